@@ -1,0 +1,49 @@
+"""What every command shares: quiet start, `--help` that reads well, one-line errors, exit codes."""
+
+import os
+import sys
+
+from absl import app, flags
+
+from audionet_tf.errors import UserError
+
+# Before TensorFlow is first imported: its start-up notices are about hardware that users did not ask for.
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
+
+def run(main, argv=None):
+  """Runs `main(argv)` under absl and exits: 0, or `main`'s code, or 1 after one line on stderr.
+
+  Args:
+    main: called with the arguments left after the flags; returns None or an exit code.
+    argv: the command line; None takes `sys.argv`.
+  """
+
+  def guarded(arguments):
+    try:
+      return main(arguments)
+    except UserError as error:
+      message = str(error)
+    except (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
+      message = f'{error.filename}: {error.strerror}' if error.filename else str(error)
+    except OSError as error:
+      if error.errno is None:  # not the operating system's word: a library's, and perhaps our own mistake
+        raise
+      message = f'{error.filename or "output"}: {error.strerror}'
+    except KeyboardInterrupt:
+      message = 'interrupted'
+    print(f'error: {" ".join(message.split())}', file=sys.stderr)
+    return 1
+
+  app.run(guarded, argv=argv)
+
+
+def check(condition, message):
+  """Raises `UserError(message)` unless `condition` holds."""
+  if not condition:
+    raise UserError(message)
+
+
+def flag_values(module_name):
+  """The flags that a command module defines, as a dict of name to value."""
+  return {flag.name: flag.value for flag in flags.FLAGS.flags_by_module_dict().get(module_name, [])}

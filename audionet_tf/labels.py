@@ -1,0 +1,32 @@
+"""Class names: read, check, write. One name a line, UTF-8, in the order of the classes."""
+
+import pathlib
+
+from audionet_tf.errors import UserError
+
+
+def read_class_names(path):
+  """The class names in a text file, one a line. Raises UserError when there are none."""
+  path = pathlib.Path(path)
+  try:
+    names = [line.strip() for line in path.read_text(encoding='utf-8').splitlines()]
+  except FileNotFoundError:
+    raise UserError(f'{path}: no such file of class names') from None
+  except (UnicodeDecodeError, IsADirectoryError):
+    raise UserError(f'{path}: not a text file of class names, one a line') from None
+  while names and not names[-1]:
+    names.pop()
+  if not names:
+    raise UserError(f'{path}: no class names in it; expected is one a line')
+  return names
+
+
+def write_class_names(path, names):
+  """Writes one name a line; line breaks inside a name become spaces."""
+  lines = [' '.join(name.split()) or '?' for name in names]
+  pathlib.Path(path).write_text('\n'.join(lines) + '\n', encoding='utf-8')
+
+
+def numbered_class_names(count):
+  """Stand-ins where a teacher comes without names: 'class 0' to 'class <count-1>'."""
+  return [f'class {i}' for i in range(count)]

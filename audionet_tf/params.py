@@ -1,0 +1,78 @@
+"""Settings that records, models and commands share: rates in hertz, times in seconds, counts derived."""
+
+import dataclasses
+from fractions import Fraction
+
+from audionet_tf.errors import UserError
+
+MONO_MODES = ('mean', 'first')
+IMAGE_FORMATS = ('jpeg', 'png')
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordParams:
+  """How videos are cut into windows of paired sound and pictures (AudioNet: REFERENCE A1.3).
+
+  Attributes:
+    window_seconds: length of a window.
+    hop_seconds: from the start of a window to the start of the next.
+    images_per_window: T; image i is shown at the middle of the i-th of T equal parts of the window.
+    sample_rate_hz: of the stored sound.
+    mono: 'mean' of all channels, or the 'first'.
+    image_size: width and height of the stored pictures, pixels.
+    image_format: 'jpeg' or 'png'.
+    jpeg_quality: 1 to 95; unused for PNG.
+    max_seconds: windows end at or before this time; None for the whole video.
+  """
+
+  window_seconds: float = 0.04
+  hop_seconds: float = 0.04
+  images_per_window: int = 1
+  sample_rate_hz: int = 16000
+  mono: str = 'mean'
+  image_size: int = 224
+  image_format: str = 'jpeg'
+  jpeg_quality: int = 95
+  max_seconds: float | None = None
+
+  def __post_init__(self):
+    for name, low, high in (
+      ('window_seconds', 0.001, 3600),
+      ('hop_seconds', 0.001, 3600),
+      ('images_per_window', 1, 1000),
+      ('sample_rate_hz', 1000, 192000),
+      ('image_size', 16, 1024),
+      ('jpeg_quality', 1, 95),
+    ):
+      value = getattr(self, name)
+      if not low <= value <= high:
+        raise UserError(f'{name} is {value}, allowed is {low} to {high}')
+    if self.mono not in MONO_MODES:
+      raise UserError(f'mono is {self.mono!r}, allowed is {" or ".join(MONO_MODES)}')
+    if self.image_format not in IMAGE_FORMATS:
+      raise UserError(f'image_format is {self.image_format!r}, allowed is {" or ".join(IMAGE_FORMATS)}')
+    if self.max_seconds is not None and self.max_seconds < self.window_seconds:
+      raise UserError(f'max_seconds is {self.max_seconds}, less than one window of {self.window_seconds} s')
+
+  @property
+  def window_samples(self):
+    """Samples in a window: window x rate, to the nearest integer."""
+    return round(exact(self.window_seconds) * self.sample_rate_hz)
+
+  def start_seconds(self, index):
+    """Start of window `index` as an exact Fraction: no drift however long the video."""
+    return index * exact(self.hop_seconds)
+
+  def start_sample(self, index):
+    """First sample of window `index`, counted from time zero."""
+    return round(self.start_seconds(index) * self.sample_rate_hz)
+
+  def image_seconds(self, index):
+    """The T times whose pictures belong to window `index`, as exact Fractions."""
+    part = exact(self.window_seconds) / self.images_per_window
+    return [self.start_seconds(index) + part * (2 * i + 1) / 2 for i in range(self.images_per_window)]
+
+
+def exact(seconds):
+  """A float as the decimal fraction that a person wrote: 0.04 is 1/25, not its binary neighbour."""
+  return Fraction(str(seconds))

@@ -1,0 +1,1 @@
+"""From videos to TFRecords of paired windows of sound and picture."""
