@@ -46,4 +46,5 @@ def check(condition, message):
 
 def flag_values(module_name):
   """The flags that a command module defines, as a dict of name to value."""
-  return {flag.name: flag.value for flag in flags.FLAGS.flags_by_module_dict().get(module_name, [])}
+  owner = sys.argv[0] if module_name == '__main__' else module_name  # absl's own name for the program
+  return {flag.name: flag.value for flag in flags.FLAGS.flags_by_module_dict()[owner]}

@@ -1,0 +1,226 @@
+"""Figures: one function a figure, arrays in, a Figure out; `save` writes it. The only user of matplotlib.
+
+Figures are made without pyplot, so that no window is opened and nothing has to be closed.
+Colours are those of Okabe and Ito (2008), which colour-blind readers can tell apart; line styles repeat them.
+"""
+
+import math
+import os
+import pathlib
+import textwrap
+
+import numpy as np
+from matplotlib import ticker
+from matplotlib.figure import Figure
+
+from audionet_tf.errors import UserError
+
+COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
+LINE_STYLES = ('-', (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))  # solid, dashed, dotted, dash-dotted
+MOST_LINES = len(COLOURS) * len(LINE_STYLES)
+FORMATS = ('.png', '.pdf', '.svg')
+DOTS_PER_INCH = 150
+MOST_STEPS = 1200  # time steps drawn one by one: about one a pixel
+
+
+def save(figure, path):
+  """Writes a Figure as PNG, PDF or SVG, by the suffix of `path`; makes its folder. Never half-written."""
+  path = check_path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  partial = path.with_name(f'.{path.stem}.partial{path.suffix}')
+  try:
+    figure.savefig(partial, dpi=DOTS_PER_INCH)
+    os.replace(partial, path)
+  finally:
+    partial.unlink(missing_ok=True)
+
+
+def check_path(path):
+  """`path` as a Path; UserError where its suffix is not that of a figure."""
+  path = pathlib.Path(path)
+  if path.suffix not in FORMATS:
+    raise UserError(
+      f'{path}: a figure is written as {", ".join(FORMATS)}; give the file one of these endings'
+    )
+  return path
+
+
+def kl_per_video(epochs, table):
+  """Mean KL of every video over epochs, and the mean of all (Bryce 2018, figure 3).
+
+  Past 24 videos no legend can be read: then all are grey but the ten lowest and ten highest at the end.
+
+  Args:
+    epochs: numbers of the epochs, [E].
+    table: dict of video name to float [E], NaN where there is none.
+  """
+  names = sorted(table)
+  named = names if len(names) <= MOST_LINES else extremes(table, 10)
+  figure = Figure(figsize=(10, 5.6), layout='constrained')
+  axes = figure.add_subplot()
+  marker = 'o' if len(epochs) <= 12 else None
+  for name in sorted(set(names) - set(named)):
+    axes.plot(epochs, table[name], color='0.8', linewidth=0.6, zorder=1)
+  handles = [
+    axes.plot(epochs, table[name], marker=marker, linewidth=1.3, zorder=2, **line_style(i))[0]
+    for i, name in enumerate(named)
+  ]
+  mean = np.nanmean([table[name] for name in names], axis=0)
+  handles += axes.plot(epochs, mean, marker=marker, color='black', linewidth=3, zorder=3)
+  axes.set_xlabel('epoch')
+  axes.set_ylabel('mean KL(teacher ‖ student), nats')
+  axes.set_ylim(bottom=0)
+  edge = 0 if len(epochs) > 12 else 0.5  # room for the markers
+  axes.set_xlim(epochs[0] - edge, epochs[-1] + edge)
+  axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+  axes.grid(color='0.9')
+  axes.set_axisbelow(True)
+  legend(axes, handles, [*distinct(named), f'mean of {len(names)}'])
+  return figure
+
+
+def extremes(table, count):
+  """The `count` names with the lowest and the `count` with the highest last value, sorted by name."""
+  last = {name: values[np.isfinite(values)][-1:].sum() for name, values in table.items()}
+  ranked = sorted(table, key=last.get)
+  return sorted({*ranked[:count], *ranked[-count:]})
+
+
+def signals(title, start_seconds, end_seconds, probabilities, class_names, wave, sample_rate_hz):
+  """Probabilities of a few classes over time above the sound (Bryce 2018, figures 4 to 13).
+
+  Where there are more windows than pixels, a line is the mean of those that share one, a band their range.
+
+  Args:
+    title: str.
+    start_seconds, end_seconds: float [windows].
+    probabilities: float [windows, classes], the classes to draw, best first.
+    class_names: str [classes].
+    wave: dict of `results.envelope`.
+    sample_rate_hz: of the wave.
+  """
+  figure = Figure(figsize=(10, 5.6), layout='constrained')
+  above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+  group = math.ceil(len(start_seconds) / MOST_STEPS)
+  middles = grouped((np.asarray(start_seconds) + np.asarray(end_seconds)) / 2, group, np.mean)
+  marker = '.' if len(middles) <= 50 else None
+  handles = []
+  for i, values in enumerate(np.asarray(probabilities, np.float32).T):
+    style = line_style(i)
+    if group > 1:
+      low, high = grouped(values, group, np.min), grouped(values, group, np.max)
+      above.fill_between(middles, low, high, color=style['color'], alpha=0.25, linewidth=0)
+    handles += above.plot(middles, grouped(values, group, np.mean), marker=marker, linewidth=1.2, **style)
+  above.set_ylabel('probability')
+  above.set_ylim(0, max(1.05 * float(np.max(probabilities)), 1e-6))
+  above.set_title(shorten(title, 80), parse_math=False, fontsize=10)
+  legend(above, handles, [wrap(name) for name in class_names])
+  draw_wave(below, wave, sample_rate_hz)
+  length = max(float(np.max(end_seconds)), (wave['start_sample'] + wave['samples']) / sample_rate_hz)
+  below.set_xlim(0, length)
+  label_time(below, length)
+  for axes in (above, below):
+    axes.grid(color='0.9')
+    axes.set_axisbelow(True)
+  return figure
+
+
+def grouped(values, group, reduce):
+  """`reduce` of every `group` successive values; the last group may be smaller."""
+  return np.array([reduce(values[i : i + group]) for i in range(0, len(values), group)])
+
+
+def draw_wave(axes, wave, sample_rate_hz):
+  """Draws an envelope: the range of the samples in every block, or the samples where a block is one."""
+  blocks = np.arange(len(wave['low'])) + 0.5
+  seconds = (wave['start_sample'] + blocks * wave['block_samples']) / sample_rate_hz
+  axes.fill_between(seconds, wave['low'], wave['high'], color='0.3', linewidth=0.5)
+  peak = max(np.abs(wave['low']).max(initial=0), np.abs(wave['high']).max(initial=0), 1e-3)
+  axes.set_ylim(-1.05 * peak, 1.05 * peak)
+  axes.set_ylabel('sound (full scale 1)')
+
+
+def label_time(axes, length_seconds):
+  """Seconds up to two minutes, then minutes, then hours, at round times."""
+  if length_seconds <= 120:
+    axes.set_xlabel('time, seconds')
+    return
+  long = length_seconds > 3600
+  step = next((s for s in (15, 30, 60, 120, 300, 600, 900, 1800, 3600) if length_seconds / s <= 10), None)
+  axes.xaxis.set_major_locator(ticker.MultipleLocator(step) if step else ticker.MaxNLocator(10))
+  axes.xaxis.set_major_formatter(lambda t, _: clock(t, long))
+  axes.set_xlabel('time, hours:minutes:seconds' if long else 'time, minutes:seconds')
+
+
+def clock(seconds, with_hours):
+  """3725 as '1:02:05', 65 as '1:05'."""
+  minutes, rest = divmod(round(seconds), 60)
+  return f'{minutes // 60}:{minutes % 60:02}:{rest:02}' if with_hours else f'{minutes}:{rest:02}'
+
+
+def confusion(matrix, names):
+  """Counts of clips: one row a true category, one column what was named; shaded by the share of the row.
+
+  Args:
+    matrix: int [categories, categories].
+    names: str [categories].
+  """
+  matrix = np.asarray(matrix)
+  side = 2.5 + 0.5 * len(names)
+  figure = Figure(figsize=(side + 1, side), layout='constrained')
+  axes = figure.add_subplot()
+  share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+  image = axes.imshow(share, cmap='Blues', vmin=0, vmax=1)
+  figure.colorbar(image, ax=axes, label='share of the category', shrink=0.8)
+  for (row, column), count in np.ndenumerate(matrix):
+    if count:
+      colour = 'white' if share[row, column] > 0.5 else 'black'
+      axes.text(column, row, str(count), ha='center', va='center', color=colour)
+  ticks = [shorten(name, 24) for name in names]
+  axes.set_xticks(range(len(names)), ticks, rotation=60, ha='right', rotation_mode='anchor', parse_math=False)
+  axes.set_yticks(range(len(names)), ticks, parse_math=False)
+  axes.set_xlabel('named by the student')
+  axes.set_ylabel('true category')
+  return figure
+
+
+def line_style(i):
+  """Colour and line style of line `i`: different for 24 lines, neighbours differ in colour."""
+  return {'color': COLOURS[i % len(COLOURS)], 'linestyle': LINE_STYLES[i // len(COLOURS) % len(LINE_STYLES)]}
+
+
+def legend(axes, handles, texts):
+  """A legend right of the axes. Texts come afterwards: given at once, those with '_' first are left out."""
+  made = axes.legend(
+    handles,
+    [str(i) for i in range(len(handles))],
+    loc='upper left',
+    bbox_to_anchor=(1.01, 1.02),
+    fontsize=8,
+    frameon=False,
+    handlelength=3.2,
+    borderaxespad=0,
+  )
+  for entry, text in zip(made.get_texts(), texts, strict=True):
+    entry.set(text=text, parse_math=False)  # a file name may hold dollar signs
+
+
+def shorten(text, width=34):
+  """`text` on one line, its middle left out where it is longer than `width`."""
+  text = ' '.join(text.split())
+  left = (width - 1) // 2
+  return text if len(text) <= width else f'{text[:left]}…{text[left + 1 - width :]}'
+
+
+def distinct(names):
+  """Short forms of `names`; numbered where shortening made two of them equal."""
+  short = [shorten(name) for name in names]
+  return [
+    f'{text} ({short[: i + 1].count(text)})' if short.count(text) > 1 else text
+    for i, text in enumerate(short)
+  ]
+
+
+def wrap(text, width=30, lines=3):
+  """`text` on a few short lines, the rest left out."""
+  return '\n'.join(textwrap.wrap(text, width, max_lines=lines, placeholder=' …'))
