@@ -6,3 +6,14 @@ class UserError(ValueError):
 
   Commands print it without a traceback and exit with code 1 (`command.run`).
   """
+
+
+class MediaError(UserError):
+  """A media file that cannot be used. `reason` is the message without the path."""
+
+  def __init__(self, path, reason):
+    super().__init__(f'{path}: {reason}')
+    self.path, self.reason = path, reason
+
+  def __reduce__(self):
+    return MediaError, (self.path, self.reason)
