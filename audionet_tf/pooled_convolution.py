@@ -14,7 +14,7 @@ Only stock TensorFlow operations are used: the layer exports to SavedModel and T
 import keras
 import tensorflow as tf
 
-# Outputs per row of the matrix product. More waste arithmetic on zeros, fewer make products too narrow for the processor.
+# Outputs per row of the matrix product: more of them waste arithmetic on zeros, fewer make the product too narrow.
 BLOCK = 16
 
 
@@ -125,8 +125,8 @@ def strided_convolution(waveform, kernel, strides, padding):
 class PooledConv1D(keras.layers.Layer):
   """Conv1D (one input channel) -> MaxPool1D (stride 1, -inf edges) -> GlobalAveragePooling1D.
 
-  Call: f32 [B, samples] -> f32 [B, filters]. Weights as keras.layers.Conv1D: `kernel` [K, 1, filters], `bias` [filters],
-  both drawn as PyTorch does: uniform in +-1/sqrt(K).
+  Call: f32 [B, samples] -> f32 [B, filters]. Weights as keras.layers.Conv1D: `kernel` [K, 1, filters],
+  `bias` [filters]; both drawn as PyTorch does: uniform in +-1/sqrt(K).
 
   Source: Bryce 2018, table 1; edges and initial weights from its code (REFERENCE A1.2).
   """

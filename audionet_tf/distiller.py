@@ -1,0 +1,106 @@
+"""The training step: a student learns to say what its teachers say."""
+
+import keras
+import tensorflow as tf
+
+from audionet_tf import losses
+from audionet_tf.input_pipeline import TEACHER
+from audionet_tf.metrics import FiniteSteps, SegmentMean
+from audionet_tf.students import LOGITS
+
+
+class Distiller(keras.Model):
+  """A student and its teachers' answers, for `fit` and `evaluate` under any single-worker strategy.
+
+  Args:
+    student: keras.Model, see `students`.
+    heads: names of the teachers; the student has a head for each.
+    videos: how many videos there are: the KL of each is kept (`video_kl`).
+    loss_reduction: 'sum' or 'mean' of the examples' KL over the *global* batch. The original sums.
+    ask: dict of head to a function from u8 [N, H, W, 3] to probabilities f32 [N, classes], for batches with `image`;
+      a teacher is held as a function so that it enters no checkpoint. None where batches hold the answers.
+    window_rows: None, or (rows int64 [videos], windows): window `index` of video v is row rows[v] + index of the KL
+      kept for every single window (`window_kl`).
+  """
+
+  def __init__(self, student, heads, videos, loss_reduction='sum', ask=None, window_rows=None):
+    super().__init__()
+    if loss_reduction not in ('sum', 'mean'):
+      raise ValueError(f'loss_reduction is {loss_reduction!r}, allowed is sum or mean')
+    self.student = student
+    self.heads = tuple(heads)
+    self.loss_reduction = loss_reduction
+    self.ask = ask or {}
+    self.means = {name: keras.metrics.Mean(name) for name in self.mean_names()}
+    self.video_kl = SegmentMean(videos, 'video_kl')
+    self.finite_steps = FiniteSteps()
+    self.window_kl = None
+    if window_rows is not None:
+      self.first_rows, windows = tf.constant(window_rows[0], tf.int64), window_rows[1]
+      self.window_kl = SegmentMean(windows, 'window_kl')
+
+  def mean_names(self):
+    """Names of the scalar metrics: `kl`, `top1`, `top5` over all heads, and by head where there are several."""
+    names = ['kl', 'top1', 'top5']
+    if len(self.heads) > 1:
+      names += [f'{name}_{head}' for head in self.heads for name in ('kl', 'top1', 'top5')]
+    return names
+
+  def call(self, audio, training=False):
+    return self.student(audio, training=training)
+
+  def targets(self, batch):
+    """dict of head to f32 [B, T, classes]: stored answers, or the teachers' own to the batch's pictures."""
+    stored = {head: batch[TEACHER + head] for head in self.heads if TEACHER + head in batch}
+    if len(stored) == len(self.heads):
+      return stored
+    shape = tf.shape(batch['image'])
+    pictures = tf.reshape(batch['image'], tf.concat([shape[:1] * shape[1], shape[2:]], 0))  # [B T, H, W, 3]
+    answers = {head: tf.stop_gradient(self.ask[head](pictures)) for head in self.heads}
+    return {head: losses.soft_targets(tf.reshape(p, [shape[0], shape[1], p.shape[-1]])) for head, p in answers.items()}
+
+  def distances(self, targets, outputs):
+    """dict of head to KL f32 [B]."""
+    return {head: losses.kl_divergence(targets[head], outputs[LOGITS + head]) for head in self.heads}
+
+  def train_step(self, batch):
+    targets = self.targets(batch)
+    with tf.GradientTape() as tape:
+      outputs = self(batch['audio'], training=True)
+      distances = self.distances(targets, outputs)
+      total = tf.reduce_sum(batch['mask'] * tf.add_n(list(distances.values())))
+      loss = self.optimizer.scale_loss(total / self.divisor(batch['mask']))
+    gradients = tape.gradient(loss, self.student.trainable_variables)
+    self.optimizer.apply_gradients(zip(gradients, self.student.trainable_variables, strict=True))
+    return self.update_metrics(batch, targets, outputs, distances)
+
+  def test_step(self, batch):
+    targets = self.targets(batch)
+    outputs = self(batch['audio'], training=False)
+    return self.update_metrics(batch, targets, outputs, self.distances(targets, outputs))
+
+  def divisor(self, mask):
+    """Divides the replica's summed KL. Gradients are summed over replicas, so a mean takes the global count."""
+    if self.loss_reduction == 'sum':
+      return 1.0
+    return tf.distribute.get_replica_context().all_reduce('SUM', tf.reduce_sum(mask))
+
+  def update_metrics(self, batch, targets, outputs, distances):
+    mask = batch['mask']
+    values = {}
+    for head in self.heads:
+      logits = outputs[LOGITS + head]
+      found = {'kl': distances[head]}
+      found |= {f'top{k}': losses.top_k_agreement(targets[head], logits, k) for k in (1, 5)}
+      for name, value in found.items():
+        values.setdefault(name, []).append(value)
+        if len(self.heads) > 1:
+          values[f'{name}_{head}'] = [value]
+    for name, parts in values.items():
+      self.means[name].update_state(tf.add_n(parts) / len(parts), mask)
+    kl = tf.add_n(list(distances.values())) / len(self.heads)
+    self.video_kl.update_state(kl, batch['video_id'], mask)
+    self.finite_steps.update_state(tf.reduce_sum(kl * mask))
+    if self.window_kl is not None:
+      self.window_kl.update_state(kl, tf.gather(self.first_rows, batch['video_id']) + batch['index'], mask)
+    return {name: metric.result() for name, metric in self.means.items()}

@@ -1,0 +1,43 @@
+"""Distances between the teacher's and the student's distributions: each is loss and metric alike."""
+
+import tensorflow as tf
+
+
+def soft_targets(probabilities):
+  """A teacher's answers as targets: rounded to float16, as they are stored, and summing to one again.
+
+  Stored and online answers pass through here, so that both give the same training, number for number.
+
+  Args:
+    probabilities: float [..., classes].
+
+  Returns:
+    f32 [..., classes].
+  """
+  rounded = tf.cast(tf.cast(probabilities, tf.float16), tf.float32)
+  return rounded / tf.reduce_sum(rounded, axis=-1, keepdims=True)
+
+
+def kl_divergence(teacher, student_logits):
+  """KL(teacher || student) in nats, per example: summed over classes, averaged over time.
+
+  Source: Aytar et al. 2016, section 3.2; Bryce 2018, section 3.
+
+  Args:
+    teacher: f32 [B, T, classes], each row sums to one.
+    student_logits: f32 [B, T, classes].
+
+  Returns:
+    f32 [B].
+  """
+  cross_entropy = tf.nn.softmax_cross_entropy_with_logits(teacher, student_logits)  # [B, T]
+  negative_entropy = tf.reduce_sum(tf.math.xlogy(teacher, teacher), axis=-1)  # [B, T]
+  return tf.reduce_mean(cross_entropy + negative_entropy, axis=-1)
+
+
+def top_k_agreement(teacher, student_logits, k):
+  """Share of time steps where the teacher's first class is among the student's first k: f32 [B]."""
+  batch, steps, classes = tf.unstack(tf.shape(teacher))
+  first = tf.argmax(tf.reshape(teacher, [-1, classes]), axis=-1, output_type=tf.int32)
+  hit = tf.math.in_top_k(first, tf.reshape(student_logits, [-1, classes]), k)
+  return tf.reduce_mean(tf.cast(tf.reshape(hit, [batch, steps]), tf.float32), axis=-1)

@@ -1,0 +1,42 @@
+"""Metrics that Keras lacks."""
+
+import keras
+import tensorflow as tf
+
+
+class SegmentMean(keras.metrics.Metric):
+  """A mean for each of many segments: the KL of every video, or of every window.
+
+  `update_state(values f32 [B], segments int [B], weights f32 [B])`; `result()` f32 [segments], NaN where nothing came.
+  """
+
+  def __init__(self, segments, name, **kwargs):
+    super().__init__(name=name, **kwargs)
+    self.segments = segments
+    self.total = self.add_variable((segments,), 'zeros', name='total')
+    self.count = self.add_variable((segments,), 'zeros', name='count')
+
+  def update_state(self, values, segments, weights):
+    # A masked example may hold a non-finite value: 0 x inf must not reach its segment.
+    values = tf.where(weights > 0, values * weights, 0)
+    self.total.assign_add(tf.math.unsorted_segment_sum(values, segments, self.segments))
+    self.count.assign_add(tf.math.unsorted_segment_sum(weights, segments, self.segments))
+
+  def result(self):
+    return self.total / self.count
+
+
+class FiniteSteps(keras.metrics.Metric):
+  """How many steps of an epoch passed before the first whose loss was not finite (all, if none was)."""
+
+  def __init__(self, name='finite_steps', **kwargs):
+    super().__init__(name=name, **kwargs)
+    self.finite = self.add_variable((), 'ones', name='finite')
+    self.steps = self.add_variable((), 'zeros', name='steps')
+
+  def update_state(self, loss):
+    self.finite.assign(self.finite * tf.cast(tf.math.is_finite(loss), self.finite.dtype))
+    self.steps.assign_add(self.finite)
+
+  def result(self):
+    return self.steps / tf.distribute.get_strategy().num_replicas_in_sync

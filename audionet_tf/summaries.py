@@ -1,0 +1,130 @@
+"""What TensorBoard shows of a run: curves, conv1, weights, and a few examples to look at and listen to."""
+
+import math
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from audionet_tf import input_pipeline, plots, records
+from audionet_tf.students import LOGITS
+
+EXAMPLES = 4
+EXAMPLE_CANDIDATES = 512  # windows among which the examples are picked, one a video
+
+
+class Summaries(keras.callbacks.Callback):
+  """Scalars every epoch; pictures, histograms and examples after epochs 1, 2, 5, 10, 20, 50, ...
+
+  Args:
+    folder: of the event files.
+    log: callbacks.RunLog, which has the figures of the epoch.
+    video_ids: names, in the order of `video_id`.
+    class_names: dict of head to names.
+    examples: what `pick_examples` gave.
+    profile: None or (first, last) epoch to profile, counted from 0.
+    graph: whether to write the graph of the student.
+  """
+
+  def __init__(self, folder, log, video_ids, class_names, examples, profile=None, graph=False):
+    super().__init__()
+    self.folder = str(folder)
+    self.log, self.video_ids, self.class_names, self.examples = log, video_ids, class_names, examples
+    self.profile, self.graph = profile, graph
+    self.writer = tf.summary.create_file_writer(self.folder)
+
+  def on_train_begin(self, logs=None):
+    with self.writer.as_default(step=0):
+      for i, name in enumerate(self.examples['names']):
+        tf.summary.image(f'examples/{i} picture', self.examples['image'][i, :1], description=name)
+        sound = self.examples['audio'][i][None, :, None]
+        tf.summary.audio(f'examples/{i} sound', sound, self.examples['sample_rate_hz'], description=name)
+      if self.graph:
+        student = self.model.student
+        traced = tf.function(lambda waveform: student(waveform)).get_concrete_function(self.examples['audio'])
+        tf.summary.graph(traced.graph)
+
+  def on_epoch_begin(self, epoch, logs=None):
+    if self.profile and epoch == self.profile[0]:
+      tf.profiler.experimental.start(self.folder)
+
+  def on_epoch_end(self, epoch, logs=None):
+    if self.profile and epoch == self.profile[1]:
+      tf.profiler.experimental.stop()
+    with self.writer.as_default(step=epoch):
+      for name, value in self.log.row.items():
+        if name != 'epoch':
+          tf.summary.scalar(name, value)
+      for name, figures in self.log.epochs[-1]['videos'].items():
+        tf.summary.scalar(f'kl_of_video/{name}', figures['kldiv'])
+      if in_series(epoch + 1):
+        self.write_details()
+
+  def write_details(self):
+    student = self.model.student
+    for variable in student.trainable_variables:
+      tf.summary.histogram(f'weights/{variable.path}', variable.numpy())
+    kernels = [v for v in student.trainable_variables if v.path.endswith('kernel') and len(v.shape) == 3]
+    if kernels:
+      tf.summary.image('filters', plots.to_rgb(plots.filters(kernels[0].numpy()[:, 0]))[None])
+    outputs = student(self.examples['audio'], training=False)
+    for head, names in self.class_names.items():
+      said = tf.nn.softmax(outputs[LOGITS + head]).numpy().mean(axis=1)
+      tf.summary.text(f'examples/{head}', opinions_table(self.examples, head, said, names))
+
+  def on_train_end(self, logs=None):
+    self.writer.close()
+
+
+def in_series(number):
+  """Whether `number` is one of 1, 2, 5, 10, 20, 50, 100, ..."""
+  leading = number / 10 ** int(math.log10(number))
+  return leading in (1, 2, 5)
+
+
+def opinions_table(examples, head, said, class_names, top=3):
+  """Markdown: for each example, what the teacher saw and what the student heard."""
+  rows = ['| example | video | teacher saw | student heard |', '|---|---|---|---|']
+  for i, name in enumerate(examples['names']):
+    opinions = [
+      ', '.join(f'{class_names[c]} {p[c]:.0%}' for c in np.argsort(-p)[:top])
+      for p in (examples['teacher'][head][i], said[i])
+    ]
+    cells = [cell.replace('|', '\\|') for cell in (name, *opinions)]
+    rows.append(f'| {i} | ' + ' | '.join(cells) + ' |')
+  return '\n'.join(rows)
+
+
+def pick_examples(records_folder, manifest, batches, targets):
+  """A few windows of different videos, to be shown in every run alike.
+
+  Args:
+    records_folder, manifest: of the records, which hold the pictures.
+    batches: dataset of training's batches in the order of the files, of EXAMPLE_CANDIDATES windows.
+    targets: function from a batch to the teachers' answers, dict of head to f32 [B, T, classes].
+
+  Returns:
+    dict: `names` of the videos; `audio` f32 [N, samples]; `image` u8 [N, T, size, size, 3]; `sample_rate_hz`;
+    `teacher`: dict of head to f32 [N, classes], the mean over time.
+  """
+  paths = records.shard_paths(records_folder, manifest)
+  raw = tf.data.TFRecordDataset(paths).batch(EXAMPLE_CANDIDATES)
+  pictures = next(iter(raw.map(lambda s: records.parse_batch(s, manifest['params'], images=True))))
+  batch = next(iter(batches))
+  _, first = np.unique(batch['video_id'].numpy(), return_index=True)
+  chosen = np.sort(first)[:EXAMPLES]
+  answers = targets({name: tf.gather(x, chosen) for name, x in batch.items()})
+  encoded = tf.gather(pictures['image/encoded'], chosen)
+  return {
+    'names': [manifest['videos'][int(v)]['id'] for v in tf.gather(batch['video_id'], chosen)],
+    'audio': tf.gather(batch['audio'], chosen),
+    'image': tf.stack([[input_pipeline.decode_picture(x) for x in row] for row in encoded]),
+    'sample_rate_hz': manifest['params'].sample_rate_hz,
+    'teacher': {head: p.numpy().mean(axis=1) for head, p in answers.items()},
+  }
+
+
+def folder_of(run_dir):
+  """Where a run keeps its event files."""
+  return pathlib.Path(run_dir) / 'tensorboard'

@@ -1,0 +1,103 @@
+"""Trains a student on the sound of videos to say what a teacher sees in their pictures.
+
+  python -m tfrecords.build --videos=clips --output=data/clips
+  python -m audionet_tf.train --records=data/clips --run_dir=runs/clips --flagfile=flags.txt
+
+RUN then holds student.keras (with student.json), export/1 (a SavedModel), stats.json, metrics.jsonl, checkpoints/
+and tensorboard/ (tensorboard --logdir=RUN/tensorboard). The teacher's answers are kept beside the records: a second
+run with the same teacher does not ask again.
+"""
+
+from absl import flags
+
+from audionet_tf import command
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string('records', None, 'Folder that tfrecords.build wrote.')
+flags.DEFINE_string('run_dir', None, 'Folder of the run: new, or with --resume an old one.')
+flags.DEFINE_string('student', 'audionet', 'The network that hears.')
+flags.DEFINE_string(
+  'teacher',
+  'vgg16',
+  'The classifier that sees: a name of keras.applications, a .keras or .tflite file, a SavedModel folder.',
+)
+flags.DEFINE_string(
+  'teacher_weights', 'imagenet', 'For a keras.applications teacher: imagenet, a file, or none (random).'
+)
+flags.DEFINE_string('teacher_labels', None, "Text file with the teacher's class names, one a line.")
+flags.DEFINE_string('teacher_input_range', None, 'What the teacher takes for black and white: 0,255 or 0,1 or -1,1.')
+flags.DEFINE_enum(
+  'teacher_mode', 'stored', ['stored', 'online'], 'Ask the teacher once and keep its answers, or in every step.'
+)
+flags.DEFINE_enum('teacher_dtype', 'float32', ['float32', 'bfloat16'], 'Precision of the teacher.')
+flags.DEFINE_integer('epochs', 5000, 'Passes over all windows.', lower_bound=1)
+flags.DEFINE_integer('batch_size', 512, 'Windows in a step, over all replicas.', lower_bound=1)
+flags.DEFINE_enum('optimizer', 'sgd', ['sgd', 'adam'], 'The optimizer.')
+flags.DEFINE_float(
+  'learning_rate', 1e-4, 'The learning rate; with --loss_reduction=sum it acts on a sum over the batch.'
+)
+flags.DEFINE_float('momentum', 0.9, 'Momentum of sgd; beta 1 of adam.', lower_bound=0, upper_bound=0.9999)
+flags.DEFINE_bool('nesterov', True, 'Nesterov momentum (sgd).')
+flags.DEFINE_enum('loss_reduction', 'sum', ['sum', 'mean'], 'Sum or mean of the KL over the batch.')
+flags.DEFINE_integer('replicas', 0, 'Copies of the student, one a GPU; 0: all GPUs, or the processor.', lower_bound=0)
+flags.DEFINE_integer('seed', 0, 'Of initial weights and of the order of the windows.')
+flags.DEFINE_integer('checkpoint_every', 0, 'Epochs between checkpoints; 0: about one a minute.', lower_bound=0)
+flags.DEFINE_bool('resume', False, 'Go on from the newest checkpoint of RUN; from the beginning where there is none.')
+flags.DEFINE_bool('kldiv_per_frame', False, 'Keep the KL of every window of every epoch in stats.json.')
+flags.DEFINE_bool('graph', False, "Write the student's graph for TensorBoard.")
+flags.DEFINE_string('profile', None, 'Epochs FIRST:LAST, counted from 0, to profile for TensorBoard.')
+flags.mark_flags_as_required(['records', 'run_dir'])
+
+
+def main(argv):
+  command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
+  profile = epoch_range(FLAGS.profile)
+  from audionet_tf import training
+
+  teacher = training.TeacherOptions(
+    source=FLAGS.teacher,
+    weights=FLAGS.teacher_weights,
+    labels=FLAGS.teacher_labels,
+    dtype=FLAGS.teacher_dtype,
+    input_range=FLAGS.teacher_input_range,
+  )
+  options = training.Options(
+    student=FLAGS.student,
+    teachers=(teacher,),
+    teacher_mode=FLAGS.teacher_mode,
+    epochs=FLAGS.epochs,
+    batch_size=FLAGS.batch_size,
+    optimizer=FLAGS.optimizer,
+    learning_rate=FLAGS.learning_rate,
+    momentum=FLAGS.momentum,
+    nesterov=FLAGS.nesterov,
+    loss_reduction=FLAGS.loss_reduction,
+    replicas=FLAGS.replicas,
+    seed=FLAGS.seed,
+    per_frame=FLAGS.kldiv_per_frame,
+  )
+  exported = training.train(
+    FLAGS.records, FLAGS.run_dir, options, FLAGS.resume, FLAGS.checkpoint_every, profile, FLAGS.graph
+  )
+  print(f'student: {FLAGS.run_dir}/student.keras\nSavedModel: {exported}')
+
+
+def epoch_range(text):
+  """'3:5' as (3, 5); None as None."""
+  if text is None:
+    return None
+  first, _, last = text.partition(':')
+  command.check(
+    first.isdigit() and last.isdigit() and int(first) <= int(last),
+    f'--profile={text}: expected is FIRST:LAST, as in 3:5',
+  )
+  return int(first), int(last)
+
+
+def run():
+  command.run(main)
+
+
+if __name__ == '__main__':
+  run()
