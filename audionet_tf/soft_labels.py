@@ -1,0 +1,237 @@
+"""Stored soft labels: a frozen teacher says the same in every epoch, so it is asked once.
+
+`RECORDS/labels/<key>/` holds, for every shard of the records, one TFRecord file with the same windows in the same
+order. The key is a digest of the records and the teachers: other records or another teacher make another folder.
+
+| feature          | dtype | holds                                                                  |
+|------------------|-------|------------------------------------------------------------------------|
+| `audio/pcm`      | bytes | as in the record: int16, little endian                                 |
+| `video`          | int64 | position in the manifest's list of videos                              |
+| `index`          | int64 | number of the window                                                   |
+| `teacher/<name>` | bytes | float16, little endian, T x classes: probabilities. Normalise them:    |
+|                  |       | rounding moves the sum by up to 0.001, and those below 3e-8 become 0   |
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from audionet_tf import input_pipeline, records
+from audionet_tf import params as params_lib
+from audionet_tf.errors import UserError
+
+FORMAT_VERSION = 1
+FOLDER = 'labels'
+ANSWERS = ('dtype', 'input_range', 'outputs')  # parts of a teacher's description that change its answers
+
+
+def ensure(records_folder, manifest, teachers, batch_size=64):
+  """The folder with the teachers' answers to all pictures of the records; asks them for what is not there yet.
+
+  A killed run leaves the shards that it finished; the next one goes on after them. Two runs at once: one waits.
+
+  Args:
+    records_folder: folder of records.
+    manifest: of the records, from `records.read_manifest`.
+    teachers: list of teachers.Teacher, of different names.
+    batch_size: pictures that a teacher is asked at a time.
+
+  Returns:
+    pathlib.Path of the folder.
+
+  Raises:
+    UserError: teachers of the same name, damaged records.
+  """
+  names = [teacher.name for teacher in teachers]
+  if not names or len(set(names)) != len(names):
+    raise UserError(f'teachers are named {names}; expected are one or more different names')
+  folder = pathlib.Path(records_folder) / FOLDER / labels_key(manifest, teachers)
+  folder.mkdir(parents=True, exist_ok=True)
+  with locked(folder):
+    if not is_whole(folder, teachers):
+      make(pathlib.Path(records_folder), manifest, teachers, folder, batch_size)
+  return folder
+
+
+def labels_key(manifest, teachers):
+  """16 hex digits of a digest of everything that changes the stored answers."""
+  asked = {
+    teacher.name: [teacher.digest, *(teacher.description.get(part) for part in ANSWERS)] for teacher in teachers
+  }
+  text = json.dumps([FORMAT_VERSION, manifest['digest'], asked], sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def locked(folder):
+  """Holds the folder for one process; the system lets go of it when that process ends, however it ends."""
+  with open(folder / '.lock', 'w') as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    yield
+
+
+def is_whole(folder, teachers):
+  """Whether all shards and the manifest are there, with the teachers' present class names."""
+  try:
+    stored = read_manifest(folder)['teachers']
+  except UserError:
+    return False
+  return all(stored[teacher.name]['classes'] == list(teacher.class_names) for teacher in teachers)
+
+
+def make(records_folder, manifest, teachers, folder, batch_size):
+  """Asks for the shards that are missing, then writes the manifest."""
+  count = len(manifest['shards'])
+  names = [f'labels-{number:05d}-of-{count:05d}.tfrecord' for number in range(count)]
+  sources = dict(zip(names, manifest['shards'], strict=True))
+  missing = [name for name in names if not is_finished(folder / name, sources[name]['windows'])]
+  pictures = manifest['params'].images_per_window
+  done = manifest['windows'] - sum(sources[name]['windows'] for name in missing)
+  ask = [(teacher.name, asker(teacher, batch_size, manifest['params'].image_size)) for teacher in teachers]
+  with tqdm.tqdm(
+    total=manifest['windows'] * pictures, initial=done * pictures, desc='asking the teacher', unit=' pictures'
+  ) as progress:
+    for name in missing:
+      write_shard(records_folder / sources[name]['name'], folder / name, manifest, ask, batch_size, progress)
+      if not is_finished(folder / name, sources[name]['windows']):
+        raise UserError(f'{records_folder / sources[name]["name"]}: not the windows of its manifest; build it again')
+  write_manifest(folder, manifest, teachers, [(name, sources[name]['windows']) for name in names])
+
+
+def write_manifest(folder, manifest, teachers, shards):
+  """Writes the labels' manifest; `shards`: list of (name, windows)."""
+  content = {
+    'format_version': FORMAT_VERSION,
+    'records_digest': manifest['digest'],
+    'params': dataclasses.asdict(manifest['params']),
+    'windows': manifest['windows'],
+    'videos': [video['id'] for video in manifest['videos']],
+    'teachers': {
+      teacher.name: {
+        'description': teacher.description,
+        'digest': teacher.digest,
+        'classes': list(teacher.class_names),
+      }
+      for teacher in teachers
+    },
+    'shards': [
+      {'name': name, 'windows': windows, 'bytes': (folder / name).stat().st_size} for name, windows in shards
+    ],
+  }
+  partial = folder / f'.{records.MANIFEST_NAME}.partial'
+  partial.write_text(json.dumps(content, indent=1))
+  os.replace(partial, folder / records.MANIFEST_NAME)
+
+
+def is_finished(path, windows):
+  """Whether a shard is there with all its windows."""
+  try:
+    return len(records.record_offsets(path)) == windows
+  except (FileNotFoundError, UserError):
+    return False
+
+
+def asker(teacher, batch_size, image_size):
+  """images u8 [N, S, S, 3], any N -> float16 [N, classes] (NumPy): asks `batch_size` pictures at a time."""
+  probabilities = teacher.probabilities
+  if teacher.in_graph:
+    images_spec = tf.TensorSpec([None, image_size, image_size, 3], tf.uint8)
+    probabilities = tf.function(probabilities, input_signature=[images_spec])
+
+  def ask(images):
+    parts = [images[start : start + batch_size] for start in range(0, images.shape[0], batch_size)]
+    return np.concatenate([np.asarray(probabilities(part)) for part in parts]).astype('<f2')
+
+  return ask
+
+
+def batches(path, params, batch_size):
+  """tf.data of a shard's windows: `audio`, `video/id`, `index`; `image` u8 [U, S, S, 3]; `position` int32 [B, T].
+
+  `image` holds each of the batch's pictures once; `position` says which of them belongs where. Neighbouring windows
+  often show the same frame, and a still video shows one all along.
+  """
+  size, pictures = params.image_size, params.images_per_window
+
+  def decode(serialized):
+    batch = records.parse_batch(serialized, params, images=True)
+    encoded, position = tf.unique(tf.reshape(batch.pop('image/encoded'), [-1]))
+    images = tf.map_fn(input_pipeline.decode_picture, encoded, fn_output_signature=tf.uint8)
+    batch['image'] = tf.ensure_shape(images, [None, size, size, 3])
+    batch['position'] = tf.reshape(position, [-1, pictures])
+    return batch
+
+  windows = max(1, batch_size // pictures)
+  parallel = tf.data.AUTOTUNE
+  return tf.data.TFRecordDataset(path).batch(windows).map(decode, num_parallel_calls=parallel).prefetch(2)
+
+
+def write_shard(source, target, manifest, ask, batch_size, progress):
+  """Writes the answers to one shard of records under a temporary name, then renames it.
+
+  Args:
+    source, target: paths of the shards.
+    manifest: of the records.
+    ask: list of (teacher's name, `asker(...)`).
+    batch_size: pictures.
+    progress: tqdm, advanced by pictures.
+  """
+  positions = {video['id'].encode(): number for number, video in enumerate(manifest['videos'])}
+  partial = target.with_name(f'.{target.name}.partial')
+  try:
+    with open(partial, 'wb') as file:
+      for batch in batches(str(source), manifest['params'], batch_size):
+        answers = {name: answer(batch['image'])[batch['position'].numpy()] for name, answer in ask}  # [B, T, classes]
+        pcm = (batch['audio'].numpy() * records.PCM_SCALE).astype('<i2')  # exact: it came from int16
+        videos, indices = batch['video/id'].numpy(), batch['index'].numpy()
+        for row, index in enumerate(indices):
+          features = {'audio/pcm': [pcm[row].tobytes()], 'video': [positions[videos[row]]], 'index': [int(index)]}
+          features |= {input_pipeline.TEACHER + name: [rows[row].tobytes()] for name, rows in answers.items()}
+          file.write(records.framed(records.serialize(features)))
+        progress.update(batch['position'].shape.num_elements())
+      file.flush()
+      os.fsync(file.fileno())  # a finished name must mean a finished file, after a power cut too
+  except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+    raise UserError(f'{source}: damaged; build the records again ({" ".join(error.message.split())[:160]})') from error
+  except KeyError as error:
+    raise UserError(f'{source}: video {error} is not in the manifest; build the records again') from None
+  os.replace(partial, target)
+
+
+def read_manifest(folder):
+  """The manifest of a folder of stored labels, as a dict with `params` as RecordParams.
+
+  Keys: `format_version`; `records_digest`; `params`; `windows`; `videos`: list of ids; `teachers`: dict of name to
+  `description`, `digest`, `classes` (names); `shards`: list of dicts `name`, `windows`, `bytes`.
+
+  Raises UserError: no manifest, another format, a shard missing or cut short.
+  """
+  folder = pathlib.Path(folder)
+  path = folder / records.MANIFEST_NAME
+  if not path.is_file():
+    raise UserError(f'{folder}: no finished soft labels here ({records.MANIFEST_NAME} is missing); train again')
+  try:
+    manifest = json.loads(path.read_text())
+    version = manifest['format_version']
+    if version != FORMAT_VERSION:
+      raise UserError(f'{path}: format {version}, this program reads {FORMAT_VERSION}; delete the folder')
+    manifest['params'] = params_lib.RecordParams(**manifest['params'])
+    sizes = {shard['name']: shard['bytes'] for shard in manifest['shards']}
+    for key in ('records_digest', 'windows', 'videos', 'teachers'):
+      manifest[key]
+  except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    raise UserError(f'{path}: not a manifest of soft labels ({type(error).__name__}: {error})') from None
+  for name, size in sizes.items():
+    if pathlib.Path(name).name != name:
+      raise UserError(f'{path}: shard name {name!r} leaves the folder')
+    if not (folder / name).is_file() or (folder / name).stat().st_size != size:
+      raise UserError(f'{folder / name}: missing or cut short; delete the folder, and training makes it again')
+  return manifest
