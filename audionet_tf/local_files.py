@@ -31,6 +31,14 @@ def check_regular(path):
     raise MediaError(path, 'empty file')
 
 
+def readable(path):
+  """`open(path, 'rb')`, refusals as MediaError."""
+  try:
+    return open(path, 'rb')
+  except OSError as error:
+    raise MediaError(path, (error.strerror or 'cannot be opened').lower()) from None
+
+
 @contextlib.contextmanager
 def unpacked(path, folder=None):
   """`path` itself, or a temporary copy of what is inside it where it ends in .gz; gone at the end of the block.
@@ -43,7 +51,7 @@ def unpacked(path, folder=None):
     return
   check_regular(path)
   with tempfile.NamedTemporaryFile(prefix='unpacked-', suffix=pathlib.Path(path.stem).suffix, dir=folder) as out:
-    with gzip.open(path) as packed:
+    with readable(path) as file, gzip.GzipFile(fileobj=file) as packed:
       while block := _gzip_block(path, packed):
         out.write(block)
         if out.tell() > MAX_UNPACKED_BYTES:
@@ -64,7 +72,7 @@ def _gzip_block(path, packed):
 def cut_short(path):
   """True where the file `path` ends inside a part that its own headers declare as longer."""
   size = os.path.getsize(path)
-  with open(path, 'rb') as file:
+  with readable(path) as file:
     head = file.read(12)
     file.seek(0)
     if head[:4] == EBML_ID:

@@ -1,0 +1,83 @@
+"""Builds training records from videos: windows of sound, each with the pictures shown at that time.
+
+  python -m tfrecords.build --videos=clips --videos='more/**/*.mp4' --output=data/records
+
+--videos takes files, globs and folders (searched through). Files that cannot be used are skipped and named, with the
+reason, on the screen and in OUTPUT/failures.json. A second run with the same arguments builds only what is missing.
+Train on the records with python -m audionet_tf.train --records=OUTPUT.
+"""
+
+import os
+import sys
+
+from absl import flags
+
+from audionet_tf import command, params
+
+VIDEOS = flags.DEFINE_multi_string('videos', None, 'File, glob or folder of videos; may be given several times.')
+OUTPUT = flags.DEFINE_string('output', None, 'Folder for the records.')
+WINDOW_MS = flags.DEFINE_float('window_ms', 40, 'Length of a window, milliseconds.')
+HOP_MS = flags.DEFINE_float('hop_ms', None, 'From window to window, milliseconds; default: the length of a window.')
+IMAGES = flags.DEFINE_integer('images_per_window', 1, 'Pictures, each from the middle of an equal part of the window.')
+SAMPLE_RATE = flags.DEFINE_integer('sample_rate', 16000, 'Of the stored sound, hertz.')
+MONO = flags.DEFINE_enum('mono', 'mean', params.MONO_MODES, 'Mean of all channels, or the first.')
+IMAGE_SIZE = flags.DEFINE_integer('image_size', 224, 'Width and height of the stored pictures, pixels.')
+IMAGE_FORMAT = flags.DEFINE_enum('image_format', 'jpeg', params.IMAGE_FORMATS, 'How pictures are stored.')
+JPEG_QUALITY = flags.DEFINE_integer('jpeg_quality', 95, '1 to 95.')
+MAX_SECONDS = flags.DEFINE_float('max_seconds', None, 'Use only the first N seconds of each video.')
+SHARDS = flags.DEFINE_integer('shards', None, 'Number of files; default: about 128 MB each, at least two.')
+WORKERS = flags.DEFINE_integer('workers', None, 'Videos decoded at a time; default: one a processor.')
+TIMEOUT = flags.DEFINE_float('timeout_seconds', 120, 'Give up a video that finishes no window for so long.')
+MEMORY = flags.DEFINE_integer('memory_mb', 4096, 'Address space allowed to the decoder of a video, MiB.')
+
+
+def main(argv):
+  from tfrecords import builder
+
+  command.check(len(argv) == 1, f'{argv[1:]}: unexpected; videos are given as --videos=FILE|GLOB|FOLDER')
+  command.check(VIDEOS.value, '--videos=FILE|GLOB|FOLDER is missing: what to build from')
+  command.check(OUTPUT.value, '--output=FOLDER is missing: where to put the records')
+  for flag, least in ((SHARDS, 1), (WORKERS, 1), (TIMEOUT, 1), (MEMORY, 256)):
+    fits = flag.value is None or flag.value >= least
+    command.check(fits, f'--{flag.name} is {flag.value}, allowed is {least} or more')
+  hop_ms = WINDOW_MS.value if HOP_MS.value is None else HOP_MS.value
+  settings = params.RecordParams(
+    window_seconds=seconds(WINDOW_MS.value),
+    hop_seconds=seconds(hop_ms),
+    images_per_window=IMAGES.value,
+    sample_rate_hz=SAMPLE_RATE.value,
+    mono=MONO.value,
+    image_size=IMAGE_SIZE.value,
+    image_format=IMAGE_FORMAT.value,
+    jpeg_quality=JPEG_QUALITY.value,
+    max_seconds=MAX_SECONDS.value,
+  )
+  summary = builder.build(
+    arguments=VIDEOS.value,
+    output=OUTPUT.value,
+    params=settings,
+    shards=SHARDS.value,
+    workers=WORKERS.value or os.cpu_count(),
+    timeout_seconds=TIMEOUT.value,
+    memory_bytes=MEMORY.value << 20,
+  )
+  command.check(summary.windows, f'nothing was built: none of {len(summary.failures)} files could be used')
+  print(
+    f'{OUTPUT.value}: {summary.windows} windows of {summary.videos} videos ({summary.built} built now, {summary.kept} '
+    f'already there, {len(summary.failures)} skipped) in {summary.shards} shards, {summary.bytes / 1e6:.1f} MB, '
+    f'{summary.seconds:.1f} s',
+    file=sys.stderr,
+  )
+
+
+def seconds(milliseconds):
+  """Milliseconds as a person wrote them, in seconds: 33.3 gives 0.0333 exactly, as far as a float can."""
+  return float(params.exact(milliseconds) / 1000)
+
+
+def run():
+  command.run(main)
+
+
+if __name__ == '__main__':
+  run()

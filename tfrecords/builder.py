@@ -1,0 +1,212 @@
+"""The whole build as one function: find, compare with what is there, decode what is missing, assemble."""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from tqdm import tqdm
+
+from audionet_tf import records
+from audionet_tf.errors import MediaError, UserError
+from tfrecords import assemble, pool, sources, worker
+
+PARTS = '.parts'
+FAILURES_NAME = 'failures.json'
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+  """What a build did: `built` videos were decoded now, `kept` ones were there; `failures` is id to reason."""
+
+  videos: int
+  windows: int
+  built: int
+  kept: int
+  shards: int
+  bytes: int
+  seconds: float
+  failures: dict
+
+
+def build(arguments, output, params, shards=None, workers=1, timeout_seconds=120, memory_bytes=4 << 30):
+  """Builds the records of videos in a folder, or what is missing of them.
+
+  Args:
+    arguments: list of files, globs and folders, as `sources.find` takes them.
+    output: the folder; made where it does not exist.
+    params: RecordParams.
+    shards: number of shards, None for one from the size.
+    workers: videos that are decoded at a time. The records do not depend on it.
+    timeout_seconds: a video that finishes no window for so long is given up.
+    memory_bytes: address space of a decoding process.
+
+  Returns:
+    Summary. Its `windows` is 0 where nothing could be built; then no manifest is written.
+
+  Raises:
+    UserError: nothing to read, other arguments than the records there were made with, another build at work.
+    OSError: the folder cannot be written, the disk is full.
+  """
+  begun, output = time.monotonic(), pathlib.Path(output)
+  videos = sources.find(arguments)
+  fields = {
+    'params': dataclasses.asdict(params),
+    'sources': [os.path.abspath(argument) for argument in arguments],
+    'shards_asked': shards,
+  }
+  output.mkdir(parents=True, exist_ok=True)
+  with _locked(output):
+    old = _old_manifest(output, fields)
+    parts = output / PARTS
+    parts.mkdir(exist_ok=True)
+    _sweep(parts)
+    digests, failures = _digests(videos, workers)
+    kept = _kept(output, old, digests)
+    names = {key: parts / f'{_part_key(key, digest, fields["params"])}.tfrecord' for key, digest in digests.items()}
+    jobs = [
+      worker.Job(video.id, video.path, str(names[video.id]), params, memory_bytes)
+      for video in sorted(videos, key=lambda v: -os.path.getsize(v.path) if v.id in digests else 0)
+      if video.id in digests and video.id not in kept and not names[video.id].exists()
+    ]
+    failures |= _decode(jobs, workers, timeout_seconds)
+    done = [
+      kept.get(key) or assemble.from_part(names[key], key, digest)
+      for key, digest in sorted(digests.items())
+      if key not in failures
+    ]
+    assemble.write_json(output / FAILURES_NAME, dict(sorted(failures.items())))
+    manifest = old
+    if not done:
+      manifest = {'windows': 0, 'shards': []}
+    elif not old or len(kept) != len(done) or len(kept) != len(old['videos']):
+      with _bar(sum(len(v.paths) for v in done), 'shards', 'window') as bar:
+        manifest = assemble.write(output, done, fields, shards, bar.update)
+    shutil.rmtree(parts)
+  return Summary(
+    videos=len(done),
+    windows=manifest['windows'],
+    built=len(done) - len(kept),
+    kept=len(kept),
+    shards=len(manifest['shards']),
+    bytes=sum(shard['bytes'] for shard in manifest['shards']),
+    seconds=time.monotonic() - begun,
+    failures=failures,
+  )
+
+
+@contextlib.contextmanager
+def _locked(folder):
+  """Holds the folder against a second build; the lock ends with the process, however it ends."""
+  handle = os.open(folder, os.O_RDONLY)
+  try:
+    try:
+      fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise UserError(f'{folder}: another build is at work there; wait for it or choose another --output') from None
+    yield
+  finally:
+    os.close(handle)
+
+
+def _old_manifest(folder, fields):
+  """The manifest in the folder, or None; UserError where it was made with other arguments."""
+  path = folder / records.MANIFEST_NAME
+  if not path.exists():
+    return None
+  try:
+    old = json.loads(path.read_text(encoding='utf-8'))
+    version, asked = old['schema_version'], {**old['params'], **{k: old[k] for k in ('sources', 'shards_asked')}}
+  except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+    raise UserError(f'{path}: not a manifest of this program; choose another --output') from None
+  wanted = {**fields['params'], **{k: fields[k] for k in ('sources', 'shards_asked')}}
+  if version != records.SCHEMA_VERSION:
+    raise UserError(f'{path}: schema version {version}, not {records.SCHEMA_VERSION}; choose another --output')
+  differing = [f'{k} was {asked.get(k)!r} and is now {wanted[k]!r}' for k in wanted if asked.get(k) != wanted[k]]
+  if differing:
+    raise UserError(
+      f'{folder}: holds records made with other arguments ({"; ".join(differing)}); choose another --output'
+    )
+  return old
+
+
+def _kept(folder, old, digests):
+  """dict of id to assemble.Windows of the videos that are in the shards unchanged; none where a shard is damaged."""
+  if not old:
+    return {}
+  try:
+    present = assemble.from_shards(folder, old)
+  except (UserError, FileNotFoundError) as error:
+    print(f'building all again: {error}', file=sys.stderr)
+    return {}
+  return {key: windows for key, windows in present.items() if digests.get(key) == windows.digest}
+
+
+def _digests(videos, workers):
+  """(dict of id to digest, dict of id to reason) by reading every video once."""
+  digests, failures = {}, {}
+
+  def attempt(video):
+    try:
+      return sources.digest(video.path), None
+    except MediaError as error:
+      return None, error.reason
+
+  with ThreadPoolExecutor(workers) as threads, _bar(len(videos), 'reading', 'video', delay=2) as bar:
+    for video, (digest, reason) in zip(videos, threads.map(attempt, videos), strict=True):
+      bar.update()
+      if reason is None:
+        digests[video.id] = digest
+      else:
+        failures[video.id] = reason
+        _tell(bar, video.id, reason)
+  return digests, failures
+
+
+def _part_key(video_id, digest, params):
+  text = json.dumps([records.SCHEMA_VERSION, video_id, digest, params], sort_keys=True)
+  return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _decode(jobs, workers, timeout_seconds):
+  """Runs the jobs with a progress bar; dict of id to reason of those that failed."""
+  failures, windows, finished, begun = {}, {}, 0, time.monotonic()
+  running = contextlib.closing(pool.run(jobs, workers, timeout_seconds))
+  with _bar(len(jobs), 'videos', 'video') as bar, running as events:
+    for job, event in events:
+      if isinstance(event, worker.Outcome):
+        if event.errno is not None:
+          raise OSError(event.errno, os.strerror(event.errno), os.path.dirname(os.path.dirname(job.part)))
+        windows.pop(job.video_id, None)
+        finished += event.windows
+        if event.reason is not None:
+          failures[job.video_id] = event.reason
+          _tell(bar, job.video_id, event.reason)
+        bar.update()
+      else:
+        windows[job.video_id] = event
+      count = finished + sum(windows.values())
+      bar.set_postfix_str(f'{count} windows, {count / max(time.monotonic() - begun, 1e-3):.0f} windows/s')
+  return failures
+
+
+def _bar(total, description, unit, delay=0):
+  return tqdm(total=total, desc=description, unit=unit, delay=delay, file=sys.stderr, disable=not total, leave=False)
+
+
+def _tell(bar, video_id, reason):
+  bar.write(f'skipped {video_id}: {reason}', file=sys.stderr)
+
+
+def _sweep(parts):
+  """Removes what a killed build left half-written."""
+  for path in parts.iterdir():
+    if path.suffix != '.tfrecord':
+      path.unlink()

@@ -1,0 +1,170 @@
+"""One video, one process: its windows into a part file. Imports nothing heavier than the decoder."""
+
+import contextlib
+import dataclasses
+import io
+import os
+import resource
+import signal
+import time
+from collections import deque
+
+from PIL import Image
+
+from audionet_tf import audio, local_files, media, records
+from audionet_tf.errors import MediaError
+from audionet_tf.params import RecordParams, exact
+
+REPORT_SECONDS = 0.2  # between two messages about finished windows
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """What a worker is told.
+
+  Attributes:
+    video_id, path: the video.
+    part: path of the part file to make.
+    params: RecordParams.
+    memory_bytes: address space allowed.
+  """
+
+  video_id: str
+  path: str
+  part: str
+  params: RecordParams
+  memory_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """What a worker answers at its end: `windows` > 0, or the `reason` why there are none.
+
+  `errno`, where not None, is the operating system's word on the output folder: no other video would fare better.
+  """
+
+  windows: int = 0
+  reason: str | None = None
+  errno: int | None = None
+
+
+def work(connection, job):
+  """Runs `job` and sends the number of windows so far, now and then, and an Outcome at the end."""
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+  for kind, limit in ((resource.RLIMIT_AS, job.memory_bytes), (resource.RLIMIT_CORE, 0)):
+    hard = resource.getrlimit(kind)[1]
+    with contextlib.suppress(ValueError, OSError):  # not every system has each limit
+      resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+  try:
+    connection.send(Outcome(windows=write_part(job, connection.send)))
+  except MediaError as error:
+    connection.send(Outcome(reason=error.reason))
+  except MemoryError:
+    connection.send(Outcome(reason=f'needs more memory than the {job.memory_bytes >> 20} MiB allowed'))
+  except OSError as error:
+    connection.send(Outcome(reason=f'{error.filename or job.part}: {error.strerror}', errno=error.errno))
+
+
+def write_part(job, report):
+  """Writes the windows of a video as framed records, in order; the file appears when it is whole.
+
+  Args:
+    job: Job.
+    report: called with the number of windows so far, at most every REPORT_SECONDS.
+
+  Returns:
+    Number of windows.
+
+  Raises:
+    MediaError: the video cannot be used, or is too short for a window.
+  """
+  partial, count, reported = f'{job.part}.partial', 0, 0.0
+  try:
+    with local_files.unpacked(job.path, os.path.dirname(job.part)) as path, open(partial, 'wb') as file:
+      for index, pcm, images in paired_windows(path, job.params):
+        file.write(records.framed(records.window_example(job.params, job.video_id, index, pcm, images)))
+        count += 1
+        if time.monotonic() - reported > REPORT_SECONDS:
+          report(count)
+          reported = time.monotonic()
+    if not count:
+      raise MediaError(job.path, f'sound and picture do not share one window of {job.params.window_seconds} s')
+    os.replace(partial, job.part)
+  finally:
+    with contextlib.suppress(FileNotFoundError):
+      os.remove(partial)
+  return count
+
+
+def paired_windows(path, params):
+  """The windows that sound and picture both cover, in order.
+
+  Sound and pictures are read through two separate openings of the file, each at its own pace: memory does not
+  depend on how a file interleaves them.
+
+  Yields:
+    (index, int16 [window_samples], T encoded images).
+  """
+  with contextlib.ExitStack() as stack:
+    chunks = media.sound_chunks(path, params.sample_rate_hz, params.mono, params.max_seconds)
+    stack.callback(chunks.close)
+    pictures = media.pictures(path)
+    stack.callback(pictures.close)
+    heard = audio.cut_windows(chunks, params.window_seconds, params.hop_seconds, params.sample_rate_hz)
+    seen = shown_windows(pictures, params, encoder(params))
+    images_index, images = -1, None
+    for index, pcm in heard:
+      while images_index < index:
+        images_index, images = next(seen, (None, None))
+        if images is None:
+          return
+      if images_index == index:
+        yield index, pcm, images
+
+
+def shown_windows(pictures, params, encode):
+  """The windows that the picture covers, with the pictures shown at their image times.
+
+  A picture is encoded once, when a window first needs it; only encoded pictures are kept.
+
+  Args:
+    pictures: iterable of (start_seconds, end_seconds, frame).
+    params: RecordParams.
+    encode: function of a frame that gives bytes.
+
+  Yields:
+    (index, T encoded images) in order.
+  """
+  window, hop = exact(params.window_seconds), exact(params.hop_seconds)
+  index, pending = None, deque()  # of (index, image times left, images so far)
+  for start, end, frame in pictures:
+    index = max(0, -(-start // hop)) if index is None else index
+    encoded = None
+    fresh = list(pending)
+    while True:
+      for _, times, images in fresh:
+        while times and times[0] < end:
+          encoded = encoded or encode(frame)
+          images.append(encoded)
+          times.popleft()
+      while pending and pending[0][0] * hop + window <= end:
+        done, _, images = pending.popleft()
+        yield done, images
+      if index * hop >= end:
+        break
+      fresh = [(index, deque(params.image_seconds(index)), [])]
+      pending.extend(fresh)
+      index += 1
+
+
+def encoder(params):
+  """A function of a decoded frame that gives the JPEG or PNG that `params` describe."""
+  reformatter = media.picture_reformatter()
+  options = {'format': 'JPEG', 'quality': params.jpeg_quality} if params.image_format == 'jpeg' else {'format': 'PNG'}
+
+  def encode(frame):
+    out = io.BytesIO()
+    Image.fromarray(media.small_picture(frame, params.image_size, reformatter)).save(out, **options)
+    return out.getvalue()
+
+  return encode
