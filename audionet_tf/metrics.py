@@ -31,12 +31,13 @@ class FiniteSteps(keras.metrics.Metric):
 
   def __init__(self, name='finite_steps', **kwargs):
     super().__init__(name=name, **kwargs)
-    self.finite = self.add_variable((), 'ones', name='finite')
+    self.broken = self.add_variable((), 'zeros', name='broken')  # Keras resets metrics to zero
     self.steps = self.add_variable((), 'zeros', name='steps')
 
   def update_state(self, loss):
-    self.finite.assign(self.finite * tf.cast(tf.math.is_finite(loss), self.finite.dtype))
-    self.steps.assign_add(self.finite)
+    broken = tf.cast(tf.logical_not(tf.math.is_finite(loss)), tf.float32)
+    self.broken.assign(tf.maximum(tf.convert_to_tensor(self.broken), broken))
+    self.steps.assign_add(1 - tf.convert_to_tensor(self.broken))
 
   def result(self):
     return self.steps / tf.distribute.get_strategy().num_replicas_in_sync

@@ -1,0 +1,173 @@
+"""The training step against PyTorch's, and one replica against two."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import torch
+
+from audionet_tf import students
+from audionet_tf.distiller import Distiller
+
+CLASSES = 11
+
+
+def random_batch(seed, size=6):
+  rng = np.random.default_rng(seed)
+  return {
+    'audio': tf.constant(rng.normal(size=(size, 640)), tf.float32),
+    'teacher/t': tf.constant(rng.dirichlet(np.ones(CLASSES), (size, 1)), tf.float32),
+    'video_id': tf.constant(np.arange(size) % 3, tf.int64),
+    'index': tf.constant(np.arange(size) // 3, tf.int64),
+    'mask': tf.ones([size]),
+  }
+
+
+def make(reduction='sum', learning_rate=1e-2, **options):
+  keras.utils.set_random_seed(0)
+  distiller = Distiller(students.build('audionet', {'t': CLASSES}), ['t'], 3, reduction, **options)
+  distiller.compile(optimizer=keras.optimizers.SGD(learning_rate, 0.9, nesterov=True), jit_compile=False)
+  distiller(tf.zeros([1, 640]))
+  return distiller
+
+
+def batches(count, size=6):
+  return [random_batch(seed, size) for seed in range(count)]
+
+
+def fit(distiller, data, epochs=1):
+  def forever():
+    while True:
+      yield from data
+
+  signature = {name: tf.TensorSpec([None, *x.shape[1:]], x.dtype) for name, x in data[0].items()}
+  dataset = tf.data.Dataset.from_generator(forever, output_signature=signature)
+  distiller.fit(dataset, steps_per_epoch=len(data), epochs=epochs, verbose=0, shuffle=False)
+
+
+@pytest.mark.parametrize('reduction', ['sum', 'mean'])
+def test_steps_equal_pytorchs(reduction):
+  distiller = make(reduction)
+  kernel, bias, dense, dense_bias = [
+    torch.tensor(v.numpy().T if v.numpy().ndim != 3 else v.numpy().transpose(2, 1, 0), requires_grad=True)
+    for v in distiller.student.trainable_variables
+  ]
+  optimizer = torch.optim.SGD([kernel, bias, dense, dense_bias], lr=1e-2, momentum=0.9, nesterov=True)
+  data = batches(4)
+  for batch in data:
+    sound, target = (torch.tensor(batch[name].numpy()) for name in ('audio', 'teacher/t'))
+    conv = torch.nn.functional.conv1d(sound[:, None], kernel, bias, 2, 32)
+    pooled = torch.nn.functional.max_pool1d(conv, 8, 1, 4).mean(2)
+    said = torch.log_softmax(pooled @ dense.T + dense_bias, 1)
+    loss = torch.nn.functional.kl_div(said, target[:, 0], reduction='sum')
+    loss = loss / len(sound) if reduction == 'mean' else loss
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+  fit(distiller, data)
+  theirs = [
+    kernel.detach().numpy().transpose(2, 1, 0),
+    bias.detach().numpy(),
+    dense.detach().numpy().T,
+    dense_bias.detach().numpy(),
+  ]
+  for ours, expected in zip(distiller.student.trainable_variables, theirs, strict=True):
+    np.testing.assert_allclose(ours.numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize('reduction', ['sum', 'mean'])
+def test_masked_examples_teach_nothing(reduction):
+  plain, padded = make(reduction), make(reduction)
+  small = batches(2, size=4)
+  filled = [
+    {
+      name: tf.concat([x, tf.cast(tf.ones_like(x[:2]), x.dtype) * (0 if name == 'mask' else 1)], 0)
+      for name, x in b.items()
+    }
+    for b in small
+  ]
+  fit(plain, small)
+  fit(padded, filled)
+  for a, b in zip(plain.student.weights, padded.student.weights, strict=True):
+    np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-6)
+  assert float(plain.means['kl'].result()) == pytest.approx(float(padded.means['kl'].result()))
+
+
+def test_kl_of_videos_and_windows():
+  distiller = make(learning_rate=1e-9, window_rows=(np.array([0, 2, 4]), 6))
+  batch = random_batch(5)
+  fit(distiller, [batch])
+  logits = distiller.student(batch['audio'])['logits/t'].numpy()[:, 0].astype(np.float64)
+  log_said = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+  target = batch['teacher/t'].numpy()[:, 0]
+  kl = (target * (np.log(target) - log_said)).sum(1)
+  np.testing.assert_allclose(distiller.video_kl.result(), [kl[v::3].mean() for v in range(3)], rtol=1e-4)
+  np.testing.assert_allclose(distiller.window_kl.result(), kl.reshape(2, 3).T.ravel(), rtol=1e-4)
+
+
+def test_evaluate_counts_every_example_once():
+  distiller = make()
+  data = batches(2) + [random_batch(9, size=3)]
+  signature = {name: tf.TensorSpec([None, *x.shape[1:]], x.dtype) for name, x in data[0].items()}
+  result = distiller.evaluate(
+    tf.data.Dataset.from_generator(lambda: iter(data), output_signature=signature), steps=3, return_dict=True, verbose=0
+  )
+  per_example = []
+  for batch in data:
+    logits = distiller.student(batch['audio'])['logits/t'].numpy()[:, 0]
+    target = batch['teacher/t'].numpy()[:, 0]
+    log_said = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    per_example += list((target * (np.log(target) - log_said)).sum(1))
+  assert result['kl'] == pytest.approx(np.mean(per_example), rel=1e-4)
+
+
+def test_finite_steps_points_at_the_first_bad_step():
+  distiller = make()
+  data = batches(3)
+  data[1]['audio'] = data[1]['audio'] * np.nan
+  fit(distiller, data)
+  assert float(distiller.finite_steps.result()) == 1
+
+
+REPLICAS = textwrap.dedent("""
+  import json, sys
+  import numpy as np, tensorflow as tf
+  from audionet_tf import input_pipeline, strategy
+  devices = strategy.make(int(sys.argv[1]))
+  import test_distiller
+  data = test_distiller.batches(3, size=7)  # odd: one example is filled up
+  with devices.scope():
+    distiller = test_distiller.make(sys.argv[2])
+  merged = {name: tf.concat([b[name] for b in data], 0) for name in data[0]}
+  batches = tf.data.Dataset.from_tensor_slices(merged).batch(7).repeat()
+  if devices.num_replicas_in_sync > 1:
+    batches = batches.map(lambda batch: input_pipeline.fill_up(batch, devices.num_replicas_in_sync))
+  distiller.fit(batches, steps_per_epoch=3, epochs=2, verbose=0, shuffle=False)
+  print(json.dumps({
+    'replicas': devices.num_replicas_in_sync,
+    'weights': [v.numpy().ravel().tolist() for v in distiller.student.trainable_variables],
+    'kl': float(distiller.means['kl'].result()),
+    'videos': distiller.video_kl.result().numpy().tolist(),
+  }))
+""")
+
+
+@pytest.mark.parametrize('reduction', ['sum', 'mean'])
+def test_two_replicas_give_the_weights_of_one(reduction, request):
+  found = []
+  for replicas in (1, 2):
+    command = [sys.executable, '-c', REPLICAS, str(replicas), reduction]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=request.path.parent, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found.append(json.loads(done.stdout.splitlines()[-1]))
+  one, two = found
+  assert (one['replicas'], two['replicas']) == (1, 2)
+  for a, b in zip(one['weights'], two['weights'], strict=True):
+    np.testing.assert_allclose(a, b, atol=2e-6)
+  assert one['kl'] == pytest.approx(two['kl'], rel=1e-5)
+  np.testing.assert_allclose(one['videos'], two['videos'], rtol=1e-5)
