@@ -76,6 +76,7 @@ def cut_windows(chunks, window_seconds, hop_seconds, sample_rate_hz):
     (index, int16 [window_samples]) for each window that the chunks cover wholly, in order. Memory is constant.
   """
   hop = params.exact(hop_seconds) * sample_rate_hz
+  hop = int(hop) if hop.denominator == 1 else hop  # whole numbers are much faster
   size = round(params.exact(window_seconds) * sample_rate_hz)
   index, held, held_start, end = None, [], 0, 0
   for start, samples in chunks:

@@ -79,7 +79,7 @@ def _mixed(frame, mono):
   elif samples.dtype.kind == 'i':
     samples = samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
   mixed = samples[0] if mono == 'first' or channels == 1 else samples.mean(axis=0)
-  return np.nan_to_num(mixed.astype(np.float32), copy=False)
+  return mixed.astype(np.float32, copy=False)
 
 
 def _resampled(blocks, sample_rate_hz):
@@ -114,7 +114,8 @@ def _pulled(resampler, samples, rate):
   """f32 pieces that the resampler gives for one block, or for None what is left in it."""
   frame = None
   if samples is not None:
-    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples)[None], 'fltp', 'mono')
+    clean = np.nan_to_num(samples, posinf=0.0, neginf=0.0)  # float sound of a stranger may hold anything
+    frame = av.AudioFrame.from_ndarray(clean[None], 'fltp', 'mono')
     frame.sample_rate = rate
   return [piece.to_ndarray()[0] for piece in resampler.resample(frame) if piece is not None]
 
@@ -124,7 +125,7 @@ def pictures(path):
 
   Yields:
     (start_seconds, end_seconds, frame): exact Fractions since time zero, start < end = start of the next;
-    `frame` is for `small_picture`.
+    `frame` is for `picture_maker`.
 
   Raises:
     MediaError: unreadable, truncated or damaged file, or no moving picture in it.
@@ -149,20 +150,23 @@ def pictures(path):
       yield shown_start, end + min(stream.time_base, MILLISECOND), shown
 
 
-def small_picture(frame, size, reformatter=None):
-  """A decoded frame as u8 [size, size, 3] RGB, upright (display matrix applied), filtered against aliasing.
+def picture_maker(size):
+  """A function that makes the frames of one video small: frame -> u8 [size, size, 3] RGB.
 
-  `reformatter`: from `picture_reformatter()`, for use with many frames of one video.
+  Pictures are stretched to a square, filtered against aliasing, and stand upright as the display matrix of the first
+  one says.
   """
-  reformatter = reformatter or VideoReformatter()
-  small = reformatter.reformat(frame, size, size, 'rgb24', interpolation=Interpolation.BILINEAR, threads=1).to_ndarray()
-  matrix = frame.side_data.get('DISPLAYMATRIX')
-  return small if matrix is None else _upright(small, np.frombuffer(matrix, np.int32, 9))
+  reformatter, matrix, first = VideoReformatter(), None, True
 
+  def small(frame):
+    nonlocal matrix, first
+    if first:  # of the first one only: asking ties a frame into a cycle, and frames are large
+      found, first = frame.side_data.get('DISPLAYMATRIX'), False
+      matrix = None if found is None else np.frombuffer(found, np.int32, 9).copy()
+    picture = reformatter.reformat(frame, size, size, 'rgb24', interpolation=Interpolation.BILINEAR, threads=1)
+    return picture.to_ndarray() if matrix is None else _upright(picture.to_ndarray(), matrix)
 
-def picture_reformatter():
-  """Scaler state to keep between calls of `small_picture`; one a video."""
-  return VideoReformatter()
+  return small
 
 
 def _upright(picture, matrix):

@@ -1,6 +1,7 @@
 """Settings that records, models and commands share: rates in hertz, times in seconds, counts derived."""
 
 import dataclasses
+import functools
 from fractions import Fraction
 
 from audionet_tf.errors import UserError
@@ -73,6 +74,7 @@ class RecordParams:
     return [self.start_seconds(index) + part * (2 * i + 1) / 2 for i in range(self.images_per_window)]
 
 
+@functools.cache
 def exact(seconds):
   """A float as the decimal fraction that a person wrote: 0.04 is 1/25, not its binary neighbour."""
   return Fraction(str(seconds))

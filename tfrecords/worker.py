@@ -159,12 +159,12 @@ def shown_windows(pictures, params, encode):
 
 def encoder(params):
   """A function of a decoded frame that gives the JPEG or PNG that `params` describe."""
-  reformatter = media.picture_reformatter()
+  small = media.picture_maker(params.image_size)
   options = {'format': 'JPEG', 'quality': params.jpeg_quality} if params.image_format == 'jpeg' else {'format': 'PNG'}
 
   def encode(frame):
     out = io.BytesIO()
-    Image.fromarray(media.small_picture(frame, params.image_size, reformatter)).save(out, **options)
+    Image.fromarray(small(frame)).save(out, **options)
     return out.getvalue()
 
   return encode
