@@ -1,0 +1,147 @@
+"""Reads AudioNet's weights from PyTorch checkpoints (`.pth`), and runs them in PyTorch to compare with.
+
+A checkpoint is a state dict: `conv.weight` (16, 1, 64), `conv.bias`, `dense.weight` (classes, 16), `dense.bias`.
+Those that Bryce (2018) published are in the pickle format of PyTorch 0.3, saved from a GPU. Nothing but tensors is
+ever unpickled.
+"""
+
+import os
+import pathlib
+import pickle
+import re
+import tempfile
+
+import numpy as np
+
+from audionet_tf import keras_applications, labels, students
+from audionet_tf.errors import UserError
+
+HEAD = 'teacher'
+FILTERS, KERNEL = students.AUDIONET['filters'], students.AUDIONET['kernel_size']
+CLASSES = 'classes'  # stands for the number of classes in the shapes below
+AUDIONET_SHAPES = {
+  'conv.weight': (FILTERS, 1, KERNEL),
+  'conv.bias': (FILTERS,),
+  'dense.weight': (CLASSES, FILTERS),
+  'dense.bias': (CLASSES,),
+}
+COMPARED_SAMPLES = (1, 63, 64, 640, 16000)  # below, at and above the kernel: the edges differ most
+TOLERANCE = 1e-4  # of the largest logit
+
+
+def import_torch():
+  """The torch module; UserError where it is not installed."""
+  try:
+    import torch
+  except ImportError:
+    raise UserError("reading .pth needs PyTorch: pip install 'audionet_tf[torch]'") from None
+  return torch
+
+
+def read_tensors(path):
+  """The tensors of a .pth as dict of name to f32 array, without the `module.` of DataParallel.
+
+  Raises UserError: no such file, unreadable, anything in it but named tensors of finite numbers.
+  """
+  torch = import_torch()
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise UserError(f'{path}: no such file; expected is a PyTorch checkpoint')
+  try:
+    state = torch.load(path, map_location='cpu', weights_only=True)
+  except pickle.UnpicklingError as error:
+    named = re.search(r'GLOBAL (\S+)', str(error))
+    reason = f'calls {named[1]}' if named else 'is no pickle of tensors'
+    raise UserError(f'{path}: refused, it {reason}; a checkpoint may hold nothing but tensors') from None
+  except Exception as error:  # damaged bytes raise whatever they hit
+    raise UserError(f'{path}: not a readable PyTorch checkpoint ({type(error).__name__}: {error})') from error
+  if not isinstance(state, dict) or not all(torch.is_tensor(value) for value in state.values()):
+    raise UserError(f'{path}: not a state dict, a dict of tensors; save it with torch.save(model.state_dict(), ...)')
+  tensors = {str(name).removeprefix('module.'): value.detach().float().numpy() for name, value in state.items()}
+  for name, values in tensors.items():
+    if not np.isfinite(values).all():
+      raise UserError(f'{path}: {name} holds numbers that are not finite')
+  return tensors
+
+
+def check_audionet(path, tensors):
+  """Number of classes; UserError names every tensor that is missing, not AudioNet's or of another shape."""
+  classes = len(tensors['dense.bias']) if np.ndim(tensors.get('dense.bias')) == 1 else 0
+  faults = [f'{name} is missing' for name in AUDIONET_SHAPES if name not in tensors]
+  faults += [f'{name} is not of AudioNet' for name in tensors if name not in AUDIONET_SHAPES]
+  for name, shape in AUDIONET_SHAPES.items():
+    shown = tuple(classes if size is CLASSES else size for size in shape)
+    if name in tensors and (tensors[name].shape != shown or not tensors[name].size):
+      faults.append(f'{name} is {tensors[name].shape}, expected is {str(shape).replace(chr(39), "")}')
+  if faults:
+    raise UserError(f'{path}: not the weights of AudioNet: {"; ".join(faults)}')
+  return classes
+
+
+def read_audionet(path):
+  """(keras.Model with the weights of a .pth, reference).
+
+  `reference(waveform f32 [B, samples]) -> f32 [B, classes]`, the logits of the same tensors in PyTorch.
+  """
+  tensors = read_tensors(path)
+  model = students.build('audionet', {HEAD: check_audionet(path, tensors)})
+  conv, dense = model.get_layer('conv'), model.get_layer(f'dense_{HEAD}')
+  conv.set_weights([tensors['conv.weight'].transpose(2, 1, 0), tensors['conv.bias']])  # [K, 1, filters]
+  dense.set_weights([tensors['dense.weight'].T, tensors['dense.bias']])  # [filters, classes]
+  return model, lambda waveform: audionet_logits(tensors, waveform)
+
+
+def audionet_logits(tensors, waveform):
+  """AudioNet as PyTorch computes it (Bryce 2018, table 1): f32 [B, samples] -> f32 [B, classes]."""
+  torch = import_torch()
+  functional = torch.nn.functional
+  t = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in tensors.items()}
+  x = torch.from_numpy(waveform)[:, None]  # [B, 1, samples]
+  x = functional.conv1d(x, t['conv.weight'], t['conv.bias'], stride=2, padding=32)  # [B, 16, samples // 2 + 1]
+  x = functional.max_pool1d(x, 8, stride=1, padding=4).mean(2)  # [B, 16]
+  return functional.linear(x, t['dense.weight'], t['dense.bias']).numpy()
+
+
+def largest_difference(model, reference):
+  """(largest difference of a logit, largest logit) of a student and `reference`, over sounds of several lengths.
+
+  Raises UserError where it is past float32's rounding.
+  """
+  generator = np.random.default_rng(0)
+  worst, largest = 0.0, 0.0
+  for samples in COMPARED_SAMPLES:
+    waveform = generator.uniform(-1, 1, [4, samples]).astype(np.float32)
+    waveform[0] = 0  # silence
+    ours = model(waveform)[students.LOGITS + HEAD].numpy()[:, 0]  # [B, classes]
+    theirs = reference(waveform)
+    difference = float(np.abs(ours - theirs).max())
+    scale = float(np.abs(theirs).max())
+    if not difference <= TOLERANCE * max(1.0, scale):
+      raise UserError(f'the converted student differs by {difference:.3g} from PyTorch on {samples} samples')
+    worst, largest = max(worst, difference), max(largest, scale)
+  return worst, largest
+
+
+def class_names(label_file, model):
+  """Names from `label_file`; without one those of ImageNet, if there are 1000 and Keras can tell them."""
+  classes = model.output[students.LOGITS + HEAD].shape[-1]
+  if label_file:
+    names = labels.read_class_names(label_file)
+    if len(names) != classes:
+      raise UserError(f'{label_file}: {len(names)} class names, but the weights have {classes} classes')
+    return names
+  imagenet = classes == keras_applications.IMAGENET_CLASSES and keras_applications.imagenet_class_names()
+  return imagenet or labels.numbered_class_names(classes)
+
+
+def convert(model, reference, settings, output):
+  """Writes a student, reads it back and compares it; only then it gets its name. Returns `largest_difference`."""
+  output = pathlib.Path(output)
+  output.parent.mkdir(parents=True, exist_ok=True)
+  with tempfile.TemporaryDirectory(dir=output.parent, prefix=f'.{output.stem}.') as folder:
+    partial = pathlib.Path(folder) / output.name
+    students.save(partial, model, settings)
+    difference = largest_difference(students.load(partial)[0], reference)
+    for suffix in ('.json', '.keras'):
+      os.replace(partial.with_suffix(suffix), output.with_suffix(suffix))
+  return difference
