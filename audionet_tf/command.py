@@ -3,7 +3,7 @@
 import os
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from audionet_tf.errors import UserError
 
@@ -20,6 +20,8 @@ def run(main, argv=None):
   """
 
   def guarded(arguments):
+    if not flags.FLAGS['verbosity'].present:
+      logging.set_verbosity(logging.WARNING)  # absl's app asks for INFO, and TensorFlow has much to say there
     try:
       return main(arguments)
     except UserError as error:

@@ -120,13 +120,14 @@ def read_json(path):
   rest, rows = split_json(path)
   document = json.loads(rest)
   probabilities = np.stack(rows) if rows else np.zeros([0, 0], np.float32)  # [windows, classes]
-  period_seconds = float(document['sample_period_msec']) / 1000
-  if not math.isfinite(period_seconds) or period_seconds <= 0:
-    raise ValueError(f'sample_period_msec is {document["sample_period_msec"]}')
+  period_msec = document['sample_period_msec']  # from one start to the next
+  window_msec = document.get('window_msec', period_msec)
+  if not all(0 < float(msec) < math.inf for msec in (period_msec, window_msec)):
+    raise ValueError(f'sample_period_msec {period_msec}, window_msec {window_msec}')
   start = document.get('window_start_seconds')
-  start = np.arange(len(probabilities)) * period_seconds if start is None else np.asarray(start, np.float64)
+  start = np.arange(len(probabilities)) * period_msec / 1000 if start is None else np.asarray(start, np.float64)
   names = document.get('class_names')
-  return probabilities, start, start + period_seconds, names and [str(name) for name in names]
+  return probabilities, start, start + window_msec / 1000, names and [str(name) for name in names]
 
 
 def split_json(path):

@@ -138,11 +138,12 @@ def test_envelope_of_nothing():
 def test_inference_json_with_times_and_names(tmp_path):
   table = np.random.default_rng(0).dirichlet(np.ones(4), 6)
   starts = [0.5 + 0.1 * i for i in range(6)]
-  path = write_inference(tmp_path / 'x.json', table, window_start_seconds=starts, class_names=CLASS_NAMES)
+  more = {'window_start_seconds': starts, 'class_names': CLASS_NAMES, 'window_msec': 250}
+  path = write_inference(tmp_path / 'x.json', table, **more)
   heard = results.read_inference(path)
   np.testing.assert_allclose(heard.probabilities, table, rtol=1e-6)
   np.testing.assert_allclose(heard.start_seconds, starts)
-  np.testing.assert_allclose(heard.end_seconds, np.array(starts) + 0.04)
+  np.testing.assert_allclose(heard.end_seconds, np.array(starts) + 0.25)
   assert heard.class_names == CLASS_NAMES
 
 
