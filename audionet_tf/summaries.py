@@ -66,8 +66,9 @@ class Summaries(keras.callbacks.Callback):
     for variable in student.trainable_variables:
       tf.summary.histogram(f'weights/{variable.path}', variable.numpy())
     kernels = [v for v in student.trainable_variables if v.path.endswith('kernel') and len(v.shape) == 3]
-    if kernels:
-      tf.summary.image('filters', plots.to_rgb(plots.filters(kernels[0].numpy()[:, 0]))[None])
+    if kernels:  # the first layer: of one channel, the sound
+      figure = plots.filters(kernels[0].numpy()[:, 0], self.examples['sample_rate_hz'])
+      tf.summary.image('filters', plots.to_rgb(figure)[None])
     outputs = student(self.examples['audio'], training=False)
     for head, names in self.class_names.items():
       said = tf.nn.softmax(outputs[LOGITS + head]).numpy().mean(axis=1)

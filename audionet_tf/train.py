@@ -11,6 +11,7 @@ run with the same teacher does not ask again.
 from absl import flags
 
 from audionet_tf import command
+from audionet_tf.errors import UserError
 
 FLAGS = flags.FLAGS
 
@@ -26,7 +27,9 @@ flags.DEFINE_string(
   'teacher_weights', 'imagenet', 'For a keras.applications teacher: imagenet, a file, or none (random).'
 )
 flags.DEFINE_string('teacher_labels', None, "Text file with the teacher's class names, one a line.")
-flags.DEFINE_string('teacher_input_range', None, 'What the teacher takes for black and white: 0,255 or 0,1 or -1,1.')
+flags.DEFINE_string(
+  'teacher_input_range', None, 'BLACK,WHITE as a float teacher from a file wants them; default by its format.'
+)
 flags.DEFINE_enum(
   'teacher_mode', 'stored', ['stored', 'online'], 'Ask the teacher once and keep its answers, or in every step.'
 )
@@ -60,7 +63,7 @@ def main(argv):
     weights=FLAGS.teacher_weights,
     labels=FLAGS.teacher_labels,
     dtype=FLAGS.teacher_dtype,
-    input_range=FLAGS.teacher_input_range,
+    input_range=number_pair(FLAGS.teacher_input_range),
   )
   options = training.Options(
     student=FLAGS.student,
@@ -93,6 +96,17 @@ def epoch_range(text):
     f'--profile={text}: expected is FIRST:LAST, as in 3:5',
   )
   return int(first), int(last)
+
+
+def number_pair(text):
+  """'0,255' as (0.0, 255.0); None as None."""
+  if text is None:
+    return None
+  try:
+    black, white = (float(part) for part in text.split(','))
+  except ValueError:
+    raise UserError(f'--teacher_input_range={text}: expected are two numbers, as in 0,255') from None
+  return black, white
 
 
 def run():

@@ -3,11 +3,11 @@
 import dataclasses
 import json
 import pathlib
+import sys
 
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
 from audionet_tf import callbacks, input_pipeline, records, serving, soft_labels, strategy, students, summaries
 from audionet_tf import teachers as teachers_lib
@@ -29,7 +29,7 @@ class TeacherOptions:
   weights: str = 'imagenet'
   labels: str | None = None
   dtype: str = 'float32'
-  input_range: str | None = None
+  input_range: tuple | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,7 +205,7 @@ def build_distiller(manifest, teachers, options):
   rows = None
   if options.per_frame:
     windows = [video['windows'] for video in manifest['videos']]
-    first = [video['first_index'] for video in manifest['videos']]
+    first = [video['first_window'] for video in manifest['videos']]
     rows = (np.cumsum([0, *windows[:-1]]) - first, sum(windows))
   ask = {teacher.name: teacher.probabilities for teacher in teachers} if options.teacher_mode == 'online' else None
   heads = [teacher.name for teacher in teachers]
@@ -226,7 +226,7 @@ def hooks_of(run_dir, distiller, manifest, log_header, options, checkpoint_every
   first_epoch = checkpoints.restore()
   log.begin(first_epoch)
   if first_epoch:
-    logging.info('resuming after epoch %d of %d', first_epoch, options.epochs)
+    print(f'resuming after epoch {first_epoch} of {options.epochs}', file=sys.stderr)
   guard = callbacks.Guard(ids_of(manifest))
   progress = callbacks.Progress(log, first_epoch, options.epochs)
   return [guard, log, checkpoints, progress], first_epoch

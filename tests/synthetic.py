@@ -55,7 +55,7 @@ def write_records(folder, videos, params=None, shards=2, seed=0):
     'params': dataclasses.asdict(params),
     'windows': len(windows),
     'digest': hashlib.sha256(b''.join(windows)).hexdigest(),
-    'videos': [{'id': v, 'digest': v, 'windows': n, 'first_index': 0} for v, n in sorted(videos.items())],
+    'videos': [{'id': v, 'digest': v, 'windows': n, 'first_window': 0} for v, n in sorted(videos.items())],
     'shards': listed,
   }
   (folder / records.MANIFEST_NAME).write_text(json.dumps(manifest))
