@@ -47,11 +47,6 @@ def check(condition, message):
 
 
 def flag_values(module_name):
-  """The flags that a command module defines, as a dict of name to value."""
-  owner = sys.argv[0] if module_name == '__main__' else module_name  # absl's own name for the program
-  return {flag.name: flag.value for flag in flags.FLAGS.flags_by_module_dict()[owner]}
-
-
-def flag_values(module_name):
   """The flags that a command module defines, as a dict of name to value. `module_name`: its `__name__`."""
-  return {flag.name: flag.value for flag in flags.FLAGS.flags_by_module_dict().get(module_name, [])}
+  registered = sys.argv[0] if module_name == '__main__' else module_name  # so absl names the main module
+  return {flag.name: flag.value for flag in flags.FLAGS.flags_by_module_dict()[registered]}
