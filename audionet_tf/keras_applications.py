@@ -27,6 +27,7 @@ from audionet_tf.errors import UserError
 
 WEIGHT_SUFFIXES = ('.h5', '.hdf5', '.keras')  # `.weights.h5` among them
 IMAGENET_CLASSES = 1000
+ANY_SIZE = (224, 224)  # of MobileNetV3, which takes all sizes and was trained on this one
 NETWORK_TIMEOUT_SECONDS = 30
 
 
@@ -75,15 +76,17 @@ def careful_downloads(module):
   original, timeout = file_utils.get_file, socket.getdefaulttimeout()
 
   def get_file(fname=None, origin=None, cache_subdir='datasets', file_hash=None, **kwargs):
-    path = pathlib.Path(os.environ.get('KERAS_HOME') or '~/.keras').expanduser() / cache_subdir / fname
+    cache = pathlib.Path(os.environ.get('KERAS_HOME') or '~/.keras').expanduser()
+    path = cache / cache_subdir / fname
     if path.is_file() and file_hash and not keras_digest_fits(path, file_hash):
       raise UserError(f'{path}: damaged (its digest is not {file_hash}); delete it to download it again')
     try:
-      used.append(original(fname, origin, cache_subdir=cache_subdir, file_hash=file_hash, **kwargs))
+      found = original(fname, origin, cache_dir=cache, cache_subdir=cache_subdir, file_hash=file_hash, **kwargs)
     except Exception as error:  # urllib, sockets and Keras each raise their own
       reason = str(error).rsplit(' -- ', 1)[-1]  # Keras puts the whole address before it
       raise UserError(f'{fname} cannot be downloaded ({reason})') from error
-    return used[-1]
+    used.append(found)
+    return found
 
   file_utils.get_file = get_file
   socket.setdefaulttimeout(NETWORK_TIMEOUT_SECONDS)
@@ -137,7 +140,7 @@ def load(name, weights='imagenet', classes=None, dtype='float32'):
   module = sys.modules[BUILDERS[name].__module__]
   return teacher_files.PictureModel(
     outputs=teacher_files.keras_outputs(model, module.preprocess_input),
-    size=teacher_files.checked_size(name, model.input_shape),
+    size=teacher_files.checked_size(name, model.input_shape) or ANY_SIZE,
     classes=model.output_shape[-1],
     digest=digest,
     kind='logits',
@@ -146,22 +149,25 @@ def load(name, weights='imagenet', classes=None, dtype='float32'):
 
 def build(name, classes=IMAGENET_CLASSES, weights=None):
   """The Keras model, its last activation left out: softmax is taken in float32, outside."""
-  with seeded(name):
+  with seeded(name), warnings.catch_warnings():
+    warnings.filterwarnings('ignore', message='`input_shape` is undefined')  # the default is what is wanted
     return BUILDERS[name](weights=weights, classes=classes, classifier_activation=None)
 
 
 def imagenet_model(name):
   """(model, digest) with ImageNet weights, downloaded or from Keras's cache."""
   module = sys.modules[BUILDERS[name].__module__]
-  try:
-    with careful_downloads(module) as used:
+  instead = 'or give a file (--teacher_weights=PATH) or another --teacher'
+  with careful_downloads(module) as used:
+    try:
       model = build(name, weights='imagenet')
-  except UserError as error:
-    raise UserError(
-      f'ImageNet weights of {name}: {error}; or give a file (--teacher_weights=PATH) or another --teacher'
-    ) from error
-  except (ValueError, OSError) as error:  # a file without a known digest, cut short
-    raise UserError(f'ImageNet weights of {name}: not readable ({teacher_files.one_line(error)})') from error
+    except UserError as error:
+      raise UserError(f'ImageNet weights of {name}: {error}; {instead}') from error
+    except (ValueError, OSError) as error:
+      if not used:
+        raise
+      # Some files come without a digest that Keras could check.
+      raise UserError(f'ImageNet weights of {name}: {used[-1]} is damaged; delete it, {instead}') from error
   return model, teacher_files.file_digest(used[-1])
 
 

@@ -63,9 +63,7 @@ def ensure(records_folder, manifest, teachers, batch_size=64):
 
 def labels_key(manifest, teachers):
   """16 hex digits of a digest of everything that changes the stored answers."""
-  asked = {
-    teacher.name: [teacher.digest, *(teacher.description.get(part) for part in ANSWERS)] for teacher in teachers
-  }
+  asked = {teacher.name: [teacher.digest, *(teacher.description.get(part) for part in ANSWERS)] for teacher in teachers}
   text = json.dumps([FORMAT_VERSION, manifest['digest'], asked], sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -122,9 +120,7 @@ def write_manifest(folder, manifest, teachers, shards):
       }
       for teacher in teachers
     },
-    'shards': [
-      {'name': name, 'windows': windows, 'bytes': (folder / name).stat().st_size} for name, windows in shards
-    ],
+    'shards': [{'name': name, 'windows': windows, 'bytes': (folder / name).stat().st_size} for name, windows in shards],
   }
   partial = folder / f'.{records.MANIFEST_NAME}.partial'
   partial.write_text(json.dumps(content, indent=1))

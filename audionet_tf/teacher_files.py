@@ -38,7 +38,6 @@ class PictureModel:
     digest: sha256 of the weights, hex.
     kind: 'logits' or 'probabilities' where the model itself says so, else None.
     in_graph: whether `outputs` can be called inside a tf.function.
-    input_range: the numbers for black and white that the model is given.
   """
 
   outputs: Callable
@@ -47,7 +46,6 @@ class PictureModel:
   digest: str
   kind: str | None = None
   in_graph: bool = True
-  input_range: tuple = RAW
 
 
 def file_digest(path):
@@ -88,6 +86,12 @@ def ranged(pictures, input_range):
   """Pictures in 0..255 as numbers from black to white of `input_range`; the pictures themselves for RAW."""
   low, high = input_range
   return pictures if (low, high) == RAW else pictures * ((high - low) / 255.0) + low
+
+
+def refuse_range(source, input_range):
+  """UserError when an input range is given for a model that takes the pictures' own bytes."""
+  if input_range is not None:
+    raise UserError(f'{source}: takes whole pixels from 0 to 255; an input range is for models of float pictures')
 
 
 def whole_numbers(pictures):
@@ -137,11 +141,12 @@ def load_keras_file(path, dtype='float32', input_range=None):
     raise UserError(f'{path}: {len(inputs)} inputs and {len(outputs)} outputs; a picture classifier has one of each')
   size, classes = checked_size(path, inputs[0].shape), checked_classes(path, outputs[0].shape)
   set_compute_dtype(model, dtype)
-  input_range = input_range or RAW
   if keras.backend.is_int_dtype(inputs[0].dtype):
+    refuse_range(path, input_range)
     return PictureModel(keras_outputs(model, whole_numbers), size, classes, file_digest(path))
+  input_range = input_range or RAW
   answer = keras_outputs(model, lambda pictures: ranged(pictures, input_range))
-  return PictureModel(answer, size, classes, file_digest(path), input_range=input_range)
+  return PictureModel(answer, size, classes, file_digest(path))
 
 
 def folder_digest(folder):
@@ -193,7 +198,9 @@ def load_saved_model(path, input_range=None):
   size, classes = checked_size(folder, spec.shape), checked_classes(folder, answer.shape)
   if spec.shape[0] not in (None, 1):
     raise UserError(f'{folder}: takes exactly {spec.shape[0]} pictures; expected is any number, or one')
-  input_range = RAW if spec.dtype == tf.uint8 else input_range or (0.0, 1.0)
+  if spec.dtype == tf.uint8:
+    refuse_range(folder, input_range)
+  input_range = input_range or (0.0, 1.0)
 
   def ask(pictures):
     pictures = whole_numbers(pictures) if spec.dtype == tf.uint8 else ranged(pictures, input_range)
@@ -205,4 +212,4 @@ def load_saved_model(path, input_range=None):
     one = tf.TensorSpec([classes], tf.float32)
     return tf.map_fn(lambda picture: ask(picture[None])[0], pictures, fn_output_signature=one)
 
-  return PictureModel(outputs, size, classes, folder_digest(folder), input_range=input_range)
+  return PictureModel(outputs, size, classes, folder_digest(folder))

@@ -87,10 +87,9 @@ def load_tflite(path, input_range=None):
   dtype = np.dtype(inputs[0]['dtype'])
   if inputs[0]['shape'][0] != 1 or dtype not in (np.uint8, np.int8, np.float32):
     raise UserError(f'{path}: its input is {dtype} {inputs[0]["shape"]}; expected is one, uint8, int8 or float32')
-  if input_range is None:
-    input_range = (-1.0, 1.0) if dtype == np.float32 else teacher_files.RAW
-  elif dtype != np.float32:
-    raise UserError(f'{path}: its pictures are {dtype}, taken as they are; an input range is for float models')
+  if dtype != np.float32:
+    teacher_files.refuse_range(path, input_range)
+  input_range = input_range or (-1.0, 1.0)
   out_scale, out_zero = outputs[0]['quantization']
 
   def ask(pictures):
@@ -102,12 +101,4 @@ def load_tflite(path, input_range=None):
     answers = pool.answers(given.astype(dtype)).astype(np.float32)
     return (answers - out_zero) * np.float32(out_scale) if out_scale else answers
 
-  kind = 'probabilities' if softmax_quantised(outputs[0]) else None
-  digest = teacher_files.file_digest(path)
-  return teacher_files.PictureModel(ask, size, classes, digest, kind, in_graph=False, input_range=input_range)
-
-
-def softmax_quantised(output):
-  """Whether a quantised output covers [0, 1) in steps of 1/256: the form that TensorFlow Lite fixes for its softmax."""
-  dtype, (scale, zero) = np.dtype(output['dtype']), output['quantization']
-  return dtype in (np.uint8, np.int8) and abs(scale - 1 / 256) < 1e-6 and zero == np.iinfo(dtype).min
+  return teacher_files.PictureModel(ask, size, classes, teacher_files.file_digest(path), in_graph=False)

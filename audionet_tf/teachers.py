@@ -27,7 +27,7 @@ from audionet_tf import keras_applications, labels, teacher_files, teacher_tflit
 from audionet_tf.errors import UserError
 
 DTYPES = ('float32', 'bfloat16')
-SUM_TOLERANCE = 0.02  # of probabilities computed in half precision, or rounded to steps
+SUM_TOLERANCE = 0.02  # of probabilities computed in half precision
 PROBE_PIXELS = 224  # side of the probe pictures where a model takes any size
 
 
@@ -93,7 +93,8 @@ def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32
   }
 
   def probabilities(images):
-    return distribution(model.outputs(resized(images, model.size)), kind)
+    answers = distribution(model.outputs(resized(images, model.size)), kind)
+    return tf.stop_gradient(answers)  # spares a student's tape the way back through the teacher
 
   return Teacher(name, class_names, probabilities, model.in_graph, description, model.digest)
 
@@ -192,5 +193,16 @@ def probed_kind(source, model):
     raise UserError(f'{source}: does not answer to pictures ({teacher_files.one_line(error)})') from error
   if not np.isfinite(outputs).all():
     raise UserError(f'{source}: its answers are not finite numbers; its weights are damaged')
-  fits = (outputs >= 0).all() and (np.abs(outputs.sum(-1) - 1) < SUM_TOLERANCE).all()
-  return 'probabilities' if fits else 'logits'
+  return 'probabilities' if are_probabilities(outputs) else 'logits'
+
+
+def are_probabilities(outputs):
+  """Whether all rows of `outputs` [N, classes] are distributions, or were before they were rounded.
+
+  A quantised softmax gives steps of 1/256, and of a thousand small probabilities most are rounded to nothing.
+  """
+  sums = outputs.sum(-1)
+  if (outputs < 0).any():
+    return False
+  rounded = (outputs * 256 == np.rint(outputs * 256)).all()
+  return bool((sums < 1.1).all() if rounded else (np.abs(sums - 1) < SUM_TOLERANCE).all())
