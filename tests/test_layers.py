@@ -1,0 +1,102 @@
+"""Imports point down only, and heavy packages have one home each. The table is ARCHITECTURE.md's picture."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+# From the top down. A module imports modules of lower rows; of its own row only where its group is the same.
+LAYERS = (
+  ('commands', 'build train export infer evaluate plot convert download'),
+  ('runs', 'training builder'),
+  ('mechanism', 'soft_labels|distiller callbacks summaries strategy|serving export_checks tflite|inference|evaluation|torch_weights|assemble pool worker sources'),
+  ('parts', 'input_pipeline|students|teachers teacher_files teacher_tflite keras_applications|metrics|results inference_files plots|audioset'),
+  ('pieces', 'records|media audio local_files|losses|pooled_convolution'),
+  ('values', 'params labels errors command'),
+)  # fmt: skip
+PLACE = {
+  module: (level, group)
+  for level, (_, row) in enumerate(LAYERS)
+  for group in row.split('|')
+  for module in group.split()
+}
+ONE_HOME = {  # package: modules that may import it
+  'av': {'media'},
+  'matplotlib': {'plots'},
+  'torch': {'torch_weights'},
+  'yt_dlp': {'audioset'},
+  'apache_beam': {'beam'},
+  'tensorflow_io': set(),
+}
+
+
+def modules():
+  return [p for folder in ('audionet_tf', 'tfrecords') for p in (ROOT / folder).glob('*.py') if p.stem != '__init__']
+
+
+def imported(tree):
+  """Dotted names that a module imports, wherever it does."""
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      if node.module in ('audionet_tf', 'tfrecords'):
+        yield from (f'{node.module}.{alias.name}' for alias in node.names)
+      else:
+        yield node.module
+
+
+def test_every_module_has_its_place():
+  assert {p.stem for p in modules()} == set(PLACE)
+
+
+def test_imports_point_down():
+  wrong = []
+  for path in modules():
+    level, group = PLACE[path.stem]
+    for name in imported(ast.parse(path.read_text())):
+      package, _, module = name.partition('.')
+      if package not in ('audionet_tf', 'tfrecords'):
+        continue
+      if package == 'tfrecords' and path.parent.name == 'audionet_tf':
+        wrong.append(f'{path.stem} imports the builder ({name})')
+      other_level, other_group = PLACE[module.split('.')[0]]
+      if other_level < level or (other_level == level and other_group != group and LAYERS[level][0] != 'values'):
+        wrong.append(f'{path.stem} imports {module}')
+  assert not wrong
+
+
+def test_heavy_packages_have_one_home():
+  wrong = [
+    f'{path.stem} imports {name}'
+    for path in modules()
+    for name in imported(ast.parse(path.read_text()))
+    if path.stem not in ONE_HOME.get(name.partition('.')[0], {path.stem})
+  ]
+  assert not wrong
+
+
+def test_flags_are_defined_in_commands_only():
+  commands = set(LAYERS[0][1].split())
+  users = {p.stem for p in modules() if 'flags.DEFINE' in p.read_text()}
+  assert users <= commands
+
+
+def test_importing_the_package_and_the_builder_loads_no_tensorflow():
+  code = 'import sys, audionet_tf, audionet_tf.train, audionet_tf.infer, tfrecords.build, tfrecords.builder; '
+  code += 'sys.exit("tensorflow" in sys.modules or "keras" in sys.modules)'
+  subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_files_and_functions_stay_small():
+  long = []
+  for path in modules():
+    text = path.read_text()
+    if text.count('\n') > 300:
+      long.append(f'{path.stem}: {text.count(chr(10))} lines')
+    for node in ast.walk(ast.parse(text)):
+      if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno > 60:
+        long.append(f'{path.stem}.{node.name}: {node.end_lineno - node.lineno} lines')
+  assert not long
