@@ -1,0 +1,127 @@
+"""What an export must pass: stock operations only, and the same answers as the model in memory."""
+
+import pathlib
+import re
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.python.framework import op_def_registry
+
+from audionet_tf import students
+from audionet_tf.errors import UserError
+
+TOLERANCE = 1e-4  # relative, and absolute to the largest value: a loaded graph may sum in another order
+
+# What saving and loading a student needs. Nothing else that has state or touches files belongs in one: a SavedModel
+# is a program, and this one may come from a stranger.
+NEEDED_OPS = (
+  'AssignVariableOp',
+  'DisableCopyOnRead',
+  'MergeV2Checkpoints',
+  'ReadVariableOp',
+  'RestoreV2',
+  'SaveV2',
+  'ShardedFilename',
+  'StatefulPartitionedCall',
+  'VarHandleOp',
+  'VarIsInitializedOp',
+  'While',
+)
+TOUCHES_FILES = re.compile('File|Dataset|Reader|Restore|Save|Checkpoint|Debug|Remote')
+
+
+def op_names(folder):
+  """Names of all operations in a SavedModel, sorted. Raises UserError when it cannot be parsed."""
+  path = pathlib.Path(folder) / 'saved_model.pb'
+  saved = saved_model_pb2.SavedModel()
+  try:
+    saved.ParseFromString(path.read_bytes())
+  except DecodeError:
+    raise UserError(f'{path}: not a readable SavedModel') from None
+  names = set()
+  for meta_graph in saved.meta_graphs:
+    names.update(node.op for node in meta_graph.graph_def.node)
+    for function in meta_graph.graph_def.library.function:
+      names.update(node.op for node in function.node_def)
+  return sorted(names)
+
+
+def foreign(name):
+  """Whether an operation has no place in a student: not TensorFlow's own, with state, or one that touches files."""
+  if name in NEEDED_OPS:
+    return False
+  stock = hasattr(tf.raw_ops, name)
+  return not stock or op_def_registry.get(name).is_stateful or bool(TOUCHES_FILES.search(name))
+
+
+def refuse_foreign_ops(folder):
+  """Raises UserError, naming them, when the SavedModel in `folder` holds foreign operations."""
+  found = [name for name in op_names(folder) if foreign(name)]
+  if found:
+    raise UserError(f'{folder}: refused, holds operations that a student has no use for: {", ".join(found)}')
+
+
+def probe_waveforms(length):
+  """f32 [batch, samples] in [-1, 1]: silence, noise and a sine, at odd lengths about that of a window."""
+  noise = np.random.default_rng(0).uniform(-1, 1, [3, 4 * length]).astype(np.float32)
+  time = np.arange(4 * length, dtype=np.float32)
+  sines = np.sin(np.outer([0.05, 0.2, 1.1], time)).astype(np.float32)
+  whole = np.concatenate([np.zeros_like(noise[:1]), noise, 0.5 * sines])  # [7, 4 length]
+  return [whole[:, :samples] for samples in (max(length // 2, 1), length, length + 1, 3 * length + 7)]
+
+
+def expected_answers(model, settings, waveform):
+  """What an export must say: f32 `probabilities`, `logits`, `embedding` of the first head, by NumPy from the model."""
+  heard = model(waveform, training=False)
+  head = next(iter(settings.classes))
+  logits = np.asarray(heard[students.LOGITS + head], np.float64)  # [batch, T, classes]
+  powers = np.exp(logits - logits.max(-1, keepdims=True))
+  probabilities = powers / powers.sum(-1, keepdims=True)
+  embedding = np.asarray(heard['embedding'], np.float64)
+  return {'probabilities': probabilities.mean(1), 'logits': logits.mean(1), 'embedding': embedding}
+
+
+def check_close(answers, expected, what):
+  """Raises when an answer is not the expected one: UserError where the expected is not finite, else RuntimeError."""
+  for name, value in expected.items():
+    if not np.isfinite(value).all():
+      raise UserError(f'the student gives {name} that are not finite: its training diverged; train it again')
+    difference = np.abs(answers[name] - value).max() if answers[name].shape == value.shape else np.inf
+    if not difference <= TOLERANCE * max(1, np.abs(value).max()):
+      raise RuntimeError(f'{what}: {name} differ from the model by {difference}; shape {answers[name].shape}')
+
+
+def check_top(answers, names, what):
+  """Raises RuntimeError unless the top classes are those of the probabilities."""
+  order = np.argsort(-answers['probabilities'], axis=1, kind='stable')[:, : answers['top_probabilities'].shape[1]]
+  probabilities = np.take_along_axis(answers['probabilities'], order, 1)
+  same = np.array_equal(answers['top_probabilities'], probabilities)
+  if not same or not np.array_equal(answers['top_classes'], np.array(names)[order]):
+    raise RuntimeError(f'{what}: top classes are not those of the probabilities')
+
+
+def compare(model, settings, served, length):
+  """Holds both signatures of a loaded export against the model in memory.
+
+  Args:
+    model, settings: what was exported.
+    served: serving.Served.
+    length: samples in a window.
+
+  Raises:
+    UserError: the model itself gives numbers that are not finite.
+    RuntimeError: the export says something else.
+  """
+  for waveform in probe_waveforms(length):
+    what = f'serving_default, {waveform.shape[1]} samples'
+    answers = served.predict(waveform)
+    check_close(answers, expected_answers(model, settings, waveform), what)
+    check_top(answers, served.class_names, what)
+    sound = waveform.reshape(-1)
+    what = f'windows, {sound.size} samples'
+    outputs = served.signatures['windows'](waveform=tf.constant(sound))
+    answers = {name: output.numpy() for name, output in outputs.items()}
+    windows = sound[: sound.size // length * length].reshape(-1, length)
+    check_close(answers, expected_answers(model, settings, windows), what)

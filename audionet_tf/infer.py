@@ -1,0 +1,121 @@
+"""Listens to sound or video files with an exported student and writes what it heard, window by window.
+
+  python -m audionet_tf.infer --model=runs/paper/export --output=heard clip.mp4 song.flac
+
+writes heard/clip.mp4.json and heard/song.flac.json and prints the classes heard most in each file. --format takes
+several of
+
+  json  every class of every window, with the keys of the original program
+  csv   the --top classes of every window, one row a window
+  npz   every class and the student's embedding, for NumPy
+
+as in --format=csv,npz. Windows follow one another unless --hop_ms says otherwise; sound shorter than one window is
+padded with silence. A file that cannot be read is named, the others are listened to, and the exit code is 1.
+"""
+
+import collections
+import contextlib
+import pathlib
+import sys
+
+from absl import flags
+
+from audionet_tf import command
+from audionet_tf.errors import UserError
+
+flags.DEFINE_string('model', None, 'a SavedModel of audionet_tf.export: a version, or the folder of versions')
+flags.DEFINE_string('output', None, 'folder for the results; made when missing')
+flags.DEFINE_list('format', 'json', 'what to write, of json, csv and npz')
+flags.DEFINE_float('window_ms', None, 'length of a window; default: as the student was trained, 40 for AudioNet')
+flags.DEFINE_float('hop_ms', None, 'from the start of a window to the next; default: the window')
+flags.DEFINE_integer('top', 3, 'classes on the screen and in a row of CSV')
+flags.DEFINE_integer('batch_size', None, 'windows in a call; default: as many as are fast')
+
+COLUMNS = ('file', 'seconds', 'class', 'probability')
+ALIGN = (str.ljust, str.rjust, str.ljust, str.rjust)
+
+
+def check_arguments(values, paths):
+  """Raises UserError for what can be known to be wrong before anything is loaded."""
+  from audionet_tf import inference_files
+
+  for name in ('model', 'output'):
+    command.check(values[name], f'infer needs --{name}')
+  command.check(paths, 'infer needs the files to listen to, after the flags')
+  for key in values['format'] or ['']:
+    known = ', '.join(inference_files.FORMATS)
+    command.check(key in inference_files.FORMATS, f'format is {key!r}, allowed is one or more of {known}')
+  for name in ('window_ms', 'hop_ms', 'top', 'batch_size'):
+    value = values[name]
+    command.check(value is None or value > 0, f'{name} is {value}, allowed is more than 0')
+  names = collections.Counter(pathlib.Path(path).name for path in paths)
+  name, count = names.most_common(1)[0]
+  command.check(count == 1, f'{count} inputs are called {name}: their results would be one file; use two --output')
+
+
+@contextlib.contextmanager
+def hidden(*packages):
+  """Within, packages that are not imported yet look as if they were not installed."""
+  names = [name for name in packages if name not in sys.modules]
+  sys.modules.update(dict.fromkeys(names))
+  try:
+    yield
+  finally:
+    for name in names:
+      del sys.modules[name]
+
+
+def seconds(milliseconds):
+  return None if milliseconds is None else milliseconds / 1000
+
+
+def table(rows):
+  """Aligned text lines of rows of str, the first of them COLUMNS."""
+  shown = [[''.join(c if c.isprintable() else '?' for c in cell) for cell in row] for row in rows]
+  widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+  aligned = [[align(cell, width) for align, cell, width in zip(ALIGN, row, widths, strict=True)] for row in shown]
+  return '\n'.join('  '.join(row).rstrip() for row in aligned)
+
+
+def summary(name, heard, class_names, top):
+  """Table rows of one file: its most probable classes over all windows."""
+  best = (-heard.probabilities).argsort(kind='stable')[:top]
+  rows = [['', '', class_names[i], f'{heard.probabilities[i]:.4f}'] for i in best]
+  rows[0][:2] = name, f'{heard.seconds:.1f}'
+  return rows
+
+
+def main(argv):
+  values, paths = command.flag_values(__name__), argv[1:]
+  check_arguments(values, paths)
+  # Keras would import both for features that nothing here uses: two fifths of the time until the first window.
+  with hidden('sklearn', 'matplotlib'):
+    from audionet_tf import inference, serving
+
+  served = serving.load(values['model'])
+  window_seconds, hop_seconds = seconds(values['window_ms']), seconds(values['hop_ms'])
+  listener = inference.listener(
+    served, values['format'], window_seconds, hop_seconds, values['top'], values['batch_size']
+  )
+  folder = pathlib.Path(values['output'])
+  folder.mkdir(parents=True, exist_ok=True)
+  rows, failed = [list(COLUMNS)], 0
+  for path in paths:
+    try:
+      heard = inference.listen(listener, path, folder, values['model'])
+      rows += summary(pathlib.Path(path).name, heard, served.class_names, values['top'])
+    except (UserError, OSError) as error:
+      failed += 1
+      told = str(error) if str(path) in str(error) else f'{path}: {error}'
+      print(f'error: {" ".join(told.split())}', file=sys.stderr)
+  if len(rows) > 1:
+    print(table(rows))
+  return 1 if failed else 0
+
+
+def run():
+  command.run(main)
+
+
+if __name__ == '__main__':
+  run()

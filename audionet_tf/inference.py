@@ -1,0 +1,218 @@
+"""A student listens to sound files: decoded in one thread, heard in another, written as it goes.
+
+Sound comes from `media.sound_chunks` and `audio.cut_windows`, as in the records that the student was trained on.
+"""
+
+import contextlib
+import dataclasses
+import pathlib
+from concurrent import futures
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from audionet_tf import audio, inference_files, local_files, media, params
+from audionet_tf.errors import MediaError, UserError
+from audionet_tf.records import PCM_SCALE
+
+# Samples that the student hears in one call: more is no faster, and needs more memory.
+BATCH_SAMPLES = 1 << 19
+MAX_BATCH_SIZE = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Listener:
+  """How files are listened to.
+
+  Attributes:
+    hear: (int16 [batch_size, samples], windows that count) to a dict of NumPy arrays, `sum` of the probabilities, f32
+      [classes], and what the formats need.
+    served: serving.Served.
+    cut: RecordParams: window, hop, rate and mono of the sound.
+    batch_size: windows in a call.
+    top: classes in a row of CSV.
+    formats: keys of inference_files.FORMATS.
+  """
+
+  hear: object
+  served: object
+  cut: params.RecordParams
+  batch_size: int
+  top: int
+  formats: tuple
+
+
+@dataclasses.dataclass(frozen=True)
+class Heard:
+  """A file in short: `windows` heard; `seconds` that they cover; `probabilities` f64 [classes], their mean."""
+
+  windows: int
+  seconds: float
+  probabilities: np.ndarray
+
+
+def listener(served, formats, window_seconds=None, hop_seconds=None, top=3, batch_size=None):
+  """A Listener.
+
+  Args:
+    served: serving.Served.
+    formats: keys of inference_files.FORMATS.
+    window_seconds: None for that of the student's training.
+    hop_seconds: from window to window; None for no overlap.
+    top: classes in a row of CSV; all where the student knows fewer.
+    batch_size: windows in a call; None chooses.
+
+  Raises:
+    UserError: a window or hop out of range.
+  """
+  settings = served.settings
+  window_seconds = window_seconds or settings.window_seconds
+  cut = params.RecordParams(
+    window_seconds=window_seconds,
+    hop_seconds=hop_seconds or window_seconds,
+    sample_rate_hz=settings.sample_rate_hz,
+    mono=settings.mono,
+  )
+  batch_size = batch_size or max(1, min(MAX_BATCH_SIZE, BATCH_SAMPLES // cut.window_samples))
+  top = min(top, len(served.class_names))
+  wanted = {name for key in formats for name in inference_files.FORMATS[key][1]} | {'sum'}
+  default = served.signatures['serving_default']
+
+  @tf.function(input_signature=[tf.TensorSpec([batch_size, cut.window_samples], tf.int16), tf.TensorSpec([], tf.int32)])
+  def heard(pcm, count):
+    outputs = default(waveform=tf.cast(pcm, tf.float32) / PCM_SCALE)
+    outputs['sum'] = tf.reduce_sum(outputs['probabilities'][:count], 0)
+    outputs['top_probabilities'], outputs['top'] = tf.math.top_k(outputs['probabilities'], top)
+    return {name: outputs[name] for name in wanted}  # what nobody asks for is not computed
+
+  def hear(pcm, count):
+    return {name: output.numpy() for name, output in heard(pcm, count).items()}
+
+  return Listener(hear, served, cut, batch_size, top, tuple(formats))
+
+
+def windows(chunks, cut):
+  """Windows of a file's sound, of at least one: sound too short for any is padded with zeros at its end.
+
+  Args:
+    chunks: from `media.sound_chunks`.
+    cut: RecordParams.
+
+  Yields:
+    (index, int16 [window_samples]): the window starts at index x hop; a float where that is no window of the grid.
+  """
+  begin, held, count = 0, [], 0
+
+  def watched():
+    nonlocal begin
+    missing = cut.window_samples
+    for start, pcm in chunks:
+      begin = begin if held else start
+      if missing > 0:
+        held.append(pcm[:missing])
+        missing -= len(pcm)
+      yield start, pcm
+
+  for index, pcm in audio.cut_windows(watched(), cut.window_seconds, cut.hop_seconds, cut.sample_rate_hz):
+    count += 1
+    yield index, pcm
+  if not count:
+    if not held:
+      raise UserError('no sound in it')
+    pcm = np.concatenate(held)
+    yield begin / cut.sample_rate_hz / cut.hop_seconds, np.pad(pcm, [0, cut.window_samples - len(pcm)])
+
+
+def batches(pairs, batch_size, window_samples):
+  """Groups (index, pcm) pairs as (f64 [n], int16 [batch_size, window_samples]), n = batch_size but for the last."""
+  indices, pcm = [], np.zeros([batch_size, window_samples], np.int16)
+  for index, samples in pairs:
+    pcm[len(indices)] = samples
+    indices.append(index)
+    if len(indices) == batch_size:
+      yield np.array(indices, np.float64), pcm
+      indices, pcm = [], np.zeros([batch_size, window_samples], np.int16)
+  if indices:
+    yield np.array(indices, np.float64), pcm
+
+
+def times(indices, cut):
+  """(start, end) f64 [n] seconds of windows, without the rounding of a sum: 0.32, not 0.32000000000000006."""
+  hop, window = params.exact(cut.hop_seconds), params.exact(cut.window_seconds)
+  whole = hop.denominator * window.denominator
+  starts = indices * (hop.numerator * window.denominator)
+  return starts / whole, (starts + window.numerator * hop.denominator) / whole
+
+
+def ahead(items):
+  """The items of a generator, the next one made in another thread meanwhile."""
+  with futures.ThreadPoolExecutor(1) as pool:
+    future = pool.submit(next, items, None)
+    while (item := future.result()) is not None:
+      future = pool.submit(next, items, None)
+      yield item
+
+
+def listen(listener, path, folder, model_file):
+  """Listens to one file and writes `folder/<its name>.<format>` for every format of the listener.
+
+  Args:
+    listener: Listener.
+    path: of a sound or video file, or of one packed as .gz.
+    folder: exists.
+    model_file: str, as the results name the model.
+
+  Returns:
+    Heard.
+
+  Raises:
+    MediaError: unreadable, damaged or without sound. No file is written then.
+    UserError: the student gives numbers that are not finite.
+  """
+  path, cut = pathlib.Path(path), listener.cut
+  about = {
+    'video_file': str(path),
+    'model_file': model_file,
+    'sample_period_msec': msec(cut.hop_seconds),
+    'window_msec': msec(cut.window_seconds),
+    'class_names': listener.served.class_names,
+    'top': listener.top,
+  }
+  with contextlib.ExitStack() as stack:
+    try:
+      sound = stack.enter_context(local_files.unpacked(path))
+      adders = [
+        stack.enter_context(inference_files.FORMATS[key][0](folder / f'{path.name}.{key}', about))
+        for key in listener.formats
+      ]
+      return heard_windows(listener, sound, adders, path.name)
+    except MediaError as error:
+      raise MediaError(path, error.reason) from None
+
+
+def heard_windows(listener, path, adders, name):
+  """Gives every block of windows of the sound at `path` to the adders, under a progress bar; returns Heard."""
+  cut = listener.cut
+  pairs = windows(media.sound_chunks(path, cut.sample_rate_hz, cut.mono), cut)
+  total, count, first, end = 0, 0, None, 0
+  with tqdm.tqdm(desc=name, unit='s of sound', unit_scale=True, delay=1) as bar:
+    for indices, pcm in ahead(batches(pairs, listener.batch_size, cut.window_samples)):
+      n = len(indices)
+      block = {key: value[:n] if key != 'sum' else value for key, value in listener.hear(pcm, n).items()}
+      if not np.isfinite(block['sum']).all():
+        raise UserError('the student gives numbers that are not finite: its training diverged')
+      block['start_seconds'], block['end_seconds'] = times(indices, cut)
+      for add in adders:
+        add(block)
+      first = block['start_seconds'][0] if first is None else first
+      count, total = count + n, total + block['sum'].astype(np.float64)
+      bar.update(block['end_seconds'][-1] - end)
+      end = block['end_seconds'][-1]
+  return Heard(count, float(end - first), total / count)
+
+
+def msec(seconds):
+  """Milliseconds as a person writes them: 40, not 40.0."""
+  value = params.exact(seconds) * 1000
+  return int(value) if value.denominator == 1 else float(value)

@@ -1,0 +1,119 @@
+"""What a student heard, as files: JSON (the original program's keys), CSV for people, npz for programs.
+
+Each is written while the sound is read, in memory that does not grow with its length, and takes its name only when it
+is whole. A writer is a context manager `(path, about) -> add`; `add(block)` takes the windows in order:
+
+    start_seconds, end_seconds     f64 [n]
+    probabilities                  f32 [n, classes]
+    embedding                      f32 [n, width]
+    top, top_probabilities         int32, f32 [n, top], falling
+
+of which a writer reads what FORMATS says. `about` is a dict: `video_file`, `model_file`, `sample_period_msec` (from the
+start of a window to the next), `window_msec`, `class_names`, `top`.
+"""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+
+import numpy as np
+
+COPY_BYTES = 1 << 20
+
+
+@contextlib.contextmanager
+def named_when_whole(path, mode='w'):
+  """A file that becomes `path` at the end of the block, and vanishes where the block fails."""
+  partial = path.with_name(f'.{path.name}.partial')
+  try:
+    with open(partial, mode, encoding=None if 'b' in mode else 'utf-8', newline=None if 'b' in mode else '') as file:
+      yield file
+    os.replace(partial, path)
+  finally:
+    partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def json_file(path, about):
+  """Keys of `about` but `top`; `frame_probabilities`, seven digits, one row a line; `window_start_seconds`."""
+  head = {key: value for key, value in about.items() if key != 'top'}
+  row_format = '[' + ', '.join(['%.7g'] * len(about['class_names'])) + ']'
+  with named_when_whole(path) as file, tempfile.TemporaryFile('w+', dir=path.parent) as starts:
+    file.write(json.dumps(head)[:-1] + ', "frame_probabilities": [')
+    separator = '\n'
+
+    def add(block):
+      nonlocal separator
+      for row in block['probabilities'].tolist():
+        file.write(separator + row_format % tuple(row))
+        separator = ',\n'
+      starts.write(''.join(f', {start!r}' for start in block['start_seconds'].tolist()))
+
+    yield add
+    file.write('\n], "window_start_seconds": [')
+    starts.seek(len(', '))
+    shutil.copyfileobj(starts, file, COPY_BYTES)
+    file.write(']}\n')
+
+
+@contextlib.contextmanager
+def csv_file(path, about):
+  """RFC 4180, one row a window: start_seconds, end_seconds, class_1, probability_1, ..., most probable first."""
+  names = np.array(about['class_names'], object)
+  ranks = range(1, about['top'] + 1)
+  with named_when_whole(path) as file:
+    writer = csv.writer(file)
+    ranked = [f'{key}_{n}' for n in ranks for key in ('class', 'probability')]
+    writer.writerow(['start_seconds', 'end_seconds', *ranked])
+
+    def add(block):
+      columns = [block['start_seconds'].tolist(), block['end_seconds'].tolist()]
+      for top, values in zip(block['top'].T, block['top_probabilities'].T, strict=True):
+        columns += [names[top].tolist(), ['%.7g' % value for value in values.tolist()]]  # noqa: UP031, the faster
+      writer.writerows(zip(*columns, strict=True))
+
+    yield add
+
+
+@contextlib.contextmanager
+def npz_file(path, about):
+  """Arrays named as in a block: times, probabilities and embedding of all windows; `class_names`, str [classes].
+
+  A .npy begins with its number of rows, known at the end only: rows wait in temporary files without names.
+  """
+  keys = ('start_seconds', 'end_seconds', 'probabilities', 'embedding')
+  with contextlib.ExitStack() as stack:
+    file = stack.enter_context(named_when_whole(path, 'wb'))
+    spools = {key: stack.enter_context(tempfile.TemporaryFile(dir=path.parent)) for key in keys}
+    kinds = {}
+
+    def add(block):
+      for key, spool in spools.items():
+        kinds[key] = block[key].dtype, block[key].shape[1:]
+        spool.write(block[key].tobytes())
+
+    yield add
+    with zipfile.ZipFile(file, 'w', zipfile.ZIP_STORED) as archive:
+      for key, (dtype, shape) in kinds.items():
+        rows = spools[key].tell() // (dtype.itemsize * int(np.prod(shape)))
+        spools[key].seek(0)
+        with archive.open(f'{key}.npy', 'w', force_zip64=True) as member:
+          header = {'descr': dtype.str, 'fortran_order': False, 'shape': (rows, *shape)}
+          np.lib.format.write_array_header_1_0(member, header)
+          shutil.copyfileobj(spools[key], member, COPY_BYTES)
+      names = io.BytesIO()
+      np.save(names, np.array(about['class_names'], str), allow_pickle=False)
+      archive.writestr('class_names.npy', names.getvalue())
+
+
+# Format to its writer and what that reads beside the times.
+FORMATS = {
+  'json': (json_file, ('probabilities',)),
+  'csv': (csv_file, ('top', 'top_probabilities')),
+  'npz': (npz_file, ('probabilities', 'embedding')),
+}

@@ -1,0 +1,263 @@
+"""The student as a SavedModel: written, checked against the model in memory, loaded again.
+
+    DIR/1/saved_model.pb, variables/      two signatures, stock TensorFlow operations only
+    DIR/1/assets/class_names.txt          one name a line, in the order of the classes
+    DIR/1/assets/settings.json            students.StudentSettings
+    DIR/1/assets.extra/                   warm-up requests for TensorFlow Serving
+    DIR/1/model.tflite                    on request; `serving_default` only
+
+`serving_default`: `waveform` f32 [batch, samples] in [-1, 1], at the rate of the settings, any length from the
+student's minimum up. Gives the mean over the student's T steps (AudioNet has one):
+
+| output              | dtype  | shape                             |
+|---------------------|--------|-----------------------------------|
+| `probabilities`     | f32    | [batch, classes]                  |
+| `logits`            | f32    | [batch, classes]                  |
+| `embedding`         | f32    | [batch, width]                    |
+| `top_classes`       | string | [batch, 5], or as many as classes |
+| `top_probabilities` | f32    | [batch, 5], falling               |
+
+A student with several heads gives these for the first, and for every head `<head>/probabilities`.
+
+`windows`: `waveform` f32 [samples], cut into windows of the settings' length, one after another. A rest shorter than a
+window is dropped, as in training; a waveform shorter than one window is padded with zeros to one. Gives the same
+outputs, [windows, ...], and `start_seconds`, `end_seconds` f32 [windows]. The student hears WINDOWS_AT_ONCE at a
+time: beside the outputs themselves, memory does not grow with the length.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+
+from audionet_tf import export_checks, labels, students
+from audionet_tf.errors import UserError
+from audionet_tf.params import RecordParams
+
+TOP = 5
+WINDOWS_AT_ONCE = 256
+CLASS_NAMES_FILE, SETTINGS_FILE, TFLITE_FILE = 'class_names.txt', 'settings.json', 'model.tflite'
+
+
+def window_samples(settings):
+  """Samples in one of the windows that the student was trained on."""
+  sound = {name: getattr(settings, name) for name in ('window_seconds', 'sample_rate_hz', 'mono')}
+  return RecordParams(**sound).window_samples
+
+
+def signatures(model, settings):
+  """The concrete functions of an export, as the module's docstring describes them.
+
+  Args:
+    model: a student.
+    settings: its StudentSettings.
+
+  Returns:
+    dict of signature name to concrete function.
+  """
+  first, *_ = heads = list(settings.classes)
+  names = settings.classes[first]
+
+  @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, name='waveform')])
+  def serving_default(waveform):
+    heard = model(waveform, training=False)
+    logits = {head: heard[students.LOGITS + head] for head in heads}  # [batch, T, classes]
+    outputs = {f'{head}/probabilities': tf.reduce_mean(tf.nn.softmax(logits[head]), 1) for head in heads}
+    probabilities = outputs[f'{first}/probabilities'] if len(heads) > 1 else outputs.popitem()[1]
+    top_probabilities, top = tf.math.top_k(probabilities, min(TOP, len(names)))  # [batch, 5]
+    return outputs | {
+      'probabilities': probabilities,
+      'logits': tf.reduce_mean(logits[first], 1),
+      'embedding': tf.cast(heard['embedding'], tf.float32),
+      'top_classes': tf.gather(tf.constant(names), top),
+      'top_probabilities': top_probabilities,
+    }
+
+  default = serving_default.get_concrete_function()
+  specs = {name: tf.TensorSpec(output.shape, output.dtype) for name, output in default.structured_outputs.items()}
+  length = window_samples(settings)
+
+  @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name='waveform')])
+  def windows(waveform):
+    samples = tf.shape(waveform)[0]
+    count = tf.maximum(samples // length, 1)
+    at_once = tf.minimum(count, WINDOWS_AT_ONCE)
+    turns = (count + at_once - 1) // at_once
+    heard = waveform[: count * length]
+    padded = tf.pad(heard, [[0, turns * at_once * length - tf.shape(heard)[0]]])
+    groups = tf.reshape(padded, [turns, at_once, length])
+    outputs = tf.map_fn(serving_default, groups, fn_output_signature=specs, parallel_iterations=1)
+    # [turns, at_once, ...] -> [windows, ...], without the padding
+    outputs = {name: tf.reshape(x, [-1, *specs[name].shape[1:]])[:count] for name, x in outputs.items()}
+    starts = tf.range(count + 1, dtype=tf.float64) * length / settings.sample_rate_hz
+    times = tf.cast(starts, tf.float32)
+    return outputs | {'start_seconds': times[:-1], 'end_seconds': times[1:]}
+
+  return {'serving_default': default, 'windows': windows.get_concrete_function()}
+
+
+def export(model, settings, folder, tflite=False):
+  """Writes the next free version below `folder`: `folder/1`, `folder/2`, ...
+
+  The artifact is loaded again and compared with the model before it gets its name; until then nothing is visible.
+
+  Args:
+    model: a student.
+    settings: its StudentSettings.
+    folder: made when missing.
+    tflite: whether to add `model.tflite`.
+
+  Returns:
+    pathlib.Path of the version folder.
+
+  Raises:
+    UserError: the student gives numbers that are not finite, or does not fit the settings.
+    RuntimeError: the artifact does not answer as the model does.
+  """
+  check_settings(model, settings)
+  folder = pathlib.Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  partial = folder / f'.partial-{os.getpid()}'
+  shutil.rmtree(partial, ignore_errors=True)
+  try:
+    write(model, settings, partial)
+    export_checks.refuse_foreign_ops(partial)
+    export_checks.compare(model, settings, load(partial), window_samples(settings))
+    if tflite:
+      from audionet_tf import tflite as tflite_lib
+
+      tflite_lib.convert(partial, partial / TFLITE_FILE, model, settings, window_samples(settings))
+    return claim_version(partial, folder)
+  finally:
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_settings(model, settings):
+  """Raises UserError unless every head of the settings is an output of the model with as many classes."""
+  shapes = {name: output.shape for name, output in model.output.items()}
+  for head, names in settings.classes.items():
+    shape = shapes.get(students.LOGITS + head)
+    if shape is None or shape[-1] != len(names):
+      found = f'{shape[-1]} classes' if shape else 'no such head'
+      raise UserError(f'head {head!r}: {len(names)} class names in the settings, {found} in the student')
+
+
+def write(model, settings, folder):
+  """The SavedModel with its assets and warm-up requests, in `folder`."""
+  module = tf.Module()
+  module.student_variables = [variable.value for variable in model.variables]
+  functions = signatures(model, settings)
+  with tempfile.TemporaryDirectory() as assets:
+    assets = pathlib.Path(assets)
+    labels.write_class_names(assets / CLASS_NAMES_FILE, next(iter(settings.classes.values())))
+    (assets / SETTINGS_FILE).write_text(json.dumps(dataclasses.asdict(settings), indent=1), encoding='utf-8')
+    module.asset_files = [tf.saved_model.Asset(str(path)) for path in sorted(assets.iterdir())]
+    tf.saved_model.save(module, str(folder), signatures=functions)
+  write_warmup(folder, settings)
+
+
+def write_warmup(folder, settings):
+  """Requests that TensorFlow Serving replays before it serves: one window, a batch, a waveform of three windows."""
+  from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+  length = window_samples(settings)
+  shapes = [('serving_default', [1, length]), ('serving_default', [32, length]), ('windows', [3 * length])]
+  path = folder / 'assets.extra' / 'tf_serving_warmup_requests'
+  path.parent.mkdir()
+  with tf.io.TFRecordWriter(str(path)) as writer:
+    for signature, shape in shapes:
+      request = predict_pb2.PredictRequest()
+      request.model_spec.name = settings.student
+      request.model_spec.signature_name = signature
+      request.inputs['waveform'].CopyFrom(tf.make_tensor_proto(np.zeros(shape, np.float32)))
+      log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+      writer.write(log.SerializeToString())
+
+
+def versions(folder):
+  """The version numbers below `folder`, rising."""
+  return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir())
+
+
+def claim_version(partial, folder):
+  """Renames `partial` to the next free number below `folder`; another export may be doing the same."""
+  while True:
+    version = folder / str(max(versions(folder), default=0) + 1)
+    try:
+      return partial.rename(version)
+    except OSError:
+      if not version.is_dir():
+        raise
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+  """A loaded export.
+
+  Attributes:
+    settings: StudentSettings.
+    class_names: list of str, of the first head.
+    signatures: dict of signature name to concrete function; call them with `waveform=`.
+    module: what was loaded; it keeps the variables alive.
+  """
+
+  settings: students.StudentSettings
+  class_names: list
+  signatures: dict
+  module: object = dataclasses.field(repr=False)
+
+  def predict(self, waveform):
+    """`serving_default` on f32 [batch, samples], as a dict of NumPy arrays; `top_classes` are str."""
+    outputs = self.signatures['serving_default'](waveform=tf.constant(waveform, tf.float32))
+    arrays = {name: output.numpy() for name, output in outputs.items()}
+    arrays['top_classes'] = np.char.decode(arrays['top_classes'].astype(bytes), 'utf-8')
+    return arrays
+
+
+def read_settings(path):
+  """StudentSettings from the assets of the version folder `path`. UserError when missing or not fit for use."""
+  file = path / 'assets' / SETTINGS_FILE
+  try:
+    settings = students.StudentSettings(**json.loads(file.read_text(encoding='utf-8')))
+    window_samples(settings)
+    lists = list(settings.classes.values())
+    if not lists or not all(isinstance(names, list) and names for names in lists):
+      raise TypeError('classes are not lists of names')
+    if not all(isinstance(name, str) for names in lists for name in names):
+      raise TypeError('a class name is not a string')
+  except FileNotFoundError:
+    raise UserError(f'{path}: a SavedModel, but not of a student: assets/{SETTINGS_FILE} is missing') from None
+  except (ValueError, TypeError, AttributeError) as error:
+    raise UserError(f'{file}: not the settings of a student ({error})') from None
+  return settings
+
+
+def load(path):
+  """The export at `path`, a version folder or its parent (then the highest version), as Served.
+
+  Raises:
+    UserError: no export there, a damaged one, or one with operations that a student has no use for.
+  """
+  path = pathlib.Path(path)
+  if not (path / 'saved_model.pb').is_file():
+    numbers = versions(path) if path.is_dir() else []
+    if not numbers:
+      raise UserError(f'{path}: no SavedModel here; audionet_tf.export writes one, training too, as RUN/export/1')
+    return load(path / str(numbers[-1]))
+  settings = read_settings(path)
+  class_names = next(iter(settings.classes.values()))
+  export_checks.refuse_foreign_ops(path)
+  try:
+    module = tf.saved_model.load(str(path))
+    functions = {name: module.signatures[name] for name in ('serving_default', 'windows')}
+  except Exception as error:  # TensorFlow raises whatever its parts raise: a damaged export is the user's to mend
+    raise UserError(f'{path}: not a readable export ({type(error).__name__}: {error})') from error
+  shape = functions['serving_default'].structured_outputs['probabilities'].shape
+  if shape[-1] != len(class_names):
+    raise UserError(f'{path}: {shape[-1]} classes, but {len(class_names)} class names')
+  return Served(settings, class_names, functions, module)
