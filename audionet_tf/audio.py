@@ -7,8 +7,8 @@ import numpy as np
 from audionet_tf import params
 from audionet_tf.errors import UserError
 
-# Muxers round and codecs are primed: a stream that starts this late counts as starting at zero.
-LATE_SECONDS = Fraction(20, 1000)
+# Muxers round and codecs are primed (AAC 23 ms, MP3 25 ms): a stream that starts this late counts as from zero.
+LATE_SECONDS = Fraction(30, 1000)
 # Time stamps of sound that stray less are jitter (a tick is 1 ms in Matroska and FLV); more is a gap or an overlap.
 JITTER_SECONDS = Fraction(5, 1000)
 # A larger gap in the sound is a broken clock, and filling it would go on for ever.
