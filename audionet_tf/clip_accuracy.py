@@ -1,0 +1,187 @@
+"""Accuracy without labels: does a student that never saw a label name the category of clips it never heard?
+
+A category is a group of the teacher's classes (`groups.csv`: dog_bark is beagle, boxer, ...). A clip is given the
+category with the largest sum of probabilities, averaged over the clip's windows. Labels only judge.
+"""
+
+import csv
+import pathlib
+import sys
+
+import numpy as np
+import tqdm
+
+from audionet_tf import evaluation, inference, labels, local_files, media
+from audionet_tf import params as params_lib
+from audionet_tf.errors import UserError
+from audionet_tf.records import PCM_SCALE
+
+IMAGENET_CLASSES = 1000
+BATCH_SIZE = 256
+
+
+def read_table(path, columns):
+  """Rows of a CSV file as dicts. UserError: no such file, or none of a tuple of alternative columns in it.
+
+  Args:
+    path: CSV with a header.
+    columns: tuple of tuples of names; of each at least one must be there.
+  """
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise UserError(f'{path}: no such file; expected is a CSV')
+  try:
+    with open(path, newline='', encoding='utf-8-sig') as file:
+      rows = list(csv.DictReader(file, restval=''))
+  except (csv.Error, UnicodeDecodeError) as error:
+    raise UserError(f'{path}: not a CSV ({error})') from None
+  if not rows:
+    raise UserError(f'{path}: no rows below its header')
+  for names in columns:
+    if not set(names) & set(rows[0]):
+      raise UserError(f'{path}: no column {" or ".join(names)}; it has {", ".join(filter(None, rows[0]))}')
+  return rows
+
+
+def read_clips(path, media_root=None, folds=()):
+  """List of (path, category) of the clips in a CSV with columns `path` or `filename`, `category` and perhaps `fold`.
+
+  Args:
+    path: of the CSV.
+    media_root: folder that its paths start from; None for the folder of the CSV.
+    folds: the folds wanted, str; all where empty.
+  """
+  rows = read_table(path, (('path', 'filename'), ('category',), ('fold',) if folds else ('category',)))
+  root = pathlib.Path(media_root or pathlib.Path(path).parent)
+  chosen = [row for row in rows if not folds or row['fold'] in folds]
+  if not chosen:
+    there = sorted({row['fold'] for row in rows})
+    raise UserError(f'{path}: no clips of fold {", ".join(folds)}; there are {", ".join(there)}')
+  return [(root / (row.get('path') or row.get('filename', '')), row['category']) for row in chosen]
+
+
+def read_groups(path, class_names):
+  """dict of category to positions of its classes in `class_names`.
+
+  A class is found by name: the whole of it, or its first synonym, without regard to case. By `imagenet_index`, which
+  counts from 0 without 'background', only where the model has a thousand classes without names.
+
+  Args:
+    path: CSV with columns `category`, and `class_name` or `imagenet_index` or both.
+    class_names: list of str.
+
+  Raises:
+    UserError: the model knows no class of a category.
+  """
+  rows = read_table(path, (('category',), ('class_name', 'imagenet_index')))
+  unnamed = len(class_names) == IMAGENET_CLASSES and class_names == labels.numbered_class_names(IMAGENET_CLASSES)
+  background = int(class_names[0].lower() == 'background')
+  groups = {}
+  for row in rows:
+    index = int(row['imagenet_index']) if row.get('imagenet_index', '').isdecimal() else None
+    if unnamed:
+      found = [index] if index is not None and index < IMAGENET_CLASSES else []
+    else:
+      found = named(row.get('class_name', ''), class_names)
+      if len(found) > 1 and index is not None and index + background in found:
+        found = [index + background]  # ImageNet has two cranes
+    groups.setdefault(row['category'], set()).update(found)
+  for category, positions in groups.items():
+    if not positions:
+      raise UserError(f'{path}: the model knows no class of category {category!r}')
+  return {category: sorted(positions) for category, positions in groups.items()}
+
+
+def named(name, class_names):
+  """Positions of the classes called `name`, or else of those with the same first synonym."""
+  plain = [' '.join(text.lower().replace('_', ' ').split()) for text in (name, *class_names)]
+  first = [text.partition(',')[0] for text in plain]
+  for texts in (plain, first):
+    found = [i for i, text in enumerate(texts[1:]) if text and text == texts[0]]
+    if found:
+      return found
+  return []
+
+
+def group_scores(probabilities, groups):
+  """f64 [clips, categories]: sums of the probabilities of each group's classes.
+
+  Args:
+    probabilities: float [clips, classes].
+    groups: dict of category to positions.
+  """
+  return np.stack([probabilities[:, positions].sum(1, dtype=np.float64) for positions in groups.values()], 1)
+
+
+def confusion_matrix(true, said, categories):
+  """int [categories, categories]: a row of a true category counts what was said of its clips."""
+  matrix = np.zeros([categories, categories], int)
+  np.add.at(matrix, (true, said), 1)
+  return matrix
+
+
+def clip_probabilities(student, path, cut):
+  """f64 [classes]: the student's probabilities, averaged over the windows of a sound or video file.
+
+  Args:
+    student: evaluation.Student.
+    path: of the file.
+    cut: RecordParams: window, rate and mono.
+  """
+  total, count = 0, 0
+  with local_files.unpacked(path) as sound:
+    pairs = inference.windows(media.sound_chunks(sound, cut.sample_rate_hz, cut.mono), cut)
+    for indices, pcm in inference.batches(pairs, BATCH_SIZE, cut.window_samples):
+      logits = student.logits(pcm[: len(indices)].astype(np.float32) / PCM_SCALE)  # [n, T, classes]
+      total += np.exp(evaluation.log_softmax(logits.astype(np.float64))).mean(1).sum(0)
+      count += len(indices)
+  return total / count
+
+
+def evaluate_clips(student, clips, groups, window_seconds=None):
+  """The share of clips whose category the student names. A clip that cannot be read is told on stderr and left out.
+
+  Args:
+    student: evaluation.Student.
+    clips: list of (path, category).
+    groups: dict of category to positions of classes.
+    window_seconds: None for that of the student's training.
+
+  Returns:
+    dict: `accuracy`, `clips`, `unreadable` (paths), `categories`, `confusion` (int lists), `results`: list of dicts
+    `path`, `category`, `named`, `scores`.
+  """
+  categories = list(groups)
+  unknown = sorted({category for _, category in clips} - set(categories))
+  if unknown:
+    raise UserError(
+      f'no group for the categories {", ".join(unknown)} of the clips; groups are {", ".join(categories)}'
+    )
+  settings = student.settings
+  window_seconds = window_seconds or settings.window_seconds
+  cut = params_lib.RecordParams(window_seconds, window_seconds, 1, settings.sample_rate_hz, settings.mono)
+  probabilities, judged, unreadable = [], [], []
+  for path, category in tqdm.tqdm(clips, desc='listening', unit=' clips', delay=1):
+    try:
+      probabilities.append(clip_probabilities(student, path, cut))
+      judged.append((path, category))
+    except (UserError, OSError) as error:
+      unreadable.append(str(path))
+      tqdm.tqdm.write(f'{path}: {getattr(error, "reason", error)}', file=sys.stderr)
+  if not judged:
+    raise UserError(
+      f'none of the {len(clips)} clips can be read; paths start from the folder of the CSV or --media_root'
+    )
+  scores = group_scores(np.stack(probabilities), groups)  # [clips, categories]
+  said, true = scores.argmax(1), np.array([categories.index(category) for _, category in judged])
+  return {
+    'accuracy': float((said == true).mean()),
+    'clips': len(judged),
+    'unreadable': unreadable,
+    'categories': categories,
+    'confusion': confusion_matrix(true, said, len(categories)).tolist(),
+    'results': [
+      {'path': str(path), 'category': category, 'named': categories[best], 'scores': row.tolist()}
+      for (path, category), best, row in zip(judged, said, scores, strict=True)
+    ],
+  }

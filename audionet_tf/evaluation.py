@@ -1,0 +1,169 @@
+"""How well a student says what its teacher sees, on records: KL and agreement, per window and per video."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from audionet_tf import input_pipeline, records, serving, soft_labels, students
+from audionet_tf import teachers as teachers_lib
+from audionet_tf.errors import UserError
+
+MEASURES = ('kl', 'top1', 'top5')
+
+
+@dataclasses.dataclass(frozen=True)
+class Student:
+  """A trained student, from a .keras file or a SavedModel.
+
+  Attributes:
+    logits: f32 [B, samples] -> f32 [B, T, classes], of the first head. A SavedModel gives their mean, T = 1.
+      Raises UserError where they are not finite.
+    settings: students.StudentSettings.
+    head: name of that head, and of its teacher.
+    class_names: list of str [classes].
+  """
+
+  logits: Callable
+  settings: students.StudentSettings
+  head: str
+  class_names: list
+
+
+def load_student(path):
+  """The Student at `path`: RUN, RUN/export, RUN/export/1 or student.keras. UserError where there is none."""
+  path = pathlib.Path(path)
+  if (path / 'student.keras').is_file():
+    path = path / 'student.keras'
+  if path.suffix == '.keras':
+    model, settings = students.load(path)
+    head = next(iter(settings.classes), None)
+    outputs = model.output if isinstance(model.output, dict) else {}
+    if f'{students.LOGITS}{head}' not in outputs:
+      raise UserError(f'{path}: its outputs are not those of a student with head {head}')
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32)])
+    def heard(waveform):
+      return model(waveform, training=False)[students.LOGITS + head]
+
+    return Student(lambda waveform: finite(heard(waveform).numpy()), settings, head, settings.classes[head])
+  served = serving.load(path / 'export' if (path / 'export').is_dir() else path)
+  head = next(iter(served.settings.classes))
+  return Student(lambda w: finite(served.predict(w)['logits'][:, None]), served.settings, head, served.class_names)
+
+
+def finite(logits):
+  """`logits`, or a UserError where some are infinite or no numbers."""
+  if not np.isfinite(logits).all():
+    raise UserError('the student gives numbers that are not finite: its training diverged')
+  return logits
+
+
+def log_softmax(logits):
+  """f64 logits -> log probabilities, over the last axis."""
+  shifted = logits - logits.max(-1, keepdims=True)
+  return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+def kl_divergence(teacher, logits):
+  """KL(teacher || student) in nats, summed over classes, averaged over time.
+
+  Args:
+    teacher: float [B, T, classes], rows of sum one.
+    logits: float [B, T or 1, classes], of the student.
+
+  Returns:
+    f64 [B].
+  """
+  teacher = np.asarray(teacher, np.float64)
+  safe = np.where(teacher > 0, teacher, 1)  # 0 log 0 = 0
+  terms = teacher * (np.log(safe) - log_softmax(np.asarray(logits, np.float64)))
+  return terms.sum(-1).mean(-1)
+
+
+def top_k_agreement(teacher, logits, k):
+  """Share of the steps at which the teacher's first class is among the student's first k: f64 [B].
+
+  Args:
+    teacher: float [B, T, classes].
+    logits: float [B, T or 1, classes].
+    k: int; all classes where there are fewer.
+  """
+  logits = np.broadcast_to(logits, teacher.shape)
+  k = min(k, logits.shape[-1])
+  best = np.argpartition(logits, -k, axis=-1)[..., -k:]  # [B, T, k]
+  return (best == teacher.argmax(-1)[..., None]).any(-1).mean(-1)
+
+
+def load_teacher(student, arguments=None):
+  """The Teacher to compare with: by `arguments` of teachers.load, or the one that the student's settings describe."""
+  if arguments is None:
+    described = student.settings.teachers.get(student.head)
+    if not described:
+      raise UserError('the model does not say who taught it; name its teacher with --teacher')
+    arguments = {key: described.get(key) for key in ('source', 'weights', 'labels', 'dtype', 'input_range')}
+  teacher = teachers_lib.load(**arguments, name=student.head)
+  theirs, ours = len(teacher.class_names), len(student.class_names)
+  if theirs != ours:
+    raise UserError(f'the teacher ({arguments["source"]}) knows {theirs} classes, the student {ours}')
+  return teacher
+
+
+def evaluate_records(student, records_folder, teacher, batch_size=512):
+  """Compares a student with its teacher on every window of a folder of records; the teacher's answers are stored.
+
+  Args:
+    student: Student.
+    records_folder: what tfrecords.build wrote.
+    teacher: teachers.Teacher with the student's classes.
+    batch_size: windows in a step.
+
+  Returns:
+    dict: `windows`; `kl` (nats), `top1`, `top5` (shares), means over all windows; `kl_of_videos`, the mean of the
+    videos' means; `videos`: dict of id to `windows`, `kl`, `top1`, `top5`.
+  """
+  manifest = records.read_manifest(records_folder)
+  check_sound(student.settings, manifest['params'], records_folder)
+  folder = soft_labels.ensure(records_folder, manifest, [teacher])
+  stored = soft_labels.read_manifest(folder)
+  batches = input_pipeline.sequential_batches(
+    records.shard_paths(folder, stored), input_pipeline.label_parser(stored), batch_size
+  )
+  totals = np.zeros([1 + len(MEASURES), len(stored['videos'])])  # count and sums of every video
+  with tqdm.tqdm(total=stored['windows'], desc='comparing', unit=' windows', delay=1) as bar:
+    for batch in batches.as_numpy_iterator():
+      logits, answers = student.logits(batch['audio']), batch[input_pipeline.TEACHER + teacher.name]
+      if logits.shape[1] not in (1, answers.shape[1]):
+        raise UserError(f'{answers.shape[1]} pictures a window, but the student gives {logits.shape[1]} steps')
+      kl = kl_divergence(answers, logits)
+      for row, values in enumerate((np.ones_like(kl), kl, *(top_k_agreement(answers, logits, k) for k in (1, 5)))):
+        totals[row] += np.bincount(batch['video_id'], values, len(stored['videos']))
+      bar.update(len(kl))
+  return summary(stored['videos'], totals)
+
+
+def summary(ids, totals):
+  """The dict of `evaluate_records`. `totals`: f64 [1 + measures, videos], windows and sums."""
+  heard = totals[0] > 0
+  means = totals[1:, heard] / totals[0, heard]  # [measures, videos]
+  overall = totals[1:].sum(1) / totals[0].sum()
+  videos = {}
+  for name, windows, values in zip(np.array(ids, object)[heard], totals[0, heard], means.T, strict=True):
+    videos[name] = {'windows': int(windows)} | dict(zip(MEASURES, values.tolist(), strict=True))
+  return {
+    'windows': int(totals[0].sum()),
+    **dict(zip(MEASURES, overall.tolist(), strict=True)),
+    'kl_of_videos': float(means[0].mean()),
+    'videos': videos,
+  }
+
+
+def check_sound(settings, params, folder):
+  """Raises UserError where records do not sound as the student was trained to hear."""
+  for name in ('sample_rate_hz', 'mono'):
+    theirs, ours = getattr(params, name), getattr(settings, name)
+    if theirs != ours:
+      raise UserError(f'{folder}: {name} of the records is {theirs}, of the student {ours}; build them alike')

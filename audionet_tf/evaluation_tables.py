@@ -1,0 +1,36 @@
+"""What `evaluate` measured, as aligned text."""
+
+
+def aligned(rows):
+  """Lines of a table whose first column is text and whose others are numbers. `rows`: lists of str."""
+  shown = [[''.join(c if c.isprintable() else '?' for c in cell) for cell in row] for row in rows]
+  widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+  lines = []
+  for first, *others in shown:
+    numbers = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+    lines.append('  '.join([first.ljust(widths[0]), *numbers]).rstrip())
+  return '\n'.join(lines)
+
+
+def of_records(measured):
+  """A row a video and one for all windows. `measured`: from evaluation.evaluate_records."""
+
+  def row(name, values):
+    return [name, str(values['windows']), f'{values["kl"]:.4f}', *(f'{values[k]:.1%}' for k in ('top1', 'top5'))]
+
+  rows = [['video', 'windows', 'KL', 'top-1', 'top-5']]
+  rows += [row(name, values) for name, values in sorted(measured['videos'].items())]
+  rows.append(row('all windows', measured))
+  return f'{aligned(rows)}\nmean KL of the videos: {measured["kl_of_videos"]:.4f} nats'
+
+
+def of_clips(measured):
+  """The confusion matrix, a row a true category, and the accuracy. `measured`: from clip_accuracy.evaluate_clips."""
+  names = measured['categories']
+  rows = [['true, below; named, right', *(str(i + 1) for i in range(len(names))), 'right']]
+  for i, (name, counts) in enumerate(zip(names, measured['confusion'], strict=True)):
+    share = f'{counts[i] / sum(counts):.0%}' if sum(counts) else '-'
+    rows.append([f'{i + 1:2} {name}', *(str(count) if count else '.' for count in counts), share])
+  right = sum(counts[i] for i, counts in enumerate(measured['confusion']))
+  unread = f', {len(measured["unreadable"])} unreadable' if measured['unreadable'] else ''
+  return f'{aligned(rows)}\naccuracy: {measured["accuracy"]:.1%} ({right} of {measured["clips"]} clips{unread})'
