@@ -163,7 +163,10 @@ def picture_maker(size):
     if first:  # of the first one only: asking ties a frame into a cycle, and frames are large
       found, first = frame.side_data.get('DISPLAYMATRIX'), False
       matrix = None if found is None else np.frombuffer(found, np.int32, 9).copy()
-    picture = reformatter.reformat(frame, size, size, 'rgb24', interpolation=Interpolation.BILINEAR, threads=1)
+    try:
+      picture = reformatter.reformat(frame, size, size, 'rgb24', interpolation=Interpolation.BILINEAR, threads=1)
+    except DECODER_ERRORS as error:
+      raise UserError(f'a picture cannot be converted to RGB ({_brief(error)})') from None
     return picture.to_ndarray() if matrix is None else _upright(picture.to_ndarray(), matrix)
 
   return small

@@ -107,36 +107,11 @@ def write(folder, videos, fields, shards, progress):
     The manifest, as a dict.
   """
   folder = pathlib.Path(folder)
-  order = hashed_order([(v.video_id, v.first, len(v.paths)) for v in videos])
-  paths = list(itertools.chain.from_iterable(v.paths for v in videos))
-  offsets = np.concatenate([v.offsets for v in videos])
-  lengths = np.concatenate([v.lengths for v in videos])
-  count = min(shards or max(LEAST_SHARDS, -(-int(lengths.sum()) // SHARD_BYTES)), len(order))
-  partials, state = [], hashlib.blake2b(digest_size=16)
-  try:
-    for i, run in enumerate(np.array_split(order, count)):
-      partials.append(folder / f'records-{0:08x}-{i:05d}-of-{count:05d}.tfrecord.partial')
-      with open(partials[-1], 'wb') as file:
-        for j in run:
-          framed = _read(paths[j], offsets[j], lengths[j])
-          state.update(framed)
-          file.write(framed)
-          progress(1)
-    digest = state.hexdigest()
-    names = [f'records-{digest[:8]}-{i:05d}-of-{count:05d}.tfrecord' for i in range(count)]
-    shard_rows = [
-      {'name': name, 'windows': len(run), 'bytes': int(lengths[run].sum())}
-      for name, run in zip(names, np.array_split(order, count), strict=True)
-    ]
-    for partial, name in zip(partials, names, strict=True):
-      os.replace(partial, folder / name)
-  finally:
-    for partial in partials:
-      partial.unlink(missing_ok=True)
+  digest, shard_rows = _write_shards(folder, videos, shards, progress)
   manifest = {
     'schema_version': records.SCHEMA_VERSION,
     **fields,
-    'windows': len(order),
+    'windows': sum(row['windows'] for row in shard_rows),
     'digest': digest,
     'videos': [
       {'id': v.video_id, 'digest': v.digest, 'windows': len(v.paths), 'first_window': v.first} for v in videos
@@ -144,10 +119,43 @@ def write(folder, videos, fields, shards, progress):
     'shards': shard_rows,
   }
   write_json(folder / records.MANIFEST_NAME, manifest)
+  named = {row['name'] for row in shard_rows}
   for path in folder.iterdir():
-    if SHARD_NAME.fullmatch(path.name) and path.name not in names:
+    if SHARD_NAME.fullmatch(path.name) and path.name not in named:
       path.unlink()
   return manifest
+
+
+def _write_shards(folder, videos, shards, progress):
+  """(digest of all records in order, list of dicts `name`, `windows`, `bytes`).
+
+  The names hold the digest, so a reader of the old manifest still finds the old shards.
+  """
+  order = hashed_order([(v.video_id, v.first, len(v.paths)) for v in videos])
+  paths = list(itertools.chain.from_iterable(v.paths for v in videos))
+  offsets = np.concatenate([v.offsets for v in videos])
+  lengths = np.concatenate([v.lengths for v in videos])
+  wanted = shards or max(LEAST_SHARDS, -(-int(lengths.sum()) // SHARD_BYTES))
+  runs = np.array_split(order, min(wanted, len(order)))
+  partials = [folder / f'records-{0:08x}-{i:05d}-of-{len(runs):05d}.tfrecord.partial' for i in range(len(runs))]
+  state = hashlib.blake2b(digest_size=16)
+  try:
+    for partial, run in zip(partials, runs, strict=True):
+      with open(partial, 'wb') as file:
+        for j in run:
+          framed = _read(paths[j], offsets[j], lengths[j])
+          state.update(framed)
+          file.write(framed)
+          progress(1)
+    digest, rows = state.hexdigest(), []
+    for i, (partial, run) in enumerate(zip(partials, runs, strict=True)):
+      name = f'records-{digest[:8]}-{i:05d}-of-{len(runs):05d}.tfrecord'
+      os.replace(partial, folder / name)
+      rows.append({'name': name, 'windows': len(run), 'bytes': int(lengths[run].sum())})
+    return digest, rows
+  finally:
+    for partial in partials:
+      partial.unlink(missing_ok=True)
 
 
 def write_json(path, value):

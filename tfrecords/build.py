@@ -37,8 +37,9 @@ def main(argv):
   command.check(len(argv) == 1, f'{argv[1:]}: unexpected; videos are given as --videos=FILE|GLOB|FOLDER')
   command.check(VIDEOS.value, '--videos=FILE|GLOB|FOLDER is missing: what to build from')
   command.check(OUTPUT.value, '--output=FOLDER is missing: where to put the records')
-  for flag, least in ((SHARDS, 1), (WORKERS, 1), (TIMEOUT, 1), (MEMORY, 256)):
-    fits = flag.value is None or flag.value >= least
+  at_least_1 = (WINDOW_MS, HOP_MS, SHARDS, WORKERS, TIMEOUT)
+  for flag, least in (*((flag, 1) for flag in at_least_1), (MAX_SECONDS, 0), (MEMORY, 256)):
+    fits = flag.value is None or least <= flag.value < 1e9
     command.check(fits, f'--{flag.name} is {flag.value}, allowed is {least} or more')
   hop_ms = WINDOW_MS.value if HOP_MS.value is None else HOP_MS.value
   settings = params.RecordParams(
@@ -61,7 +62,10 @@ def main(argv):
     timeout_seconds=TIMEOUT.value,
     memory_bytes=MEMORY.value << 20,
   )
-  command.check(summary.windows, f'nothing was built: none of {len(summary.failures)} files could be used')
+  command.check(
+    summary.windows,
+    f'nothing was built: none of {len(summary.failures)} files can be used; {OUTPUT.value}/failures.json says why',
+  )
   print(
     f'{OUTPUT.value}: {summary.windows} windows of {summary.videos} videos ({summary.built} built now, {summary.kept} '
     f'already there, {len(summary.failures)} skipped) in {summary.shards} shards, {summary.bytes / 1e6:.1f} MB, '

@@ -20,6 +20,9 @@ from tfrecords import assemble, pool, sources, worker
 
 PARTS = '.parts'
 FAILURES_NAME = 'failures.json'
+VIDEO_KEYS = {'id', 'digest', 'windows', 'first_window'}
+SHARD_KEYS = {'name', 'windows', 'bytes'}
+REFRESH_SECONDS = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,39 +67,28 @@ def build(arguments, output, params, shards=None, workers=1, timeout_seconds=120
   }
   output.mkdir(parents=True, exist_ok=True)
   with _locked(output):
-    old = _old_manifest(output, fields)
-    parts = output / PARTS
-    parts.mkdir(exist_ok=True)
-    _sweep(parts)
+    manifest = _old_manifest(output, fields)
     digests, failures = _digests(videos, workers)
-    kept = _kept(output, old, digests)
-    names = {key: parts / f'{_part_key(key, digest, fields["params"])}.tfrecord' for key, digest in digests.items()}
-    jobs = [
-      worker.Job(video.id, video.path, str(names[video.id]), params, memory_bytes)
-      for video in sorted(videos, key=lambda v: -os.path.getsize(v.path) if v.id in digests else 0)
-      if video.id in digests and video.id not in kept and not names[video.id].exists()
-    ]
-    failures |= _decode(jobs, workers, timeout_seconds)
-    done = [
-      kept.get(key) or assemble.from_part(names[key], key, digest)
-      for key, digest in sorted(digests.items())
-      if key not in failures
-    ]
+    kept = _kept(output, manifest, digests)
+    missing = [video for video in videos if video.id in digests and video.id not in kept]
+    parts = _part_paths(output / PARTS, missing, digests, fields['params'])
+    jobs = [worker.Job(v.id, v.path, parts[v.id], params, memory_bytes) for v in missing]
+    failures |= _decode([job for job in jobs if not os.path.exists(job.part)], workers, timeout_seconds)
+    made = {v.id: assemble.from_part(parts[v.id], v.id, digests[v.id]) for v in missing if v.id not in failures}
     assemble.write_json(output / FAILURES_NAME, dict(sorted(failures.items())))
-    manifest = old
-    if not done:
-      manifest = {'windows': 0, 'shards': []}
-    elif not old or len(kept) != len(done) or len(kept) != len(old['videos']):
+    done = [windows for _, windows in sorted((kept | made).items())]
+    if done and (made or len(kept) != len(manifest['videos'])):
       with _bar(sum(len(v.paths) for v in done), 'shards', 'window') as bar:
         manifest = assemble.write(output, done, fields, shards, bar.update)
-    shutil.rmtree(parts)
+    shutil.rmtree(output / PARTS)
+  shard_rows = manifest['shards'] if done else []
   return Summary(
     videos=len(done),
-    windows=manifest['windows'],
-    built=len(done) - len(kept),
+    windows=sum(row['windows'] for row in shard_rows),
+    built=len(made),
     kept=len(kept),
-    shards=len(manifest['shards']),
-    bytes=sum(shard['bytes'] for shard in manifest['shards']),
+    shards=len(shard_rows),
+    bytes=sum(row['bytes'] for row in shard_rows),
     seconds=time.monotonic() - begun,
     failures=failures,
   )
@@ -124,8 +116,11 @@ def _old_manifest(folder, fields):
   try:
     old = json.loads(path.read_text(encoding='utf-8'))
     version, asked = old['schema_version'], {**old['params'], **{k: old[k] for k in ('sources', 'shards_asked')}}
-  except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
-    raise UserError(f'{path}: not a manifest of this program; choose another --output') from None
+    complete = all(v.keys() >= VIDEO_KEYS for v in old['videos']) and all(s.keys() >= SHARD_KEYS for s in old['shards'])
+  except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+    complete = False
+  if not complete:
+    raise UserError(f'{path}: not a manifest of this program; choose another --output')
   wanted = {**fields['params'], **{k: fields[k] for k in ('sources', 'shards_asked')}}
   if version != records.SCHEMA_VERSION:
     raise UserError(f'{path}: schema version {version}, not {records.SCHEMA_VERSION}; choose another --output')
@@ -170,14 +165,26 @@ def _digests(videos, workers):
   return digests, failures
 
 
-def _part_key(video_id, digest, params):
-  text = json.dumps([records.SCHEMA_VERSION, video_id, digest, params], sort_keys=True)
-  return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+def _part_paths(folder, videos, digests, params):
+  """dict of video id to the path of its part file. The name tells what a part holds, so a killed build's are reused.
+
+  What a killed build left half-written is removed.
+  """
+  folder.mkdir(exist_ok=True)
+  for path in folder.iterdir():
+    if path.suffix != '.tfrecord':
+      path.unlink()
+  paths = {}
+  for video in videos:
+    text = json.dumps([records.SCHEMA_VERSION, video.id, digests[video.id], params], sort_keys=True)
+    paths[video.id] = str(folder / f'{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}.tfrecord')
+  return paths
 
 
 def _decode(jobs, workers, timeout_seconds):
   """Runs the jobs with a progress bar; dict of id to reason of those that failed."""
-  failures, windows, finished, begun = {}, {}, 0, time.monotonic()
+  jobs = sorted(jobs, key=lambda job: -os.path.getsize(job.path))  # the longest first: no core waits for one at the end
+  failures, windows, finished, begun, drawn = {}, {}, 0, time.monotonic(), 0.0
   running = contextlib.closing(pool.run(jobs, workers, timeout_seconds))
   with _bar(len(jobs), 'videos', 'video') as bar, running as events:
     for job, event in events:
@@ -193,7 +200,11 @@ def _decode(jobs, workers, timeout_seconds):
       else:
         windows[job.video_id] = event
       count = finished + sum(windows.values())
-      bar.set_postfix_str(f'{count} windows, {count / max(time.monotonic() - begun, 1e-3):.0f} windows/s')
+      now = time.monotonic()
+      bar.set_postfix_str(f'{count} windows, {count / max(now - begun, 1e-3):.0f} windows/s', refresh=False)
+      if now - drawn > REFRESH_SECONDS:
+        bar.refresh()
+        drawn = now
   return failures
 
 
@@ -203,10 +214,3 @@ def _bar(total, description, unit, delay=0):
 
 def _tell(bar, video_id, reason):
   bar.write(f'skipped {video_id}: {reason}', file=sys.stderr)
-
-
-def _sweep(parts):
-  """Removes what a killed build left half-written."""
-  for path in parts.iterdir():
-    if path.suffix != '.tfrecord':
-      path.unlink()

@@ -1,5 +1,6 @@
 """A process for each video, several at a time, each under a clock."""
 
+import contextlib
 import dataclasses
 import multiprocessing
 import os
@@ -76,7 +77,7 @@ def _stop(running):
   """Ends the process and removes what it left half-written."""
   running.process.kill()
   running.process.join()
+  with contextlib.suppress(FileNotFoundError):
+    os.remove(worker.partial_path(running.job, running.process.pid))
   running.process.close()
   running.receiver.close()
-  if os.path.exists(f'{running.job.part}.partial'):
-    os.remove(f'{running.job.part}.partial')

@@ -87,7 +87,7 @@ def _below(folder, root):
 def _fixed_prefix(pattern):
   """The folders of a glob before its first wild card."""
   parts = pathlib.PurePath(pattern).parts
-  wild = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
+  wild = next((i for i, part in enumerate(parts) if glob.has_magic(part)), 0)
   return os.path.join(*parts[:wild]) if wild else '.'
 
 

@@ -12,7 +12,7 @@ from collections import deque
 from PIL import Image
 
 from audionet_tf import audio, local_files, media, records
-from audionet_tf.errors import MediaError
+from audionet_tf.errors import MediaError, UserError
 from audionet_tf.params import RecordParams, exact
 
 REPORT_SECONDS = 0.2  # between two messages about finished windows
@@ -59,10 +59,19 @@ def work(connection, job):
     connection.send(Outcome(windows=write_part(job, connection.send)))
   except MediaError as error:
     connection.send(Outcome(reason=error.reason))
+  except UserError as error:
+    connection.send(Outcome(reason=str(error)))
+  except BrokenPipeError:  # the build is gone
+    return
   except MemoryError:
     connection.send(Outcome(reason=f'needs more memory than the {job.memory_bytes >> 20} MiB allowed'))
   except OSError as error:
     connection.send(Outcome(reason=f'{error.filename or job.part}: {error.strerror}', errno=error.errno))
+
+
+def partial_path(job, process_id):
+  """Where the process writes before the part is whole: no two ever share it."""
+  return f'{job.part}.{process_id}.partial'
 
 
 def write_part(job, report):
@@ -70,7 +79,7 @@ def write_part(job, report):
 
   Args:
     job: Job.
-    report: called with the number of windows so far, at most every REPORT_SECONDS.
+    report: called with the number of windows so far, about every REPORT_SECONDS and at the end.
 
   Returns:
     Number of windows.
@@ -78,7 +87,7 @@ def write_part(job, report):
   Raises:
     MediaError: the video cannot be used, or is too short for a window.
   """
-  partial, count, reported = f'{job.part}.partial', 0, 0.0
+  partial, count, reported = partial_path(job, os.getpid()), 0, 0.0
   try:
     with local_files.unpacked(job.path, os.path.dirname(job.part)) as path, open(partial, 'wb') as file:
       for index, pcm, images in paired_windows(path, job.params):
@@ -89,6 +98,7 @@ def write_part(job, report):
           reported = time.monotonic()
     if not count:
       raise MediaError(job.path, f'sound and picture do not share one window of {job.params.window_seconds} s')
+    report(count)  # fails where nobody listens any more: then another build may be at work here
     os.replace(partial, job.part)
   finally:
     with contextlib.suppress(FileNotFoundError):
