@@ -1,0 +1,133 @@
+"""Measures the project on this machine: a table on the screen, every measurement in a JSON file.
+
+  scripts/benchmark                                   what needs no data: epoch, pipeline, inference
+  scripts/benchmark --data=FOLDER                     also build and learning, on FOLDER/clips and FOLDER/teacher
+  scripts/benchmark --data=FOLDER --all               also the paper's whole run of 5000 epochs (minutes)
+  scripts/benchmark --only=epoch,pipeline --quick     a look at whether it works: its figures mean nothing
+
+What is compared runs in turns (A B A B), each in a process of its own; a ratio is the median of the ratios of
+neighbouring turns, measured against the second column. Run it on a machine that does nothing else. It takes about
+ten minutes, without --all; PyTorch (extra `torch`) and the ffmpeg command are what it compares with.
+"""
+
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import benchmark_lines
+import benchmark_measure
+from absl import flags
+
+from audionet_tf import command
+from audionet_tf.errors import UserError
+
+FLAGS = flags.FLAGS
+PACKAGES = ('tensorflow', 'keras', 'torch', 'av', 'numpy', 'pillow')
+LONG = ('whole_run',)
+
+flags.DEFINE_string('data', None, 'Folder with clips/ (videos) and teacher/ (a .tflite, and its class names as .txt).')
+flags.DEFINE_list('only', None, f'Parts to measure, of {", ".join(benchmark_lines.PARTS)}.')
+flags.DEFINE_bool('all', False, 'Measure the long parts too.')
+flags.DEFINE_bool('quick', False, 'Small sizes, to see that it works.')
+flags.DEFINE_string('output', 'runs/benchmark.json', 'Where the measurements go.')
+flags.DEFINE_string('work', None, 'Folder for what is made and thrown away, about 1 GB; default: the temporary folder.')
+
+
+def chosen_parts(only, everything):
+  """Names of the parts to measure, in the table's order; UserError lists the known ones."""
+  known = list(benchmark_lines.PARTS)
+  for name in only or ():
+    command.check(name in known, f'--only={name} is not known; known are {", ".join(known)}')
+  return [name for name in known if (name in only if only else everything or name not in LONG)]
+
+
+def machine_facts():
+  """dict: what a figure depends on."""
+  model = [line for line in pathlib.Path('/proc/cpuinfo').read_text().splitlines() if line.startswith('model name')]
+  return {
+    'time': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
+    'cpu': model[0].partition(':')[2].strip() if model else platform.processor(),
+    'cores': len(os.sched_getaffinity(0)),
+    'load_before': os.getloadavg()[0],
+    'system': platform.platform(),
+    'python': platform.python_version(),
+    'versions': {name: version_of(name) for name in PACKAGES},
+    'ffmpeg': first_line(['ffmpeg', '-version']),
+    'commit': first_line(['git', '-C', str(benchmark_measure.ROOT), 'describe', '--always', '--dirty']),
+  }
+
+
+def version_of(package):
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return None
+
+
+def first_line(arguments):
+  """First line that a command prints; None where it is missing or fails."""
+  if not shutil.which(arguments[0]):
+    return None
+  return subprocess.run(arguments, capture_output=True, text=True, check=False).stdout.partition('\n')[0] or None
+
+
+def measure(names, data, work, quick):
+  """(list of (name of part, Line), dict of part to why it was skipped, dict of part to how it failed)."""
+  sizes = benchmark_lines.QUICK if quick else benchmark_lines.Sizes()
+  lines, skipped, failed = [], {}, {}
+  with tempfile.TemporaryDirectory(prefix='benchmark', dir=work) as folder:
+    context = benchmark_lines.Context(data, pathlib.Path(folder).resolve(), sizes)
+    for name in names:
+      print(f'== {name}', file=sys.stderr)
+      try:
+        found = benchmark_lines.PARTS[name](context)
+      except benchmark_measure.Skipped as reason:
+        skipped[name] = str(reason)
+        continue
+      except UserError as error:  # the other parts' minutes are not thrown away for it
+        failed[name] = str(error)
+        continue
+      lines += [(name, dataclasses.replace(line, verdict='-') if quick else line) for line in found]
+  return lines, skipped, failed
+
+
+def write(path, content):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  partial = path.with_name(f'.{path.name}.partial')
+  partial.write_text(json.dumps(content, indent=1))
+  os.replace(partial, path)
+
+
+def main(argv):
+  command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
+  data = pathlib.Path(FLAGS.data).resolve() if FLAGS.data else None
+  command.check(data is None or data.is_dir(), f'--data={FLAGS.data}: no such folder')
+  names = chosen_parts(FLAGS.only, FLAGS.all)
+  facts = machine_facts()
+  lines, skipped, failed = measure(names, data, FLAGS.work, FLAGS.quick)
+  rows = [{'part': name, **dataclasses.asdict(line)} for name, line in lines]
+  content = {'machine': facts, 'quick': FLAGS.quick, 'lines': rows, 'skipped': skipped, 'failed': failed}
+  write(pathlib.Path(FLAGS.output), content)
+  print(f'{facts["cpu"]}, {facts["cores"]} cores, load before {facts["load_before"]:.2f}')
+  print(benchmark_measure.table([line for _, line in lines]))
+  for word, reasons in (('skipped', skipped), ('failed', failed)):
+    for name, reason in reasons.items():
+      print(f'{word} {name}: {reason}')
+  if FLAGS.quick:
+    print('--quick: these figures mean nothing')
+  print(FLAGS.output)
+  return 1 if failed else 0
+
+
+if __name__ == '__main__':
+  command.run(main)

@@ -1,0 +1,299 @@
+"""The lines of the benchmark: each part is a function from a Context to a list of Line, or raises Skipped."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import statistics
+import sys
+
+import benchmark_data
+import benchmark_measure
+from benchmark_measure import Line, Skipped, in_turns, median_ratio, run, verdict
+
+from tfrecords import sources
+
+SCRIPTS = pathlib.Path(__file__).parent
+THREADS = 2  # of the lines that are not about one core
+PIPELINE_WINDOWS_PER_SECOND = 100_000
+PAPER_MINUTES = 9 * 60  # Bryce 2018, section 5: four Tesla M60
+# Mean KL of an epoch on the first ten seconds of eight real clips, three seeds of an independent PyTorch program.
+REFERENCE_KL = {1: (4.03, 4.07), 10: (3.48, 3.65), 20: (2.82, 2.88), 50: (2.34, 2.36), 100: (2.16, 2.16)}
+REFERENCE_KL |= {200: (2.05, 2.05)}
+REQUIRED_EPOCHS = (20, 50, 200)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+  """How much is measured."""
+
+  build_turns: int = 3
+  epoch_turns: int = 9
+  epochs: int = 20  # in a turn
+  whole_run_epochs: int = 5000
+  pipeline_turns: int = 7
+  pipeline_batches: int = 400
+  sound_seconds: int = 3600
+  inference_turns: int = 3
+  learning_epochs: int = 200
+
+
+QUICK = Sizes(1, 2, 3, 5, 2, 20, 30, 1, 20)
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+  """Where things are.
+
+  Attributes:
+    data: None or a folder with `clips/` and `teacher/` (a .tflite file and its class names, .txt).
+    work: an empty folder for everything that is made.
+    sizes: Sizes.
+  """
+
+  data: pathlib.Path | None
+  work: pathlib.Path
+  sizes: Sizes
+
+
+def clips_of(context):
+  if not context.data or not (context.data / 'clips').is_dir():
+    raise Skipped('needs real clips: --data=FOLDER with clips/ in it')
+  return context.data / 'clips'
+
+
+def teacher_flags(context):
+  """Flags of the training command for the teacher in the data folder."""
+  folder = context.data / 'teacher' if context.data else None
+  models, labels = ([*folder.glob('*.tflite')], [*folder.glob('*.txt')]) if folder else ([], [])
+  if len(models) != 1 or len(labels) != 1:
+    raise Skipped('needs a teacher: --data=FOLDER with one .tflite and one .txt of class names in teacher/')
+  return [f'--teacher={models[0].resolve()}', f'--teacher_labels={labels[0].resolve()}']
+
+
+def build_command(videos, output, *flags):
+  videos = [f'--videos={pathlib.Path(video).resolve()}' for video in videos]
+  return [sys.executable, '-m', 'tfrecords.build', *videos, f'--output={output}', *flags]
+
+
+def train_command(records, run_dir, *flags):
+  command = [sys.executable, '-m', 'audionet_tf.train', '--flagfile=flags.txt']
+  return [*command, f'--records={records}', f'--run_dir={run_dir}', *flags]
+
+
+def tensorflow_command(*arguments):
+  return [sys.executable, str(SCRIPTS / 'benchmark_tensorflow.py'), *map(str, arguments)]
+
+
+def small_records(context):
+  """Ten clips of 250 windows with small pictures, made once: for the lines that only read sound and labels."""
+  records = context.work / 'small_records'
+  if not records.exists():
+    clips = context.work / 'clips'
+    if not clips.exists():
+      benchmark_data.make_clips(clips)
+    run(build_command([clips], records, '--max_seconds=10', '--image_size=32'))
+  return records, json.loads((records / 'manifest.json').read_text())['windows']
+
+
+def ffmpeg_command(path):
+  return ['ffmpeg', '-nostdin', '-v', 'quiet', '-threads', '1', '-i', path, '-f', 'null', '-']
+
+
+def build(context):
+  """Processor time of the builder against ffmpeg that decodes and drops, over all files and over the usable ones."""
+  clips = clips_of(context)
+  if not shutil.which('ffmpeg'):
+    raise Skipped('needs the ffmpeg command (Debian: apt-get install ffmpeg)')
+  paths = {video.id: video.path for video in sources.find([str(clips)])}
+  seconds = {'ours': [], 'ours_usable': [], 'ffmpeg': [], 'ffmpeg_usable': []}
+  usable = None
+  for turn in range(context.sizes.build_turns):
+    output = context.work / f'build{turn}'
+    command = build_command([clips], output, '--workers=1')
+    seconds['ours'].append(run(command).cpu_seconds)
+    usable = usable or [video['id'] for video in json.loads((output / 'manifest.json').read_text())['videos']]
+    files = {name: run(ffmpeg_command(path)).cpu_seconds for name, path in paths.items()}
+    seconds['ffmpeg'].append(sum(files.values()))
+    seconds['ffmpeg_usable'].append(sum(files[name] for name in usable))
+    usable_command = build_command([paths[name] for name in usable], f'{output}_usable', '--workers=1')
+    seconds['ours_usable'].append(run(usable_command).cpu_seconds)
+  against = 'ffmpeg -threads 1 -f null, same files'
+  lines = []
+  for kind, files, most in (('', len(paths), 2.0), ('_usable', len(usable), None)):
+    ratio = median_ratio(seconds['ours' + kind], seconds['ffmpeg' + kind])
+    ours, theirs = (statistics.median(seconds[who + kind]) for who in ('ours', 'ffmpeg'))
+    lines.append(
+      Line(
+        f'build, 1 worker, {files} {"usable " if kind else ""}files, processor time',
+        against,
+        f'<= {most}x' if most else 'for information',
+        f'{ours:.2f} s : {theirs:.2f} s',
+        ratio,
+        verdict(ratio, most=most),
+        {'ours_seconds': seconds['ours' + kind], 'ffmpeg_seconds': seconds['ffmpeg' + kind]},
+        [' '.join(usable_command if kind else command), ' '.join(ffmpeg_command('FILE'))],
+      )
+    )
+  return lines
+
+
+def epoch(context):
+  """An epoch of the training command's own path against PyTorch and against a plain Keras fit, in turns."""
+  records, windows = small_records(context)
+  epochs = context.sizes.epochs
+  commands = {
+    'ours': tensorflow_command('epoch', records, context.work / 'epoch_runs', epochs),
+    'pytorch': [sys.executable, str(SCRIPTS / 'benchmark_pytorch.py'), str(windows), str(epochs), str(THREADS)],
+    'stock': tensorflow_command('stock', windows, epochs),
+  }
+  cpus = benchmark_measure.first_cpus(THREADS)
+  seconds = in_turns(commands, cpus, context.sizes.epoch_turns, 'epochs')
+  lines = []
+  for other, against, most in (('pytorch', 'PyTorch, same network and step', 0.45), ('stock', 'plain Keras fit', None)):
+    ratio = median_ratio(seconds['ours'], seconds[other])
+    ours, theirs = statistics.median(seconds['ours']), statistics.median(seconds[other])
+    lines.append(
+      Line(
+        f'epoch of AudioNet, {windows} windows, stored labels, {len(cpus)} threads',
+        against,
+        f'<= {most}x' if most else 'for information',
+        f'{ours:.4f} s : {theirs:.4f} s',
+        ratio,
+        verdict(ratio, most=most),
+        {'ours_seconds': seconds['ours'], f'{other}_seconds': seconds[other]},
+        [' '.join(commands['ours']), ' '.join(commands[other])],
+      )
+    )
+  return lines
+
+
+def whole_run(context):
+  """Ten clips of ten seconds with the paper's flags, from videos to export, by the clock."""
+  clips = context.work / 'clips'
+  if not clips.exists():
+    benchmark_data.make_clips(clips)
+  try:
+    teacher, name = teacher_flags(context), 'the .tflite teacher'
+  except Skipped:
+    teacher, name = ['--teacher=mobilenet_v2', '--teacher_weights=none'], 'an untrained MobileNetV2 as teacher'
+  epochs = context.sizes.whole_run_epochs
+  records = context.work / 'whole_run_records'
+  commands = [
+    build_command([clips], records, '--max_seconds=10'),
+    train_command(records, context.work / 'whole_run', f'--epochs={epochs}', *teacher),
+  ]
+  cpus = benchmark_measure.first_cpus(THREADS)
+  minutes = [run(command, cpus).wall_seconds / 60 for command in commands]
+  ratio = sum(minutes) / PAPER_MINUTES
+  return [
+    Line(
+      f'whole run, 10 clips of 10 s, {epochs} epochs, {name}, {len(cpus)} cores',
+      "the paper's 9 h on four Tesla M60",
+      'minutes',
+      f'{sum(minutes):.1f} min',
+      ratio,
+      verdict(sum(minutes), most=60),
+      {'build_minutes': minutes[0], 'train_and_export_minutes': minutes[1]},
+      [' '.join(command) for command in commands],
+    )
+  ]
+
+
+def pipeline(context):
+  """Windows a second of the input pipeline alone, from stored labels, on one core."""
+  records, windows = small_records(context)
+  lines = []
+  for repeats in (1, 20):
+    command = tensorflow_command('pipeline', records, repeats, context.sizes.pipeline_batches)
+    cpus = benchmark_measure.first_cpus(1)
+    answers = in_turns({'ours': command}, cpus, context.sizes.pipeline_turns, 'pipeline')['ours']
+    rates, cpu_rates = zip(*answers, strict=True)
+    ratio = statistics.median(rates) / PIPELINE_WINDOWS_PER_SECOND
+    lines.append(
+      Line(
+        f'input pipeline, stored labels, {repeats * windows:,} windows, 1 core',
+        f'{PIPELINE_WINDOWS_PER_SECOND:,} a second',
+        '>= 1x',
+        f'{statistics.median(rates):,.0f} a second',
+        ratio,
+        verdict(ratio, least=1),
+        {'windows_per_second': rates, 'windows_per_processor_second': cpu_rates},
+        [' '.join(command)],
+      )
+    )
+  return lines
+
+
+def inference(context):
+  """The inference command on a long sound, start-up included, on one core."""
+  seconds = context.sizes.sound_seconds
+  model, output = context.work / 'model', context.work / 'heard'
+  run(tensorflow_command('model', model))
+  sounds = {'WAV': context.work / 'long.wav', 'MP3': context.work / 'long.mp3'}
+  short = context.work / 'short.wav'
+  benchmark_data.make_sounds(short, context.work / 'short.mp3', 1)
+  benchmark_data.make_sounds(*sounds.values(), seconds)
+  command = [sys.executable, '-m', 'audionet_tf.infer', f'--model={model}', f'--output={output}', '--format=csv']
+  cpus = benchmark_measure.first_cpus(1)
+  start_seconds = run([*command, str(short)], cpus).wall_seconds
+  lines = []
+  for kind, path in sounds.items():
+    usages = [run([*command, str(path)], cpus) for _ in range(context.sizes.inference_turns)]
+    speed = statistics.median(seconds / usage.wall_seconds for usage in usages)
+    peak = max(usage.peak_bytes for usage in usages)
+    raw = {'wall_seconds': [usage.wall_seconds for usage in usages], 'peak_bytes': [u.peak_bytes for u in usages]}
+    raw['wall_seconds_of_one_second'] = start_seconds
+    least, most = (300, 1e9) if kind == 'WAV' else (None, None)
+    what, commands = f'inference, {seconds} s of 44.1 kHz {kind}, csv, 1 core', [' '.join([*command, str(path)])]
+    limits = ('>= 300x', '< 1 GB') if least else ('for information',) * 2
+    median = statistics.median(raw['wall_seconds'])
+    lines += [
+      Line(what, 'real time', limits[0], f'{median:.1f} s', speed, verdict(speed, least=least), raw, commands),
+      Line('  its memory', '1 GB', limits[1], f'{peak / 1e6:.0f} MB', peak / 1e9, verdict(peak, most=most), raw, []),
+    ]
+  return lines
+
+
+def learning(context):
+  """Mean KL of the paper's flags on real clips, beside the curve of an independent program."""
+  clips, teacher = clips_of(context), teacher_flags(context)
+  records, run_dir = context.work / 'learning_records', context.work / 'learning'
+  epochs = context.sizes.learning_epochs
+  commands = [
+    build_command([clips], records, '--max_seconds=10'),
+    train_command(records, run_dir, f'--epochs={epochs}', *teacher),
+  ]
+  for command in commands:
+    run(command)
+  kl = [json.loads(row)['kl'] for row in (run_dir / 'metrics.jsonl').read_text().splitlines()]
+  windows = json.loads((records / 'manifest.json').read_text())['windows']
+  lines = []
+  for number, (low, high) in REFERENCE_KL.items():
+    if number > len(kl):
+      continue
+    ratio = kl[number - 1] / ((low + high) / 2)
+    required = number in REQUIRED_EPOCHS
+    lines.append(
+      Line(
+        f'mean KL of epoch {number}, {windows} windows of the real clips',
+        f'{low:.2f}' if low == high else f'{low:.2f} to {high:.2f}',
+        'within 5 %' if required else 'for information',
+        f'{kl[number - 1]:.3f}',
+        ratio,
+        verdict(ratio, *((0.95, 1.05) if required else ())),
+        {'mean_kl': kl} if number == 1 else {},
+        [' '.join(command) for command in commands] if number == 1 else [],
+      )
+    )
+  return lines
+
+
+PARTS = {
+  'build': build,
+  'epoch': epoch,
+  'pipeline': pipeline,
+  'inference': inference,
+  'learning': learning,
+  'whole_run': whole_run,
+}

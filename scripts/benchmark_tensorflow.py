@@ -1,0 +1,150 @@
+"""The parts of the benchmark that need TensorFlow, each in a process of its own; started by the benchmark.
+
+python scripts/benchmark_tensorflow.py epoch RECORDS RUNS EPOCHS   turns: seconds an epoch of the training command
+python scripts/benchmark_tensorflow.py stock WINDOWS EPOCHS        turns: the same of stock Keras layers in a plain fit
+python scripts/benchmark_tensorflow.py pipeline RECORDS REPEATS BATCHES   turns: the input alone, windows a second
+python scripts/benchmark_tensorflow.py model FOLDER                an exported student of 1000 classes
+"""
+
+import itertools
+import pathlib
+import sys
+import time
+
+import benchmark_measure
+import keras
+import numpy as np
+
+from audionet_tf import input_pipeline, records, serving, soft_labels, strategy, students, summaries, teachers, training
+
+BATCH, SAMPLES, CLASSES = 512, 640, 1000
+WARM_UP_EPOCHS = 5
+# A run's 1,100th epoch: on the way to it TensorBoard's rare figures (epochs 1, 2, 5, ... 1000) are behind.
+FIRST_EPOCH = 1100
+
+
+class Stamps(keras.callbacks.Callback):
+  """When each epoch ended. The last of the callbacks, so that the others' work counts."""
+
+  def on_train_begin(self, logs=None):
+    self.seconds = []
+
+  def on_epoch_end(self, epoch, logs=None):
+    self.seconds.append(time.perf_counter())
+
+  def per_epoch(self):
+    """Seconds an epoch, between the warm-up and the last epoch, which saves a checkpoint because it is the last."""
+    counted = self.seconds[WARM_UP_EPOCHS - 1 : -1]
+    return (counted[-1] - counted[0]) / (len(counted) - 1)
+
+
+def random_teacher():
+  """A teacher of 1000 classes that says something else to every picture, at once."""
+  rng = np.random.default_rng(0)
+
+  def probabilities(images):
+    odds = np.exp(3 * rng.normal(size=[len(images), CLASSES]))
+    return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+
+  return teachers.Teacher('teacher', [f'class {i}' for i in range(CLASSES)], probabilities, False, {}, 'random')
+
+
+def stored_labels(records_folder):
+  """(manifest of the records, paths of the stored labels, their parser, the teacher)."""
+  manifest, teacher = records.read_manifest(records_folder), random_teacher()
+  folder = soft_labels.ensure(records_folder, manifest, [teacher])
+  stored = soft_labels.read_manifest(folder)
+  return manifest, records.shard_paths(folder, stored), input_pipeline.label_parser(stored), teacher
+
+
+def epoch(records_folder, runs_folder, epochs):
+  """Trains as audionet_tf.training.train does, every turn in a run folder of its own."""
+  last = FIRST_EPOCH + WARM_UP_EPOCHS + int(epochs) + 1
+  options = training.Options(epochs=last, batch_size=BATCH)
+  keras.utils.set_random_seed(options.seed)
+  devices = strategy.make(options.replicas)
+  with devices.scope():
+    manifest, paths, parse, teacher = stored_labels(records_folder)
+    distiller = training.build_distiller(manifest, [teacher], options)
+  sequential = input_pipeline.sequential_batches(paths, parse, summaries.EXAMPLE_CANDIDATES)
+  examples = summaries.pick_examples(records_folder, manifest, sequential, distiller.targets)
+  run_dirs = (pathlib.Path(runs_folder) / f'run{number}' for number in itertools.count())
+
+  def turn():
+    run_dir = next(run_dirs)
+    run_dir.mkdir(parents=True)
+    with devices.scope():
+      hooks, _ = training.hooks_of(run_dir, distiller, manifest, {}, options, 0)
+    class_names = {teacher.name: teacher.class_names}
+    ids = [video['id'] for video in manifest['videos']]
+    shown = summaries.Summaries(summaries.folder_of(run_dir), hooks[1], ids, class_names, examples)
+    stamps = Stamps()
+    distiller.fit(
+      input_pipeline.training_batches(paths, parse, BATCH, options.seed, FIRST_EPOCH, devices.num_replicas_in_sync),
+      initial_epoch=FIRST_EPOCH,
+      epochs=last,
+      steps_per_epoch=-(-manifest['windows'] // BATCH),
+      callbacks=[*hooks, shown, stamps],
+      verbose=0,
+      shuffle=False,
+    )
+    return stamps.per_epoch()
+
+  benchmark_measure.answer_turns(turn)
+
+
+def stock(windows, epochs):
+  """The nearest that Keras' own layers come to the network, on arrays in memory: 'same' pools the edges, 7 for 8."""
+  rng = np.random.default_rng(0)
+  audio = rng.uniform(-1, 1, [int(windows), SAMPLES, 1]).astype(np.float32)
+  teacher = rng.dirichlet(np.full(CLASSES, 0.1), int(windows)).astype(np.float32)
+  layers = keras.layers
+  model = keras.Sequential(
+    [
+      keras.Input([SAMPLES, 1]),
+      layers.ZeroPadding1D(32),
+      layers.Conv1D(16, 64, strides=2),
+      layers.MaxPooling1D(8, 1, padding='same'),
+      layers.GlobalAveragePooling1D(),
+      layers.Dense(CLASSES, activation='softmax'),
+    ]
+  )
+  model.compile(keras.optimizers.SGD(1e-4, 0.9, nesterov=True), keras.losses.KLDivergence(reduction='sum'))
+
+  def turn():
+    stamps = Stamps()
+    model.fit(audio, teacher, BATCH, epochs=WARM_UP_EPOCHS + int(epochs) + 1, verbose=0, callbacks=[stamps])
+    return stamps.per_epoch()
+
+  benchmark_measure.answer_turns(turn)
+
+
+def pipeline(records_folder, repeats, batches):
+  """Takes training's batches and does nothing with them; `repeats` times the files make a larger set of more shards.
+
+  A turn answers (windows a second, windows a second of processor time: what an idle machine would give).
+  """
+  _, paths, parse, _ = stored_labels(records_folder)
+  taken = iter(input_pipeline.training_batches(paths * int(repeats), parse, BATCH, seed=0))
+
+  def turn():
+    for _ in range(8):  # as many as may have been prepared while nobody asked
+      next(taken)
+    began, cpu_began, windows = time.perf_counter(), time.process_time(), 0
+    for _ in range(int(batches)):
+      windows += next(taken)['mask'].shape[0]
+    return windows / (time.perf_counter() - began), windows / (time.process_time() - cpu_began)
+
+  benchmark_measure.answer_turns(turn)
+
+
+def model(folder):
+  """Exports an untrained AudioNet: what it says costs as much as what a trained one says."""
+  names = [f'class {i}' for i in range(CLASSES)]
+  settings = students.StudentSettings('audionet', 16000, 'mean', SAMPLES / 16000, {'teacher': names})
+  serving.export(students.build('audionet', {'teacher': CLASSES}), settings, folder)
+
+
+if __name__ == '__main__':
+  parts = {'epoch': epoch, 'stock': stock, 'pipeline': pipeline, 'model': model}
+  parts[sys.argv[1]](*sys.argv[2:])
