@@ -13,6 +13,7 @@ LATE_SECONDS = Fraction(30, 1000)
 JITTER_SECONDS = Fraction(5, 1000)
 # A larger gap in the sound is a broken clock, and filling it would go on for ever.
 MAX_GAP_SECONDS = 60
+MAX_RATE_HZ = 768_000  # of a source; a header may claim anything, and a second of it is held at a time
 
 
 def contiguous(blocks):
@@ -25,11 +26,13 @@ def contiguous(blocks):
     (start, rate, f32 [n]), n > 0, each starting where the one before ended.
 
   Raises:
-    UserError: the rate changes, or the clock jumps by more than MAX_GAP_SECONDS.
+    UserError: the rate changes or is above MAX_RATE_HZ, or the clock jumps by more than MAX_GAP_SECONDS.
   """
   expected, first_rate = None, None
   for start, rate, samples in blocks:
     first_rate = first_rate or rate
+    if not 0 < rate <= MAX_RATE_HZ:
+      raise UserError(f'sample rate is {rate} Hz, at most {MAX_RATE_HZ} is allowed')
     if rate != first_rate:
       raise UserError(f'sample rate changes from {first_rate} to {rate} Hz')
     jitter = JITTER_SECONDS * rate

@@ -14,6 +14,7 @@ from audionet_tf.errors import MediaError
 MAX_UNPACKED_BYTES = 4 << 30  # of a .gz
 EBML_ID = b'\x1a\x45\xdf\xa3'  # Matroska and WebM
 SEGMENT_ID = 0x18538067
+FIRST_BOXES = (b'ftyp', b'styp', b'moov', b'moof', b'mdat', b'wide', b'free', b'skip', b'uuid', b'pnot', b'sidx')
 MAX_BOXES = 1_000_000
 VITAL_BOXES = (b'moov', b'moof', b'mdat')  # what trails behind them may be rubbish and does no harm
 OPEN_SIZES = (0, 0xFFFFFFFF)  # RIFF written to a pipe
@@ -80,7 +81,7 @@ def cut_short(path):
     if head[:4] in (b'RIFF', b'RF64') and head[8:12] in (b'AVI ', b'WAVE'):
       declared = struct.unpack('<I', head[4:8])[0]
       return head[:4] == b'RIFF' and declared not in OPEN_SIZES and declared + 8 > size
-    if head[4:8] in (b'ftyp', b'moov', b'mdat', b'wide', b'free', b'skip'):
+    if head[4:8] in FIRST_BOXES:
       return _boxes_end(file, size) > size
   return False
 

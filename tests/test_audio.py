@@ -89,6 +89,8 @@ def test_a_broken_clock_is_refused():
     list(audio.contiguous(blocks((0, [1] * 10), (100_010, [1] * 10))))
   with pytest.raises(UserError, match='from 1000 to 2000 Hz'):
     list(audio.contiguous(blocks((0, [1])) + blocks((1, [1]), rate=2000)))
+  with pytest.raises(UserError, match='at most 768000'):
+    list(audio.contiguous(blocks((0, [1]), rate=2**31)))
 
 
 def test_joined_keeps_every_sample():

@@ -397,9 +397,9 @@ def command(*arguments):
 def test_the_command(tmp_path):
   videos = three(tmp_path / 'videos')
   clips.write(videos / 'silent.mkv', sounds=[])
-  flags = '--window_ms=80 --hop_ms=33.3 --sample_rate=8000 --mono=first --image_size=32 --jpeg_quality=80'.split()
   places = ['--videos', videos / 'a.mkv', '--videos', videos / '[bs]*', '--output', tmp_path / 'out']
-  done = command(*places, *flags)
+  sizes = ['--window_ms=80', '--hop_ms=33.3', '--sample_rate=8000', '--image_size=32']
+  done = command(*places, *sizes, '--mono=first', '--jpeg_quality=80')
   assert done.returncode == 0, done.stderr
   assert 'skipped silent.mkv: no sound' in done.stderr
   assert '2 videos' in done.stderr

@@ -58,7 +58,7 @@ def main(argv):
     output=OUTPUT.value,
     params=settings,
     shards=SHARDS.value,
-    workers=WORKERS.value or os.cpu_count(),
+    workers=WORKERS.value or processors(),
     timeout_seconds=TIMEOUT.value,
     memory_bytes=MEMORY.value << 20,
   )
@@ -72,6 +72,11 @@ def main(argv):
     f'{summary.seconds:.1f} s',
     file=sys.stderr,
   )
+
+
+def processors():
+  """How many this process may use."""
+  return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
 
 
 def seconds(milliseconds):

@@ -213,4 +213,5 @@ def _bar(total, description, unit, delay=0):
 
 
 def _tell(bar, video_id, reason):
-  bar.write(f'skipped {video_id}: {reason}', file=sys.stderr)
+  line = f'skipped {video_id}: {reason}'  # names come from strangers, and terminals obey control characters
+  bar.write(''.join(c if c.isprintable() else '?' for c in line), file=sys.stderr)
