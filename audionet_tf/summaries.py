@@ -15,7 +15,7 @@ EXAMPLE_CANDIDATES = 512  # windows among which the examples are picked, one a v
 
 
 class Summaries(keras.callbacks.Callback):
-  """Scalars every epoch; pictures, histograms and examples after epochs 1, 2, 5, 10, 20, 50, ...
+  """Scalars every epoch; pictures, histograms and examples after epochs 1, 2, 5, 10, 20, 50, ... and the last
 
   Args:
     folder: of the event files.
@@ -58,7 +58,7 @@ class Summaries(keras.callbacks.Callback):
           tf.summary.scalar(name, value)
       for name, figures in self.log.epochs[-1]['videos'].items():
         tf.summary.scalar(f'kl_of_video/{name}', figures['kldiv'])
-      if in_series(epoch + 1):
+      if in_series(epoch + 1) or epoch + 1 == self.params['epochs']:
         self.write_details()
 
   def write_details(self):

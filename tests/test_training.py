@@ -78,7 +78,7 @@ def test_tensorboard_shows_the_run(stored):
   assert [step for step, _ in events['kl']] == [0, 1, 2, 3]
   assert {'top1', 'top5', 'learning_rate', 'examples_per_second', 'filters', 'weights/conv/kernel'} <= set(events)
   assert {f'kl_of_video/{name}' for name in VIDEOS} <= set(events)
-  assert [step for step, _ in events['filters']] == [0, 1]  # after epochs 1 and 2, then 5
+  assert [step for step, _ in events['filters']] == [0, 1, 3]  # after epochs 1, 2 and the last
   table = events['examples/teacher'][0][1].tensor.string_val[0].decode()
   assert 'teacher saw' in table
   assert all(name in table for name in VIDEOS)
@@ -230,3 +230,16 @@ def test_the_command_fails_in_one_line(world, tmp_path):
   assert done.stderr.startswith('error: ')
   assert done.stderr.count('\n') == 1
   assert 'no records here' in done.stderr
+
+
+@pytest.mark.slow
+def test_the_command_trains_on_two_replicas(world):
+  kl = []
+  for replicas in (1, 2):
+    run_dir = world / f'replicas{replicas}'
+    flags = ['--epochs=3', '--learning_rate=1e-2', f'--replicas={replicas}']
+    subprocess.run(command(world, run_dir, *flags), check=True, capture_output=True)
+    kl.append([json.loads(line)['kl'] for line in (run_dir / 'metrics.jsonl').read_text().splitlines()])
+  np.testing.assert_allclose(kl[0], kl[1], rtol=1e-5)
+  for a, b in zip(weights_of(world / 'replicas1'), weights_of(world / 'replicas2'), strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-5)
