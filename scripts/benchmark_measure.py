@@ -9,7 +9,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 import tqdm
 
@@ -77,7 +76,7 @@ def shown(cell):
 
 @dataclasses.dataclass(frozen=True)
 class Usage:
-  """What a command took, with the processes that it started and waited for."""
+  """What a command took, with every process that it started."""
 
   cpu_seconds: float  # user and system
   wall_seconds: float
@@ -97,15 +96,14 @@ def run(command, cpus=None):
   Raises:
     UserError: it fails.
   """
-  began = time.perf_counter()
+  charge = [sys.executable, str(ROOT / 'scripts' / 'benchmark_charge.py'), *command]
   with pinned(cpus):
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-  _, status, usage = os.wait4(process.pid, 0)
-  wall_seconds = time.perf_counter() - began
-  process.returncode = os.waitstatus_to_exitcode(status)
-  if process.returncode:
-    raise UserError(f'exit code {process.returncode} of {" ".join(command)}')
-  return Usage(usage.ru_utime + usage.ru_stime, wall_seconds, usage.ru_maxrss * 1024)
+    done = subprocess.run(charge, cwd=ROOT, stdout=subprocess.PIPE, check=True)
+  found = json.loads(done.stdout)
+  code = found.pop('code')
+  if code:
+    raise UserError(f'exit code {code} of {" ".join(command)}')
+  return Usage(**found)
 
 
 @contextlib.contextmanager
