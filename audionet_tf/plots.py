@@ -40,9 +40,7 @@ def check_path(path):
   """`path` as a Path; UserError where its suffix is not that of a figure."""
   path = pathlib.Path(path)
   if path.suffix not in FORMATS:
-    raise UserError(
-      f'{path}: a figure is written as {", ".join(FORMATS)}; give the file one of these endings'
-    )
+    raise UserError(f'{path}: a figure is written as {", ".join(FORMATS)}; give the file one of these endings')
   return path
 
 
@@ -76,7 +74,7 @@ def kl_per_video(epochs, table):
   axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
   axes.grid(color='0.9')
   axes.set_axisbelow(True)
-  legend(axes, handles, [*distinct(named), f'mean of {len(names)}'])
+  legend(axes, handles, [*distinct(named), f'mean of the {len(names)} videos'])
   return figure
 
 
@@ -191,7 +189,7 @@ def line_style(i):
 
 
 def legend(axes, handles, texts):
-  """A legend right of the axes. Texts come afterwards: given at once, those with '_' first are left out."""
+  """A legend right of the axes. Texts come afterwards: before 3.10, matplotlib leaves out those that begin with '_'."""
   made = axes.legend(
     handles,
     [str(i) for i in range(len(handles))],
@@ -216,10 +214,7 @@ def shorten(text, width=34):
 def distinct(names):
   """Short forms of `names`; numbered where shortening made two of them equal."""
   short = [shorten(name) for name in names]
-  return [
-    f'{text} ({short[: i + 1].count(text)})' if short.count(text) > 1 else text
-    for i, text in enumerate(short)
-  ]
+  return [f'{text} ({short[: i + 1].count(text)})' if short.count(text) > 1 else text for i, text in enumerate(short)]
 
 
 def wrap(text, width=30, lines=3):

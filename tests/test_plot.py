@@ -87,7 +87,8 @@ def test_twenty_four_videos_have_lines_that_differ_and_a_legend_sorted_by_name()
   figure = plots.kl_per_video(range(50), {name: np.linspace(5, i / 10, 50) for i, name in enumerate(names)})
   axes = figure.axes[0]
   texts = [text.get_text() for text in axes.get_legend().get_texts()]
-  assert texts == [*sorted(names), 'mean of 24']
+  assert texts == [*sorted(names), 'mean of the 24 videos']
+  assert not any(text.get_parse_math() for text in axes.get_legend().get_texts())
   styles = {(line.get_color(), line.get_linestyle(), str(line._dash_pattern)) for line in axes.lines}
   assert len(styles) == 25
   mean = axes.lines[-1]
@@ -106,7 +107,7 @@ def test_legend_lies_inside_the_figure_and_outside_the_axes(tmp_path):
 def test_past_twenty_four_videos_the_extremes_stand_out():
   figure = plots.kl_per_video(range(5), {f'{i:02}': np.full(5, float(i)) for i in range(60)})
   texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-  assert texts == [*(f'{i:02}' for i in [*range(10), *range(50, 60)]), 'mean of 60']
+  assert texts == [*(f'{i:02}' for i in [*range(10), *range(50, 60)]), 'mean of the 60 videos']
   assert len(figure.axes[0].lines) == 61
 
 
@@ -218,7 +219,7 @@ def test_signals_of_any_length(tmp_path, seconds):
   tone = (9000 * np.sin(np.arange(round(seconds * 16000)) / 6)).astype(np.int16)
   begun = time.monotonic()
   wave = results.envelope((i, tone[i : i + 65536]) for i in range(0, len(tone), 65536))
-  figure = plots.signals('x$y', starts, starts + 0.04, probabilities, ['a', 'b' * 200], wave, 16000)
+  figure = plots.signals('x$\\no$y', starts, starts + 0.04, probabilities, ['$\\no$', 'b' * 200], wave, 16000)
   plots.save(figure, tmp_path / 'x.png')
   assert time.monotonic() - begun < 30  # an hour takes a second; drawn sample by sample it would take minutes
   above, below = figure.axes
@@ -244,10 +245,11 @@ def test_clock():
 
 
 def test_confusion_shows_every_count():
-  figure = plots.confusion([[3, 0, 1], [0, 2, 0], [1, 1, 0]], ['rain', 'dog_bark', 'x$y$'])
+  figure = plots.confusion([[3, 0, 1], [0, 2, 0], [1, 1, 0]], ['rain', 'dog_bark', 'x$\\no$'])
+  plots.to_rgb(figure)
   counts = {tuple(map(int, text.get_position())): text.get_text() for text in figure.axes[0].texts}
   assert counts == {(0, 0): '3', (2, 0): '1', (1, 1): '2', (0, 2): '1', (1, 2): '1'}  # (column, row)
-  assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ['rain', 'dog_bark', 'x$y$']
+  assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ['rain', 'dog_bark', 'x$\\no$']
 
 
 def test_save_refuses_other_formats_and_leaves_nothing_half_written(tmp_path):
