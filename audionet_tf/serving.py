@@ -213,7 +213,14 @@ class Served:
 
   def predict(self, waveform):
     """`serving_default` on f32 [batch, samples], as a dict of NumPy arrays; `top_classes` are str."""
-    outputs = self.signatures['serving_default'](waveform=tf.constant(waveform, tf.float32))
+    return self._answers('serving_default', waveform)
+
+  def windows(self, waveform):
+    """`windows` on f32 [samples], as a dict of NumPy arrays; `top_classes` are str."""
+    return self._answers('windows', waveform)
+
+  def _answers(self, signature, waveform):
+    outputs = self.signatures[signature](waveform=tf.constant(waveform, tf.float32))
     arrays = {name: output.numpy() for name, output in outputs.items()}
     arrays['top_classes'] = np.char.decode(arrays['top_classes'].astype(bytes), 'utf-8')
     return arrays
