@@ -76,7 +76,7 @@ def test_jitter_of_time_stamps_moves_nothing():
   assert list(found.values()) == [1] * 10 + [2] * 10 + [3] * 10
 
 
-@pytest.mark.parametrize('start, expected', [(0, 0), (25, 0), (31, 31), (-8, -8)])
+@pytest.mark.parametrize('start, expected', [(0, 0), (3, 0), (25, 0), (31, 31), (-8, -8)])
 def test_a_little_late_counts_as_from_zero(start, expected):
   found = timeline(audio.contiguous(blocks((start, [1] * 10))))
   assert min(found) == expected

@@ -74,6 +74,13 @@ def test_sound_and_picture_of_a_window_are_of_one_time(tmp_path):
     np.testing.assert_allclose(pcm(row), clips.ramp(32000, 16000, 2)[index * 640 : index * 640 + 640], atol=1e-4)
 
 
+def test_a_picture_that_starts_at_the_very_moment_is_shown(tmp_path):
+  clips.write(tmp_path / 'a.mkv', fps=50)
+  build(tmp_path / 'a.mkv', tmp_path / 'out')
+  for index, row in by_index(tmp_path / 'out', 'a.mkv').items():
+    assert greys(row) == [clips.grey(index * 0.04 + 0.02, 1)]
+
+
 def test_long_windows_that_overlap_and_variable_frame_rate(tmp_path):
   times = [Fraction(ms, 1000) for ms in (0, 90, 100, 350, 600, 620, 1500)]
   clips.write(tmp_path / 'a.mkv', seconds=2, times=times)
@@ -266,6 +273,18 @@ def test_a_worker_that_hangs_or_dies_costs_one_video(tmp_path, monkeypatch):
   assert 'within 1.5 s' in outcomes['hang', 'bad'].reason
   assert 'SIGSEGV' in outcomes['die', 'bad'].reason
   assert 'exit code 3' in outcomes['leave', 'good'].reason
+
+
+def test_a_part_whose_build_is_gone_does_not_appear(tmp_path):
+  job = worker.Job('a', str(clips.write(tmp_path / 'a.mkv')), str(tmp_path / 'part'), PNG, 1 << 32)
+
+  def report(count):
+    if count == 25:
+      raise BrokenPipeError
+
+  with pytest.raises(BrokenPipeError):
+    worker.write_part(job, report)
+  assert [path.name for path in tmp_path.iterdir()] == ['a.mkv']
 
 
 def test_too_little_memory_is_a_reason(tmp_path):

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import io
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import clips
 import numpy as np
 import pytest
 import scipy.signal
+from PIL import Image
 
 from audionet_tf import local_files, media
 from audionet_tf.errors import MediaError
@@ -257,7 +259,7 @@ def test_text_that_points_at_other_files_is_not_followed(tmp_path):
   secret = clips.write(tmp_path / 'secret.mkv')
   hostile = {
     'list.mp4': f'#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{secret}\n#EXT-X-ENDLIST\n',
-    'concat.mp4': f"ffconcat version 1.0\nfile '{secret}'\n",
+    'concat.mp4': f'ffconcat version 1.0\nfile {secret.name}\n',
     'text.mp4': 'hello\n' * 100,
     'net.mkv': '#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n',
   }
@@ -271,8 +273,10 @@ def test_text_that_points_at_other_files_is_not_followed(tmp_path):
 def test_only_regular_files_are_opened(tmp_path):
   os.mkfifo(tmp_path / 'fifo.mp4')
   (tmp_path / 'empty.mp4').touch()
-  for name, reason in (('fifo.mp4', 'regular'), ('empty.mp4', 'empty'), ('none.mp4', 'no such'), ('.', 'regular')):
-    with pytest.raises(MediaError, match=reason):
+  regular = 'not a regular file'
+  reasons = {'fifo.mp4': regular, 'empty.mp4': 'empty file', 'none.mp4': 'no such file', '.': regular}
+  for name, reason in reasons.items():
+    with pytest.raises(MediaError, match=f': {reason}'):
       heard(tmp_path / name)
   clips.write(tmp_path / 'a.mkv')
   (tmp_path / 'link.mkv').symlink_to('a.mkv')
@@ -285,6 +289,23 @@ def test_a_picture_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
   monkeypatch.setattr(media, 'MAX_PIXELS', 64 * 48 - 1)
   with pytest.raises(MediaError):
     seen(path)
+
+
+def test_pictures_that_grow_past_the_limit_are_not_decoded(tmp_path, monkeypatch):
+  path = tmp_path / 'a.avi'
+  with av.open(str(path), 'w') as out:
+    stream = out.add_stream('mjpeg', rate=25)
+    stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuvj420p'
+    for i in range(40):
+      jpeg = io.BytesIO()
+      Image.new('RGB', (64, 48) if i < 30 else (640, 480)).save(jpeg, 'JPEG')
+      packet = av.Packet(jpeg.getvalue())
+      packet.stream, packet.pts, packet.dts, packet.time_base = stream, i, i, Fraction(1, 25)
+      out.mux(packet)
+  assert [frame.width for _, _, frame in media.pictures(path)] == [64] * 30 + [640] * 10
+  monkeypatch.setattr(media, 'MAX_PIXELS', 64 * 48 * 4)
+  with pytest.raises(MediaError, match='damaged video'):
+    list(media.pictures(path))
 
 
 def test_packed_videos(tmp_path, monkeypatch):
@@ -303,7 +324,7 @@ def test_packed_videos(tmp_path, monkeypatch):
       pass
   for damaged in (packed.read_bytes()[:-20], b'no gzip'):
     packed.write_bytes(damaged)
-    with pytest.raises(MediaError, match='gz'), local_files.unpacked(packed, tmp_path):
+    with pytest.raises(MediaError, match='damaged or truncated'), local_files.unpacked(packed, tmp_path):
       pass
   assert sorted(p.name for p in tmp_path.iterdir()) == ['a.mkv', 'a.mkv.gz']
 

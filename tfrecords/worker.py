@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import io
 import os
 import resource
@@ -55,18 +56,20 @@ def work(connection, job):
     hard = resource.getrlimit(kind)[1]
     with contextlib.suppress(ValueError, OSError):  # not every system has each limit
       resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+  no_memory = Outcome(reason=f'needs more memory than the {job.memory_bytes >> 20} MiB allowed')
   try:
     connection.send(Outcome(windows=write_part(job, connection.send)))
   except MediaError as error:
     connection.send(Outcome(reason=error.reason))
   except UserError as error:
     connection.send(Outcome(reason=str(error)))
+  except MemoryError:
+    connection.send(no_memory)
   except BrokenPipeError:  # the build is gone
     return
-  except MemoryError:
-    connection.send(Outcome(reason=f'needs more memory than the {job.memory_bytes >> 20} MiB allowed'))
   except OSError as error:
-    connection.send(Outcome(reason=f'{error.filename or job.part}: {error.strerror}', errno=error.errno))
+    output = Outcome(reason=f'{error.filename or job.part}: {error.strerror}', errno=error.errno)
+    connection.send(no_memory if error.errno == errno.ENOMEM else output)
 
 
 def partial_path(job, process_id):
