@@ -82,7 +82,9 @@ def load_tflite(path, input_range=None):
   inputs, outputs = pool.details()
   if len(inputs) != 1 or len(outputs) != 1:
     raise UserError(f'{path}: {len(inputs)} inputs and {len(outputs)} outputs; a picture classifier has one of each')
-  size = teacher_files.checked_size(path, inputs[0]['shape'])
+  size = teacher_files.checked_size(path, inputs[0]['shape_signature'])
+  if size is None:
+    raise UserError(f'{path}: leaves the size of its pictures open; convert it again with a fixed one')
   classes = teacher_files.checked_classes(path, outputs[0]['shape'])
   dtype = np.dtype(inputs[0]['dtype'])
   if inputs[0]['shape'][0] != 1 or dtype not in (np.uint8, np.int8, np.float32):

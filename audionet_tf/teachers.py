@@ -1,16 +1,17 @@
 """Teachers: frozen picture classifiers, asked for a probability distribution over their classes.
 
-| flag                | allowed                          | meaning                                                     |
-|---------------------|----------------------------------|-------------------------------------------------------------|
-| `--teacher`         | vgg16, mobilenet_v2, ...         | a classifier of `keras.applications`, preprocessing its own |
-|                     | X.keras                          | pictures in 0..255, preprocessing inside the file           |
-|                     | folder/ (SavedModel)             | `serving_default`; uint8 as they are, float in [0, 1]       |
-|                     | X.tflite                         | (u)int8 as they are, float in [-1, 1]; stored labels only   |
-| `--teacher_weights` | imagenet                         | downloaded once by Keras into ~/.keras/models               |
-|                     | none                             | random, the same on every run: to try the machinery         |
-|                     | X.weights.h5, X.h5, X.keras      | of the named `keras.applications` classifier                |
-| `--teacher_labels`  | a text file                      | class names, one a line, as many as the teacher has classes |
-| `--teacher_dtype`   | float32, bfloat16                | arithmetic of Keras teachers; the softmax is float32        |
+| flag                    | allowed                     | meaning                                                     |
+|-------------------------|-----------------------------|-------------------------------------------------------------|
+| `--teacher`             | vgg16, mobilenet_v2, ...    | a classifier of `keras.applications`, preprocessing its own |
+|                         | X.keras                     | pictures in 0..255, preprocessing inside the file           |
+|                         | folder/ (SavedModel)        | `serving_default`; uint8 as they are, float in [0, 1]       |
+|                         | X.tflite                    | (u)int8 as they are, float in [-1, 1]; stored labels only   |
+| `--teacher_weights`     | imagenet                    | downloaded once by Keras into ~/.keras/models               |
+|                         | none                        | random, the same on every run: to try the machinery         |
+|                         | X.weights.h5, X.h5, X.keras | of the named `keras.applications` classifier                |
+| `--teacher_labels`      | a text file                 | class names, one a line, as many as classes                 |
+| `--teacher_dtype`       | float32, bfloat16           | arithmetic of Keras teachers; the softmax is float32        |
+| `--teacher_input_range` | BLACK,WHITE                 | as a float model from a file wants them                     |
 
 Pictures of another size are resized, bilinear, with a low-pass filter where they shrink.
 Outputs that are no distribution (negative, or of a sum far from one) are taken as logits.

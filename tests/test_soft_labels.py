@@ -1,6 +1,7 @@
 """Stored answers, read back with NumPy and TensorFlow's own Example, against asking the teacher directly."""
 
 import dataclasses
+import fcntl
 import io
 import json
 import struct
@@ -101,6 +102,14 @@ def expected(colours):
   """The teacher's answers to pictures of one colour each, in NumPy."""
   powers = np.exp(colours.astype(np.float32) @ WEIGHTS)
   return powers / powers.sum(-1, keepdims=True)
+
+
+def test_few_windows_are_read_at_a_time_where_each_has_many_pictures(tmp_path):
+  manifest, _ = write_records(tmp_path, pictures=5)
+  path = str(tmp_path / 'records-0.tfrecord')
+  for batch_size, windows in ((4, 1), (12, 2)):
+    batch = next(iter(soft_labels.batches(path, manifest['params'], batch_size)))
+    assert batch['position'].shape == (windows, 5) and batch['image'].shape == (windows * 5, 16, 16, 3)
 
 
 @pytest.mark.parametrize(('pictures', 'in_graph', 'batch_size'), [(1, False, 4), (2, True, 64), (5, False, 3)])
@@ -225,10 +234,11 @@ def test_two_runs_at_once_take_turns(tmp_path):
   folder = tmp_path / 'labels' / soft_labels.labels_key(manifest, [teacher])
   folder.mkdir(parents=True)
   second = threading.Thread(target=soft_labels.ensure, args=(tmp_path, manifest, [teacher]))
-  with soft_labels.locked(folder):
+  with open(folder / '.lock', 'w') as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
     second.start()
-    time.sleep(0.3)
-    assert second.is_alive() and not list(folder.glob('*.tfrecord'))
+    time.sleep(0.5)
+    assert second.is_alive() and not list(folder.glob('*.tfrecord*')) and not list(folder.glob('.labels*'))
   second.join(30)
   assert soft_labels.read_manifest(folder)['windows'] == 21
 
