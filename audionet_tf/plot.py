@@ -25,9 +25,7 @@ flags.DEFINE_string('epochs', '', 'kl: BEGIN:END, counted from 0, END left out; 
 flags.DEFINE_string('inference', None, 'signals: .json or .npz file of audionet_tf.infer')
 flags.DEFINE_string('media', None, 'signals: the sound or video file that was listened to')
 flags.DEFINE_integer('top', 3, 'signals: how many classes, those with the highest mean probability')
-flags.DEFINE_string(
-  'labels', None, 'signals: file of class names, one a line, where the inference file has none'
-)
+flags.DEFINE_string('labels', None, 'signals: file of class names, one a line, where the inference file has none')
 flags.DEFINE_string('output', None, 'the figure to write')
 
 WAVE_RATE_HZ = 16000
@@ -44,9 +42,7 @@ def signals(values):
   """The figure of probabilities over time and sound. `values`: the flags, as a dict."""
   from audionet_tf import media, plots, results
 
-  command.check(
-    1 <= values['top'] <= plots.MOST_LINES, f'top is {values["top"]}, allowed is 1 to {plots.MOST_LINES}'
-  )
+  command.check(1 <= values['top'] <= plots.MOST_LINES, f'top is {values["top"]}, allowed is 1 to {plots.MOST_LINES}')
   heard = results.read_inference(values['inference'], values['labels'])
   wave = results.envelope(media.sound_chunks(values['media'], WAVE_RATE_HZ))
   best = np.argsort(-heard.probabilities.mean(0, dtype=np.float64), kind='stable')[: values['top']]
@@ -61,16 +57,14 @@ FIGURES = {'kl': (kl, ('run_dir', 'output')), 'signals': (signals, ('inference',
 
 
 def main(argv):
-  from audionet_tf import plots
-
   came = ' '.join(argv[1:]) or 'nothing'
-  command.check(
-    came in FIGURES, f'which figure? {came!r} came, allowed is {" or ".join(FIGURES)}'
-  )
+  command.check(came in FIGURES, f'which figure? {came!r} came, allowed is {" or ".join(FIGURES)}')
   figure, required = FIGURES[came]
   values = command.flag_values(__name__)
   for name in required:
     command.check(values[name], f'plot {came} needs --{name}')
+  from audionet_tf import plots
+
   path = plots.check_path(values['output'])
   plots.save(figure(values), path)
   print(path)

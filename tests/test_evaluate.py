@@ -294,19 +294,20 @@ def evaluate(*arguments):
 
 def test_command_on_records_and_clips(scene, tones):
   folder, _, _, _ = scene
-  done = evaluate(f'--model={folder}/run', f'--records={folder}/records', f'--output={tones}/out/x.json')
-  assert done.returncode == 0, done.stderr
-  measured = json.loads((tones / 'out' / 'x.json').read_text())
-  assert f'{measured["records"]["kl"]:.4f}' in done.stdout and 'b.mp4' in done.stdout
+  groups = write_csv(tones / 'own.csv', [['category', 'class_name'], ['deep', 'a'], ['shrill', 'b']])
   done = evaluate(
-    f'--model={tones}/run',
+    f'--model={folder}/run',
+    f'--records={folder}/records',
     f'--clips={tones}/videos.csv',
-    f'--groups={tones}/groups.csv',
+    f'--groups={groups}',
     '--folds=1',
+    f'--output={tones}/out/x.json',
     f'--figure={tones}/out/confusion.png',
   )
   assert done.returncode == 0, done.stderr
-  assert 'accuracy: 100.0% (3 of 3 clips)' in done.stdout
+  measured = json.loads((tones / 'out' / 'x.json').read_text())
+  assert f'{measured["records"]["kl"]:.4f}' in done.stdout and 'b.mp4' in done.stdout
+  assert 'accuracy: 100.0% (3 of 3 clips)' in done.stdout and measured['clips']['accuracy'] == 1
   assert (tones / 'out' / 'confusion.png').read_bytes().startswith(b'\x89PNG')
 
 
