@@ -13,9 +13,8 @@ from audionet_tf.errors import MediaError
 
 MAX_UNPACKED_BYTES = 4 << 30  # of a .gz
 EBML_ID = b'\x1a\x45\xdf\xa3'  # Matroska and WebM
-SEGMENT_ID = 0x18538067
 FIRST_BOXES = (b'ftyp', b'styp', b'moov', b'moof', b'mdat', b'wide', b'free', b'skip', b'uuid', b'pnot', b'sidx')
-MAX_BOXES = 1_000_000
+MAX_PARTS = 1_000_000  # looked at; a file of more is taken as whole
 VITAL_BOXES = (b'moov', b'moof', b'mdat')  # what trails behind them may be rubbish and does no harm
 OPEN_SIZES = (0, 0xFFFFFFFF)  # RIFF written to a pipe
 
@@ -77,7 +76,7 @@ def cut_short(path):
     head = file.read(12)
     file.seek(0)
     if head[:4] == EBML_ID:
-      return _matroska_end(file) > size
+      return _matroska_end(file, size) > size
     if head[:4] in (b'RIFF', b'RF64') and head[8:12] in (b'AVI ', b'WAVE'):
       declared = struct.unpack('<I', head[4:8])[0]
       return head[:4] == b'RIFF' and declared not in OPEN_SIZES and declared + 8 > size
@@ -89,7 +88,7 @@ def cut_short(path):
 def _boxes_end(file, size):
   """Where the last vital top-level box of an MP4 or QuickTime file should end, in bytes."""
   position, end = 0, 0
-  for _ in range(MAX_BOXES):
+  for _ in range(MAX_PARTS):
     file.seek(position)
     header = file.read(16)
     if len(header) < 8:
@@ -106,17 +105,21 @@ def _boxes_end(file, size):
   return end
 
 
-def _matroska_end(file):
-  """Where the segment of a Matroska file should end, in bytes; 0 where it was written with an open size."""
-  _element(file, keep_marker=True)  # the id of the EBML header
-  length = _element(file, keep_marker=False)
-  if length is None:
-    return 0
-  file.seek(length, os.SEEK_CUR)
-  if _element(file, keep_marker=True) != SEGMENT_ID:
-    return 0
-  length = _element(file, keep_marker=False)
-  return 0 if length is None else file.tell() + length
+def _matroska_end(file, size):
+  """Where the last element of a Matroska file should end, in bytes.
+
+  Elements of an open size (segments and clusters written to a pipe) are entered, all others passed over.
+  """
+  end = 0
+  for _ in range(MAX_PARTS):
+    if end >= size:
+      break
+    file.seek(end)
+    if not _element(file, keep_marker=True):  # its id
+      break
+    length = _element(file, keep_marker=False)
+    end = file.tell() + (length or 0)
+  return end
 
 
 def _element(file, keep_marker):

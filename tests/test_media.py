@@ -206,6 +206,7 @@ def test_a_cover_is_not_a_video(tmp_path):
 
 @pytest.mark.parametrize('name, options', [
   ('a.mkv', {}),
+  ('live.mkv', {'format': 'matroska', 'options': {'live': '1'}}),
   ('a.mp4', {**CODED, 'tick': Fraction(1, 12800)}),
   ('fast.mp4', {**CODED, 'tick': Fraction(1, 12800), 'options': {'movflags': 'faststart'}}),
   ('pieces.mp4', {**CODED, 'tick': Fraction(1, 12800), 'options': {'movflags': 'frag_keyframe+empty_moov'}}),
