@@ -71,9 +71,8 @@ def seconds(milliseconds):
 
 def table(rows):
   """Aligned text lines of rows of str, the first of them COLUMNS."""
-  shown = [[''.join(c if c.isprintable() else '?' for c in cell) for cell in row] for row in rows]
-  widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-  aligned = [[align(cell, width) for align, cell, width in zip(ALIGN, row, widths, strict=True)] for row in shown]
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  aligned = [[align(cell, width) for align, cell, width in zip(ALIGN, row, widths, strict=True)] for row in rows]
   return '\n'.join('  '.join(row).rstrip() for row in aligned)
 
 
@@ -107,9 +106,9 @@ def main(argv):
     except (UserError, OSError) as error:
       failed += 1
       told = str(error) if str(path) in str(error) else f'{path}: {error}'
-      print(f'error: {" ".join(told.split())}', file=sys.stderr)
+      print(f'error: {inference.printable(" ".join(told.split()))}', file=sys.stderr)
   if len(rows) > 1:
-    print(table(rows))
+    print(table([[inference.printable(cell) for cell in row] for row in rows]))
   return 1 if failed else 0
 
 

@@ -222,13 +222,15 @@ def infer(*arguments):
 
 @pytest.mark.slow
 def test_command_names_the_bad_file_and_reads_the_others(served, exported, tmp_path):
+  (tmp_path / 'two\x1b[2J.wav').write_bytes(b'moves the cursor')
   good = [write_sound(tmp_path / 'one.wav', 1.0), write_sound(tmp_path / 'two.flac', 0.5, audio_codec='flac')]
   (tmp_path / 'broken.mp4').write_bytes(b'\x00' * 5000)
-  files = [good[0], tmp_path / 'broken.mp4', tmp_path / 'missing.wav', good[1]]
+  files = [good[0], *(tmp_path / name for name in ('broken.mp4', 'missing.wav', 'two\x1b[2J.wav')), good[1]]
   done = infer(f'--model={exported.parent}', f'--output={tmp_path / "out"}', '--format=csv,json', '--top=2', *files)
   assert done.returncode == 1
   errors = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
-  assert len(errors) == 2 and 'broken.mp4: ' in errors[0] and 'missing.wav: ' in errors[1]
+  for line, name in zip(errors, ('broken.mp4: ', 'missing.wav: ', 'two?[2J.wav: '), strict=True):
+    assert name in line
   assert 'Traceback' not in done.stderr
   names = sorted(path.name for path in (tmp_path / 'out').iterdir())
   assert names == ['one.wav.csv', 'one.wav.json', 'two.flac.csv', 'two.flac.json']
