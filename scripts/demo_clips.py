@@ -1,0 +1,86 @@
+"""The demo's clips: ten things that look and sound different, and how one clip differs from the next."""
+
+import dataclasses
+import os
+import pathlib
+import zlib
+
+import av
+import demo_pictures
+import demo_sounds
+import numpy as np
+from tqdm import tqdm
+
+THINGS = ('bell', 'bird', 'clock', 'drum', 'engine', 'kettle', 'rain', 'siren', 'violin', 'waves')
+FRAMES_PER_SECOND = 12
+SOUND_BLOCK = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+  """One clip: how it looks and sounds."""
+
+  thing: str
+  look: demo_pictures.Look
+  voice: demo_sounds.Voice
+
+
+def clip(thing, number):
+  """Clip `number` of a thing: the same on every call."""
+  rng = np.random.default_rng([number, zlib.crc32(thing.encode())])
+  look = demo_pictures.Look(
+    hue=rng.uniform(-0.04, 0.04),
+    light=rng.uniform(0.75, 1.15),
+    background=tuple(int(c) for c in rng.integers(135, 235, 3)),
+    size=rng.uniform(0.24, 0.36),
+    x=rng.uniform(-0.2, 0.2),
+    y=rng.uniform(-0.1, 0.1),
+    tempo=rng.uniform(0.8, 1.25),
+    phase=rng.uniform(),
+  )
+  voice = demo_sounds.Voice(
+    pitch=2 ** rng.uniform(-0.15, 0.15),
+    tempo=look.tempo,
+    loudness=rng.uniform(0.5, 0.9),
+    noise=rng.uniform(0, 0.06),
+    rng=rng,
+  )
+  return Clip(thing, look, voice)
+
+
+def picture(clip, t_seconds):
+  """u8 [height, width, 3]: what the clip shows at a time."""
+  return demo_pictures.picture(getattr(demo_pictures, clip.thing), clip.look, t_seconds)
+
+
+def write(path, clip, seconds):
+  """Encodes a clip as H.264 and AAC. The file takes its name only when it is whole."""
+  partial = path.with_name(f'.{path.stem}.partial{path.suffix}')
+  with av.open(str(partial), 'w') as container:
+    video = container.add_stream('libx264', rate=FRAMES_PER_SECOND, options={'preset': 'ultrafast', 'crf': '23'})
+    video.width, video.height, video.pix_fmt = demo_pictures.WIDTH, demo_pictures.HEIGHT, 'yuv420p'
+    audio = container.add_stream('aac', rate=demo_sounds.RATE_HZ, layout='mono')
+    for number in range(round(seconds * FRAMES_PER_SECOND)):
+      frame = av.VideoFrame.from_ndarray(picture(clip, number / FRAMES_PER_SECOND), format='rgb24')
+      container.mux(video.encode(frame))
+    container.mux(video.encode(None))
+    sound = demo_sounds.sound(getattr(demo_sounds, clip.thing), clip.voice, seconds)
+    for start in range(0, len(sound), SOUND_BLOCK):
+      frame = av.AudioFrame.from_ndarray(sound[None, start : start + SOUND_BLOCK], format='fltp', layout='mono')
+      frame.sample_rate, frame.pts = demo_sounds.RATE_HZ, start
+      container.mux(audio.encode(frame))
+    container.mux(audio.encode(None))
+  os.replace(partial, path)
+
+
+def write_all(folder, heard, unheard, seconds):
+  """Writes the clips that are not there yet: numbers from 0 are heard, the `unheard` after them are not."""
+  wanted = {
+    pathlib.Path(folder) / ('heard' if number < heard else 'unheard') / f'{thing}-{number:02d}.mp4': (thing, number)
+    for thing in THINGS
+    for number in range(heard + unheard)
+  }
+  missing = [path for path in wanted if not path.exists()]
+  for path in tqdm(missing, desc='drawing and recording', unit='clip', disable=not missing):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, clip(*wanted[path]), seconds)

@@ -1,0 +1,61 @@
+"""Runs the whole line once: videos, records, a teacher that sees, a student that hears, figures, a table.
+
+  scripts/demo                on ten things that the demo draws and sounds itself
+  scripts/demo FOLDER         on your own videos; a fifth of them is kept unheard
+
+Each step is a command of its own and is shown as you would type it. What is done stays done: after Ctrl-C the same
+command goes on. A finished run is never overwritten: the next one goes to runs/demo-2.
+
+The teacher is VGG16 with ImageNet weights (528 MB, downloaded once by Keras). Where they cannot be had, a small teacher
+steps in, which the demo trains on its own labelled drawings.
+"""
+
+import os
+import pathlib
+import signal
+import sys
+import time
+
+import demo_folders
+import demo_steps
+import demo_summary
+from absl import flags
+
+from audionet_tf import command
+
+flags.DEFINE_string('output', 'runs/demo', 'Folder of the results: new, or that of a demo that was stopped.')
+flags.DEFINE_string(
+  'teacher', 'auto', 'auto, small, or as in training: vgg16 and so on, a .keras or .tflite file, a SavedModel folder.'
+)
+flags.DEFINE_string('teacher_labels', None, "Text file with the teacher's class names, one a line.")
+flags.DEFINE_integer('epochs', 100, 'Passes over all windows.', lower_bound=1)
+flags.DEFINE_integer('heard', 6, 'Drawn clips of each thing to learn from.', lower_bound=1)
+flags.DEFINE_integer('unheard', 2, 'Drawn clips of each thing to judge by.', lower_bound=1)
+flags.DEFINE_integer('stills', 80, 'Labelled drawings of each thing for the small teacher.', lower_bound=10)
+flags.DEFINE_float('max_seconds', 30, 'Use only the first N seconds of each of your own videos.', lower_bound=1)
+
+
+def main(argv):
+  values = command.flag_values(__name__)
+  command.check(len(argv) <= 2, f'unexpected argument {argv[-1]!r}; expected is one folder of videos, or none')
+  own = os.path.abspath(argv[1]) if len(argv) == 2 else None
+  if own:
+    demo_folders.check_videos(own)
+  for name in ('teacher', 'teacher_labels'):
+    if values[name] and os.path.exists(values[name]):
+      values[name] = os.path.abspath(values[name])
+  asked = {name: value for name, value in values.items() if name != 'output'} | {'folder': own}
+  began = time.monotonic()
+  with demo_folders.claimed(pathlib.Path(values['output']), asked) as run:
+    demo_steps.run_all(run, own, values)
+    print(demo_summary.summarize(run, time.monotonic() - began), end='')
+
+
+def stop(signum, frame):
+  raise KeyboardInterrupt
+
+
+if __name__ == '__main__':
+  signal.signal(signal.SIGTERM, stop)
+  sys.stdout.reconfigure(line_buffering=True)
+  command.run(main)

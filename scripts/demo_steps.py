@@ -1,0 +1,226 @@
+"""The steps of the demo, each a command that a person could type. A step whose result is there is left out."""
+
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import demo_folders
+
+from audionet_tf.errors import UserError
+
+SCRIPTS = pathlib.Path(os.path.relpath(pathlib.Path(__file__).parent))
+PYTHON = os.path.relpath(sys.executable)
+WEIGHTS_URL = 'https://storage.googleapis.com/tensorflow/keras-applications/vgg16/'
+NETWORK_SECONDS = 5
+WINDOW_MS, HOP_MS = 250, 1000  # a quarter of the sound and one picture a second: VGG16 sees six a second on two cores
+FINE_HOP_MS = 100  # for listening, which is cheap
+SHOWN = 3  # clips whose signals are drawn
+
+
+def run_all(run, own, values):
+  """Everything up to the figures.
+
+  Args:
+    run: pathlib.Path of the demo's folder.
+    own: folder of a person's videos, or None.
+    values: the flags, as a dict.
+  """
+  if own:
+    own_videos(run, own)
+  else:
+    step(
+      'ten things are drawn and recorded',
+      f'{SCRIPTS}/demo_videos.py --output={run}/videos --heard={values["heard"]} --unheard={values["unheard"]}',
+    )
+  judged = 'unheard' if (run / 'videos/unheard').is_dir() else 'heard'
+  if judged == 'heard':
+    print('one usable video: none is left to judge by, so the student is judged by what it learnt from')
+  limit = f' --max_seconds={values["max_seconds"]:g}' if own else ''
+  for name in dict.fromkeys(['heard', judged]):
+    step(
+      f'sound and pictures of the {name} videos are paired',
+      f'-m tfrecords.build --videos={quoted(run / "videos" / name)} --output={quoted(run / "records" / name)}'
+      f' --window_ms={WINDOW_MS} --hop_ms={HOP_MS}{limit}',
+    )
+  learn(run, own, values)
+  judge(run, judged)
+  draw(run, judged, values['epochs'])
+
+
+def own_videos(run, own):
+  """Looks which videos can be used, and parts them."""
+  if (run / 'videos/.parted').exists():
+    return
+  step(
+    'which of the videos have sound and pictures?',
+    f'-m tfrecords.build --videos={quoted(own)} --output={quoted(run / "records/probe")}'
+    ' --window_ms=1000 --max_seconds=1 --image_size=16',
+  )
+  demo_folders.part(own, run / 'records/probe', run / 'videos')
+  (run / 'videos/.parted').touch()
+
+
+def learn(run, own, values):
+  """Chooses the teacher and trains the student."""
+  if (run / 'train/export/1').is_dir() and (run / 'train/student.json').exists():
+    return
+  teacher = chosen_teacher(run, own, values)
+  resume = ' --resume' if (run / 'train/settings.json').exists() else ''
+  step(
+    'the teacher looks, the student learns to hear the same',
+    f'-m audionet_tf.train --records={quoted(run / "records/heard")} --run_dir={quoted(run / "train")}'
+    f' --flagfile={quoted(SCRIPTS / "flags/demo.flags")} --epochs={values["epochs"]} {teacher}{resume}',
+  )
+
+
+def chosen_teacher(run, own, values):
+  """The flags of the teacher, for the training command."""
+  if values['teacher'] not in ('auto', 'small'):
+    labels = f' --teacher_labels={quoted(values["teacher_labels"])}' if values['teacher_labels'] else ''
+    return f'--teacher={quoted(values["teacher"])}{labels}'
+  small = run / 'teacher.keras'
+  flags = f'--teacher={quoted(small)} --teacher_labels={quoted(small.with_suffix(".txt"))}'
+  if small.exists():
+    return flags
+  if values['teacher'] == 'auto':
+    reason = no_vgg16()
+    if not reason:
+      return '--teacher=vgg16'
+    print(f'\nVGG16 with ImageNet weights cannot be had ({reason}): a small teacher of the demo steps in.')
+    if own:
+      print('It knows ten drawn things only: this shows that the line works, not what is in your videos (--teacher).')
+  step(
+    'a small teacher learns from labelled drawings (no sound)',
+    f'{SCRIPTS}/demo_teacher.py --output={quoted(small)} --stills={values["stills"]}',
+  )
+  return flags
+
+
+def no_vgg16():
+  """None where VGG16 and its weights are there or can be downloaded, and now are; else the reason."""
+  home = pathlib.Path(os.environ.get('KERAS_HOME') or '~/.keras').expanduser()
+  if not (home / 'models/vgg16_weights_tf_dim_ordering_tf_kernels.h5').is_file():
+    # A child with a time limit: the look-up of a name has none of its own.
+    probe = [sys.executable, __file__, WEIGHTS_URL]
+    try:
+      reason = subprocess.run(probe, capture_output=True, text=True, timeout=2 * NETWORK_SECONDS).stdout.strip()
+    except subprocess.TimeoutExpired:
+      reason = 'no answer from the network'
+    if reason:
+      return reason
+  loading = [sys.executable, str(SCRIPTS / 'demo_teacher.py'), '--fetch=vgg16']
+  fetched = run_child(loading, stderr=subprocess.PIPE)
+  return None if fetched.returncode == 0 else fetched.errors.strip().removeprefix('error: ') or 'download failed'
+
+
+def network_fault(url):
+  """'' where a server answers at `url`, whatever it says; else why not."""
+  try:
+    urllib.request.urlopen(urllib.request.Request(url, method='HEAD'), timeout=NETWORK_SECONDS).close()
+  except urllib.error.HTTPError as error:
+    return '' if error.code == 404 or error.code < 400 else f'HTTP {error.code}'
+  except OSError as error:
+    return f'no network: {getattr(error, "reason", error)}'
+  return ''
+
+
+def judge(run, judged):
+  """Compares with the teacher, and listens."""
+  step(
+    f'does the student hear what the teacher sees in the {judged} clips?',
+    f'-m audionet_tf.evaluate --model={quoted(run / "train")} --records={quoted(run / "records" / judged)}'
+    f' --output={quoted(run / "evaluation.json")}',
+    stdout=run / 'evaluation.txt',
+    done=run / 'evaluation.json',
+  )
+  files = ' '.join(quoted(path) for path in media(run, judged))
+  step(
+    f'the student listens to the {judged} clips',
+    f'-m audionet_tf.infer --model={quoted(run / "train/export")} --output={quoted(run / "heard")} --format=npz'
+    f' --hop_ms={FINE_HOP_MS} {files}',
+    stdout=run / 'heard.txt',
+    done=[run / 'heard' / f'{path.name}.npz' for path in media(run, judged)],
+  )
+
+
+def draw(run, judged, epochs):
+  """The paper's figures."""
+  step(
+    'figures',
+    f'-m audionet_tf.plot kl --run_dir={quoted(run / "train")} --epochs=0:{epochs}'
+    f' --output={quoted(run / "figures/kl.png")}',
+    done=run / 'figures/kl.png',
+  )
+  clips = media(run, judged)
+  for path in clips[:: max(1, -(-len(clips) // SHOWN))]:
+    step(
+      '',
+      f'-m audionet_tf.plot signals --inference={quoted(run / "heard" / f"{path.name}.npz")} --media={quoted(path)}'
+      f' --output={quoted(run / "figures" / f"{path.stem}.png")}',
+      done=run / 'figures' / f'{path.stem}.png',
+    )
+
+
+def media(run, judged):
+  """The clips to judge by, sorted."""
+  folder = run / 'videos' / judged
+  return sorted(path for path in folder.iterdir() if not path.name.startswith('.'))
+
+
+def quoted(path):
+  return shlex.quote(str(path))
+
+
+def step(title, line, stdout=None, done=()):
+  """Shows a Python command and runs it, unless the files `done` are there. UserError where it fails."""
+  done = [done] if isinstance(done, pathlib.Path) else list(done)
+  if done and all(path.exists() for path in done):
+    return
+  if title:
+    print(f'\n== {title}')
+  arguments = shlex.split(line)
+  files = [argument for argument in arguments if not argument.startswith('-')]
+  shown = line if len(files) <= 4 else f'{shlex.join(a for a in arguments if a not in files[2:])} ...'
+  print(f'$ {PYTHON} {shown}')
+  began = time.monotonic()
+  if stdout:
+    partial = stdout.with_name(f'.{stdout.name}.partial')
+    with open(partial, 'w') as file:
+      code = run_child([sys.executable, *arguments], stdout=file).returncode
+    os.replace(partial, stdout)
+  else:
+    code = run_child([sys.executable, *arguments]).returncode
+  if code:
+    raise UserError(f'the step above failed (exit code {code}); mend it, then the same scripts/demo command goes on')
+  if time.monotonic() - began > 1:
+    print(f'   {time.monotonic() - began:.0f} s')
+
+
+class Child(subprocess.Popen):
+  """A finished child; `errors` is what it wrote to a piped stderr."""
+
+  errors = ''
+
+
+def run_child(arguments, **streams):
+  """Runs a child to its end. An interrupted child gets a moment to end by itself before it is made to."""
+  child = Child(arguments, text=True, **streams)
+  try:
+    child.errors = child.communicate()[1] or ''
+  except KeyboardInterrupt:
+    try:
+      child.wait(5)
+    except subprocess.TimeoutExpired:
+      child.terminate()
+      child.wait()
+    raise
+  return child
+
+
+if __name__ == '__main__':
+  print(network_fault(sys.argv[1]))

@@ -1,0 +1,89 @@
+"""Trains the demo's small teacher: a classifier of pictures, on labelled stills that the demo draws itself.
+
+  python scripts/demo_teacher.py --output=runs/demo/teacher.keras
+
+writes the classifier and, beside it, teacher.txt with the names of its classes. The stills are of other clips than the
+videos. It stands in for VGG16 where ImageNet's weights cannot be had, and knows nothing but the demo's ten things.
+"""
+
+import os
+import pathlib
+
+import demo_clips
+import numpy as np
+from absl import flags
+from PIL import Image
+
+from audionet_tf import command, labels
+
+FETCH = flags.DEFINE_string('fetch', None, 'Download the ImageNet weights of this teacher instead, if need be.')
+OUTPUT = flags.DEFINE_string('output', None, 'The classifier to write: a .keras file.')
+STILLS = flags.DEFINE_integer('stills', 80, 'Labelled pictures of each thing.', lower_bound=10)
+EPOCHS = flags.DEFINE_integer('epochs', 8, 'Passes over the stills.', lower_bound=1)
+
+SIZE = 64  # side of the pictures it sees, pixels
+FIRST_CLIP = 1000  # the videos have lower numbers
+CLIP_SECONDS = 4
+HELD_OUT = 0.1  # share of the stills that judges it
+
+
+def stills(count):
+  """(pictures u8 [N, SIZE, SIZE, 3], classes int [N]) of `count` clips of each thing, at any time of them."""
+  rng = np.random.default_rng(0)
+  pictures, classes = [], []
+  for number in range(FIRST_CLIP, FIRST_CLIP + count):
+    for label, thing in enumerate(demo_clips.THINGS):
+      drawn = demo_clips.picture(demo_clips.clip(thing, number), rng.uniform(0, CLIP_SECONDS))
+      small = Image.fromarray(drawn).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+      pictures.append(np.asarray(small))
+      classes.append(label)
+  return np.stack(pictures), np.array(classes)
+
+
+def network():
+  """Pictures in 0..255, [N, SIZE, SIZE, 3], to probabilities: four convolutions, 60,000 parameters."""
+  import keras
+
+  layers = [keras.Input([SIZE, SIZE, 3]), keras.layers.Rescaling(1 / 127.5, -1)]
+  layers.append(keras.layers.Conv2D(16, 5, strides=2, padding='same', activation='relu'))
+  for filters in (32, 64, 64):
+    layers += [keras.layers.Conv2D(filters, 3, padding='same', activation='relu'), keras.layers.MaxPooling2D()]
+  layers += [keras.layers.GlobalMaxPooling2D(), keras.layers.Dense(len(demo_clips.THINGS), activation='softmax')]
+  return keras.Sequential(layers)
+
+
+def train(path, stills_per_thing, epochs):
+  """Trains a teacher, writes it, and its class names beside it; returns the share of held-out stills it names."""
+  import keras
+
+  keras.utils.set_random_seed(0)
+  pictures, classes = stills(stills_per_thing)
+  held = round(len(classes) * HELD_OUT)
+  model = network()
+  model.compile(keras.optimizers.Adam(2e-3), 'sparse_categorical_crossentropy', metrics=['accuracy'], jit_compile=False)
+  model.fit(pictures[held:], classes[held:], batch_size=32, epochs=epochs, verbose=0)
+  _, right = model.evaluate(pictures[:held], classes[:held], verbose=0)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  labels.write_class_names(path.with_suffix('.txt'), demo_clips.THINGS)
+  partial = path.with_name(f'.{path.stem}.partial.keras')
+  model.save(partial)
+  os.replace(partial, path)
+  return right
+
+
+def main(argv):
+  command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; flags begin with --')
+  if FETCH.value:
+    from audionet_tf import teachers
+
+    teachers.load(FETCH.value)
+    return
+  command.check(
+    OUTPUT.value and OUTPUT.value.endswith('.keras'), '--output=FILE.keras is missing: where to put the classifier'
+  )
+  right = train(pathlib.Path(OUTPUT.value), STILLS.value, EPOCHS.value)
+  print(f'{OUTPUT.value}: names {right:.0%} of stills that it was not trained on')
+
+
+if __name__ == '__main__':
+  command.run(main)
