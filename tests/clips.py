@@ -1,11 +1,21 @@
-"""Clips that tests encode for themselves: the grey of a picture and the value of a sample tell the time."""
+"""Clips that tests encode for themselves: the grey of a picture and the value of a sample tell the time.
+
+And how they are read back: `heard` and `seen`.
+"""
 
 from fractions import Fraction
 
 import av
 import numpy as np
 
+from audionet_tf import media
+
+RATE_HZ = 16000
+CODED = {'video_codec': 'mpeg4', 'pix_fmt': 'yuv420p', 'audio_codec': 'aac', 'rate_hz': 44100}
 LEVELS = 200  # grey levels that a clip runs through, from 20 up
+
+# Four greys: which way is up.
+QUADRANTS = np.kron(np.array([[30, 90], [150, 210]], np.uint8), np.ones((24, 32), np.uint8))
 
 
 def grey(seconds, total_seconds):
@@ -102,3 +112,17 @@ def _encoded_sound(out, samples, rate_hz, start, codec):
     frame.pts = i + round(start * rate_hz)
     packets += stream.encode(frame)
   return packets + stream.encode(None)
+
+
+def heard(path, rate_hz=RATE_HZ, **kwargs):
+  """(first sample, float [n] in [-1, 1])."""
+  chunks = list(media.sound_chunks(path, rate_hz, **kwargs))
+  for (start, piece), (following, _) in zip(chunks, chunks[1:], strict=False):
+    assert start + len(piece) == following
+  return chunks[0][0], np.concatenate([piece for _, piece in chunks]) / 32768
+
+
+def seen(path, size=16):
+  """List of (start, end, u8 [size, size, 3])."""
+  small = media.picture_maker(size)
+  return [(start, end, small(frame)) for start, end, frame in media.pictures(path)]

@@ -1,0 +1,101 @@
+"""A window holds the sound and the pictures of one time."""
+
+import io
+from fractions import Fraction
+
+import built
+import clips
+import numpy as np
+import pytest
+from PIL import Image
+
+from audionet_tf import records
+from audionet_tf.params import RecordParams
+from tfrecords import worker
+
+
+def test_sound_and_picture_of_a_window_are_of_one_time(tmp_path):
+  clips.write(tmp_path / 'a.mkv', seconds=2)
+  summary = built.build(tmp_path / 'a.mkv', tmp_path / 'out')
+  windows = built.by_index(tmp_path / 'out', 'a.mkv')
+  assert summary.windows == len(windows) == 50
+  for index, row in windows.items():
+    assert row['window/start_us'] == [index * 40_000]
+    assert row['image/time_us'] == [index * 40_000 + 20_000]
+    assert built.greys(row) == [clips.grey(index * 0.04, 2)]
+    np.testing.assert_allclose(built.pcm(row), clips.ramp(32000, 16000, 2)[index * 640 : index * 640 + 640], atol=1e-4)
+
+
+def test_a_picture_that_starts_at_the_very_moment_is_shown(tmp_path):
+  clips.write(tmp_path / 'a.mkv', fps=50)
+  built.build(tmp_path / 'a.mkv', tmp_path / 'out')
+  for index, row in built.by_index(tmp_path / 'out', 'a.mkv').items():
+    assert built.greys(row) == [clips.grey(index * 0.04 + 0.02, 1)]
+
+
+def test_long_windows_that_overlap_and_variable_frame_rate(tmp_path):
+  times = [Fraction(ms, 1000) for ms in (0, 90, 100, 350, 600, 620, 1500)]
+  clips.write(tmp_path / 'a.mkv', seconds=2, times=times)
+  params = RecordParams(0.5, 0.2, images_per_window=3, image_format='png', image_size=16)
+  built.build(tmp_path / 'a.mkv', tmp_path / 'out', params)
+  windows = built.by_index(tmp_path / 'out', 'a.mkv')
+  assert list(windows) == [k for k in range(20) if 0.2 * k + 0.5 <= 1.5 + 0.04]  # the last picture lasts a 25th
+  for index, row in windows.items():
+    asked = [Fraction(index, 5) + Fraction(2 * i + 1, 12) for i in range(3)]
+    assert built.greys(row) == [clips.grey(max(t for t in times if t <= moment), 2) for moment in asked]
+    assert len(built.pcm(row)) == 8000
+
+
+@pytest.mark.parametrize(
+  'options, expected',
+  [
+    ({'sound_start': 0.3}, range(8, 25)),
+    ({'times': [Fraction(i, 25) + Fraction(1, 2) for i in range(20)]}, range(13, 25)),
+    ({'sounds': [clips.ramp(8000, 16000, 1)]}, range(12)),
+    ({'sounds': [clips.ramp(48000, 16000, 3)]}, range(25)),
+    ({'fps': 24}, range(25)),
+    ({'fps': Fraction(30000, 1001)}, range(25)),
+    ({'sounds': [clips.ramp(16000, 16000, 1), clips.ramp(3200, 16000, 1)]}, range(25)),
+    ({'format': 'matroska', 'options': {'live': '1'}}, range(25)),
+  ],
+)
+def test_windows_are_what_both_streams_cover(tmp_path, options, expected):
+  clips.write(tmp_path / 'a.mkv', **options)
+  built.build(tmp_path / 'a.mkv', tmp_path / 'out')
+  assert list(built.by_index(tmp_path / 'out', 'a.mkv')) == list(expected)
+
+
+def test_max_seconds_and_jpeg(tmp_path):
+  clips.write(tmp_path / 'a.mkv', seconds=2)
+  built.build(tmp_path / 'a.mkv', tmp_path / 'out', RecordParams(max_seconds=0.5))
+  windows = built.by_index(tmp_path / 'out', 'a.mkv')
+  assert list(windows) == list(range(12))
+  picture = Image.open(io.BytesIO(windows[3]['image/encoded'][0]))
+  assert (picture.format, picture.size, picture.mode) == ('JPEG', (224, 224), 'RGB')
+  assert abs(int(np.asarray(picture)[100, 100, 0]) - clips.grey(0.12, 2)) <= 2
+
+
+def test_tensorflow_reads_the_records(tmp_path):
+  import tensorflow as tf
+
+  clips.write(tmp_path / 'a.mkv')
+  built.build(tmp_path / 'a.mkv', tmp_path / 'out')
+  manifest = records.read_manifest(tmp_path / 'out')
+  dataset = tf.data.TFRecordDataset(records.shard_paths(tmp_path / 'out', manifest)).batch(30)
+  batch = next(iter(dataset.map(lambda s: records.parse_batch(s, manifest['params'], images=True))))
+  order = np.argsort(batch['index'].numpy())
+  np.testing.assert_allclose(batch['audio'].numpy()[order].ravel(), clips.ramp(16000, 16000, 1), atol=1e-4)
+  picture = tf.io.decode_image(batch['image/encoded'][order[7], 0]).numpy()
+  assert (picture == clips.grey(0.28, 1)).all()
+
+
+def test_a_part_whose_build_is_gone_does_not_appear(tmp_path):
+  job = worker.Job('a', str(clips.write(tmp_path / 'a.mkv')), str(tmp_path / 'part'), built.PNG, 1 << 32)
+
+  def report(count):
+    if count == 25:
+      raise BrokenPipeError
+
+  with pytest.raises(BrokenPipeError):
+    worker.write_part(job, report)
+  assert [path.name for path in tmp_path.iterdir()] == ['a.mkv']
