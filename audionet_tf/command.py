@@ -1,6 +1,7 @@
 """What every command shares: quiet start, `--help` that reads well, one-line errors, exit codes."""
 
 import os
+import signal
 import sys
 
 from absl import app, flags, logging
@@ -37,6 +38,8 @@ def run(main, argv=None):
     print(f'error: {" ".join(message.split())}', file=sys.stderr)
     return 1
 
+  # A polite kill ends like Ctrl-C: what is half-written is removed, what is running is stopped.
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit('error: terminated'))
   app.run(guarded, argv=argv)
 
 

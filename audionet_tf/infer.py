@@ -2,15 +2,14 @@
 
   python -m audionet_tf.infer --model=runs/paper/export --output=heard clip.mp4 song.flac
 
-writes heard/clip.mp4.json and heard/song.flac.json and prints the classes heard most in each file. --format takes
-several of
+writes heard/clip.mp4.json, .csv and .npz, the same for song.flac, and prints the classes heard most in each file:
 
   json  every class of every window, with the keys of the original program
   csv   the --top classes of every window, one row a window
   npz   every class and the student's embedding, for NumPy
 
-as in --format=csv,npz. Windows follow one another unless --hop_ms says otherwise; sound shorter than one window is
-padded with silence. A file that cannot be read is named, the others are listened to, and the exit code is 1.
+--format=csv writes that alone. Windows follow one another unless --hop_ms says otherwise; sound shorter than one
+window is padded with silence. A file that cannot be read is named, the others are listened to, and the exit code is 1.
 """
 
 import collections
@@ -25,7 +24,7 @@ from audionet_tf.errors import UserError
 
 flags.DEFINE_string('model', None, 'a SavedModel of audionet_tf.export: a version, or the folder of versions')
 flags.DEFINE_string('output', None, 'folder for the results; made when missing')
-flags.DEFINE_list('format', 'json', 'what to write, of json, csv and npz')
+flags.DEFINE_list('format', 'json,csv,npz', 'what to write, one or more of json, csv and npz')
 flags.DEFINE_float('window_ms', None, 'length of a window; default: as the student was trained, 40 for AudioNet')
 flags.DEFINE_float('hop_ms', None, 'from the start of a window to the next; default: the window')
 flags.DEFINE_integer('top', 3, 'classes on the screen and in a row of CSV')

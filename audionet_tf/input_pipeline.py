@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from audionet_tf import losses, records
 
-# Windows that are shuffled among each other. The files hold windows in hashed order and are themselves read in a new order
-# each pass, so this need not cover a large set. The same for records and stored labels: both must give the same order.
+# Windows that are shuffled among each other. The files hold windows in hashed order and are read in a new order each
+# pass, so this need not cover a large set. The same for records and stored labels: both must give the same order.
 SHUFFLE_WINDOWS = 10_000
 TEACHER = 'teacher/'  # + name: key of a teacher's answers
 

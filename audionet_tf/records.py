@@ -158,7 +158,8 @@ def read_manifest(folder):
   """The manifest of a folder of records, as a dict with `params` as RecordParams.
 
   Keys: `schema_version`; `params`; `windows` (in all); `digest` (of the records: changes when any of them does);
-  `videos`: list of dicts `id`, `digest`, `windows`, `first_window` (they are numbered without gaps); `shards`: list of dicts `name`, `windows`, `bytes`.
+  `videos`: list of dicts `id`, `digest`, `windows`, `first_window` (they are numbered without gaps); `shards`: list of
+  dicts `name`, `windows`, `bytes`; what the builder adds for itself.
 
   Raises UserError: no such folder, no manifest, another schema, no windows, a shard missing or cut short.
   """
