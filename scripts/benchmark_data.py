@@ -65,9 +65,9 @@ def make_sounds(wav_path, mp3_path, seconds):
   with wave.open(str(wav_path), 'wb') as wav, av.open(str(mp3_path), 'w') as mp3:
     wav.setparams((1, 2, SAMPLE_RATE_HZ, 0, 'NONE', None))
     stream = mp3.add_stream('libmp3lame', rate=SAMPLE_RATE_HZ, layout='mono')
-    for number in tqdm.trange(-(-seconds // BLOCK_SECONDS), desc='making sound', unit='block'):
+    for _ in tqdm.trange(-(-seconds // BLOCK_SECONDS), desc='making sound', unit='block'):
       wav.writeframesraw(block.astype('<i2').tobytes())
       frame = av.AudioFrame.from_ndarray(block[None], format='s16', layout='mono')
-      frame.sample_rate, frame.pts = SAMPLE_RATE_HZ, number * len(block)
+      frame.sample_rate = SAMPLE_RATE_HZ
       mp3.mux(stream.encode(frame))
     mp3.mux(stream.encode(None))

@@ -239,10 +239,11 @@ def inference(context):
   start_seconds = run([*command, str(short)], cpus).wall_seconds
   lines = []
   for kind, path in sounds.items():
-    usages = [run([*command, str(path)], cpus) for _ in range(context.sizes.inference_turns)]
+    turns = context.sizes.inference_turns if kind == 'WAV' else 1
+    usages = [run([*command, str(path)], cpus) for _ in range(turns)]
     speed = statistics.median(seconds / usage.wall_seconds for usage in usages)
     peak = max(usage.peak_bytes for usage in usages)
-    raw = {'wall_seconds': [usage.wall_seconds for usage in usages], 'peak_bytes': [u.peak_bytes for u in usages]}
+    raw = {name: [getattr(u, name) for u in usages] for name in ('wall_seconds', 'cpu_seconds', 'peak_bytes')}
     raw['wall_seconds_of_one_second'] = start_seconds
     least, most = (300, 1e9) if kind == 'WAV' else (None, None)
     what, commands = f'inference, {seconds} s of 44.1 kHz {kind}, csv, 1 core', [' '.join([*command, str(path)])]
