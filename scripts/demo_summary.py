@@ -36,8 +36,9 @@ def closing(run, measured, same, count, seconds):
   """The lines below the table."""
   judged = 'unheard' if (run / 'videos/unheard').is_dir() else 'heard'
   figures = ', '.join(sorted(path.name for path in (run / 'figures').glob('*.png')))
+  share = f'{same / count:.0%}'
   folder = os.path.relpath(pathlib.Path(sys.executable).parent)
-  return f"""The student names {same} of {count} {judged} clips as the teacher does ({same / count:.0%}). It never had a label.
+  return f"""The student, who never had a label, names {same} of {count} {judged} clips as the teacher does ({share}).
 Mean KL(teacher || student) {measured['kl']:.2f}; {measured['top1']:.0%} of {measured['windows']} windows named alike.
 
 {run}/videos       the clips; those of the table are in {judged}/
