@@ -28,7 +28,7 @@ flags.DEFINE_string(
   'teacher', 'auto', 'auto, small, or as in training: vgg16 and so on, a .keras or .tflite file, a SavedModel folder.'
 )
 flags.DEFINE_string('teacher_labels', None, "Text file with the teacher's class names, one a line.")
-flags.DEFINE_integer('epochs', 100, 'Passes over all windows.', lower_bound=1)
+flags.DEFINE_integer('epochs', 60, 'Passes over all windows.', lower_bound=1)
 flags.DEFINE_integer('heard', 6, 'Drawn clips of each thing to learn from.', lower_bound=1)
 flags.DEFINE_integer('unheard', 2, 'Drawn clips of each thing to judge by.', lower_bound=1)
 flags.DEFINE_integer('stills', 80, 'Labelled drawings of each thing for the small teacher.', lower_bound=10)

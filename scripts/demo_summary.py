@@ -10,6 +10,7 @@ import numpy as np
 
 COLUMNS = ('clip', 'the teacher saw', 'the student heard', 'KL', 'same')
 NAME_WIDTH = 28
+FEW_VIDEOS = 40
 MOST_CLASSES = 24  # in the confusion matrix
 
 
@@ -37,9 +38,11 @@ def closing(run, measured, same, count, seconds):
   judged = 'unheard' if (run / 'videos/unheard').is_dir() else 'heard'
   figures = ', '.join(sorted(path.name for path in (run / 'figures').glob('*.png')))
   share = f'{same / count:.0%}'
+  learnt = len(list((run / 'videos/heard').iterdir()))
+  few = f'\nIt learnt from {learnt} videos: expect it to know only sounds like theirs.' if learnt < FEW_VIDEOS else ''
   folder = os.path.relpath(pathlib.Path(sys.executable).parent)
   return f"""The student, who never had a label, names {same} of {count} {judged} clips as the teacher does ({share}).
-Mean KL(teacher || student) {measured['kl']:.2f}; {measured['top1']:.0%} of {measured['windows']} windows named alike.
+Mean KL(teacher || student) {measured['kl']:.2f}; {measured['top1']:.0%} of {measured['windows']} windows named alike.{few}
 
 {run}/videos       the clips; those of the table are in {judged}/
 {run}/figures      {figures}
@@ -55,15 +58,14 @@ Look closer:     {folder}/tensorboard --logdir={run}/train/tensorboard
 
 def teacher_answers(records_folder):
   """(dict of video id to f64 [classes], the teacher's mean answer; class names) from the labels beside records."""
-  from audionet_tf import input_pipeline, records, soft_labels
+  from audionet_tf import input_pipeline, soft_labels
 
   folder = max(pathlib.Path(records_folder, soft_labels.FOLDER).iterdir(), key=lambda path: path.stat().st_mtime)
   stored = soft_labels.read_manifest(folder)
-  paths = records.shard_paths(folder, stored)
   head, teacher = next(iter(stored['teachers'].items()))
   sums = np.zeros([len(stored['videos']), len(teacher['classes'])])
   counts = np.zeros([len(stored['videos']), 1])
-  for batch in input_pipeline.sequential_batches(paths, input_pipeline.label_parser(stored), 256).as_numpy_iterator():
+  for batch in input_pipeline.sequential_batches(input_pipeline.label_source(folder, stored), 256).as_numpy_iterator():
     np.add.at(sums, batch['video_id'], batch[input_pipeline.TEACHER + head].mean(1))
     np.add.at(counts, batch['video_id'], 1)
   return dict(zip(stored['videos'], sums / np.maximum(counts, 1), strict=True)), teacher['classes']
