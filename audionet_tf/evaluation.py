@@ -129,9 +129,7 @@ def evaluate_records(student, records_folder, teacher, batch_size=512):
   check_sound(student.settings, manifest['params'], records_folder)
   folder = soft_labels.ensure(records_folder, manifest, [teacher])
   stored = soft_labels.read_manifest(folder)
-  batches = input_pipeline.sequential_batches(
-    records.shard_paths(folder, stored), input_pipeline.label_parser(stored), batch_size
-  )
+  batches = input_pipeline.sequential_batches(input_pipeline.label_source(folder, stored), batch_size)
   totals = np.zeros([1 + len(MEASURES), len(stored['videos'])])  # count and sums of every video
   with tqdm.tqdm(total=stored['windows'], desc='comparing', unit=' windows', delay=1) as bar:
     for batch in batches.as_numpy_iterator():

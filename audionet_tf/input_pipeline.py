@@ -7,30 +7,67 @@ A batch is a dict of named tensors:
   `index` int64 [B], number of the window in its video;
   `mask` f32 [B], 0 for the examples that only fill up the last batch.
 
+A Source says where windows come from: its files are read in blocks of windows, which are mixed while they are still
+compact (bytes of a JPEG, int16, float16) and become batches last.
+
 Two pipelines: training never ends, and its order is a function of (seed, pass number) alone, so that a resumed run
 enters it where the killed one left it; evaluation reads every window once, in order.
 """
+
+import dataclasses
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from audionet_tf import losses, records
 
-# Windows that are shuffled among each other. The files hold windows in hashed order and are read in a new order each
-# pass, so this need not cover a large set. The same for records and stored labels: both must give the same order.
-SHUFFLE_WINDOWS = 10_000
+# Windows are mixed with so many others, or with fewer where they are long. The files hold them in hashed order and are
+# read in a new order each pass, so that this need not cover a large set.
+SHUFFLE_WINDOWS, SHUFFLE_BYTES = 10_000, 256 << 20
+IMAGE_BYTES = 24_000  # of a JPEG, about
 TEACHER = 'teacher/'  # + name: key of a teacher's answers
 
 
-def record_parser(manifest):
-  """serialized string [B] -> batch with `image`, for records."""
+BLOCK_WINDOWS = 64  # windows in a block, fewer in the last of a file
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """Where windows come from.
+
+  Attributes:
+    paths: list of files.
+    blocks: path -> dataset of blocks: dicts of tensors whose first axis is up to BLOCK_WINDOWS windows. The blocks of
+      records and of their stored labels hold the same windows in the same order.
+    finish: a dict of the same tensors, of any number of windows -> batch.
+    shuffle_windows: how many windows are mixed with each other.
+  """
+
+  paths: list
+  blocks: Callable
+  finish: Callable
+  shuffle_windows: int
+
+
+def shuffle_windows(params):
+  """How many windows are mixed. Of records and stored labels alike: both must give the same order."""
+  window_bytes = 2 * params.window_samples + IMAGE_BYTES * params.images_per_window
+  return max(BLOCK_WINDOWS, min(SHUFFLE_WINDOWS, SHUFFLE_BYTES // window_bytes))
+
+
+def record_source(folder, manifest):
+  """Source of records: batches with `image`."""
   params = manifest['params']
   ids = [video['id'] for video in manifest['videos']]
   positions = tf.lookup.StaticHashTable(
     tf.lookup.KeyValueTensorInitializer(tf.constant(ids), tf.range(len(ids), dtype=tf.int64)), -1
   )
 
-  def parse(serialized):
-    parsed = records.parse_batch(serialized, params, images=True)
+  def blocks(path):
+    return tf.data.TFRecordDataset(path).batch(BLOCK_WINDOWS).map(lambda serialized: {'serialized': serialized})
+
+  def finish(block):
+    parsed = records.parse_batch(block['serialized'], params, images=True)
     pictures = tf.map_fn(decode_picture, tf.reshape(parsed['image/encoded'], [-1]), fn_output_signature=tf.uint8)
     size = params.image_size
     return {
@@ -41,7 +78,7 @@ def record_parser(manifest):
       'mask': tf.ones_like(parsed['index'], tf.float32),
     }
 
-  return parse
+  return Source(records.shard_paths(folder, manifest), blocks, finish, shuffle_windows(params))
 
 
 def decode_picture(encoded):
@@ -49,28 +86,35 @@ def decode_picture(encoded):
   return tf.io.decode_image(encoded, channels=3, expand_animations=False)
 
 
-def label_parser(manifest):
-  """serialized string [B] -> batch with `teacher/<name>`, for stored labels (`soft_labels`)."""
+def label_source(folder, manifest):
+  """Source of stored labels (`soft_labels`, where their form is described): batches with `teacher/<name>`."""
   params = manifest['params']
-  classes = {name: len(teacher['classes']) for name, teacher in manifest['teachers'].items()}
-  spec = {'audio/pcm': tf.io.FixedLenFeature([], tf.string)}
-  spec |= {name: tf.io.FixedLenFeature([], tf.int64) for name in ('video', 'index')}
-  spec |= {TEACHER + name: tf.io.FixedLenFeature([], tf.string) for name in classes}
+  classes = {TEACHER + name: len(teacher['classes']) for name, teacher in manifest['teachers'].items()}
+  spec = {name: tf.io.FixedLenFeature([], tf.string) for name in ('audio/pcm', *classes)}
+  spec |= {name: tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True) for name in ('video', 'index')}
 
   def parse(serialized):
-    parsed = tf.io.parse_example(serialized, spec)
-    batch = {
-      'audio': records.decode_pcm(parsed['audio/pcm'], params.window_samples),
-      'video_id': parsed['video'],
-      'index': parsed['index'],
-      'mask': tf.ones_like(parsed['index'], tf.float32),
-    }
+    block = tf.io.parse_single_example(serialized, spec)
+    pcm = tf.io.decode_raw(block.pop('audio/pcm'), tf.int16, little_endian=True)
+    block['pcm'] = tf.reshape(pcm, [-1, params.window_samples])
     for name, count in classes.items():
-      answers = tf.io.decode_raw(parsed[TEACHER + name], tf.float16, little_endian=True)
-      batch[TEACHER + name] = losses.soft_targets(tf.reshape(answers, [-1, params.images_per_window, count]))
-    return batch
+      answers = tf.io.decode_raw(block[name], tf.float16, little_endian=True)
+      block[name] = tf.reshape(answers, [-1, params.images_per_window, count])
+    return block
 
-  return parse
+  def finish(block):
+    return {
+      'audio': records.scaled_pcm(block['pcm']),
+      'video_id': block['video'],
+      'index': block['index'],
+      'mask': tf.ones_like(block['index'], tf.float32),
+      **{name: losses.soft_targets(block[name]) for name in classes},
+    }
+
+  def blocks(path):
+    return tf.data.TFRecordDataset(path).map(parse)
+
+  return Source(records.shard_paths(folder, manifest), blocks, finish, shuffle_windows(params))
 
 
 def fill_up(batch, multiple):
@@ -79,12 +123,11 @@ def fill_up(batch, multiple):
   return {name: tf.pad(x, [[0, missing]] + [[0, 0]] * (x.shape.rank - 1)) for name, x in batch.items()}
 
 
-def training_batches(paths, parse, batch_size, seed, first_pass=0, replicas=1):
+def training_batches(source, batch_size, seed, first_pass=0, replicas=1):
   """Shuffled batches without end; each pass holds every window once, its last batch may be small.
 
   Args:
-    paths: shard files.
-    parse: `record_parser(...)` or `label_parser(...)`.
+    source: Source.
     batch_size: over all replicas.
     seed: python int.
     first_pass: number of the pass to begin with.
@@ -93,28 +136,30 @@ def training_batches(paths, parse, batch_size, seed, first_pass=0, replicas=1):
 
   def one_pass(number):
     seed_of_pass = tf.stack([tf.cast(seed, tf.int64), number])
-    order = tf.random.experimental.stateless_shuffle(tf.constant(paths), seed_of_pass)
-    shards = tf.data.Dataset.from_tensor_slices(order)
-    serialized = shards.interleave(tf.data.TFRecordDataset, cycle_length=min(len(paths), 8), block_length=16)
+    order = tf.random.experimental.stateless_shuffle(tf.constant(source.paths), seed_of_pass)
+    files = tf.data.Dataset.from_tensor_slices(order)
+    blocks = files.interleave(source.blocks, cycle_length=min(len(source.paths), 8), block_length=1)
 
-    def shuffle(block, content):
-      return tf.random.experimental.stateless_shuffle(
-        content, tf.random.experimental.stateless_fold_in(seed_of_pass, block)
-      )
+    def shuffle(turn, windows):
+      count = tf.shape(next(iter(windows.values())))[0]
+      seed_of_turn = tf.random.experimental.stateless_fold_in(seed_of_pass, turn)
+      places = tf.random.experimental.stateless_shuffle(tf.range(count), seed_of_turn)
+      return {name: tf.gather(x, places) for name, x in windows.items()}
 
-    # Bytes are shuffled, not decoded pictures; Dataset.shuffle would take no seed that depends on the pass.
-    return serialized.batch(SHUFFLE_WINDOWS).enumerate().map(shuffle).rebatch(batch_size)
+    # Dataset.shuffle would take no seed that depends on the pass.
+    return blocks.rebatch(source.shuffle_windows).enumerate().map(shuffle).rebatch(batch_size)
 
   passes = tf.data.Dataset.range(first_pass, tf.int64.max).flat_map(one_pass)
-  batches = passes.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
-  if replicas > 1:
-    batches = batches.map(lambda batch: fill_up(batch, replicas))
-  return batches.prefetch(8)
+  return finished(passes, source, replicas).prefetch(8)
 
 
-def sequential_batches(paths, parse, batch_size, replicas=1):
+def sequential_batches(source, batch_size, replicas=1):
   """Every window once, in the order of the files."""
-  batches = tf.data.TFRecordDataset(paths).batch(batch_size).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
-  if replicas > 1:
-    batches = batches.map(lambda batch: fill_up(batch, replicas))
-  return batches.prefetch(2)
+  blocks = tf.data.Dataset.from_tensor_slices(tf.constant(source.paths)).flat_map(source.blocks)
+  return finished(blocks.rebatch(batch_size), source, replicas).prefetch(2)
+
+
+def finished(windows, source, replicas):
+  """Batches of a dataset of compact windows."""
+  batches = windows.map(source.finish, num_parallel_calls=tf.data.AUTOTUNE)
+  return batches.map(lambda batch: fill_up(batch, replicas)) if replicas > 1 else batches

@@ -222,5 +222,12 @@ def decode_pcm(pcm, samples):
   """int16 little-endian bytes, string [B], as f32 [B, samples] in [-1, 1). TensorFlow."""
   import tensorflow as tf
 
-  audio = tf.io.decode_raw(pcm, tf.int16, little_endian=True)
-  return tf.ensure_shape(tf.cast(audio, tf.float32) / PCM_SCALE, [None, samples])
+  decoded = tf.io.decode_raw(pcm, tf.int16, little_endian=True)
+  return tf.ensure_shape(scaled_pcm(decoded), [None, samples])
+
+
+def scaled_pcm(pcm):
+  """int16 samples as f32 in [-1, 1). TensorFlow."""
+  import tensorflow as tf
+
+  return tf.cast(pcm, tf.float32) / PCM_SCALE

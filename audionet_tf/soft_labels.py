@@ -2,14 +2,16 @@
 
 `RECORDS/labels/<key>/` holds, for every shard of the records, one TFRecord file with the same windows in the same
 order. The key is a digest of the records and the teachers: other records or another teacher make another folder.
+An Example is a block of up to input_pipeline.BLOCK_WINDOWS windows: read one by one, small Examples cost more than
+what is in them.
 
-| feature          | dtype | holds                                                                  |
+| feature          | dtype | holds, for the n windows of the block one after another                |
 |------------------|-------|------------------------------------------------------------------------|
 | `audio/pcm`      | bytes | as in the record: int16, little endian                                 |
-| `video`          | int64 | position in the manifest's list of videos                              |
-| `index`          | int64 | number of the window                                                   |
-| `teacher/<name>` | bytes | float16, little endian, T x classes: probabilities. Normalise them:    |
-|                  |       | rounding moves the sum by up to 0.001, and those below 3e-8 become 0   |
+| `video`          | int64 | n positions in the manifest's list of videos                           |
+| `index`          | int64 | n numbers of windows                                                   |
+| `teacher/<name>` | bytes | float16, little endian, n x T x classes: probabilities. Normalise      |
+|                  |       | them: rounding moves the sum by 0.001, and those below 3e-8 become 0   |
 """
 
 import contextlib
@@ -98,7 +100,7 @@ def make(records_folder, manifest, teachers, folder, batch_size):
     total=manifest['windows'] * pictures, initial=done * pictures, desc='asking the teacher', unit=' pictures'
   ) as progress:
     for name in missing:
-      write_shard(records_folder / sources[name]['name'], folder / name, manifest, ask, batch_size, progress)
+      write_shard(records_folder / sources[name]['name'], folder / name, manifest, ask, progress)
       if not is_finished(folder / name, sources[name]['windows']):
         raise UserError(f'{records_folder / sources[name]["name"]}: not the windows of its manifest; build it again')
   write_manifest(folder, manifest, teachers, [(name, sources[name]['windows']) for name in names])
@@ -130,7 +132,7 @@ def write_manifest(folder, manifest, teachers, shards):
 def is_finished(path, windows):
   """Whether a shard is there with all its windows."""
   try:
-    return len(records.record_offsets(path)) == windows
+    return len(records.record_offsets(path)) == -(-windows // input_pipeline.BLOCK_WINDOWS)
   except (FileNotFoundError, UserError):
     return False
 
@@ -149,8 +151,8 @@ def asker(teacher, batch_size, image_size):
   return ask
 
 
-def batches(path, params, batch_size):
-  """tf.data of a shard's windows: `audio`, `video/id`, `index`; `image` u8 [U, S, S, 3]; `position` int32 [B, T].
+def batches(path, params):
+  """tf.data of a shard's blocks: `audio`, `video/id`, `index`; `image` u8 [U, S, S, 3]; `position` int32 [B, T].
 
   `image` holds each of the batch's pictures once; `position` says which of them belongs where. Neighbouring windows
   often show the same frame, and a still video shows one all along.
@@ -165,33 +167,33 @@ def batches(path, params, batch_size):
     batch['position'] = tf.reshape(position, [-1, pictures])
     return batch
 
-  windows = max(1, batch_size // pictures)
-  parallel = tf.data.AUTOTUNE
-  return tf.data.TFRecordDataset(path).batch(windows).map(decode, num_parallel_calls=parallel).prefetch(2)
+  blocks = tf.data.TFRecordDataset(path).batch(input_pipeline.BLOCK_WINDOWS)
+  return blocks.map(decode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
 
-def write_shard(source, target, manifest, ask, batch_size, progress):
+def write_shard(source, target, manifest, ask, progress):
   """Writes the answers to one shard of records under a temporary name, then renames it.
 
   Args:
     source, target: paths of the shards.
     manifest: of the records.
     ask: list of (teacher's name, `asker(...)`).
-    batch_size: pictures.
     progress: tqdm, advanced by pictures.
   """
   positions = {video['id'].encode(): number for number, video in enumerate(manifest['videos'])}
   partial = target.with_name(f'.{target.name}.partial')
   try:
     with open(partial, 'wb') as file:
-      for batch in batches(str(source), manifest['params'], batch_size):
+      for batch in batches(str(source), manifest['params']):
         answers = {name: answer(batch['image'])[batch['position'].numpy()] for name, answer in ask}  # [B, T, classes]
         pcm = (batch['audio'].numpy() * records.PCM_SCALE).astype('<i2')  # exact: it came from int16
-        videos, indices = batch['video/id'].numpy(), batch['index'].numpy()
-        for row, index in enumerate(indices):
-          features = {'audio/pcm': [pcm[row].tobytes()], 'video': [positions[videos[row]]], 'index': [int(index)]}
-          features |= {input_pipeline.TEACHER + name: [rows[row].tobytes()] for name, rows in answers.items()}
-          file.write(records.framed(records.serialize(features)))
+        features = {
+          'audio/pcm': [pcm.tobytes()],
+          'video': [positions[video] for video in batch['video/id'].numpy()],
+          'index': batch['index'].numpy().tolist(),
+          **{input_pipeline.TEACHER + name: [rows.tobytes()] for name, rows in answers.items()},
+        }
+        file.write(records.framed(records.serialize(features)))
         progress.update(batch['position'].shape.num_elements())
       file.flush()
       os.fsync(file.fileno())  # a finished name must mean a finished file, after a power cut too

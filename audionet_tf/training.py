@@ -9,7 +9,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from audionet_tf import callbacks, input_pipeline, records, serving, soft_labels, strategy, students, summaries
+from audionet_tf import (
+  allocator,
+  callbacks,
+  input_pipeline,
+  records,
+  serving,
+  soft_labels,
+  strategy,
+  students,
+  summaries,
+)
 from audionet_tf import teachers as teachers_lib
 from audionet_tf.distiller import Distiller
 from audionet_tf.errors import UserError
@@ -95,6 +105,7 @@ def train(records_folder, run_dir, options, resume=False, checkpoint_every=0, pr
   Raises:
     UserError: records, teacher or run folder do not serve; a loss that is not finite.
   """
+  allocator.keep_freed_memory()
   run_dir = pathlib.Path(run_dir)
   manifest = records.read_manifest(records_folder)
   check_run_folder(run_dir, resume)
@@ -104,7 +115,7 @@ def train(records_folder, run_dir, options, resume=False, checkpoint_every=0, pr
     teachers = [teachers_lib.load(**dataclasses.asdict(teacher)) for teacher in options.teachers]
     check_teachers(teachers, options)
     write_settings(run_dir, settings_of(options, manifest, teachers), resume)
-    paths, parse = training_source(records_folder, manifest, teachers, options)
+    source = training_source(records_folder, manifest, teachers, options)
     distiller = build_distiller(manifest, teachers, options)
     log_header = {
       'num_epochs': options.epochs,
@@ -118,7 +129,7 @@ def train(records_folder, run_dir, options, resume=False, checkpoint_every=0, pr
     examples = summaries.pick_examples(
       records_folder,
       manifest,
-      input_pipeline.sequential_batches(paths, parse, summaries.EXAMPLE_CANDIDATES),
+      input_pipeline.sequential_batches(source, summaries.EXAMPLE_CANDIDATES),
       distiller.targets,
     )
     class_names = {teacher.name: teacher.class_names for teacher in teachers}
@@ -126,7 +137,7 @@ def train(records_folder, run_dir, options, resume=False, checkpoint_every=0, pr
       summaries.folder_of(run_dir), hooks[1], ids_of(manifest), class_names, examples, profile, graph
     )
     steps = -(-manifest['windows'] // options.batch_size)
-    batches = input_pipeline.training_batches(paths, parse, options.batch_size, options.seed, first_epoch, replicas)
+    batches = input_pipeline.training_batches(source, options.batch_size, options.seed, first_epoch, replicas)
     distiller.fit(
       batches,
       initial_epoch=first_epoch,
@@ -191,12 +202,11 @@ def flat(tree, prefix=''):
 
 
 def training_source(records_folder, manifest, teachers, options):
-  """(paths, parse) of the input pipeline: stored labels, made first where they are missing, or the records."""
+  """Source of the input pipeline: stored labels, made first where they are missing, or the records."""
   if options.teacher_mode == 'online':
-    return records.shard_paths(records_folder, manifest), input_pipeline.record_parser(manifest)
+    return input_pipeline.record_source(records_folder, manifest)
   folder = soft_labels.ensure(records_folder, manifest, teachers)
-  stored = soft_labels.read_manifest(folder)
-  return records.shard_paths(folder, stored), input_pipeline.label_parser(stored)
+  return input_pipeline.label_source(folder, soft_labels.read_manifest(folder))
 
 
 def build_distiller(manifest, teachers, options):

@@ -6,6 +6,7 @@ python scripts/benchmark_tensorflow.py pipeline RECORDS REPEATS BATCHES   turns:
 python scripts/benchmark_tensorflow.py model FOLDER                an exported student of 1000 classes
 """
 
+import dataclasses
 import itertools
 import pathlib
 import sys
@@ -15,7 +16,18 @@ import benchmark_measure
 import keras
 import numpy as np
 
-from audionet_tf import input_pipeline, records, serving, soft_labels, strategy, students, summaries, teachers, training
+from audionet_tf import (
+  allocator,
+  input_pipeline,
+  records,
+  serving,
+  soft_labels,
+  strategy,
+  students,
+  summaries,
+  teachers,
+  training,
+)
 
 BATCH, SAMPLES, CLASSES = 512, 640, 1000
 WARM_UP_EPOCHS = 5
@@ -50,23 +62,24 @@ def random_teacher():
 
 
 def stored_labels(records_folder):
-  """(manifest of the records, paths of the stored labels, their parser, the teacher)."""
+  """(manifest of the records, source of the stored labels, the teacher)."""
   manifest, teacher = records.read_manifest(records_folder), random_teacher()
   folder = soft_labels.ensure(records_folder, manifest, [teacher])
   stored = soft_labels.read_manifest(folder)
-  return manifest, records.shard_paths(folder, stored), input_pipeline.label_parser(stored), teacher
+  return manifest, input_pipeline.label_source(folder, stored), teacher
 
 
 def epoch(records_folder, runs_folder, epochs):
   """Trains as audionet_tf.training.train does, every turn in a run folder of its own."""
+  allocator.keep_freed_memory()
   last = FIRST_EPOCH + WARM_UP_EPOCHS + int(epochs) + 1
   options = training.Options(epochs=last, batch_size=BATCH)
   keras.utils.set_random_seed(options.seed)
   devices = strategy.make(options.replicas)
   with devices.scope():
-    manifest, paths, parse, teacher = stored_labels(records_folder)
+    manifest, source, teacher = stored_labels(records_folder)
     distiller = training.build_distiller(manifest, [teacher], options)
-  sequential = input_pipeline.sequential_batches(paths, parse, summaries.EXAMPLE_CANDIDATES)
+  sequential = input_pipeline.sequential_batches(source, summaries.EXAMPLE_CANDIDATES)
   examples = summaries.pick_examples(records_folder, manifest, sequential, distiller.targets)
   run_dirs = (pathlib.Path(runs_folder) / f'run{number}' for number in itertools.count())
 
@@ -80,7 +93,7 @@ def epoch(records_folder, runs_folder, epochs):
     shown = summaries.Summaries(summaries.folder_of(run_dir), hooks[1], ids, class_names, examples)
     stamps = Stamps()
     distiller.fit(
-      input_pipeline.training_batches(paths, parse, BATCH, options.seed, FIRST_EPOCH, devices.num_replicas_in_sync),
+      input_pipeline.training_batches(source, BATCH, options.seed, FIRST_EPOCH, devices.num_replicas_in_sync),
       initial_epoch=FIRST_EPOCH,
       epochs=last,
       steps_per_epoch=-(-manifest['windows'] // BATCH),
@@ -124,8 +137,10 @@ def pipeline(records_folder, repeats, batches):
 
   A turn answers (windows a second, windows a second of processor time: what an idle machine would give).
   """
-  _, paths, parse, _ = stored_labels(records_folder)
-  taken = iter(input_pipeline.training_batches(paths * int(repeats), parse, BATCH, seed=0))
+  allocator.keep_freed_memory()
+  _, source, _ = stored_labels(records_folder)
+  repeated = dataclasses.replace(source, paths=source.paths * int(repeats))
+  taken = iter(input_pipeline.training_batches(repeated, BATCH, seed=0))
 
   def turn():
     for _ in range(8):  # as many as may have been prepared while nobody asked

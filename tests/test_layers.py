@@ -34,7 +34,7 @@ LAYERS = (
       'sources',
     ],
   ),
-  ('pieces', ['records', 'media audio local_files', 'losses', 'pooled_convolution']),
+  ('pieces', ['records', 'media audio local_files', 'losses', 'pooled_convolution', 'allocator']),
   ('values', ['params labels errors command']),
 )
 PLACE = {module: (level, group) for level, (_, row) in enumerate(LAYERS) for group in row for module in group.split()}

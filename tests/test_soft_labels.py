@@ -84,18 +84,22 @@ def write_records(folder, pictures=2, same_picture=False, shards=3, windows=21):
   return records.read_manifest(folder), written
 
 
-def read_shard(path):
-  """The features of a TFRecord file's Examples, by struct and TensorFlow's Example."""
+def read_shard(path, pictures=2, teacher='colours'):
+  """The windows of a file of blocks, by struct and TensorFlow's Example: dicts `video`, `index`, `pcm`, `answers`."""
   content, position, found = path.read_bytes(), 0, []
   while position < len(content):
     (length,) = struct.unpack_from('<Q', content, position)
-    found.append(tf.train.Example.FromString(content[position + 12 : position + 12 + length]).features.feature)
+    block = tf.train.Example.FromString(content[position + 12 : position + 12 + length]).features.feature
+    videos, indices = (block[name].int64_list.value for name in ('video', 'index'))
+    assert len(videos) == len(indices) <= input_pipeline.BLOCK_WINDOWS
+    pcm = np.frombuffer(block['audio/pcm'].bytes_list.value[0], '<i2').reshape(len(videos), -1)
+    answers = np.frombuffer(block[f'teacher/{teacher}'].bytes_list.value[0], '<f2').reshape(-1, pictures, CLASSES)
+    found += [
+      {'video': video, 'index': index, 'pcm': sound, 'answers': said}
+      for video, index, sound, said in zip(videos, indices, pcm, answers, strict=True)
+    ]
     position += length + 16
   return found
-
-
-def answers_of(feature, name='colours', classes=CLASSES):
-  return np.frombuffer(feature[f'teacher/{name}'].bytes_list.value[0], '<f2').reshape(-1, classes)
 
 
 def expected(colours):
@@ -104,29 +108,20 @@ def expected(colours):
   return powers / powers.sum(-1, keepdims=True)
 
 
-def test_few_windows_are_read_at_a_time_where_each_has_many_pictures(tmp_path):
-  manifest, _ = write_records(tmp_path, pictures=5)
-  path = str(tmp_path / 'records-0.tfrecord')
-  for batch_size, windows in ((4, 1), (12, 2)):
-    batch = next(iter(soft_labels.batches(path, manifest['params'], batch_size)))
-    assert batch['position'].shape == (windows, 5) and batch['image'].shape == (windows * 5, 16, 16, 3)
-
-
 @pytest.mark.parametrize(('pictures', 'in_graph', 'batch_size'), [(1, False, 4), (2, True, 64), (5, False, 3)])
-def test_stored_answers_equal_asking_directly(tmp_path, pictures, in_graph, batch_size):
+def test_stored_answers_equal_asking_directly(tmp_path, monkeypatch, pictures, in_graph, batch_size):
+  monkeypatch.setattr(input_pipeline, 'BLOCK_WINDOWS', 4)  # seven windows a shard: a whole block and a small one
   manifest, written = write_records(tmp_path, pictures)
   asked = []
   teacher = make_teacher(None if in_graph else asked, in_graph=in_graph)
   folder = soft_labels.ensure(tmp_path, manifest, [teacher], batch_size)
   assert folder.parent == tmp_path / 'labels'
   for number, shard in enumerate(written):
-    features = read_shard(folder / f'labels-{number:05d}-of-00003.tfrecord')
-    assert len(features) == len(shard)
-    for feature, (video, index, pcm, colours) in zip(features, shard, strict=True):
-      assert feature['video'].int64_list.value == [video]
-      assert feature['index'].int64_list.value == [index]
-      assert feature['audio/pcm'].bytes_list.value == [pcm.astype('<i2').tobytes()]
-      np.testing.assert_allclose(answers_of(feature), expected(colours), rtol=2e-3, atol=1e-7)
+    stored = read_shard(folder / f'labels-{number:05d}-of-00003.tfrecord', pictures)
+    for window, (video, index, pcm, colours) in zip(stored, shard, strict=True):
+      assert (window['video'], window['index']) == (video, index)
+      np.testing.assert_array_equal(window['pcm'], pcm)
+      np.testing.assert_allclose(window['answers'], expected(colours), rtol=2e-3, atol=1e-7)
   assert not asked or max(asked) <= batch_size
 
 
@@ -147,8 +142,7 @@ def test_training_reads_what_was_stored(tmp_path):
   manifest, written = write_records(tmp_path)
   folder = soft_labels.ensure(tmp_path, manifest, [make_teacher()])
   stored = soft_labels.read_manifest(folder)
-  paths = records.shard_paths(folder, stored)
-  batch = next(iter(input_pipeline.sequential_batches(paths, input_pipeline.label_parser(stored), 100)))
+  batch = next(iter(input_pipeline.sequential_batches(input_pipeline.label_source(folder, stored), 100)))
   windows = [window for shard in written for window in shard]
   wanted = np.stack([expected(colours) for *_, colours in windows])
   np.testing.assert_allclose(batch['teacher/colours'], wanted, rtol=2e-3, atol=1e-7)
@@ -159,8 +153,9 @@ def test_training_reads_what_was_stored(tmp_path):
 def test_several_teachers_stand_side_by_side(tmp_path):
   manifest, written = write_records(tmp_path)
   folder = soft_labels.ensure(tmp_path, manifest, [make_teacher(), make_teacher(name='again', in_graph=True)])
-  for feature in read_shard(folder / 'labels-00002-of-00003.tfrecord'):
-    np.testing.assert_allclose(answers_of(feature), answers_of(feature, 'again'), rtol=2e-3)
+  path = folder / 'labels-00002-of-00003.tfrecord'
+  for one, other in zip(read_shard(path), read_shard(path, teacher='again'), strict=True):
+    np.testing.assert_allclose(one['answers'], other['answers'], rtol=2e-3)
   for same in ([], [make_teacher(), make_teacher()]):
     with pytest.raises(UserError, match='one or more different names'):
       soft_labels.ensure(tmp_path, manifest, same)
