@@ -30,18 +30,19 @@ def contiguous(blocks):
   """
   expected, first_rate = None, None
   for start, rate, samples in blocks:
-    first_rate = first_rate or rate
+    if first_rate is None:
+      first_rate, jitter_samples, most_samples = rate, int(JITTER_SECONDS * rate), MAX_GAP_SECONDS * rate
     if not 0 < rate <= MAX_RATE_HZ:
       raise UserError(f'sample rate is {rate} Hz, at most {MAX_RATE_HZ} is allowed')
     if rate != first_rate:
       raise UserError(f'sample rate changes from {first_rate} to {rate} Hz')
-    jitter = JITTER_SECONDS * rate
+    jitter, most = jitter_samples, most_samples
     if expected is None:
       start = start or 0
       expected = 0 if 0 < start <= LATE_SECONDS * rate else start
       jitter = 0
     gap = 0 if start is None else start - expected
-    if abs(gap) > MAX_GAP_SECONDS * rate:
+    if abs(gap) > most:
       raise UserError(f'time stamps of the sound jump by {gap / rate:.0f} s')
     if gap > jitter:
       yield expected, rate, np.zeros(gap, np.float32)

@@ -63,9 +63,15 @@ def sound_chunks(path, sample_rate_hz, mono='mean', max_seconds=None):
 
 def _blocks(frames, zero, mono):
   """(start, rate, f32 [n]) of each frame, `start` in samples of the source from time `zero`; None where unknown."""
+  known = None
   for frame in frames:
     rate = frame.sample_rate
-    start = None if frame.pts is None else round((frame.pts * frame.time_base - zero) * rate)
+    base = frame.time_base
+    if known != (rate, base):  # exact integers: a Fraction a frame would cost more than decoding it
+      known, scale, offset = (rate, base), base * rate, zero * rate
+      whole = math.lcm(scale.denominator, offset.denominator)
+      factor, shift = int(scale * whole), int(offset * whole)
+    start = None if frame.pts is None else (2 * (frame.pts * factor - shift) + whole) // (2 * whole)
     yield start, rate, _mixed(frame, mono)
 
 
@@ -78,7 +84,7 @@ def _mixed(frame, mono):
     samples = (samples.astype(np.float32) - 128) / 128
   elif samples.dtype.kind == 'i':
     samples = samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
-  mixed = samples[0] if mono == 'first' or channels == 1 else samples.mean(axis=0)
+  mixed = samples[0] if mono == 'first' or channels == 1 else sum(samples[1:], samples[0]) / np.float32(channels)
   return mixed.astype(np.float32, copy=False)
 
 
@@ -196,6 +202,7 @@ def _opened(path):
     'protocol_whitelist': 'file',
     'format_whitelist': f'{VIDEO_FORMATS},{SOUND_FORMATS}',
     'max_pixels': str(MAX_PIXELS),
+    'max_size': str(1 << 18),  # bytes in a packet of WAV, else 4096: fewer, larger frames
   }
   try:
     container = av.open(os.path.abspath(path), options=options, metadata_errors='replace')
