@@ -42,7 +42,7 @@ def closing(run, measured, same, count, seconds):
   few = f'\nIt learnt from {learnt} videos: expect it to know only sounds like theirs.' if learnt < FEW_VIDEOS else ''
   folder = os.path.relpath(pathlib.Path(sys.executable).parent)
   return f"""The student, who never had a label, names {same} of {count} {judged} clips as the teacher does ({share}).
-Mean KL(teacher || student) {measured['kl']:.2f}; {measured['top1']:.0%} of {measured['windows']} windows named alike.{few}
+Mean KL(teacher || student) {measured['kl']:.2f}; {measured['top1']:.0%} of {measured['windows']} windows alike.{few}
 
 {run}/videos       the clips; those of the table are in {judged}/
 {run}/figures      {figures}
