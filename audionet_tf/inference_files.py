@@ -16,26 +16,15 @@ import contextlib
 import csv
 import io
 import json
-import os
 import shutil
 import tempfile
 import zipfile
 
 import numpy as np
 
+from audionet_tf import files
+
 COPY_BYTES = 1 << 20
-
-
-@contextlib.contextmanager
-def named_when_whole(path, mode='w'):
-  """A file that becomes `path` at the end of the block, and vanishes where the block fails."""
-  partial = path.with_name(f'.{path.name}.partial')
-  try:
-    with open(partial, mode, encoding=None if 'b' in mode else 'utf-8', newline=None if 'b' in mode else '') as file:
-      yield file
-    os.replace(partial, path)
-  finally:
-    partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -43,7 +32,7 @@ def json_file(path, about):
   """Keys of `about` but `top`; `frame_probabilities`, seven digits, one row a line; `window_start_seconds`."""
   head = {key: value for key, value in about.items() if key != 'top'}
   row_format = '[' + ', '.join(['%.7g'] * len(about['class_names'])) + ']'
-  with named_when_whole(path) as file, tempfile.TemporaryFile('w+', dir=path.parent) as starts:
+  with files.named_when_whole(path) as file, tempfile.TemporaryFile('w+', dir=path.parent) as starts:
     file.write(json.dumps(head)[:-1] + ', "frame_probabilities": [')
     separator = '\n'
 
@@ -66,7 +55,7 @@ def csv_file(path, about):
   """RFC 4180, one row a window: start_seconds, end_seconds, class_1, probability_1, ..., most probable first."""
   names = np.array(about['class_names'], object)
   ranks = range(1, about['top'] + 1)
-  with named_when_whole(path) as file:
+  with files.named_when_whole(path) as file:
     writer = csv.writer(file)
     ranked = [f'{key}_{n}' for n in ranks for key in ('class', 'probability')]
     writer.writerow(['start_seconds', 'end_seconds', *ranked])
@@ -88,7 +77,7 @@ def npz_file(path, about):
   """
   keys = ('start_seconds', 'end_seconds', 'probabilities', 'embedding')
   with contextlib.ExitStack() as stack:
-    file = stack.enter_context(named_when_whole(path, 'wb'))
+    file = stack.enter_context(files.named_when_whole(path, 'wb'))
     spools = {key: stack.enter_context(tempfile.TemporaryFile(dir=path.parent)) for key in keys}
     kinds = {}
 

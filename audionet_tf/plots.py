@@ -5,7 +5,6 @@ Colours are those of Okabe and Ito (2008), which colour-blind readers can tell a
 """
 
 import math
-import os
 import pathlib
 import textwrap
 
@@ -14,6 +13,7 @@ from matplotlib import ticker
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from audionet_tf import files
 from audionet_tf.errors import UserError
 
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
@@ -28,12 +28,8 @@ def save(figure, path):
   """Writes a Figure as PNG, PDF or SVG, by the suffix of `path`; makes its folder. Never half-written."""
   path = check_path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  partial = path.with_name(f'.{path.stem}.partial{path.suffix}')
-  try:
-    figure.savefig(partial, dpi=DOTS_PER_INCH)
-    os.replace(partial, path)
-  finally:
-    partial.unlink(missing_ok=True)
+  with files.named_when_whole(path, 'wb') as file:
+    figure.savefig(file, format=path.suffix[1:], dpi=DOTS_PER_INCH)
 
 
 def check_path(path):

@@ -10,11 +10,11 @@ Beside `X.keras` lies `X.json`: StudentSettings, what a person or a program need
 
 import dataclasses
 import json
-import os
 import pathlib
 
 import keras
 
+from audionet_tf import files
 from audionet_tf.errors import UserError
 from audionet_tf.pooled_convolution import PooledConv1D
 
@@ -76,12 +76,10 @@ class StudentSettings:
 def save(path, model, settings):
   """Writes `path` (.keras) and the settings beside it; neither is ever seen half-written."""
   path = pathlib.Path(path)
-  partial = path.with_name(f'.{path.stem}.partial.keras')
-  model.save(partial)
-  os.replace(partial, path)
-  partial_json = path.with_name(f'.{path.stem}.partial.json')
-  partial_json.write_text(json.dumps(dataclasses.asdict(settings), indent=1))
-  os.replace(partial_json, path.with_suffix('.json'))
+  with files.named_when_whole(path, 'wb') as file:
+    model.save(file.name)
+  with files.named_when_whole(path.with_suffix('.json')) as file:
+    json.dump(dataclasses.asdict(settings), file, indent=1)
 
 
 def load(path):
