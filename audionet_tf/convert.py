@@ -42,7 +42,7 @@ def main(argv):
   kind = values['student'], pathlib.Path(values['from']).suffix.lower()
   known = ', '.join(f'{student} from {suffix}' for student, suffix in IMPORTERS)
   command.check(kind in IMPORTERS, f'{kind[0]} from {kind[1] or "a file without suffix"} is not known; known: {known}')
-  sound = params.RecordParams(sample_rate_hz=values['sample_rate'], window_seconds=values['window_ms'] / 1000)
+  sound = params.RecordParams(sample_rate_hz=values['sample_rate'], window_seconds=params.seconds(values['window_ms']))
 
   from audionet_tf import students, torch_weights
 

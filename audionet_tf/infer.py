@@ -19,7 +19,7 @@ import sys
 
 from absl import flags
 
-from audionet_tf import command
+from audionet_tf import command, params, text
 from audionet_tf.errors import UserError
 
 flags.DEFINE_string('model', None, 'a SavedModel of audionet_tf.export: a version, or the folder of versions')
@@ -31,7 +31,7 @@ flags.DEFINE_integer('top', 3, 'classes on the screen and in a row of CSV')
 flags.DEFINE_integer('batch_size', None, 'windows in a call; default: as many as are fast')
 
 COLUMNS = ('file', 'seconds', 'class', 'probability')
-ALIGN = (str.ljust, str.rjust, str.ljust, str.rjust)
+TEXT_COLUMNS = (0, 2)
 
 
 def check_arguments(values, paths):
@@ -64,17 +64,6 @@ def hidden(*packages):
       del sys.modules[name]
 
 
-def seconds(milliseconds):
-  return None if milliseconds is None else milliseconds / 1000
-
-
-def table(rows):
-  """Aligned text lines of rows of str, the first of them COLUMNS."""
-  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-  aligned = [[align(cell, width) for align, cell, width in zip(ALIGN, row, widths, strict=True)] for row in rows]
-  return '\n'.join('  '.join(row).rstrip() for row in aligned)
-
-
 def summary(name, heard, class_names, top):
   """Table rows of one file: its most probable classes over all windows."""
   best = (-heard.probabilities).argsort(kind='stable')[:top]
@@ -91,7 +80,7 @@ def main(argv):
     from audionet_tf import inference, serving
 
   served = serving.load(values['model'])
-  window_seconds, hop_seconds = seconds(values['window_ms']), seconds(values['hop_ms'])
+  window_seconds, hop_seconds = (params.seconds(values[name]) for name in ('window_ms', 'hop_ms'))
   listener = inference.listener(
     served, values['format'], window_seconds, hop_seconds, values['top'], values['batch_size']
   )
@@ -105,9 +94,9 @@ def main(argv):
     except (UserError, OSError) as error:
       failed += 1
       told = str(error) if str(path) in str(error) else f'{path}: {error}'
-      print(f'error: {inference.printable(" ".join(told.split()))}', file=sys.stderr)
+      print(f'error: {text.printable(" ".join(told.split()))}', file=sys.stderr)
   if len(rows) > 1:
-    print(table([[inference.printable(cell) for cell in row] for row in rows]))
+    print(text.aligned(rows, TEXT_COLUMNS))
   return 1 if failed else 0
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf import audio, inference_files, local_files, media, params
+from audionet_tf import audio, inference_files, local_files, media, params, text
 from audionet_tf.errors import MediaError, UserError
 from audionet_tf.records import PCM_SCALE
 
@@ -196,7 +196,9 @@ def heard_windows(listener, path, adders, name):
   cut = listener.cut
   pairs = windows(media.sound_chunks(path, cut.sample_rate_hz, cut.mono), cut)
   total, count, first, end = 0, 0, None, 0
-  with tqdm.tqdm(desc=printable(name), bar_format='{desc}: {n:.0f} s of sound in {elapsed}{postfix}', delay=1) as bar:
+  with tqdm.tqdm(
+    desc=text.printable(name), bar_format='{desc}: {n:.0f} s of sound in {elapsed}{postfix}', delay=1
+  ) as bar:
     for indices, pcm in ahead(batches(pairs, listener.batch_size, cut.window_samples)):
       n = len(indices)
       block = {key: value[:n] if key != 'sum' else value for key, value in listener.hear(pcm, n).items()}
@@ -211,11 +213,6 @@ def heard_windows(listener, path, adders, name):
       bar.set_postfix_str(f'{end / bar.format_dict["elapsed"]:.0f} x real time', refresh=False)
       bar.update(end - bar.n)
   return Heard(count, float(end - first), total / count)
-
-
-def printable(text):
-  """Text for a terminal: what would move its cursor becomes '?'."""
-  return ''.join(c if c.isprintable() else '?' for c in text)
 
 
 def msec(seconds):

@@ -74,6 +74,11 @@ class RecordParams:
     return [self.start_seconds(index) + part * (2 * i + 1) / 2 for i in range(self.images_per_window)]
 
 
+def seconds(milliseconds):
+  """Milliseconds in seconds: 33.3 gives 0.0333, as far as a float can, not its neighbour. None stays None."""
+  return None if milliseconds is None else float(exact(milliseconds) / 1000)
+
+
 @functools.cache
 def exact(seconds):
   """A float as the decimal fraction that a person wrote: 0.04 is 1/25, not its binary neighbour."""

@@ -3,7 +3,7 @@ from fractions import Fraction
 
 import pytest
 
-from audionet_tf import labels
+from audionet_tf import labels, params
 from audionet_tf.errors import UserError
 from audionet_tf.params import RecordParams
 
@@ -28,6 +28,11 @@ def test_nothing_drifts():
 def test_what_is_not_allowed_is_named(name, value):
   with pytest.raises(UserError, match=f'{name} is .*allowed is'):
     RecordParams(**{name: value})
+
+
+def test_milliseconds_are_what_a_person_wrote():
+  assert [params.seconds(ms) for ms in (33.3, 40.0, 0.1, None)] == [0.0333, 0.04, 0.0001, None]
+  assert 33.3 / 1000 != 0.0333
 
 
 def test_max_seconds_holds_a_window():

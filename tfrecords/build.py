@@ -43,8 +43,8 @@ def main(argv):
     command.check(fits, f'--{flag.name} is {flag.value}, allowed is {least} or more')
   hop_ms = WINDOW_MS.value if HOP_MS.value is None else HOP_MS.value
   settings = params.RecordParams(
-    window_seconds=seconds(WINDOW_MS.value),
-    hop_seconds=seconds(hop_ms),
+    window_seconds=params.seconds(WINDOW_MS.value),
+    hop_seconds=params.seconds(hop_ms),
     images_per_window=IMAGES.value,
     sample_rate_hz=SAMPLE_RATE.value,
     mono=MONO.value,
@@ -77,11 +77,6 @@ def main(argv):
 def processors():
   """How many this process may use."""
   return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-
-
-def seconds(milliseconds):
-  """Milliseconds as a person wrote them, in seconds: 33.3 gives 0.0333 exactly, as far as a float can."""
-  return float(params.exact(milliseconds) / 1000)
 
 
 def run():
