@@ -13,6 +13,7 @@ LATE_SECONDS = Fraction(30, 1000)
 JITTER_SECONDS = Fraction(5, 1000)
 # A larger gap in the sound is a broken clock, and filling it would go on for ever.
 MAX_GAP_SECONDS = 60
+MAX_FILLED_SECONDS = 600  # in all gaps of a file: a few bytes of time stamps must not become hours of silence
 MAX_RATE_HZ = 768_000  # of a source; a header may claim anything, and a second of it is held at a time
 
 
@@ -26,9 +27,10 @@ def contiguous(blocks):
     (start, rate, f32 [n]), n > 0, each starting where the one before ended.
 
   Raises:
-    UserError: the rate changes or is above MAX_RATE_HZ, or the clock jumps by more than MAX_GAP_SECONDS.
+    UserError: the rate changes or is above MAX_RATE_HZ, or the clock jumps by more than MAX_GAP_SECONDS, gaps
+      add up to more than MAX_FILLED_SECONDS.
   """
-  expected, first_rate = None, None
+  expected, first_rate, filled = None, None, 0
   for start, rate, samples in blocks:
     if first_rate is None:
       first_rate, jitter_samples, most_samples = rate, int(JITTER_SECONDS * rate), MAX_GAP_SECONDS * rate
@@ -45,6 +47,9 @@ def contiguous(blocks):
     if abs(gap) > most:
       raise UserError(f'time stamps of the sound jump by {gap / rate:.0f} s')
     if gap > jitter:
+      filled += gap
+      if filled > MAX_FILLED_SECONDS * rate:
+        raise UserError(f'gaps in the sound of more than {MAX_FILLED_SECONDS} s in all')
       yield expected, rate, np.zeros(gap, np.float32)
       expected += gap
     elif gap < -jitter:

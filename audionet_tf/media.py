@@ -54,7 +54,7 @@ def sound_chunks(path, sample_rate_hz, mono='mean', max_seconds=None):
     stream = _best(path, container, 'audio', 'no sound')
     blocks = _blocks(_frames(path, container, stream), _time_zero(container), mono)
     for start, samples in _resampled(audio.joined(audio.contiguous(blocks)), sample_rate_hz):
-      samples = samples if limit is None else samples[: limit - start]
+      samples = samples if limit is None else samples[: max(0, limit - start)]
       if samples.size:
         yield start, np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
       if limit is not None and start + samples.size >= limit:

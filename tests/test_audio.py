@@ -93,6 +93,18 @@ def test_a_broken_clock_is_refused():
     list(audio.contiguous(blocks((0, [1]), rate=2**31)))
 
 
+def test_silence_is_not_filled_for_ever():
+  jumps = blocks(*((i * 50_000, [1] * 10) for i in range(100)))
+  found = audio.contiguous(iter(jumps))
+  filled = 0
+  with pytest.raises(UserError, match='gaps in the sound of more than 600 s in all'):
+    for _, _, samples in found:
+      filled += np.count_nonzero(samples == 0)
+  assert 550_000 < filled <= 600_000
+  late = blocks((5_000_000, [1] * 10), (5_030_000, [1] * 10))  # a late start is no gap
+  assert sum(samples.size for _, _, samples in audio.contiguous(late)) == 30_010
+
+
 def test_joined_keeps_every_sample():
   pieces = [(i * 30, 100, np.arange(i * 30, i * 30 + 30, dtype=np.float32)) for i in range(11)]
   found = list(audio.joined(iter(pieces)))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
+from audionet_tf import media
 from audionet_tf.errors import MediaError
 
 
@@ -111,6 +112,11 @@ def test_of_two_sound_streams_the_default_one(tmp_path):
 def test_max_seconds_stops(tmp_path):
   start, samples = clips.heard(clips.write(tmp_path / 'a.mkv', seconds=3), max_seconds=1.25)
   assert (start, len(samples)) == (0, 20000)
+
+
+def test_max_seconds_before_the_sound_begins(tmp_path):
+  path = clips.write(tmp_path / 'a.mkv', seconds=3, sound_start=2)
+  assert list(media.sound_chunks(path, 16000, max_seconds=1.25)) == []
 
 
 def test_no_duration_in_the_container(tmp_path):
