@@ -173,18 +173,31 @@ def read_manifest(folder):
     if version != SCHEMA_VERSION:
       raise UserError(f'{path}: schema version {version}, this program reads {SCHEMA_VERSION}; build the records again')
     manifest['params'] = params_lib.RecordParams(**manifest['params'])
-    shards, windows = manifest['shards'], manifest['windows']
-    sizes = {shard['name']: shard['bytes'] for shard in shards}
+    fields = [
+      (manifest, {'windows': int, 'digest': str, 'videos': list, 'shards': list}),
+      *((video, {'id': str, 'windows': int, 'first_window': int}) for video in manifest['videos']),
+      *((shard, {'name': str, 'windows': int, 'bytes': int}) for shard in manifest['shards']),
+    ]
+    for row, kinds in fields:
+      for key, kind in kinds.items():
+        if not isinstance(row[key], kind):
+          raise TypeError(f'{key} is {row[key]!r}')
   except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
     raise UserError(f'{path}: not a manifest of this program ({type(error).__name__}: {error})') from None
-  if not windows:
+  if not manifest['windows']:
     raise UserError(f'{folder}: the records are empty; build them again from videos with sound and picture')
-  for name, size in sizes.items():
-    if pathlib.Path(name).name != name:
-      raise UserError(f'{path}: shard name {name!r} leaves the folder')
-    if not (folder / name).is_file() or (folder / name).stat().st_size != size:
-      raise UserError(f'{folder / name}: missing or cut short; build the records again')
+  check_shards(folder, manifest['shards'], 'build the records again')
   return manifest
+
+
+def check_shards(folder, shards, advice):
+  """Raises UserError, ending in `advice`, unless each of `shards`, dicts `name` and `bytes`, lies whole in `folder`."""
+  for shard in shards:
+    path = pathlib.Path(folder) / shard['name']
+    if path.name != shard['name']:
+      raise UserError(f'{folder}: shard name {shard["name"]!r} leaves the folder')
+    if not path.is_file() or path.stat().st_size != shard['bytes']:
+      raise UserError(f'{path}: missing or cut short; {advice}')
 
 
 def shard_paths(folder, manifest):

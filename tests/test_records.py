@@ -73,6 +73,15 @@ def spoil(folder, change):
     (lambda m: m.pop('params'), 'not a manifest'),
     (lambda m: m['shards'][0].update(bytes=1), 'missing or cut short'),
     (lambda m: m['shards'][0].update(name='../../etc/passwd'), 'leaves the folder'),
+    (lambda m: m['shards'][0].update(name=7), 'not a manifest'),
+    (lambda m: m['shards'].append(m['shards'][0]['name']), 'not a manifest'),
+    (lambda m: m.update(windows='4'), 'not a manifest'),
+    (lambda m: m.update(videos={}), 'not a manifest'),
+    (lambda m: m.pop('digest'), "not a manifest.*'digest'"),
+    (lambda m: m.pop('videos'), "not a manifest.*'videos'"),
+    (lambda m: m['videos'][0].pop('id'), "not a manifest.*'id'"),
+    (lambda m: m['videos'][1].pop('windows'), "not a manifest.*'windows'"),
+    (lambda m: m['videos'][1].pop('first_window'), "not a manifest.*'first_window'"),
   ],
 )
 def test_damaged_folders_say_what_is_wrong(tmp_path, change, message):
