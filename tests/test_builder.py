@@ -172,6 +172,38 @@ def test_what_an_interrupted_build_finished_is_used(tmp_path, monkeypatch):
   assert built.shard_bytes(out) == built.shard_bytes(tmp_path / 'fresh')
 
 
+@pytest.mark.parametrize('left', [0, 5, 0.5, -1])
+def test_a_damaged_part_is_made_again(tmp_path, monkeypatch, left):
+  videos, out = built.three(tmp_path / 'videos'), tmp_path / 'out'
+  with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    patch.setattr(builder.assemble, 'write', interrupt)
+    built.build(videos, out)
+  parts = sorted((out / '.parts').iterdir())
+  assert len(parts) == 3
+  content = parts[1].read_bytes()
+  parts[1].write_bytes(content[: int(left * len(content)) if 0 < left < 1 else left])
+  decoded, run = [], pool.run
+  monkeypatch.setattr(pool, 'run', lambda jobs, *a: decoded.extend(jobs) or run(jobs, *a))
+  assert built.build(videos, out).windows == 60
+  assert [job.part for job in decoded] == [str(parts[1])]
+  built.build(videos, tmp_path / 'fresh')
+  assert built.shard_bytes(out) == built.shard_bytes(tmp_path / 'fresh')
+
+
+def interrupt(*arguments):
+  raise KeyboardInterrupt
+
+
+def test_shards_and_manifest_are_on_the_disk_before_they_have_their_names(tmp_path, monkeypatch):
+  videos, events = built.three(tmp_path / 'videos'), []
+  for name in ('fsync', 'replace'):
+    real = getattr(os, name)
+    monkeypatch.setattr(os, name, lambda *args, name=name, real=real: events.append(name) or real(*args))
+  built.build(videos, tmp_path / 'out', shards=3)
+  files = ['fsync', 'replace'] * 2  # failures and manifest; the parts are other processes' work
+  assert events == files[:2] + ['fsync'] * 3 + ['replace'] * 3 + files[2:]
+
+
 def test_two_builds_do_not_share_a_folder(tmp_path):
   videos = built.three(tmp_path / 'videos')
   (tmp_path / 'out').mkdir()

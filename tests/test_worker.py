@@ -1,6 +1,7 @@
 """A window holds the sound and the pictures of one time."""
 
 import io
+import os
 from fractions import Fraction
 
 import built
@@ -10,8 +11,13 @@ import pytest
 from PIL import Image
 
 from audionet_tf import records
+from audionet_tf.errors import MediaError
 from audionet_tf.params import RecordParams
 from tfrecords import worker
+
+
+def job_of(path, part):
+  return worker.Job('a', str(path), str(part), built.PNG, 1 << 32)
 
 
 def test_sound_and_picture_of_a_window_are_of_one_time(tmp_path):
@@ -89,8 +95,28 @@ def test_tensorflow_reads_the_records(tmp_path):
   assert (picture == clips.grey(0.28, 1)).all()
 
 
+def test_a_part_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+  part, synced = tmp_path / 'part', []
+  sync = os.fsync
+  monkeypatch.setattr(os, 'fsync', lambda handle: synced.append(part.exists()) or sync(handle))
+  worker.write_part(job_of(clips.write(tmp_path / 'a.mkv'), part), lambda count: None)
+  assert synced == [False] and part.exists()
+
+
+def test_a_small_file_does_not_become_a_large_one(tmp_path, monkeypatch):
+  path = clips.write(tmp_path / 'a.mkv', seconds=2)
+  monkeypatch.setattr(worker, 'FREE_SECONDS', 1)
+  assert worker.write_part(job_of(path, tmp_path / 'part'), lambda count: None) == 50
+  monkeypatch.setattr(worker, 'LEAST_BYTES_A_SECOND', path.stat().st_size)  # of one second, that is, and one is free
+  assert worker.write_part(job_of(path, tmp_path / 'part'), lambda count: None) == 50
+  monkeypatch.setattr(worker, 'LEAST_BYTES_A_SECOND', 1.1 * path.stat().st_size)
+  with pytest.raises(MediaError, match='too small for its length'):
+    worker.write_part(job_of(path, tmp_path / 'other'), lambda count: None)
+  assert sorted(file.name for file in tmp_path.iterdir()) == ['a.mkv', 'part']
+
+
 def test_a_part_whose_build_is_gone_does_not_appear(tmp_path):
-  job = worker.Job('a', str(clips.write(tmp_path / 'a.mkv')), str(tmp_path / 'part'), built.PNG, 1 << 32)
+  job = job_of(clips.write(tmp_path / 'a.mkv'), tmp_path / 'part')
 
   def report(count):
     if count == 25:

@@ -14,7 +14,7 @@ import re
 
 import numpy as np
 
-from audionet_tf import records
+from audionet_tf import files, records
 from audionet_tf.errors import UserError
 
 SHARD_BYTES = 128 << 20  # wanted; the order shuffles well enough from two shards up
@@ -37,8 +37,11 @@ class Windows:
 def from_part(path, video_id, digest):
   """The Windows of a part file. UserError where it is damaged."""
   found = records.record_offsets(path)
-  offset, length = found[0]
-  example = records.example_class().FromString(_read(path, offset, length)[12:-4])  # between length and checksums
+  framed = _read(path, *found[0]) if len(found) else b''
+  payload = framed[12:-4]  # between length and checksums
+  if framed != records.framed(payload):
+    raise UserError(f'{path}: damaged; build it again')
+  example = records.example_class().FromString(payload)
   first = example.features.feature['window/index'].int64_list.value[0]
   return Windows(video_id, digest, first, [str(path)] * len(found), found[:, 0], found[:, 1])
 
@@ -129,7 +132,7 @@ def write(folder, videos, fields, shards, progress):
 def _write_shards(folder, videos, shards, progress):
   """(digest of all records in order, list of dicts `name`, `windows`, `bytes`).
 
-  The names hold the digest, so a reader of the old manifest still finds the old shards.
+  The names hold the digest: a build that ends before its manifest is written leaves the old records whole.
   """
   order = hashed_order([(v.video_id, v.first, len(v.paths)) for v in videos])
   paths = list(itertools.chain.from_iterable(v.paths for v in videos))
@@ -147,6 +150,7 @@ def _write_shards(folder, videos, shards, progress):
           state.update(framed)
           file.write(framed)
           progress(1)
+        files.sync(file)
     digest, rows = state.hexdigest(), []
     for i, (partial, run) in enumerate(zip(partials, runs, strict=True)):
       name = f'records-{digest[:8]}-{i:05d}-of-{len(runs):05d}.tfrecord'
@@ -159,10 +163,9 @@ def _write_shards(folder, videos, shards, progress):
 
 
 def write_json(path, value):
-  """Writes JSON under a temporary name, then renames."""
-  partial = path.with_name(f'.{path.name}.partial')
-  partial.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding='utf-8')
-  os.replace(partial, path)
+  """Writes JSON; the file is never seen half-written."""
+  with files.named_when_whole(path) as file:
+    json.dump(value, file, indent=1, ensure_ascii=False)
 
 
 def _read(path, offset, length):

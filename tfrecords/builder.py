@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 
-from audionet_tf import records
+from audionet_tf import records, text
 from audionet_tf.errors import MediaError, UserError
 from tfrecords import assemble, pool, sources, worker
 
@@ -73,8 +73,14 @@ def build(arguments, output, params, shards=None, workers=1, timeout_seconds=120
     missing = [video for video in videos if video.id in digests and video.id not in kept]
     parts = _part_paths(output / PARTS, missing, digests, fields['params'])
     jobs = [worker.Job(v.id, v.path, parts[v.id], params, memory_bytes) for v in missing]
-    failures |= _decode([job for job in jobs if not os.path.exists(job.part)], workers, timeout_seconds)
-    made = {v.id: assemble.from_part(parts[v.id], v.id, digests[v.id]) for v in missing if v.id not in failures}
+    made = _finished(jobs, digests)
+    decoded = [job for job in jobs if job.video_id not in made]
+    failures |= _decode(decoded, workers, timeout_seconds)
+    made |= {
+      job.video_id: assemble.from_part(job.part, job.video_id, digests[job.video_id])
+      for job in decoded
+      if job.video_id not in failures
+    }
     assemble.write_json(output / FAILURES_NAME, dict(sorted(failures.items())))
     done = [windows for _, windows in sorted((kept | made).items())]
     if done and (made or len(kept) != len(manifest['videos'])):
@@ -176,9 +182,22 @@ def _part_paths(folder, videos, digests, params):
       path.unlink()
   paths = {}
   for video in videos:
-    text = json.dumps([records.SCHEMA_VERSION, video.id, digests[video.id], params], sort_keys=True)
-    paths[video.id] = str(folder / f'{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}.tfrecord')
+    key = json.dumps([records.SCHEMA_VERSION, video.id, digests[video.id], params], sort_keys=True)
+    paths[video.id] = str(folder / f'{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.tfrecord')
   return paths
+
+
+def _finished(jobs, digests):
+  """dict of id to assemble.Windows of the parts that a killed build finished; damaged ones are removed."""
+  finished = {}
+  for job in jobs:
+    try:
+      finished[job.video_id] = assemble.from_part(job.part, job.video_id, digests[job.video_id])
+    except FileNotFoundError:
+      continue
+    except UserError:
+      os.remove(job.part)
+  return finished
 
 
 def _decode(jobs, workers, timeout_seconds):
@@ -213,5 +232,4 @@ def _bar(total, description, unit, delay=0):
 
 
 def _tell(bar, video_id, reason):
-  line = f'skipped {video_id}: {reason}'  # names come from strangers, and terminals obey control characters
-  bar.write(''.join(c if c.isprintable() else '?' for c in line), file=sys.stderr)
+  bar.write(text.printable(f'skipped {video_id}: {reason}'), file=sys.stderr)

@@ -12,11 +12,15 @@ from collections import deque
 
 from PIL import Image
 
-from audionet_tf import audio, local_files, media, records
+from audionet_tf import audio, files, local_files, media, records
 from audionet_tf.errors import MediaError, UserError
 from audionet_tf.params import RecordParams, exact
 
 REPORT_SECONDS = 0.2  # between two messages about finished windows
+# A file may give windows of FREE_SECONDS, and of another second for so many bytes of it. The lowest rates in use are
+# higher; pictures and sound that never change are packed so small that a megabyte would fill a disk with their windows.
+FREE_SECONDS = 600
+LEAST_BYTES_A_SECOND = 125
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,25 +92,30 @@ def write_part(job, report):
     Number of windows.
 
   Raises:
-    MediaError: the video cannot be used, or is too short for a window.
+    MediaError: the video cannot be used, is too short for a window, or far too long for its size.
   """
-  partial, count, reported = partial_path(job, os.getpid()), 0, 0.0
-  try:
-    with local_files.unpacked(job.path, os.path.dirname(job.part)) as path, open(partial, 'wb') as file:
-      for index, pcm, images in paired_windows(path, job.params):
-        file.write(records.framed(records.window_example(job.params, job.video_id, index, pcm, images)))
-        count += 1
-        if time.monotonic() - reported > REPORT_SECONDS:
-          report(count)
-          reported = time.monotonic()
+  count, reported = 0, 0.0
+  with contextlib.ExitStack() as stack:
+    path = stack.enter_context(local_files.unpacked(job.path, os.path.dirname(job.part)))
+    file = stack.enter_context(files.named_when_whole(job.part, 'wb', partial_path(job, os.getpid())))
+    most = most_windows(os.path.getsize(job.path), job.params)
+    for index, pcm, images in paired_windows(path, job.params):
+      if count >= most:
+        raise MediaError(job.path, f'too small for its length: {count} windows, and it goes on')
+      file.write(records.framed(records.window_example(job.params, job.video_id, index, pcm, images)))
+      count += 1
+      if time.monotonic() - reported > REPORT_SECONDS:
+        report(count)
+        reported = time.monotonic()
     if not count:
       raise MediaError(job.path, f'sound and picture do not share one window of {job.params.window_seconds} s')
     report(count)  # fails where nobody listens any more: then another build may be at work here
-    os.replace(partial, job.part)
-  finally:
-    with contextlib.suppress(FileNotFoundError):
-      os.remove(partial)
   return count
+
+
+def most_windows(size_bytes, params):
+  """How many windows a file of this size may give."""
+  return int((FREE_SECONDS + size_bytes / LEAST_BYTES_A_SECOND) / params.hop_seconds)
 
 
 def paired_windows(path, params):
