@@ -1,66 +1,11 @@
-"""What an export must pass: stock operations only, and the same answers as the model in memory."""
-
-import pathlib
-import re
+"""What an export must pass: the same answers as the model in memory."""
 
 import numpy as np
-import tensorflow as tf
-from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow.python.framework import op_def_registry
 
 from audionet_tf import students
 from audionet_tf.errors import UserError
 
 TOLERANCE = 1e-4  # relative, and absolute to the largest value: a loaded graph may sum in another order
-
-# What saving and loading a student needs. Nothing else that has state or touches files belongs in one: a SavedModel
-# is a program, and this one may come from a stranger.
-NEEDED_OPS = (
-  'AssignVariableOp',
-  'DisableCopyOnRead',
-  'MergeV2Checkpoints',
-  'ReadVariableOp',
-  'RestoreV2',
-  'SaveV2',
-  'ShardedFilename',
-  'StatefulPartitionedCall',
-  'VarHandleOp',
-  'VarIsInitializedOp',
-  'While',
-)
-TOUCHES_FILES = re.compile('File|Dataset|Reader|Restore|Save|Checkpoint|Debug|Remote')
-
-
-def op_names(folder):
-  """Names of all operations in a SavedModel, sorted. Raises UserError when it cannot be parsed."""
-  path = pathlib.Path(folder) / 'saved_model.pb'
-  saved = saved_model_pb2.SavedModel()
-  try:
-    saved.ParseFromString(path.read_bytes())
-  except DecodeError:
-    raise UserError(f'{path}: not a readable SavedModel') from None
-  names = set()
-  for meta_graph in saved.meta_graphs:
-    names.update(node.op for node in meta_graph.graph_def.node)
-    for function in meta_graph.graph_def.library.function:
-      names.update(node.op for node in function.node_def)
-  return sorted(names)
-
-
-def foreign(name):
-  """Whether an operation has no place in a student: not TensorFlow's own, with state, or one that touches files."""
-  if name in NEEDED_OPS:
-    return False
-  stock = hasattr(tf.raw_ops, name)
-  return not stock or op_def_registry.get(name).is_stateful or bool(TOUCHES_FILES.search(name))
-
-
-def refuse_foreign_ops(folder):
-  """Raises UserError, naming them, when the SavedModel in `folder` holds foreign operations."""
-  found = [name for name in op_names(folder) if foreign(name)]
-  if found:
-    raise UserError(f'{folder}: refused, holds operations that a student has no use for: {", ".join(found)}')
 
 
 def probe_waveforms(length):

@@ -35,7 +35,7 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
-from audionet_tf import export_checks, labels, students
+from audionet_tf import export_checks, labels, saved_models, students
 from audionet_tf.errors import UserError
 from audionet_tf.params import RecordParams
 
@@ -126,7 +126,7 @@ def export(model, settings, folder, tflite=False):
   shutil.rmtree(partial, ignore_errors=True)
   try:
     write(model, settings, partial)
-    export_checks.refuse_foreign_ops(partial)
+    saved_models.refuse_foreign(partial)
     export_checks.compare(model, settings, load(partial), window_samples(settings))
     if tflite:
       from audionet_tf import tflite as tflite_lib
@@ -258,7 +258,7 @@ def load(path):
     return load(path / str(numbers[-1]))
   settings = read_settings(path)
   class_names = next(iter(settings.classes.values()))
-  export_checks.refuse_foreign_ops(path)
+  saved_models.refuse_foreign(path)
   try:
     module = tf.saved_model.load(str(path))
     functions = {name: module.signatures[name] for name in ('serving_default', 'windows')}

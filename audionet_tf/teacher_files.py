@@ -1,8 +1,8 @@
 """Picture classifiers from Keras: `.keras` files and SavedModel folders.
 
-Files come from strangers. Code inside them is not run (Lambda layers, TensorFlow operations that reach for files or
-Python), and a damaged file is one line. What is left of a model's operations is trusted: a model
-is a program, so use those whose origin you know.
+Files come from strangers. Code inside them is not run (Lambda layers; in SavedModels all that `saved_models` refuses),
+and a damaged file is one line. What is left of a model's operations is trusted: a model is a program, so use those
+whose origin you know.
 """
 
 import dataclasses
@@ -13,18 +13,12 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from audionet_tf import saved_models
 from audionet_tf.errors import UserError
 
 MAX_SIDE_PIXELS = 2048  # of the pictures that a model asks for: a hostile file must not order gigabytes
 MAX_CLASSES = 100_000
 RAW = (0.0, 255.0)
-# Operations that read or write files, or leave the graph for Python. Saving and restoring variables is not among
-# them: every SavedModel has those, and no signature runs them.
-REFUSED_OPERATIONS = {
-  *('ReadFile', 'WriteFile', 'MatchingFiles', 'ImmutableConst', 'EagerPyFunc', 'PyFunc', 'PyFuncStateless'),
-  *('WholeFileReader', 'WholeFileReaderV2', 'TextLineReader', 'TextLineReaderV2', 'TFRecordReader', 'TFRecordReaderV2'),
-  *('TextLineDataset', 'TFRecordDataset', 'TFRecordDatasetV2', 'FixedLengthRecordDataset', 'GeneratorDataset'),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,27 +150,13 @@ def folder_digest(folder):
   return hashlib.sha256('\n'.join(lines).encode()).hexdigest()
 
 
-def check_operations(folder):
-  """UserError when the graph of a SavedModel holds an operation that reaches beyond the graph."""
-  from tensorflow.core.protobuf import saved_model_pb2
-
-  message = saved_model_pb2.SavedModel()
-  message.ParseFromString((folder / 'saved_model.pb').read_bytes())
-  for meta_graph in message.meta_graphs:
-    graph = meta_graph.graph_def
-    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-    found = sorted({node.op for node in nodes} & REFUSED_OPERATIONS)
-    if found:
-      raise UserError(f'{folder}: its graph wants {", ".join(found)}, which reaches for files or code; refused')
-
-
 def load_saved_model(path, input_range=None):
   """PictureModel of a SavedModel's `serving_default`: uint8 pictures as they are, float ones in [0, 1] by default."""
   folder = pathlib.Path(path)
   if not (folder / 'saved_model.pb').is_file():
     raise UserError(f'{folder}: no saved_model.pb in this folder, so it is not a SavedModel')
   try:
-    check_operations(folder)
+    saved_models.refuse_foreign(folder)
     loaded = tf.saved_model.load(str(folder))
     signature = loaded.signatures['serving_default']
   except UserError:

@@ -14,7 +14,7 @@ LAYERS = (
   (
     'mechanism',
     [
-      'distiller callbacks summaries strategy',
+      'distiller callbacks summaries strategy run_settings',
       'soft_labels',
       'serving export_checks tflite',
       'inference',
@@ -34,7 +34,7 @@ LAYERS = (
       'sources',
     ],
   ),
-  ('pieces', ['records', 'media audio local_files', 'losses', 'pooled_convolution', 'allocator']),
+  ('pieces', ['records', 'media audio local_files', 'saved_models', 'losses', 'pooled_convolution', 'allocator']),
   ('values', ['params labels errors command']),
 )
 PLACE = {module: (level, group) for level, (_, row) in enumerate(LAYERS) for group in row for module in group.split()}
