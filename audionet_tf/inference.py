@@ -196,9 +196,8 @@ def heard_windows(listener, path, adders, name):
   cut = listener.cut
   pairs = windows(media.sound_chunks(path, cut.sample_rate_hz, cut.mono), cut)
   total, count, first, end = 0, 0, None, 0
-  with tqdm.tqdm(
-    desc=text.printable(name), bar_format='{desc}: {n:.0f} s of sound in {elapsed}{postfix}', delay=1
-  ) as bar:
+  shown = '{desc}: {n:.0f} s of sound in {elapsed}{postfix}'
+  with tqdm.tqdm(desc=text.printable(name), bar_format=shown, delay=1) as bar:
     for indices, pcm in ahead(batches(pairs, listener.batch_size, cut.window_samples)):
       n = len(indices)
       block = {key: value[:n] if key != 'sum' else value for key, value in listener.hear(pcm, n).items()}

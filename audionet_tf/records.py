@@ -168,7 +168,7 @@ def read_manifest(folder):
   if not path.is_file():
     raise UserError(f'{folder}: no records here ({MANIFEST_NAME} is missing); make them with python -m tfrecords.build')
   try:
-    manifest = json.loads(path.read_text())
+    manifest = json.loads(path.read_text(encoding='utf-8'))
     version = manifest['schema_version']
     if version != SCHEMA_VERSION:
       raise UserError(f'{path}: schema version {version}, this program reads {SCHEMA_VERSION}; build the records again')

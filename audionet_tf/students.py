@@ -88,7 +88,7 @@ def load(path):
   if not path.is_file():
     raise UserError(f'{path}: no such student; training writes it as RUN/student.keras')
   try:
-    settings = StudentSettings(**json.loads(path.with_suffix('.json').read_text()))
+    settings = StudentSettings(**json.loads(path.with_suffix('.json').read_text(encoding='utf-8')))
   except FileNotFoundError:
     raise UserError(f'{path.with_suffix(".json")}: missing; it belongs beside {path.name}') from None
   except (json.JSONDecodeError, TypeError, UnicodeDecodeError) as error:

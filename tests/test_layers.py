@@ -34,8 +34,8 @@ LAYERS = (
       'sources',
     ],
   ),
-  ('pieces', ['records', 'media audio local_files', 'saved_models', 'losses', 'pooled_convolution', 'allocator']),
-  ('values', ['params labels errors command']),
+  ('pieces', ['records', 'media audio local_files', 'saved_models', 'files', 'losses', 'pooled_convolution', 'allocator']),
+  ('values', ['params labels errors command text']),
 )
 PLACE = {module: (level, group) for level, (_, row) in enumerate(LAYERS) for group in row for module in group.split()}
 ONE_HOME = {  # package: modules that may import it
