@@ -9,14 +9,15 @@ import pathlib
 import sys
 
 import numpy as np
+import tensorflow as tf
 import tqdm
 
-from audionet_tf import evaluation, inference, labels, local_files, media
+from audionet_tf import inference, labels, local_files, media
 from audionet_tf import params as params_lib
 from audionet_tf.errors import UserError
+from audionet_tf.keras_applications import IMAGENET_CLASSES
 from audionet_tf.records import PCM_SCALE
 
-IMAGENET_CLASSES = 1000
 BATCH_SIZE = 256
 
 
@@ -133,7 +134,7 @@ def clip_probabilities(student, path, cut):
     pairs = inference.windows(media.sound_chunks(sound, cut.sample_rate_hz, cut.mono), cut)
     for indices, pcm in inference.batches(pairs, BATCH_SIZE, cut.window_samples):
       logits = student.logits(pcm[: len(indices)].astype(np.float32) / PCM_SCALE)  # [n, T, classes]
-      total += np.exp(evaluation.log_softmax(logits.astype(np.float64))).mean(1).sum(0)
+      total += tf.nn.softmax(logits.astype(np.float64)).numpy().mean(1).sum(0)
       count += len(indices)
   return total / count
 

@@ -9,7 +9,8 @@ prints for every video the mean KL(teacher || student) and how often the teacher
 
 prints the share of clips whose category the student names, and who is taken for whom. videos.csv has the columns path
 (or filename), category and perhaps fold; groups.csv says which classes count as which category: category, class_name
-and imagenet_index (0 to 999).
+and imagenet_index (0 to 999). Clips are decoded in this process and without a limit of time: one that makes a decoder
+hang or crash ends the command.
 
 --model is a run, an export or a student.keras. --output=FILE.json keeps every number.
 """
@@ -21,6 +22,7 @@ import pathlib
 from absl import flags
 
 from audionet_tf import command
+from audionet_tf.errors import UserError
 
 flags.DEFINE_string('model', None, 'folder of a run or an export, or a .keras file')
 flags.DEFINE_string('records', None, 'folder that tfrecords.build wrote')
@@ -57,14 +59,27 @@ def on_records(student, values):
   """Compares with the teacher, prints the table, returns the numbers."""
   from audionet_tf import evaluation, evaluation_tables
 
-  arguments = None
   if values['teacher']:
     arguments = {key: values[f'teacher_{key}'] for key in ('weights', 'labels', 'input_range', 'dtype')}
-    arguments['source'] = values['teacher']
-  teacher = evaluation.load_teacher(student, arguments)
+    teacher = evaluation.load_teacher(student, {'source': values['teacher'], **arguments})
+  else:
+    teacher = teacher_of(student)
   measured = evaluation.evaluate_records(student, values['records'], teacher, values['batch_size'])
   print(evaluation_tables.of_records(measured))
   return measured
+
+
+def teacher_of(student):
+  """The teacher that the model names, once the user has been told which file that is."""
+  from audionet_tf import evaluation
+
+  named = evaluation.named_teacher(student)
+  files = [named[key] for key in ('source', 'weights', 'labels') if named[key] not in (None, 'imagenet')]
+  print('teacher, as the model names it:', ', '.join(map(repr, files)), flush=True)
+  try:
+    return evaluation.load_teacher(student, named)
+  except UserError as error:
+    raise UserError(f'{error} (looked for from {os.getcwd()}; --teacher names another)') from error
 
 
 def on_clips(student, values):

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf import input_pipeline, records, serving, soft_labels, students
+from audionet_tf import input_pipeline, losses, records, serving, soft_labels, students
 from audionet_tf import teachers as teachers_lib
 from audionet_tf.errors import UserError
 
@@ -62,50 +62,40 @@ def finite(logits):
   return logits
 
 
-def log_softmax(logits):
-  """f64 logits -> log probabilities, over the last axis."""
-  shifted = logits - logits.max(-1, keepdims=True)
-  return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+def named_teacher(student):
+  """What a student's settings say of the teacher of its first head: arguments of teachers.load, and `digest`.
+
+  Older settings have no digest: it is None. UserError where they name no teacher; they may come from a stranger.
+  """
+  described = student.settings.teachers
+  described = described.get(student.head) if isinstance(described, dict) else None
+  if not described:
+    raise UserError('the model does not say who taught it; name its teacher with --teacher')
+  kinds = {'source': str, 'weights': str, 'labels': str | None, 'dtype': str, 'input_range': list | None}
+  kinds['digest'] = str | None
+  if not isinstance(described, dict) or not all(isinstance(described.get(key), kind) for key, kind in kinds.items()):
+    raise UserError('what the model says of its teacher is damaged; name it with --teacher')
+  return {key: described.get(key) for key in kinds}
 
 
-def kl_divergence(teacher, logits):
-  """KL(teacher || student) in nats, summed over classes, averaged over time.
+def load_teacher(student, arguments):
+  """The Teacher to compare with.
 
   Args:
-    teacher: float [B, T, classes], rows of sum one.
-    logits: float [B, T or 1, classes], of the student.
+    student: Student.
+    arguments: of teachers.load, the name apart. With `digest` it must be that of the teacher's weights.
 
-  Returns:
-    f64 [B].
+  Raises:
+    UserError: a teacher that cannot be loaded, that has changed, or of another number of classes.
   """
-  teacher = np.asarray(teacher, np.float64)
-  safe = np.where(teacher > 0, teacher, 1)  # 0 log 0 = 0
-  terms = teacher * (np.log(safe) - log_softmax(np.asarray(logits, np.float64)))
-  return terms.sum(-1).mean(-1)
-
-
-def top_k_agreement(teacher, logits, k):
-  """Share of the steps at which the teacher's first class is among the student's first k: f64 [B].
-
-  Args:
-    teacher: float [B, T, classes].
-    logits: float [B, T or 1, classes].
-    k: int; all classes where there are fewer.
-  """
-  logits = np.broadcast_to(logits, teacher.shape)
-  k = min(k, logits.shape[-1])
-  best = np.argpartition(logits, -k, axis=-1)[..., -k:]  # [B, T, k]
-  return (best == teacher.argmax(-1)[..., None]).any(-1).mean(-1)
-
-
-def load_teacher(student, arguments=None):
-  """The Teacher to compare with: by `arguments` of teachers.load, or the one that the student's settings describe."""
-  if arguments is None:
-    described = student.settings.teachers.get(student.head)
-    if not described:
-      raise UserError('the model does not say who taught it; name its teacher with --teacher')
-    arguments = {key: described.get(key) for key in ('source', 'weights', 'labels', 'dtype', 'input_range')}
+  digest = arguments.get('digest')
+  arguments = {key: value for key, value in arguments.items() if key != 'digest'}
   teacher = teachers_lib.load(**arguments, name=student.head)
+  if digest not in (None, teacher.digest):
+    raise UserError(
+      f'{arguments["source"]}: not the teacher that taught the model; the digest of its weights is'
+      f' {teacher.digest[:16]}, of those {digest[:16]}'
+    )
   theirs, ours = len(teacher.class_names), len(student.class_names)
   if theirs != ours:
     raise UserError(f'the teacher ({arguments["source"]}) knows {theirs} classes, the student {ours}')
@@ -136,10 +126,10 @@ def evaluate_records(student, records_folder, teacher, batch_size=512):
       logits, answers = student.logits(batch['audio']), batch[input_pipeline.TEACHER + teacher.name]
       if logits.shape[1] not in (1, answers.shape[1]):
         raise UserError(f'{answers.shape[1]} pictures a window, but the student gives {logits.shape[1]} steps')
-      kl = kl_divergence(answers, logits)
-      for row, values in enumerate((np.ones_like(kl), kl, *(top_k_agreement(answers, logits, k) for k in (1, 5)))):
+      found = [losses.kl_divergence(answers, logits), *(losses.top_k_agreement(answers, logits, k) for k in (1, 5))]
+      for row, values in enumerate((np.ones(len(logits)), *found)):
         totals[row] += np.bincount(batch['video_id'], values, len(stored['videos']))
-      bar.update(len(kl))
+      bar.update(len(logits))
   return summary(stored['videos'], totals)
 
 

@@ -18,6 +18,25 @@ def soft_targets(probabilities):
   return rounded / tf.reduce_sum(rounded, axis=-1, keepdims=True)
 
 
+def paired(teacher, student_logits):
+  """Both as tensors [B, T, classes]: a student of one step is held against each of the teacher's.
+
+  Raises:
+    ValueError: shapes that do not go together.
+  """
+  teacher, logits = tf.convert_to_tensor(teacher), tf.convert_to_tensor(student_logits)
+  theirs, ours = teacher.shape, logits.shape
+  one = ours.rank == 3 and ours[1] == 1
+  fit = theirs.rank == ours.rank == 3 and ours.is_compatible_with([theirs[0], 1 if one else theirs[1], theirs[2]])
+  if not fit:
+    raise ValueError(
+      f'teacher {theirs} and student {ours}: expected [B, T, classes] of both, or one step of the student'
+    )
+  if one and theirs[1] != 1:
+    logits = tf.broadcast_to(logits, tf.shape(teacher))
+  return teacher, logits
+
+
 def kl_divergence(teacher, student_logits):
   """KL(teacher || student) in nats, per example: summed over classes, averaged over time.
 
@@ -25,19 +44,27 @@ def kl_divergence(teacher, student_logits):
 
   Args:
     teacher: f32 [B, T, classes], each row sums to one.
-    student_logits: f32 [B, T, classes].
+    student_logits: f32 [B, T or 1, classes].
 
   Returns:
     f32 [B].
+
+  Raises:
+    ValueError: shapes that do not go together.
   """
-  cross_entropy = tf.nn.softmax_cross_entropy_with_logits(teacher, student_logits)  # [B, T]
+  teacher, logits = paired(teacher, student_logits)
+  cross_entropy = tf.nn.softmax_cross_entropy_with_logits(teacher, logits)  # [B, T]
   negative_entropy = tf.reduce_sum(tf.math.xlogy(teacher, teacher), axis=-1)  # [B, T]
   return tf.reduce_mean(cross_entropy + negative_entropy, axis=-1)
 
 
 def top_k_agreement(teacher, student_logits, k):
-  """Share of time steps where the teacher's first class is among the student's first k: f32 [B]."""
+  """Share of time steps where the teacher's first class is among the student's first k: f32 [B].
+
+  Args and errors as in `kl_divergence`; where there are fewer than k classes, all are meant.
+  """
+  teacher, logits = paired(teacher, student_logits)
   batch, steps, classes = tf.unstack(tf.shape(teacher))
   first = tf.argmax(tf.reshape(teacher, [-1, classes]), axis=-1, output_type=tf.int32)
-  hit = tf.math.in_top_k(first, tf.reshape(student_logits, [-1, classes]), k)
+  hit = tf.math.in_top_k(first, tf.reshape(logits, [-1, classes]), k)
   return tf.reduce_mean(tf.cast(tf.reshape(hit, [batch, steps]), tf.float32), axis=-1)

@@ -43,7 +43,8 @@ class Teacher:
       held by a model it is not tracked, so the teacher's weights enter no checkpoint.
     in_graph: whether `probabilities` can be called inside a tf.function; False for `.tflite`.
     description: JSON-able; `source`, `name`, `weights`, `labels`, `dtype` and `input_range` are arguments of `load`,
-      `input_size`, `classes` and `outputs` (what the model gives: 'logits' or 'probabilities') are what it found.
+      `input_size`, `classes`, `outputs` (what the model gives: 'logits' or 'probabilities') and `digest` are what it
+      found.
     digest: sha256 of the weights, hex.
   """
 
@@ -91,6 +92,7 @@ def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32
     'input_size': None if model.size is None else list(model.size),
     'classes': model.classes,
     'outputs': kind,
+    'digest': model.digest,
   }
 
   def probabilities(images):

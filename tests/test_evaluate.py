@@ -1,6 +1,7 @@
 """What a student is judged by: against SciPy and scikit-learn, and on students whose answers are known."""
 
 import csv
+import dataclasses
 import io
 import json
 import pathlib
@@ -15,7 +16,7 @@ from PIL import Image
 from scipy import special
 from sklearn import metrics
 
-from audionet_tf import clip_accuracy, evaluation, evaluation_tables, serving, students, teachers
+from audionet_tf import clip_accuracy, evaluation, evaluation_tables, serving, students, teacher_files, teachers
 from audionet_tf import params as params_lib
 from audionet_tf.errors import UserError
 
@@ -24,32 +25,6 @@ NAMES = ['low', 'high', 'golden retriever', 'crane', 'crane', 'German shepherd, 
 
 def distributions(*shape, seed=0):
   return np.random.default_rng(seed).dirichlet(np.full(shape[-1], 0.3), shape[:-1])
-
-
-@pytest.mark.parametrize('steps', [1, 3])
-def test_kl_divergence_is_that_of_scipy(steps):
-  teacher = distributions(6, steps, 9)
-  teacher[0, 0, :5] = 0  # stored as float16, small probabilities become zero
-  teacher /= teacher.sum(-1, keepdims=True)
-  logits = np.random.default_rng(1).normal(0, 30, [6, 1, 9]).astype(np.float32)
-  expected = special.rel_entr(teacher, special.softmax(logits.astype(np.float64), -1)).sum(-1).mean(-1)
-  np.testing.assert_allclose(evaluation.kl_divergence(teacher, logits), expected, rtol=1e-9)
-
-
-def test_kl_divergence_of_a_hopeless_student_is_finite():
-  assert evaluation.kl_divergence(np.array([[[1.0, 0]]]), np.array([[[0.0, 5000]]])) == [5000]
-
-
-@pytest.mark.parametrize('k', [1, 5])
-def test_top_k_agreement_is_that_of_scikit_learn(k):
-  teacher, logits = distributions(200, 1, 9), np.random.default_rng(1).normal(size=[200, 1, 9])
-  found = evaluation.top_k_agreement(teacher, logits, k).mean()
-  expected = metrics.top_k_accuracy_score(teacher[:, 0].argmax(-1), logits[:, 0], k=k, labels=range(9))
-  np.testing.assert_allclose(found, expected)
-
-
-def test_top_k_agreement_with_fewer_classes_than_k():
-  assert evaluation.top_k_agreement(distributions(4, 1, 3), np.zeros([4, 1, 3]), 5).tolist() == [1] * 4
 
 
 def known_student(folder, class_names=tuple('abcde'), scale=40.0, teacher=None, **settings):
@@ -116,14 +91,38 @@ def test_evaluate_records(scene, place):
 
 def test_the_teacher_comes_from_the_settings(scene, tmp_path):
   folder, _, teacher, _ = scene
-  found = evaluation.load_teacher(evaluation.load_student(folder / 'run'))
-  assert found.digest == teacher.digest
+  student = evaluation.load_student(folder / 'run')
+  assert evaluation.load_teacher(student, evaluation.named_teacher(student)).digest == teacher.digest
   known_student(tmp_path / 'converted')
   with pytest.raises(UserError, match='--teacher'):
-    evaluation.load_teacher(evaluation.load_student(tmp_path / 'converted'))
+    evaluation.named_teacher(evaluation.load_student(tmp_path / 'converted'))
   known_student(tmp_path / 'other', class_names=('x', 'y'))
   with pytest.raises(UserError, match='knows 5 classes, the student 2'):
     evaluation.load_teacher(evaluation.load_student(tmp_path / 'other'), {'source': folder / 'teacher.keras'})
+
+
+def test_a_teacher_that_changed_is_noticed_unless_it_is_given(scene, tmp_path):
+  _, _, teacher, _ = scene
+  changed = synthetic.colour_teacher(tmp_path / 'changed.keras', size=16)
+  named = teacher.description | {'source': str(changed)}
+  known_student(tmp_path / 'run', teacher=dataclasses.replace(teacher, description=named))
+  student = evaluation.load_student(tmp_path / 'run')
+  digests = teacher_files.file_digest(changed)[:16], teacher.digest[:16]
+  with pytest.raises(UserError, match='{}.*{}'.format(*digests)):
+    evaluation.load_teacher(student, evaluation.named_teacher(student))
+  assert evaluation.load_teacher(student, {'source': changed}).class_names == teacher.class_names
+  older = {key: value for key, value in named.items() if key != 'digest'}
+  known_student(tmp_path / 'run', teacher=dataclasses.replace(teacher, description=older))
+  student = evaluation.load_student(tmp_path / 'run')
+  assert evaluation.load_teacher(student, evaluation.named_teacher(student)).digest != teacher.digest
+
+
+@pytest.mark.parametrize('said', ['vgg16', {'source': 5}, {'source': 'x', 'weights': None, 'dtype': 'float32'}])
+def test_a_teacher_that_no_program_wrote_down_is_damaged(scene, tmp_path, said):
+  _, _, teacher, _ = scene
+  known_student(tmp_path / 'run', teacher=dataclasses.replace(teacher, description=said))
+  with pytest.raises(UserError, match='damaged'):
+    evaluation.named_teacher(evaluation.load_student(tmp_path / 'run'))
 
 
 def test_records_that_sound_otherwise_are_refused(scene, tmp_path):
@@ -306,9 +305,20 @@ def test_command_on_records_and_clips(scene, tones):
   )
   assert done.returncode == 0, done.stderr
   measured = json.loads((tones / 'out' / 'x.json').read_text())
+  assert done.stdout.startswith(f"teacher, as the model names it: '{folder}/teacher.keras'\n")
   assert f'{measured["records"]["kl"]:.4f}' in done.stdout and 'b.mp4' in done.stdout
   assert 'accuracy: 100.0% (3 of 3 clips)' in done.stdout and measured['clips']['accuracy'] == 1
   assert (tones / 'out' / 'confusion.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_command_says_where_it_looked_for_the_teacher(scene, tmp_path):
+  folder, _, teacher, _ = scene
+  named = teacher.description | {'source': 'gone/teacher.keras'}
+  known_student(tmp_path / 'run', teacher=dataclasses.replace(teacher, description=named))
+  done = evaluate(f'--model={tmp_path}/run', f'--records={folder}/records')
+  assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1
+  assert 'gone/teacher.keras: no such teacher' in done.stderr
+  assert f'looked for from {pathlib.Path.cwd()}; --teacher' in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,9 @@
+"""Distances between distributions, against SciPy and scikit-learn."""
+
 import numpy as np
+import pytest
 import scipy.special
+import sklearn.metrics
 import tensorflow as tf
 
 from audionet_tf import losses
@@ -34,6 +38,41 @@ def test_top_k_agreement():
     heard = np.argsort(-logits, -1)[..., :k]
     expected = (heard == first[..., None]).any(-1).mean(-1)
     np.testing.assert_allclose(losses.top_k_agreement(teacher, logits, k), expected)
+
+
+def test_one_step_of_the_student_is_held_against_every_step_of_the_teacher():
+  teacher, logits = distributions(4), np.random.default_rng(5).normal(size=[5, 1, 40]).astype(np.float32) * 30
+  said = scipy.special.softmax(logits.astype(np.float64), -1)
+  expected = scipy.special.rel_entr(teacher, said).sum(-1).mean(-1)
+  np.testing.assert_allclose(losses.kl_divergence(teacher, logits), expected, rtol=1e-5)
+  steps = [tf.TensorSpec([None, None, 40]), tf.TensorSpec([None, 1, 40])]  # how many, is known in the step only
+  np.testing.assert_allclose(tf.function(losses.kl_divergence, steps)(teacher, logits), expected, rtol=1e-5)
+  for k in (1, 5):
+    hits = (np.argsort(-logits, -1)[..., :k] == teacher.argmax(-1)[..., None]).any(-1).mean(-1)
+    np.testing.assert_allclose(losses.top_k_agreement(teacher, logits, k), hits)
+
+
+@pytest.mark.parametrize('shape', [(5, 2, 40), (5, 3, 39), (4, 3, 40), (5, 40)])
+def test_shapes_that_do_not_go_together_are_named(shape):
+  logits = np.zeros(shape, np.float32)
+  for distance in (losses.kl_divergence, lambda *pair: losses.top_k_agreement(*pair, 1)):
+    with pytest.raises(ValueError, match=r'teacher .*5, 3, 40.* student'):
+      distance(distributions(0), logits)
+
+
+def test_top_k_agreement_is_the_accuracy_of_scikit_learn():
+  teacher, logits = distributions(1, (200, 1, 9)), np.random.default_rng(1).normal(size=[200, 1, 9]).astype(np.float32)
+  expected = sklearn.metrics.top_k_accuracy_score(teacher[:, 0].argmax(-1), logits[:, 0], k=5, labels=range(9))
+  np.testing.assert_allclose(np.mean(losses.top_k_agreement(teacher, logits, 5)), expected)
+
+
+def test_all_classes_are_among_the_first_of_more():
+  logits = np.random.default_rng(1).normal(size=[4, 1, 3]).astype(np.float32)
+  assert losses.top_k_agreement(distributions(4, (4, 2, 3)), logits, 5).numpy().tolist() == [1] * 4
+
+
+def test_kl_divergence_of_a_hopeless_student_is_finite():
+  assert losses.kl_divergence(np.float32([[[1, 0]]]), np.float32([[[0, 5000]]])).numpy() == [5000]
 
 
 def test_soft_targets_sum_to_one_and_lie_within_float16():
