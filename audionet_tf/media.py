@@ -16,7 +16,7 @@ from av.audio.resampler import AudioResampler
 from av.stream import Discard, Disposition
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from audionet_tf import audio, local_files
+from audionet_tf import audio, local_files, mixing
 from audionet_tf.errors import MediaError, UserError
 
 VIDEO_FORMATS = (
@@ -52,40 +52,13 @@ def sound_chunks(path, sample_rate_hz, mono='mean', max_seconds=None):
   limit = None if max_seconds is None else math.ceil(max_seconds * sample_rate_hz)
   with _opened(path) as container:
     stream = _best(path, container, 'audio', 'no sound')
-    blocks = _blocks(_frames(path, container, stream), _time_zero(container), mono)
+    blocks = mixing.mono_blocks(_frames(path, container, stream), _time_zero(container), mono)
     for start, samples in _resampled(audio.joined(audio.contiguous(blocks)), sample_rate_hz):
       samples = samples if limit is None else samples[: max(0, limit - start)]
       if samples.size:
         yield start, np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
       if limit is not None and start + samples.size >= limit:
         return
-
-
-def _blocks(frames, zero, mono):
-  """(start, rate, f32 [n]) of each frame, `start` in samples of the source from time `zero`; None where unknown."""
-  known = None
-  for frame in frames:
-    rate = frame.sample_rate
-    base = frame.time_base
-    if known != (rate, base):  # exact integers: a Fraction a frame would cost more than decoding it
-      known, scale, offset = (rate, base), base * rate, zero * rate
-      whole = math.lcm(scale.denominator, offset.denominator)
-      factor, shift = int(scale * whole), int(offset * whole)
-    start = None if frame.pts is None else (2 * (frame.pts * factor - shift) + whole) // (2 * whole)
-    yield start, rate, _mixed(frame, mono)
-
-
-def _mixed(frame, mono):
-  """f32 [n] in [-1, 1] of one frame of any sample format."""
-  samples, channels = frame.to_ndarray(), len(frame.layout.channels)
-  if not frame.format.is_planar:
-    samples = samples.reshape(-1, channels).T  # [channels, n]
-  if samples.dtype == np.uint8:
-    samples = (samples.astype(np.float32) - 128) / 128
-  elif samples.dtype.kind == 'i':
-    samples = samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
-  mixed = samples[0] if mono == 'first' or channels == 1 else sum(samples[1:], samples[0]) / np.float32(channels)
-  return mixed.astype(np.float32, copy=False)
 
 
 def _resampled(blocks, sample_rate_hz):
@@ -120,8 +93,9 @@ def _pulled(resampler, samples, rate):
   """f32 pieces that the resampler gives for one block, or for None what is left in it."""
   frame = None
   if samples is not None:
-    clean = np.nan_to_num(samples, posinf=0.0, neginf=0.0)  # float sound of a stranger may hold anything
-    frame = av.AudioFrame.from_ndarray(clean[None], 'fltp', 'mono')
+    if not np.isfinite(samples).all():  # float sound of a stranger may hold anything
+      samples = np.nan_to_num(samples, posinf=0.0, neginf=0.0)
+    frame = av.AudioFrame.from_ndarray(samples[None], 'fltp', 'mono')
     frame.sample_rate = rate
   return [piece.to_ndarray()[0] for piece in resampler.resample(frame) if piece is not None]
 
@@ -202,7 +176,8 @@ def _opened(path):
     'protocol_whitelist': 'file',
     'format_whitelist': f'{VIDEO_FORMATS},{SOUND_FORMATS}',
     'max_pixels': str(MAX_PIXELS),
-    'max_size': str(1 << 18),  # bytes in a packet of WAV, else 4096: fewer, larger frames
+    # Bytes in a packet of WAV, else 4096: fewer, larger frames. Opening looks at dozens of them, however large.
+    'max_size': str(1 << 14),
   }
   try:
     container = av.open(os.path.abspath(path), options=options, metadata_errors='replace')

@@ -34,7 +34,7 @@ LAYERS = (
       'sources',
     ],
   ),
-  ('pieces', ['records', 'media audio local_files', 'saved_models', 'files', 'losses', 'pooled_convolution', 'allocator']),
+  ('pieces', ['records', 'media mixing audio local_files', 'saved_models', 'files', 'losses', 'pooled_convolution', 'allocator']),
   ('values', ['params labels errors command text']),
 )
 PLACE = {module: (level, group) for level, (_, row) in enumerate(LAYERS) for group in row for module in group.split()}
