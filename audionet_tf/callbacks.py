@@ -1,8 +1,6 @@
 """What happens around the epochs: guard, figures of the run, checkpoints, progress. In `fit`, in this order."""
 
 import json
-import math
-import os
 import pathlib
 import time
 
@@ -11,13 +9,14 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
+from audionet_tf import files
 from audionet_tf.errors import UserError
 
 CHECK_EVERY = 200  # steps between two looks at the loss inside an epoch: a look waits for the device
 
 
 class Guard(keras.callbacks.Callback):
-  """Stops the run at a loss that is not finite, and says where, before anything of it is saved."""
+  """Stops the run at a loss or at weights that are not finite, and says where, before anything of them is saved."""
 
   def __init__(self, video_ids):
     super().__init__()
@@ -32,53 +31,54 @@ class Guard(keras.callbacks.Callback):
 
   def on_epoch_end(self, epoch, logs=None):
     self.look()
+    # The loss of the last step was taken before its update.
+    bad = [v.path for v in self.model.student.trainable_variables if not np.isfinite(v.numpy()).all()]
+    if bad:
+      raise UserError(f'{", ".join(bad)} are not finite after epoch {epoch}; lower --learning_rate')
 
   def look(self):
-    if math.isfinite(float(self.model.means['kl'].result())):
+    finite_steps = self.model.finite_steps
+    if not finite_steps.broken.numpy():
       return
-    step = int(self.model.finite_steps.result())
-    values = self.model.video_kl.result().numpy()
-    seen = self.model.video_kl.count.numpy() > 0
-    names = [name for name, bad in zip(self.video_ids, seen & ~np.isfinite(values), strict=True) if bad]
+    bad = np.isinf(self.model.video_kl.total.numpy()) | np.isnan(self.model.video_kl.total.numpy())
+    names = [name for name, is_bad in zip(self.video_ids, bad, strict=True) if is_bad]
     raise UserError(
-      f'the loss is not finite in epoch {self.epoch}, step {step} (videos: {", ".join(names[:5])}'
-      f'{", ..." if len(names) > 5 else ""}); lower --learning_rate, or look at these videos'
+      f'the loss is not finite in epoch {self.epoch}, step {int(finite_steps.result())}, counted from 0 '
+      f'(videos: {", ".join(names[:5])}{", ..." if len(names) > 5 else ""}); lower --learning_rate, or look at these'
     )
 
 
 class RunLog(keras.callbacks.Callback):
-  """The figures of a run: a line an epoch in metrics.jsonl, the original's stats.json.
+  """The figures of a run: a line an epoch in metrics.jsonl and in epochs.jsonl, the original's stats.json.
 
   stats.json (keys of the original's training statistics): `num_epochs`, `video_sample_period_msec`, `batch_size`,
   `learning_rate`, `epochs`: list of {`videos`: {id: {`kldiv`: mean, `kldiv_per_frame`: list, on request}},
-  `training_time`: seconds}. It grows with every epoch, so it is written again at most every `STATS_SECONDS` and
-  whenever a checkpoint needs it: with each checkpoint lies every epoch before it.
+  `training_time`: seconds}. The lines of epochs.jsonl are the entries of that list: it is joined from them at most
+  every STATS_SECONDS, and what is in memory does not grow.
+
+  Attributes: of the last epoch, `row` as in metrics.jsonl and `videos` as in stats.json.
   """
 
   STATS_SECONDS = 10
 
   def __init__(self, run_dir, header, video_ids, windows):
     super().__init__()
-    self.stats_path = pathlib.Path(run_dir) / 'stats.json'
-    self.metrics_path = pathlib.Path(run_dir) / 'metrics.jsonl'
+    folder = pathlib.Path(run_dir)
+    self.stats_path, self.metrics_path, self.epochs_path = (
+      folder / name for name in ('stats.json', 'metrics.jsonl', 'epochs.jsonl')
+    )
     self.header, self.video_ids, self.windows = header, video_ids, windows
-    self.epochs, self.row = [], None
+    self.row, self.videos = None, None
 
   def begin(self, first_epoch):
     """Keeps the figures of the epochs before `first_epoch`; a killed run may have written more."""
-    lines = []
-    if first_epoch:
-      self.epochs = json.loads(self.stats_path.read_text())['epochs'][:first_epoch]
-      lines = self.metrics_path.read_text().splitlines()[:first_epoch]
-      if len(self.epochs) < first_epoch:
-        raise UserError(
-          f'{self.stats_path}: holds {len(self.epochs)} epochs, the checkpoint {first_epoch}; start again'
-        )
-    replace_text(self.metrics_path, ''.join(line + '\n' for line in lines))
+    for path in (self.metrics_path, self.epochs_path):
+      lines = path.read_text().splitlines()[:first_epoch] if first_epoch else []
+      if len(lines) < first_epoch:
+        raise UserError(f'{path}: holds {len(lines)} epochs, the checkpoint {first_epoch}; start again')
+      with files.named_when_whole(path) as file:
+        file.writelines(line + '\n' for line in lines)
     self.write_stats()
-
-  def on_train_begin(self, logs=None):
-    self.file = open(self.metrics_path, 'a')  # noqa: SIM115 closed in on_train_end
 
   def on_epoch_begin(self, epoch, logs=None):
     self.began = time.monotonic()
@@ -87,36 +87,39 @@ class RunLog(keras.callbacks.Callback):
     seconds = time.monotonic() - self.began
     model = self.model
     values = model.video_kl.result().numpy().tolist()
-    videos = {name: {'kldiv': value} for name, value in zip(self.video_ids, values, strict=True)}
+    self.videos = {name: {'kldiv': value} for name, value in zip(self.video_ids, values, strict=True)}
     if model.window_kl is not None:
-      self.add_windows(videos)
-    self.epochs.append({'videos': videos, 'training_time': seconds})
+      self.add_windows()
     self.row = {'epoch': epoch, **{name: float(m.result()) for name, m in model.means.items()}}
     self.row |= {
       'learning_rate': float(model.optimizer.learning_rate.numpy()),
       'seconds': seconds,
       'examples_per_second': self.windows / seconds,
     }
-    self.file.write(json.dumps(self.row) + '\n')
-    self.file.flush()
+    for path, row in (
+      (self.epochs_path, {'videos': self.videos, 'training_time': seconds}),
+      (self.metrics_path, self.row),
+    ):
+      with open(path, 'a') as file:
+        file.write(json.dumps(row) + '\n')
     if time.monotonic() - self.written_at > self.STATS_SECONDS:
       self.write_stats()
 
-  def add_windows(self, videos):
+  def add_windows(self):
     values = self.model.window_kl.result().numpy()
-    rows = self.model.first_rows.numpy()
-    for video, name in enumerate(self.video_ids):
-      end = rows[video + 1] if video + 1 < len(rows) else len(values)
-      kl = values[rows[video] : end]
-      videos[name]['kldiv_per_frame'] = kl[np.isfinite(kl)].tolist()
+    for name, kl in zip(self.video_ids, np.split(values, self.model.window_ends[:-1]), strict=True):
+      self.videos[name]['kldiv_per_frame'] = kl.tolist()
 
   def write_stats(self):
-    replace_text(self.stats_path, json.dumps({**self.header, 'epochs': self.epochs}))
+    with files.named_when_whole(self.stats_path) as file, open(self.epochs_path) as lines:
+      file.write(json.dumps(self.header)[:-1] + ', "epochs": [')
+      for number, line in enumerate(lines):
+        file.write((',\n' if number else '\n') + line.rstrip('\n'))
+      file.write('\n]}\n')
     self.written_at = time.monotonic()
 
   def on_train_end(self, logs=None):
     self.write_stats()
-    self.file.close()
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -128,9 +131,9 @@ class Checkpoints(keras.callbacks.Callback):
 
   EVERY_SECONDS = 60
 
-  def __init__(self, run_dir, distiller, log, every_epochs=0):
+  def __init__(self, run_dir, distiller, every_epochs=0):
     super().__init__()
-    self.every_epochs, self.log = every_epochs, log
+    self.every_epochs = every_epochs
     self.epochs_done = tf.Variable(0, dtype=tf.int64, trainable=False)
     rng = [v.value for v in distiller.student.variables if 'seed_generator' in v.path]
     self.checkpoint = tf.train.Checkpoint(
@@ -150,7 +153,6 @@ class Checkpoints(keras.callbacks.Callback):
   def on_epoch_end(self, epoch, logs=None):
     due = (epoch + 1) % self.every_epochs == 0 if self.every_epochs else self.minute_over()
     if due or epoch + 1 == self.params['epochs']:
-      self.log.write_stats()
       self.epochs_done.assign(epoch + 1)
       self.manager.save()
       self.saved_at = time.monotonic()
@@ -176,10 +178,3 @@ class Progress(keras.callbacks.Callback):
 
   def on_train_end(self, logs=None):
     self.bar.close()
-
-
-def replace_text(path, text):
-  """Writes a text file that is never seen half-written."""
-  partial = path.with_name(f'.{path.name}.partial')
-  partial.write_text(text)
-  os.replace(partial, path)

@@ -35,12 +35,25 @@ def run(main, argv=None):
       message = f'{error.filename or "output"}: {error.strerror}'
     except KeyboardInterrupt:
       message = 'interrupted'
-    print(f'error: {" ".join(message.split())}', file=sys.stderr)
-    return 1
+    return fail(message)
 
   # A polite kill ends like Ctrl-C: what is half-written is removed, what is running is stopped.
   signal.signal(signal.SIGTERM, lambda *_: sys.exit('error: terminated'))
-  app.run(guarded, argv=argv)
+  app.run(guarded, argv=argv, flags_parser=parse)
+
+
+def parse(argv):
+  """absl's flags from the command line; one line and exit code 1 where they are wrong."""
+  try:
+    return flags.FLAGS(argv)
+  except (flags.Error, OSError) as error:
+    sys.exit(fail(f'{error} (--help lists the flags)'))
+
+
+def fail(message):
+  """Says what went wrong, on one line; returns the exit code."""
+  print(f'error: {" ".join(message.split())}', file=sys.stderr)
+  return 1
 
 
 def check(condition, message):

@@ -1,6 +1,7 @@
 """The training step: a student learns to say what its teachers say."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from audionet_tf import losses
@@ -19,11 +20,11 @@ class Distiller(keras.Model):
     loss_reduction: 'sum' or 'mean' of the examples' KL over the *global* batch. The original sums.
     ask: dict of head to a function from u8 [N, H, W, 3] to probabilities f32 [N, classes], for batches with `image`;
       a teacher is held as a function so that it enters no checkpoint. None where batches hold the answers.
-    window_rows: None, or (rows int64 [videos], windows): window `index` of video v is row rows[v] + index of the KL
-      kept for every single window (`window_kl`).
+    videos_windows: None, or a list of (first window, number of windows) of every video: then the KL of every single
+      window is kept (`window_kl`, video after video; `window_ends` int [videos] says where each ends).
   """
 
-  def __init__(self, student, heads, videos, loss_reduction='sum', ask=None, window_rows=None):
+  def __init__(self, student, heads, videos, loss_reduction='sum', ask=None, videos_windows=None):
     super().__init__()
     if loss_reduction not in ('sum', 'mean'):
       raise ValueError(f'loss_reduction is {loss_reduction!r}, allowed is sum or mean')
@@ -35,12 +36,17 @@ class Distiller(keras.Model):
     self.video_kl = SegmentMean(videos, 'video_kl')
     self.finite_steps = FiniteSteps()
     self.window_kl = None
-    if window_rows is not None:
-      self.first_rows, windows = tf.constant(window_rows[0], tf.int64), window_rows[1]
-      self.window_kl = SegmentMean(windows, 'window_kl')
+    if videos_windows is not None:
+      first, counts = np.array(videos_windows, np.int64).T
+      self.window_ends = np.cumsum(counts)
+      self.row_of_index_0 = tf.constant(self.window_ends - counts - first)
+      self.window_kl = SegmentMean(int(self.window_ends[-1]), 'window_kl')
 
   def mean_names(self):
-    """Names of the scalar metrics: `kl`, `top1`, `top5` over all heads, and by head where there are several."""
+    """Names of the scalar metrics: `kl`, `top1`, `top5`, means of all heads, and by head where there are several.
+
+    The loss is the heads' sum.
+    """
     names = ['kl', 'top1', 'top5']
     if len(self.heads) > 1:
       names += [f'{name}_{head}' for head in self.heads for name in ('kl', 'top1', 'top5')]
@@ -99,8 +105,12 @@ class Distiller(keras.Model):
     for name, parts in values.items():
       self.means[name].update_state(tf.add_n(parts) / len(parts), mask)
     kl = tf.add_n(list(distances.values())) / len(self.heads)
-    self.video_kl.update_state(kl, batch['video_id'], mask)
-    self.finite_steps.update_state(tf.reduce_sum(kl * mask))
+    # After a loss that is not finite every other is: only the first step tells which videos were in it.
+    before = mask * tf.cast(tf.equal(tf.convert_to_tensor(self.finite_steps.broken), 0), mask.dtype)
+    self.video_kl.update_state(kl, batch['video_id'], before)
+    total = tf.distribute.get_replica_context().all_reduce('SUM', tf.reduce_sum(kl * mask))
+    self.finite_steps.update_state(tf.math.is_finite(total))
     if self.window_kl is not None:
-      self.window_kl.update_state(kl, tf.gather(self.first_rows, batch['video_id']) + batch['index'], mask)
+      rows = tf.gather(self.row_of_index_0, batch['video_id']) + batch['index']
+      self.window_kl.update_state(kl, rows, mask)
     return {name: metric.result() for name, metric in self.means.items()}

@@ -50,7 +50,7 @@ def load_student(path):
       return model(waveform, training=False)[students.LOGITS + head]
 
     return Student(lambda waveform: finite(heard(waveform).numpy()), settings, head, settings.classes[head])
-  served = serving.load(path / 'export' if (path / 'export').is_dir() else path)
+  served = serving.load(path)
   head = next(iter(served.settings.classes))
   return Student(lambda w: finite(served.predict(w)['logits'][:, None]), served.settings, head, served.class_names)
 

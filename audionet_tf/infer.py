@@ -19,10 +19,10 @@ import sys
 
 from absl import flags
 
-from audionet_tf import command, params, text
+from audionet_tf import allocator, command, params, text
 from audionet_tf.errors import UserError
 
-flags.DEFINE_string('model', None, 'a SavedModel of audionet_tf.export: a version, or the folder of versions')
+flags.DEFINE_string('model', None, 'a run, or a SavedModel of audionet_tf.export: a version or the folder of versions')
 flags.DEFINE_string('output', None, 'folder for the results; made when missing')
 flags.DEFINE_list('format', 'json,csv,npz', 'what to write, one or more of json, csv and npz')
 flags.DEFINE_float('window_ms', None, 'length of a window; default: as the student was trained, 40 for AudioNet')
@@ -75,6 +75,7 @@ def summary(name, heard, class_names, top):
 def main(argv):
   values, paths = command.flag_values(__name__), argv[1:]
   check_arguments(values, paths)
+  allocator.keep_freed_memory()
   # Keras would import both for features that nothing here uses: two fifths of the time until the first window.
   with hidden('sklearn', 'matplotlib'):
     from audionet_tf import inference, serving

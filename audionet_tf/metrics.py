@@ -27,17 +27,21 @@ class SegmentMean(keras.metrics.Metric):
 
 
 class FiniteSteps(keras.metrics.Metric):
-  """How many steps of an epoch passed before the first whose loss was not finite (all, if none was)."""
+  """How many steps of an epoch passed before the first whose loss was not finite (all, if none was).
+
+  `update_state(finite bool)`, the same on every replica. `broken` is above zero from that step on.
+  """
 
   def __init__(self, name='finite_steps', **kwargs):
     super().__init__(name=name, **kwargs)
     self.broken = self.add_variable((), 'zeros', name='broken')  # Keras resets metrics to zero
     self.steps = self.add_variable((), 'zeros', name='steps')
 
-  def update_state(self, loss):
-    broken = tf.cast(tf.logical_not(tf.math.is_finite(loss)), tf.float32)
-    self.broken.assign(tf.maximum(tf.convert_to_tensor(self.broken), broken))
-    self.steps.assign_add(1 - tf.convert_to_tensor(self.broken))
+  def update_state(self, finite):
+    broken = tf.maximum(tf.convert_to_tensor(self.broken), tf.cast(tf.logical_not(finite), tf.float32))
+    self.broken.assign(broken)
+    # The replicas' counts are added up when the result is read.
+    self.steps.assign_add((1 - broken) / tf.distribute.get_strategy().num_replicas_in_sync)
 
   def result(self):
-    return self.steps / tf.distribute.get_strategy().num_replicas_in_sync
+    return tf.round(self.steps)

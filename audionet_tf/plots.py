@@ -54,8 +54,8 @@ def kl_per_video(epochs, table):
   figure = Figure(figsize=(10, 5.6), layout='constrained')
   axes = figure.add_subplot()
   marker = 'o' if len(epochs) <= 12 else None
-  for name in sorted(set(names) - set(named)):
-    axes.plot(epochs, table[name], color='0.8', linewidth=0.6, zorder=1)
+  between = sorted(set(names) - set(named))
+  greys = [axes.plot(epochs, table[name], color='0.8', linewidth=0.6, zorder=1)[0] for name in between]
   handles = [
     axes.plot(epochs, table[name], marker=marker, linewidth=1.3, zorder=2, **line_style(i))[0]
     for i, name in enumerate(named)
@@ -70,7 +70,10 @@ def kl_per_video(epochs, table):
   axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
   axes.grid(color='0.9')
   axes.set_axisbelow(True)
-  legend(axes, handles, [*distinct(named), f'mean of the {len(names)} videos'])
+  texts = [*distinct(named), f'mean of the {len(names)} videos']
+  if greys:
+    texts.append(f'{len(greys)} others, which end between them')
+  legend(axes, handles + greys[:1], texts)
   return figure
 
 

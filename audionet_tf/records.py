@@ -136,10 +136,10 @@ def masked_crc(data):
   return struct.pack('<I', (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
-def record_offsets(path):
+def record_offsets(path, cut_short=False):
   """int64 [records, 2]: where each framed record of a TFRecord file begins and how long it is, in bytes.
 
-  Raises UserError where the file ends inside a record.
+  Raises UserError where the file ends inside a record; with `cut_short` that record is left out.
   """
   size, position, found = os.path.getsize(path), 0, []
   with open(path, 'rb') as file:
@@ -147,6 +147,8 @@ def record_offsets(path):
       file.seek(position)
       header = file.read(8)
       length = struct.unpack('<Q', header)[0] + 16 if len(header) == 8 else size
+      if position + length > size and cut_short:
+        break
       if position + length > size:
         raise UserError(f'{path}: ends inside a record at byte {position}; build it again')
       found.append((position, length))

@@ -245,12 +245,13 @@ def read_settings(path):
 
 
 def load(path):
-  """The export at `path`, a version folder or its parent (then the highest version), as Served.
+  """The export at `path`: a version folder, its parent (then the highest version) or a run that holds one, as Served.
 
   Raises:
     UserError: no export there, a damaged one, or one with operations that a student has no use for.
   """
   path = pathlib.Path(path)
+  path = path / 'export' if (path / 'export').is_dir() else path
   if not (path / 'saved_model.pb').is_file():
     numbers = versions(path) if path.is_dir() else []
     if not numbers:

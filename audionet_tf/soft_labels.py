@@ -26,7 +26,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf import input_pipeline, records
+from audionet_tf import files, input_pipeline, records
 from audionet_tf import params as params_lib
 from audionet_tf.errors import UserError
 
@@ -38,7 +38,7 @@ ANSWERS = ('dtype', 'input_range', 'outputs')  # parts of a teacher's descriptio
 def ensure(records_folder, manifest, teachers, batch_size=64):
   """The folder with the teachers' answers to all pictures of the records; asks them for what is not there yet.
 
-  A killed run leaves the shards that it finished; the next one goes on after them. Two runs at once: one waits.
+  A killed run leaves the blocks that it finished; the next one goes on after them. Two runs at once: one waits.
 
   Args:
     records_folder: folder of records.
@@ -100,7 +100,9 @@ def make(records_folder, manifest, teachers, folder, batch_size):
     total=manifest['windows'] * pictures, initial=done * pictures, desc='asking the teacher', unit=' pictures'
   ) as progress:
     for name in missing:
-      write_shard(records_folder / sources[name]['name'], folder / name, manifest, ask, progress)
+      write_shard(
+        records_folder / sources[name]['name'], folder / name, sources[name]['windows'], manifest, ask, progress
+      )
       if not is_finished(folder / name, sources[name]['windows']):
         raise UserError(f'{records_folder / sources[name]["name"]}: not the windows of its manifest; build it again')
   write_manifest(folder, manifest, teachers, [(name, sources[name]['windows']) for name in names])
@@ -124,9 +126,8 @@ def write_manifest(folder, manifest, teachers, shards):
     },
     'shards': [{'name': name, 'windows': windows, 'bytes': (folder / name).stat().st_size} for name, windows in shards],
   }
-  partial = folder / f'.{records.MANIFEST_NAME}.partial'
-  partial.write_text(json.dumps(content, indent=1))
-  os.replace(partial, folder / records.MANIFEST_NAME)
+  with files.named_when_whole(folder / records.MANIFEST_NAME) as file:
+    json.dump(content, file, indent=1)
 
 
 def is_finished(path, windows):
@@ -151,8 +152,10 @@ def asker(teacher, batch_size, image_size):
   return ask
 
 
-def batches(path, params):
-  """tf.data of a shard's blocks: `audio`, `video/id`, `index`; `image` u8 [U, S, S, 3]; `position` int32 [B, T].
+def batches(path, params, skip=0):
+  """tf.data of a shard's blocks after the first `skip`.
+
+  A block: `audio`, `video/id`, `index`; `image` u8 [U, S, S, 3]; `position` int32 [B, T].
 
   `image` holds each of the batch's pictures once; `position` says which of them belongs where. Neighbouring windows
   often show the same frame, and a still video shows one all along.
@@ -167,15 +170,29 @@ def batches(path, params):
     batch['position'] = tf.reshape(position, [-1, pictures])
     return batch
 
-  blocks = tf.data.TFRecordDataset(path).batch(input_pipeline.BLOCK_WINDOWS)
+  blocks = tf.data.TFRecordDataset(path).batch(input_pipeline.BLOCK_WINDOWS).skip(skip)
   return blocks.map(decode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
 
-def write_shard(source, target, manifest, ask, progress):
+def finished_blocks(path):
+  """(number, bytes) of the whole blocks at the beginning of a file that a killed run may have left."""
+  count, size = 0, 0
+  if path.exists():
+    content = path.read_bytes()
+    for start, length in records.record_offsets(path, cut_short=True):
+      framed = content[start : start + length]
+      if records.framed(framed[12:-4]) != framed:  # length and checksums stand before and behind the bytes
+        break
+      count, size = count + 1, int(start + length)
+  return count, size
+
+
+def write_shard(source, target, windows, manifest, ask, progress):
   """Writes the answers to one shard of records under a temporary name, then renames it.
 
   Args:
     source, target: paths of the shards.
+    windows: in the shard.
     manifest: of the records.
     ask: list of (teacher's name, `asker(...)`).
     progress: tqdm, advanced by pictures.
@@ -183,8 +200,12 @@ def write_shard(source, target, manifest, ask, progress):
   positions = {video['id'].encode(): number for number, video in enumerate(manifest['videos'])}
   partial = target.with_name(f'.{target.name}.partial')
   try:
-    with open(partial, 'wb') as file:
-      for batch in batches(str(source), manifest['params']):
+    done, size = finished_blocks(partial)
+    progress.update(min(done * input_pipeline.BLOCK_WINDOWS, windows) * manifest['params'].images_per_window)
+    with open(partial, 'r+b' if done else 'wb') as file:
+      file.truncate(size)
+      file.seek(size)
+      for batch in batches(str(source), manifest['params'], done):
         answers = {name: answer(batch['image'])[batch['position'].numpy()] for name, answer in ask}  # [B, T, classes]
         pcm = (batch['audio'].numpy() * records.PCM_SCALE).astype('<i2')  # exact: it came from int16
         features = {
@@ -195,8 +216,7 @@ def write_shard(source, target, manifest, ask, progress):
         }
         file.write(records.framed(records.serialize(features)))
         progress.update(batch['position'].shape.num_elements())
-      file.flush()
-      os.fsync(file.fileno())  # a finished name must mean a finished file, after a power cut too
+      files.sync(file)
   except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
     raise UserError(f'{source}: damaged; build the records again ({" ".join(error.message.split())[:160]})') from error
   except KeyError as error:
@@ -222,14 +242,11 @@ def read_manifest(folder):
     if version != FORMAT_VERSION:
       raise UserError(f'{path}: format {version}, this program reads {FORMAT_VERSION}; delete the folder')
     manifest['params'] = params_lib.RecordParams(**manifest['params'])
-    sizes = {shard['name']: shard['bytes'] for shard in manifest['shards']}
+    for shard in manifest['shards']:
+      shard['name'], shard['bytes'], shard['windows']
     for key in ('records_digest', 'windows', 'videos', 'teachers'):
       manifest[key]
   except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
     raise UserError(f'{path}: not a manifest of soft labels ({type(error).__name__}: {error})') from None
-  for name, size in sizes.items():
-    if pathlib.Path(name).name != name:
-      raise UserError(f'{path}: shard name {name!r} leaves the folder')
-    if not (folder / name).is_file() or (folder / name).stat().st_size != size:
-      raise UserError(f'{folder / name}: missing or cut short; delete the folder, and training makes it again')
+  records.check_shards(folder, manifest['shards'], 'delete the folder, and training makes it again')
   return manifest

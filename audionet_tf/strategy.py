@@ -10,7 +10,8 @@ def make(replicas=0):
 
   Args:
     replicas: 0 takes every GPU, or the processor where there is none. More than there are GPUs is possible on a machine
-      without any: the processor is cut into logical devices, which tests use.
+      without any: the processor is cut into logical devices, once in a process and before it computes anything;
+      tests use it.
 
   Raises:
     UserError: more replicas than GPUs.
@@ -22,18 +23,10 @@ def make(replicas=0):
     raise UserError(f'--replicas={replicas}: this machine has {len(gpus)} GPUs; allowed is 0 (all) to {len(gpus)}')
   if not gpus and replicas > 1:
     cpu = tf.config.list_physical_devices('CPU')[0]
-    if len(tf.config.list_logical_devices('CPU') if context_started() else []) != replicas:
-      tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
     return tf.distribute.MirroredStrategy([f'CPU:{i}' for i in range(replicas)])
   count = replicas or len(gpus)
   if count > 1:
     return tf.distribute.MirroredStrategy([f'GPU:{i}' for i in range(count)])
   # One device: MirroredStrategy would add its bookkeeping to every step and forbid several steps in one call.
   return tf.distribute.OneDeviceStrategy('GPU:0' if gpus else 'CPU:0')
-
-
-def context_started():
-  """Whether TensorFlow has fixed its logical devices already."""
-  from tensorflow.python.eager import context
-
-  return context.context()._initialized

@@ -1,7 +1,6 @@
 """What TensorBoard shows of a run: curves, conv1, weights, and a few examples to look at and listen to."""
 
 import math
-import pathlib
 
 import keras
 import numpy as np
@@ -11,7 +10,7 @@ from audionet_tf import input_pipeline, plots, records
 from audionet_tf.students import LOGITS
 
 EXAMPLES = 4
-EXAMPLE_CANDIDATES = 512  # windows among which the examples are picked, one a video
+CANDIDATE_BYTES = 4 << 20  # of sound: the windows among which the examples are picked, one a video
 
 
 class Summaries(keras.callbacks.Callback):
@@ -20,18 +19,17 @@ class Summaries(keras.callbacks.Callback):
   Args:
     folder: of the event files.
     log: callbacks.RunLog, which has the figures of the epoch.
-    video_ids: names, in the order of `video_id`.
     class_names: dict of head to names.
     examples: what `pick_examples` gave.
     profile: None or (first, last) epoch to profile, counted from 0.
     graph: whether to write the graph of the student.
   """
 
-  def __init__(self, folder, log, video_ids, class_names, examples, profile=None, graph=False):
+  def __init__(self, folder, log, class_names, examples, profile=None, graph=False):
     super().__init__()
     self.folder = str(folder)
-    self.log, self.video_ids, self.class_names, self.examples = log, video_ids, class_names, examples
-    self.profile, self.graph = profile, graph
+    self.log, self.class_names, self.examples = log, class_names, examples
+    self.profile, self.graph, self.profiling = profile, graph, False
     self.writer = tf.summary.create_file_writer(self.folder)
 
   def on_train_begin(self, logs=None):
@@ -46,17 +44,18 @@ class Summaries(keras.callbacks.Callback):
         tf.summary.graph(traced.graph)
 
   def on_epoch_begin(self, epoch, logs=None):
-    if self.profile and epoch == self.profile[0]:
+    if self.profile and self.profile[0] <= epoch <= self.profile[1] and not self.profiling:
       tf.profiler.experimental.start(self.folder)
+      self.profiling = True
 
   def on_epoch_end(self, epoch, logs=None):
-    if self.profile and epoch == self.profile[1]:
-      tf.profiler.experimental.stop()
+    if self.profiling and epoch == self.profile[1]:
+      self.stop_profiling()
     with self.writer.as_default(step=epoch):
       for name, value in self.log.row.items():
         if name != 'epoch':
           tf.summary.scalar(name, value)
-      for name, figures in self.log.epochs[-1]['videos'].items():
+      for name, figures in self.log.videos.items():
         tf.summary.scalar(f'kl_of_video/{name}', figures['kldiv'])
       if in_series(epoch + 1) or epoch + 1 == self.params['epochs']:
         self.write_details()
@@ -74,7 +73,13 @@ class Summaries(keras.callbacks.Callback):
       said = tf.nn.softmax(outputs[LOGITS + head]).numpy().mean(axis=1)
       tf.summary.text(f'examples/{head}', opinions_table(self.examples, head, said, names))
 
+  def stop_profiling(self):
+    tf.profiler.experimental.stop()
+    self.profiling = False
+
   def on_train_end(self, logs=None):
+    if self.profiling:
+      self.stop_profiling()
     self.writer.close()
 
 
@@ -97,12 +102,17 @@ def opinions_table(examples, head, said, class_names, top=3):
   return '\n'.join(rows)
 
 
+def candidates(params):
+  """How many windows the examples are picked from."""
+  return max(EXAMPLES, CANDIDATE_BYTES // (4 * params.window_samples))
+
+
 def pick_examples(records_folder, manifest, batches, targets):
   """A few windows of different videos, to be shown in every run alike.
 
   Args:
     records_folder, manifest: of the records, which hold the pictures.
-    batches: dataset of training's batches in the order of the files, of EXAMPLE_CANDIDATES windows.
+    batches: dataset of training's batches in the order of the files, of `candidates` windows.
     targets: function from a batch to the teachers' answers, dict of head to f32 [B, T, classes].
 
   Returns:
@@ -110,7 +120,7 @@ def pick_examples(records_folder, manifest, batches, targets):
     `teacher`: dict of head to f32 [N, classes], the mean over time.
   """
   paths = records.shard_paths(records_folder, manifest)
-  raw = tf.data.TFRecordDataset(paths).batch(EXAMPLE_CANDIDATES)
+  raw = tf.data.TFRecordDataset(paths).batch(candidates(manifest['params']))
   pictures = next(iter(raw.map(lambda s: records.parse_batch(s, manifest['params'], images=True))))
   batch = next(iter(batches))
   _, first = np.unique(batch['video_id'].numpy(), return_index=True)
@@ -124,8 +134,3 @@ def pick_examples(records_folder, manifest, batches, targets):
     'sample_rate_hz': manifest['params'].sample_rate_hz,
     'teacher': {head: p.numpy().mean(axis=1) for head, p in answers.items()},
   }
-
-
-def folder_of(run_dir):
-  """Where a run keeps its event files."""
-  return pathlib.Path(run_dir) / 'tensorboard'

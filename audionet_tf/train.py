@@ -44,28 +44,31 @@ flags.DEFINE_float('momentum', 0.9, 'Momentum of sgd; beta 1 of adam.', lower_bo
 flags.DEFINE_bool('nesterov', True, 'Nesterov momentum (sgd).')
 flags.DEFINE_enum('loss_reduction', 'sum', ['sum', 'mean'], 'Sum or mean of the KL over the batch.')
 flags.DEFINE_integer('replicas', 0, 'Copies of the student, one a GPU; 0: all GPUs, or the processor.', lower_bound=0)
-flags.DEFINE_integer('seed', 0, 'Of initial weights and of the order of the windows.')
+flags.DEFINE_integer(
+  'seed', 0, 'Of initial weights and of the order of the windows.', lower_bound=0, upper_bound=2**32 - 1
+)
 flags.DEFINE_integer('checkpoint_every', 0, 'Epochs between checkpoints; 0: about one a minute.', lower_bound=0)
 flags.DEFINE_bool('resume', False, 'Go on from the newest checkpoint of RUN; from the beginning where there is none.')
 flags.DEFINE_bool('kldiv_per_frame', False, 'Keep the KL of every window of every epoch in stats.json.')
 flags.DEFINE_bool('graph', False, "Write the student's graph for TensorBoard.")
 flags.DEFINE_string('profile', None, 'Epochs FIRST:LAST, counted from 0, to profile for TensorBoard.')
-flags.mark_flags_as_required(['records', 'run_dir'])
 
 
 def main(argv):
   command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
+  for name in ('records', 'run_dir'):
+    command.check(FLAGS[name].value, f'train needs --{name}')
   profile = epoch_range(FLAGS.profile)
-  from audionet_tf import training
+  from audionet_tf import run_settings, training
 
-  teacher = training.TeacherOptions(
+  teacher = run_settings.TeacherOptions(
     source=FLAGS.teacher,
     weights=FLAGS.teacher_weights,
-    labels=FLAGS.teacher_labels,
+    labels=FLAGS.teacher_labels or None,
     dtype=FLAGS.teacher_dtype,
     input_range=number_pair(FLAGS.teacher_input_range),
   )
-  options = training.Options(
+  options = run_settings.Options(
     student=FLAGS.student,
     teachers=(teacher,),
     teacher_mode=FLAGS.teacher_mode,

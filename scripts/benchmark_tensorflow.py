@@ -18,13 +18,14 @@ import numpy as np
 
 from audionet_tf import (
   allocator,
+  callbacks,
   input_pipeline,
   records,
+  run_settings,
   serving,
   soft_labels,
   strategy,
   students,
-  summaries,
   teachers,
   training,
 )
@@ -73,34 +74,23 @@ def epoch(records_folder, runs_folder, epochs):
   """Trains as audionet_tf.training.train does, every turn in a run folder of its own."""
   allocator.keep_freed_memory()
   last = FIRST_EPOCH + WARM_UP_EPOCHS + int(epochs) + 1
-  options = training.Options(epochs=last, batch_size=BATCH)
-  keras.utils.set_random_seed(options.seed)
+  options = run_settings.Options(epochs=last, batch_size=BATCH)
   devices = strategy.make(options.replicas)
+  manifest, source, teacher = stored_labels(records_folder)
   with devices.scope():
-    manifest, source, teacher = stored_labels(records_folder)
     distiller = training.build_distiller(manifest, [teacher], options)
-  sequential = input_pipeline.sequential_batches(source, summaries.EXAMPLE_CANDIDATES)
-  examples = summaries.pick_examples(records_folder, manifest, sequential, distiller.targets)
   run_dirs = (pathlib.Path(runs_folder) / f'run{number}' for number in itertools.count())
 
   def turn():
     run_dir = next(run_dirs)
     run_dir.mkdir(parents=True)
-    with devices.scope():
-      hooks, _ = training.hooks_of(run_dir, distiller, manifest, {}, options, 0)
-    class_names = {teacher.name: teacher.class_names}
-    ids = [video['id'] for video in manifest['videos']]
-    shown = summaries.Summaries(summaries.folder_of(run_dir), hooks[1], ids, class_names, examples)
-    stamps = Stamps()
-    distiller.fit(
-      input_pipeline.training_batches(source, BATCH, options.seed, FIRST_EPOCH, devices.num_replicas_in_sync),
-      initial_epoch=FIRST_EPOCH,
-      epochs=last,
-      steps_per_epoch=-(-manifest['windows'] // BATCH),
-      callbacks=[*hooks, shown, stamps],
-      verbose=0,
-      shuffle=False,
-    )
+    ids = training.ids_of(manifest)
+    log = callbacks.RunLog(run_dir, {'num_epochs': last}, ids, manifest['windows'])
+    log.begin(0)
+    shown = training.tensorboard(run_dir, records_folder, manifest, source, distiller, [teacher], log, None, False)
+    hooks = [callbacks.Guard(ids), log, callbacks.Checkpoints(run_dir, distiller), shown]
+    hooks += [callbacks.Progress(log, FIRST_EPOCH, last), stamps := Stamps()]
+    training.fit(distiller, source, manifest, options, FIRST_EPOCH, devices.num_replicas_in_sync, hooks)
     return stamps.per_epoch()
 
   benchmark_measure.answer_turns(turn)

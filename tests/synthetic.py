@@ -21,12 +21,13 @@ def picture(colour, size):
   return file.getvalue()
 
 
-def write_records(folder, videos, params=None, shards=2, seed=0):
+def write_records(folder, videos, params=None, shards=2, seed=0, first_window=0):
   """Writes a folder of records as tfrecords.build does.
 
   Args:
     folder: pathlib.Path.
     videos: dict of video id to number of windows.
+    first_window: number of the first window of the video that comes first by its id; the others begin with 0.
 
   Returns:
     dict of (video id, index) to int16 [samples].
@@ -36,7 +37,8 @@ def write_records(folder, videos, params=None, shards=2, seed=0):
   pcm, windows = {}, []
   for number, (video, count) in enumerate(sorted(videos.items())):
     encoded = picture(((number * 83) % 256, (number * 47 + 90) % 256, (number * 29 + 160) % 256), params.image_size)
-    for index in range(count):
+    first = 0 if number else first_window
+    for index in range(first, first + count):
       tone = np.sin(2 * np.pi * (200 + 400 * number) * np.arange(params.window_samples) / params.sample_rate_hz)
       sound = 0.5 * tone + 0.2 * rng.normal(size=params.window_samples)
       pcm[video, index] = np.clip(sound * 20000, -32768, 32767).astype(np.int16)
@@ -55,7 +57,10 @@ def write_records(folder, videos, params=None, shards=2, seed=0):
     'params': dataclasses.asdict(params),
     'windows': len(windows),
     'digest': hashlib.sha256(b''.join(windows)).hexdigest(),
-    'videos': [{'id': v, 'digest': v, 'windows': n, 'first_window': 0} for v, n in sorted(videos.items())],
+    'videos': [
+      {'id': video, 'digest': video, 'windows': count, 'first_window': 0 if number else first_window}
+      for number, (video, count) in enumerate(sorted(videos.items()))
+    ],
     'shards': listed,
   }
   (folder / records.MANIFEST_NAME).write_text(json.dumps(manifest))

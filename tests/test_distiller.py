@@ -99,8 +99,10 @@ def test_masked_examples_teach_nothing(reduction):
 
 
 def test_kl_of_videos_and_windows():
-  distiller = make(learning_rate=1e-9, window_rows=(np.array([0, 2, 4]), 6))
+  distiller = make(learning_rate=1e-9, videos_windows=[(5, 2), (0, 2), (0, 2)])
+  first_window = tf.constant([5, 0, 0, 5, 0, 0], tf.int64)
   batch = random_batch(5)
+  batch['index'] += first_window  # the first video begins late
   fit(distiller, [batch])
   logits = distiller.student(batch['audio'])['logits/t'].numpy()[:, 0].astype(np.float64)
   log_said = logits - np.log(np.exp(logits).sum(1, keepdims=True))
@@ -108,6 +110,7 @@ def test_kl_of_videos_and_windows():
   kl = (target * (np.log(target) - log_said)).sum(1)
   np.testing.assert_allclose(distiller.video_kl.result(), [kl[v::3].mean() for v in range(3)], rtol=1e-4)
   np.testing.assert_allclose(distiller.window_kl.result(), kl.reshape(2, 3).T.ravel(), rtol=1e-4)
+  assert distiller.window_ends.tolist() == [2, 4, 6]
 
 
 def test_evaluate_counts_every_example_once():
@@ -126,12 +129,14 @@ def test_evaluate_counts_every_example_once():
   assert result['kl'] == pytest.approx(np.mean(per_example), rel=1e-4)
 
 
-def test_finite_steps_points_at_the_first_bad_step():
+def test_finite_steps_points_at_the_first_bad_step_and_its_videos():
   distiller = make()
-  data = batches(3)
-  data[1]['audio'] = data[1]['audio'] * np.nan
+  data = batches(4)
+  data[2] = {name: x[:2] for name, x in data[2].items()}  # videos 0 and 1
+  data[2]['audio'] = data[2]['audio'] * np.nan
   fit(distiller, data)
-  assert float(distiller.finite_steps.result()) == 1
+  assert float(distiller.finite_steps.result()) == 2
+  assert np.isnan(distiller.video_kl.total.numpy()).tolist() == [True, True, False]
 
 
 REPLICAS = textwrap.dedent("""
@@ -153,6 +158,7 @@ REPLICAS = textwrap.dedent("""
     'weights': [v.numpy().ravel().tolist() for v in distiller.student.trainable_variables],
     'kl': float(distiller.means['kl'].result()),
     'videos': distiller.video_kl.result().numpy().tolist(),
+    'finite_steps': float(distiller.finite_steps.result()),
   }))
 """)
 
@@ -170,4 +176,5 @@ def test_two_replicas_give_the_weights_of_one(reduction, request):
   for a, b in zip(one['weights'], two['weights'], strict=True):
     np.testing.assert_allclose(a, b, atol=2e-6)
   assert one['kl'] == pytest.approx(two['kl'], rel=1e-5)
+  assert one['finite_steps'] == two['finite_steps'] == 3
   np.testing.assert_allclose(one['videos'], two['videos'], rtol=1e-5)

@@ -77,7 +77,7 @@ def write_records(folder, pictures=2, same_picture=False, shards=3, windows=21):
     'params': dataclasses.asdict(params),
     'windows': windows,
     'digest': 'records 1',
-    'videos': [{'id': f'video {video}', 'digest': '', 'windows': 0} for video in (0, 1)],
+    'videos': [{'id': f'video {video}', 'digest': '', 'windows': 0, 'first_window': 0} for video in (0, 1)],
     'shards': listed,
   }
   (folder / records.MANIFEST_NAME).write_text(json.dumps(content))
@@ -209,6 +209,24 @@ def test_a_killed_run_goes_on_after_its_finished_shards(tmp_path):
   assert {path.name: path.read_bytes() for path in whole.iterdir()} == wanted
 
 
+@pytest.mark.parametrize('tail', [b'', b'torn', b'\0' * 40])
+def test_a_killed_run_goes_on_inside_a_shard(tmp_path, monkeypatch, tail):
+  monkeypatch.setattr(input_pipeline, 'BLOCK_WINDOWS', 2)  # ten blocks of two windows, one of one
+  manifest, _ = write_records(tmp_path, pictures=1, shards=1)
+  whole = soft_labels.ensure(tmp_path, manifest, [make_teacher()])
+  wanted = {path.name: path.read_bytes() for path in whole.iterdir()}
+  for path in whole.iterdir():
+    path.unlink()
+  with pytest.raises(Interrupted):
+    soft_labels.ensure(tmp_path, manifest, [make_teacher([], stop_after=6)])
+  with open(whole / '.labels-00000-of-00001.tfrecord.partial', 'ab') as file:
+    file.write(tail)
+  asked = []
+  soft_labels.ensure(tmp_path, manifest, [make_teacher(asked)])
+  assert asked == [2, 2, 2, 2, 1]
+  assert {path.name: path.read_bytes() for path in whole.iterdir()} == wanted
+
+
 def test_a_shard_that_is_cut_or_gone_is_made_again(tmp_path):
   manifest, _ = write_records(tmp_path, pictures=1)
   folder = soft_labels.ensure(tmp_path, manifest, [make_teacher()])
@@ -269,6 +287,6 @@ def test_damaged_records_are_one_line(tmp_path):
   with pytest.raises(UserError, match='records-1.tfrecord: not the windows of its manifest'):
     soft_labels.ensure(tmp_path, manifest, [make_teacher()])
   path.write_bytes(content)
-  renamed = manifest | {'videos': [{'id': 'another', 'digest': '', 'windows': 0}]}
+  renamed = manifest | {'videos': [{'id': 'another', 'digest': '', 'windows': 0, 'first_window': 0}]}
   with pytest.raises(UserError, match='is not in the manifest'):
     soft_labels.ensure(tmp_path, renamed, [make_teacher(digest='d3')])

@@ -1,6 +1,5 @@
 """Which files are found, and what they are called."""
 
-
 import pytest
 
 from audionet_tf.errors import UserError

@@ -13,7 +13,7 @@ import pytest
 import synthetic
 import tensorflow as tf
 
-from audionet_tf import callbacks, students, training
+from audionet_tf import callbacks, run_settings, students, training
 from audionet_tf.distiller import Distiller
 from audionet_tf.errors import UserError
 
@@ -25,16 +25,16 @@ WINDOWS = sum(VIDEOS.values())
 def world(tmp_path_factory):
   """Folder with records/, teacher.keras and labels.txt."""
   folder = tmp_path_factory.mktemp('world')
-  synthetic.write_records(folder / 'records', VIDEOS)
+  synthetic.write_records(folder / 'records', VIDEOS, first_window=3)
   synthetic.colour_teacher(folder / 'teacher.keras')
   (folder / 'labels.txt').write_text('red\ngreen\nblue\ngrey\nblack\n')
   return folder
 
 
 def options(world, **changes):
-  teacher = training.TeacherOptions(str(world / 'teacher.keras'), labels=str(world / 'labels.txt'))
+  teacher = run_settings.TeacherOptions(str(world / 'teacher.keras'), labels=str(world / 'labels.txt'))
   given = {'teachers': (teacher,), 'epochs': 4, 'batch_size': 8, 'learning_rate': 1e-2}
-  return training.Options(**{**given, **changes})
+  return run_settings.Options(**{**given, **changes})
 
 
 def weights_of(run_dir):
@@ -127,12 +127,38 @@ def test_a_run_is_not_overwritten(world, stored):
     training.train(world / 'records', stored, options(world))
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(world):
-  run_dir = world / 'infinite'
-  with pytest.raises(UserError, match=r'not finite in epoch \d+, step \d+ \(videos: .*lower --learning_rate'):
-    training.train(world / 'records', run_dir, options(world, learning_rate=1e30))
-  assert not list(run_dir.glob('checkpoints/*'))
+@pytest.mark.parametrize('batch_size', [8, 64])  # five steps an epoch; one, whose loss is still finite
+def test_weights_that_are_not_finite_stop_the_run_and_are_not_saved(world, batch_size):
+  run_dir = world / f'infinite{batch_size}'
+  with pytest.raises(UserError, match='not finite (in epoch 0, step [1-4]|after epoch 0).*lower --learning_rate'):
+    training.train(world / 'records', run_dir, options(world, learning_rate=1e39, batch_size=batch_size))
+  assert not list(run_dir.glob('checkpoints/ckpt*'))
   assert not (run_dir / 'student.keras').exists()
+
+
+def test_damaged_labels_are_one_line(world):
+  run_dir = world / 'damaged'
+  shard = next((world / 'records' / 'labels').glob('*/labels-00000*'))
+  whole = shard.read_bytes()
+  shard.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
+  try:
+    with pytest.raises(UserError, match='damaged .* delete it and make it again'):
+      training.train(world / 'records', run_dir, options(world))
+  finally:
+    shard.write_bytes(whole)
+
+
+def test_a_profile_of_the_last_epochs_is_written(world):
+  run_dir = world / 'profiled'
+  training.train(world / 'records', run_dir, options(world, epochs=2), profile=(1, 9), graph=True)
+  assert list((run_dir / 'tensorboard').rglob('*.xplane.pb'))
+
+
+def test_several_pictures_teach_one_step(world, tmp_path):
+  params = synthetic.params_lib.RecordParams(images_per_window=4, image_size=32, image_format='png')
+  synthetic.write_records(tmp_path / 'records', {'a': 6, 'b': 5}, params)
+  training.train(tmp_path / 'records', tmp_path / 'run', options(world, epochs=1))
+  assert (tmp_path / 'run' / 'export' / '1').is_dir()
 
 
 @pytest.mark.parametrize(
@@ -142,6 +168,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(world):
     ({'loss_reduction': 'max'}, 'allowed is mean or sum'),
     ({'learning_rate': 0}, 'allowed is any number above 0'),
     ({'epochs': 0}, 'allowed is 1 to'),
+    ({'seed': -1}, 'allowed is 0 to'),
   ],
 )
 def test_options_are_checked(world, changes, message):
@@ -174,7 +201,7 @@ def test_checkpoints_hold_optimizer_and_dice(tmp_path):
 
   def run(distiller, first, last):
     log = callbacks.RunLog(tmp_path, {}, ['v'], 6)
-    checkpoints = callbacks.Checkpoints(tmp_path, distiller, log, every_epochs=1)
+    checkpoints = callbacks.Checkpoints(tmp_path, distiller, every_epochs=1)
     assert checkpoints.restore() == first
     log.begin(first)
     fit = {'steps_per_epoch': 2, 'verbose': 0, 'shuffle': False}
