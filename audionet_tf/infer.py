@@ -19,7 +19,7 @@ import sys
 
 from absl import flags
 
-from audionet_tf import allocator, command, params, text
+from audionet_tf import command, machine, params, text
 from audionet_tf.errors import UserError
 
 flags.DEFINE_string('model', None, 'a run, or a SavedModel of audionet_tf.export: a version or the folder of versions')
@@ -75,7 +75,7 @@ def summary(name, heard, class_names, top):
 def main(argv):
   values, paths = command.flag_values(__name__), argv[1:]
   check_arguments(values, paths)
-  allocator.keep_freed_memory()
+  machine.keep_freed_memory()
   # Keras would import both for features that nothing here uses: two fifths of the time until the first window.
   with hidden('sklearn', 'matplotlib'):
     from audionet_tf import inference, serving

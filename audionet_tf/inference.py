@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf import audio, inference_files, local_files, media, params, text
+from audionet_tf import audio, inference_files, local_files, machine, media, params, text
 from audionet_tf.errors import MediaError, UserError
 from audionet_tf.records import PCM_SCALE
 
@@ -146,7 +146,10 @@ def times(indices, cut):
 
 
 def ahead(items):
-  """The items of a generator, the next one made in another thread meanwhile."""
+  """The items of a generator, the next one made in another thread meanwhile where there is a core for it."""
+  if machine.processors() == 1:
+    yield from items
+    return
   with futures.ThreadPoolExecutor(1) as pool:
     future = pool.submit(next, items, None)
     while (item := future.result()) is not None:

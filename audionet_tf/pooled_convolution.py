@@ -2,8 +2,8 @@
 
 Convolution -> max pool (stride 1) -> global average is linear in everything but the position of each maximum,
 so its gradient needs no float tensor of the length of the sound beside the convolution itself: counting in how many
-pool windows a position is the maximum is enough. That and the layout make a training step about three times
-as fast as the three stock layers (`scripts/benchmark` measures it):
+pool windows a position is the maximum is enough. That and the layout make a training step faster than the three stock
+layers do (`scripts/benchmark --only=epoch` measures both):
 
 * time is the first axis, so that the shifted slices of the sliding maximum are views, not copies;
 * P neighbouring outputs are one row of a matrix product with a block-Toeplitz matrix of the kernel.

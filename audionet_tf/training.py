@@ -9,9 +9,9 @@ import keras
 import tensorflow as tf
 
 from audionet_tf import (
-  allocator,
   callbacks,
   input_pipeline,
+  machine,
   records,
   run_settings,
   serving,
@@ -46,7 +46,7 @@ def train(records_folder, run_dir, options, resume=False, checkpoint_every=0, pr
   Raises:
     UserError: records, teacher or run folder do not serve; a loss that is not finite.
   """
-  allocator.keep_freed_memory()
+  machine.keep_freed_memory()
   run_dir = pathlib.Path(run_dir)
   settings_path = run_dir / SETTINGS_NAME
   manifest = records.read_manifest(records_folder)

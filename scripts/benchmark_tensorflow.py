@@ -17,9 +17,9 @@ import keras
 import numpy as np
 
 from audionet_tf import (
-  allocator,
   callbacks,
   input_pipeline,
+  machine,
   records,
   run_settings,
   serving,
@@ -72,7 +72,7 @@ def stored_labels(records_folder):
 
 def epoch(records_folder, runs_folder, epochs):
   """Trains as audionet_tf.training.train does, every turn in a run folder of its own."""
-  allocator.keep_freed_memory()
+  machine.keep_freed_memory()
   last = FIRST_EPOCH + WARM_UP_EPOCHS + int(epochs) + 1
   options = run_settings.Options(epochs=last, batch_size=BATCH)
   devices = strategy.make(options.replicas)
@@ -127,7 +127,7 @@ def pipeline(records_folder, repeats, batches):
 
   A turn answers (windows a second, windows a second of processor time: what an idle machine would give).
   """
-  allocator.keep_freed_memory()
+  machine.keep_freed_memory()
   _, source, _ = stored_labels(records_folder)
   repeated = dataclasses.replace(source, paths=source.paths * int(repeats))
   taken = iter(input_pipeline.training_batches(repeated, BATCH, seed=0))

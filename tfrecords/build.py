@@ -7,12 +7,11 @@ reason, on the screen and in OUTPUT/failures.json. A second run with the same ar
 Train on the records with python -m audionet_tf.train --records=OUTPUT.
 """
 
-import os
 import sys
 
 from absl import flags
 
-from audionet_tf import command, params
+from audionet_tf import command, machine, params
 
 VIDEOS = flags.DEFINE_multi_string('videos', None, 'File, glob or folder of videos; may be given several times.')
 OUTPUT = flags.DEFINE_string('output', None, 'Folder for the records.')
@@ -58,7 +57,7 @@ def main(argv):
     output=OUTPUT.value,
     params=settings,
     shards=SHARDS.value,
-    workers=WORKERS.value or processors(),
+    workers=WORKERS.value or machine.processors(),
     timeout_seconds=TIMEOUT.value,
     memory_bytes=MEMORY.value << 20,
   )
@@ -72,11 +71,6 @@ def main(argv):
     f'{summary.seconds:.1f} s',
     file=sys.stderr,
   )
-
-
-def processors():
-  """How many this process may use."""
-  return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
 
 
 def run():

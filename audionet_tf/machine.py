@@ -1,7 +1,8 @@
-"""How the C library treats freed memory."""
+"""The machine that this runs on: its memory and its processors."""
 
 import contextlib
 import ctypes
+import os
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # glibc, malloc.h
 LARGE_BYTES = (1 << 31) - 1
@@ -11,11 +12,15 @@ def keep_freed_memory():
   """Tells glibc to keep freed memory for the next allocation, in one pool for all threads. Elsewhere it does nothing.
 
   TensorFlow allocates every tensor anew. glibc returns large ones to the kernel, which clears each page again at the
-  next step: a third of the input pipeline's time (`scripts/benchmark` measures with this in force). The process
-  keeps the largest amount of memory that it once needed.
+  next step. The price: the process keeps the largest amount of memory that it once needed.
   """
   with contextlib.suppress(AttributeError, OSError):
     mallopt = ctypes.CDLL(None).mallopt
     mallopt(M_MMAP_THRESHOLD, 1 << 30)
     mallopt(M_TRIM_THRESHOLD, LARGE_BYTES)
     mallopt(M_ARENA_MAX, 1)
+
+
+def processors():
+  """How many this process may use."""
+  return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
