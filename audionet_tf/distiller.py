@@ -20,11 +20,13 @@ class Distiller(keras.Model):
     loss_reduction: 'sum' or 'mean' of the examples' KL over the *global* batch. The original sums.
     ask: dict of head to a function from u8 [N, H, W, 3] to probabilities f32 [N, classes], for batches with `image`;
       a teacher is held as a function so that it enters no checkpoint. None where batches hold the answers.
+    alignment: f32 [S, T] (NumPy), which of a window's T pictures each of the student's S steps answers for
+      (`students.alignment`); None where both are one.
     videos_windows: None, or a list of (first window, number of windows) of every video: then the KL of every single
       window is kept (`window_kl`, video after video; `window_ends` int [videos] says where each ends).
   """
 
-  def __init__(self, student, heads, videos, loss_reduction='sum', ask=None, videos_windows=None):
+  def __init__(self, student, heads, videos, loss_reduction='sum', ask=None, alignment=None, videos_windows=None):
     super().__init__()
     if loss_reduction not in ('sum', 'mean'):
       raise ValueError(f'loss_reduction is {loss_reduction!r}, allowed is sum or mean')
@@ -32,6 +34,7 @@ class Distiller(keras.Model):
     self.heads = tuple(heads)
     self.loss_reduction = loss_reduction
     self.ask = ask or {}
+    self.alignment = np.ones([1, 1], np.float32) if alignment is None else alignment
     self.means = {name: keras.metrics.Mean(name) for name in self.mean_names()}
     self.video_kl = SegmentMean(videos, 'video_kl')
     self.finite_steps = FiniteSteps()
@@ -56,6 +59,10 @@ class Distiller(keras.Model):
     return self.student(audio, training=training)
 
   def targets(self, batch):
+    """dict of head to f32 [B, S, classes]: the teachers' answers for each step of the student."""
+    return {head: losses.aligned(answers, self.alignment) for head, answers in self.answers(batch).items()}
+
+  def answers(self, batch):
     """dict of head to f32 [B, T, classes]: stored answers, or the teachers' own to the batch's pictures."""
     stored = {head: batch[TEACHER + head] for head in self.heads if TEACHER + head in batch}
     if len(stored) == len(self.heads):
@@ -63,7 +70,8 @@ class Distiller(keras.Model):
     shape = tf.shape(batch['image'])
     pictures = tf.reshape(batch['image'], tf.concat([shape[:1] * shape[1], shape[2:]], 0))  # [B T, H, W, 3]
     answers = {head: tf.stop_gradient(self.ask[head](pictures)) for head in self.heads}
-    return {head: losses.soft_targets(tf.reshape(p, [shape[0], shape[1], p.shape[-1]])) for head, p in answers.items()}
+    steps = batch['image'].shape[1] or shape[1]
+    return {head: losses.soft_targets(tf.reshape(p, [shape[0], steps, p.shape[-1]])) for head, p in answers.items()}
 
   def distances(self, targets, outputs):
     """dict of head to KL f32 [B]."""

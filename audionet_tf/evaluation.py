@@ -23,12 +23,14 @@ class Student:
     logits: f32 [B, samples] -> f32 [B, T, classes], of the first head. A SavedModel gives their mean, T = 1.
       Raises UserError where they are not finite.
     settings: students.StudentSettings.
+    alignment: RecordParams -> f32 [S, T], which pictures of a window each of the logits' steps answers for.
     head: name of that head, and of its teacher.
     class_names: list of str [classes].
   """
 
   logits: Callable
   settings: students.StudentSettings
+  alignment: Callable
   head: str
   class_names: list
 
@@ -49,10 +51,19 @@ def load_student(path):
     def heard(waveform):
       return model(waveform, training=False)[students.LOGITS + head]
 
-    return Student(lambda waveform: finite(heard(waveform).numpy()), settings, head, settings.classes[head])
+    def alignment(params):
+      return students.alignment(settings.student, params)
+
+    return Student(lambda w: finite(heard(w).numpy()), settings, alignment, head, settings.classes[head])
   served = serving.load(path)
   head = next(iter(served.settings.classes))
-  return Student(lambda w: finite(served.predict(w)['logits'][:, None]), served.settings, head, served.class_names)
+
+  def mean(params):
+    return np.full([1, params.images_per_window], 1 / params.images_per_window, np.float32)
+
+  return Student(
+    lambda w: finite(served.predict(w)['logits'][:, None]), served.settings, mean, head, served.class_names
+  )
 
 
 def finite(logits):
@@ -124,8 +135,7 @@ def evaluate_records(student, records_folder, teacher, batch_size=512):
   with tqdm.tqdm(total=stored['windows'], desc='comparing', unit=' windows', delay=1) as bar:
     for batch in batches.as_numpy_iterator():
       logits, answers = student.logits(batch['audio']), batch[input_pipeline.TEACHER + teacher.name]
-      if logits.shape[1] not in (1, answers.shape[1]):
-        raise UserError(f'{answers.shape[1]} pictures a window, but the student gives {logits.shape[1]} steps')
+      answers = losses.aligned(answers, student.alignment(manifest['params']))
       found = [losses.kl_divergence(answers, logits), *(losses.top_k_agreement(answers, logits, k) for k in (1, 5))]
       for row, values in enumerate((np.ones(len(logits)), *found)):
         totals[row] += np.bincount(batch['video_id'], values, len(stored['videos']))

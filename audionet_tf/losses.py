@@ -1,5 +1,6 @@
 """Distances between the teacher's and the student's distributions: each is loss and metric alike."""
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -18,22 +19,26 @@ def soft_targets(probabilities):
   return rounded / tf.reduce_sum(rounded, axis=-1, keepdims=True)
 
 
-def paired(teacher, student_logits):
-  """Both as tensors [B, T, classes]: a student of one step is held against each of the teacher's.
+def aligned(teacher, weights):
+  """The teacher's answers to the pictures of a window as targets of the student's steps (`geometry.alignment`).
 
-  Raises:
-    ValueError: shapes that do not go together.
+  Args:
+    teacher: f32 [B, T, classes].
+    weights: f32 [S, T] (NumPy), rows of sum 1.
+
+  Returns:
+    f32 [B, S, classes].
   """
+  if weights.shape[0] == weights.shape[1] and (weights == np.eye(len(weights))).all():
+    return teacher
+  return tf.einsum('st,btc->bsc', weights, teacher)
+
+
+def paired(teacher, student_logits):
+  """Both as tensors [B, T, classes]; ValueError for shapes that do not go together."""
   teacher, logits = tf.convert_to_tensor(teacher), tf.convert_to_tensor(student_logits)
-  theirs, ours = teacher.shape, logits.shape
-  one = ours.rank == 3 and ours[1] == 1
-  fit = theirs.rank == ours.rank == 3 and ours.is_compatible_with([theirs[0], 1 if one else theirs[1], theirs[2]])
-  if not fit:
-    raise ValueError(
-      f'teacher {theirs} and student {ours}: expected [B, T, classes] of both, or one step of the student'
-    )
-  if one and theirs[1] != 1:
-    logits = tf.broadcast_to(logits, tf.shape(teacher))
+  if not (teacher.shape.rank == 3 and teacher.shape.is_compatible_with(logits.shape)):
+    raise ValueError(f'teacher {teacher.shape} and student {logits.shape}: expected [B, T, classes] of both')
   return teacher, logits
 
 
@@ -44,7 +49,7 @@ def kl_divergence(teacher, student_logits):
 
   Args:
     teacher: f32 [B, T, classes], each row sums to one.
-    student_logits: f32 [B, T or 1, classes].
+    student_logits: f32 [B, T, classes].
 
   Returns:
     f32 [B].

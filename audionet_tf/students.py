@@ -11,10 +11,12 @@ Beside `X.keras` lies `X.json`: StudentSettings, what a person or a program need
 import dataclasses
 import json
 import pathlib
+from collections.abc import Callable
 
 import keras
+import numpy as np
 
-from audionet_tf import files
+from audionet_tf import files, geometry, soundnet
 from audionet_tf.errors import UserError
 from audionet_tf.pooled_convolution import PooledConv1D
 
@@ -43,14 +45,101 @@ def audionet(heads):
   return keras.Model(waveform, outputs, name='audionet')
 
 
-STUDENTS = {'audionet': audionet}
+@dataclasses.dataclass(frozen=True)
+class Network:
+  """An architecture.
+
+  Attributes:
+    build: heads (dict of name to classes) -> keras.Model, untrained.
+    layers: dict of layer name to the table of sliding windows up to it (`geometry`): layers that have steps in time.
+      The last one's steps are those of the logits. Empty: one step hears the whole window.
+    short: what is done with sound that is too short: 'pad' it with zeros, or 'repeat' it as SoundNet's code does.
+  """
+
+  build: Callable
+  layers: dict = dataclasses.field(default_factory=dict)
+  short: str = 'pad'
+
+
+def soundnet_network(table, name):
+  layers = {row[0]: soundnet.windows(table[:number]) for number, row in enumerate(table, 1)}
+  return Network(lambda heads: soundnet.soundnet(table, heads, name), layers, 'repeat')
+
+
+STUDENTS = {
+  'audionet': Network(audionet),
+  'soundnet5': soundnet_network(soundnet.SOUNDNET5, 'soundnet5'),
+  'soundnet8': soundnet_network(soundnet.SOUNDNET8, 'soundnet8'),
+}
+
+
+def network(name):
+  """The Network called `name`; UserError lists the known names."""
+  if name not in STUDENTS:
+    raise UserError(f'student {name!r} is not known; known are {", ".join(sorted(STUDENTS))}')
+  return STUDENTS[name]
 
 
 def build(name, heads):
-  """The untrained student called `name`; UserError lists the known names. `heads`: dict of name to class count."""
-  if name not in STUDENTS:
-    raise UserError(f'student {name!r} is not known; known are {", ".join(sorted(STUDENTS))}')
-  return STUDENTS[name](heads)
+  """The untrained student called `name`. `heads`: dict of name to class count."""
+  return network(name).build(heads)
+
+
+def shortest_samples(name, layer=None):
+  """Samples that give one step of the layer, or of the logits: 1 where the student takes any length."""
+  layers = network(name).layers
+  return geometry.shortest(layers[layer or list(layers)[-1]]) if layers else 1
+
+
+def step_seconds(name, samples, sample_rate_hz, layer=None):
+  """(centers, hop) in seconds of the steps of a layer, or of the logits, in a sound of `samples`.
+
+  Returns:
+    (f64 [T], float). A layer without steps has one, and the hop is the whole sound.
+
+  Raises:
+    UserError: the sound is too short for one step.
+  """
+  layers = network(name).layers
+  if layer is not None and layer not in layers:
+    layers = {}
+  if not layers:
+    return np.array([samples / 2 / sample_rate_hz]), samples / sample_rate_hz
+  table = layers[layer or list(layers)[-1]]
+  count = geometry.length(samples, table)
+  if not count:
+    raise UserError(
+      f'{name}: {samples} samples ({samples / sample_rate_hz:g} s) are too few for one step; the shortest are '
+      f'{geometry.shortest(table)} samples ({geometry.shortest(table) / sample_rate_hz:.3f} s)'
+    )
+  steps = geometry.steps(table)
+  return (steps.first_center + steps.hop * np.arange(count)) / sample_rate_hz, steps.hop / sample_rate_hz
+
+
+def alignment(name, params):
+  """f32 [S, T]: which of a record's T pictures each of the student's S steps answers for (`geometry.alignment`)."""
+  centers, hop = step_seconds(name, params.window_samples, params.sample_rate_hz)
+  return geometry.alignment(centers, hop, [float(time) for time in params.image_seconds(0)])
+
+
+def layer_model(model, name, layers):
+  """A keras.Model from `waveform` to a dict of the activations of `layers`: f32 [B, T, width], or [B, width].
+
+  Any layer of the model by its name; the last one of a SoundNet, `conv8`, is its heads' logits side by side.
+
+  Raises:
+    UserError: lists the known names.
+  """
+  heads = [key for key in model.output if key.startswith(LOGITS)]
+  last = list(network(name).layers)[-1:]
+  known = {layer.name: layer.output for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)}
+  if last:
+    logits = [model.output[key] for key in heads]
+    known[last[0]] = keras.layers.Concatenate(name=last[0])(logits) if len(logits) > 1 else logits[0]
+  for layer in layers:
+    if layer not in known:
+      raise UserError(f'layer {layer!r} is not known; known are {", ".join(known)}')
+  return keras.Model(model.input, {layer: known[layer] for layer in layers})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -154,6 +154,7 @@ def build_distiller(manifest, teachers, options):
     videos=len(manifest['videos']),
     loss_reduction=options.loss_reduction,
     ask={teacher.name: teacher.probabilities for teacher in teachers},
+    alignment=students.alignment(options.student, manifest['params']),
     videos_windows=[(v['first_window'], v['windows']) for v in manifest['videos']] if options.per_frame else None,
   )
   distiller.compile(

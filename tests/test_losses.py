@@ -40,16 +40,12 @@ def test_top_k_agreement():
     np.testing.assert_allclose(losses.top_k_agreement(teacher, logits, k), expected)
 
 
-def test_one_step_of_the_student_is_held_against_every_step_of_the_teacher():
-  teacher, logits = distributions(4), np.random.default_rng(5).normal(size=[5, 1, 40]).astype(np.float32) * 30
-  said = scipy.special.softmax(logits.astype(np.float64), -1)
-  expected = scipy.special.rel_entr(teacher, said).sum(-1).mean(-1)
-  np.testing.assert_allclose(losses.kl_divergence(teacher, logits), expected, rtol=1e-5)
-  steps = [tf.TensorSpec([None, None, 40]), tf.TensorSpec([None, 1, 40])]  # how many, is known in the step only
-  np.testing.assert_allclose(tf.function(losses.kl_divergence, steps)(teacher, logits), expected, rtol=1e-5)
-  for k in (1, 5):
-    hits = (np.argsort(-logits, -1)[..., :k] == teacher.argmax(-1)[..., None]).any(-1).mean(-1)
-    np.testing.assert_allclose(losses.top_k_agreement(teacher, logits, k), hits)
+def test_targets_of_a_step_are_the_mean_of_its_pictures():
+  teacher = distributions(4)
+  weights = np.float32([[0.5, 0.5, 0], [0, 0, 1]])
+  expected = np.stack([(teacher[:, 0] + teacher[:, 1]) / 2, teacher[:, 2]], 1)
+  np.testing.assert_allclose(losses.aligned(teacher, weights), expected, rtol=1e-6, atol=1e-30)
+  assert losses.aligned(teacher, np.eye(3, dtype=np.float32)) is teacher
 
 
 @pytest.mark.parametrize('shape', [(5, 2, 40), (5, 3, 39), (4, 3, 40), (5, 40)])
@@ -68,7 +64,7 @@ def test_top_k_agreement_is_the_accuracy_of_scikit_learn():
 
 def test_all_classes_are_among_the_first_of_more():
   logits = np.random.default_rng(1).normal(size=[4, 1, 3]).astype(np.float32)
-  assert losses.top_k_agreement(distributions(4, (4, 2, 3)), logits, 5).numpy().tolist() == [1] * 4
+  assert losses.top_k_agreement(distributions(4, (4, 1, 3)), logits, 5).numpy().tolist() == [1] * 4
 
 
 def test_kl_divergence_of_a_hopeless_student_is_finite():

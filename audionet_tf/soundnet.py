@@ -1,0 +1,125 @@
+"""SoundNet: a deep 1-D convolutional network on raw sound, its layers a table.
+
+Source: Aytar, Vondrick, Torralba 2016, tables 1 and 2, with the strides of its code (REFERENCE A2.2, A2.3).
+
+The activation of every layer is a Keras layer of the table's name: `conv1` ... `conv7` after batch normalization and
+ReLU, `pool1` ... `pool5`; the last layer is one convolution a head, `conv8_<head>`, whose outputs are the logits.
+"""
+
+import keras
+import tensorflow as tf
+
+from audionet_tf import geometry
+
+SCALE = 256.0  # the original hears [-256, 256]: REFERENCE A2.4
+
+# name, filters (None: max pool; HEADS: a convolution a head), kernel, stride, padding
+HEADS = 'heads'
+SOUNDNET8 = (
+  ('conv1', 16, 64, 2, 32),
+  ('pool1', None, 8, 8, 0),
+  ('conv2', 32, 32, 2, 16),
+  ('pool2', None, 8, 8, 0),
+  ('conv3', 64, 16, 2, 8),
+  ('conv4', 128, 8, 2, 4),
+  ('conv5', 256, 4, 2, 2),
+  ('pool5', None, 4, 4, 0),
+  ('conv6', 512, 4, 2, 2),
+  ('conv7', 1024, 4, 2, 2),
+  ('conv8', HEADS, 8, 2, 0),
+)
+SOUNDNET5 = (
+  ('conv1', 32, 64, 2, 32),
+  ('pool1', None, 8, 8, 0),
+  ('conv2', 64, 32, 2, 16),
+  ('pool2', None, 8, 8, 0),
+  ('conv3', 128, 16, 2, 8),
+  ('pool3', None, 8, 8, 0),
+  ('conv4', 256, 8, 2, 4),
+  ('conv5', HEADS, 16, 12, 4),
+)
+
+
+@keras.saving.register_keras_serializable(package='audionet_tf')
+class AtLeast(keras.layers.Layer):
+  """Passes [B, T, C] on where T >= `steps`; else `message`, not a crash in a kernel."""
+
+  def __init__(self, steps, message, **kwargs):
+    super().__init__(**kwargs)
+    self.steps, self.message = steps, message
+
+  def call(self, x):
+    message = self.message
+    if x.shape[1] is not None:
+      if x.shape[1] < self.steps:
+        raise ValueError(message)
+      return x
+    with tf.control_dependencies([tf.debugging.assert_greater_equal(tf.shape(x)[1], self.steps, message)]):
+      return tf.identity(x)
+
+  def compute_output_shape(self, input_shape):
+    return input_shape
+
+  def get_config(self):
+    return super().get_config() | {'steps': self.steps, 'message': self.message}
+
+
+def windows(table):
+  """(kernel, stride, padding) of every row, for `geometry`."""
+  return [row[2:] for row in table]
+
+
+def soundnet(table, heads, name):
+  """A keras.Model: `waveform` f32 [B, samples] to a dict of `logits/<head>` [B, T, classes] and `embedding` [B, width].
+
+  The embedding is the mean over time of the last hidden layer.
+
+  Args:
+    table: SOUNDNET8, SOUNDNET5, or another of their form.
+    heads: dict of head name to number of classes.
+    name: of the model.
+  """
+  waveform = keras.Input([None], name='waveform')
+  x = keras.layers.Reshape([-1, 1], name='channel')(keras.layers.Rescaling(SCALE, name='scale')(waveform))
+  outputs = {}
+  for number, (layer, filters, kernel, stride, padding) in enumerate(table, 1):
+    if kernel > 2 * padding + 1:
+      x = AtLeast(kernel - 2 * padding, too_short(table, number), name=f'{layer}_input')(x)
+    if filters is None:
+      x = keras.layers.MaxPooling1D(kernel, stride, name=layer)(x)
+      continue
+    if filters == HEADS:
+      outputs['embedding'] = keras.layers.GlobalAveragePooling1D(name='embedding')(x)
+    if padding:
+      x = keras.layers.ZeroPadding1D(padding, name=f'{layer}_pad')(x)
+    if filters == HEADS:
+      outputs |= {
+        f'logits/{head}': convolution(classes, kernel, stride, f'{layer}_{head}', 'float32')(x)
+        for head, classes in heads.items()
+      }
+    else:
+      x = convolution(filters, kernel, stride, f'{layer}_conv')(x)
+      x = normalization(f'{layer}_norm')(x)
+      x = keras.layers.ReLU(name=layer)(x)
+  return keras.Model(waveform, outputs, name=name)
+
+
+def too_short(table, number):
+  """What to say of sound that gives no step of the table's first `number` layers."""
+  layer, last = table[number - 1][0], table[-1][0]
+  shortest = [geometry.shortest(windows(rows)) for rows in (table[:number], table)]
+  return f'the sound is too short: {layer} needs at least {shortest[0]} samples, {last} at least {shortest[1]} samples'
+
+
+def convolution(filters, kernel, stride, name, dtype=None):
+  """Its weights N(0, 0.01), its bias 0, as the original's code draws them."""
+  return keras.layers.Conv1D(
+    filters, kernel, stride, kernel_initializer=keras.initializers.RandomNormal(0, 0.01), name=name, dtype=dtype
+  )
+
+
+def normalization(name):
+  """Batch normalization as Torch's: epsilon 1e-5, momentum 0.1 there is 0.9 here; scale drawn from N(1, 0.02)."""
+  return keras.layers.BatchNormalization(
+    momentum=0.9, epsilon=1e-5, gamma_initializer=keras.initializers.RandomNormal(1, 0.02), synchronized=True, name=name
+  )

@@ -1,0 +1,38 @@
+"""Steps of sliding windows, against counting."""
+
+import numpy as np
+import pytest
+
+from audionet_tf import geometry
+
+
+def slid(samples, table):
+  """Indices of the samples that each step hears, by sliding windows over the list of them."""
+  heard = [{i} for i in range(samples)]
+  for kernel, stride, padding in table:
+    padded = [set()] * padding + heard + [set()] * padding
+    heard = [set().union(*padded[i : i + kernel]) for i in range(0, len(padded) - kernel + 1, stride)]
+  return heard
+
+
+TABLES = [[(4, 2, 2)], [(8, 8, 0)], [(6, 2, 3), (3, 3, 0), (5, 1, 1)], [(4, 2, 2), (4, 2, 2), (8, 2, 0)]]
+
+
+@pytest.mark.parametrize('table', TABLES)
+def test_length_and_shortest(table):
+  counts = [len(slid(samples, table)) for samples in range(1, 120)]
+  assert [geometry.length(samples, table) for samples in range(1, 120)] == counts
+  assert geometry.shortest(table) == 1 + next(i for i, count in enumerate(counts) if count)
+
+
+@pytest.mark.parametrize('table', TABLES)
+def test_field_hop_and_center(table):
+  steps, heard = geometry.steps(table), slid(200, table)
+  middle = len(heard) // 2  # far from the padding
+  assert max(heard[middle]) - min(heard[middle]) + 1 == steps.field
+  assert (max(heard[middle]) + min(heard[middle])) / 2 == steps.first_center + middle * steps.hop
+
+
+def test_a_step_answers_for_the_pictures_that_it_covers_or_the_nearest():
+  weights = geometry.alignment([1.0, 5.0], 2.0, [-0.5, 0.5, 1.5, 3.4])
+  np.testing.assert_allclose(weights, [[0, 0.5, 0.5, 0], [0, 0, 0, 1]])

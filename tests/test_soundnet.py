@@ -1,0 +1,131 @@
+"""SoundNet's tables against the papers' figures, and its layers against PyTorch's."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import torch
+
+from audionet_tf import geometry, soundnet, students
+
+HEADS = {'objects': 1000, 'scenes': 401}
+
+
+def count(variables):
+  return sum(int(np.prod(v.shape)) for v in variables)
+
+
+@pytest.mark.parametrize(
+  ('name', 'trainable', 'running'), [('soundnet8', 14_352_713, 4_064), ('soundnet5', 6_202_137, 960)]
+)
+def test_parameters(name, trainable, running):
+  student = students.build(name, HEADS)
+  assert count(student.trainable_variables) == trainable
+  assert count(student.non_trainable_variables) == running
+
+
+@pytest.mark.parametrize(
+  ('seconds', 'pool5', 'conv7', 'conv8', 'soundnet5'),
+  [(1, 3, 2, 0, 0), (5, 13, 4, 0, 1), (10, 27, 8, 1, 2), (15, 40, 11, 2, 3), (20, 54, 15, 4, 4), (30, 81, 21, 7, 7)],
+)
+def test_steps_of_every_length(seconds, pool5, conv7, conv8, soundnet5):
+  eight, five = (students.network(name).layers for name in ('soundnet8', 'soundnet5'))
+  tables = [eight['pool5'], eight['conv7'], eight['conv8'], five['conv5']]
+  assert [geometry.length(seconds * 22050, table) for table in tables] == [pool5, conv7, conv8, soundnet5]
+
+
+def test_shortest_inputs():
+  assert [students.shortest_samples(name) for name in ('soundnet8', 'soundnet5', 'audionet')] == [209_374, 56_798, 1]
+  for samples, expected in ((209_373, 0), (209_374, 1), (274_910, 2), (340_446, 3), (405_982, 4)):
+    assert geometry.length(samples, students.network('soundnet8').layers['conv8']) == expected
+
+
+def test_what_steps_hear():
+  layers = students.network('soundnet8').layers
+  assert geometry.steps(layers['pool5']) == geometry.Steps(17_438, 8_192, 2_286.5)
+  assert geometry.steps(layers['conv8']) == geometry.Steps(320_542, 65_536, 104_686.5)
+  centers, hop = students.step_seconds('soundnet5', 441_000, 22_050)
+  np.testing.assert_allclose(centers, [1.29, 5.75, 10.20, 14.66], atol=0.006)
+  assert hop == pytest.approx(4.458, abs=5e-4)
+
+
+@pytest.mark.parametrize('layer', ['conv1', 'pool2', 'pool5', 'conv6', 'conv8'])
+def test_a_step_hears_its_field_and_nothing_else(layer):
+  """Gradients of one step in the middle towards the sound: they reach exactly over the field that is claimed."""
+  student = students.build('soundnet8', {'a': 3})
+  heard = students.layer_model(student, 'soundnet8', [layer])
+  steps = geometry.steps(students.network('soundnet8').layers[layer])
+  samples = steps.field * 2 + 4 * steps.hop + 70_000
+  sound = tf.Variable(np.random.default_rng(0).normal(size=[1, samples]).astype(np.float32))
+  with tf.GradientTape() as tape:
+    activation = heard(sound, training=False)[layer]
+    number = activation.shape[1] // 2
+    loss = tf.reduce_sum(activation[:, number])
+  touched = np.flatnonzero(tape.gradient(loss, sound).numpy()[0])
+  center = steps.first_center + number * steps.hop
+  assert touched.min() >= center - (steps.field - 1) / 2
+  assert touched.max() <= center + (steps.field - 1) / 2
+  if layer == 'conv1':  # no maximum in between: every sample counts
+    assert touched.size == steps.field
+
+
+def torch_network(student, table):
+  """The same network in PyTorch, with the student's weights: a function of sound [B, samples] to dict of layers."""
+
+  def weight(name):
+    return torch.tensor(student.get_layer(name).kernel.numpy().transpose(2, 1, 0))
+
+  def forward(sound):
+    x, found = torch.tensor(sound)[:, None] * 256, {}
+    for name, filters, kernel, stride, padding in table:
+      if filters is None:
+        x = torch.nn.functional.max_pool1d(x, kernel, stride)
+      elif filters == soundnet.HEADS:
+        for head in HEADS:
+          layer = f'{name}_{head}'
+          bias = torch.tensor(student.get_layer(layer).bias.numpy())
+          found[layer] = torch.nn.functional.conv1d(x, weight(layer), bias, stride, padding)
+        continue
+      else:
+        bias = torch.tensor(student.get_layer(f'{name}_conv').bias.numpy())
+        x = torch.nn.functional.conv1d(x, weight(f'{name}_conv'), bias, stride, padding)
+        norm = student.get_layer(f'{name}_norm')
+        gamma, beta, mean, var = (torch.tensor(v.numpy()) for v in norm.weights)
+        x = torch.relu(torch.nn.functional.batch_norm(x, mean, var, gamma, beta, False, eps=1e-5))
+      found[name] = x
+    return {name: y.numpy().transpose(0, 2, 1) for name, y in found.items()}
+
+  return forward
+
+
+@pytest.mark.parametrize(('name', 'table'), [('soundnet8', soundnet.SOUNDNET8), ('soundnet5', soundnet.SOUNDNET5)])
+def test_every_layer_equals_pytorchs(name, table):
+  keras.utils.set_random_seed(1)
+  student = students.build(name, HEADS)
+  rng = np.random.default_rng(2)
+  for layer in student.layers:
+    if isinstance(layer, keras.layers.BatchNormalization):
+      size = layer.gamma.shape
+      layer.set_weights(
+        [rng.uniform(0.5, 2, size), rng.normal(size=size), rng.normal(size=size), rng.uniform(1, 3, size)]
+      )
+  sound = rng.uniform(-0.5, 0.5, [2, students.shortest_samples(name) + 12_345]).astype(np.float32)
+  expected = torch_network(student, table)(sound)
+  ours = students.layer_model(student, name, list(expected))(sound, training=False)
+  for layer, values in expected.items():
+    np.testing.assert_allclose(ours[layer].numpy(), values, atol=1e-4 * np.abs(values).max(), err_msg=layer)
+  both = students.layer_model(student, name, [table[-1][0]])(sound, training=False)[table[-1][0]]
+  assert both.shape[2] == 1401
+
+
+def test_sound_that_is_too_short_is_named_not_a_crash():
+  student = students.build('soundnet8', {'a': 3})
+  with pytest.raises(Exception, match='at least 209374 samples'):
+    student(np.zeros([1, 209_373], np.float32))
+  dynamic = tf.function(lambda w: student(w), input_signature=[tf.TensorSpec([None, None])])
+  with pytest.raises(tf.errors.InvalidArgumentError, match='at least 209374 samples'):
+    dynamic(tf.zeros([1, 100]))
+  features = students.layer_model(student, 'soundnet8', ['pool5'])
+  assert features(np.zeros([1, 4_574], np.float32))['pool5'].shape == (1, 1, 256)
+  with pytest.raises(Exception, match='at least 4574 samples'):
+    features(np.zeros([1, 4_573], np.float32))
