@@ -92,9 +92,9 @@ def on_clips(student, values):
   measured = clip_accuracy.evaluate_clips(student, clips, groups, window_seconds)
   print(evaluation_tables.of_clips(measured))
   if values['figure']:
-    from audionet_tf import plots
+    from audionet_tf import plots, plots_sets
 
-    plots.save(plots.confusion(measured['confusion'], measured['categories']), values['figure'])
+    plots.save(plots_sets.confusion(measured['confusion'], measured['categories']), values['figure'])
   return measured
 
 

@@ -156,32 +156,6 @@ def clock(seconds, with_hours):
   return f'{minutes // 60}:{minutes % 60:02}:{rest:02}' if with_hours else f'{minutes}:{rest:02}'
 
 
-def confusion(matrix, names):
-  """Counts of clips: one row a true category, one column what was named; shaded by the share of the row.
-
-  Args:
-    matrix: int [categories, categories].
-    names: str [categories].
-  """
-  matrix = np.asarray(matrix)
-  side = 2.5 + 0.5 * len(names)
-  figure = Figure(figsize=(side + 1, side), layout='constrained')
-  axes = figure.add_subplot()
-  share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-  image = axes.imshow(share, cmap='Blues', vmin=0, vmax=1)
-  figure.colorbar(image, ax=axes, label='share of the category', shrink=0.8)
-  for (row, column), count in np.ndenumerate(matrix):
-    if count:
-      colour = 'white' if share[row, column] > 0.5 else 'black'
-      axes.text(column, row, str(count), ha='center', va='center', color=colour)
-  ticks = [shorten(name, 24) for name in names]
-  axes.set_xticks(range(len(names)), ticks, rotation=60, ha='right', rotation_mode='anchor', parse_math=False)
-  axes.set_yticks(range(len(names)), ticks, parse_math=False)
-  axes.set_xlabel('named by the student')
-  axes.set_ylabel('true category')
-  return figure
-
-
 def line_style(i):
   """Colour and line style of line `i`: different for 24 lines, neighbours differ in colour."""
   return {'color': COLOURS[i % len(COLOURS)], 'linestyle': LINE_STYLES[i // len(COLOURS) % len(LINE_STYLES)]}
@@ -210,9 +184,9 @@ def shorten(text, width=34):
   return text if len(text) <= width else f'{text[:left]}…{text[left + 1 - width :]}'
 
 
-def distinct(names):
+def distinct(names, width=34):
   """Short forms of `names`; numbered where shortening made two of them equal."""
-  short = [shorten(name) for name in names]
+  short = [shorten(name, width) for name in names]
   return [f'{text} ({short[: i + 1].count(text)})' if short.count(text) > 1 else text for i, text in enumerate(short)]
 
 

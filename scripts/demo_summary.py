@@ -73,7 +73,7 @@ def teacher_answers(records_folder):
 
 def draw_confusion(path, pairs, class_names):
   """Counts of clips: rows what the teacher saw, columns what the student heard; the most frequent classes."""
-  from audionet_tf import plots
+  from audionet_tf import plots, plots_sets
 
   classes, counts = np.unique(np.array(pairs), return_counts=True)
   kept = sorted(classes[np.argsort(-counts, kind='stable')][:MOST_CLASSES])
@@ -82,7 +82,7 @@ def draw_confusion(path, pairs, class_names):
   for seen, heard in pairs:
     if seen in place and heard in place:
       matrix[place[seen], place[heard]] += 1
-  figure = plots.confusion(matrix, [class_names[number] for number in kept])
+  figure = plots_sets.confusion(matrix, [class_names[number] for number in kept])
   figure.axes[0].set_ylabel('seen by the teacher')
   plots.save(figure, path)
 

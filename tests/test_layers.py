@@ -29,7 +29,7 @@ LAYERS = (
       'students',
       'teachers teacher_files teacher_tflite keras_applications',
       'metrics',
-      'results inference_files plots',
+      'results inference_files plots plots_sets',
       'audioset',
       'sources',
     ],
@@ -40,7 +40,7 @@ LAYERS = (
 PLACE = {module: (level, group) for level, (_, row) in enumerate(LAYERS) for group in row for module in group.split()}
 ONE_HOME = {  # package: modules that may import it
   'av': {'media'},
-  'matplotlib': {'plots'},
+  'matplotlib': {'plots', 'plots_sets'},
   'torch': {'torch_weights'},
   'yt_dlp': {'audioset'},
   'apache_beam': {'beam'},

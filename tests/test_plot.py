@@ -248,14 +248,6 @@ def test_clock():
   assert [plots.clock(s, s > 3600) for s in (65, 600, 3725)] == ['1:05', '10:00', '1:02:05']
 
 
-def test_confusion_shows_every_count():
-  figure = plots.confusion([[3, 0, 1], [0, 2, 0], [1, 1, 0]], ['rain', 'dog_bark', 'x$\\no$'])
-  plots.to_rgb(figure)
-  counts = {tuple(map(int, text.get_position())): text.get_text() for text in figure.axes[0].texts}
-  assert counts == {(0, 0): '3', (2, 0): '1', (1, 1): '2', (0, 2): '1', (1, 2): '1'}  # (column, row)
-  assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ['rain', 'dog_bark', 'x$\\no$']
-
-
 def test_save_refuses_other_formats_and_leaves_nothing_half_written(tmp_path):
   figure = plots.kl_per_video(range(2), {'a': np.ones(2)})
   with pytest.raises(UserError, match='.png, .pdf, .svg'):
