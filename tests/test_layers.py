@@ -34,7 +34,10 @@ LAYERS = (
       'sources',
     ],
   ),
-  ('pieces', ['records', 'media mixing audio local_files', 'saved_models', 'losses', 'pooled_convolution soundnet']),
+  (
+    'pieces',
+    ['streaming', 'records', 'media mixing audio local_files', 'saved_models', 'losses', 'pooled_convolution soundnet'],
+  ),
   ('values', ['params labels errors command text files machine geometry']),
 )
 PLACE = {module: (level, group) for level, (_, row) in enumerate(LAYERS) for group in row for module in group.split()}
