@@ -26,6 +26,7 @@ from audionet_tf import losses, records
 SHUFFLE_WINDOWS, SHUFFLE_BYTES = 10_000, 256 << 20
 IMAGE_BYTES = 24_000  # of a JPEG, about
 TEACHER = 'teacher/'  # + name: key of a teacher's answers
+SEED_OF_PASS = 'seed_of_pass'  # goes with the windows to where they are augmented
 
 
 BLOCK_WINDOWS = 64  # windows in a block, fewer in the last of a file
@@ -123,7 +124,7 @@ def fill_up(batch, multiple):
   return {name: tf.pad(x, [[0, missing]] + [[0, 0]] * (x.shape.rank - 1)) for name, x in batch.items()}
 
 
-def training_batches(source, batch_size, seed, first_pass=0, replicas=1):
+def training_batches(source, batch_size, seed, first_pass=0, replicas=1, augment=None):
   """Shuffled batches without end; each pass holds every window once, its last batch may be small.
 
   Args:
@@ -132,6 +133,7 @@ def training_batches(source, batch_size, seed, first_pass=0, replicas=1):
     seed: python int.
     first_pass: number of the pass to begin with.
     replicas: batches are filled up to a multiple of this.
+    augment: None or a function (batch, int64 [2] of seed and pass) -> batch: `augmentation.augmenter`.
   """
 
   def one_pass(number):
@@ -147,19 +149,21 @@ def training_batches(source, batch_size, seed, first_pass=0, replicas=1):
       return {name: tf.gather(x, places) for name, x in windows.items()}
 
     # Dataset.shuffle would take no seed that depends on the pass.
-    return blocks.rebatch(source.shuffle_windows).enumerate().map(shuffle).rebatch(batch_size)
+    batches = blocks.rebatch(source.shuffle_windows).enumerate().map(shuffle).rebatch(batch_size)
+    return batches.map(lambda windows: windows | {SEED_OF_PASS: seed_of_pass}) if augment else batches
 
   passes = tf.data.Dataset.range(first_pass, tf.int64.max).flat_map(one_pass)
-  return finished(passes, source, replicas).prefetch(8)
+  finish = (lambda windows: augment(source.finish(windows), windows[SEED_OF_PASS])) if augment else source.finish
+  return finished(passes, finish, replicas).prefetch(8)
 
 
 def sequential_batches(source, batch_size, replicas=1):
   """Every window once, in the order of the files."""
   blocks = tf.data.Dataset.from_tensor_slices(tf.constant(source.paths)).flat_map(source.blocks)
-  return finished(blocks.rebatch(batch_size), source, replicas).prefetch(2)
+  return finished(blocks.rebatch(batch_size), source.finish, replicas).prefetch(2)
 
 
-def finished(windows, source, replicas):
+def finished(windows, finish, replicas):
   """Batches of a dataset of compact windows."""
-  batches = windows.map(source.finish, num_parallel_calls=tf.data.AUTOTUNE)
+  batches = windows.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
   return batches.map(lambda batch: fill_up(batch, replicas)) if replicas > 1 else batches

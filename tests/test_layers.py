@@ -25,7 +25,7 @@ LAYERS = (
   (
     'parts',
     [
-      'input_pipeline',
+      'input_pipeline augmentation',
       'students',
       'teachers teacher_files teacher_tflite keras_applications',
       'metrics',
