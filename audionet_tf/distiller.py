@@ -17,22 +17,37 @@ class Distiller(keras.Model):
     student: keras.Model, see `students`.
     heads: names of the teachers; the student has a head for each.
     videos: how many videos there are: the KL of each is kept (`video_kl`).
-    loss_reduction: 'sum' or 'mean' of the examples' KL over the *global* batch. The original sums.
+    loss_reduction: 'sum' or 'mean' of the examples' losses over the *global* batch. AudioNet's code sums.
     ask: dict of head to a function from u8 [N, H, W, 3] to probabilities f32 [N, classes], for batches with `image`;
       a teacher is held as a function so that it enters no checkpoint. None where batches hold the answers.
     alignment: f32 [S, T] (NumPy), which of a window's T pictures each of the student's S steps answers for
       (`students.alignment`); None where both are one.
     videos_windows: None, or a list of (first window, number of windows) of every video: then the KL of every single
       window is kept (`window_kl`, video after video; `window_ends` int [videos] says where each ends).
+    loss: key of losses.LOSSES: what is trained. The KL is a figure in any case.
+    loss_weights: dict of head to the weight of its loss; None for 1 each.
   """
 
-  def __init__(self, student, heads, videos, loss_reduction='sum', ask=None, alignment=None, videos_windows=None):
+  def __init__(
+    self,
+    student,
+    heads,
+    videos,
+    loss_reduction='sum',
+    ask=None,
+    alignment=None,
+    videos_windows=None,
+    loss='kl',
+    loss_weights=None,
+  ):
     super().__init__()
     if loss_reduction not in ('sum', 'mean'):
       raise ValueError(f'loss_reduction is {loss_reduction!r}, allowed is sum or mean')
     self.student = student
     self.heads = tuple(heads)
     self.loss_reduction = loss_reduction
+    self.loss_name = loss
+    self.loss_weights = loss_weights or dict.fromkeys(self.heads, 1.0)
     self.ask = ask or {}
     self.alignment = np.ones([1, 1], np.float32) if alignment is None else alignment
     self.means = {name: keras.metrics.Mean(name) for name in self.mean_names()}
@@ -48,7 +63,7 @@ class Distiller(keras.Model):
   def mean_names(self):
     """Names of the scalar metrics: `kl`, `top1`, `top5`, means of all heads, and by head where there are several.
 
-    The loss is the heads' sum.
+    They are not weighted; the loss is the weighted sum over the heads.
     """
     names = ['kl', 'top1', 'top5']
     if len(self.heads) > 1:
@@ -77,12 +92,19 @@ class Distiller(keras.Model):
     """dict of head to KL f32 [B]."""
     return {head: losses.kl_divergence(targets[head], outputs[LOGITS + head]) for head in self.heads}
 
+  def example_losses(self, targets, outputs, distances):
+    """f32 [B]: what is trained; `distances` is the KL, which need not be computed twice."""
+    if self.loss_name != 'kl':
+      distance = losses.LOSSES[self.loss_name]
+      distances = {head: distance(targets[head], outputs[LOGITS + head]) for head in self.heads}
+    return tf.add_n([self.loss_weights[head] * distances[head] for head in self.heads])
+
   def train_step(self, batch):
     targets = self.targets(batch)
     with tf.GradientTape() as tape:
       outputs = self(batch['audio'], training=True)
       distances = self.distances(targets, outputs)
-      total = tf.reduce_sum(batch['mask'] * tf.add_n(list(distances.values())))
+      total = tf.reduce_sum(batch['mask'] * self.example_losses(targets, outputs, distances))
       loss = self.optimizer.scale_loss(total / self.divisor(batch['mask']))
     gradients = tape.gradient(loss, self.student.trainable_variables)
     self.optimizer.apply_gradients(zip(gradients, self.student.trainable_variables, strict=True))

@@ -52,14 +52,14 @@ def load_student(path):
       return model(waveform, training=False)[students.LOGITS + head]
 
     def alignment(params):
-      return students.alignment(settings.student, params)
+      return students.alignment(settings.student, params, settings.target_steps)
 
     return Student(lambda w: finite(heard(w).numpy()), settings, alignment, head, settings.classes[head])
   served = serving.load(path)
   head = next(iter(served.settings.classes))
 
   def mean(params):
-    return np.full([1, params.images_per_window], 1 / params.images_per_window, np.float32)
+    return np.full([1, params.answers_per_window], 1 / params.answers_per_window, np.float32)
 
   return Student(
     lambda w: finite(served.predict(w)['logits'][:, None]), served.settings, mean, head, served.class_names

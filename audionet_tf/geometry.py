@@ -8,6 +8,8 @@ import dataclasses
 
 import numpy as np
 
+from audionet_tf.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
@@ -49,18 +51,45 @@ def length(samples, table):
   return samples
 
 
-def alignment(centers, hop, times):
-  """Which pictures a step answers for: the mean of those within half a hop of its centre, else the nearest one.
+def alignment(centers, hop, times, target_steps='covered'):
+  """Which pictures a step answers for.
 
   Args:
     centers: seconds of the S steps' middles, increasing.
     hop: seconds from step to step.
     times: seconds of the T pictures.
+    target_steps: key of TARGET_STEPS.
 
   Returns:
     f32 [S, T], rows of sum 1.
+
+  Raises:
+    UserError: 'same' where S is not T.
   """
-  distance = np.abs(np.subtract.outer(np.asarray(centers, np.float64), np.asarray(times, np.float64)))  # [S, T]
-  nearest = np.arange(len(times)) == distance.argmin(1)[:, None]
-  covered = np.where((distance <= hop / 2).any(1, keepdims=True), distance <= hop / 2, nearest)
-  return (covered / covered.sum(1, keepdims=True)).astype(np.float32)
+  centers, times = np.asarray(centers, np.float64), np.asarray(times, np.float64)
+  chosen = TARGET_STEPS[target_steps](np.abs(np.subtract.outer(centers, times)), hop)
+  return (chosen / chosen.sum(1, keepdims=True)).astype(np.float32)
+
+
+def covered(distance, hop):
+  """The pictures within half a hop of the step's centre, else the nearest: bool [S, T] from seconds [S, T]."""
+  within = distance <= hop / 2
+  return np.where(within.any(1, keepdims=True), within, nearest(distance, hop))
+
+
+def nearest(distance, hop):
+  """The picture nearest to the step's centre: bool [S, T]."""
+  return np.arange(distance.shape[1]) == distance.argmin(1)[:, None]
+
+
+def same(distance, hop):
+  """Picture t for step t, as SoundNet's code does, wherever the steps lie: bool [S, T]."""
+  steps, pictures = distance.shape
+  if steps != pictures:
+    raise UserError(
+      f'the student has {steps} steps, the window {pictures} pictures; --target_steps=same needs as many of both'
+    )
+  return np.eye(steps, dtype=bool)
+
+
+TARGET_STEPS = {'covered': covered, 'nearest': nearest, 'same': same}

@@ -63,6 +63,18 @@ def kl_divergence(teacher, student_logits):
   return tf.reduce_mean(cross_entropy + negative_entropy, axis=-1)
 
 
+def squared_distance(teacher, student_logits):
+  """Squared distance of the two distributions, per example: summed over classes, averaged over time.
+
+  Source: Aytar et al. 2016, section 3.2 (the l2 of its ablation). Args, returns and errors as in `kl_divergence`.
+  """
+  teacher, logits = paired(teacher, student_logits)
+  return tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(teacher, tf.nn.softmax(logits)), axis=-1), axis=-1)
+
+
+LOSSES = {'kl': kl_divergence, 'l2': squared_distance}
+
+
 def top_k_agreement(teacher, student_logits, k):
   """Share of time steps where the teacher's first class is among the student's first k: f32 [B].
 

@@ -8,6 +8,7 @@ from audionet_tf.errors import UserError
 
 MONO_MODES = ('mean', 'first')
 IMAGE_FORMATS = ('jpeg', 'png')
+SHORT_VIDEOS = ('skip', 'repeat')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,13 +18,14 @@ class RecordParams:
   Attributes:
     window_seconds: length of a window.
     hop_seconds: from the start of a window to the start of the next.
-    images_per_window: T; image i is shown at the middle of the i-th of T equal parts of the window.
+    images_per_window: T; image i is shown at the middle of the i-th of T equal parts of the window. 0: sound alone.
     sample_rate_hz: of the stored sound.
     mono: 'mean' of all channels, or the 'first'.
     image_size: width and height of the stored pictures, pixels.
     image_format: 'jpeg' or 'png'.
     jpeg_quality: 1 to 95; unused for PNG.
     max_seconds: windows end at or before this time; None for the whole video.
+    short_videos: what becomes of a video shorter than a window: 'skip' or 'repeat' (`tfrecords.worker.short_window`).
   """
 
   window_seconds: float = 0.04
@@ -35,12 +37,13 @@ class RecordParams:
   image_format: str = 'jpeg'
   jpeg_quality: int = 95
   max_seconds: float | None = None
+  short_videos: str = 'skip'
 
   def __post_init__(self):
     for name, low, high in (
       ('window_seconds', 0.001, 3600),
       ('hop_seconds', 0.001, 3600),
-      ('images_per_window', 1, 1000),
+      ('images_per_window', 0, 1000),
       ('sample_rate_hz', 1000, 192000),
       ('image_size', 16, 1024),
       ('jpeg_quality', 1, 95),
@@ -48,10 +51,9 @@ class RecordParams:
       value = getattr(self, name)
       if not low <= value <= high:
         raise UserError(f'{name} is {value}, allowed is {low} to {high}')
-    if self.mono not in MONO_MODES:
-      raise UserError(f'mono is {self.mono!r}, allowed is {" or ".join(MONO_MODES)}')
-    if self.image_format not in IMAGE_FORMATS:
-      raise UserError(f'image_format is {self.image_format!r}, allowed is {" or ".join(IMAGE_FORMATS)}')
+    for name, allowed in (('mono', MONO_MODES), ('image_format', IMAGE_FORMATS), ('short_videos', SHORT_VIDEOS)):
+      if getattr(self, name) not in allowed:
+        raise UserError(f'{name} is {getattr(self, name)!r}, allowed is {" or ".join(allowed)}')
     if self.max_seconds is not None and self.max_seconds < self.window_seconds:
       raise UserError(f'max_seconds is {self.max_seconds}, less than one window of {self.window_seconds} s')
 
@@ -70,8 +72,20 @@ class RecordParams:
 
   def image_seconds(self, index):
     """The T times whose pictures belong to window `index`, as exact Fractions."""
-    part = exact(self.window_seconds) / self.images_per_window
-    return [self.start_seconds(index) + part * (2 * i + 1) / 2 for i in range(self.images_per_window)]
+    return self.middles(index, self.images_per_window)
+
+  @property
+  def answers_per_window(self):
+    """How many answers of a teacher belong to a window: one a picture; one where there are none, as of a label."""
+    return max(1, self.images_per_window)
+
+  def answer_seconds(self, index):
+    """The times that the answers for window `index` are about, as exact Fractions."""
+    return self.middles(index, self.answers_per_window)
+
+  def middles(self, index, parts):
+    """Middles of the equal parts of window `index`, as exact Fractions."""
+    return [self.start_seconds(index) + exact(self.window_seconds) * (2 * i + 1) / (2 * parts) for i in range(parts)]
 
 
 def seconds(milliseconds):

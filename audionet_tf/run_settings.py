@@ -2,10 +2,11 @@
 
 import dataclasses
 import json
+import re
 
 import keras
 
-from audionet_tf import files, students
+from audionet_tf import augmentation, files, geometry, losses, students
 from audionet_tf.errors import UserError
 
 OPTIMIZERS = {
@@ -14,9 +15,18 @@ OPTIMIZERS = {
 }
 
 
+# SoundNet's own weight of a head is this over its number of classes: its criterion divides by batch x classes and by
+# the 8 terms (4 steps, 2 heads), and is multiplied by 250 (REFERENCE A2.6). 0.125 for 1000 classes, 0.312 for 401.
+ORIGINAL_WEIGHT_TIMES_CLASSES = 250 / 8 * 4
+NAMED = re.compile(r'([A-Za-z]\w*)=(.*)', re.ASCII | re.DOTALL)
+
+
 @dataclasses.dataclass(frozen=True)
 class TeacherOptions:
-  """One teacher: arguments of `teachers.load`."""
+  """One teacher: arguments of `teachers.load`, and the weight of its head.
+
+  `loss_weight` is a number above 0, or 'original' for what SoundNet's code comes to: 125 / classes.
+  """
 
   source: str
   name: str = 'teacher'
@@ -24,6 +34,80 @@ class TeacherOptions:
   labels: str | None = None
   dtype: str = 'float32'
   input_range: tuple | None = None
+  loss_weight: float | str = 1.0
+
+  def __post_init__(self):
+    weight = self.loss_weight
+    if weight != 'original' and not (isinstance(weight, int | float) and 0 < weight < float('inf')):
+      raise UserError(f'loss weight of {self.name} is {weight!r}, allowed is any number above 0, or original')
+
+  def arguments(self):
+    """Arguments of `teachers.load`."""
+    return {key: value for key, value in dataclasses.asdict(self).items() if key != 'loss_weight'}
+
+  def head_weight(self, classes):
+    """The weight of a head of `classes` classes."""
+    return ORIGINAL_WEIGHT_TIMES_CLASSES / classes if self.loss_weight == 'original' else float(self.loss_weight)
+
+
+def named_teachers(sources, **settings):
+  """The teachers that repeated flags name.
+
+  Args:
+    sources: list of 'NAME=SOURCE', NAME of letters, digits and _; or 'SOURCE', whose name is 'teacher'. A SOURCE
+      without name is the only teacher: it replaces those before it, and is replaced by named ones behind it. Of two of
+      one name the last counts, so that a command line overrides a flagfile.
+    **settings: field of TeacherOptions to a list of 'NAME=VALUE', or of 'VALUE' for all teachers that are not named.
+
+  Returns:
+    Tuple of TeacherOptions, in the order of their first mention.
+
+  Raises:
+    UserError: a setting for a teacher that there is not.
+  """
+  found, alone = {}, False
+  for name, source in map(split_name, sources):
+    if name is None or alone:
+      found = {}
+    alone = name is None
+    found[name or 'teacher'] = {'source': source}
+  for field, texts in settings.items():
+    values = [split_name(text) for text in texts]
+    for name, value in values:
+      if name not in (None, *found):
+        raise UserError(
+          f'{field} {name}={value}: no teacher is called {name}; there is {", ".join(found)} (a path begins with ./)'
+        )
+    for name, given in found.items():
+      own = [value for of, value in values if of == name] or [value for of, value in values if of is None]
+      given |= {field: PARSERS.get(field, str)(own[-1])} if own else {}
+  return tuple(TeacherOptions(name=name, **given) for name, given in found.items())
+
+
+def split_name(text):
+  """'objects=vgg16' as ('objects', 'vgg16'); what has no name as (None, text)."""
+  match = NAMED.fullmatch(text)
+  return match.groups() if match else (None, text)
+
+
+def number_pair(text):
+  """'0,255' as (0.0, 255.0)."""
+  try:
+    black, white = (float(part) for part in text.split(','))
+  except ValueError:
+    raise UserError(f'input range is {text}; expected are two numbers, as in 0,255') from None
+  return black, white
+
+
+def weight(text):
+  """'0.5' as 0.5; 'original' as it is."""
+  try:
+    return text if text == 'original' else float(text)
+  except ValueError:
+    raise UserError(f'loss weight is {text}; expected is a number, or original') from None
+
+
+PARSERS = {'input_range': number_pair, 'loss_weight': weight, 'labels': lambda text: text or None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +116,13 @@ class Options:
 
   Attributes:
     student: key of students.STUDENTS.
-    teachers: tuple of TeacherOptions, one head each.
+    teachers: tuple of TeacherOptions, one head each; the loss is the sum over heads of weight x distance.
     teacher_mode: 'stored' asks each teacher once and keeps its answers, 'online' asks in every step.
     epochs, batch_size, optimizer, learning_rate, momentum (Adam: beta 1), nesterov: as named.
+    loss: key of losses.LOSSES, the distance that is trained.
     loss_reduction: 'sum' or 'mean' over the global batch.
+    target_steps: key of geometry.TARGET_STEPS: which pictures a step of the student answers for.
+    augment: dict of key of augmentation.AUGMENTATIONS to value, `augmentation.parse`.
     replicas: copies of the student; 0: every GPU, or the processor.
     seed: of initial weights, order of the data, dropout.
     per_frame: keep the KL of every window in stats.json.
@@ -50,7 +137,10 @@ class Options:
   learning_rate: float = 1e-4
   momentum: float = 0.9
   nesterov: bool = True
+  loss: str = 'kl'
   loss_reduction: str = 'sum'
+  target_steps: str = 'covered'
+  augment: dict = dataclasses.field(default_factory=dict)
   replicas: int = 0
   seed: int = 0
   per_frame: bool = False
@@ -60,7 +150,9 @@ class Options:
       ('student', sorted(students.STUDENTS)),
       ('teacher_mode', ['online', 'stored']),
       ('optimizer', sorted(OPTIMIZERS)),
+      ('loss', sorted(losses.LOSSES)),
       ('loss_reduction', ['mean', 'sum']),
+      ('target_steps', sorted(geometry.TARGET_STEPS)),
     ):
       if getattr(self, name) not in allowed:
         raise UserError(f'{name} is {getattr(self, name)!r}, allowed is {" or ".join(allowed)}')
@@ -72,6 +164,10 @@ class Options:
     ):
       if not low <= getattr(self, name) <= high:
         raise UserError(f'{name} is {getattr(self, name)}, allowed is {low} to {high}')
+    augmentation.check(self.augment)
+    moving = augmentation.moving_answers(self.augment)
+    if moving and self.teacher_mode == 'online':
+      raise UserError(f'augment {", ".join(moving)}: changes stored answers; use --teacher_mode=stored')
     if not self.learning_rate > 0:
       raise UserError(f'learning_rate is {self.learning_rate}, allowed is any number above 0')
 

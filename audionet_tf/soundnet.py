@@ -28,6 +28,8 @@ SOUNDNET8 = (
   ('conv7', 1024, 4, 2, 2),
   ('conv8', HEADS, 8, 2, 0),
 )
+# Of 5 s conv7 leaves four steps, and this head makes one of them, as the original's fine-tuning does (REFERENCE A2.7).
+SOUNDNET8_5S = (*SOUNDNET8[:-1], ('conv8', HEADS, 4, 1, 0))
 SOUNDNET5 = (
   ('conv1', 32, 64, 2, 32),
   ('pool1', None, 8, 8, 0),

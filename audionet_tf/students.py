@@ -70,6 +70,7 @@ STUDENTS = {
   'audionet': Network(audionet),
   'soundnet5': soundnet_network(soundnet.SOUNDNET5, 'soundnet5'),
   'soundnet8': soundnet_network(soundnet.SOUNDNET8, 'soundnet8'),
+  'soundnet8_5s': soundnet_network(soundnet.SOUNDNET8_5S, 'soundnet8_5s'),
 }
 
 
@@ -116,10 +117,10 @@ def step_seconds(name, samples, sample_rate_hz, layer=None):
   return (steps.first_center + steps.hop * np.arange(count)) / sample_rate_hz, steps.hop / sample_rate_hz
 
 
-def alignment(name, params):
-  """f32 [S, T]: which of a record's T pictures each of the student's S steps answers for (`geometry.alignment`)."""
+def alignment(name, params, target_steps='covered'):
+  """f32 [S, A]: which of a window's A answers each of the student's S steps learns (`geometry.alignment`)."""
   centers, hop = step_seconds(name, params.window_samples, params.sample_rate_hz)
-  return geometry.alignment(centers, hop, [float(time) for time in params.image_seconds(0)])
+  return geometry.alignment(centers, hop, [float(time) for time in params.answer_seconds(0)], target_steps)
 
 
 def layer_model(model, name, layers):
@@ -152,6 +153,7 @@ class StudentSettings:
     window_seconds: length of the windows that it was trained on.
     classes: dict of head name to class names.
     teachers: dict of head name to a JSON-able description of its teacher, `teachers.Teacher.description`.
+    target_steps: key of geometry.TARGET_STEPS: which answers its steps were taught.
   """
 
   student: str
@@ -160,6 +162,7 @@ class StudentSettings:
   window_seconds: float
   classes: dict
   teachers: dict = dataclasses.field(default_factory=dict)
+  target_steps: str = 'covered'
 
 
 def save(path, model, settings):

@@ -11,29 +11,49 @@ run with the same teacher does not ask again.
 from absl import flags
 
 from audionet_tf import command
-from audionet_tf.errors import UserError
 
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string('records', None, 'Folder that tfrecords.build wrote.')
 flags.DEFINE_string('run_dir', None, 'Folder of the run: new, or with --resume an old one.')
 flags.DEFINE_string('student', 'audionet', 'The network that hears.')
-flags.DEFINE_string(
+flags.DEFINE_multi_string(
   'teacher',
-  'vgg16',
-  'The classifier that sees: a name of keras.applications, a .keras or .tflite file, a SavedModel folder.',
+  ['vgg16'],
+  'SOURCE, or NAME=SOURCE, repeated for several: a name of keras.applications, a .keras or .tflite file, a SavedModel'
+  ' folder; one head each. NAME is of letters, digits and _. A SOURCE without NAME is the only teacher.',
 )
-flags.DEFINE_string(
-  'teacher_weights', 'imagenet', 'For a keras.applications teacher: imagenet, a file, or none (random).'
+flags.DEFINE_multi_string(
+  'teacher_weights',
+  ['imagenet'],
+  'VALUE for all or NAME=VALUE, repeated. For a keras.applications teacher: imagenet, a file, or none (random).',
 )
-flags.DEFINE_string('teacher_labels', None, "Text file with the teacher's class names, one a line.")
-flags.DEFINE_string(
-  'teacher_input_range', None, 'BLACK,WHITE as a float teacher from a file wants them; default by its format.'
+flags.DEFINE_multi_string(
+  'teacher_labels', [], "FILE or NAME=FILE, repeated: text file with the teacher's class names, one a line."
+)
+flags.DEFINE_multi_string(
+  'teacher_input_range',
+  [],
+  'BLACK,WHITE or NAME=BLACK,WHITE, repeated: as a float teacher from a file wants them; default by its format.',
 )
 flags.DEFINE_enum(
   'teacher_mode', 'stored', ['stored', 'online'], 'Ask the teacher once and keep its answers, or in every step.'
 )
-flags.DEFINE_enum('teacher_dtype', 'float32', ['float32', 'bfloat16'], 'Precision of the teacher.')
+flags.DEFINE_multi_string(
+  'teacher_dtype', ['float32'], 'Precision of the teacher: float32, bfloat16, or NAME=..., repeated.'
+)
+flags.DEFINE_multi_string(
+  'loss_weight',
+  ['1'],
+  "NUMBER or NAME=NUMBER, repeated: weight of a head's loss; original: 125 / its classes, as in SoundNet's code.",
+)
+flags.DEFINE_enum(
+  'target_steps',
+  'covered',
+  ['covered', 'nearest', 'same'],
+  'Which pictures a step of the student answers for: the mean of those in its part of the window, the nearest, or'
+  ' picture t for step t.',
+)
 flags.DEFINE_integer('epochs', 5000, 'Passes over all windows.', lower_bound=1)
 flags.DEFINE_integer('batch_size', 512, 'Windows in a step, over all replicas.', lower_bound=1)
 flags.DEFINE_enum('optimizer', 'sgd', ['sgd', 'adam'], 'The optimizer.')
@@ -42,7 +62,14 @@ flags.DEFINE_float(
 )
 flags.DEFINE_float('momentum', 0.9, 'Momentum of sgd; beta 1 of adam.', lower_bound=0, upper_bound=0.9999)
 flags.DEFINE_bool('nesterov', True, 'Nesterov momentum (sgd).')
-flags.DEFINE_enum('loss_reduction', 'sum', ['sum', 'mean'], 'Sum or mean of the KL over the batch.')
+flags.DEFINE_enum('loss', 'kl', ['kl', 'l2'], 'KL divergence, or squared distance, of the distributions.')
+flags.DEFINE_enum('loss_reduction', 'sum', ['sum', 'mean'], 'Sum or mean of the loss over the batch.')
+flags.DEFINE_list(
+  'augment',
+  [],
+  'What windows undergo, another way in each pass: shift (up to 1 of their length), gain=6 (dB), mix=0.5 (probability),'
+  ' time_mask, frequency_mask; NAME or NAME=VALUE.',
+)
 flags.DEFINE_integer('replicas', 0, 'Copies of the student, one a GPU; 0: all GPUs, or the processor.', lower_bound=0)
 flags.DEFINE_integer(
   'seed', 0, 'Of initial weights and of the order of the windows.', lower_bound=0, upper_bound=2**32 - 1
@@ -59,18 +86,19 @@ def main(argv):
   for name in ('records', 'run_dir'):
     command.check(FLAGS[name].value, f'train needs --{name}')
   profile = epoch_range(FLAGS.profile)
-  from audionet_tf import run_settings, training
+  from audionet_tf import augmentation, run_settings, training
 
-  teacher = run_settings.TeacherOptions(
-    source=FLAGS.teacher,
+  teachers = run_settings.named_teachers(
+    FLAGS.teacher,
     weights=FLAGS.teacher_weights,
-    labels=FLAGS.teacher_labels or None,
+    labels=FLAGS.teacher_labels,
     dtype=FLAGS.teacher_dtype,
-    input_range=number_pair(FLAGS.teacher_input_range),
+    input_range=FLAGS.teacher_input_range,
+    loss_weight=FLAGS.loss_weight,
   )
   options = run_settings.Options(
     student=FLAGS.student,
-    teachers=(teacher,),
+    teachers=teachers,
     teacher_mode=FLAGS.teacher_mode,
     epochs=FLAGS.epochs,
     batch_size=FLAGS.batch_size,
@@ -78,7 +106,10 @@ def main(argv):
     learning_rate=FLAGS.learning_rate,
     momentum=FLAGS.momentum,
     nesterov=FLAGS.nesterov,
+    loss=FLAGS.loss,
     loss_reduction=FLAGS.loss_reduction,
+    target_steps=FLAGS.target_steps,
+    augment=augmentation.parse(FLAGS.augment),
     replicas=FLAGS.replicas,
     seed=FLAGS.seed,
     per_frame=FLAGS.kldiv_per_frame,
@@ -99,17 +130,6 @@ def epoch_range(text):
     f'--profile={text}: expected is FIRST:LAST, as in 3:5',
   )
   return int(first), int(last)
-
-
-def number_pair(text):
-  """'0,255' as (0.0, 255.0); None as None."""
-  if text is None:
-    return None
-  try:
-    black, white = (float(part) for part in text.split(','))
-  except ValueError:
-    raise UserError(f'--teacher_input_range={text}: expected are two numbers, as in 0,255') from None
-  return black, white
 
 
 def run():

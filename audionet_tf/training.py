@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from audionet_tf import (
+  augmentation,
   callbacks,
   input_pipeline,
   machine,
@@ -85,7 +86,9 @@ def train(records_folder, run_dir, options, resume=False, checkpoint_every=0, pr
 def fit(distiller, source, manifest, options, first_epoch, replicas, hooks):
   """Trains from `first_epoch` on."""
   distiller.fit(
-    input_pipeline.training_batches(source, options.batch_size, options.seed, first_epoch, replicas),
+    input_pipeline.training_batches(
+      source, options.batch_size, options.seed, first_epoch, replicas, augmentation.augmenter(options.augment)
+    ),
     initial_epoch=first_epoch,
     epochs=options.epochs,
     steps_per_epoch=-(-manifest['windows'] // options.batch_size),
@@ -115,7 +118,7 @@ def tensorboard(run_dir, records_folder, manifest, source, distiller, teachers, 
 
 def load_teachers(options):
   """The teachers of the options. UserError where one cannot be asked as they say."""
-  teachers = [teachers_lib.load(**dataclasses.asdict(teacher)) for teacher in options.teachers]
+  teachers = [teachers_lib.load(**teacher.arguments()) for teacher in options.teachers]
   for teacher in teachers:
     if options.teacher_mode == 'online' and not teacher.in_graph:
       raise UserError(f'teacher {teacher.name}: a .tflite file cannot be asked in the step; use --teacher_mode=stored')
@@ -152,9 +155,13 @@ def build_distiller(manifest, teachers, options):
     student,
     heads=[teacher.name for teacher in teachers],
     videos=len(manifest['videos']),
+    loss=options.loss,
+    loss_weights={
+      t.name: t.head_weight(len(loaded.class_names)) for t, loaded in zip(options.teachers, teachers, strict=True)
+    },
     loss_reduction=options.loss_reduction,
     ask={teacher.name: teacher.probabilities for teacher in teachers},
-    alignment=students.alignment(options.student, manifest['params']),
+    alignment=students.alignment(options.student, manifest['params'], options.target_steps),
     videos_windows=[(v['first_window'], v['windows']) for v in manifest['videos']] if options.per_frame else None,
   )
   distiller.compile(
@@ -176,6 +183,7 @@ def finish(run_dir, student, manifest, teachers, options):
     window_seconds=params.window_seconds,
     classes={teacher.name: list(teacher.class_names) for teacher in teachers},
     teachers={teacher.name: teacher.description for teacher in teachers},
+    target_steps=options.target_steps,
   )
   path = run_dir / 'student.keras'
   students.save(path, student, settings)

@@ -80,6 +80,37 @@ def test_steps_equal_pytorchs(reduction):
     np.testing.assert_allclose(ours.numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize('loss', ['kl', 'l2'])
+def test_heads_have_their_weights(loss):
+  classes, weights = {'a': 4, 'b': 7}, {'a': 0.25, 'b': 3.0}
+  keras.utils.set_random_seed(0)
+  student = students.build('audionet', classes)
+  distiller = Distiller(student, list(classes), 1, loss=loss, loss_weights=weights)
+  distiller.compile(optimizer=keras.optimizers.SGD(1e-2), jit_compile=False)
+  rng = np.random.default_rng(3)
+  batch = {
+    'audio': rng.normal(size=(5, 640)).astype(np.float32),
+    **{f'teacher/{head}': rng.dirichlet(np.ones(n), (5, 1)).astype(np.float32) for head, n in classes.items()},
+    'video_id': np.zeros(5, np.int64),
+    'index': np.arange(5),
+    'mask': np.ones(5, np.float32),
+  }
+  embedding = torch.tensor(student(batch['audio'])['embedding'].numpy())
+  expected, kl = {}, {}
+  for head, weight in weights.items():
+    kernel, bias = (torch.tensor(v.numpy(), requires_grad=True) for v in student.get_layer(f'dense_{head}').weights)
+    target, logits = torch.tensor(batch[f'teacher/{head}'])[:, 0], embedding @ kernel + bias
+    divergence = torch.nn.functional.kl_div(logits.log_softmax(1), target, reduction='sum')
+    total = divergence if loss == 'kl' else ((target - logits.softmax(1)) ** 2).sum()
+    (weight * total).backward()
+    expected[head], kl[head] = (kernel - 1e-2 * kernel.grad).detach().numpy(), divergence.item() / 5
+  fit(distiller, [{name: tf.constant(x) for name, x in batch.items()}])
+  for head in classes:
+    np.testing.assert_allclose(student.get_layer(f'dense_{head}').kernel.numpy(), expected[head], atol=1e-5)
+    assert float(distiller.means[f'kl_{head}'].result()) == pytest.approx(kl[head], rel=1e-4)
+  assert float(distiller.means['kl'].result()) == pytest.approx(np.mean(list(kl.values())), rel=1e-4)
+
+
 @pytest.mark.parametrize('reduction', ['sum', 'mean'])
 def test_masked_examples_teach_nothing(reduction):
   plain, padded = make(reduction), make(reduction)

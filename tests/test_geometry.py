@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from audionet_tf import geometry
+from audionet_tf.errors import UserError
 
 
 def slid(samples, table):
@@ -36,3 +37,11 @@ def test_field_hop_and_center(table):
 def test_a_step_answers_for_the_pictures_that_it_covers_or_the_nearest():
   weights = geometry.alignment([1.0, 5.0], 2.0, [-0.5, 0.5, 1.5, 3.4])
   np.testing.assert_allclose(weights, [[0, 0.5, 0.5, 0], [0, 0, 0, 1]])
+
+
+def test_a_step_may_take_the_nearest_picture_or_that_of_its_number():
+  centers, times = [1.0, 5.0, 5.2, 9.0], [0.9, 1.2, 4.0, 30.0]
+  assert geometry.alignment(centers, 2.0, times, 'nearest').argmax(1).tolist() == [0, 2, 2, 2]
+  np.testing.assert_array_equal(geometry.alignment(centers, 2.0, times, 'same'), np.eye(4))
+  with pytest.raises(UserError, match='4 steps, the window 3 pictures'):
+    geometry.alignment(centers, 2.0, times[:3], 'same')

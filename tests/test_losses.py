@@ -40,6 +40,15 @@ def test_top_k_agreement():
     np.testing.assert_allclose(losses.top_k_agreement(teacher, logits, k), expected)
 
 
+def test_squared_distance_is_that_of_the_distributions():
+  teacher = distributions(7)
+  logits = np.random.default_rng(8).normal(size=teacher.shape).astype(np.float32) * 3
+  expected = ((teacher - scipy.special.softmax(logits, -1)) ** 2).sum(-1).mean(-1)
+  np.testing.assert_allclose(losses.squared_distance(teacher, logits), expected, rtol=1e-4)
+  with pytest.raises(ValueError, match='student'):
+    losses.squared_distance(teacher, logits[:, :1])
+
+
 def test_targets_of_a_step_are_the_mean_of_its_pictures():
   teacher = distributions(4)
   weights = np.float32([[0.5, 0.5, 0], [0, 0, 1]])

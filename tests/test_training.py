@@ -161,10 +161,29 @@ def test_several_pictures_teach_one_step(world, tmp_path):
   assert (tmp_path / 'run' / 'export' / '1').is_dir()
 
 
+def test_two_teachers_teach_a_head_each(world):
+  synthetic.colour_teacher(world / 'scenes.keras', classes=3)
+  flags = ['--teacher=scenes=' + str(world / 'scenes.keras'), '--loss_weight=scenes=0.5', '--epochs=2']
+  flags += [f'--teacher=objects={world / "teacher.keras"}', f'--teacher_labels=objects={world / "labels.txt"}']
+  done = subprocess.run(command(world, world / 'two', *flags), capture_output=True, text=True, check=False)
+  assert done.returncode == 0, done.stderr
+  row = json.loads((world / 'two' / 'metrics.jsonl').read_text().splitlines()[-1])
+  assert row['kl'] == pytest.approx((row['kl_objects'] + row['kl_scenes']) / 2, rel=1e-5)
+  settings = students.load(world / 'two' / 'student.keras')[1]
+  assert settings.classes == {
+    'scenes': ['class 0', 'class 1', 'class 2'],
+    'objects': ['red', 'green', 'blue', 'grey', 'black'],
+  }
+  written = json.loads((world / 'two' / 'settings.json').read_text())
+  assert {t['name']: t['loss_weight'] for t in written['teachers']} == {'scenes': 0.5, 'objects': 1.0}
+
+
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [
     ({'student': 'nonet'}, "student is 'nonet', allowed is audionet"),
+    ({'loss': 'l1'}, "loss is 'l1', allowed is kl or l2"),
+    ({'target_steps': 'all'}, 'allowed is covered or nearest or same'),
     ({'loss_reduction': 'max'}, 'allowed is mean or sum'),
     ({'learning_rate': 0}, 'allowed is any number above 0'),
     ({'epochs': 0}, 'allowed is 1 to'),

@@ -1,0 +1,62 @@
+"""Teachers as flags name them, and the weights of their heads."""
+
+import pytest
+
+from audionet_tf import run_settings
+from audionet_tf.errors import UserError
+from audionet_tf.run_settings import TeacherOptions, named_teachers
+
+
+def sources(texts):
+  return {teacher.name: teacher.source for teacher in named_teachers(texts)}
+
+
+def test_a_source_alone_is_the_only_teacher():
+  assert sources(['vgg16']) == {'teacher': 'vgg16'}
+  assert sources(['vgg16', 'mobilenet_v2']) == {'teacher': 'mobilenet_v2'}  # a flagfile's, then the command line's
+  assert sources(['vgg16', 'a=x.keras', 'b_2=y']) == {'a': 'x.keras', 'b_2': 'y'}
+  assert sources(['a=x', 'b=y', 'vgg16']) == {'teacher': 'vgg16'}
+  assert sources(['a=x', 'b=y', 'a=z']) == {'a': 'z', 'b': 'y'}
+  assert sources(['./a=b.keras', 'data/c=d']) == {'teacher': 'data/c=d'}
+
+
+def test_settings_are_for_all_or_for_one():
+  a, b, c = named_teachers(
+    ['a=x', 'b=y', 'c=z'],
+    weights=['imagenet', 'b=none'],
+    labels=['c=names.txt'],
+    input_range=['0,255', 'a=-1,1'],
+    loss_weight=['b=0.25', 'original', 'c=3'],
+    dtype=[],
+  )
+  assert a == TeacherOptions('x', 'a', input_range=(-1.0, 1.0), loss_weight='original')
+  assert b == TeacherOptions('y', 'b', 'none', input_range=(0.0, 255.0), loss_weight=0.25)
+  assert c == TeacherOptions('z', 'c', labels='names.txt', input_range=(0.0, 255.0), loss_weight=3.0)
+  assert named_teachers(['vgg16'], labels=['teacher=a.txt'], dtype=['bfloat16', 'float32']) == (
+    TeacherOptions('vgg16', labels='a.txt'),
+  )
+
+
+@pytest.mark.parametrize(
+  ('settings', 'message'),
+  [
+    ({'labels': ['d=names.txt']}, 'no teacher is called d; there is a, b'),
+    ({'loss_weight': ['heavy']}, 'expected is a number, or original'),
+    ({'loss_weight': ['a=0']}, 'loss weight of a is 0.0, allowed is any number above 0'),
+    ({'loss_weight': ['nan']}, 'allowed is any number above 0'),
+    ({'input_range': ['1']}, 'expected are two numbers, as in 0,255'),
+  ],
+)
+def test_settings_that_do_not_fit_are_one_line(settings, message):
+  with pytest.raises(UserError, match=message):
+    named_teachers(['a=x', 'b=y'], **settings)
+
+
+def test_original_weights_are_what_soundnets_criterion_comes_to():
+  heads = {'objects': 1000, 'scenes': 401}
+  for name, classes in heads.items():
+    # Torch: each of 4 steps x 2 heads gives KL / (batch x classes), their sum is divided by 8 and multiplied by 250;
+    # of a window whose KL is 1 in every step of one head, that is:
+    expected = sum(1 / classes for _ in range(4)) / 8 * 250
+    assert TeacherOptions('x', name, loss_weight='original').head_weight(classes) == pytest.approx(expected)
+  assert run_settings.TeacherOptions('x').head_weight(5) == 1.0
