@@ -89,8 +89,8 @@ def serialize(features):
   return example.SerializeToString(deterministic=True)
 
 
-def window_example(params, video_id, index, pcm, images):
-  """One window as the bytes of an Example.
+def window_example(params, video_id, index, pcm, images, image_seconds=None):
+  """One window as the bytes of an Example; without pictures it has no features of pictures.
 
   Args:
     params: RecordParams.
@@ -98,6 +98,7 @@ def window_example(params, video_id, index, pcm, images):
     index: number of the window.
     pcm: int16 [window_samples].
     images: T encoded images, bytes.
+    image_seconds: their T times; None for those that the params say.
 
   Raises:
     ValueError: a count does not fit the params.
@@ -114,9 +115,9 @@ def window_example(params, video_id, index, pcm, images):
     'audio/sample_rate_hz': [params.sample_rate_hz],
     'audio/pcm': [pcm.astype('<i2').tobytes()],
     'image/encoded': list(images),
-    'image/time_us': [microseconds(t) for t in params.image_seconds(index)],
+    'image/time_us': [microseconds(t) for t in image_seconds or params.image_seconds(index)],
   }
-  return serialize({name: values[name] for name in FEATURES})
+  return serialize({name: values[name] for name in FEATURES if values[name]})
 
 
 def microseconds(seconds):

@@ -4,6 +4,16 @@
 
 --videos takes files, globs and folders (searched through). Files that cannot be used are skipped and named, with the
 reason, on the screen and in OUTPUT/failures.json. A second run with the same arguments builds only what is missing.
+
+Videos shorter than a window are skipped, or with --short_videos=repeat give one window, as in SoundNet: the picture
+covers the first n of the T image times; the sound is cut or zero-filled to n / T of the window and repeated, and so
+are the pictures. A picture that ends before the first image time, as 5 s with one in the middle of 20 s, has none.
+
+  python -m tfrecords.build --videos=clips --output=data/soundnet --window_ms=20000 --images_per_window=4 \
+    --sample_rate=22050 --mono=first --short_videos=repeat
+
+--images_per_window=0 keeps sound alone, of any sound or video file, to train on labels or on answers from files.
+
 Train on the records with python -m audionet_tf.train --records=OUTPUT.
 """
 
@@ -17,13 +27,18 @@ VIDEOS = flags.DEFINE_multi_string('videos', None, 'File, glob or folder of vide
 OUTPUT = flags.DEFINE_string('output', None, 'Folder for the records.')
 WINDOW_MS = flags.DEFINE_float('window_ms', 40, 'Length of a window, milliseconds.')
 HOP_MS = flags.DEFINE_float('hop_ms', None, 'From window to window, milliseconds; default: the length of a window.')
-IMAGES = flags.DEFINE_integer('images_per_window', 1, 'Pictures, each from the middle of an equal part of the window.')
+IMAGES = flags.DEFINE_integer(
+  'images_per_window', 1, 'Pictures, each from the middle of an equal part of the window; 0: sound alone.'
+)
 SAMPLE_RATE = flags.DEFINE_integer('sample_rate', 16000, 'Of the stored sound, hertz.')
 MONO = flags.DEFINE_enum('mono', 'mean', params.MONO_MODES, 'Mean of all channels, or the first.')
 IMAGE_SIZE = flags.DEFINE_integer('image_size', 224, 'Width and height of the stored pictures, pixels.')
 IMAGE_FORMAT = flags.DEFINE_enum('image_format', 'jpeg', params.IMAGE_FORMATS, 'How pictures are stored.')
 JPEG_QUALITY = flags.DEFINE_integer('jpeg_quality', 95, '1 to 95.')
 MAX_SECONDS = flags.DEFINE_float('max_seconds', None, 'Use only the first N seconds of each video.')
+SHORT = flags.DEFINE_enum(
+  'short_videos', 'skip', params.SHORT_VIDEOS, 'A video shorter than a window: leave it out, or repeat it.'
+)
 SHARDS = flags.DEFINE_integer('shards', None, 'Number of files; default: about 128 MB each, at least two.')
 WORKERS = flags.DEFINE_integer('workers', None, 'Videos decoded at a time; default: one a processor.')
 TIMEOUT = flags.DEFINE_float('timeout_seconds', 120, 'Give up a video that finishes no window for so long.')
@@ -51,6 +66,7 @@ def main(argv):
     image_format=IMAGE_FORMAT.value,
     jpeg_quality=JPEG_QUALITY.value,
     max_seconds=MAX_SECONDS.value,
+    short_videos=SHORT.value,
   )
   summary = builder.build(
     arguments=VIDEOS.value,

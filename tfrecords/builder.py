@@ -23,6 +23,7 @@ FAILURES_NAME = 'failures.json'
 VIDEO_KEYS = {'id', 'digest', 'windows', 'first_window'}
 SHARD_KEYS = {'name', 'windows', 'bytes'}
 REFRESH_SECONDS = 0.5
+DEFAULTS = {'short_videos': 'skip'}  # of parameters that older manifests do not have
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +122,8 @@ def _old_manifest(folder, fields):
     return None
   try:
     old = json.loads(path.read_text(encoding='utf-8'))
-    version, asked = old['schema_version'], {**old['params'], **{k: old[k] for k in ('sources', 'shards_asked')}}
+    params = DEFAULTS | old['params']
+    version, asked = old['schema_version'], {**params, **{k: old[k] for k in ('sources', 'shards_asked')}}
     complete = all(v.keys() >= VIDEO_KEYS for v in old['videos']) and all(s.keys() >= SHARD_KEYS for s in old['shards'])
   except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
     complete = False

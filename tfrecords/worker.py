@@ -4,12 +4,14 @@ import contextlib
 import dataclasses
 import errno
 import io
+import itertools
 import os
 import resource
 import signal
 import time
 from collections import deque
 
+import numpy as np
 from PIL import Image
 
 from audionet_tf import audio, files, local_files, media, records
@@ -94,21 +96,25 @@ def write_part(job, report):
   Raises:
     MediaError: the video cannot be used, is too short for a window, or far too long for its size.
   """
-  count, reported = 0, 0.0
+  count, reported, params = 0, 0.0, job.params
   with contextlib.ExitStack() as stack:
     path = stack.enter_context(local_files.unpacked(job.path, os.path.dirname(job.part)))
     file = stack.enter_context(files.named_when_whole(job.part, 'wb', partial_path(job, os.getpid())))
-    most = most_windows(os.path.getsize(job.path), job.params)
-    for index, pcm, images in paired_windows(path, job.params):
+    most = most_windows(os.path.getsize(job.path), params)
+    for index, pcm, images in windows(path, params):
       if count >= most:
         raise MediaError(job.path, f'too small for its length: {count} windows, and it goes on')
-      file.write(records.framed(records.window_example(job.params, job.video_id, index, pcm, images)))
+      file.write(records.framed(records.window_example(params, job.video_id, index, pcm, images)))
       count += 1
       if time.monotonic() - reported > REPORT_SECONDS:
         report(count)
         reported = time.monotonic()
     if not count:
-      raise MediaError(job.path, f'sound and picture do not share one window of {job.params.window_seconds} s')
+      if params.short_videos == 'skip':
+        what = 'sound and picture do not share' if params.images_per_window else 'the sound does not fill'
+        raise MediaError(job.path, f'{what} one window of {params.window_seconds} s')
+      file.write(records.framed(records.window_example(params, job.video_id, 0, *short_window(path, params))))
+      count = 1
     report(count)  # fails where nobody listens any more: then another build may be at work here
   return count
 
@@ -116,6 +122,81 @@ def write_part(job, report):
 def most_windows(size_bytes, params):
   """How many windows a file of this size may give."""
   return int((FREE_SECONDS + size_bytes / LEAST_BYTES_A_SECOND) / params.hop_seconds)
+
+
+def windows(path, params):
+  """The windows of a video, in order: (index, int16 [window_samples], T encoded images).
+
+  Without pictures those that the sound covers, else those that sound and picture both cover.
+  """
+  if params.images_per_window:
+    yield from paired_windows(path, params)
+    return
+  with contextlib.closing(sound_of(path, params)) as chunks:
+    for index, pcm in audio.cut_windows(chunks, params.window_seconds, params.hop_seconds, params.sample_rate_hz):
+      yield index, pcm, []
+
+
+def sound_of(path, params, max_seconds=None):
+  """`media.sound_chunks` as the params say, to `max_seconds` where given."""
+  stop = params.max_seconds if max_seconds is None else max_seconds
+  return media.sound_chunks(path, params.sample_rate_hz, params.mono, stop)
+
+
+def short_window(path, params):
+  """The one window of a video that is shorter than a window, as SoundNet's code makes it (REFERENCE A2.5).
+
+  The picture covers the first n of the T image times, n at least 1. The sound is cut to n parts of window / T, or
+  filled up with zeros, and repeated to the length of the window; pictures and their times are repeated alike. In
+  records without pictures the sound is repeated as it is.
+
+  Returns:
+    (int16 [window_samples], T encoded images, their T times).
+
+  Raises:
+    MediaError: no picture at the first image time, or no sound.
+  """
+  times = params.image_seconds(0)
+  images = first_pictures(path, params)
+  if times and not images:
+    raise MediaError(
+      path, f'shorter than a window of {params.window_seconds} s, and no picture at its first time, {float(times[0])} s'
+    )
+  window = exact(params.window_seconds)
+  covered = window * len(images) / len(times) if times else window
+  pieces = list(sound_of(path, params, covered))
+  if not pieces:
+    raise MediaError(path, f'no sound in its first {float(covered)} s')
+  heard = np.concatenate([np.zeros(pieces[0][0], np.int16), *(samples for _, samples in pieces)])
+  if times:
+    samples = round(covered * params.sample_rate_hz)
+    heard = np.pad(heard[:samples], (0, max(0, samples - heard.size)))
+  pcm = np.resize(heard, params.window_samples)  # which repeats
+  return pcm, repeated(images, len(times)), repeated(times[: len(images)], len(times))
+
+
+def repeated(values, count):
+  """The first `count` of the values repeated without end."""
+  return list(itertools.islice(itertools.cycle(values), count))
+
+
+def first_pictures(path, params):
+  """The pictures at the first window's image times, encoded, up to the first time that the picture does not cover."""
+  times, images, encode = deque(params.image_seconds(0)), [], encoder(params)
+  if not times:
+    return images
+  with contextlib.closing(media.pictures(path)) as pictures:
+    for start, end, frame in pictures:
+      if start > times[0]:
+        break
+      encoded = None
+      while times and times[0] < end:
+        encoded = encoded or encode(frame)
+        images.append(encoded)
+        times.popleft()
+      if not times:
+        break
+  return images
 
 
 def paired_windows(path, params):
@@ -128,10 +209,8 @@ def paired_windows(path, params):
     (index, int16 [window_samples], T encoded images).
   """
   with contextlib.ExitStack() as stack:
-    chunks = media.sound_chunks(path, params.sample_rate_hz, params.mono, params.max_seconds)
-    stack.callback(chunks.close)
-    pictures = media.pictures(path)
-    stack.callback(pictures.close)
+    chunks = stack.enter_context(contextlib.closing(sound_of(path, params)))
+    pictures = stack.enter_context(contextlib.closing(media.pictures(path)))
     heard = audio.cut_windows(chunks, params.window_seconds, params.hop_seconds, params.sample_rate_hz)
     seen = shown_windows(pictures, params, encoder(params))
     images_index, images = -1, None
