@@ -21,7 +21,7 @@ import pathlib
 
 from absl import flags
 
-from audionet_tf import command
+from audionet_tf import command, files
 from audionet_tf.errors import UserError
 
 flags.DEFINE_string('model', None, 'folder of a run or an export, or a .keras file')
@@ -74,8 +74,8 @@ def teacher_of(student):
   from audionet_tf import evaluation
 
   named = evaluation.named_teacher(student)
-  files = [named[key] for key in ('source', 'weights', 'labels') if named[key] not in (None, 'imagenet')]
-  print('teacher, as the model names it:', ', '.join(map(repr, files)), flush=True)
+  places = [named[key] for key in ('source', 'weights', 'labels') if named[key] not in (None, 'imagenet')]
+  print('teacher, as the model names it:', ', '.join(map(repr, places)), flush=True)
   try:
     return evaluation.load_teacher(student, named)
   except UserError as error:
@@ -115,9 +115,8 @@ def main(argv):
 
 def write_json(path, measured):
   path.parent.mkdir(parents=True, exist_ok=True)
-  partial = path.with_name(f'.{path.name}.partial')
-  partial.write_text(json.dumps(measured, indent=1))
-  os.replace(partial, path)
+  with files.named_when_whole(path) as file:
+    json.dump(measured, file, indent=1)
 
 
 def run():

@@ -4,11 +4,9 @@ Built-in operations only: it runs where the Flex delegate does not exist. The in
 any length goes, as in the SavedModel. Read it through its signature: outputs have no fixed order.
 """
 
-import os
-
 import tensorflow as tf
 
-from audionet_tf import export_checks
+from audionet_tf import export_checks, files, students
 
 
 def convert(saved_model, path, model, settings, length):
@@ -24,10 +22,9 @@ def convert(saved_model, path, model, settings, length):
     RuntimeError: the file does not answer as the model does.
   """
   converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=['serving_default'])
-  partial = path.with_name(f'.{path.name}.partial')
-  partial.write_bytes(converter.convert())
-  os.replace(partial, path)
+  with files.named_when_whole(path, 'wb') as file:
+    file.write(converter.convert())
   run = tf.lite.Interpreter(str(path)).get_signature_runner('serving_default')
-  for waveform in export_checks.probe_waveforms(length):
+  for waveform in export_checks.probe_waveforms(length, students.shortest_samples(settings.student)):
     expected = export_checks.expected_answers(model, settings, waveform)
     export_checks.check_close(run(waveform=waveform), expected, f'{path.name}, {waveform.shape[1]} samples')

@@ -28,7 +28,7 @@ import benchmark_lines
 import benchmark_measure
 from absl import flags
 
-from audionet_tf import command
+from audionet_tf import command, files
 from audionet_tf.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -103,9 +103,8 @@ def measure(names, data, work, quick):
 
 def write(path, content):
   path.parent.mkdir(parents=True, exist_ok=True)
-  partial = path.with_name(f'.{path.name}.partial')
-  partial.write_text(json.dumps(content, indent=1))
-  os.replace(partial, path)
+  with files.named_when_whole(path) as file:
+    json.dump(content, file, indent=1)
 
 
 def main(argv):

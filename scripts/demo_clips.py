@@ -1,7 +1,6 @@
 """The demo's clips: ten things that look and sound different, and how one clip differs from the next."""
 
 import dataclasses
-import os
 import pathlib
 import zlib
 
@@ -10,6 +9,8 @@ import demo_pictures
 import demo_sounds
 import numpy as np
 from tqdm import tqdm
+
+from audionet_tf import files
 
 THINGS = ('bell', 'bird', 'clock', 'drum', 'engine', 'kettle', 'rain', 'siren', 'violin', 'waves')
 FRAMES_PER_SECOND = 12
@@ -55,8 +56,7 @@ def picture(clip, t_seconds):
 
 def write(path, clip, seconds):
   """Encodes a clip as H.264 and AAC. The file takes its name only when it is whole."""
-  partial = path.with_name(f'.{path.stem}.partial{path.suffix}')
-  with av.open(str(partial), 'w') as container:
+  with files.named_when_whole(path, 'wb') as file, av.open(file.name, 'w') as container:
     video = container.add_stream('libx264', rate=FRAMES_PER_SECOND, options={'preset': 'ultrafast', 'crf': '23'})
     video.width, video.height, video.pix_fmt = demo_pictures.WIDTH, demo_pictures.HEIGHT, 'yuv420p'
     audio = container.add_stream('aac', rate=demo_sounds.RATE_HZ, layout='mono')
@@ -70,7 +70,6 @@ def write(path, clip, seconds):
       frame.sample_rate, frame.pts = demo_sounds.RATE_HZ, start
       container.mux(audio.encode(frame))
     container.mux(audio.encode(None))
-  os.replace(partial, path)
 
 
 def write_all(folder, heard, unheard, seconds):

@@ -8,7 +8,7 @@ import json
 import os
 import pathlib
 
-from audionet_tf import records
+from audionet_tf import files, records
 from audionet_tf.errors import UserError
 from tfrecords import sources
 
@@ -56,9 +56,8 @@ def unfinished(folder, asked):
 
 def write_text(path, text):
   """Writes a text file that is never seen half-written."""
-  partial = path.with_name(f'.{path.name}.partial')
-  partial.write_text(text)
-  os.replace(partial, path)
+  with files.named_when_whole(path) as file:
+    file.write(text)
 
 
 def check_videos(folder):

@@ -11,6 +11,7 @@ import urllib.request
 
 import demo_folders
 
+from audionet_tf import files
 from audionet_tf.errors import UserError
 
 SCRIPTS = pathlib.Path(os.path.relpath(pathlib.Path(__file__).parent))
@@ -184,15 +185,13 @@ def step(title, line, stdout=None, done=()):
   if title:
     print(f'\n== {title}')
   arguments = shlex.split(line)
-  files = [argument for argument in arguments if not argument.startswith('-')]
-  shown = line if len(files) <= 4 else f'{shlex.join(a for a in arguments if a not in files[2:])} ...'
+  names = [argument for argument in arguments if not argument.startswith('-')]
+  shown = line if len(names) <= 4 else f'{shlex.join(a for a in arguments if a not in names[2:])} ...'
   print(f'$ {PYTHON} {shown}')
   began = time.monotonic()
   if stdout:
-    partial = stdout.with_name(f'.{stdout.name}.partial')
-    with open(partial, 'w') as file:
+    with files.named_when_whole(stdout) as file:
       code = run_child([sys.executable, *arguments], stdout=file).returncode
-    os.replace(partial, stdout)
   else:
     code = run_child([sys.executable, *arguments]).returncode
   if code:

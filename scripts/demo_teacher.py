@@ -6,7 +6,6 @@ writes the classifier and, beside it, teacher.txt with the names of its classes.
 videos. It stands in for VGG16 where ImageNet's weights cannot be had, and knows nothing but the demo's ten things.
 """
 
-import os
 import pathlib
 
 import demo_clips
@@ -14,7 +13,7 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from audionet_tf import command, labels
+from audionet_tf import command, files, labels
 
 FETCH = flags.DEFINE_string('fetch', None, 'Download the ImageNet weights of this teacher instead, if need be.')
 OUTPUT = flags.DEFINE_string('output', None, 'The classifier to write: a .keras file.')
@@ -65,9 +64,8 @@ def train(path, stills_per_thing, epochs):
   _, right = model.evaluate(pictures[:held], classes[:held], verbose=0)
   path.parent.mkdir(parents=True, exist_ok=True)
   labels.write_class_names(path.with_suffix('.txt'), demo_clips.THINGS)
-  partial = path.with_name(f'.{path.stem}.partial.keras')
-  model.save(partial)
-  os.replace(partial, path)
+  with files.named_when_whole(path, 'wb') as file:
+    model.save(file.name)
   return right
 
 
