@@ -2,19 +2,26 @@
 
 import numpy as np
 
-from audionet_tf import students
+from audionet_tf import layer_signature, students
 from audionet_tf.errors import UserError
 
+PROBE_SAMPLES = 1 << 21  # of about a window each, at once
 TOLERANCE = 1e-4  # relative, and absolute to the largest value: a loaded graph may sum in another order
 
 
-def probe_waveforms(length):
-  """f32 [batch, samples] in [-1, 1]: silence, noise and a sine, at odd lengths about that of a window."""
+def probe_waveforms(length, shortest=1):
+  """f32 [batch, samples] in [-1, 1]: silence, noise and sines, at odd lengths about that of a window.
+
+  Args:
+    length: samples in a window; of long ones there are fewer waveforms.
+    shortest: samples that the student needs.
+  """
   noise = np.random.default_rng(0).uniform(-1, 1, [3, 4 * length]).astype(np.float32)
   time = np.arange(4 * length, dtype=np.float32)
   sines = np.sin(np.outer([0.05, 0.2, 1.1], time)).astype(np.float32)
   whole = np.concatenate([np.zeros_like(noise[:1]), noise, 0.5 * sines])  # [7, 4 length]
-  return [whole[:, :samples] for samples in (max(length // 2, 1), length, length + 1, 3 * length + 7)]
+  some = whole[np.array([0, 1, 4, 2, 5, 3, 6])[: max(2, min(7, PROBE_SAMPLES // length))]]
+  return [some[:, :samples] for samples in (max(length // 2, shortest), length, length + 1, 3 * length + 7)]
 
 
 def expected_answers(model, settings, waveform):
@@ -48,7 +55,7 @@ def check_top(answers, names, what):
 
 
 def compare(model, settings, served, length):
-  """Holds both signatures of a loaded export against the model in memory.
+  """Holds every signature of a loaded export against the model in memory.
 
   Args:
     model, settings: what was exported.
@@ -59,7 +66,7 @@ def compare(model, settings, served, length):
     UserError: the model itself gives numbers that are not finite.
     RuntimeError: the export says something else.
   """
-  for waveform in probe_waveforms(length):
+  for waveform in probe_waveforms(length, students.shortest_samples(settings.student)):
     sound = waveform.reshape(-1)
     windows = sound[: sound.size // length * length].reshape(-1, length)
     for what, answers, heard in (
@@ -68,3 +75,17 @@ def compare(model, settings, served, length):
     ):
       check_close(answers, expected_answers(model, settings, heard), what)
       check_top(answers, served.class_names, what)
+  if layer_signature.NAME in served.signatures:
+    compare_layers(model, settings, served, probe_waveforms(length, students.shortest_samples(settings.student))[0])
+
+
+def compare_layers(model, settings, served, waveform):
+  """Holds the signature `layers` against the model in memory; raises as `compare` does."""
+  names = list(students.network(settings.student).layers)
+  answers = served.signatures[layer_signature.NAME](waveform=waveform)
+  found = students.layer_model(model, settings.student, names)(waveform, training=False)
+  expected = {name: np.asarray(value, np.float64) for name, value in found.items()}
+  for name in names:
+    centers, _ = students.step_seconds(settings.student, waveform.shape[1], settings.sample_rate_hz, name)
+    expected[name + layer_signature.CENTERS] = centers
+  check_close({name: answers[name].numpy() for name in expected}, expected, f'layers, {waveform.shape[1]} samples')

@@ -1,6 +1,6 @@
 """The student as a SavedModel: written, checked against the model in memory, loaded again.
 
-    DIR/1/saved_model.pb, variables/      two signatures, stock TensorFlow operations only
+    DIR/1/saved_model.pb, variables/      two or three signatures, stock TensorFlow operations only
     DIR/1/assets/class_names.txt          one name a line, in the order of the classes
     DIR/1/assets/settings.json            students.StudentSettings
     DIR/1/assets.extra/                   warm-up requests for TensorFlow Serving
@@ -20,9 +20,11 @@ student's minimum up. Gives the mean over the student's T steps (AudioNet has on
 A student with several heads gives these for the first, and for every head `<head>/probabilities`.
 
 `windows`: `waveform` f32 [samples], cut into windows of the settings' length, one after another. A rest shorter than a
-window is dropped, as in training; a waveform shorter than one window is padded with zeros to one. Gives the same
-outputs, [windows, ...], and `start_seconds`, `end_seconds` f32 [windows]. The student hears WINDOWS_AT_ONCE at a
-time: beside the outputs themselves, memory does not grow with the length.
+window is dropped, as in training; a waveform shorter than one window is padded with zeros to one, or repeated where
+the student's network says so. Gives the same outputs, [windows, ...], and `start_seconds`, `end_seconds` f32 [windows].
+The student hears `windows_at_once` at a time: beside the outputs themselves, memory does not grow with the length.
+
+`layers`, of students that have steps in time: `layer_signature`.
 """
 
 import dataclasses
@@ -35,12 +37,13 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
-from audionet_tf import export_checks, labels, saved_models, students
+from audionet_tf import export_checks, labels, layer_signature, saved_models, students
 from audionet_tf.errors import UserError
 from audionet_tf.params import RecordParams
 
 TOP = 5
-WINDOWS_AT_ONCE = 256
+WINDOWS_AT_ONCE, SAMPLES_AT_ONCE = 256, 1 << 21
+WARMUP_BATCH = 32
 CLASS_NAMES_FILE, SETTINGS_FILE, TFLITE_FILE = 'class_names.txt', 'settings.json', 'model.tflite'
 
 
@@ -48,6 +51,11 @@ def window_samples(settings):
   """Samples in one of the windows that the student was trained on."""
   sound = {name: getattr(settings, name) for name in ('window_seconds', 'sample_rate_hz', 'mono')}
   return RecordParams(**sound).window_samples
+
+
+def windows_at_once(settings, most=WINDOWS_AT_ONCE):
+  """Windows that the student hears in one call: `most`, or as many as memory is meant for."""
+  return max(1, min(most, SAMPLES_AT_ONCE // window_samples(settings)))
 
 
 def signatures(model, settings):
@@ -80,25 +88,36 @@ def signatures(model, settings):
 
   default = serving_default.get_concrete_function()
   specs = {name: tf.TensorSpec(output.shape, output.dtype) for name, output in default.structured_outputs.items()}
-  length = window_samples(settings)
+  functions = {'serving_default': default, 'windows': windows_signature(default, specs, settings)}
+  if students.network(settings.student).layers:
+    functions[layer_signature.NAME] = layer_signature.concrete(model, settings)
+  return functions
+
+
+def windows_signature(default, specs, settings):
+  """The concrete function `windows` from that of `serving_default` and the TensorSpecs of its outputs."""
+  length, most = window_samples(settings), windows_at_once(settings)
+  repeats = students.network(settings.student).short == 'repeat'
 
   @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name='waveform')])
   def windows(waveform):
     samples = tf.shape(waveform)[0]
     count = tf.maximum(samples // length, 1)
-    at_once = tf.minimum(count, WINDOWS_AT_ONCE)
+    at_once = tf.minimum(count, most)
     turns = (count + at_once - 1) // at_once
+    if repeats:
+      waveform = tf.tile(waveform, [(length - 1) // tf.clip_by_value(samples, 1, length) + 1])
     heard = waveform[: count * length]
     padded = tf.pad(heard, [[0, turns * at_once * length - tf.shape(heard)[0]]])
     groups = tf.reshape(padded, [turns, at_once, length])
-    outputs = tf.map_fn(serving_default, groups, fn_output_signature=specs, parallel_iterations=1)
+    outputs = tf.map_fn(default, groups, fn_output_signature=specs, parallel_iterations=1)
     # [turns, at_once, ...] -> [windows, ...], without the padding
     outputs = {name: tf.reshape(x, [-1, *specs[name].shape[1:]])[:count] for name, x in outputs.items()}
     starts = tf.range(count + 1, dtype=tf.float64) * length / settings.sample_rate_hz
     times = tf.cast(starts, tf.float32)
     return outputs | {'start_seconds': times[:-1], 'end_seconds': times[1:]}
 
-  return {'serving_default': default, 'windows': windows.get_concrete_function()}
+  return windows.get_concrete_function()
 
 
 def export(model, settings, folder, tflite=False):
@@ -166,7 +185,8 @@ def write_warmup(folder, settings):
   from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
   length = window_samples(settings)
-  shapes = [('serving_default', [1, length]), ('serving_default', [32, length]), ('windows', [3 * length])]
+  batch = windows_at_once(settings, WARMUP_BATCH)
+  shapes = [('serving_default', [1, length]), ('serving_default', [batch, length]), ('windows', [3 * length])]
   path = folder / 'assets.extra' / 'tf_serving_warmup_requests'
   path.parent.mkdir()
   with tf.io.TFRecordWriter(str(path)) as writer:
@@ -263,9 +283,10 @@ def load(path):
   try:
     module = tf.saved_model.load(str(path))
     functions = {name: module.signatures[name] for name in ('serving_default', 'windows')}
+    layers = {name: function for name, function in module.signatures.items() if name == layer_signature.NAME}
   except Exception as error:  # TensorFlow raises whatever its parts raise: a damaged export is the user's to mend
     raise UserError(f'{path}: not a readable export ({type(error).__name__}: {error})') from error
   shape = functions['serving_default'].structured_outputs['probabilities'].shape
   if shape[-1] != len(class_names):
     raise UserError(f'{path}: {shape[-1]} classes, but {len(class_names)} class names')
-  return Served(settings, class_names, functions, module)
+  return Served(settings, class_names, functions | layers, module)

@@ -16,9 +16,9 @@ LAYERS = (
     [
       'distiller callbacks summaries strategy run_settings',
       'soft_labels',
-      'serving export_checks tflite',
+      'serving export_checks layer_signature tflite',
       'inference',
-      'torch_weights',
+      'conversion torch_weights soundnet_weights soundnet_t7 soundnet_numpy',
       'assemble pool worker',
     ],
   ),
@@ -36,7 +36,16 @@ LAYERS = (
   ),
   (
     'pieces',
-    ['streaming', 'records', 'media mixing audio local_files', 'saved_models', 'losses', 'pooled_convolution soundnet'],
+    [
+      'streaming',
+      'records',
+      'media mixing audio local_files',
+      'saved_models',
+      'pickled_arrays',
+      't7',
+      'losses',
+      'pooled_convolution soundnet',
+    ],
   ),
   ('values', ['params labels errors command text files machine geometry']),
 )
