@@ -1,35 +1,85 @@
 """Turns trained weights of another program into a student.
 
-  python -m audionet_tf.convert --from=audionet_512_5000.pth --student=audionet --output=student.keras
+  python -m audionet_tf.convert --from=sound8.npy --student=soundnet8 --output=student.keras
 
-reads a PyTorch checkpoint of AudioNet (Bryce 2018; needs pip install 'audionet_tf[torch]') and writes
-student.keras with student.json beside it. What was written is read back and compared with PyTorch on silence and
-noise of several lengths; the largest difference of a logit is printed. --labels=FILE names the classes, one a line;
-without it 1000 classes get ImageNet's names where Keras can tell them, others numbers.
+writes student.keras with student.json beside it, which every command takes. Known are
+
+  soundnet8, soundnet5  SoundNet's published weights: sound8.npy, the .t7 of Torch7, ports to PyTorch (.pth, .pt);
+                        its heads are called objects and scenes
+  audionet              checkpoints of AudioNet (Bryce 2018): .pth, .pt
+
+PyTorch's files need pip install 'audionet_tf[torch]'. Nothing in a file is ever run. What was written is read back and
+compared with another program's arithmetic on silence and noise; the largest difference of each layer is printed.
+
+--labels=objects=names.txt names the classes of a head, one a line, and may be given once a head; a student of one head
+takes --labels=names.txt. Without it 1000 classes get ImageNet's names where Keras can tell them, others numbers.
 """
 
+import dataclasses
 import pathlib
+from collections.abc import Callable
 
 from absl import flags
 
-from audionet_tf import command, params
+from audionet_tf import command, params, text
 
-flags.DEFINE_string('from', None, 'the weights to convert: a .pth file')
+flags.DEFINE_string('from', None, 'the weights to convert: a .npy, .t7, .pth or .pt file')
 flags.DEFINE_string('student', 'audionet', 'the network that the weights are of')
 flags.DEFINE_string('output', None, 'the student to write: a .keras file')
-flags.DEFINE_string('labels', None, 'file of class names, one a line')
-flags.DEFINE_integer('sample_rate', 16000, 'hertz of the sound that the weights were trained on')
-flags.DEFINE_float('window_ms', 40, 'length of the windows that the weights were trained on')
+flags.DEFINE_multi_string('labels', [], 'HEAD=FILE of class names, one a line; FILE where there is one head')
+flags.DEFINE_integer('sample_rate', None, 'hertz of the sound that the weights were trained on; default: as published')
+flags.DEFINE_float('window_ms', None, 'length of the windows that they were trained on; default: as published')
 
 
-def read_audionet(path):
+@dataclasses.dataclass(frozen=True)
+class Importer:
+  """How weights of a student are read.
+
+  Attributes:
+    read: (path, student) -> (keras.Model, conversion.Original).
+    suffixes: of the files.
+    sound: the RecordParams of the original training.
+  """
+
+  read: Callable
+  suffixes: tuple
+  sound: params.RecordParams
+
+
+def read_audionet(path, student):
   from audionet_tf import torch_weights
 
-  return torch_weights.read_audionet(path)
+  return torch_weights.read_audionet(path, student)
 
 
-# (student, suffix of the weights) to a function: path -> (model, reference), see torch_weights.read_audionet.
-IMPORTERS = {('audionet', '.pth'): read_audionet}
+def read_soundnet(path, student):
+  from audionet_tf import soundnet_weights
+
+  return soundnet_weights.read(path, student)
+
+
+SOUNDNET = Importer(
+  read_soundnet,
+  ('.npy', '.t7', '.pth', '.pt'),
+  params.RecordParams(sample_rate_hz=22050, mono='first', window_seconds=20),
+)
+IMPORTERS = {
+  'audionet': Importer(read_audionet, ('.pth', '.pt'), params.RecordParams()),
+  'soundnet5': SOUNDNET,
+  'soundnet8': SOUNDNET,
+}
+
+
+def chosen_importer(values):
+  """The Importer that the flags mean, its sound as they say. UserError lists the known ones."""
+  student, suffix = values['student'], pathlib.Path(values['from']).suffix.lower()
+  known = '; '.join(f'{name} from {", ".join(importer.suffixes)}' for name, importer in IMPORTERS.items())
+  found = student in IMPORTERS and suffix in IMPORTERS[student].suffixes
+  command.check(found, f'{student} from {suffix or "a file without suffix"} is not known; known: {known}')
+  importer = IMPORTERS[student]
+  given = {'sample_rate_hz': values['sample_rate'], 'window_seconds': params.seconds(values['window_ms'])}
+  sound = dataclasses.replace(importer.sound, **{name: value for name, value in given.items() if value is not None})
+  return dataclasses.replace(importer, sound=sound)
 
 
 def main(argv):
@@ -39,29 +89,25 @@ def main(argv):
     command.check(values[name], f'convert needs --{name}')
   output = pathlib.Path(values['output'])
   command.check(output.suffix == '.keras', f'output is {values["output"]}, expected is a name that ends in .keras')
-  kind = values['student'], pathlib.Path(values['from']).suffix.lower()
-  known = ', '.join(f'{student} from {suffix}' for student, suffix in IMPORTERS)
-  command.check(kind in IMPORTERS, f'{kind[0]} from {kind[1] or "a file without suffix"} is not known; known: {known}')
-  sound = params.RecordParams(sample_rate_hz=values['sample_rate'], window_seconds=params.seconds(values['window_ms']))
+  importer = chosen_importer(values)
+  command.check(pathlib.Path(values['from']).is_file(), f'{values["from"]}: no such file; expected are trained weights')
 
-  from audionet_tf import students, torch_weights
+  from audionet_tf import conversion, students
 
-  model, reference = IMPORTERS[kind](values['from'])
-  names = torch_weights.class_names(values['labels'], model)
+  model, original = importer.read(values['from'], values['student'])
   settings = students.StudentSettings(
-    student=kind[0],
-    sample_rate_hz=sound.sample_rate_hz,
-    mono=sound.mono,
-    window_seconds=sound.window_seconds,
-    classes={torch_weights.HEAD: names},
+    student=values['student'],
+    sample_rate_hz=importer.sound.sample_rate_hz,
+    mono=importer.sound.mono,
+    window_seconds=importer.sound.window_seconds,
+    classes=conversion.class_names(values['labels'], model),
   )
-  difference, largest = torch_weights.convert(model, reference, settings, output)
-  print(f'{output}: {model.count_params()} parameters, {len(names)} classes')
-  lengths = ', '.join(map(str, torch_weights.COMPARED_SAMPLES))
-  print(
-    f'compared with PyTorch on sounds of {lengths} samples: '
-    f'largest difference {difference:.3g}, largest logit {largest:.4g}'
-  )
+  found = conversion.convert(model, original, settings, output)
+  counts = ', '.join(f'{len(names)} classes ({head})' for head, names in settings.classes.items())
+  print(f'{output}: {model.count_params()} parameters, {counts}')
+  print(f'compared with {original.program} on sounds of {", ".join(map(str, original.samples))} samples:')
+  rows = [[layer, f'{difference:.2g}', f'{largest:.4g}'] for layer, (difference, largest) in found.items()]
+  print(text.aligned([['layer', 'largest difference', 'largest value'], *rows]))
 
 
 def run():

@@ -5,15 +5,13 @@ Those that Bryce (2018) published are in the pickle format of PyTorch 0.3, saved
 ever unpickled.
 """
 
-import os
 import pathlib
 import pickle
 import re
-import tempfile
 
 import numpy as np
 
-from audionet_tf import keras_applications, labels, students
+from audionet_tf import conversion, students
 from audionet_tf.errors import UserError
 
 HEAD = 'teacher'
@@ -26,7 +24,7 @@ AUDIONET_SHAPES = {
   'dense.bias': (CLASSES,),
 }
 COMPARED_SAMPLES = (1, 63, 64, 640, 16000)  # below, at and above the kernel: the edges differ most
-TOLERANCE = 1e-4  # of the largest logit
+ONE_FORM = 'save it with torch.save(model.state_dict(), ...)'
 
 
 def import_torch():
@@ -39,9 +37,11 @@ def import_torch():
 
 
 def read_tensors(path):
-  """The tensors of a .pth as dict of name to f32 array, without the `module.` of DataParallel.
+  """The tensors of a .pth as dict of name to array, without the `module.` of DataParallel.
 
-  Raises UserError: no such file, unreadable, anything in it but named tensors of finite numbers.
+  Floating-point numbers of every size come as f32; others as they are.
+
+  Raises UserError: no such file, unreadable, anything in it but named tensors.
   """
   torch = import_torch()
   path = pathlib.Path(path)
@@ -52,16 +52,20 @@ def read_tensors(path):
   except pickle.UnpicklingError as error:
     named = re.search(r'GLOBAL (\S+)', str(error))
     reason = f'calls {named[1]}' if named else 'is no pickle of tensors'
-    raise UserError(f'{path}: refused, it {reason}; a checkpoint may hold nothing but tensors') from None
+    raise UserError(f'{path}: refused, it {reason}; a checkpoint may hold nothing but tensors; {ONE_FORM}') from None
   except Exception as error:  # damaged bytes raise whatever they hit
     raise UserError(f'{path}: not a readable PyTorch checkpoint ({type(error).__name__}: {error})') from error
   if not isinstance(state, dict) or not all(torch.is_tensor(value) for value in state.values()):
-    raise UserError(f'{path}: not a state dict, a dict of tensors; save it with torch.save(model.state_dict(), ...)')
-  tensors = {str(name).removeprefix('module.'): value.detach().float().numpy() for name, value in state.items()}
-  for name, values in tensors.items():
-    if not np.isfinite(values).all():
-      raise UserError(f'{path}: {name} holds numbers that are not finite')
-  return tensors
+    raise UserError(f'{path}: not a state dict, a dict of tensors; {ONE_FORM}')
+  try:
+    return {str(name).removeprefix('module.'): as_array(value) for name, value in state.items()}
+  except (TypeError, RuntimeError) as error:  # quantized, sparse
+    raise UserError(f'{path}: its tensors are not plain numbers ({error})') from None
+
+
+def as_array(tensor):
+  tensor = tensor.detach()
+  return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
 def check_audionet(path, tensors):
@@ -80,17 +84,17 @@ def check_audionet(path, tensors):
   return classes
 
 
-def read_audionet(path):
-  """(keras.Model with the weights of a .pth, reference).
-
-  `reference(waveform f32 [B, samples]) -> f32 [B, classes]`, the logits of the same tensors in PyTorch.
-  """
+def read_audionet(path, student='audionet'):
+  """(keras.Model with the weights of a .pth, conversion.Original: the same tensors in PyTorch)."""
   tensors = read_tensors(path)
-  model = students.build('audionet', {HEAD: check_audionet(path, tensors)})
+  model = students.build(student, {HEAD: check_audionet(path, tensors)})
+  tensors = conversion.floats(path, tensors)
   conv, dense = model.get_layer('conv'), model.get_layer(f'dense_{HEAD}')
   conv.set_weights([tensors['conv.weight'].transpose(2, 1, 0), tensors['conv.bias']])  # [K, 1, filters]
   dense.set_weights([tensors['dense.weight'].T, tensors['dense.bias']])  # [filters, classes]
-  return model, lambda waveform: audionet_logits(tensors, waveform)
+  return model, conversion.Original(
+    'PyTorch', lambda waveform: {dense.name: audionet_logits(tensors, waveform)}, COMPARED_SAMPLES
+  )
 
 
 def audionet_logits(tensors, waveform):
@@ -102,48 +106,3 @@ def audionet_logits(tensors, waveform):
   x = functional.conv1d(x, t['conv.weight'], t['conv.bias'], stride=2, padding=32)  # [B, 16, samples // 2 + 1]
   x = functional.max_pool1d(x, 8, stride=1, padding=4).mean(2)  # [B, 16]
   return functional.linear(x, t['dense.weight'], t['dense.bias']).numpy()
-
-
-def largest_difference(model, reference):
-  """(largest difference of a logit, largest logit) of a student and `reference`, over sounds of several lengths.
-
-  Raises UserError where it is past float32's rounding.
-  """
-  generator = np.random.default_rng(0)
-  worst, largest = 0.0, 0.0
-  for samples in COMPARED_SAMPLES:
-    waveform = generator.uniform(-1, 1, [4, samples]).astype(np.float32)
-    waveform[0] = 0  # silence
-    ours = model(waveform)[students.LOGITS + HEAD].numpy()[:, 0]  # [B, classes]
-    theirs = reference(waveform)
-    difference = float(np.abs(ours - theirs).max())
-    scale = float(np.abs(theirs).max())
-    if not difference <= TOLERANCE * max(1.0, scale):
-      raise UserError(f'the converted student differs by {difference:.3g} from PyTorch on {samples} samples')
-    worst, largest = max(worst, difference), max(largest, scale)
-  return worst, largest
-
-
-def class_names(label_file, model):
-  """Names from `label_file`; without one those of ImageNet, if there are 1000 and Keras can tell them."""
-  classes = model.output[students.LOGITS + HEAD].shape[-1]
-  if label_file:
-    names = labels.read_class_names(label_file)
-    if len(names) != classes:
-      raise UserError(f'{label_file}: {len(names)} class names, but the weights have {classes} classes')
-    return names
-  imagenet = classes == keras_applications.IMAGENET_CLASSES and keras_applications.imagenet_class_names()
-  return imagenet or labels.numbered_class_names(classes)
-
-
-def convert(model, reference, settings, output):
-  """Writes a student, reads it back and compares it; only then it gets its name. Returns `largest_difference`."""
-  output = pathlib.Path(output)
-  output.parent.mkdir(parents=True, exist_ok=True)
-  with tempfile.TemporaryDirectory(dir=output.parent, prefix=f'.{output.stem}.') as folder:
-    partial = pathlib.Path(folder) / output.name
-    students.save(partial, model, settings)
-    difference = largest_difference(students.load(partial)[0], reference)
-    for suffix in ('.json', '.keras'):
-      os.replace(partial.with_suffix(suffix), output.with_suffix(suffix))
-  return difference

@@ -1,6 +1,7 @@
 """PyTorch checkpoints to students. Checkpoints of every format are written here."""
 
 import collections
+import dataclasses
 import json
 import os
 import pickle
@@ -11,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 
-from audionet_tf import keras_applications, students, torch_weights
+from audionet_tf import conversion, keras_applications, students, torch_weights
 from audionet_tf.errors import UserError
 
 torch = pytest.importorskip('torch')
@@ -99,21 +100,22 @@ def numpy_logits(state, waveform):
 def test_every_format_gives_the_same_numbers(tmp_path, kind, prefix):
   state = state_dict()
   FORMATS[kind](tmp_path / 'x.pth', state_dict(prefix=prefix))
-  model, reference = torch_weights.read_audionet(tmp_path / 'x.pth')
+  model, original = torch_weights.read_audionet(tmp_path / 'x.pth')
   for samples in (1, 2, 63, 64, 65, 640, 1001):
     waveform = np.random.default_rng(samples).uniform(-1, 1, samples).astype(np.float32)
     expected = numpy_logits(state, waveform)
     tolerance = 1e-5 * np.abs(expected).max()
     logits = model(waveform[None])['logits/teacher'].numpy()[0, 0]
     np.testing.assert_allclose(logits, expected, rtol=0, atol=tolerance)
-    np.testing.assert_allclose(reference(waveform[None])[0], expected, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(original.layers(waveform[None])['dense_teacher'][0], expected, rtol=0, atol=tolerance)
 
 
 def test_what_is_written_reads_back(tmp_path):
   save_legacy(tmp_path / 'x.pth', state_dict())
-  model, reference = torch_weights.read_audionet(tmp_path / 'x.pth')
+  model, original = torch_weights.read_audionet(tmp_path / 'x.pth')
   settings = students.StudentSettings('audionet', 16000, 'mean', 0.04, {'teacher': [str(i) for i in range(CLASSES)]})
-  difference, largest = torch_weights.convert(model, reference, settings, tmp_path / 'new' / 's.keras')
+  found = conversion.convert(model, original, settings, tmp_path / 'new' / 's.keras')
+  difference, largest = found['dense_teacher']
   assert 0 <= difference < 1e-5 * largest
   assert sorted(path.name for path in (tmp_path / 'new').iterdir()) == ['s.json', 's.keras']
   again, read = students.load(tmp_path / 'new' / 's.keras')
@@ -123,10 +125,14 @@ def test_what_is_written_reads_back(tmp_path):
 
 def test_a_student_that_differs_is_not_written(tmp_path):
   save_zip(tmp_path / 'x.pth', state_dict())
-  model, reference = torch_weights.read_audionet(tmp_path / 'x.pth')
+  model, original = torch_weights.read_audionet(tmp_path / 'x.pth')
   settings = students.StudentSettings('audionet', 16000, 'mean', 0.04, {'teacher': []})
-  with pytest.raises(UserError, match='differs by'):
-    torch_weights.convert(model, lambda waveform: reference(waveform) * 1.001, settings, tmp_path / 's.keras')
+
+  def other(waveform):
+    return {layer: values * 1.001 for layer, values in original.layers(waveform).items()}
+
+  with pytest.raises(UserError, match='differs from PyTorch by .* in dense_teacher'):
+    conversion.convert(model, dataclasses.replace(original, layers=other), settings, tmp_path / 's.keras')
   assert [path.name for path in tmp_path.iterdir()] == ['x.pth']
 
 
@@ -196,13 +202,28 @@ def test_without_torch_the_extra_is_named(tmp_path, monkeypatch):
 def test_class_names(tmp_path, monkeypatch):
   model = students.build('audionet', {'teacher': 1000})
   monkeypatch.setattr(keras_applications, 'imagenet_class_names', lambda: None)
-  assert torch_weights.class_names(None, model)[999] == 'class 999'
+  assert conversion.class_names([], model)['teacher'][999] == 'class 999'
   monkeypatch.setattr(keras_applications, 'imagenet_class_names', lambda: [f'name {i}' for i in range(1000)])
-  assert torch_weights.class_names(None, model)[999] == 'name 999'
-  assert torch_weights.class_names(None, students.build('audionet', {'teacher': 2})) == ['class 0', 'class 1']
+  assert conversion.class_names([], model)['teacher'][999] == 'name 999'
+  two = students.build('audionet', {'teacher': 2})
+  assert conversion.class_names([], two) == {'teacher': ['class 0', 'class 1']}
   (tmp_path / 'labels.txt').write_text('a\nb\n')
   with pytest.raises(UserError, match='2 class names, but the weights have 1000'):
-    torch_weights.class_names(tmp_path / 'labels.txt', model)
+    conversion.class_names([f'{tmp_path}/labels.txt'], model)
+  assert conversion.class_names([f'{tmp_path}/labels.txt'], two) == {'teacher': ['a', 'b']}
+  assert conversion.class_names([f'teacher={tmp_path}/labels.txt'], two) == {'teacher': ['a', 'b']}
+  several = students.build('audionet', {'x': 2, 'y': 3})
+  assert conversion.class_names([f'x={tmp_path}/labels.txt'], several) == {
+    'x': ['a', 'b'],
+    'y': ['class 0', 'class 1', 'class 2'],
+  }
+  for given, expected in (
+    (['labels.txt'], 'expected is HEAD=FILE; the heads are x, y'),
+    (['z=labels.txt'], 'expected is HEAD=FILE; the heads are x, y'),
+    (['x=a', 'x=b'], 'two files for x: a and b'),
+  ):
+    with pytest.raises(UserError, match=expected):
+      conversion.class_names(given, several)
 
 
 def convert(*arguments):
