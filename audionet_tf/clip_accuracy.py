@@ -4,7 +4,6 @@ A category is a group of the teacher's classes (`groups.csv`: dog_bark is beagle
 category with the largest sum of probabilities, averaged over the clip's windows. Labels only judge.
 """
 
-import csv
 import pathlib
 import sys
 
@@ -21,29 +20,6 @@ from audionet_tf.records import PCM_SCALE
 BATCH_SIZE = 256
 
 
-def read_table(path, columns):
-  """Rows of a CSV file as dicts. UserError: no such file, or none of a tuple of alternative columns in it.
-
-  Args:
-    path: CSV with a header.
-    columns: tuple of tuples of names; of each at least one must be there.
-  """
-  path = pathlib.Path(path)
-  if not path.is_file():
-    raise UserError(f'{path}: no such file; expected is a CSV')
-  try:
-    with open(path, newline='', encoding='utf-8-sig') as file:
-      rows = list(csv.DictReader(file, restval=''))
-  except (csv.Error, UnicodeDecodeError) as error:
-    raise UserError(f'{path}: not a CSV ({error})') from None
-  if not rows:
-    raise UserError(f'{path}: no rows below its header')
-  for names in columns:
-    if not set(names) & set(rows[0]):
-      raise UserError(f'{path}: no column {" or ".join(names)}; it has {", ".join(filter(None, rows[0]))}')
-  return rows
-
-
 def read_clips(path, media_root=None, folds=()):
   """List of (path, category) of the clips in a CSV with columns `path` or `filename`, `category` and perhaps `fold`.
 
@@ -52,7 +28,7 @@ def read_clips(path, media_root=None, folds=()):
     media_root: folder that its paths start from; None for the folder of the CSV.
     folds: the folds wanted, str; all where empty.
   """
-  rows = read_table(path, (('path', 'filename'), ('category',), ('fold',) if folds else ('category',)))
+  rows = labels.read_table(path, (('path', 'filename'), ('category',), ('fold',) if folds else ('category',)))
   root = pathlib.Path(media_root or pathlib.Path(path).parent)
   chosen = [row for row in rows if not folds or row['fold'] in folds]
   if not chosen:
@@ -74,7 +50,7 @@ def read_groups(path, class_names):
   Raises:
     UserError: the model knows no class of a category.
   """
-  rows = read_table(path, (('category',), ('class_name', 'imagenet_index')))
+  rows = labels.read_table(path, (('category',), ('class_name', 'imagenet_index')))
   unnamed = len(class_names) == IMAGENET_CLASSES and class_names == labels.numbered_class_names(IMAGENET_CLASSES)
   background = int(class_names[0].lower() == 'background')
   groups = {}

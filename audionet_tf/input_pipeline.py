@@ -100,7 +100,7 @@ def label_source(folder, manifest):
     block['pcm'] = tf.reshape(pcm, [-1, params.window_samples])
     for name, count in classes.items():
       answers = tf.io.decode_raw(block[name], tf.float16, little_endian=True)
-      block[name] = tf.reshape(answers, [-1, params.images_per_window, count])
+      block[name] = tf.reshape(answers, [-1, params.answers_per_window, count])
     return block
 
   def finish(block):

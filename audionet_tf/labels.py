@@ -1,5 +1,6 @@
-"""Class names: read, check, write. One name a line, UTF-8, in the order of the classes."""
+"""Class names, one a line in the order of the classes, and tables of labels (CSV). UTF-8."""
 
+import csv
 import pathlib
 
 from audionet_tf.errors import UserError
@@ -30,3 +31,26 @@ def write_class_names(path, names):
 def numbered_class_names(count):
   """Stand-ins where a teacher comes without names: 'class 0' to 'class <count-1>'."""
   return [f'class {i}' for i in range(count)]
+
+
+def read_table(path, columns):
+  """Rows of a CSV file as dicts. UserError: no such file, or none of a tuple of alternative columns in it.
+
+  Args:
+    path: CSV with a header.
+    columns: tuple of tuples of names; of each at least one must be there.
+  """
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise UserError(f'{path}: no such file; expected is a CSV')
+  try:
+    with open(path, newline='', encoding='utf-8-sig') as file:
+      rows = list(csv.DictReader(file, restval=''))
+  except (csv.Error, UnicodeDecodeError) as error:
+    raise UserError(f'{path}: not a CSV ({error})') from None
+  if not rows:
+    raise UserError(f'{path}: no rows below its header')
+  for names in columns:
+    if not set(names) & set(rows[0]):
+      raise UserError(f'{path}: no column {" or ".join(names)}; it has {", ".join(filter(None, rows[0]))}')
+  return rows

@@ -10,8 +10,9 @@ what is in them.
 | `audio/pcm`      | bytes | as in the record: int16, little endian                                 |
 | `video`          | int64 | n positions in the manifest's list of videos                           |
 | `index`          | int64 | n numbers of windows                                                   |
-| `teacher/<name>` | bytes | float16, little endian, n x T x classes: probabilities. Normalise      |
-|                  |       | them: rounding moves the sum by 0.001, and those below 3e-8 become 0   |
+| `teacher/<name>` | bytes | float16, little endian, n x A x classes: probabilities, A one a picture|
+|                  |       | and 1 where there are none. Normalise them: rounding moves the sum by  |
+|                  |       | 0.001, and those below 3e-8 become 0                                   |
 """
 
 import contextlib
@@ -50,17 +51,27 @@ def ensure(records_folder, manifest, teachers, batch_size=64):
     pathlib.Path of the folder.
 
   Raises:
-    UserError: teachers of the same name, damaged records.
+    UserError: teachers of the same name, of pictures where there are none, whose answers do not fit; damaged records.
   """
   names = [teacher.name for teacher in teachers]
   if not names or len(set(names)) != len(names):
     raise UserError(f'teachers are named {names}; expected are one or more different names')
+  check_pictures(manifest, [teacher.name for teacher in teachers if teacher.given is None])
   folder = pathlib.Path(records_folder) / FOLDER / labels_key(manifest, teachers)
   folder.mkdir(parents=True, exist_ok=True)
   with locked(folder):
     if not is_whole(folder, teachers):
       make(pathlib.Path(records_folder), manifest, teachers, folder, batch_size)
   return folder
+
+
+def check_pictures(manifest, names):
+  """UserError where teachers that are asked with pictures meet records of sound alone."""
+  if names and not manifest['params'].images_per_window:
+    raise UserError(
+      f'the records hold no pictures (--images_per_window=0), and teacher {", ".join(names)} judges by them; build '
+      'records with pictures, or teach from a file of labels or answers (.csv, .npz, .npy, .tfrecord)'
+    )
 
 
 def labels_key(manifest, teachers):
@@ -93,16 +104,17 @@ def make(records_folder, manifest, teachers, folder, batch_size):
   names = [f'labels-{number:05d}-of-{count:05d}.tfrecord' for number in range(count)]
   sources = dict(zip(names, manifest['shards'], strict=True))
   missing = [name for name in names if not is_finished(folder / name, sources[name]['windows'])]
-  pictures = manifest['params'].images_per_window
+  answers = manifest['params'].answers_per_window
   done = manifest['windows'] - sum(sources[name]['windows'] for name in missing)
-  ask = [(teacher.name, asker(teacher, batch_size, manifest['params'].image_size)) for teacher in teachers]
+  ask = [(teacher.name, answerer(teacher, batch_size, manifest)) for teacher in teachers]
+  look = any(teacher.given is None for teacher in teachers)
+  unit = ' pictures' if look else ' answers'
   with tqdm.tqdm(
-    total=manifest['windows'] * pictures, initial=done * pictures, desc='asking the teacher', unit=' pictures'
+    total=manifest['windows'] * answers, initial=done * answers, desc='asking the teacher', unit=unit
   ) as progress:
     for name in missing:
-      write_shard(
-        records_folder / sources[name]['name'], folder / name, sources[name]['windows'], manifest, ask, progress
-      )
+      source = records_folder / sources[name]['name']
+      write_shard(source, folder / name, sources[name]['windows'], manifest, ask, look, progress)
       if not is_finished(folder / name, sources[name]['windows']):
         raise UserError(f'{records_folder / sources[name]["name"]}: not the windows of its manifest; build it again')
   write_manifest(folder, manifest, teachers, [(name, sources[name]['windows']) for name in names])
@@ -138,6 +150,20 @@ def is_finished(path, windows):
     return False
 
 
+def answerer(teacher, batch_size, manifest):
+  """Function of a batch of `batches` -> float16 [B, A, classes] (NumPy)."""
+  if teacher.given is None:
+    ask = asker(teacher, batch_size, manifest['params'].image_size)
+    return lambda batch: ask(batch['image'])[batch['position'].numpy()]
+  given = teacher.given(manifest)
+
+  def look_up(batch):
+    windows = zip(batch['video/id'].numpy(), batch['index'].numpy().tolist(), strict=True)
+    return np.stack([given(video.decode(), index) for video, index in windows]).astype('<f2')
+
+  return look_up
+
+
 def asker(teacher, batch_size, image_size):
   """images u8 [N, S, S, 3], any N -> float16 [N, classes] (NumPy): asks `batch_size` pictures at a time."""
   probabilities = teacher.probabilities
@@ -152,10 +178,10 @@ def asker(teacher, batch_size, image_size):
   return ask
 
 
-def batches(path, params, skip=0):
+def batches(path, params, skip=0, images=True):
   """tf.data of a shard's blocks after the first `skip`.
 
-  A block: `audio`, `video/id`, `index`; `image` u8 [U, S, S, 3]; `position` int32 [B, T].
+  A block: `audio`, `video/id`, `index`; with `images` also `image` u8 [U, S, S, 3] and `position` int32 [B, T].
 
   `image` holds each of the batch's pictures once; `position` says which of them belongs where. Neighbouring windows
   often show the same frame, and a still video shows one all along.
@@ -163,10 +189,12 @@ def batches(path, params, skip=0):
   size, pictures = params.image_size, params.images_per_window
 
   def decode(serialized):
-    batch = records.parse_batch(serialized, params, images=True)
+    batch = records.parse_batch(serialized, params, images=images)
+    if not images:
+      return batch
     encoded, position = tf.unique(tf.reshape(batch.pop('image/encoded'), [-1]))
-    images = tf.map_fn(input_pipeline.decode_picture, encoded, fn_output_signature=tf.uint8)
-    batch['image'] = tf.ensure_shape(images, [None, size, size, 3])
+    decoded = tf.map_fn(input_pipeline.decode_picture, encoded, fn_output_signature=tf.uint8)
+    batch['image'] = tf.ensure_shape(decoded, [None, size, size, 3])
     batch['position'] = tf.reshape(position, [-1, pictures])
     return batch
 
@@ -187,26 +215,28 @@ def finished_blocks(path):
   return count, size
 
 
-def write_shard(source, target, windows, manifest, ask, progress):
+def write_shard(source, target, windows, manifest, ask, look, progress):
   """Writes the answers to one shard of records under a temporary name, then renames it.
 
   Args:
     source, target: paths of the shards.
     windows: in the shard.
     manifest: of the records.
-    ask: list of (teacher's name, `asker(...)`).
-    progress: tqdm, advanced by pictures.
+    ask: list of (teacher's name, `answerer(...)`).
+    look: whether any of them needs the pictures.
+    progress: tqdm, advanced by answers.
   """
   positions = {video['id'].encode(): number for number, video in enumerate(manifest['videos'])}
+  params = manifest['params']
   partial = target.with_name(f'.{target.name}.partial')
   try:
     done, size = finished_blocks(partial)
-    progress.update(min(done * input_pipeline.BLOCK_WINDOWS, windows) * manifest['params'].images_per_window)
+    progress.update(min(done * input_pipeline.BLOCK_WINDOWS, windows) * params.answers_per_window)
     with open(partial, 'r+b' if done else 'wb') as file:
       file.truncate(size)
       file.seek(size)
-      for batch in batches(str(source), manifest['params'], done):
-        answers = {name: answer(batch['image'])[batch['position'].numpy()] for name, answer in ask}  # [B, T, classes]
+      for batch in batches(str(source), params, done, look):
+        answers = {name: answer(batch) for name, answer in ask}  # [B, A, classes]
         pcm = (batch['audio'].numpy() * records.PCM_SCALE).astype('<i2')  # exact: it came from int16
         features = {
           'audio/pcm': [pcm.tobytes()],
@@ -215,7 +245,7 @@ def write_shard(source, target, windows, manifest, ask, progress):
           **{input_pipeline.TEACHER + name: [rows.tobytes()] for name, rows in answers.items()},
         }
         file.write(records.framed(records.serialize(features)))
-        progress.update(batch['position'].shape.num_elements())
+        progress.update(len(batch['index']) * params.answers_per_window)
       files.sync(file)
   except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
     raise UserError(f'{source}: damaged; build the records again ({" ".join(error.message.split())[:160]})') from error

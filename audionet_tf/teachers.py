@@ -6,6 +6,8 @@
 |                         | X.keras                     | pictures in 0..255, preprocessing inside the file           |
 |                         | folder/ (SavedModel)        | `serving_default`; uint8 as they are, float in [0, 1]       |
 |                         | X.tflite                    | (u)int8 as they are, float in [-1, 1]; stored labels only   |
+|                         | X.npz, X.npy, X.tfrecord    | answers that exist already (`given_answers`)                |
+|                         | X.csv                       | labels of the clips (`given_labels`)                        |
 | `--teacher_weights`     | imagenet                    | downloaded once by Keras into ~/.keras/models               |
 |                         | none                        | random, the same on every run: to try the machinery         |
 |                         | X.weights.h5, X.h5, X.keras | of the named `keras.applications` classifier                |
@@ -24,7 +26,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from audionet_tf import keras_applications, labels, teacher_files, teacher_tflite
+from audionet_tf import given_answers, given_labels, keras_applications, labels, teacher_files, teacher_tflite
 from audionet_tf.errors import UserError
 
 DTYPES = ('float32', 'bfloat16')
@@ -45,7 +47,8 @@ class Teacher:
     description: JSON-able; `source`, `name`, `weights`, `labels`, `dtype` and `input_range` are arguments of `load`,
       `input_size`, `classes`, `outputs` (what the model gives: 'logits' or 'probabilities') and `digest` are what it
       found.
-    digest: sha256 of the weights, hex.
+    digest: sha256 of the weights or of the file of answers, hex.
+    given: None, or for answers that exist already `given_answers.Given.answers`; then `probabilities` is None.
   """
 
   name: str
@@ -54,13 +57,15 @@ class Teacher:
   in_graph: bool
   description: dict
   digest: str
+  given: Callable | None = None
 
 
 def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32', input_range=None):
   """The teacher that `source` names.
 
   Args:
-    source: name of a `keras.applications` classifier, path of a `.keras` or `.tflite` file, or a SavedModel folder.
+    source: name of a `keras.applications` classifier, path of a `.keras` or `.tflite` file, or a SavedModel folder;
+      or a file of answers or labels (`is_given`).
     name: of the teacher, and of the student's head.
     weights: of a `keras.applications` classifier: 'imagenet', 'none' or a path.
     labels: path of a file of class names; None takes ImageNet's for `keras.applications`, else 'class 0', ...
@@ -76,6 +81,8 @@ def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32
   if input_range is not None:
     input_range = checked_range(input_range)
   class_names = read_labels(labels)
+  if is_given(source):
+    return given_teacher(source, name, weights, labels, class_names, dtype, input_range)
   model = picture_model(source, weights, class_names, dtype, input_range)
   if class_names is None:
     class_names = default_class_names(source, model.classes, weights)
@@ -100,6 +107,40 @@ def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32
     return tf.stop_gradient(answers)  # spares a student's tape the way back through the teacher
 
   return Teacher(name, class_names, probabilities, model.in_graph, description, model.digest)
+
+
+def is_given(source):
+  """Whether `source` is a file of answers or labels, which needs no pictures."""
+  return pathlib.Path(source).suffix in (*given_answers.READERS, '.csv')
+
+
+def given_teacher(source, name, weights, labels, class_names, dtype, input_range):
+  """The Teacher of a file of answers or labels; arguments as of `load`, and the names in the file `labels`."""
+  path = pathlib.Path(source)
+  if (weights, dtype, input_range) != ('imagenet', 'float32', None):
+    raise UserError(f'{source}: answers that are there already; weights, dtype and input range are for classifiers')
+  if path.suffix == '.csv':
+    if class_names is not None:
+      raise UserError(f'{source}: its own categories are the class names; leave out {labels}')
+    found = given_labels.load(path)
+  else:
+    found = given_answers.load(path, class_names and len(class_names))
+  class_names = class_names or found.class_names or default_class_names(source, found.classes, weights)
+  if len(class_names) != found.classes:
+    raise UserError(labels_mismatch(source, labels, class_names, found.classes))
+  description = {
+    'source': source,
+    'name': name,
+    'weights': weights,
+    'labels': None if labels is None else str(labels),
+    'dtype': dtype,
+    'input_range': None,
+    'input_size': None,
+    'classes': found.classes,
+    'outputs': 'probabilities',
+    'digest': found.digest,
+  }
+  return Teacher(name, class_names, None, False, description, found.digest, found.answers)
 
 
 def picture_model(source, weights, class_names, dtype, input_range):

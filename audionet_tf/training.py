@@ -57,7 +57,7 @@ def train(records_folder, run_dir, options, resume=False, checkpoint_every=0, pr
   online = options.teacher_mode == 'online'
   # A teacher in the step needs its weights on every device; one that is asked beforehand does not.
   with devices.scope() if online else contextlib.nullcontext():
-    teachers = load_teachers(options)
+    teachers = load_teachers(options, manifest)
   settings = run_settings.settings_of(options, manifest, teachers, devices.num_replicas_in_sync)
   if settings_path.exists():
     run_settings.check_same(settings_path, settings)
@@ -116,12 +116,15 @@ def tensorboard(run_dir, records_folder, manifest, source, distiller, teachers, 
   return summaries.Summaries(run_dir / 'tensorboard', log, class_names, examples, profile, graph)
 
 
-def load_teachers(options):
+def load_teachers(options, manifest):
   """The teachers of the options. UserError where one cannot be asked as they say."""
+  looking = [teacher.name for teacher in options.teachers if not teachers_lib.is_given(teacher.source)]
+  soft_labels.check_pictures(manifest, looking)  # before half a gigabyte is loaded
   teachers = [teachers_lib.load(**teacher.arguments()) for teacher in options.teachers]
   for teacher in teachers:
     if options.teacher_mode == 'online' and not teacher.in_graph:
-      raise UserError(f'teacher {teacher.name}: a .tflite file cannot be asked in the step; use --teacher_mode=stored')
+      what = 'answers from a file' if teacher.given else 'a .tflite file'
+      raise UserError(f'teacher {teacher.name}: {what} cannot be asked in the step; use --teacher_mode=stored')
   return teachers
 
 
