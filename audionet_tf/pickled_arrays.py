@@ -88,7 +88,7 @@ for core in ('core', '_core'):  # the names before and since NumPy 2
 class Unpickler(pickle.Unpickler):
   def find_class(self, module, name):
     if (module, name) not in ALLOWED:
-      raise pickle.UnpicklingError(f'refused, it calls {module}.{name}; allowed are arrays, in dicts')
+      raise UserError(f'refused, it calls {module}.{name}; allowed are arrays, in dicts')
     return ALLOWED[module, name]
 
 
@@ -109,7 +109,7 @@ def read(path):
     pickled = data[header_length(data) :]
     check_operations(pickled)
     return named_arrays(Unpickler(io.BytesIO(pickled), encoding='latin1').load())
-  except pickle.UnpicklingError as error:
+  except UserError as error:
     raise UserError(f'{path}: {error}') from None
   except Exception as error:  # damaged bytes raise whatever they hit
     raise UserError(f'{path}: not a readable .npy of named arrays ({type(error).__name__}: {error})') from error
