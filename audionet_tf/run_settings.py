@@ -6,7 +6,7 @@ import re
 
 import keras
 
-from audionet_tf import augmentation, files, geometry, losses, students
+from audionet_tf import augmentation, files, geometry, losses, starting_weights, students
 from audionet_tf.errors import UserError
 
 OPTIMIZERS = {
@@ -125,6 +125,8 @@ class Options:
     augment: dict of key of augmentation.AUGMENTATIONS to value, `augmentation.parse`.
     replicas: copies of the student; 0: every GPU, or the processor.
     seed: of initial weights, order of the data, dropout.
+    init: None, or the RUN or .keras file of a student whose weights are the beginning (`starting_weights`).
+    trainable: 'all', or 'head' for the heads alone.
     per_frame: keep the KL of every window in stats.json.
   """
 
@@ -144,6 +146,8 @@ class Options:
   replicas: int = 0
   seed: int = 0
   per_frame: bool = False
+  init: str | None = None
+  trainable: str = 'all'
 
   def __post_init__(self):
     for name, allowed in (
@@ -153,6 +157,7 @@ class Options:
       ('loss', sorted(losses.LOSSES)),
       ('loss_reduction', ['mean', 'sum']),
       ('target_steps', sorted(geometry.TARGET_STEPS)),
+      ('trainable', starting_weights.TRAINABLE),
     ):
       if getattr(self, name) not in allowed:
         raise UserError(f'{name} is {getattr(self, name)!r}, allowed is {" or ".join(allowed)}')
@@ -187,6 +192,7 @@ def settings_of(options, manifest, teachers, replicas):
       del teacher[place]
     teacher['digest'] = loaded.digest
     teacher['classes'] = len(loaded.class_names)
+  settings['init'] = starting_weights.digest(options.init)
   settings['records'] = {'digest': manifest['digest'], 'windows': manifest['windows']}
   return json.loads(json.dumps(settings))
 

@@ -75,6 +75,12 @@ flags.DEFINE_integer(
   'seed', 0, 'Of initial weights and of the order of the windows.', lower_bound=0, upper_bound=2**32 - 1
 )
 flags.DEFINE_integer('checkpoint_every', 0, 'Epochs between checkpoints; 0: about one a minute.', lower_bound=0)
+flags.DEFINE_string(
+  'init', None, 'RUN or student.keras to begin from: every layer of equal name and shape is taken over.'
+)
+flags.DEFINE_enum(
+  'trainable', 'all', ['all', 'head'], 'What learns: all, or the heads alone, the rest being as --init has it.'
+)
 flags.DEFINE_bool('resume', False, 'Go on from the newest checkpoint of RUN; from the beginning where there is none.')
 flags.DEFINE_bool('kldiv_per_frame', False, 'Keep the KL of every window of every epoch in stats.json.')
 flags.DEFINE_bool('graph', False, "Write the student's graph for TensorBoard.")
@@ -85,6 +91,7 @@ def main(argv):
   command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
   for name in ('records', 'run_dir'):
     command.check(FLAGS[name].value, f'train needs --{name}')
+  command.check(FLAGS.init or FLAGS.trainable == 'all', '--trainable=head needs --init: a student whose rest is kept')
   profile = epoch_range(FLAGS.profile)
   from audionet_tf import augmentation, run_settings, training
 
@@ -113,6 +120,8 @@ def main(argv):
     replicas=FLAGS.replicas,
     seed=FLAGS.seed,
     per_frame=FLAGS.kldiv_per_frame,
+    init=FLAGS.init,
+    trainable=FLAGS.trainable,
   )
   exported = training.train(
     FLAGS.records, FLAGS.run_dir, options, FLAGS.resume, FLAGS.checkpoint_every, profile, FLAGS.graph

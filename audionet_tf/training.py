@@ -17,6 +17,7 @@ from audionet_tf import (
   run_settings,
   serving,
   soft_labels,
+  starting_weights,
   strategy,
   students,
   summaries,
@@ -154,6 +155,11 @@ def build_distiller(manifest, teachers, options):
   """A compiled Distiller whose student and optimizer have their variables."""
   keras.utils.set_random_seed(options.seed)  # here: what was loaded before may have drawn numbers
   student = students.build(options.student, {teacher.name: len(teacher.class_names) for teacher in teachers})
+  if options.init:
+    taken, new = starting_weights.take_over(student, options.init, manifest['params'])
+    print(f'from {options.init}: {", ".join(taken)}; new: {", ".join(new) or "nothing"}', file=sys.stderr)
+  if options.trainable == 'head':
+    starting_weights.freeze_body(student)
   distiller = Distiller(
     student,
     heads=[teacher.name for teacher in teachers],
@@ -189,6 +195,8 @@ def finish(run_dir, student, manifest, teachers, options):
     target_steps=options.target_steps,
   )
   path = run_dir / 'student.keras'
+  for layer in student.layers:
+    layer.trainable = True  # what this run left as it was is nothing that a file of weights should say
   students.save(path, student, settings)
   exported = run_dir / 'export' / '1'
   if not exported.exists():

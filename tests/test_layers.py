@@ -9,14 +9,17 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # From the top down. A module imports modules of lower rows; of its own row only where its group is the same.
 LAYERS = (
-  ('commands', ['build train export infer evaluate plot convert download']),
-  ('runs', ['training', 'builder', 'evaluation clip_accuracy evaluation_tables']),
+  ('commands', ['build train export infer evaluate features plot convert download']),
+  (
+    'runs',
+    ['training', 'builder', 'evaluation clip_accuracy evaluation_tables', 'units unit_search', 'feature_extraction'],
+  ),
   (
     'mechanism',
     [
-      'distiller callbacks summaries strategy run_settings',
+      'distiller callbacks summaries strategy run_settings starting_weights',
       'soft_labels',
-      'serving export_checks layer_signature tflite',
+      'serving export_checks layer_signature layer_models tflite',
       'inference',
       'conversion torch_weights soundnet_weights soundnet_t7 soundnet_numpy',
       'assemble pool worker',
@@ -27,9 +30,12 @@ LAYERS = (
     [
       'input_pipeline augmentation',
       'students',
-      'teachers teacher_files teacher_tflite keras_applications',
+      'teachers teacher_files teacher_tflite keras_applications given_answers given_labels',
       'metrics',
-      'results inference_files plots plots_sets',
+      'results inference_files plots plots_sets plots_sound spectrograms feature_maps units_page',
+      'feature_files',
+      'clip_sounds',
+      'clip_tables',
       'audioset',
       'sources',
     ],
@@ -38,13 +44,14 @@ LAYERS = (
     'pieces',
     [
       'streaming',
+      'array_files',
       'records',
       'media mixing audio local_files',
       'saved_models',
       'pickled_arrays',
       't7',
       'losses',
-      'pooled_convolution soundnet',
+      'pooled_convolution strided_convolution soundnet',
     ],
   ),
   ('values', ['params labels errors command text files machine geometry']),
@@ -52,7 +59,7 @@ LAYERS = (
 PLACE = {module: (level, group) for level, (_, row) in enumerate(LAYERS) for group in row for module in group.split()}
 ONE_HOME = {  # package: modules that may import it
   'av': {'media'},
-  'matplotlib': {'plots', 'plots_sets'},
+  'matplotlib': {'plots', 'plots_sets', 'plots_sound'},
   'torch': {'torch_weights'},
   'yt_dlp': {'audioset'},
   'apache_beam': {'beam'},
