@@ -14,15 +14,13 @@ start of a window to the next), `window_msec`, `class_names`, `top`.
 
 import contextlib
 import csv
-import io
 import json
 import shutil
 import tempfile
-import zipfile
 
 import numpy as np
 
-from audionet_tf import files
+from audionet_tf import array_files, files
 
 COPY_BYTES = 1 << 20
 
@@ -71,33 +69,15 @@ def csv_file(path, about):
 
 @contextlib.contextmanager
 def npz_file(path, about):
-  """Arrays named as in a block: times, probabilities and embedding of all windows; `class_names`, str [classes].
-
-  A .npy begins with its number of rows, known at the end only: rows wait in temporary files without names.
-  """
-  keys = ('start_seconds', 'end_seconds', 'probabilities', 'embedding')
-  with contextlib.ExitStack() as stack:
-    file = stack.enter_context(files.named_when_whole(path, 'wb'))
-    spools = {key: stack.enter_context(tempfile.TemporaryFile(dir=path.parent)) for key in keys}
-    kinds = {}
+  """Arrays named as in a block: times, probabilities and embedding of all windows; `class_names`, str [classes]."""
+  with array_files.npz(path) as write:
 
     def add(block):
-      for key, spool in spools.items():
-        kinds[key] = block[key].dtype, block[key].shape[1:]
-        spool.write(block[key].tobytes())
+      for key in ('start_seconds', 'end_seconds', 'probabilities', 'embedding'):
+        write(key, block[key])
 
     yield add
-    with zipfile.ZipFile(file, 'w', zipfile.ZIP_STORED) as archive:
-      for key, (dtype, shape) in kinds.items():
-        rows = spools[key].tell() // (dtype.itemsize * int(np.prod(shape)))
-        spools[key].seek(0)
-        with archive.open(f'{key}.npy', 'w', force_zip64=True) as member:
-          header = {'descr': dtype.str, 'fortran_order': False, 'shape': (rows, *shape)}
-          np.lib.format.write_array_header_1_0(member, header)
-          shutil.copyfileobj(spools[key], member, COPY_BYTES)
-      names = io.BytesIO()
-      np.save(names, np.array(about['class_names'], str), allow_pickle=False)
-      archive.writestr('class_names.npy', names.getvalue())
+    write('class_names', np.array(about['class_names'], str))
 
 
 # Format to its writer and what that reads beside the times.

@@ -224,12 +224,14 @@ class Served:
     class_names: list of str, of the first head.
     signatures: dict of signature name to concrete function; call them with `waveform=`.
     module: what was loaded; it keeps the variables alive.
+    path: the version folder.
   """
 
   settings: students.StudentSettings
   class_names: list
   signatures: dict
   module: object = dataclasses.field(repr=False)
+  path: pathlib.Path | None = None
 
   def predict(self, waveform):
     """`serving_default` on f32 [batch, samples], as a dict of NumPy arrays; `top_classes` are str."""
@@ -289,4 +291,4 @@ def load(path):
   shape = functions['serving_default'].structured_outputs['probabilities'].shape
   if shape[-1] != len(class_names):
     raise UserError(f'{path}: {shape[-1]} classes, but {len(class_names)} class names')
-  return Served(settings, class_names, functions | layers, module)
+  return Served(settings, class_names, functions | layers, module, path)

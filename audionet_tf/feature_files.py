@@ -1,0 +1,97 @@
+"""What the layers of a network heard in one clip, as a file: .npz, or HDF5.
+
+| array                      | dtype, shape         | HDF5                     |
+|----------------------------|----------------------|--------------------------|
+| `<layer>`                  | f32 [T, width]       | the same name            |
+| `<layer>/center_seconds`   | f64 [T]              | `center_seconds/<layer>` |
+| `about`                    | str [1], JSON        | the same name            |
+
+A time is that of the middle of what the step hears, in the sound as it was heard: of repeated sound, behind the clip's
+own end. `about`: `source` and its `source_bytes`, `student`, `model` (sha256 of the weights), `sample_rate_hz`,
+`layers`, `clip_seconds` (null, or what every sound was repeated or cut to), `heard_seconds`, `repeats`.
+"""
+
+import json
+import pathlib
+import zipfile
+
+import numpy as np
+
+from audionet_tf import array_files
+from audionet_tf.errors import UserError
+
+CENTERS = 'center_seconds'
+SAME = ('source_bytes', 'model', 'clip_seconds')  # of `about`: what makes a file the one that would be written again
+
+
+def hdf5_name(name):
+  layer, _, centers = name.rpartition('/')
+  return f'{centers}/{layer}' if layer else name
+
+
+# Format to its writer and how it names the arrays.
+FORMATS = {'npz': (array_files.npz, lambda name: name), 'h5': (array_files.hdf5, hdf5_name)}
+
+
+def read(path, layers):
+  """(about, dict of layer to (f32 [T, width], f64 [T] seconds)) from a file of either format.
+
+  Raises:
+    UserError: missing, damaged, or without one of the layers.
+  """
+  about, arrays = _read(path, layers)
+  for layer in layers:
+    values, centers = arrays[layer]
+    if values.ndim != 2 or values.dtype.kind != 'f' or centers.shape != values.shape[:1]:
+      raise UserError(
+        f'{path}: {layer} is {values.dtype} {list(values.shape)}, expected is float [T, width] with times'
+      )
+  return about, arrays
+
+
+def read_about(path):
+  """The dict `about` of a file. UserError where there is none."""
+  return _read(path, [])[0]
+
+
+def _read(path, layers):
+  path = pathlib.Path(path)
+  try:
+    if path.suffix == '.h5':
+      import h5py
+
+      with h5py.File(path) as file:
+        about = file['about'].asstr()[0]
+        arrays = {layer: (file[layer][:], file[hdf5_name(f'{layer}/{CENTERS}')][:]) for layer in layers}
+    else:
+      with np.load(path, allow_pickle=False) as file:
+        about = str(file['about'][0])
+        arrays = {layer: (file[layer], file[f'{layer}/{CENTERS}']) for layer in layers}
+    about = json.loads(about)
+    if not isinstance(about, dict):
+      raise ValueError('about is no dict')
+  except FileNotFoundError:
+    raise UserError(f'{path}: no such file of features') from None
+  except (KeyError, ValueError, IndexError, OSError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    raise UserError(f'{path}: not a file of these features ({" ".join(str(error).split())})') from None
+  return about, arrays
+
+
+def done(path, about):
+  """Whether `path` is there and holds what `about` describes.
+
+  Raises:
+    UserError: it is there and holds something else.
+  """
+  if not path.exists():
+    return False
+  found = read_about(path)
+  for key in SAME:
+    if found.get(key) != about[key]:
+      raise UserError(
+        f'{path}: its {key} is {found.get(key)}, that of this run {about[key]}; delete it or use another --output'
+      )
+  missing = [layer for layer in about['layers'] if layer not in found.get('layers', ())]
+  if missing:
+    raise UserError(f'{path}: without layer {", ".join(missing)}; delete it or use another --output')
+  return True

@@ -1,0 +1,70 @@
+"""Writes what the layers of a student hear in sound or video files: arrays of time x width, with times.
+
+  python -m audionet_tf.features --model=runs/deep --layer=pool5,conv7 --output=features clip.mp4 song.flac
+  python -m audionet_tf.features --model=student.keras --layer=pool5 --output=features --clips=esc10.csv --audio=sounds
+
+writes features/clip.mp4.npz and so on: an array a layer, `pool5` f32 [steps, 256], and `pool5/center_seconds`, the
+middle of what each step hears; `about` says which model and which sound. --format=h5 writes HDF5, with the times in the
+group `center_seconds`. A long file is heard in pieces, and its steps are those of one pass over the whole.
+
+`embedding` is the mean of the last hidden layer over a file. Students without steps in time, such as AudioNet, give one
+vector a window of their training's length. Sound too short for a layer is repeated, as SoundNet's own code does.
+
+What is done is skipped, so that a stopped run goes on; a file of another model is not overwritten. A file that cannot
+be read is named, the others are heard, and the exit code is 1.
+"""
+
+import pathlib
+
+from absl import flags
+
+from audionet_tf import clip_tables, command, machine
+
+flags.DEFINE_string('model', None, 'a run, a student (.keras), or a SavedModel of audionet_tf.export')
+flags.DEFINE_list('layer', 'pool5', 'one layer or several; a wrong name lists the right ones')
+flags.DEFINE_string('output', None, 'folder for the results; made when missing')
+flags.DEFINE_string('format', 'npz', 'npz or h5')
+flags.DEFINE_string('clips', None, 'CSV with a column filename or path, instead of files after the flags')
+flags.DEFINE_string('audio', None, 'folder that the paths in --clips start from; default: that of the CSV')
+flags.DEFINE_float('clip_seconds', None, 'repeat or cut every sound to this length, as SoundNet is judged: 10')
+
+
+def check_arguments(values, paths):
+  """Raises UserError for what can be known to be wrong before anything is loaded."""
+  from audionet_tf import feature_files
+
+  for name in ('model', 'output', 'layer'):
+    command.check(values[name], f'features needs --{name}')
+  known = ' or '.join(feature_files.FORMATS)
+  command.check(values['format'] in feature_files.FORMATS, f'format is {values["format"]!r}, allowed is {known}')
+  seconds = values['clip_seconds']
+  command.check(seconds is None or 0 < seconds <= 3600, f'clip_seconds is {seconds}, allowed is up to 3600')
+  command.check(bool(paths) != bool(values['clips']), 'features needs files after the flags, or --clips')
+  command.check(values['clips'] or not values['audio'], '--audio goes with --clips')
+
+
+def main(argv):
+  values, paths = command.flag_values(__name__), argv[1:]
+  check_arguments(values, paths)
+  if values['clips']:
+    paths = [clip.path for clip in clip_tables.read(values['clips'], values['audio'])]
+  clip_tables.check_names(paths)
+  machine.keep_freed_memory()
+  from audionet_tf import feature_extraction, layer_models
+
+  model = layer_models.load(values['model'], values['layer'])
+  folder = pathlib.Path(values['output'])
+  folder.mkdir(parents=True, exist_ok=True)
+  done = feature_extraction.extract(model, paths, folder, values['format'], values['clip_seconds'])
+  print(f'{folder}: {len(done["outputs"])} files of {", ".join(values["layer"])}')
+  for line in feature_extraction.remarks(done['outputs']):
+    print(line)
+  return 1 if done['unreadable'] else 0
+
+
+def run():
+  command.run(main)
+
+
+if __name__ == '__main__':
+  run()
