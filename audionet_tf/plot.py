@@ -1,4 +1,4 @@
-"""Draws the figures of a training run and of an inference (Bryce 2018, figures 3 and 4 to 13).
+"""Draws the figures of a training run, of a student and of what it hears (Bryce 2018; Aytar et al. 2016).
 
   python -m audionet_tf.plot kl --run_dir=runs/paper --epochs=0:50 --output=kl.png
 
@@ -6,9 +6,29 @@ draws the mean KL of every video over the epochs, from runs/paper/stats.json. --
 and leaves END out: 0:50 are the first fifty. Without it, all.
 
   python -m audionet_tf.plot signals --inference=clip.mp4.json --media=clip.mp4 --output=clip.png
+  python -m audionet_tf.plot timeline --inference=clip.mp4.npz --media=clip.mp4 --output=clip.png
 
-draws the probabilities of the classes heard most over time, and the sound below. The inference is a .json or
-.npz file of audionet_tf.infer, or a .json of the original program.
+draw the classes heard most over time: as lines above the sound, or as rows of colour below the sound and its log-mel
+spectrogram. The inference is a .json or .npz file of audionet_tf.infer, or a .json of the original program.
+
+  python -m audionet_tf.plot filters --model=runs/soundnet --output=filters.png
+
+draws the filters of the first layer and their spectra, sorted by frequency.
+
+  python -m audionet_tf.plot tsne --features=features --layer=pool5 --clips=esc10.csv --output=tsne.png
+
+lays clips out by t-SNE of their features (audionet_tf.features), coloured by the category that the CSV gives them
+(columns filename, category); with --inference=FOLDER in place of --clips, by the class that the student, or whoever
+wrote `<file name>.npz` there, finds most probable.
+
+  python -m audionet_tf.plot confusion --evaluation=clips.json --output=confusion.png
+
+draws the confusion matrix of audionet_tf.evaluate, or of audionet_tf.probe (--probe=probe.json --layer=pool5).
+
+  python -m audionet_tf.plot units --model=runs/soundnet --layer=pool5 --clips=clips --output=page
+
+writes page/index.html with the sounds, and the pictures of videos, that excite units of the layer most: those of
+--unit=3,7, or the most selective. --clips is a folder or files.
 
 A figure is written as PNG, PDF or SVG, by the ending of --output.
 """
@@ -22,11 +42,19 @@ from audionet_tf import command
 
 flags.DEFINE_string('run_dir', None, 'kl: folder that audionet_tf.train has written')
 flags.DEFINE_string('epochs', '', 'kl: BEGIN:END, counted from 0, END left out; default all')
-flags.DEFINE_string('inference', None, 'signals: .json or .npz file of audionet_tf.infer')
-flags.DEFINE_string('media', None, 'signals: the sound or video file that was listened to')
-flags.DEFINE_integer('top', 3, 'signals: how many classes, those with the highest mean probability')
-flags.DEFINE_string('labels', None, 'signals: file of class names, one a line, where the inference file has none')
-flags.DEFINE_string('output', None, 'the figure to write')
+flags.DEFINE_string('inference', None, 'signals, timeline: file of audionet_tf.infer; tsne: folder of such files')
+flags.DEFINE_string('media', None, 'signals, timeline: the sound or video file that was listened to')
+flags.DEFINE_integer('top', None, 'signals, timeline: how many classes, by their mean probability; default 3, 10')
+flags.DEFINE_string('labels', None, 'signals, timeline: class names, one a line, where the inference file has none')
+flags.DEFINE_string('model', None, 'filters, units: folder of a run or an export, or a .keras file')
+flags.DEFINE_string('layer', None, 'tsne, units: name of the layer; confusion: which of several')
+flags.DEFINE_list('features', None, 'tsne: folder of audionet_tf.features, or its .npz files')
+flags.DEFINE_list('clips', None, 'tsne: CSV of categories; units: folder of sound or video files, or such files')
+flags.DEFINE_string('evaluation', None, 'confusion: JSON file of audionet_tf.evaluate')
+flags.DEFINE_string('probe', None, 'confusion: JSON file of audionet_tf.probe')
+flags.DEFINE_list('unit', [], 'units: numbers of the units to show; default the most selective')
+flags.DEFINE_integer('seed', 0, 'tsne: of the layout', lower_bound=0, upper_bound=2**32 - 1)
+flags.DEFINE_string('output', None, 'the figure, or the folder of the page, to write')
 
 WAVE_RATE_HZ = 16000
 
@@ -38,14 +66,22 @@ def kl(values):
   return plots.kl_per_video(*results.read_mean_kl(values['run_dir'], values['epochs']))
 
 
+def heard_most(values, default, most):
+  """(Inference, positions of its classes of highest mean probability)."""
+  from audionet_tf import results
+
+  top = default if values['top'] is None else values['top']
+  command.check(1 <= top <= most, f'top is {top}, allowed is 1 to {most}')
+  heard = results.read_inference(values['inference'], values['labels'])
+  return heard, np.argsort(-heard.probabilities.mean(0, dtype=np.float64), kind='stable')[:top]
+
+
 def signals(values):
-  """The figure of probabilities over time and sound. `values`: the flags, as a dict."""
+  """The figure of probabilities over time and sound."""
   from audionet_tf import media, plots, results
 
-  command.check(1 <= values['top'] <= plots.MOST_LINES, f'top is {values["top"]}, allowed is 1 to {plots.MOST_LINES}')
-  heard = results.read_inference(values['inference'], values['labels'])
+  heard, best = heard_most(values, 3, plots.MOST_LINES)
   wave = results.envelope(media.sound_chunks(values['media'], WAVE_RATE_HZ))
-  best = np.argsort(-heard.probabilities.mean(0, dtype=np.float64), kind='stable')[: values['top']]
   names = [heard.class_names[i] for i in best]
   title = pathlib.Path(values['media']).name
   return plots.signals(
@@ -53,21 +89,110 @@ def signals(values):
   )
 
 
-FIGURES = {'kl': (kl, ('run_dir', 'output')), 'signals': (signals, ('inference', 'media', 'output'))}
+def timeline(values):
+  """The figure of sound, spectrogram and classes over time."""
+  import tqdm
+
+  from audionet_tf import media, plots_sound, results, spectrograms
+
+  heard, best = heard_most(values, 10, plots_sound.MOST_ROWS)
+  classes = {
+    'start_seconds': heard.start_seconds,
+    'end_seconds': heard.end_seconds,
+    'probabilities': heard.probabilities[:, best],
+    'class_names': [heard.class_names[i] for i in best],
+  }
+  mel = spectrograms.MelPicture(WAVE_RATE_HZ)
+  chunks = mel.watch(media.sound_chunks(values['media'], WAVE_RATE_HZ))
+  wave = results.envelope(tqdm.tqdm(chunks, desc='reading', unit=' s of sound', delay=2))  # a chunk is a second
+  title = pathlib.Path(values['media']).name
+  return plots_sound.timeline(title, classes, wave, mel.picture(), WAVE_RATE_HZ)
 
 
-def main(argv):
-  came = ' '.join(argv[1:]) or 'nothing'
-  command.check(came in FIGURES, f'which figure? {came!r} came, allowed is {" or ".join(FIGURES)}')
-  figure, required = FIGURES[came]
-  values = command.flag_values(__name__)
-  for name in required:
-    command.check(values[name], f'plot {came} needs --{name}')
+def filters(values):
+  """The figure of the first layer's filters."""
+  from audionet_tf import plots_sound, results, unit_search
+
+  variables, settings = unit_search.variables(values['model'])
+  kernel = results.first_kernel(variables)
+  command.check(kernel is not None, f'{values["model"]}: {settings.student} has no filters that hear sound itself')
+  return plots_sound.filters(kernel, settings.sample_rate_hz, f'{settings.student}: its first layer')
+
+
+def tsne(values):
+  """The figure of clips laid out by their features."""
+  from audionet_tf import feature_maps, plots_sets
+
+  command.check(bool(values['clips']) != bool(values['inference']), 'plot tsne needs --clips=CSV or --inference=FOLDER')
+  names, features = feature_maps.read_features(values['features'], values['layer'])
+  if values['clips']:
+    command.check(len(values['clips']) == 1, 'plot tsne: --clips is one CSV')
+    groups = feature_maps.categories(values['clips'][0], names)
+  else:
+    groups = feature_maps.opinions(values['inference'], names)
+  points = feature_maps.plane(features, values['seed'])
+  return plots_sets.plane(points, groups, f'{values["layer"]}: t-SNE of {len(names):,} clips')
+
+
+def confusion(values):
+  """The figure of a confusion matrix."""
+  from audionet_tf import plots_sets, results
+
+  path = values['evaluation'] or values['probe']
+  command.check(path and not (values['evaluation'] and values['probe']), 'plot confusion needs --evaluation or --probe')
+  found = results.read_confusions(path)
+  if values['layer']:
+    chosen = {place: matrix for place, matrix in found.items() if values['layer'] in place.split('.')}
+    command.check(chosen, f'{path}: no confusion matrix of {values["layer"]}; there are {", ".join(found)}')
+    found = chosen
+  command.check(len(found) == 1, f'{path}: holds several confusion matrices, {", ".join(found)}: choose by --layer')
+  ((counts, names),) = found.values()
+  return plots_sets.confusion(counts, names, values['layer'] or '')
+
+
+def units(values):
+  """Writes the page of units; returns the exit code."""
+  wrong = [unit for unit in values['unit'] if not unit.isdecimal()]
+  command.check(not wrong, f'unit is {" ".join(wrong)!r}, allowed are numbers from 0 up, as in --unit=3,7')
+  numbers = list(dict.fromkeys(map(int, values['unit'])))
+  from audionet_tf import unit_search, units
+
+  ear = unit_search.load_ear(values['model'], values['layer'])
+  page, unreadable = units.write_page(ear, unit_search.media_files(values['clips']), values['output'], numbers)
+  print(page)
+  return 1 if unreadable else 0
+
+
+# What each draws, and which flags it cannot do without.
+FIGURES = {
+  'kl': (kl, ('run_dir', 'output')),
+  'signals': (signals, ('inference', 'media', 'output')),
+  'timeline': (timeline, ('inference', 'media', 'output')),
+  'filters': (filters, ('model', 'output')),
+  'tsne': (tsne, ('features', 'layer', 'output')),
+  'confusion': (confusion, ('output',)),
+}
+PAGES = {'units': (units, ('model', 'layer', 'clips', 'output'))}
+
+
+def save(draw, values):
+  """Writes a figure, says where; returns the exit code."""
   from audionet_tf import plots
 
   path = plots.check_path(values['output'])
-  plots.save(figure(values), path)
+  plots.save(draw(values), path)
   print(path)
+  return 0
+
+
+def main(argv):
+  came, known = ' '.join(argv[1:]) or 'nothing', FIGURES | PAGES
+  command.check(came in known, f'which figure? {came!r} came, allowed is {" or ".join(known)}')
+  draw, required = known[came]
+  values = command.flag_values(__name__)
+  for name in required:
+    command.check(values[name], f'plot {came} needs --{name}')
+  return draw(values) if came in PAGES else save(draw, values)
 
 
 def run():

@@ -161,7 +161,7 @@ def line_style(i):
   return {'color': COLOURS[i % len(COLOURS)], 'linestyle': LINE_STYLES[i // len(COLOURS) % len(LINE_STYLES)]}
 
 
-def legend(axes, handles, texts):
+def legend(axes, handles, texts, columns=1):
   """A legend right of the axes. Texts come afterwards: before 3.10, matplotlib leaves out those that begin with '_'."""
   made = axes.legend(
     handles,
@@ -172,6 +172,7 @@ def legend(axes, handles, texts):
     frameon=False,
     handlelength=3.2,
     borderaxespad=0,
+    ncols=columns,
   )
   for entry, text in zip(made.get_texts(), texts, strict=True):
     entry.set(text=text, parse_math=False)  # a file name may hold dollar signs
@@ -193,28 +194,6 @@ def distinct(names, width=34):
 def wrap(text, width=30, lines=3):
   """`text` on a few short lines, the rest left out."""
   return '\n'.join(textwrap.wrap(text, width, max_lines=lines, placeholder=' …'))
-
-
-def filters(kernel, sample_rate_hz):
-  """The filters of a first layer, each over time, sorted by the frequency that it answers most (Aytar 2016, figure 3).
-
-  Args:
-    kernel: f32 [K, filters].
-    sample_rate_hz: of the sound that it hears.
-  """
-  spectra = np.abs(np.fft.rfft(kernel, 512, axis=0))  # zero padded: a finer reading of the peak
-  peak_hz = spectra.argmax(0) * sample_rate_hz / 512
-  columns = min(8, kernel.shape[1])
-  rows = -(-kernel.shape[1] // columns)
-  figure = Figure(figsize=(1.3 * columns, 1.2 * rows), layout='constrained')
-  for place, number in enumerate(np.argsort(peak_hz, kind='stable')):
-    axes = figure.add_subplot(rows, columns, place + 1)
-    axes.axhline(0, color='0.8', linewidth=0.6)
-    axes.plot(kernel[:, number], color=COLOURS[0], linewidth=0.9)
-    axes.set_title(f'{peak_hz[number]:,.0f} Hz', fontsize=7)
-    axes.set_xticks([])
-    axes.set_yticks([])
-  return figure
 
 
 def to_rgb(figure):

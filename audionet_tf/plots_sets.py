@@ -3,9 +3,12 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from audionet_tf.plots import distinct
+from audionet_tf.plots import COLOURS, distinct, legend
 
 MOST_NAMED = 120  # categories whose names and counts can still be read
+GROUP_COLOURS = (*COLOURS, '#F0E442', '#000000')
+MARKERS = 'osD^vP*X'
+MOST_GROUPS = len(GROUP_COLOURS) * len(MARKERS)
 
 
 def confusion(counts, class_names, title=''):
@@ -26,9 +29,9 @@ def confusion(counts, class_names, title=''):
   axes = figure.add_subplot()
   share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
   image = axes.imshow(share, cmap='Blues', vmin=0, vmax=1)
-  figure.colorbar(image, ax=axes, label='share of the category', shrink=0.8)
+  figure.colorbar(image, ax=axes, label='share of the category', shrink=0.8, aspect=30)
   if number <= MOST_NAMED:
-    write_counts(axes, counts, share, 20 * cell)
+    write_counts(axes, counts, share, min(10, 32 * cell))
     ticks, size = distinct(class_names, 24), min(10, 36 * cell)
     down = {'rotation': 60, 'ha': 'right', 'rotation_mode': 'anchor'}
     axes.set_xticks(range(number), ticks, fontsize=size, parse_math=False, **down)
@@ -47,3 +50,36 @@ def write_counts(axes, counts, share, size):
       colour = 'white' if share[row, column] > 0.5 else 'black'
       fitting = size * min(1, 3 / len(str(count)))
       axes.text(column, row, str(count), ha='center', va='center', color=colour, fontsize=fitting)
+
+
+def plane(points, groups, title=''):
+  """Clips as points, coloured by group, the largest groups first in the legend (Aytar 2016, figure 5).
+
+  Colour and shape tell MOST_GROUPS groups apart; the others, the smallest, are grey dots.
+
+  Args:
+    points: f32 [clips, 2].
+    groups: list of str [clips].
+    title: str.
+  """
+  names, of_clip, sizes = np.unique(np.asarray(groups, object).astype(str), return_inverse=True, return_counts=True)
+  order = np.argsort(-sizes, kind='stable')
+  columns = 1 if min(len(order), MOST_GROUPS) <= 25 else 2
+  figure = Figure(figsize=(7.2 + 2.6 * columns, 6.6), layout='constrained')
+  axes = figure.add_subplot()
+  few = max(1.0, min(4.0, 150 / len(points)))  # large dots where there is room
+  handles = []
+  for rank, group in enumerate(order[:MOST_GROUPS]):
+    chosen = points[of_clip == group]
+    style = {'color': GROUP_COLOURS[rank % len(GROUP_COLOURS)], 'marker': MARKERS[rank // len(GROUP_COLOURS)]}
+    handles.append(axes.scatter(*chosen.T, s=16 * few, linewidth=0.3, edgecolor='white', **style))
+  texts = [f'{name} ({sizes[group]})' for name, group in zip(distinct(names[order]), order, strict=True)][:MOST_GROUPS]
+  if len(order) > MOST_GROUPS:
+    rest = points[np.isin(of_clip, order[MOST_GROUPS:])]
+    handles.append(axes.scatter(*rest.T, s=8 * few, color='0.75', zorder=0))
+    texts.append(f'{len(order) - MOST_GROUPS} others ({len(rest)})')
+  axes.set_xticks([])
+  axes.set_yticks([])
+  axes.set_title(title, parse_math=False, fontsize=10)
+  legend(axes, handles, texts, columns)
+  return figure

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from audionet_tf import input_pipeline, plots, records
+from audionet_tf import input_pipeline, plots, plots_sound, records, results
 from audionet_tf.students import LOGITS
 
 EXAMPLES = 4
@@ -35,7 +35,8 @@ class Summaries(keras.callbacks.Callback):
   def on_train_begin(self, logs=None):
     with self.writer.as_default(step=0):
       for i, name in enumerate(self.examples['names']):
-        tf.summary.image(f'examples/{i} picture', self.examples['image'][i, :1], description=name)
+        if self.examples['image'].shape[1]:
+          tf.summary.image(f'examples/{i} picture', self.examples['image'][i, :1], description=name)
         sound = self.examples['audio'][i][None, :, None]
         tf.summary.audio(f'examples/{i} sound', sound, self.examples['sample_rate_hz'], description=name)
       if self.graph:
@@ -64,9 +65,9 @@ class Summaries(keras.callbacks.Callback):
     student = self.model.student
     for variable in student.trainable_variables:
       tf.summary.histogram(f'weights/{variable.path}', variable.numpy())
-    kernels = [v for v in student.trainable_variables if v.path.endswith('kernel') and len(v.shape) == 3]
-    if kernels:  # the first layer: of one channel, the sound
-      figure = plots.filters(kernels[0].numpy()[:, 0], self.examples['sample_rate_hz'])
+    kernel = results.first_kernel(student.trainable_variables)
+    if kernel is not None:
+      figure = plots_sound.filters(kernel, self.examples['sample_rate_hz'], 'the first layer')
       tf.summary.image('filters', plots.to_rgb(figure)[None])
     outputs = student(self.examples['audio'], training=False)
     for head, names in self.class_names.items():
@@ -121,12 +122,14 @@ def pick_examples(records_folder, manifest, batches, targets):
   """
   paths = records.shard_paths(records_folder, manifest)
   raw = tf.data.TFRecordDataset(paths).batch(candidates(manifest['params']))
-  pictures = next(iter(raw.map(lambda s: records.parse_batch(s, manifest['params'], images=True))))
+  params = manifest['params']
+  there = params.images_per_window > 0
+  pictures = next(iter(raw.map(lambda s: records.parse_batch(s, params, images=there))))
   batch = next(iter(batches))
   _, first = np.unique(batch['video_id'].numpy(), return_index=True)
   chosen = np.sort(first)[:EXAMPLES]
   answers = targets({name: tf.gather(x, chosen) for name, x in batch.items()})
-  encoded = tf.gather(pictures['image/encoded'], chosen)
+  encoded = tf.gather(pictures['image/encoded'], chosen) if there else [[]] * len(chosen)
   return {
     'names': [manifest['videos'][int(v)]['id'] for v in tf.gather(batch['video_id'], chosen)],
     'audio': tf.gather(batch['audio'], chosen),

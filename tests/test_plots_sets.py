@@ -28,3 +28,27 @@ def test_confusion_of_any_size(classes):
   names = [f'a long name of a category, as ImageNet has them, {i}' for i in range(classes)]
   image = plots.to_rgb(plots_sets.confusion(np.eye(classes, dtype=int) * 1234, names))
   assert max(image.shape) < 2000
+
+
+def test_plane_has_a_colour_and_shape_for_each_group():
+  groups = [f'{i % 50:02} $\\no$' for i in range(150)]
+  points = np.random.default_rng(0).normal(size=(150, 2)).astype(np.float32)
+  figure = plots_sets.plane(points, groups, 'x$\\no$')
+  plots.to_rgb(figure)
+  axes = figure.axes[0]
+  styles = {(tuple(c.get_facecolor()[0]), c.get_paths()[0].vertices.tobytes()) for c in axes.collections}
+  assert len(axes.collections) == len(styles) == 50
+  texts = [text.get_text() for text in axes.get_legend().get_texts()]
+  assert texts[:2] == ['00 $\\no$ (3)', '01 $\\no$ (3)']
+  np.testing.assert_array_equal(axes.collections[7].get_offsets(), points[7::50])
+  box = axes.get_legend().get_window_extent()
+  assert box.x0 > axes.get_window_extent().x1 and box.x1 <= figure.bbox.x1 and box.y0 >= 0
+
+
+def test_plane_of_more_groups_than_can_be_told_apart():
+  groups = [f'{i:03}' for i in range(100)] + ['099'] * 5
+  figure = plots_sets.plane(np.random.default_rng(0).normal(size=(105, 2)), groups)
+  plots.to_rgb(figure)
+  texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+  assert texts[0] == '099 (6)' and texts[-1] == f'{100 - plots_sets.MOST_GROUPS} others (36)'
+  assert sum(len(c.get_offsets()) for c in figure.axes[0].collections) == 105

@@ -1,0 +1,122 @@
+"""Features of clips as points in a plane, and the groups that colour them. NumPy and scikit-learn."""
+
+import csv
+import pathlib
+import warnings
+import zipfile
+
+import numpy as np
+import tqdm
+
+from audionet_tf import results
+from audionet_tf.errors import UserError
+
+PERPLEXITY = 30
+FEWEST_CLIPS = 4
+
+
+def read_features(paths, layer):
+  """The mean over time of a layer, a row a clip.
+
+  Args:
+    paths: .npz files of audionet_tf.features, or folders of them: `<file name of the clip>.npz`.
+    layer: name of the layer.
+
+  Returns:
+    (file names of the clips, f32 [clips, width]).
+
+  Raises:
+    UserError: no such files, too few of them, another kind of file, no such layer, or shapes that differ.
+  """
+  paths = [pathlib.Path(path) for path in paths]
+  files = [file for path in paths for file in (sorted(path.glob('*.npz')) if path.is_dir() else [path])]
+  if len(files) < FEWEST_CLIPS:
+    places = ', '.join(map(str, paths[:3]))
+    raise UserError(f'{places}: {len(files)} clips with features, a map needs {FEWEST_CLIPS}; features writes them')
+  rows = [read_mean(file, layer) for file in tqdm.tqdm(files, desc='reading', unit=' clips', delay=2)]
+  for file, row in zip(files, rows, strict=True):
+    if row.shape != rows[0].shape:
+      raise UserError(f'{file}: {layer} has {row.size} channels, that of {files[0].name} has {rows[0].size}')
+  return [file.stem for file in files], np.stack(rows)
+
+
+def read_mean(path, layer):
+  """f32 [width], the mean over time of one clip's layer."""
+  try:
+    with np.load(path, allow_pickle=False) as file:
+      if layer not in file:
+        known = ', '.join(name for name in file if '/' not in name)
+        raise UserError(f'{path}: no layer {layer!r} in it; it has {known}')
+      values = file[layer]
+      values = values.reshape(-1, values.shape[-1]).mean(0, dtype=np.float64)
+  except FileNotFoundError:
+    raise UserError(f'{path}: no such file; audionet_tf.features writes it') from None
+  except (ValueError, TypeError, IndexError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    raise UserError(f'{path}: not a file of features ({type(error).__name__}: {error})') from None
+  if not values.size or not np.isfinite(values).all():
+    raise UserError(f'{path}: {layer} holds no finite numbers')
+  return values.astype(np.float32)
+
+
+def plane(features, seed=0):
+  """f32 [clips, 2]: t-SNE of f32 [clips, width], the same for the same seed."""
+  import threadpoolctl
+  from sklearn import manifold
+
+  clips, width = features.shape
+  if not np.ptp(features, axis=0).any():
+    raise UserError('all clips have the same features: there is nothing to lay out')
+  layout = manifold.TSNE(
+    perplexity=min(PERPLEXITY, (clips - 1) / 5),
+    learning_rate=max(5, clips / 12) if clips < 600 else 'auto',  # 'auto' is 50 or more: few points fly apart
+    init='pca' if width > 1 else 'random',
+    random_state=seed,
+  )
+  # Its threads wait for each other by spinning: on a machine with other work, ten times as long as one alone.
+  with threadpoolctl.threadpool_limits(1), warnings.catch_warnings():
+    warnings.simplefilter('ignore', RuntimeWarning)  # where clips are equal, PCA divides by a spread of zero
+    return layout.fit_transform(features)
+
+
+def categories(path, names):
+  """The category of every clip, from a CSV with columns `filename` (or `path`) and `category`.
+
+  Args:
+    path: of the CSV.
+    names: file names of the clips.
+
+  Raises:
+    UserError: not such a CSV, or clips that it does not list.
+  """
+  path = pathlib.Path(path)
+  try:
+    with open(path, newline='', encoding='utf-8-sig') as file:
+      rows = list(csv.DictReader(file, restval=''))
+  except FileNotFoundError:
+    raise UserError(f'{path}: no such file; expected is a CSV') from None
+  except (csv.Error, UnicodeDecodeError) as error:
+    raise UserError(f'{path}: not a CSV ({error})') from None
+  column = next((name for name in ('filename', 'path') if rows and name in rows[0]), None)
+  if column is None or 'category' not in rows[0]:
+    raise UserError(f'{path}: expected are columns filename and category, and rows below them')
+  known = {pathlib.PurePath(row[column]).name: row['category'] for row in rows}
+  missing = [name for name in names if name not in known]
+  if missing:
+    raise UserError(f'{path}: lists no {", ".join(missing[:3])}{" ..." if len(missing) > 3 else ""}')
+  return [known[name] for name in names]
+
+
+def opinions(folder, names):
+  """The class of highest mean probability of every clip, from `<name>.npz` or `<name>.json` of audionet_tf.infer.
+
+  Args:
+    folder: of the inferences.
+    names: file names of the clips.
+  """
+  folder = pathlib.Path(folder)
+  found = []
+  for name in tqdm.tqdm(names, desc='opinions', unit=' clips', delay=2):
+    paths = [folder / f'{name}{suffix}' for suffix in ('.npz', '.json')]
+    heard = results.read_inference(next((path for path in paths if path.is_file()), paths[0]))
+    found.append(heard.class_names[int(heard.probabilities.mean(0, dtype=np.float64).argmax())])
+  return found

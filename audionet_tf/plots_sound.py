@@ -1,0 +1,130 @@
+"""Figures of sound: the filters that hear it, and what is heard in it over time."""
+
+import math
+
+import numpy as np
+from matplotlib import ticker
+from matplotlib.figure import Figure
+
+from audionet_tf import plots
+
+FLOOR_DECIBELS = -80
+TICKS_HZ = (100, 250, 500, 1000, 2000, 4000, 8000, 16000)
+FFT_SAMPLES = 1024  # of a filter's spectrum, zero padded: a finer reading of its peak
+MOST_FILTERS = 128
+MOST_ROWS = 40  # classes of a timeline
+
+
+def filters(kernel, sample_rate_hz, title=''):
+  """A first layer's filters over time beside their spectra, sorted by the frequency of the peak (Aytar 2016, figure 3).
+
+  Of more than MOST_FILTERS the first ones in this order are drawn.
+
+  Args:
+    kernel: f32 [K, filters].
+    sample_rate_hz: of the sound that it hears.
+    title: str.
+  """
+  spectra = np.abs(np.fft.rfft(kernel, FFT_SAMPLES, axis=0))  # [FFT_SAMPLES / 2 + 1, filters]
+  hertz = np.fft.rfftfreq(FFT_SAMPLES, 1 / sample_rate_hz)
+  peak_hz = hertz[spectra.argmax(0)]
+  order = np.argsort(peak_hz, kind='stable')[:MOST_FILTERS]
+  milliseconds = np.arange(len(kernel)) / sample_rate_hz * 1000
+  columns = 2 if len(order) <= 8 else 4
+  rows = -(-len(order) // columns)
+  figure = Figure(figsize=(3.1 * columns, 0.95 * rows + 1))
+  inch = 1 / figure.get_figheight()
+  grid = figure.subplots(
+    rows,
+    2 * columns,
+    squeeze=False,
+    gridspec_kw={
+      'left': 0.02, 'right': 0.98, 'wspace': 0.12, 'hspace': 0.55, 'top': 1 - 0.62 * inch, 'bottom': 0.5 * inch
+    },
+  )  # fmt: skip
+  for place, cells in enumerate(grid.reshape(-1, 2)):
+    if place >= len(order):
+      for axes in cells:
+        axes.set_axis_off()
+      continue
+    number, last = order[place], place + columns >= len(order)
+    draw_filter(cells, milliseconds, kernel[:, number], hertz / 1000, spectra[:, number], last)
+    cells[0].set_title(f'{number}: {peak_hz[number]:,.0f} Hz', fontsize=8, loc='left', pad=2)
+  figure.suptitle(title, fontsize=10, y=1 - 0.1 * inch, va='top', parse_math=False)
+  return figure
+
+
+def draw_filter(cells, milliseconds, taps, kilohertz, spectrum, labelled):
+  """One filter in a pair of axes: over time, and its amplitude over frequency, each to its own full height."""
+  over_time, over_frequency = cells
+  over_time.axhline(0, color='0.8', linewidth=0.6)
+  over_time.plot(milliseconds, taps, color=plots.COLOURS[0], linewidth=0.9)
+  peak = max(np.abs(taps).max(), 1e-12)
+  over_time.set_ylim(-1.1 * peak, 1.1 * peak)
+  over_time.set_xlim(milliseconds[0], milliseconds[-1] or 1)
+  over_frequency.fill_between(kilohertz, spectrum / max(spectrum.max(), 1e-12), color=plots.COLOURS[1], linewidth=0)
+  over_frequency.set_ylim(0, 1.1)
+  over_frequency.set_xlim(0, kilohertz[-1])
+  for axes, unit in ((over_time, 'ms'), (over_frequency, 'kHz')):
+    axes.set_yticks([])
+    axes.tick_params(labelsize=7, length=2, labelbottom=labelled)
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(4, integer=axes is over_frequency))
+    if labelled:
+      axes.set_xlabel(unit, fontsize=7, labelpad=1)
+
+
+def timeline(title, heard, wave, mel, sample_rate_hz):
+  """Sound, its log-mel spectrogram, and below them the classes: a row each, its colour the probability over time.
+
+  Where there are more windows than pixels, a pixel shows the highest probability of those that share it: what is brief
+  stays visible.
+
+  Args:
+    title: str.
+    heard: dict of `start_seconds`, `end_seconds` float [windows], `probabilities` float [windows, classes] of the
+      classes to draw, the first on top, and their `class_names`.
+    wave: dict of `results.envelope`.
+    mel: dict of `spectrograms.MelPicture.picture`.
+    sample_rate_hz: of the wave.
+  """
+  names = heard['class_names']
+  below = 0.5 + 0.24 * len(names)  # inches
+  figure = Figure(figsize=(11, 4.2 + below), layout='constrained')
+  sound, spectrum, classes = figure.subplots(3, 1, sharex=True, height_ratios=(1.3, 1.9, below))
+  sound.set_title(plots.shorten(title, 80), parse_math=False, fontsize=10)
+  plots.draw_wave(sound, wave, sample_rate_hz)
+  sound.set_ylabel('sound')
+  draw_mel(figure, spectrum, mel)
+  draw_classes(figure, classes, heard, names)
+  length = max(float(np.max(heard['end_seconds'])), (wave['start_sample'] + wave['samples']) / sample_rate_hz)
+  classes.set_xlim(0, length)
+  plots.label_time(classes, length)
+  return figure
+
+
+def draw_mel(figure, axes, mel):
+  """A log-mel spectrogram; the frequency axis is linear in mel."""
+  places = np.arange(len(mel['edges_hz']), dtype=float)
+  image = axes.pcolormesh(
+    mel['edges_seconds'], places, mel['decibels'].T, cmap='magma', vmin=FLOOR_DECIBELS, vmax=0, rasterized=True
+  )
+  figure.colorbar(image, ax=axes, label='dB', pad=0.01, aspect=12)
+  marks = [hertz for hertz in TICKS_HZ if mel['edges_hz'][0] <= hertz <= mel['edges_hz'][-1]]
+  axes.set_yticks(np.interp(marks, mel['edges_hz'], places), [f'{hertz:,}' for hertz in marks], fontsize=8)
+  axes.set_ylabel('Hz, mel scale')
+
+
+def draw_classes(figure, axes, heard, names):
+  """A row a class, its colour the probability."""
+  group = math.ceil(len(heard['probabilities']) / plots.MOST_STEPS)
+  starts, ends = (np.asarray(heard[key], np.float64) for key in ('start_seconds', 'end_seconds'))
+  middles = (starts + ends) / 2
+  between = (middles[1:] + middles[:-1]) / 2  # windows may overlap: each gets the time nearest to its middle
+  edges = np.concatenate([starts[:1], between, ends[-1:]])
+  edges = np.append(edges[:-1][::group], edges[-1])
+  rows = np.stack([plots.grouped(values, group, np.max) for values in np.asarray(heard['probabilities'], np.float32).T])
+  image = axes.pcolormesh(edges, np.arange(len(names) + 1), rows, cmap='viridis', vmin=0, rasterized=True)
+  figure.colorbar(image, ax=axes, label='probability', pad=0.01, aspect=max(8, len(names)))
+  axes.set_yticks(np.arange(len(names)) + 0.5, plots.distinct(names, 32), fontsize=8, parse_math=False)
+  axes.tick_params(axis='y', length=0)
+  axes.set_ylim(len(names), 0)

@@ -1,0 +1,129 @@
+"""The text of the page that lets a person see and hear what excites units. It works offline and holds no scripts."""
+
+import html
+import urllib.parse
+
+import numpy as np
+
+WAVE_POINTS = 120
+
+STYLE = """
+:root { color-scheme: light dark; --page: #fbfbfa; --card: #fff; --text: #1c1c1a; --quiet: #5d5d58; --line: #deded8;
+  --accent: #0062a3; --heard: #0062a322 }
+@media (prefers-color-scheme: dark) { :root { --page: #161615; --card: #20201e; --text: #ececE6; --quiet: #a5a59d;
+  --line: #3a3a36; --accent: #6db8ee; --heard: #6db8ee33 } }
+* { box-sizing: border-box }
+body { margin: 0 auto; max-width: 76rem; padding: 1.5rem 1rem 4rem; background: var(--page); color: var(--text);
+  font: 1rem/1.45 system-ui, sans-serif }
+h1 { margin: 0 0 .25rem; font-size: 1.5rem }
+h2 { margin: 2.5rem 0 .1rem; font-size: 1.15rem; scroll-margin-top: 3.5rem }
+p { margin: 0 0 .75rem; color: var(--quiet); max-width: 60rem }
+a { color: var(--accent) }
+nav { position: sticky; top: 0; padding: .5rem 0; background: var(--page); border-bottom: 1px solid var(--line) }
+nav ul { display: flex; flex-wrap: wrap; gap: .25rem .9rem; margin: 0; padding: 0; list-style: none }
+:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
+ol { display: grid; grid-template-columns: repeat(auto-fill, minmax(14.5rem, 1fr)); gap: .75rem; margin: 0; padding: 0;
+  list-style: none }
+li.moment { display: flex; flex-direction: column; gap: .4rem; padding: .6rem; background: var(--card);
+  border: 1px solid var(--line); border-radius: .5rem }
+.moment img { width: 100%; aspect-ratio: 4 / 3; object-fit: fill; border-radius: .3rem }
+.moment svg { width: 100%; height: 3rem; fill: var(--quiet) }
+.moment svg rect { fill: var(--heard) }
+.moment audio { width: 100%; height: 2.4rem }
+.file { overflow-wrap: anywhere; font-size: .85rem }
+.numbers { display: flex; justify-content: space-between; gap: .5rem; font-size: .85rem; color: var(--quiet);
+  font-variant-numeric: tabular-nums }
+.bar { height: .25rem; background: var(--line); border-radius: .2rem }
+.bar span { display: block; height: 100%; background: var(--accent); border-radius: .2rem }
+"""
+
+
+def page(title, introduction, units):
+  """HTML of one page.
+
+  Args:
+    title, introduction: str, any characters.
+    units: list of dicts: `number`; `note`, str; `moments`: list of dicts, the strongest first: `file`, str;
+      `seconds`; `activation`; `sound`, path from the page; `picture`, the same or None; `wave` f32 [samples] in
+      [-1, 1]; `heard`: (begin, end) of what the unit heard, as shares of the wave.
+
+  Returns:
+    str.
+  """
+  links = ''.join(f'<li><a href="#unit-{unit["number"]}">unit {unit["number"]}</a></li>' for unit in units)
+  sections = '\n'.join(section(unit) for unit in units)
+  return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{html.escape(title)}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<h1>{html.escape(title)}</h1>
+<p>{html.escape(introduction)}</p>
+<nav aria-label="Units"><ul>{links}</ul></nav>
+<main>
+{sections}
+</main>
+</body>
+</html>
+"""
+
+
+def section(unit):
+  """One unit: a heading, a note, and its moments as a numbered list."""
+  number = unit['number']
+  strongest = max([abs(moment['activation']) for moment in unit['moments']], default=0) or 1
+  cards = '\n'.join(card(number, rank, moment, strongest) for rank, moment in enumerate(unit['moments'], 1))
+  return f"""<section aria-labelledby="unit-{number}">
+<h2 id="unit-{number}">Unit {number}</h2>
+<p>{html.escape(unit['note'])}</p>
+<ol>
+{cards}
+</ol>
+</section>"""
+
+
+def card(number, rank, moment, strongest):
+  """One moment: picture if there is one, waveform, player, file, time, activation."""
+  file, seconds = html.escape(moment['file']), clock(moment['seconds'])
+  picture = moment['picture'] and f'<img src="{address(moment["picture"])}" alt="{file} at {seconds}" loading="lazy">'
+  share = min(1, max(0, moment['activation'] / strongest))
+  return f"""<li class="moment">{picture or ''}
+{wave(moment['wave'], moment['heard'])}
+<audio controls preload="metadata" src="{address(moment['sound'])}" aria-label="unit {number}, sound {rank}: {file}">\
+</audio>
+<div class="bar" aria-hidden="true"><span style="width: {share:.0%}"></span></div>
+<div class="numbers"><span>{rank}. at {seconds}</span><span>activation {moment['activation']:.3g}</span></div>
+<div class="file">{file}</div></li>"""
+
+
+def address(path):
+  """A relative path as an attribute's text."""
+  return html.escape(urllib.parse.quote(path))
+
+
+def clock(seconds):
+  """3725.25 as '1:02:05.25'; 5.5 as '0:05.50'."""
+  hundredths = round(seconds * 100)
+  minutes, rest = divmod(hundredths, 6000)
+  hours, minutes = divmod(minutes, 60)
+  clock = f'{minutes:02}' if hours else f'{minutes}'
+  return f'{hours}:' * bool(hours) + f'{clock}:{rest // 100:02}.{rest % 100:02}'
+
+
+def wave(samples, heard):
+  """An SVG of the range of the samples over time; what the unit heard is shaded."""
+  parts = np.array_split(samples, min(WAVE_POINTS, len(samples)))
+  peak = max(float(np.abs(samples).max()), 1e-3)
+  high, low = ([round(50 - 48 * float(f(part)) / peak, 1) for part in parts] for f in (np.max, np.min))
+  steps = 100 / max(1, len(parts) - 1)
+  outline = [f'{round(i * steps, 1)},{y}' for i, y in enumerate(high)]
+  outline += [f'{round(i * steps, 1)},{max(y, high[i] + 1)}' for i, y in reversed(list(enumerate(low)))]
+  begin, end = (round(100 * share, 1) for share in heard)
+  return (
+    '<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">'
+    f'<rect x="{begin}" width="{round(end - begin, 1)}" height="100"/><polygon points="{" ".join(outline)}"/></svg>'
+  )
