@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from audionet_tf import geometry
+from audionet_tf.strided_convolution import StridedConv1D
 
 SCALE = 256.0  # the original hears [-256, 256]: REFERENCE A2.4
 
@@ -115,7 +116,7 @@ def too_short(table, number):
 
 def convolution(filters, kernel, stride, name, dtype=None):
   """Its weights N(0, 0.01), its bias 0, as the original's code draws them."""
-  return keras.layers.Conv1D(
+  return StridedConv1D(
     filters, kernel, stride, kernel_initializer=keras.initializers.RandomNormal(0, 0.01), name=name, dtype=dtype
   )
 
