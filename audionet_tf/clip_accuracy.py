@@ -115,6 +115,37 @@ def clip_probabilities(student, path, cut):
   return total / count
 
 
+def together(folds):
+  """What was measured on several folds as one: `evaluate_clips`' dict, with counts and results of all.
+
+  Beside it `folds`: dict of fold to accuracy; `mean` and `deviation` (of a sample) of these.
+
+  Args:
+    folds: dict of fold to a dict of `evaluate_clips`.
+  """
+  parts = list(folds.values())
+  confusion = np.sum([part['confusion'] for part in parts], 0)
+  accuracies = [part['accuracy'] for part in parts]
+  whole = {
+    'accuracy': float(np.trace(confusion) / confusion.sum()),
+    'clips': sum(part['clips'] for part in parts),
+    'unreadable': [path for part in parts for path in part['unreadable']],
+    'categories': parts[0]['categories'],
+    'confusion': confusion.tolist(),
+    'results': [result for part in parts for result in part['results']],
+    'folds': dict(zip(folds, accuracies, strict=True)),
+    'mean': float(np.mean(accuracies)),
+    'deviation': float(np.std(accuracies, ddof=1)) if len(parts) > 1 else 0.0,
+  }
+  seen = [part['vision'] for part in parts if 'vision' in part]
+  if seen:
+    counts = [part['clips'] for part in seen]
+    whole['vision'] = {'clips': sum(counts)}
+    for name in ('sound', 'vision', 'sound_and_vision'):
+      whole['vision'][name] = float(np.average([part[name] for part in seen], weights=counts))
+  return whole
+
+
 def evaluate_clips(student, clips, groups, window_seconds=None):
   """The share of clips whose category the student names. A clip that cannot be read is told on stderr and left out.
 

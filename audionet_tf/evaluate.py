@@ -12,6 +12,11 @@ prints the share of clips whose category the student names, and who is taken for
 and imagenet_index (0 to 999). Clips are decoded in this process and without a limit of time: one that makes a decoder
 hang or crash ends the command.
 
+  python -m audionet_tf.evaluate --model='runs/without{fold}' --folds=1,2,3,4 --clips=videos.csv --groups=groups.csv
+
+judges the clips of every fold with a model of its own, trained on the others, and prints mean and deviation. With
+--vision the teacher says what it sees in the clips, alone and together with the sound.
+
 --model is a run, an export or a student.keras. --output=FILE.json keeps every number.
 """
 
@@ -34,11 +39,15 @@ flags.DEFINE_enum('teacher_dtype', 'float32', ['float32', 'bfloat16'], 'with --t
 flags.DEFINE_string('clips', None, 'CSV of labelled clips: path or filename, category, fold')
 flags.DEFINE_string('groups', None, 'CSV of the classes of each category: category, class_name, imagenet_index')
 flags.DEFINE_string('media_root', None, 'folder that the paths in --clips start from; default: that of the CSV')
-flags.DEFINE_list('folds', [], 'judge only the clips of these folds')
+flags.DEFINE_list('folds', [], 'judge only the clips of these folds, each by its own model where --model has {fold}')
+flags.DEFINE_bool('vision', False, 'with --clips of videos: judge the teacher too, and both together')
 flags.DEFINE_float('window_ms', None, 'with --clips, length of a window; default: as the student was trained')
 flags.DEFINE_integer('batch_size', 512, 'windows in a step', lower_bound=1)
 flags.DEFINE_string('output', None, 'JSON file for all numbers')
 flags.DEFINE_string('figure', None, 'with --clips, figure of the confusion matrix: .png, .pdf or .svg')
+
+
+FOLD = '{fold}'  # in --model: stands for the fold that a model was not trained on
 
 
 def check_arguments(values, argv):
@@ -47,7 +56,11 @@ def check_arguments(values, argv):
   command.check(values['model'], 'evaluate needs --model')
   command.check(values['records'] or values['clips'], 'evaluate needs --records, or --clips and --groups')
   command.check(bool(values['clips']) == bool(values['groups']), '--clips and --groups go together')
-  command.check(values['clips'] or not values['figure'], '--figure goes with --clips')
+  for name in ('figure', 'vision'):
+    command.check(values['clips'] or not values[name], f'--{name} goes with --clips')
+  if FOLD in values['model']:
+    command.check(values['clips'] and values['folds'], f'{FOLD} in --model needs --clips and --folds')
+    command.check(not values['records'], f'{FOLD} in --model goes with --clips, not with --records')
   command.check(values['window_ms'] is None or values['window_ms'] > 0, f'window_ms is {values["window_ms"]}')
   if values['figure']:
     from audionet_tf import plots
@@ -59,20 +72,18 @@ def on_records(student, values):
   """Compares with the teacher, prints the table, returns the numbers."""
   from audionet_tf import evaluation, evaluation_tables
 
-  if values['teacher']:
-    arguments = {key: values[f'teacher_{key}'] for key in ('weights', 'labels', 'input_range', 'dtype')}
-    teacher = evaluation.load_teacher(student, {'source': values['teacher'], **arguments})
-  else:
-    teacher = teacher_of(student)
-  measured = evaluation.evaluate_records(student, values['records'], teacher, values['batch_size'])
+  measured = evaluation.evaluate_records(student, values['records'], teacher_of(student, values), values['batch_size'])
   print(evaluation_tables.of_records(measured))
   return measured
 
 
-def teacher_of(student):
-  """The teacher that the model names, once the user has been told which file that is."""
+def teacher_of(student, values):
+  """The teacher of --teacher, or the one that the model names, once the user has been told which file that is."""
   from audionet_tf import evaluation
 
+  if values['teacher']:
+    arguments = {key: values[f'teacher_{key}'] for key in ('weights', 'labels', 'input_range', 'dtype')}
+    return evaluation.load_teacher(student, {'source': values['teacher'], **arguments})
   named = evaluation.named_teacher(student)
   places = [named[key] for key in ('source', 'weights', 'labels') if named[key] not in (None, 'imagenet')]
   print('teacher, as the model names it:', ', '.join(map(repr, places)), flush=True)
@@ -82,20 +93,39 @@ def teacher_of(student):
     raise UserError(f'{error} (looked for from {os.getcwd()}; --teacher names another)') from error
 
 
-def on_clips(student, values):
-  """Names the clips, prints the confusion matrix, draws it if wanted, returns the numbers."""
-  from audionet_tf import clip_accuracy, evaluation_tables
+def on_clips(student, values, folds):
+  """Names the clips of the folds; returns the numbers."""
+  from audionet_tf import clip_accuracy, clip_vision
 
   groups = clip_accuracy.read_groups(values['groups'], student.class_names)
-  clips = clip_accuracy.read_clips(values['clips'], values['media_root'], values['folds'])
+  clips = clip_accuracy.read_clips(values['clips'], values['media_root'], folds)
   window_seconds = values['window_ms'] and values['window_ms'] / 1000
   measured = clip_accuracy.evaluate_clips(student, clips, groups, window_seconds)
+  if values['vision']:
+    measured['vision'] = clip_vision.evaluate(teacher_of(student, values), measured, groups)
+  return measured
+
+
+def on_folds(values):
+  """Judges every fold with its own model; returns the numbers of all clips, and of every fold."""
+  from audionet_tf import clip_accuracy, evaluation
+
+  folds = {}
+  for fold in values['folds']:
+    student = evaluation.load_student(values['model'].replace(FOLD, fold))
+    folds[fold] = on_clips(student, values, [fold])
+  return clip_accuracy.together(folds)
+
+
+def show(measured, values):
+  """Prints what was measured on clips, and draws the confusion matrix if wanted."""
+  from audionet_tf import evaluation_tables
+
   print(evaluation_tables.of_clips(measured))
   if values['figure']:
     from audionet_tf import plots, plots_sets
 
     plots.save(plots_sets.confusion(measured['confusion'], measured['categories']), values['figure'])
-  return measured
 
 
 def main(argv):
@@ -103,11 +133,14 @@ def main(argv):
   check_arguments(values, argv)
   from audionet_tf import evaluation
 
-  student = evaluation.load_student(values['model'])
-  measured = {'model': values['model']}
-  for part, judge in (('records', on_records), ('clips', on_clips)):
-    if values[part]:
-      measured[part] = {'source': values[part]} | judge(student, values)
+  measured, by_fold = {'model': values['model']}, FOLD in values['model']
+  student = None if by_fold else evaluation.load_student(values['model'])
+  if values['records']:
+    measured['records'] = {'source': values['records']} | on_records(student, values)
+  if values['clips']:
+    found = on_folds(values) if by_fold else on_clips(student, values, values['folds'])
+    show(found, values)
+    measured['clips'] = {'source': values['clips']} | found
   if values['output']:
     write_json(pathlib.Path(values['output']), measured)
   return 1 if measured.get('clips', {}).get('unreadable') else 0

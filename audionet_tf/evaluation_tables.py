@@ -25,7 +25,7 @@ def of_records(measured):
 
 
 def of_clips(measured):
-  """The confusion matrix, a row a true category, and the accuracy. `measured`: from clip_accuracy.evaluate_clips."""
+  """The confusion matrix, a row a true category, the accuracy, and what there is of folds and vision. `measured`: from clip_accuracy.evaluate_clips."""
   names = measured['categories']
   rows = [['true, below; named, right', *(str(i + 1) for i in range(len(names))), 'right']]
   for i, (name, counts) in enumerate(zip(names, measured['confusion'], strict=True)):
@@ -33,4 +33,14 @@ def of_clips(measured):
     rows.append([f'{i + 1:2} {name}', *(str(count) if count else '.' for count in counts), share])
   right = sum(counts[i] for i, counts in enumerate(measured['confusion']))
   unread = f', {len(measured["unreadable"])} unreadable' if measured['unreadable'] else ''
-  return f'{aligned(rows)}\naccuracy: {measured["accuracy"]:.1%} ({right} of {measured["clips"]} clips{unread})'
+  lines = [aligned(rows), f'accuracy: {measured["accuracy"]:.1%} ({right} of {measured["clips"]} clips{unread})']
+  if 'folds' in measured:
+    shares = ', '.join(f'{fold}: {accuracy:.1%}' for fold, accuracy in measured['folds'].items())
+    lines.append(f'folds {shares}; mean {measured["mean"]:.1%}, deviation {measured["deviation"]:.1%}')
+  if 'vision' in measured:
+    seen = measured['vision']
+    lines.append(
+      f'of {seen["clips"]} clips with pictures: sound {seen["sound"]:.1%}, the teacher {seen["vision"]:.1%}, '
+      f'both together {seen["sound_and_vision"]:.1%}'
+    )
+  return '\n'.join(lines)

@@ -336,3 +336,23 @@ def test_command_mistakes_are_one_line(arguments, expected):
   done = evaluate(*arguments)
   assert done.returncode == 1 and expected in done.stderr
   assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_folds_are_judged_by_their_own_models_and_added_up(tones):
+  known_student(tones / 'run1', class_names=NAMES)
+  known_student(tones / 'run2', class_names=NAMES[1::-1] + NAMES[2:])  # takes low for high
+  done = evaluate(
+    f'--model={tones}/run{{fold}}',
+    '--folds=1,2',
+    f'--clips={tones}/videos.csv',
+    f'--groups={tones}/groups.csv',
+    f'--output={tones}/x.json',
+  )
+  assert done.returncode == 0, done.stderr
+  found = json.loads((tones / 'x.json').read_text())['clips']
+  # Fold 1: a and b low, e high, all right. Fold 2: c is low and labelled high: right by mistake; d is taken for low.
+  assert found['folds'] == {'1': 1.0, '2': 0.5}
+  assert (found['accuracy'], found['mean'], found['clips']) == (0.8, 0.75, 5)
+  assert found['deviation'] == pytest.approx(np.std([1, 0.5], ddof=1))
+  assert np.sum(found['confusion']) == 5
+  assert 'folds 1: 100.0%, 2: 50.0%; mean 75.0%' in done.stdout

@@ -1,0 +1,75 @@
+"""The front end against an independent version in NumPy and SciPy."""
+
+import keras
+import numpy as np
+import pytest
+import scipy.signal
+import tensorflow as tf
+
+from audionet_tf.log_mel import LogMel
+
+VGGISH = {'sample_rate_hz': 16000, 'window_seconds': 0.025, 'hop_seconds': 0.01, 'bands': 64}
+VGGISH |= {'lower_hz': 125.0, 'upper_hz': 7500.0, 'offset': 0.01}
+
+
+def reference(waveform, sample_rate_hz, window_seconds, hop_seconds, bands, lower_hz, upper_hz, offset):
+  """Frame by frame and band by band, in float64."""
+  window, hop = round(window_seconds * sample_rate_hz), round(hop_seconds * sample_rate_hz)
+  size = 2 ** int(np.ceil(np.log2(window)))
+  taper = scipy.signal.get_window('hann', window, fftbins=True)
+  edges = np.linspace(*(1127 * np.log(1 + hz / 700) for hz in (lower_hz, upper_hz)), bands + 2)
+  mels = 1127 * np.log(1 + np.fft.rfftfreq(size, 1 / sample_rate_hz) / 700)
+  rows = []
+  for start in range(0, len(waveform) - window + 1, hop):
+    magnitude = np.abs(np.fft.rfft(waveform[start : start + window].astype(np.float64) * taper, size))
+    magnitude[0] = 0
+    energy = [np.interp(mels, edges[i : i + 3], [0, 1, 0], 0, 0) @ magnitude for i in range(bands)]
+    rows.append(np.log(np.array(energy) + offset))
+  return np.array(rows)
+
+
+def sounds(samples, rate):
+  rng, time = np.random.default_rng(0), np.arange(samples) / rate
+  impulse = np.zeros(samples)
+  impulse[samples // 2] = 1
+  return {
+    'silence': np.zeros(samples),
+    'impulse': impulse,
+    'sine': 0.5 * np.sin(2 * np.pi * 1000 * time),
+    'noise': rng.uniform(-1, 1, samples),
+  }
+
+
+@pytest.mark.parametrize('kind', ['silence', 'impulse', 'sine', 'noise'])
+@pytest.mark.parametrize(
+  'settings',
+  [
+    VGGISH,
+    {'sample_rate_hz': 22050, 'window_seconds': 1024 / 22050, 'hop_seconds': 512 / 22050, 'bands': 40}
+    | {'lower_hz': 50.0, 'upper_hz': 11000.0, 'offset': 0.001},
+  ],
+)
+def test_equals_numpys_and_scipys(kind, settings):
+  waveform = sounds(16000, settings['sample_rate_hz'])[kind].astype(np.float32)
+  expected = reference(waveform, **settings)
+  # Far from a loud sine there are only the offset and the rounding of float32.
+  tolerance = 2e-5 / settings['offset'] if kind == 'sine' else 1e-5
+  np.testing.assert_allclose(LogMel(**settings)(waveform[None])[0], expected, atol=tolerance)
+
+
+@pytest.mark.parametrize(('samples', 'frames'), [(400, 1), (559, 1), (560, 2), (15600, 96), (160000, 998)])
+def test_frames(samples, frames):
+  layer = LogMel(**VGGISH)
+  assert layer(np.zeros([2, samples], np.float32)).shape == (2, frames, 64)
+  assert layer.compute_output_shape((2, samples)) == (2, frames, 64)
+
+
+def test_layer_is_saved_with_its_settings_and_takes_any_length(tmp_path):
+  waveform = keras.Input([None])
+  model = keras.Model(waveform, LogMel(**VGGISH)(waveform))
+  model.save(tmp_path / 'mel.keras')
+  again = keras.saving.load_model(tmp_path / 'mel.keras', safe_mode=True)
+  sound = np.random.default_rng(1).normal(size=[1, 4000]).astype(np.float32)
+  np.testing.assert_array_equal(again(sound), model(sound))
+  heard = tf.function(again, input_signature=[tf.TensorSpec([None, None])])
+  np.testing.assert_allclose(heard(sound), model(sound), atol=1e-6)
