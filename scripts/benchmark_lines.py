@@ -9,6 +9,7 @@ import sys
 
 import benchmark_data
 import benchmark_measure
+import benchmark_soundnet
 from benchmark_measure import Line, Skipped, in_turns, median_ratio, run, verdict
 
 from tfrecords import sources
@@ -30,6 +31,7 @@ class Sizes:
   build_turns: int = 3
   epoch_turns: int = 9
   epochs: int = 20  # in a turn
+  soundnet: benchmark_soundnet.Sizes = benchmark_soundnet.Sizes()
   whole_run_epochs: int = 5000
   pipeline_turns: int = 7
   pipeline_batches: int = 400
@@ -38,7 +40,7 @@ class Sizes:
   learning_epochs: int = 200
 
 
-QUICK = Sizes(1, 2, 3, 5, 2, 20, 30, 1, 20)
+QUICK = Sizes(1, 2, 3, benchmark_soundnet.QUICK, 5, 2, 20, 30, 1, 20)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -290,11 +292,5 @@ def learning(context):
   return lines
 
 
-PARTS = {
-  'build': build,
-  'epoch': epoch,
-  'pipeline': pipeline,
-  'inference': inference,
-  'learning': learning,
-  'whole_run': whole_run,
-}
+PARTS = {'build': build, 'epoch': epoch, 'soundnet': benchmark_soundnet.step, 'pipeline': pipeline}
+PARTS |= {'inference': inference, 'learning': learning, 'whole_run': whole_run}

@@ -25,7 +25,7 @@ def script(monkeypatch):
 def test_help_names_the_parts():
   done = subprocess.run([SCRIPTS / 'benchmark', '--help'], capture_output=True, text=True, timeout=60)
   shown = ' '.join(done.stdout.split())
-  assert 'build, epoch, pipeline, inference, learning, whole_run' in shown and '--data' in shown, done.stderr
+  assert 'build, epoch, soundnet, pipeline, inference, learning, whole_run' in shown and '--data' in shown, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_mistake_is_one_line(arguments, said):
 
 def test_the_long_part_runs_only_when_asked(script):
   parts = script('benchmark').chosen_parts
-  assert parts(None, False) == ['build', 'epoch', 'pipeline', 'inference', 'learning']
+  assert parts(None, False) == ['build', 'epoch', 'soundnet', 'pipeline', 'inference', 'learning']
   assert parts(None, True)[-1] == 'whole_run'
   assert parts(['whole_run', 'epoch'], False) == ['epoch', 'whole_run']
 
@@ -123,6 +123,22 @@ def test_pytorch_network_is_audionet(script):
   net = script('benchmark_pytorch').AudioNet()
   assert sum(p.numel() for p in net.parameters()) == 18_040  # Bryce 2018, table 1
   assert net(torch.zeros(3, 1, 640)).shape == (3, 1000)
+
+
+def test_pytorch_network_is_soundnet(script):
+  torch = pytest.importorskip('torch')
+  net = script('benchmark_soundnet').torch_network()
+  assert sum(p.numel() for p in net.parameters()) == 14_352_713  # REFERENCE A2.2, with 1000 and 401 classes
+  with torch.no_grad():
+    assert [tuple(said.shape) for said in net(torch.zeros(1, 1, 441_000))] == [(1, 1000, 4), (1, 401, 4)]
+
+
+@pytest.mark.slow
+def test_steps_of_soundnet_are_measured(script):
+  lines = script('benchmark_lines')
+  (line,) = lines.PARTS['soundnet'](lines.Context(None, None, lines.QUICK))
+  assert len(line.raw['ours_seconds']) == len(line.raw['pytorch_seconds']) == 1
+  assert line.ratio == pytest.approx(line.raw['ours_seconds'][0] / line.raw['pytorch_seconds'][0])
 
 
 def test_clips_and_sounds_are_as_long_as_asked(script, tmp_path, monkeypatch):
