@@ -3,6 +3,20 @@
   python -m tfrecords.build --videos=clips --output=data/clips
   python -m audionet_tf.train --records=data/clips --run_dir=runs/clips --flagfile=flags.txt
 
+Several teachers teach a head each, with a weight each; --flagfile=scripts/flags/soundnet8.flags trains as SoundNet did:
+
+  python -m audionet_tf.train --records=data/soundnet --run_dir=runs/soundnet --flagfile=scripts/flags/soundnet8.flags \
+    --teacher=objects=vgg16 --teacher=scenes=places.npz
+
+Answers that exist already are read from .npz, .npy and .tfrecord files, labels of clips from a .csv with the columns
+filename (or path) and category (or target); neither needs pictures. So a student learns from labels, from nothing or
+on top of another student:
+
+  python -m audionet_tf.train --records=data/esc --run_dir=runs/esc --student=soundnet8_5s --teacher=labels=esc10.csv \
+    --init=runs/soundnet --trainable=all
+
+The form of these files: audionet_tf/given_answers.py and audionet_tf/given_labels.py.
+
 RUN then holds student.keras (with student.json), export/1 (a SavedModel), stats.json, metrics.jsonl, checkpoints/
 and tensorboard/ (tensorboard --logdir=RUN/tensorboard). The teacher's answers are kept beside the records: a second
 run with the same teacher does not ask again.
@@ -21,7 +35,8 @@ flags.DEFINE_multi_string(
   'teacher',
   ['vgg16'],
   'SOURCE, or NAME=SOURCE, repeated for several: a name of keras.applications, a .keras or .tflite file, a SavedModel'
-  ' folder; one head each. NAME is of letters, digits and _. A SOURCE without NAME is the only teacher.',
+  ' folder; answers in .npz, .npy or .tfrecord; labels in .csv. One head each. NAME is of letters, digits and _. A SOURCE'
+  ' without NAME is the only teacher.',
 )
 flags.DEFINE_multi_string(
   'teacher_weights',
@@ -84,6 +99,7 @@ flags.DEFINE_enum(
 flags.DEFINE_bool('resume', False, 'Go on from the newest checkpoint of RUN; from the beginning where there is none.')
 flags.DEFINE_bool('kldiv_per_frame', False, 'Keep the KL of every window of every epoch in stats.json.')
 flags.DEFINE_bool('graph', False, "Write the student's graph for TensorBoard.")
+flags.DEFINE_bool('projector', False, "At the end, write embeddings of windows for TensorBoard's projector.")
 flags.DEFINE_string('profile', None, 'Epochs FIRST:LAST, counted from 0, to profile for TensorBoard.')
 
 
@@ -124,7 +140,7 @@ def main(argv):
     trainable=FLAGS.trainable,
   )
   exported = training.train(
-    FLAGS.records, FLAGS.run_dir, options, FLAGS.resume, FLAGS.checkpoint_every, profile, FLAGS.graph
+    FLAGS.records, FLAGS.run_dir, options, FLAGS.resume, FLAGS.checkpoint_every, profile, FLAGS.graph, FLAGS.projector
   )
   print(f'student: {FLAGS.run_dir}/student.keras\nSavedModel: {exported}')
 
