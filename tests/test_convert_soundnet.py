@@ -10,7 +10,7 @@ import pytest
 import soundnet_files
 import torch
 
-from audionet_tf import conversion, soundnet_weights, students
+from audionet_tf import conversion, serving, soundnet_weights, students
 from audionet_tf.errors import UserError
 
 SHORTEST = {8: 209_374, 5: 56_798}
@@ -190,6 +190,27 @@ def test_torch7_without_torch(tmp_path, monkeypatch):
   assert original.program == 'NumPy'
   found = conversion.differences(model, 'soundnet5', original)
   assert all(difference < 1e-5 * largest for difference, largest in found.values())
+
+
+@pytest.mark.slow
+def test_a_converted_student_is_exported_and_heard(tmp_path):
+  net = soundnet_files.Sound(5, soundnet_files.CLASSES)
+  model, _ = soundnet_weights.read(save(tmp_path, net, 't7'), 'soundnet5')
+  names = conversion.class_names([], model)
+  settings = students.StudentSettings('soundnet5', 22050, 'first', 6.0, names)
+  served = serving.load(serving.export(model, settings, tmp_path / 'export'))
+  sound = np.random.default_rng(5).uniform(-1, 1, [2, 150_000]).astype(np.float32)
+  heard, layers = served.predict(sound), net.layers(sound)
+  for head, key in (
+    ('objects', 'probabilities'),
+    ('objects', 'objects/probabilities'),
+    ('scenes', 'scenes/probabilities'),
+  ):
+    expected = torch.softmax(torch.from_numpy(layers[f'conv5_{head}']), -1).mean(1)
+    np.testing.assert_allclose(heard[key], expected, atol=2e-3, err_msg=key)
+  best = heard['probabilities'].argmax(1)
+  assert list(heard['top_classes'][:, 0]) == [f'class {i}' for i in best]
+  assert served.settings.classes == names
 
 
 def convert(*arguments):
