@@ -35,8 +35,8 @@ flags.DEFINE_multi_string(
   'teacher',
   ['vgg16'],
   'SOURCE, or NAME=SOURCE, repeated for several: a name of keras.applications, a .keras or .tflite file, a SavedModel'
-  ' folder; answers in .npz, .npy or .tfrecord; labels in .csv. One head each. NAME is of letters, digits and _. A SOURCE'
-  ' without NAME is the only teacher.',
+  ' folder; answers in .npz, .npy or .tfrecord; labels in .csv. One head each. NAME is of letters, digits and _; a'
+  ' SOURCE without NAME is the only teacher.',
 )
 flags.DEFINE_multi_string(
   'teacher_weights',
