@@ -3,59 +3,53 @@
 import csv
 import pathlib
 import warnings
-import zipfile
 
 import numpy as np
 import tqdm
 
-from audionet_tf import results
+from audionet_tf import feature_files, results
 from audionet_tf.errors import UserError
 
 PERPLEXITY = 30
 FEWEST_CLIPS = 4
+SUFFIXES = ('.npz', '.h5')
 
 
 def read_features(paths, layer):
   """The mean over time of a layer, a row a clip.
 
   Args:
-    paths: .npz files of audionet_tf.features, or folders of them: `<file name of the clip>.npz`.
+    paths: files of audionet_tf.features, or folders of them: `<file name of the clip>.npz` or `.h5`.
     layer: name of the layer.
 
   Returns:
     (file names of the clips, f32 [clips, width]).
 
   Raises:
-    UserError: no such files, too few of them, another kind of file, no such layer, or shapes that differ.
+    UserError: no such files, too few of them, another kind of file, no such layer, or widths that differ.
   """
   paths = [pathlib.Path(path) for path in paths]
-  files = [file for path in paths for file in (sorted(path.glob('*.npz')) if path.is_dir() else [path])]
-  if len(files) < FEWEST_CLIPS:
+  inside = {path: sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) for path in paths if path.is_dir()}
+  found = [file for path in paths for file in inside.get(path, [path])]
+  if len(found) < FEWEST_CLIPS:
     places = ', '.join(map(str, paths[:3]))
-    raise UserError(f'{places}: {len(files)} clips with features, a map needs {FEWEST_CLIPS}; features writes them')
-  rows = [read_mean(file, layer) for file in tqdm.tqdm(files, desc='reading', unit=' clips', delay=2)]
-  for file, row in zip(files, rows, strict=True):
+    raise UserError(f'{places}: {len(found)} clips with features, a map needs {FEWEST_CLIPS}; features writes them')
+  rows = [read_mean(file, layer) for file in tqdm.tqdm(found, desc='reading', unit=' clips', delay=2)]
+  for file, row in zip(found, rows, strict=True):
     if row.shape != rows[0].shape:
-      raise UserError(f'{file}: {layer} has {row.size} channels, that of {files[0].name} has {rows[0].size}')
-  return [file.stem for file in files], np.stack(rows)
+      raise UserError(f'{file}: {layer} has {row.size} channels, that of {found[0].name} has {rows[0].size}')
+  return [file.stem for file in found], np.stack(rows)
 
 
 def read_mean(path, layer):
   """f32 [width], the mean over time of one clip's layer."""
-  try:
-    with np.load(path, allow_pickle=False) as file:
-      if layer not in file:
-        known = ', '.join(name for name in file if '/' not in name)
-        raise UserError(f'{path}: no layer {layer!r} in it; it has {known}')
-      values = file[layer]
-      values = values.reshape(-1, values.shape[-1]).mean(0, dtype=np.float64)
-  except FileNotFoundError:
-    raise UserError(f'{path}: no such file; audionet_tf.features writes it') from None
-  except (ValueError, TypeError, IndexError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-    raise UserError(f'{path}: not a file of features ({type(error).__name__}: {error})') from None
+  known = feature_files.read_about(path).get('layers', [])
+  if layer not in known:
+    raise UserError(f'{path}: no layer {layer!r} in it; it has {", ".join(map(str, known))}')
+  values, _ = feature_files.read(path, [layer])[1][layer]  # [T, width]
   if not values.size or not np.isfinite(values).all():
     raise UserError(f'{path}: {layer} holds no finite numbers')
-  return values.astype(np.float32)
+  return values.mean(0, dtype=np.float64).astype(np.float32)
 
 
 def plane(features, seed=0):

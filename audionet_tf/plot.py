@@ -111,11 +111,9 @@ def timeline(values):
 
 def filters(values):
   """The figure of the first layer's filters."""
-  from audionet_tf import plots_sound, results, unit_search
+  from audionet_tf import first_layer, plots_sound
 
-  variables, settings = unit_search.variables(values['model'])
-  kernel = results.first_kernel(variables)
-  command.check(kernel is not None, f'{values["model"]}: {settings.student} has no filters that hear sound itself')
+  kernel, settings = first_layer.load(values['model'])
   return plots_sound.filters(kernel, settings.sample_rate_hz, f'{settings.student}: its first layer')
 
 

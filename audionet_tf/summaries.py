@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run: curves, conv1, weights, and a few examples to look at and listen to."""
+"""What TensorBoard shows of a run: curves, the first filters, weights, a few examples to look at and listen to."""
 
 import math
 
@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from audionet_tf import input_pipeline, plots, plots_sound, records, results
+from audionet_tf import input_pipeline, plots, plots_sound, records, results, spectrograms, students
 from audionet_tf.students import LOGITS
 
 EXAMPLES = 4
+TIMELINE_CLASSES = 8
 CANDIDATE_BYTES = 4 << 20  # of sound: the windows among which the examples are picked, one a video
 
 
@@ -73,6 +74,11 @@ class Summaries(keras.callbacks.Callback):
     for head, names in self.class_names.items():
       said = tf.nn.softmax(outputs[LOGITS + head]).numpy().mean(axis=1)
       tf.summary.text(f'examples/{head}', opinions_table(self.examples, head, said, names))
+      if students.network(student.name).layers:
+        heard = tf.nn.softmax(outputs[LOGITS + head]).numpy()
+        for i in range(len(heard)):
+          figure = example_timeline(self.examples, i, heard[i], names, student.name)
+          tf.summary.image(f'examples/{i} {head}', plots.to_rgb(figure)[None], description=self.examples['names'][i])
 
   def stop_profiling(self):
     tf.profiler.experimental.stop()
@@ -101,6 +107,31 @@ def opinions_table(examples, head, said, class_names, top=3):
     cells = [cell.replace('|', '\\|') for cell in (name, *opinions)]
     rows.append(f'| {i} | ' + ' | '.join(cells) + ' |')
   return '\n'.join(rows)
+
+
+def example_timeline(examples, i, probabilities, class_names, network):
+  """The timeline of example `i`: its sound, its spectrogram, and the classes that the student heard most in its steps.
+
+  Args:
+    examples: of `pick_examples`.
+    i: int.
+    probabilities: f32 [T, classes].
+    class_names: list of str [classes].
+    network: key of students.STUDENTS.
+  """
+  rate = examples['sample_rate_hz']
+  pcm = np.rint(examples['audio'][i].numpy() * records.PCM_SCALE).astype(np.int16)
+  centers, hop = students.step_seconds(network, len(pcm), rate)
+  mel = spectrograms.MelPicture(rate)
+  wave = results.envelope(mel.watch([(0, pcm)]))
+  best = np.argsort(-probabilities.mean(0))[:TIMELINE_CLASSES]
+  heard = {
+    'start_seconds': centers - hop / 2,
+    'end_seconds': centers + hop / 2,
+    'probabilities': probabilities[:, best],
+    'class_names': [class_names[c] for c in best],
+  }
+  return plots_sound.timeline(examples['names'][i], heard, wave, mel.picture(), rate)
 
 
 def candidates(params):

@@ -13,6 +13,7 @@ from audionet_tf import (
   callbacks,
   input_pipeline,
   machine,
+  projector,
   records,
   run_settings,
   serving,
@@ -30,7 +31,9 @@ from audionet_tf.params import exact
 SETTINGS_NAME = 'settings.json'
 
 
-def train(records_folder, run_dir, options, resume=False, checkpoint_every=0, profile=None, graph=False):
+def train(
+  records_folder, run_dir, options, resume=False, checkpoint_every=0, profile=None, graph=False, projected=False
+):
   """Trains a student and writes the run folder; see the `train` command for what lies in it.
 
   Args:
@@ -41,6 +44,7 @@ def train(records_folder, run_dir, options, resume=False, checkpoint_every=0, pr
     checkpoint_every: epochs between checkpoints; 0: at the first epoch's end after every minute.
     profile: None or (first, last) epoch to profile.
     graph: write the graph for TensorBoard.
+    projected: write embeddings for its projector at the end.
 
   Returns:
     Path of the exported model.
@@ -79,6 +83,8 @@ def train(records_folder, run_dir, options, resume=False, checkpoint_every=0, pr
     with readable(source):
       shown = tensorboard(run_dir, records_folder, manifest, source, distiller, teachers, log, profile, graph)
       hooks = [callbacks.Guard(ids_of(manifest)), log, checkpoints, shown]
+      if projected:
+        hooks.append(projection(run_dir, manifest, source, teachers))
       hooks.append(callbacks.Progress(log, first_epoch, options.epochs))
       fit(distiller, source, manifest, options, first_epoch, devices.num_replicas_in_sync, hooks)
   return finish(run_dir, distiller.student, manifest, teachers, options)
@@ -115,6 +121,13 @@ def tensorboard(run_dir, records_folder, manifest, source, distiller, teachers, 
   examples = summaries.pick_examples(records_folder, manifest, candidates, distiller.targets)
   class_names = {teacher.name: teacher.class_names for teacher in teachers}
   return summaries.Summaries(run_dir / 'tensorboard', log, class_names, examples, profile, graph)
+
+
+def projection(run_dir, manifest, source, teachers):
+  """The callback that writes RUN/tensorboard/projector."""
+  batches = input_pipeline.sequential_batches(source, projector.batch_size(manifest['params'].window_samples))
+  class_names = {teacher.name: teacher.class_names for teacher in teachers}
+  return projector.Projector(run_dir / 'tensorboard', batches, class_names, ids_of(manifest))
 
 
 def load_teachers(options, manifest):

@@ -8,12 +8,10 @@ import sys
 from collections.abc import Callable
 
 import numpy as np
-import tensorflow as tf
 import tqdm
 
-from audionet_tf import geometry, local_files, media, serving, streaming, students, text
+from audionet_tf import geometry, layer_models, local_files, media, streaming, students, text
 from audionet_tf.errors import MediaError, UserError
-from audionet_tf.records import PCM_SCALE
 
 UNITS = 12  # shown where none are named
 MOMENTS = 10  # shown of a unit
@@ -36,42 +34,15 @@ class Ear:
   settings: students.StudentSettings
 
 
-def load(path):
-  """(keras.Model or None, serving.Served or None, StudentSettings) at `path`: RUN, an export or student.keras."""
-  path = pathlib.Path(path)
-  path = path / 'student.keras' if (path / 'student.keras').is_file() else path
-  if path.suffix == '.keras':
-    model, settings = students.load(path)
-    return model, None, settings
-  served = serving.load(path)
-  return None, served, served.settings
-
-
-def variables(path):
-  """(variables, StudentSettings) of the student at `path`, as `load` takes it."""
-  model, served, settings = load(path)
-  return (served.module.student_variables if model is None else model.variables), settings
-
-
 def load_ear(path, layer):
-  """The Ear at `path`, as `load` takes it. UserError where it has no such layer with steps in time."""
-  model, served, settings = load(path)
-  ask = None if served is None else served.signatures.get('layers')
-  tables = students.network(settings.student).layers
-  if layer not in tables:
-    known = f'those of {settings.student} are {", ".join(tables)}' if tables else f'{settings.student} has none'
+  """The Ear at `path`, a run, an export or a .keras file. UserError where it has no such layer with steps in time."""
+  model = layer_models.load(path, [layer])
+  source, name = model.sources[layer], model.settings.student
+  if not model.tables or model.is_mean(layer):
+    tables = students.network(name).layers
+    known = f'those of {name} are {", ".join(tables)}' if tables else f'{name} has none'
     raise UserError(f'layer is {layer!r}, allowed is one that has steps in time; {known}')
-  if model is not None:
-    ask = students.layer_model(model, settings.student, [layer])
-  if ask is None:
-    raise UserError(f'{path}: this export gives no layers; export the student again')
-
-  @tf.function(input_signature=[tf.TensorSpec([None], tf.int16)])
-  def heard(pcm):
-    waveform = tf.cast(pcm, tf.float32)[None] / PCM_SCALE
-    return (ask(waveform) if model is not None else ask(waveform=waveform))[layer][0]  # [T, width]
-
-  return Ear(lambda pcm: heard(pcm).numpy(), layer, tables[layer], settings)
+  return Ear(lambda pcm: model.hear(pcm[None])[source][0], layer, model.tables[source], model.settings)
 
 
 def media_files(paths):

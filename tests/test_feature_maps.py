@@ -1,12 +1,18 @@
 """Features of clips as points, and what colours them."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
 
 from audionet_tf import feature_maps
 from audionet_tf.errors import UserError
+
+
+def write_clip(path, values):
+  about = json.dumps({'layers': ['pool5']})
+  np.savez(path, about=[about], pool5=values, **{'pool5/center_seconds': np.arange(len(np.atleast_1d(values)))})
 
 
 def write_features(folder, clips=24, groups=3, width=32):
@@ -16,7 +22,7 @@ def write_features(folder, clips=24, groups=3, width=32):
   centers = 5 * rng.normal(size=(groups, width))
   for i in range(clips):
     values = (centers[i % groups] + rng.normal(size=(4 + i % 3, width))).astype(np.float32)
-    np.savez(folder / f'{i:02}.wav.npz', pool5=values, **{'pool5/center_seconds': np.arange(len(values))})
+    write_clip(folder / f'{i:02}.wav.npz', values)
   return [i % groups for i in range(clips)]
 
 
@@ -51,16 +57,16 @@ def test_mistakes_name_the_file(tmp_path):
   with pytest.raises(UserError, match='2 clips with features, a map needs 4'):
     feature_maps.read_features([folder / '00.wav.npz', folder / '01.wav.npz'], 'pool5')
   for values, message in (
-    (np.array([{}], dtype=object), 'not a file of features'),
+    (np.array([{}], dtype=object), 'not a file of'),
     (np.full((3, 32), np.nan), 'no finite numbers'),
-    (np.float32(3), 'not a file of features'),
+    (np.float32(3), 'expected is float'),
     (np.zeros([3, 7]), '7 channels'),
   ):
-    np.savez(folder / '07.wav.npz', pool5=values)
+    write_clip(folder / '07.wav.npz', values)
     with pytest.raises(UserError, match=f'07.wav.npz: .*{message}'):
       feature_maps.read_features([folder], 'pool5')
   (folder / '07.wav.npz').write_bytes(b'PK\x03\x04 cut short')
-  with pytest.raises(UserError, match=r'07.wav.npz: not a file of features'):
+  with pytest.raises(UserError, match=r'07.wav.npz: not a file of'):
     feature_maps.read_features([folder], 'pool5')
 
 

@@ -9,18 +9,25 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # From the top down. A module imports modules of lower rows; of its own row only where its group is the same.
 LAYERS = (
-  ('commands', ['build train export infer evaluate features plot convert download']),
+  ('commands', ['build train export infer evaluate features probe plot convert download']),
   (
     'runs',
-    ['training', 'builder', 'evaluation clip_accuracy evaluation_tables', 'units unit_search', 'feature_extraction'],
+    [
+      'training',
+      'builder',
+      'evaluation clip_accuracy clip_vision evaluation_tables',
+      'units unit_search first_layer',
+      'feature_extraction probing',
+    ],
   ),
   (
     'mechanism',
     [
-      'distiller callbacks summaries strategy run_settings starting_weights',
+      'distiller callbacks summaries projector strategy run_settings starting_weights',
       'soft_labels',
       'serving export_checks layer_signature layer_models tflite',
       'inference',
+      'feature_maps',
       'conversion torch_weights soundnet_weights soundnet_t7 soundnet_numpy',
       'assemble pool worker',
     ],
@@ -32,10 +39,12 @@ LAYERS = (
       'students',
       'teachers teacher_files teacher_tflite keras_applications given_answers given_labels',
       'metrics',
-      'results inference_files plots plots_sets plots_sound spectrograms feature_maps units_page',
+      'results inference_files plots plots_sets plots_sound spectrograms units_page',
       'feature_files',
       'clip_sounds',
       'clip_tables',
+      'linear_probe',
+      'sound_statistics',
       'audioset',
       'sources',
     ],
@@ -51,7 +60,7 @@ LAYERS = (
       'pickled_arrays',
       't7',
       'losses',
-      'pooled_convolution strided_convolution soundnet',
+      'pooled_convolution strided_convolution soundnet log_mel',
     ],
   ),
   ('values', ['params labels errors command text files machine geometry']),

@@ -176,8 +176,10 @@ def test_media_files_of_a_folder(sounds):
 
 
 def test_mistakes_are_told_before_anything_is_written(student, sounds, tmp_path):
-  with pytest.raises(UserError, match='those of soundnet5 are conv1, .*conv5'):
+  with pytest.raises(UserError, match='pool9.* is not known; soundnet5 has conv1, '):
     unit_search.load_ear(student, 'pool9')
+  with pytest.raises(UserError, match='those of soundnet5 are conv1, .*conv5'):
+    unit_search.load_ear(student, 'embedding')
   with pytest.raises(UserError, match='no sound or video files'):
     unit_search.media_files([tmp_path])
   ear = unit_search.load_ear(student, LAYER)
