@@ -1,0 +1,101 @@
+"""How good are a student's features? One linear classifier a fold, on labelled clips, as SoundNet was judged.
+
+  python -m audionet_tf.probe --clips=esc10.csv --audio=sounds --model=runs/deep --layer=pool5,mfcc --output=probed
+
+prints the accuracy of every fold, their mean and deviation, and writes probed/probe.json, a confusion matrix a layer
+as probed/confusion-pool5.png, and the features, which the next call reads again.
+
+The CSV has columns filename, fold and category or target (ESC-10, ESC-50, DCASE or your own); sound may have any
+format. The protocol is that of SoundNet's code: a clip is repeated to 10 s, windows of --window_seconds move over the
+layer's steps, every window is a sample with the clip's label for a linear SVM, one class against the rest; a clip is
+given the class with the largest mean decision value. Each fold is judged by a classifier trained on the others; C is
+chosen on these alone, or fixed with --c=0.01, as the original does.
+
+--layer takes any layer of audionet_tf.features, and the baselines mfcc and logmel (mean and deviation over time,
+which need no --model). --pool=mean takes the mean over time instead of windows.
+"""
+
+import pathlib
+import sys
+
+from absl import flags
+
+from audionet_tf import clip_tables, command, machine
+
+flags.DEFINE_string('clips', None, 'CSV of labelled clips: filename, fold, category or target')
+flags.DEFINE_string('audio', None, 'folder that the paths in --clips start from; default: that of the CSV')
+flags.DEFINE_string('model', None, 'a run, a student (.keras), or a SavedModel of audionet_tf.export')
+flags.DEFINE_list('layer', 'pool5', 'one layer or several, mfcc and logmel among them')
+flags.DEFINE_string('output', None, 'folder for the results; made when missing')
+flags.DEFINE_list('folds', [], 'use only the clips of these folds; default: all')
+flags.DEFINE_list('judge', [], 'judge only these folds, trained on all others in use; default: each in turn')
+flags.DEFINE_float('window_seconds', 1.0, 'length of the windows of steps; 5 for DCASE')
+flags.DEFINE_integer('hop_steps', 1, 'steps from a window to the next')
+flags.DEFINE_string('pool', 'windows', 'windows of steps, or the mean over time')
+flags.DEFINE_string('classifier', 'svm', 'svm or softmax')
+flags.DEFINE_float('c', None, 'fixed C; default: chosen on the training folds')
+flags.DEFINE_bool('standardize', None, 'mean 0 and deviation 1 for every number; default: the baselines only')
+flags.DEFINE_float('clip_seconds', None, 'repeat or cut clips to this length; 0: never; default: 10 for SoundNets')
+
+
+def check_arguments(values, argv):
+  """Raises UserError for what can be known to be wrong before anything is loaded."""
+  command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
+  for name in ('clips', 'output', 'layer'):
+    command.check(values[name], f'probe needs --{name}')
+  for name in ('window_seconds', 'hop_steps', 'c'):
+    command.check(values[name] is None or values[name] > 0, f'{name} is {values[name]}, allowed is more than 0')
+  seconds = values['clip_seconds']
+  command.check(seconds is None or 0 <= seconds <= 3600, f'clip_seconds is {seconds}, allowed is 0 to 3600')
+  for name, known in (('pool', ('windows', 'mean')), ('classifier', ('svm', 'softmax'))):
+    command.check(values[name] in known, f'{name} is {values[name]!r}, allowed is {" or ".join(known)}')
+  command.check(len(set(values['layer'])) == len(values['layer']), f'layer {",".join(values["layer"])} names one twice')
+
+
+def chosen_clips(values):
+  """(list of Clip, folds to judge) as the flags say."""
+  clips = clip_tables.read(values['clips'], values['audio'], labelled=True)
+  clip_tables.check_names([clip.path for clip in clips])
+  there = {clip.fold: None for clip in clips}
+  for name in ('folds', 'judge'):
+    for fold in values[name]:
+      command.check(fold in there, f'{name}: no clips of fold {fold}; there are {", ".join(there)}')
+  used = values['folds'] or list(there)
+  judged = values['judge'] or used
+  command.check(set(judged) <= set(used), f'--judge={",".join(judged)} must be among --folds={",".join(used)}')
+  return [clip for clip in clips if clip.fold in used], judged
+
+
+def main(argv):
+  values = command.flag_values(__name__)
+  check_arguments(values, argv)
+  clips, folds = chosen_clips(values)
+  machine.keep_freed_memory()
+  from audionet_tf import layer_models, plots, plots_sets, probing
+
+  def load(layers):
+    command.check(values['model'], f'layer {", ".join(layers)} needs --model; {" and ".join(probing.BASELINES)} do not')
+    return layer_models.load(values['model'], layers)
+
+  folder = pathlib.Path(values['output'])
+  folder.mkdir(parents=True, exist_ok=True)
+  names = ('window_seconds', 'hop_steps', 'pool', 'classifier', 'c', 'standardize')
+  settings = probing.Settings(**{name: values[name] for name in names})
+  measured = probing.judge_layers(load, values['layer'], clips, folds, folder, settings, values['clip_seconds'])
+  measured = {'clips': values['clips'], 'model': values['model']} | measured
+  probing.write_json(folder / 'probe.json', measured)
+  for layer, found in measured['layers'].items():
+    figure = plots_sets.confusion(found['confusion'], found['class_names'], f'{layer}, {values["classifier"]}')
+    plots.save(figure, folder / f'confusion-{layer}.png')
+  print(probing.table(measured))
+  if measured['unreadable']:
+    print(f'{len(measured["unreadable"])} clips cannot be read and are left out', file=sys.stderr)
+  return 1 if measured['unreadable'] else 0
+
+
+def run():
+  command.run(main)
+
+
+if __name__ == '__main__':
+  run()
