@@ -44,12 +44,15 @@ def read_groups(path, class_names):
   counts from 0 without 'background', only where the model has a thousand classes without names.
 
   Args:
-    path: CSV with columns `category`, and `class_name` or `imagenet_index` or both.
+    path: CSV with columns `category`, and `class_name` or `imagenet_index` or both; None where the classes are the
+      categories, as of a student that was trained on them.
     class_names: list of str.
 
   Raises:
     UserError: the model knows no class of a category.
   """
+  if path is None:
+    return {name: [position] for position, name in enumerate(class_names)}
   rows = labels.read_table(path, (('category',), ('class_name', 'imagenet_index')))
   unnamed = len(class_names) == IMAGENET_CLASSES and class_names == labels.numbered_class_names(IMAGENET_CLASSES)
   background = int(class_names[0].lower() == 'background')

@@ -9,8 +9,8 @@ prints for every video the mean KL(teacher || student) and how often the teacher
 
 prints the share of clips whose category the student names, and who is taken for whom. videos.csv has the columns path
 (or filename), category and perhaps fold; groups.csv says which classes count as which category: category, class_name
-and imagenet_index (0 to 999). Clips are decoded in this process and without a limit of time: one that makes a decoder
-hang or crash ends the command.
+and imagenet_index (0 to 999). A student that was trained on the labels themselves needs no groups. Clips are decoded
+in this process and without a limit of time: one that makes a decoder hang or crash ends the command.
 
   python -m audionet_tf.evaluate --model='runs/without{fold}' --folds=1,2,3,4 --clips=videos.csv --groups=groups.csv
 
@@ -37,7 +37,11 @@ flags.DEFINE_string('teacher_labels', None, 'with --teacher, as in training')
 flags.DEFINE_list('teacher_input_range', None, 'with --teacher, as in training: BLACK,WHITE')
 flags.DEFINE_enum('teacher_dtype', 'float32', ['float32', 'bfloat16'], 'with --teacher, as in training')
 flags.DEFINE_string('clips', None, 'CSV of labelled clips: path or filename, category, fold')
-flags.DEFINE_string('groups', None, 'CSV of the classes of each category: category, class_name, imagenet_index')
+flags.DEFINE_string(
+  'groups',
+  None,
+  'CSV of the classes of each category: category, class_name, imagenet_index; default: the classes are the categories',
+)
 flags.DEFINE_string('media_root', None, 'folder that the paths in --clips start from; default: that of the CSV')
 flags.DEFINE_list('folds', [], 'judge only the clips of these folds, each by its own model where --model has {fold}')
 flags.DEFINE_bool('vision', False, 'with --clips of videos: judge the teacher too, and both together')
@@ -54,8 +58,8 @@ def check_arguments(values, argv):
   """Raises UserError for what can be known to be wrong before anything is loaded."""
   command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
   command.check(values['model'], 'evaluate needs --model')
-  command.check(values['records'] or values['clips'], 'evaluate needs --records, or --clips and --groups')
-  command.check(bool(values['clips']) == bool(values['groups']), '--clips and --groups go together')
+  command.check(values['records'] or values['clips'], 'evaluate needs --records, or --clips')
+  command.check(values['clips'] or not values['groups'], '--groups goes with --clips')
   for name in ('figure', 'vision'):
     command.check(values['clips'] or not values[name], f'--{name} goes with --clips')
   if FOLD in values['model']:

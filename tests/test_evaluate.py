@@ -256,6 +256,14 @@ def test_evaluate_clips(tones):
   assert 'accuracy: 80.0% (4 of 5 clips)' in text and '1 shrill' in text
 
 
+def test_the_classes_of_a_student_of_labels_are_the_categories(tones):
+  known_student(tones / 'labels', class_names=['deep', 'shrill', *NAMES[2:]])
+  done = evaluate(f'--model={tones}/labels', f'--clips={tones}/videos.csv', f'--output={tones}/x.json')
+  assert done.returncode == 0, done.stderr
+  found = json.loads((tones / 'x.json').read_text())['clips']
+  assert found['categories'][:2] == ['deep', 'shrill'] and found['accuracy'] == 0.8
+
+
 def test_a_clip_is_the_mean_over_its_windows(tones):
   student = evaluation.load_student(tones / 'run')
   cut = params_lib.RecordParams()
@@ -326,7 +334,7 @@ def test_command_says_where_it_looked_for_the_teacher(scene, tmp_path):
   [
     (['--records=x'], '--model'),
     (['--model=x'], '--records'),
-    (['--model=x', '--clips=y'], '--groups go together'),
+    (['--model=x', '--records=y', '--groups=z'], '--groups goes with'),
     (['--model=x', '--records=y', '--figure=z.png'], '--figure goes with'),
     (['--model=x', '--clips=y', '--groups=z', '--figure=z.gif'], 'z.gif'),
     (['--model=x', '--records=y', 'z'], 'unexpected argument'),
