@@ -126,8 +126,8 @@ def example_timeline(examples, i, probabilities, class_names, network):
   wave = results.envelope(mel.watch([(0, pcm)]))
   best = np.argsort(-probabilities.mean(0))[:TIMELINE_CLASSES]
   heard = {
-    'start_seconds': centers - hop / 2,
-    'end_seconds': centers + hop / 2,
+    'start_seconds': np.maximum(centers - hop / 2, 0),
+    'end_seconds': np.minimum(centers + hop / 2, len(pcm) / rate),
     'probabilities': probabilities[:, best],
     'class_names': [class_names[c] for c in best],
   }
