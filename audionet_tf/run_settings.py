@@ -200,8 +200,8 @@ def settings_of(options, manifest, teachers, replicas):
 def check_same(path, settings):
   """UserError that names each difference between `settings` and those of the run at `path`."""
   try:
-    before, now = flat(json.loads(path.read_text())), flat(settings)
-  except json.JSONDecodeError:
+    before, now = flat(with_defaults(json.loads(path.read_text()))), flat(settings)
+  except (json.JSONDecodeError, KeyError, TypeError):
     raise UserError(f'{path}: damaged; choose another --run_dir') from None
   differences = [
     f'{name} was {before.get(name)}, is {now.get(name)}'
@@ -210,6 +210,19 @@ def check_same(path, settings):
   ]
   if differences:
     raise UserError(f'{path.parent}: cannot resume with other settings: {"; ".join(differences)}')
+
+
+def with_defaults(settings):
+  """The settings of a run that may be older than some options: those are as if they had not been given."""
+  options, teacher = (
+    {
+      field.name: field.default
+      for field in dataclasses.fields(kind)
+      if field.name not in ('source', 'labels', 'weights')
+    }
+    for kind in (Options, TeacherOptions)
+  )
+  return options | settings | {'teachers': [teacher | given for given in settings['teachers']]}
 
 
 def write(path, settings):

@@ -1,5 +1,8 @@
 """Teachers as flags name them, and the weights of their heads."""
 
+import json
+import types
+
 import pytest
 
 from audionet_tf import run_settings
@@ -60,3 +63,21 @@ def test_original_weights_are_what_soundnets_criterion_comes_to():
     expected = sum(1 / classes for _ in range(4)) / 8 * 250
     assert TeacherOptions('x', name, loss_weight='original').head_weight(classes) == pytest.approx(expected)
   assert run_settings.TeacherOptions('x').head_weight(5) == 1.0
+
+
+def test_a_run_older_than_an_option_goes_on_as_if_it_had_the_default(tmp_path):
+  path = tmp_path / 'settings.json'
+  loaded = types.SimpleNamespace(digest='d', class_names=['a'])
+  manifest = {'digest': 'r', 'windows': 3}
+  now = run_settings.settings_of(run_settings.Options(), manifest, [loaded], 1)
+  before = {name: value for name, value in now.items() if name not in ('loss', 'init', 'target_steps', 'trainable')}
+  del before['teachers'][0]['loss_weight']
+  path.write_text(json.dumps(before))
+  now = run_settings.settings_of(run_settings.Options(), manifest, [loaded], 1)
+  run_settings.check_same(path, now)
+  with pytest.raises(UserError, match='loss was kl, is l2$'):
+    run_settings.check_same(path, now | {'loss': 'l2'})
+  for damaged in ('{', '[]', '{}', '{"teachers": 3}'):
+    path.write_text(damaged)
+    with pytest.raises(UserError, match='damaged; choose another --run_dir'):
+      run_settings.check_same(path, now)
