@@ -115,6 +115,16 @@ def test_sounds_are_those_of_the_moment(page):
       assert 0 < file.getnframes() <= units.SHORTEST_CUT_SECONDS * RATE_HZ + 1
 
 
+def test_what_the_unit_heard_is_shaded(student, sounds, tmp_path):
+  ear = unit_search.load_ear(student, LAYER)
+  (tmp_path / 'sounds').mkdir()
+  found = units.write_sounds(ear, sounds / '1.wav', [2000.0, 30000.0], tmp_path, 'x')
+  field = geometry.steps(ear.table).field
+  half = units.SHORTEST_CUT_SECONDS * RATE_HZ / 2
+  np.testing.assert_allclose(found[30000.0]['heard'], [0.5 - field / 4 / half, 0.5 + field / 4 / half], atol=1e-4)
+  np.testing.assert_allclose(found[2000.0]['heard'], [0, (2000 + field / 2) / (2000 + half)], atol=1e-4)
+
+
 def test_moments_are_the_highest_steps_of_one_pass_over_the_whole(student, sounds):
   ear = unit_search.load_ear(student, LAYER)
   found = unit_search.listen(ear, sounds / '1.wav', 5)
