@@ -12,7 +12,18 @@ import time
 import numpy as np
 import tqdm
 
-from audionet_tf import clip_sounds, feature_files, geometry, inference, local_files, params, streaming, text
+from audionet_tf import (
+  clip_sounds,
+  feature_files,
+  geometry,
+  inference,
+  inference_steps,
+  local_files,
+  params,
+  streaming,
+  students,
+  text,
+)
 from audionet_tf.errors import MediaError, UserError
 
 BATCH_SAMPLES = 1 << 19
@@ -116,7 +127,7 @@ def heard_clips(model, clips, kind, shortest, clip_samples, bar):
     try:
       future.result()
       clip.waiting += 1  # itself, until all its pieces are in groups
-      for piece in inference.ahead(pieces(clip, model)):
+      for piece in inference_steps.ahead(pieces(clip, model)):
         clip.waiting += 1
         groups[len(piece.pcm)].append((clip, piece))
         for group in full(groups):
@@ -180,8 +191,9 @@ def pieces(clip, model):
     yield from streaming.pieces(heard, model.tables)
     return
   window = params.RecordParams(model.settings.window_seconds, model.settings.window_seconds, sample_rate_hz=rate)
-  for index, pcm in inference.windows(clip_sounds.placed(heard, clip.first_sample), window):
-    yield streaming.Piece(pcm, index * window.hop_seconds)
+  repeat = students.network(model.settings.student).short == 'repeat'
+  for index, pcm in inference.windows(clip_sounds.placed(heard, clip.first_sample), window, repeat):
+    yield streaming.Piece(pcm, None, index * window.hop_seconds)
 
 
 def counted(clip, rate):

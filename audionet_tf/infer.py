@@ -1,4 +1,4 @@
-"""Listens to sound or video files with an exported student and writes what it heard, window by window.
+"""Listens to sound or video files with an exported student and writes what it heard, window by window or step by step.
 
   python -m audionet_tf.infer --model=runs/paper/export --output=heard clip.mp4 song.flac
 
@@ -8,8 +8,11 @@ writes heard/clip.mp4.json, .csv and .npz, the same for song.flac, and prints th
   csv   the --top classes of every window, one row a window
   npz   every class and the student's embedding, for NumPy
 
---format=csv writes that alone. Windows follow one another unless --hop_ms says otherwise; sound shorter than one
-window is padded with silence. A file that cannot be read is named, the others are listened to, and the exit code is 1.
+--format=csv writes that alone. AudioNet hears windows, which follow one another unless --hop_ms says otherwise; sound
+shorter than one window is padded with silence. A SoundNet hears a file as a whole, however long, and a row is one of
+its steps; with --window_ms or --hop_ms it hears windows as well. Sound that is too short for it is repeated, as its own
+code does, and that is said: the times then are those of the repeated sound. A file that cannot be read is named, the
+others are listened to, and the exit code is 1.
 """
 
 import collections
@@ -25,7 +28,9 @@ from audionet_tf.errors import UserError
 flags.DEFINE_string('model', None, 'a run, or a SavedModel of audionet_tf.export: a version or the folder of versions')
 flags.DEFINE_string('output', None, 'folder for the results; made when missing')
 flags.DEFINE_list('format', 'json,csv,npz', 'what to write, one or more of json, csv and npz')
-flags.DEFINE_float('window_ms', None, 'length of a window; default: as the student was trained, 40 for AudioNet')
+flags.DEFINE_float(
+  'window_ms', None, 'length of a window; default: as the student was trained, 40 for AudioNet; the steps of a SoundNet'
+)
 flags.DEFINE_float('hop_ms', None, 'from the start of a window to the next; default: the window')
 flags.DEFINE_integer('top', 3, 'classes on the screen and in a row of CSV')
 flags.DEFINE_integer('batch_size', None, 'windows in a call; default: as many as are fast')
@@ -87,17 +92,24 @@ def main(argv):
   )
   folder = pathlib.Path(values['output'])
   folder.mkdir(parents=True, exist_ok=True)
-  rows, failed = [list(COLUMNS)], 0
+  rows, notes, failed = [list(COLUMNS)], [], 0
   for path in paths:
     try:
       heard = inference.listen(listener, path, folder, values['model'])
-      rows += summary(pathlib.Path(path).name, heard, served.class_names, values['top'])
+      name = pathlib.Path(path).name
+      rows += summary(name, heard, served.class_names, values['top'])
+      if heard.repeats > 1:
+        notes.append(
+          f'{text.printable(name)}: too short for {served.settings.student}, heard {heard.repeats} times over'
+        )
     except (UserError, OSError) as error:
       failed += 1
       told = str(error) if str(path) in str(error) else f'{path}: {error}'
       print(f'error: {text.printable(" ".join(told.split()))}', file=sys.stderr)
   if len(rows) > 1:
     print(text.aligned(rows, TEXT_COLUMNS))
+  for note in notes:
+    print(note)
   return 1 if failed else 0
 
 

@@ -6,13 +6,12 @@ Sound comes from `media.sound_chunks` and `audio.cut_windows`, as in the records
 import contextlib
 import dataclasses
 import pathlib
-from concurrent import futures
 
 import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf import audio, inference_files, local_files, machine, media, params, text
+from audionet_tf import audio, inference_files, inference_steps, local_files, media, params, students, text
 from audionet_tf.errors import MediaError, UserError
 from audionet_tf.records import PCM_SCALE
 
@@ -26,6 +25,10 @@ class Listener:
   """How files are listened to.
 
   Attributes:
+    steps: None, or an inference_steps.StepListener: the sound is heard as a whole, and a row is a step of the network.
+      Then `hear`, `cut` and `batch_size` are not used.
+    repeat: sound shorter than a window is repeated, not padded with silence.
+    repeats: how often the student hears a window in a row, where windows are too short for it.
     hear: (int16 [batch_size, samples], windows that count) to a dict of NumPy arrays, `sum` of the probabilities, f32
       [classes], and what the formats need.
     served: serving.Served.
@@ -41,15 +44,21 @@ class Listener:
   batch_size: int
   top: int
   formats: tuple
+  steps: object = None
+  repeat: bool = False
+  repeats: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Heard:
-  """A file in short: `windows` heard; `seconds` that they cover; `probabilities` f64 [classes], their mean."""
+  """A file in short: `windows` (or steps) heard; `seconds` that they cover; `probabilities` f64 [classes], their mean;
+  `repeats`: how often the sound, or each window of it, was heard in a row to be long enough.
+  """
 
   windows: int
   seconds: float
   probabilities: np.ndarray
+  repeats: int = 1
 
 
 def listener(served, formats, window_seconds=None, hop_seconds=None, top=3, batch_size=None):
@@ -58,7 +67,8 @@ def listener(served, formats, window_seconds=None, hop_seconds=None, top=3, batc
   Args:
     served: serving.Served.
     formats: keys of inference_files.FORMATS.
-    window_seconds: None for that of the student's training.
+    window_seconds: None for that of the student's training; with no hop either, a student that has steps in time hears
+      the sound as a whole.
     hop_seconds: from window to window; None for no overlap.
     top: classes in a row of CSV; all where the student knows fewer.
     batch_size: windows in a call; None chooses.
@@ -66,7 +76,8 @@ def listener(served, formats, window_seconds=None, hop_seconds=None, top=3, batc
   Raises:
     UserError: a window or hop out of range.
   """
-  settings = served.settings
+  settings, top = served.settings, min(top, len(served.class_names))
+  stepwise = window_seconds is None and hop_seconds is None and inference_steps.SIGNATURE in served.signatures
   window_seconds = window_seconds or settings.window_seconds
   cut = params.RecordParams(
     window_seconds=window_seconds,
@@ -75,13 +86,16 @@ def listener(served, formats, window_seconds=None, hop_seconds=None, top=3, batc
     mono=settings.mono,
   )
   batch_size = batch_size or max(1, min(MAX_BATCH_SIZE, BATCH_SAMPLES // cut.window_samples))
-  top = min(top, len(served.class_names))
+  if stepwise:
+    return Listener(None, served, cut, 1, top, tuple(formats), inference_steps.listener(served, top))
+  repeat = students.network(settings.student).short == 'repeat'
+  repeats = -(-students.shortest_samples(settings.student) // cut.window_samples)
   wanted = {name for key in formats for name in inference_files.FORMATS[key][1]} | {'sum'}
   default = served.signatures['serving_default']
 
   @tf.function(input_signature=[tf.TensorSpec([batch_size, cut.window_samples], tf.int16), tf.TensorSpec([], tf.int32)])
   def heard(pcm, count):
-    outputs = default(waveform=tf.cast(pcm, tf.float32) / PCM_SCALE)
+    outputs = default(waveform=tf.tile(tf.cast(pcm, tf.float32) / PCM_SCALE, [1, repeats]))
     outputs['sum'] = tf.reduce_sum(outputs['probabilities'][:count], 0)
     outputs['top_probabilities'], outputs['top'] = tf.math.top_k(outputs['probabilities'], top)
     return {name: outputs[name] for name in wanted}  # what nobody asks for is not computed
@@ -89,15 +103,16 @@ def listener(served, formats, window_seconds=None, hop_seconds=None, top=3, batc
   def hear(pcm, count):
     return {name: output.numpy() for name, output in heard(pcm, count).items()}
 
-  return Listener(hear, served, cut, batch_size, top, tuple(formats))
+  return Listener(hear, served, cut, batch_size, top, tuple(formats), repeat=repeat, repeats=repeats)
 
 
-def windows(chunks, cut):
-  """Windows of a file's sound, of at least one: sound too short for any is padded with zeros at its end.
+def windows(chunks, cut, repeat=False):
+  """Windows of a file's sound, of at least one: sound too short for any is padded with zeros at its end, or repeated.
 
   Args:
     chunks: from `media.sound_chunks`.
     cut: RecordParams.
+    repeat: bool.
 
   Yields:
     (index, int16 [window_samples]): the window starts at index x hop; a float where that is no window of the grid.
@@ -121,7 +136,8 @@ def windows(chunks, cut):
     if not held:
       raise UserError('no sound in it')
     pcm = np.concatenate(held)
-    yield begin / cut.sample_rate_hz / cut.hop_seconds, np.pad(pcm, [0, cut.window_samples - len(pcm)])
+    missing = {'mode': 'wrap'} if repeat else {}
+    yield begin / cut.sample_rate_hz / cut.hop_seconds, np.pad(pcm, [0, cut.window_samples - len(pcm)], **missing)
 
 
 def batches(pairs, batch_size, window_samples):
@@ -145,18 +161,6 @@ def times(indices, cut):
   return starts / whole, (starts + window.numerator * hop.denominator) / whole
 
 
-def ahead(items):
-  """The items of a generator, the next one made in another thread meanwhile where there is a core for it."""
-  if machine.processors() == 1:
-    yield from items
-    return
-  with futures.ThreadPoolExecutor(1) as pool:
-    future = pool.submit(next, items, None)
-    while (item := future.result()) is not None:
-      future = pool.submit(next, items, None)
-      yield item
-
-
 def listen(listener, path, folder, model_file):
   """Listens to one file and writes `folder/<its name>.<format>` for every format of the listener.
 
@@ -177,8 +181,8 @@ def listen(listener, path, folder, model_file):
   about = {
     'video_file': str(path),
     'model_file': model_file,
-    'sample_period_msec': msec(cut.hop_seconds),
-    'window_msec': msec(cut.window_seconds),
+    'sample_period_msec': msec(listener.steps.hop_seconds if listener.steps else cut.hop_seconds),
+    'window_msec': msec(listener.steps.hop_seconds if listener.steps else cut.window_seconds),
     'class_names': listener.served.class_names,
     'top': listener.top,
   }
@@ -189,32 +193,39 @@ def listen(listener, path, folder, model_file):
         stack.enter_context(inference_files.FORMATS[key][0](folder / f'{path.name}.{key}', about))
         for key in listener.formats
       ]
-      return heard_windows(listener, sound, adders, path.name)
+      blocks = listener.steps.blocks(sound) if listener.steps else window_blocks(listener, sound)
+      return heard_blocks(blocks, adders, path.name)
     except MediaError as error:
       raise MediaError(path, error.reason) from None
 
 
-def heard_windows(listener, path, adders, name):
-  """Gives every block of windows of the sound at `path` to the adders, under a progress bar; returns Heard."""
-  cut = listener.cut
-  pairs = windows(media.sound_chunks(path, cut.sample_rate_hz, cut.mono), cut)
-  total, count, first, end = 0, 0, None, 0
+def heard_blocks(blocks, adders, name):
+  """Gives every block of rows to the adders, under a progress bar; returns Heard."""
+  total, count, first, end, repeats = 0, 0, None, 0, 1
   shown = '{desc}: {n:.0f} s of sound in {elapsed}{postfix}'
   with tqdm.tqdm(desc=text.printable(name), bar_format=shown, delay=1) as bar:
-    for indices, pcm in ahead(batches(pairs, listener.batch_size, cut.window_samples)):
-      n = len(indices)
-      block = {key: value[:n] if key != 'sum' else value for key, value in listener.hear(pcm, n).items()}
+    for block in blocks:
       if not np.isfinite(block['sum']).all():
         raise UserError('the student gives numbers that are not finite: its training diverged')
-      block['start_seconds'], block['end_seconds'] = times(indices, cut)
       for add in adders:
         add(block)
       first = block['start_seconds'][0] if first is None else first
-      count, total = count + n, total + block['sum'].astype(np.float64)
-      end = block['end_seconds'][-1]
+      count, total = count + len(block['start_seconds']), total + block['sum'].astype(np.float64)
+      end, repeats = block['end_seconds'][-1], block.get('repeats', 1)
       bar.set_postfix_str(f'{end / bar.format_dict["elapsed"]:.0f} x real time', refresh=False)
       bar.update(end - bar.n)
-  return Heard(count, float(end - first), total / count)
+  return Heard(count, float(end - first), total / count, repeats)
+
+
+def window_blocks(listener, path):
+  """Yields a block (`inference_files`) for every batch of windows of the sound at `path`, with `sum`."""
+  cut = listener.cut
+  pairs = windows(media.sound_chunks(path, cut.sample_rate_hz, cut.mono), cut, listener.repeat)
+  for indices, pcm in inference_steps.ahead(batches(pairs, listener.batch_size, cut.window_samples)):
+    n = len(indices)
+    block = {key: value[:n] if key != 'sum' else value for key, value in listener.hear(pcm, n).items()}
+    block['start_seconds'], block['end_seconds'] = times(indices, cut)
+    yield block | {'repeats': listener.repeats}
 
 
 def msec(seconds):

@@ -79,7 +79,7 @@ def of_keras(path):
 def of_saved_model(path):
   """As `of_keras`, of a SavedModel: what its signatures give."""
   served = serving.load(path)
-  tables = students.network(served.settings.student).layers
+  tables = layer_signature.tables_of(served.settings)
   name = layer_signature.NAME if tables else 'serving_default'
   if name not in served.signatures:
     raise UserError(f'{path}: an export without layers; export the student again, or name its .keras file')
@@ -96,15 +96,13 @@ def of_saved_model(path):
 
 def known_layers(model, settings):
   """dict of layer to its table of sliding windows, or to None: one vector for the whole of what is heard."""
-  tables = students.network(settings.student).layers
+  tables = layer_signature.tables_of(settings)
   if not tables:
     vectors = (layer for layer in model.layers if len(layer.output.shape) == 2 and layer.output.shape[1])
     return {layer.name: None for layer in vectors} | {EMBEDDING: None}
-  *_, last = tables
   names = {layer.name for layer in model.layers}
   parts = {f'{layer}_{part}': table for layer, table in tables.items() for part in ('conv', 'norm')}
-  heads = {f'{last}_{head}': tables[last] for head in settings.classes}
-  return tables | {layer: table for layer, table in (parts | heads).items() if layer in names}
+  return tables | {layer: table for layer, table in parts.items() if layer in names}
 
 
 def known_sources(known, layers, settings):

@@ -32,6 +32,17 @@ def unlimited(layer):
   return PaddedTo(layer.steps) if isinstance(layer, soundnet.AtLeast) else layer
 
 
+def layer_of(settings, head):
+  """Name of the last layer's part of one head, such as `conv8_objects`."""
+  return f'{list(students.network(settings.student).layers)[-1]}_{head}'
+
+
+def tables_of(settings):
+  """dict of layer to its table of sliding windows: the network's, and the last one's of each head."""
+  tables = students.network(settings.student).layers
+  return tables | {layer_of(settings, head): list(tables.values())[-1] for head in settings.classes if tables}
+
+
 def step_count(samples, table):
   """`geometry.length` of a scalar int32 tensor."""
   for kernel, stride, padding in table:
@@ -47,12 +58,14 @@ def concrete(model, settings):
     settings: its StudentSettings.
 
   Returns:
-    A function to `<layer>` f32 [batch, T, width] and `<layer>/center_seconds` f32 [T], T = 0 where the sound is too
-    short for the layer.
+    A function to `<layer>` f32 [batch, T, width], the heads' parts of the last one among them, and to
+    `<layer>/center_seconds` f32 [T]; T = 0 where the sound is too short for the layer.
   """
-  tables = students.network(settings.student).layers
-  layers = students.layer_model(model, settings.student, list(tables))
-  heard = keras.models.clone_model(layers, clone_function=unlimited)
+  tables = tables_of(settings)
+  layers = students.layer_model(model, settings.student, list(students.network(settings.student).layers))
+  logits = {layer_of(settings, head): model.output[students.LOGITS + head] for head in settings.classes}
+  whole = keras.Model(model.input, layers.output | logits)
+  heard = keras.models.clone_model(whole, clone_function=unlimited)
 
   @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, name='waveform')])
   def layers_signature(waveform):

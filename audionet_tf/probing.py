@@ -52,13 +52,14 @@ def layer_features(load, layers, clips, folder, clip_seconds):
     layers: names.
     clips: list of clip_tables.Clip.
     folder: exists.
-    clip_seconds: as in feature_extraction.extract; None: 10 s for networks that repeat short sound; 0: as they are.
+    clip_seconds: as in feature_extraction.extract; None: 10 s for SoundNets; 0: as they are.
 
   Returns:
     (dict of layer to dict of path to (f32 [T, width], seconds heard), paths that cannot be read).
   """
   model = load(layers)
-  repeats = students.network(model.settings.student).short == 'repeat'
+  network = students.network(model.settings.student)
+  repeats = network.short == 'repeat' and network.layers
   seconds = (REPEATED_SECONDS if repeats else None) if clip_seconds is None else clip_seconds or None
   kept = folder / 'features' / '-'.join([model.digest[:12], *layers, *([f'{seconds:g}s'] if seconds else [])])
   kept.mkdir(parents=True, exist_ok=True)

@@ -21,10 +21,12 @@ class Piece:
 
   Attributes:
     pcm: int16 [n].
+    start: sample of the whole that is its first.
     keep: dict of layer to (begin, end), which of this piece's steps follow those of the pieces before it.
   """
 
   pcm: np.ndarray
+  start: int
   keep: dict
 
 
@@ -74,7 +76,7 @@ def pieces(chunks, tables, samples=None):
 def piece(pcm, steps, start, done, end):
   """The Piece that starts at sample `start` and whose steps `done` to `end`, counted in the whole, are kept."""
   before = {layer: start // step.hop for layer, step in steps.items()}
-  return Piece(pcm, {layer: (done[layer] - before[layer], end[layer] - before[layer]) for layer in steps})
+  return Piece(pcm, start, {layer: (done[layer] - before[layer], end[layer] - before[layer]) for layer in steps})
 
 
 def first_sample(step, number):

@@ -26,7 +26,7 @@ LAYERS = (
       'distiller callbacks summaries projector strategy run_settings starting_weights',
       'soft_labels',
       'serving export_checks layer_signature layer_models tflite',
-      'inference',
+      'inference inference_steps',
       'feature_maps',
       'conversion torch_weights soundnet_weights soundnet_t7 soundnet_numpy',
       'assemble pool worker',

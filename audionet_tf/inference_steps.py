@@ -1,0 +1,118 @@
+"""A sound heard as a whole by a student that has steps in time: a row is a step of its logits, with its own time."""
+
+import dataclasses
+from collections.abc import Callable
+from concurrent import futures
+
+import numpy as np
+import tensorflow as tf
+
+from audionet_tf import geometry, machine, media, streaming, students
+from audionet_tf.records import PCM_SCALE
+
+SIGNATURE = 'layers'  # of the export: serving.py
+
+
+@dataclasses.dataclass(frozen=True)
+class StepListener:
+  """`blocks`: path -> blocks of rows (`inference_files`), with `sum` and `repeats`; `hop_seconds` from row to row."""
+
+  blocks: Callable
+  hop_seconds: float
+
+
+def ahead(items):
+  """The items of a generator, the next one made in another thread meanwhile where there is a core for it."""
+  if machine.processors() == 1:
+    yield from items
+    return
+  with futures.ThreadPoolExecutor(1) as pool:
+    future = pool.submit(next, items, None)
+    while (item := future.result()) is not None:
+      future = pool.submit(next, items, None)
+      yield item
+
+
+def listener(served, top):
+  """The StepListener of a serving.Served whose export has the signature `layers`.
+
+  A row lasts from half a hop before its step's centre to half a hop behind it, and not beyond the sound's ends. Its
+  embedding is the mean of the last hidden layer's steps whose centres lie in it, or the nearest one.
+  """
+  settings = served.settings
+  layers = students.network(settings.student).layers
+  hidden, last = list(layers)[-2:]
+  logits = f'{last}_{next(iter(settings.classes))}'
+  tables = {hidden: layers[hidden], logits: layers[last]}
+  signature = served.signatures[SIGNATURE]
+
+  @tf.function(input_signature=[tf.TensorSpec([1, None], tf.int16)])
+  def heard(pcm):
+    outputs = signature(waveform=tf.cast(pcm, tf.float32) / PCM_SCALE)
+    return outputs[hidden][0], tf.nn.softmax(outputs[logits][0])  # what nobody asks for is not computed
+
+  def blocks(path):
+    sound = media.sound_chunks(path, settings.sample_rate_hz, settings.mono)
+    yield from step_blocks(sound, heard, tables, settings.sample_rate_hz, top)
+
+  return StepListener(blocks, geometry.steps(tables[logits]).hop / settings.sample_rate_hz)
+
+
+def step_blocks(sound, heard, tables, sample_rate_hz, top):
+  """Yields blocks of rows.
+
+  Args:
+    sound: (start_sample, int16 [n]) chunks.
+    heard: int16 [1, samples] -> (hidden layer f32 [T, width], probabilities f32 [S, classes]).
+    tables: dict of the two layers, in this order, to their tables of sliding windows.
+    sample_rate_hz: of the sound.
+    top: classes in a row of CSV.
+  """
+  first, consumed = 0, 0
+
+  def watched():
+    nonlocal first
+    for number, (start, pcm) in enumerate(sound):
+      first = start if number == 0 else first
+      yield pcm
+
+  repeats, chunks = streaming.repeated(watched(), geometry.shortest(list(tables.values())[-1]))
+  (hidden, coarse), (fine, step) = tables, map(geometry.steps, tables.values())
+  waiting, waiting_from, rows = np.zeros([0, 0], np.float32), 0, 0
+  for piece in ahead(streaming.pieces(chunks, tables)):
+    consumed = piece.start + len(piece.pcm)
+    hidden_steps, probabilities = (np.asarray(values) for values in heard(piece.pcm[None]))
+    kept = hidden_steps[slice(*piece.keep[hidden])]
+    waiting = np.concatenate([waiting, kept]) if waiting.size else kept
+    probabilities = probabilities[slice(*piece.keep[coarse])]
+    if not len(probabilities):
+      continue
+    centers = step.first_center + step.hop * (rows + np.arange(len(probabilities)))
+    rows += len(probabilities)
+    begins, ends = (np.clip(centers + side * step.hop / 2, 0, consumed) for side in (-1, 1))
+    numbers = waiting_from + np.arange(len(waiting))
+    embedding = means(waiting, fine.first_center + fine.hop * numbers, begins, ends)
+    best = np.argsort(-probabilities, axis=1, kind='stable')[:, :top]
+    yield {
+      'start_seconds': (first + begins) / sample_rate_hz,
+      'end_seconds': (first + ends) / sample_rate_hz,
+      'probabilities': probabilities,
+      'sum': probabilities.sum(0),
+      'embedding': embedding,
+      'top': best.astype(np.int32),
+      'top_probabilities': np.take_along_axis(probabilities, best, 1),
+      'repeats': repeats,
+    }
+    drop = max(0, int((ends[-1] - fine.first_center) // fine.hop) - 1)
+    drop = min(max(0, drop - waiting_from), len(waiting))
+    waiting, waiting_from = waiting[drop:], waiting_from + drop
+
+
+def means(values, centers, begins, ends):
+  """f32 [n, width]: for each stretch the mean of the values whose centres lie in it, or the nearest one."""
+  found = []
+  for begin, end in zip(begins, ends, strict=True):
+    inside = values[(centers >= begin) & (centers < end)]
+    nearest = np.abs(centers - (begin + end) / 2).argmin()
+    found.append(inside.mean(0) if len(inside) else values[nearest])
+  return np.stack(found)

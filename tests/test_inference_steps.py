@@ -1,0 +1,151 @@
+"""Students with steps: a row is a step of one pass over the whole sound, with its own time; short sound is repeated."""
+
+import json
+import subprocess
+import sys
+
+import clips
+import numpy as np
+import pytest
+import soundnets
+
+from audionet_tf import inference, inference_steps, media, serving, students
+from audionet_tf.errors import UserError
+
+RATE = 22_050
+HEADS = {'scenes': ['park', 'street'], 'objects': soundnets.NAMES}  # not in the order of the alphabet
+SETTINGS = soundnets.settings('soundnet5', 5.0, HEADS)
+
+
+@pytest.fixture(scope='module')
+def model():
+  return soundnets.student('soundnet5', {head: len(names) for head, names in HEADS.items()})
+
+
+@pytest.fixture(scope='module')
+def folder(model, tmp_path_factory):
+  folder = tmp_path_factory.mktemp('export')
+  serving.export(model, SETTINGS, folder)
+  return folder
+
+
+@pytest.fixture(scope='module')
+def served(folder):
+  return serving.load(folder)
+
+
+def write_sound(path, seconds, rate_hz=RATE, channels=1, **more):
+  sound = np.stack([soundnets.noise(1, round(seconds * rate_hz), i)[0] for i in range(channels)])
+  return clips.write(path, times=[], sounds=[sound], rate_hz=rate_hz, **more)
+
+
+def softmax(x):
+  powers = np.exp(x - x.max(-1, keepdims=True))
+  return powers / powers.sum(-1, keepdims=True)
+
+
+def listen(served, path, folder, **options):
+  heard = inference.listen(inference.listener(served, ['npz', 'csv', 'json'], **options), path, folder, 'm')
+  with np.load(folder / f'{path.name}.npz') as arrays:
+    return heard, dict(arrays)
+
+
+def sound_of(path):
+  return np.concatenate([pcm for _, pcm in media.sound_chunks(path, RATE, 'first')])[None] / np.float32(32768)
+
+
+@pytest.mark.parametrize(('seconds', 'rate', 'channels'), [(2.6, RATE, 1), (30, 8_000, 1), (13.3, 48_000, 2)])
+def test_rows_are_steps_of_one_pass(model, served, tmp_path, seconds, rate, channels):
+  path = write_sound(tmp_path / 'a.wav', seconds, rate, channels)
+  heard, found = listen(served, path, tmp_path)
+  sound = sound_of(path)
+  layers = students.layer_model(model, 'soundnet5', ['conv4', 'conv5_scenes'])(sound, training=False)
+  np.testing.assert_allclose(found['probabilities'], softmax(layers['conv5_scenes'].numpy()[0]), atol=1e-4)
+  assert found['class_names'].tolist() == HEADS['scenes']
+  centers, hop = students.step_seconds('soundnet5', sound.size, RATE)
+  begins, ends = np.maximum(centers - hop / 2, 0), np.minimum(centers + hop / 2, sound.size / RATE)
+  np.testing.assert_allclose(found['start_seconds'], begins)
+  np.testing.assert_allclose(found['end_seconds'], ends)
+  times = students.step_seconds('soundnet5', sound.size, RATE, 'conv4')[0]
+  for row, begin, end in zip(found['embedding'], begins, ends, strict=True):
+    inside = layers['conv4'].numpy()[0][(times >= begin) & (times < end)]
+    np.testing.assert_allclose(row, inside.mean(0), rtol=1e-4, atol=1e-5)
+  assert (heard.windows, heard.repeats) == (len(centers), 1)
+  document = json.loads((tmp_path / 'a.wav.json').read_text())
+  assert document['window_msec'] == document['sample_period_msec'] == pytest.approx(1000 * hop)
+  best = (tmp_path / 'a.wav.csv').read_text().splitlines()[1].split(',')[2]
+  assert best == HEADS['scenes'][found['probabilities'][0].argmax()]
+
+
+def test_long_sound_in_pieces(model, served, tmp_path, monkeypatch):
+  monkeypatch.setattr(inference_steps.streaming, 'PIECE_SAMPLES', 1)
+  monkeypatch.setattr(inference_steps.streaming, 'FIELDS', 3)
+  path = write_sound(tmp_path / 'a.wav', 90)
+  _, found = listen(served, path, tmp_path)
+  layers = students.layer_model(model, 'soundnet5', ['conv4', 'conv5_scenes'])(sound_of(path), training=False)
+  np.testing.assert_allclose(found['probabilities'], softmax(layers['conv5_scenes'].numpy()[0]), atol=1e-4)
+  times, hidden = students.step_seconds('soundnet5', 90 * RATE, RATE, 'conv4')[0], layers['conv4'].numpy()[0]
+  for row, begin, end in zip(found['embedding'], found['start_seconds'], found['end_seconds'], strict=True):
+    np.testing.assert_allclose(row, hidden[(times >= begin) & (times < end)].mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_short_sound_is_repeated(model, served, tmp_path):
+  path = write_sound(tmp_path / 'a.wav', 0.1)
+  heard, found = listen(served, path, tmp_path)
+  sound = np.tile(sound_of(path), 26)
+  expected = softmax(model(sound, training=False)['logits/scenes'].numpy()[0])
+  np.testing.assert_allclose(found['probabilities'], expected, atol=1e-4)
+  assert heard.repeats == 26 and found['end_seconds'].max() <= 2.6
+
+
+@pytest.mark.parametrize(
+  ('window', 'seconds', 'rows', 'repeats'), [(4.0, 9.0, 2, 1), (4.0, 1.5, 1, 1), (1.0, 2.5, 2, 3)]
+)
+def test_windows_on_request(model, served, tmp_path, window, seconds, rows, repeats):
+  path = write_sound(tmp_path / 'a.wav', seconds)
+  heard, found = listen(served, path, tmp_path, window_seconds=window)
+  size = round(window * RATE)
+  sound = sound_of(path)[0]
+  cut = (sound[: rows * size] if len(sound) >= size else np.resize(sound, size)).reshape(rows, size)
+  logits = model(np.tile(cut, [1, repeats]), training=False)['logits/scenes'].numpy()
+  np.testing.assert_allclose(found['probabilities'], softmax(logits).mean(1), atol=1e-4)
+  assert found['start_seconds'].tolist() == [window * i for i in range(rows)]
+  assert heard.repeats == repeats
+
+
+def test_sound_that_starts_late_keeps_its_times(served, tmp_path):
+  sound = soundnets.noise(1, 3 * RATE)[0]
+  path = clips.write(tmp_path / 'a.mkv', 4.0, sounds=[sound], rate_hz=RATE, sound_start=0.5)
+  _, found = listen(served, path, tmp_path)
+  assert found['start_seconds'][0] == pytest.approx(0.5, abs=1e-3)
+  assert found['end_seconds'][-1] == pytest.approx(3.5, abs=1e-3)
+
+
+def test_answers_that_are_not_finite_are_refused(served, tmp_path):
+  path = write_sound(tmp_path / 'a.wav', 3.0)
+  hidden, logits = np.zeros([100, 256], np.float32), np.full([1, 2], np.nan, np.float32)
+  tables = students.network('soundnet5').layers
+  tables = {'conv4': tables['conv4'], 'conv5_scenes': tables['conv5']}
+
+  def blocks(path):
+    sound = media.sound_chunks(path, RATE, 'first')
+    return inference_steps.step_blocks(sound, lambda pcm: (hidden, logits), tables, RATE, 2)
+
+  listener = inference.listener(served, ['npz'])
+  bad = inference.Listener(None, served, listener.cut, 1, 2, ('npz',), inference_steps.StepListener(blocks, 1.0))
+  with pytest.raises(UserError, match='not finite'):
+    inference.listen(bad, path, tmp_path, 'm')
+  assert [file.name for file in tmp_path.iterdir()] == ['a.wav']
+
+
+@pytest.mark.slow
+def test_command_says_what_it_repeats(folder, tmp_path):
+  paths = [write_sound(tmp_path / 'short.wav', 0.1), write_sound(tmp_path / 'long.wav', 9.0)]
+  command = [sys.executable, '-m', 'audionet_tf.infer', f'--model={folder}', f'--output={tmp_path / "out"}', *paths]
+  done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=200)
+  assert done.returncode == 0, done.stderr
+  assert 'short.wav: too short for soundnet5, heard 26 times over' in done.stdout
+  assert 'long.wav: too short' not in done.stdout
+  assert len((tmp_path / 'out/long.wav.csv').read_text().splitlines()) == 1 + len(
+    students.step_seconds('soundnet5', 9 * RATE, RATE)[0]
+  )
