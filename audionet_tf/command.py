@@ -1,5 +1,6 @@
 """What every command shares: quiet start, `--help` that reads well, one-line errors, exit codes."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -66,3 +67,15 @@ def flag_values(module_name):
   """The flags that a command module defines, as a dict of name to value. `module_name`: its `__name__`."""
   registered = sys.argv[0] if module_name == '__main__' else module_name  # so absl names the main module
   return {flag.name: flag.value for flag in flags.FLAGS.flags_by_module_dict()[registered]}
+
+
+@contextlib.contextmanager
+def hidden(*packages):
+  """Within, packages that are not imported yet look as if they were not installed."""
+  names = [name for name in packages if name not in sys.modules]
+  sys.modules.update(dict.fromkeys(names))
+  try:
+    yield
+  finally:
+    for name in names:
+      del sys.modules[name]

@@ -50,7 +50,8 @@ def main(argv):
     paths = [clip.path for clip in clip_tables.read(values['clips'], values['audio'])]
   clip_tables.check_names(paths)
   machine.keep_freed_memory()
-  from audionet_tf import feature_extraction, layer_models
+  with command.hidden('sklearn', 'matplotlib'):  # Keras would import both for what nothing here uses
+    from audionet_tf import feature_extraction, layer_models
 
   model = layer_models.load(values['model'], values['layer'])
   folder = pathlib.Path(values['output'])

@@ -16,7 +16,6 @@ others are listened to, and the exit code is 1.
 """
 
 import collections
-import contextlib
 import pathlib
 import sys
 
@@ -57,18 +56,6 @@ def check_arguments(values, paths):
   command.check(count == 1, f'{count} inputs are called {name}: their results would be one file; use two --output')
 
 
-@contextlib.contextmanager
-def hidden(*packages):
-  """Within, packages that are not imported yet look as if they were not installed."""
-  names = [name for name in packages if name not in sys.modules]
-  sys.modules.update(dict.fromkeys(names))
-  try:
-    yield
-  finally:
-    for name in names:
-      del sys.modules[name]
-
-
 def summary(name, heard, class_names, top):
   """Table rows of one file: its most probable classes over all windows."""
   best = (-heard.probabilities).argsort(kind='stable')[:top]
@@ -82,7 +69,7 @@ def main(argv):
   check_arguments(values, paths)
   machine.keep_freed_memory()
   # Keras would import both for features that nothing here uses: two fifths of the time until the first window.
-  with hidden('sklearn', 'matplotlib'):
+  with command.hidden('sklearn', 'matplotlib'):
     from audionet_tf import inference, serving
 
   served = serving.load(values['model'])

@@ -8,6 +8,7 @@ import statistics
 import sys
 
 import benchmark_data
+import benchmark_features
 import benchmark_measure
 import benchmark_soundnet
 from benchmark_measure import Line, Skipped, in_turns, median_ratio, run, verdict
@@ -293,4 +294,4 @@ def learning(context):
 
 
 PARTS = {'build': build, 'epoch': epoch, 'soundnet': benchmark_soundnet.step, 'pipeline': pipeline}
-PARTS |= {'inference': inference, 'learning': learning, 'whole_run': whole_run}
+PARTS |= {'inference': inference, 'features': benchmark_features.features, 'learning': learning, 'whole_run': whole_run}

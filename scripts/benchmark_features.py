@@ -1,0 +1,52 @@
+"""Features of a long sound by the command, start-up included; started by the benchmark.
+
+python scripts/benchmark_features.py FILE.keras    an untrained SoundNet-8 with heads of 1000 and 401 classes
+"""
+
+import statistics
+import sys
+
+import benchmark_data
+import benchmark_measure
+
+LAYER = 'pool5'
+LEAST = 200  # times real time
+
+
+def features(context):
+  """The features command on a long sound, SoundNet-8, on two cores."""
+  seconds, turns = context.sizes.sound_seconds, context.sizes.inference_turns
+  model, sound = context.work / 'soundnet8.keras', context.work / 'long.wav'
+  benchmark_measure.run([sys.executable, str(benchmark_measure.ROOT / 'scripts/benchmark_features.py'), str(model)])
+  benchmark_data.make_sounds(sound, context.work / 'long.mp3', seconds)
+  cpus = benchmark_measure.first_cpus(2)
+  command = [sys.executable, '-m', 'audionet_tf.features', f'--model={model}', f'--layer={LAYER}', str(sound)]
+  outputs = [f'--output={context.work / f"features{turn}"}' for turn in range(turns)]
+  usages = [benchmark_measure.run([*command, output], cpus) for output in outputs]
+  median = statistics.median(usage.wall_seconds for usage in usages)
+  raw = {name: [getattr(usage, name) for usage in usages] for name in ('wall_seconds', 'cpu_seconds', 'peak_bytes')}
+  return [
+    benchmark_measure.Line(
+      f'features of {seconds} s of 44.1 kHz WAV, SoundNet-8 {LAYER}, {len(cpus)} cores',
+      'real time',
+      f'>= {LEAST}x',
+      f'{median:.1f} s',
+      seconds / median,
+      benchmark_measure.verdict(seconds / median, least=LEAST),
+      raw,
+      [' '.join([*command, outputs[0]])],
+    )
+  ]
+
+
+def write_model(path):
+  from audionet_tf import students
+
+  heads = {'objects': 1000, 'scenes': 401}
+  classes = {head: [f'class {i}' for i in range(count)] for head, count in heads.items()}
+  settings = students.StudentSettings('soundnet8', 22050, 'first', 20, classes)
+  students.save(path, students.build('soundnet8', heads), settings)
+
+
+if __name__ == '__main__':
+  write_model(sys.argv[1])
