@@ -14,9 +14,10 @@ import tensorflow as tf
 
 from audionet_tf.errors import UserError
 from audionet_tf.input_pipeline import TEACHER
+from audionet_tf.log_mel import HIDDEN_FREQUENCY, HIDDEN_TIME
 
-DRAWS = ('shift', 'gain', 'mix', 'partner', 'share')  # columns of uniform numbers; a new one goes to the end
-MASK_SEED = 'mask_seed'  # int32 [B, 2]: of masks that are drawn where the spectrogram is, in the model
+# Columns of uniform numbers; a new one goes to the end.
+DRAWS = ('shift', 'gain', 'mix', 'partner', 'share', 'time_width', 'time_place', 'frequency_width', 'frequency_place')
 
 
 def shift(batch, value, draws):
@@ -68,6 +69,25 @@ def blend(x, partner, own, other):
   return tf.reshape(own, [-1, *ones]) * x + tf.reshape(other, [-1, *ones]) * tf.gather(x, partner)
 
 
+def time_mask(batch, value, draws):
+  """A stretch of up to `value` of the spectrogram's time is hidden: by the model, which makes the spectrogram.
+
+  Source: Park et al. 2019 (SpecAugment), section 2.
+  """
+  return batch | {HIDDEN_TIME: stretch(value, draws['time_width'], draws['time_place'])}
+
+
+def frequency_mask(batch, value, draws):
+  """As `time_mask`, a stretch of up to `value` of its bands."""
+  return batch | {HIDDEN_FREQUENCY: stretch(value, draws['frequency_width'], draws['frequency_place'])}
+
+
+def stretch(value, width, place):
+  """f32 [B, 2]: where it begins and ends, in shares of the axis; up to `value` of it."""
+  begin = place * (1 - value * width)
+  return tf.stack([begin, begin + value * width], 1)
+
+
 def partners(mask, draw):
   """Another example for each, uniformly: (int32 [B], bool [B] whether there is one). Mask 0 does not count."""
   order = tf.argsort(mask, direction='DESCENDING', stable=True)  # the examples of mask 1 first
@@ -87,24 +107,26 @@ class Augmentation:
   """A row of the table.
 
   Attributes:
-    apply: (batch, value, dict of name of DRAWS to f32 [B]) -> batch. None: the model does it, by the batch's MASK_SEED.
+    apply: (batch, value, dict of name of DRAWS to f32 [B]) -> batch.
     default: value where only the name is given.
     highest: values are above 0 and up to this.
+    spectrogram: it is for students that have one.
     moves_answers: it needs the answers in the batch (`teacher/<name>`), because it changes them.
   """
 
-  apply: Callable | None
+  apply: Callable
   default: float
   highest: float
   moves_answers: bool = False
+  spectrogram: bool = False
 
 
 AUGMENTATIONS = {
   'shift': Augmentation(shift, 1, 1, moves_answers=True),
   'gain': Augmentation(gain, 6, 60),
   'mix': Augmentation(mix, 0.5, 1, moves_answers=True),
-  'time_mask': Augmentation(None, 0.2, 1),
-  'frequency_mask': Augmentation(None, 0.2, 1),
+  'time_mask': Augmentation(time_mask, 0.2, 1, spectrogram=True),
+  'frequency_mask': Augmentation(frequency_mask, 0.2, 1, spectrogram=True),
 }
 
 
@@ -145,6 +167,11 @@ def moving_answers(values):
   return [name for name in values if AUGMENTATIONS[name].moves_answers]
 
 
+def hiding_bands(values):
+  """Names of those of `values` that only a student with a spectrogram undergoes."""
+  return [name for name in values if AUGMENTATIONS[name].spectrogram]
+
+
 def augmenter(values):
   """Function (batch, seed int64 [2] of seed and pass) -> batch, for `input_pipeline.training_batches`.
 
@@ -157,13 +184,11 @@ def augmenter(values):
 
   def augment(batch, seed):
     seeds = example_seeds(seed, batch['video_id'], batch['index'])  # [B, 2]
-    numbers = draws_of(seeds, [len(DRAWS)], tf.float32, 0, 1)
+    numbers = draws_of(seeds)
     draws = dict(zip(DRAWS, tf.unstack(numbers, axis=1), strict=True))
     for name, row in AUGMENTATIONS.items():
-      if name in values and row.apply:
+      if name in values:
         batch = row.apply(batch, values[name], draws)
-    if any(not AUGMENTATIONS[name].apply for name in values):
-      batch = batch | {MASK_SEED: draws_of(seeds, [2], tf.int32, None, None)}
     return batch
 
   return augment
@@ -176,8 +201,6 @@ def example_seeds(seed, video_id, index):
   return tf.map_fn(lambda window: fold_in(fold_in(seed, window[0]), window[1]), tf.stack([video_id, index], 1))
 
 
-def draws_of(seeds, shape, dtype, low, high):
-  """[B, *shape] uniform numbers, a row of each seed."""
-  return tf.map_fn(
-    lambda seed: tf.random.stateless_uniform(shape, seed, low, high, dtype), seeds, fn_output_signature=dtype
-  )
+def draws_of(seeds):
+  """f32 [B, len(DRAWS)] uniform numbers, a row of each seed."""
+  return tf.map_fn(lambda seed: tf.random.stateless_uniform([len(DRAWS)], seed), seeds, fn_output_signature=tf.float32)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from audionet_tf import losses
+from audionet_tf import log_mel, losses, mel_network
 from audionet_tf.input_pipeline import TEACHER
 from audionet_tf.metrics import FiniteSteps, SegmentMean
 from audionet_tf.students import LOGITS
@@ -44,6 +44,7 @@ class Distiller(keras.Model):
     if loss_reduction not in ('sum', 'mean'):
       raise ValueError(f'loss_reduction is {loss_reduction!r}, allowed is sum or mean')
     self.student = student
+    self.hear_hiding = mel_network.hiding(student)
     self.heads = tuple(heads)
     self.loss_reduction = loss_reduction
     self.loss_name = loss
@@ -72,6 +73,12 @@ class Distiller(keras.Model):
 
   def call(self, audio, training=False):
     return self.student(audio, training=training)
+
+  def hear(self, batch):
+    """The student's outputs in training; stretches of its spectrogram are hidden where the batch says so."""
+    if log_mel.HIDDEN_TIME in batch or log_mel.HIDDEN_FREQUENCY in batch:
+      return self.hear_hiding(batch['audio'], batch)
+    return self(batch['audio'], training=True)
 
   def targets(self, batch):
     """dict of head to f32 [B, S, classes]: the teachers' answers for each step of the student."""
@@ -102,7 +109,7 @@ class Distiller(keras.Model):
   def train_step(self, batch):
     targets = self.targets(batch)
     with tf.GradientTape() as tape:
-      outputs = self(batch['audio'], training=True)
+      outputs = self.hear(batch)
       distances = self.distances(targets, outputs)
       total = tf.reduce_sum(batch['mask'] * self.example_losses(targets, outputs, distances))
       loss = self.optimizer.scale_loss(total / self.divisor(batch['mask']))

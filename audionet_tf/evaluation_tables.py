@@ -25,7 +25,11 @@ def of_records(measured):
 
 
 def of_clips(measured):
-  """The confusion matrix, a row a true category, the accuracy, and what there is of folds and vision. `measured`: from clip_accuracy.evaluate_clips."""
+  """The confusion matrix, a row a true category, the accuracy, and what there is of folds and vision.
+
+  Args:
+    measured: from clip_accuracy.evaluate_clips, or `together`.
+  """
   names = measured['categories']
   rows = [['true, below; named, right', *(str(i + 1) for i in range(len(names))), 'right']]
   for i, (name, counts) in enumerate(zip(names, measured['confusion'], strict=True)):

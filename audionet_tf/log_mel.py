@@ -4,6 +4,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+# Keys of a batch, f32 [B, 2]: where a stretch of the spectrogram that is hidden begins and ends, in shares of its axis.
+HIDDEN_TIME, HIDDEN_FREQUENCY = 'hidden/time', 'hidden/frequency'
+
 
 def hertz_to_mel(hertz):
   """HTK's mel scale."""
@@ -22,6 +25,18 @@ def mel_matrix(bands, fft_samples, sample_rate_hz, lower_hz, upper_hz):
   matrix = np.maximum(0, np.minimum(rising, falling))
   matrix[0] = 0
   return matrix
+
+
+def hide(spectrogram, batch):
+  """The spectrogram [B, frames, bands] with the stretches hidden that the batch names: its mean stands there."""
+  mean = tf.reduce_mean(spectrogram, [1, 2], keepdims=True)
+  for key, axis in ((HIDDEN_TIME, 1), (HIDDEN_FREQUENCY, 2)):
+    if key in batch:
+      count = tf.shape(spectrogram)[axis]
+      places = (tf.range(count, dtype=tf.float32) + 0.5) / tf.cast(count, tf.float32)
+      hidden = (places >= batch[key][:, :1]) & (places < batch[key][:, 1:])  # [B, count]
+      spectrogram = tf.where(tf.expand_dims(hidden, 3 - axis), mean, spectrogram)
+  return spectrogram
 
 
 @keras.saving.register_keras_serializable(package='audionet_tf')

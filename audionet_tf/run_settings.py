@@ -10,9 +10,32 @@ from audionet_tf import augmentation, files, geometry, losses, starting_weights,
 from audionet_tf.errors import UserError
 
 OPTIMIZERS = {
-  'sgd': lambda options: keras.optimizers.SGD(options.learning_rate, options.momentum, options.nesterov),
-  'adam': lambda options: keras.optimizers.Adam(options.learning_rate, beta_1=options.momentum),
+  'sgd': lambda rate, options: keras.optimizers.SGD(
+    rate, options.momentum, options.nesterov, weight_decay=options.weight_decay or None
+  ),
+  'adam': lambda rate, options: keras.optimizers.Adam(
+    rate, beta_1=options.momentum, weight_decay=options.weight_decay or None
+  ),
 }
+SCHEDULES = ('constant', 'cosine')
+
+
+def optimizer(options, steps_per_epoch):
+  """The optimizer of Options, its learning rate a function of the step."""
+  return OPTIMIZERS[options.optimizer](learning_rate(options, steps_per_epoch), options)
+
+
+def learning_rate(options, steps_per_epoch):
+  """A number, or a schedule: linear from 0 in the warm-up, then constant, or half a cosine down to 0."""
+  warmup, steps = options.warmup_epochs * steps_per_epoch, options.epochs * steps_per_epoch
+  if options.schedule == 'cosine':
+    begin = 0.0 if warmup else options.learning_rate
+    return keras.optimizers.schedules.CosineDecay(
+      begin, steps - warmup, warmup_target=options.learning_rate if warmup else None, warmup_steps=warmup
+    )
+  if warmup:
+    return keras.optimizers.schedules.PolynomialDecay(0.0, warmup, options.learning_rate)
+  return options.learning_rate
 
 
 # SoundNet's own weight of a head is this over its number of classes: its criterion divides by batch x classes and by
@@ -119,6 +142,9 @@ class Options:
     teachers: tuple of TeacherOptions, one head each; the loss is the sum over heads of weight x distance.
     teacher_mode: 'stored' asks each teacher once and keeps its answers, 'online' asks in every step.
     epochs, batch_size, optimizer, learning_rate, momentum (Adam: beta 1), nesterov: as named.
+    schedule: of SCHEDULES, what becomes of the learning rate.
+    warmup_epochs: in which the learning rate rises from 0.
+    weight_decay: share of each weight that a step takes off, times the learning rate (Loshchilov and Hutter 2019).
     loss: key of losses.LOSSES, the distance that is trained.
     loss_reduction: 'sum' or 'mean' over the global batch.
     target_steps: key of geometry.TARGET_STEPS: which pictures a step of the student answers for.
@@ -139,6 +165,9 @@ class Options:
   learning_rate: float = 1e-4
   momentum: float = 0.9
   nesterov: bool = True
+  schedule: str = 'constant'
+  warmup_epochs: int = 0
+  weight_decay: float = 0.0
   loss: str = 'kl'
   loss_reduction: str = 'sum'
   target_steps: str = 'covered'
@@ -154,6 +183,7 @@ class Options:
       ('student', sorted(students.STUDENTS)),
       ('teacher_mode', ['online', 'stored']),
       ('optimizer', sorted(OPTIMIZERS)),
+      ('schedule', SCHEDULES),
       ('loss', sorted(losses.LOSSES)),
       ('loss_reduction', ['mean', 'sum']),
       ('target_steps', sorted(geometry.TARGET_STEPS)),
@@ -165,12 +195,20 @@ class Options:
       ('epochs', 1, 10**9),
       ('batch_size', 1, 10**6),
       ('momentum', 0, 0.9999),
+      ('warmup_epochs', 0, self.epochs - 1),
+      ('weight_decay', 0, 1),
       ('seed', 0, 2**32 - 1),
     ):
       if not low <= getattr(self, name) <= high:
         raise UserError(f'{name} is {getattr(self, name)}, allowed is {low} to {high}')
     augmentation.check(self.augment)
     moving = augmentation.moving_answers(self.augment)
+    hiding = augmentation.hiding_bands(self.augment)
+    if hiding and not students.network(self.student).spectrogram:
+      seeing = [name for name, network in students.STUDENTS.items() if network.spectrogram]
+      raise UserError(
+        f'augment {", ".join(hiding)}: {self.student} has no spectrogram to hide a part of; {", ".join(seeing)} has'
+      )
     if moving and self.teacher_mode == 'online':
       raise UserError(f'augment {", ".join(moving)}: changes stored answers; use --teacher_mode=stored')
     if not self.learning_rate > 0:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from audionet_tf import files, geometry, soundnet
+from audionet_tf import files, geometry, mel_network, soundnet
 from audionet_tf.errors import UserError
 from audionet_tf.pooled_convolution import PooledConv1D
 
@@ -54,11 +54,15 @@ class Network:
     layers: dict of layer name to the table of sliding windows up to it (`geometry`): layers that have steps in time.
       The last one's steps are those of the logits. Empty: one step hears the whole window.
     short: what is done with sound that is too short: 'pad' it with zeros, or 'repeat' it as SoundNet's code does.
+    shortest_samples: of a network without `layers`.
+    spectrogram: it has a layer `log_mel`, of which stretches can be hidden in training.
   """
 
   build: Callable
   layers: dict = dataclasses.field(default_factory=dict)
   short: str = 'pad'
+  shortest_samples: int = 1
+  spectrogram: bool = False
 
 
 def soundnet_network(table, name):
@@ -68,6 +72,9 @@ def soundnet_network(table, name):
 
 STUDENTS = {
   'audionet': Network(audionet),
+  'logmel_cnn': Network(
+    mel_network.logmel_cnn, short='repeat', shortest_samples=mel_network.SHORTEST_SAMPLES, spectrogram=True
+  ),
   'soundnet5': soundnet_network(soundnet.SOUNDNET5, 'soundnet5'),
   'soundnet8': soundnet_network(soundnet.SOUNDNET8, 'soundnet8'),
   'soundnet8_5s': soundnet_network(soundnet.SOUNDNET8_5S, 'soundnet8_5s'),
@@ -89,7 +96,7 @@ def build(name, heads):
 def shortest_samples(name, layer=None):
   """Samples that give one step of the layer, or of the logits: 1 where the student takes any length."""
   layers = network(name).layers
-  return geometry.shortest(layers[layer or list(layers)[-1]]) if layers else 1
+  return geometry.shortest(layers[layer or list(layers)[-1]]) if layers else network(name).shortest_samples
 
 
 def step_seconds(name, samples, sample_rate_hz, layer=None):

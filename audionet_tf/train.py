@@ -77,6 +77,11 @@ flags.DEFINE_float(
 )
 flags.DEFINE_float('momentum', 0.9, 'Momentum of sgd; beta 1 of adam.', lower_bound=0, upper_bound=0.9999)
 flags.DEFINE_bool('nesterov', True, 'Nesterov momentum (sgd).')
+flags.DEFINE_enum(
+  'schedule', 'constant', ['constant', 'cosine'], 'The learning rate stays, or falls to 0 along half a cosine.'
+)
+flags.DEFINE_integer('warmup_epochs', 0, 'Epochs in which the learning rate rises from 0.', lower_bound=0)
+flags.DEFINE_float('weight_decay', 0, 'Decoupled weight decay (AdamW).', lower_bound=0, upper_bound=1)
 flags.DEFINE_enum('loss', 'kl', ['kl', 'l2'], 'KL divergence, or squared distance, of the distributions.')
 flags.DEFINE_enum('loss_reduction', 'sum', ['sum', 'mean'], 'Sum or mean of the loss over the batch.')
 flags.DEFINE_list(
@@ -129,6 +134,9 @@ def main(argv):
     learning_rate=FLAGS.learning_rate,
     momentum=FLAGS.momentum,
     nesterov=FLAGS.nesterov,
+    schedule=FLAGS.schedule,
+    warmup_epochs=FLAGS.warmup_epochs,
+    weight_decay=FLAGS.weight_decay,
     loss=FLAGS.loss,
     loss_reduction=FLAGS.loss_reduction,
     target_steps=FLAGS.target_steps,

@@ -98,11 +98,16 @@ def fit(distiller, source, manifest, options, first_epoch, replicas, hooks):
     ),
     initial_epoch=first_epoch,
     epochs=options.epochs,
-    steps_per_epoch=-(-manifest['windows'] // options.batch_size),
+    steps_per_epoch=steps_per_epoch(manifest, options),
     callbacks=hooks,
     verbose=0,
     shuffle=False,
   )
+
+
+def steps_per_epoch(manifest, options):
+  """Every window once: the last batch may be small."""
+  return -(-manifest['windows'] // options.batch_size)
 
 
 @contextlib.contextmanager
@@ -187,7 +192,7 @@ def build_distiller(manifest, teachers, options):
     videos_windows=[(v['first_window'], v['windows']) for v in manifest['videos']] if options.per_frame else None,
   )
   distiller.compile(
-    optimizer=run_settings.OPTIMIZERS[options.optimizer](options),
+    optimizer=run_settings.optimizer(options, steps_per_epoch(manifest, options)),
     jit_compile=False,  # the step gains nothing from XLA and fails with it on several replicas
   )
   distiller(tf.zeros([1, manifest['params'].window_samples]))  # else loading drops the optimizer's state

@@ -120,14 +120,23 @@ def test_what_a_window_undergoes_depends_on_itself_alone():
   values = {'gain': 6, 'time_mask': 0.2}
   whole = augmented(batch, values, (5, 3))
   some = augmented({name: x[[7, 2]] for name, x in batch.items()}, values, (5, 3), mapped=True)
-  for name in ('audio', 'mask_seed'):
+  for name in ('audio', 'hidden/time'):
     np.testing.assert_array_equal(some[name], whole[name][[7, 2]])
-  assert whole['mask_seed'].dtype == np.int32 and len(np.unique(whole['mask_seed'], axis=0)) == 12
+  assert len(np.unique(whole['hidden/time'], axis=0)) == 12
   np.testing.assert_array_equal(augmented(batch, {'gain': 6}, (5, 3))['audio'], whole['audio'])
   for seed in ((5, 4), (6, 3)):
     assert not np.isclose(augmented(batch, {'gain': 6}, seed)['audio'], whole['audio']).all(1).any()
   same = batch | {'audio': np.ones_like(batch['audio'])}
   assert len(np.unique(augmented(same, {'gain': 6})['audio'][:, 0])) == 12
+
+
+def test_hidden_stretches_lie_within_and_are_at_most_as_long_as_asked():
+  found = augmented(batch_of(400), {'time_mask': 0.25, 'frequency_mask': 1})
+  for name, most in (('hidden/time', 0.25), ('hidden/frequency', 1)):
+    begin, end = found[name].T
+    assert begin.min() >= 0 and end.max() <= 1 + 1e-6
+    assert 0.9 * most < (end - begin).max() <= most + 1e-6 and (end - begin).min() < 0.1 * most
+    assert np.ptp(begin[end - begin < 0.2 * most]) > 0.7  # anywhere
 
 
 @pytest.fixture
@@ -157,7 +166,7 @@ def test_a_pass_entered_late_is_augmented_alike(source):
   late = batches_of(source, 4, augment=augment, first_pass=2)
   assert [len(batch['mask']) for batch in late] == [8, 8, 8, 1]
   for a, b in zip(whole[8:], late, strict=True):
-    assert set(a) == {'audio', 'teacher/a', 'video_id', 'index', 'mask', 'mask_seed'}
+    assert set(a) == {'audio', 'teacher/a', 'video_id', 'index', 'mask', 'hidden/time'}
     for name in a:
       np.testing.assert_array_equal(a[name], b[name], err_msg=name)
   sounds = {(v, i): x for b in whole[:4] for v, i, x in zip(b['video_id'], b['index'], b['audio'], strict=True)}
@@ -169,7 +178,7 @@ def test_augmentation_leaves_order_and_filling_up(source):
   plain = batches_of(source, 4, replicas=3)
   found = batches_of(source, 4, replicas=3, augment=augmentation.augmenter(EVERYTHING))
   for a, b in zip(plain, found, strict=True):
-    assert b['mask_seed'].shape == (len(a['mask']), 2)
+    assert b['hidden/time'].shape == (len(a['mask']), 2)
     for name in ('video_id', 'index', 'mask'):
       np.testing.assert_array_equal(a[name], b[name])
     filled = a['mask'] == 0

@@ -60,7 +60,7 @@ LAYERS = (
       'pickled_arrays',
       't7',
       'losses',
-      'pooled_convolution strided_convolution soundnet log_mel',
+      'pooled_convolution strided_convolution soundnet log_mel mel_network',
     ],
   ),
   ('values', ['params labels errors command text files machine geometry']),

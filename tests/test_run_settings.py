@@ -1,6 +1,7 @@
 """Teachers as flags name them, and the weights of their heads."""
 
 import json
+import math
 import types
 
 import pytest
@@ -81,3 +82,28 @@ def test_a_run_older_than_an_option_goes_on_as_if_it_had_the_default(tmp_path):
     path.write_text(damaged)
     with pytest.raises(UserError, match='damaged; choose another --run_dir'):
       run_settings.check_same(path, now)
+
+
+@pytest.mark.parametrize(('schedule', 'warmup'), [('constant', 0), ('constant', 2), ('cosine', 0), ('cosine', 2)])
+def test_learning_rate_by_step(schedule, warmup):
+  options = run_settings.Options(
+    epochs=10, learning_rate=0.5, schedule=schedule, warmup_epochs=warmup, weight_decay=0.1
+  )
+  optimizer = run_settings.optimizer(options, steps_per_epoch=7)
+  assert optimizer.weight_decay == 0.1
+  for step in range(70):
+    optimizer.iterations.assign(step)
+    expected = 0.5
+    if step < 7 * warmup:
+      expected *= step / (7 * warmup)
+    elif schedule == 'cosine':
+      expected *= (1 + math.cos(math.pi * (step - 7 * warmup) / (70 - 7 * warmup))) / 2
+    assert float(optimizer.learning_rate) == pytest.approx(expected, abs=1e-6)
+
+
+def test_what_only_a_spectrogram_undergoes_is_refused_for_students_without():
+  run_settings.Options(student='logmel_cnn', augment={'time_mask': 0.2})
+  with pytest.raises(UserError, match='augment time_mask: audionet has no spectrogram .*; logmel_cnn has'):
+    run_settings.Options(augment={'gain': 6, 'time_mask': 0.2})
+  with pytest.raises(UserError, match='warmup_epochs is 5, allowed is 0 to 4'):
+    run_settings.Options(epochs=5, warmup_epochs=5)

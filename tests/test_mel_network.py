@@ -1,0 +1,72 @@
+"""The log-mel network: what comes out, and what is hidden from it in training."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from audionet_tf import log_mel, students
+from audionet_tf.distiller import Distiller
+
+
+def student():
+  keras.utils.set_random_seed(0)
+  return students.build('logmel_cnn', {'a': 7, 'b': 3})
+
+
+def test_outputs_and_parameters():
+  found = student()(np.zeros([2, 30_000], np.float32))
+  assert {name: tuple(x.shape) for name, x in found.items()} == {
+    'embedding': (2, 256),
+    'logits/a': (2, 1, 7),
+    'logits/b': (2, 1, 3),
+  }
+  convolutions = 25 * 32 + 9 * (32 * 64 + 64 * 128 + 128 * 256)
+  norms = 4 * (64 + 32 + 64 + 128 + 256)
+  assert student().count_params() == convolutions + norms + 257 * 10
+
+
+def test_shortest_sound():
+  shortest = students.shortest_samples('logmel_cnn')
+  assert student()(np.zeros([1, shortest], np.float32))['embedding'].shape == (1, 256)
+  with pytest.raises(ValueError, match=f'at least {shortest} samples'):
+    student()(np.zeros([1, shortest - 1], np.float32))
+
+
+def test_what_is_hidden_is_the_mean():
+  spectrogram = np.random.default_rng(0).normal(size=[2, 10, 8]).astype(np.float32)
+  batch = {
+    log_mel.HIDDEN_TIME: tf.constant([[0.2, 0.5], [0, 0]]),
+    log_mel.HIDDEN_FREQUENCY: tf.constant([[0, 0], [0.5, 1]]),
+  }
+  found = log_mel.hide(spectrogram, batch).numpy()
+  expected = spectrogram.copy()
+  expected[0, 2:5] = spectrogram[0].mean()
+  expected[1, :, 4:] = spectrogram[1].mean()
+  np.testing.assert_allclose(found, expected, atol=1e-6)
+  assert log_mel.hide(spectrogram, {}) is spectrogram
+
+
+def test_training_does_not_hear_what_is_hidden():
+  """The gradient of the loss towards the sound is zero there, and with nothing hidden all is as without masks."""
+  distiller = Distiller(student(), ['a', 'b'], 2)
+  rng = np.random.default_rng(1)
+  audio = tf.Variable(rng.normal(size=[2, 30_000]).astype(np.float32))
+  nothing = tf.zeros([2, 2])
+
+  def outputs(hidden):
+    keras.utils.set_random_seed(3)
+    for layer in distiller.student.layers:
+      if isinstance(layer, keras.layers.Dropout):
+        layer.seed_generator.state.assign([0, 5])
+    return distiller.hear({'audio': audio} | hidden)
+
+  plain = outputs({})
+  for name, values in outputs({log_mel.HIDDEN_TIME: nothing}).items():
+    np.testing.assert_allclose(values, plain[name], rtol=1e-4, atol=1e-5)
+  with tf.GradientTape() as tape:
+    found = outputs({log_mel.HIDDEN_TIME: tf.constant([[0.5, 1], [0.5, 1]])})
+    loss = tf.reduce_sum(found['logits/a'][0] * rng.normal(size=7).astype(np.float32))
+  gradient = np.abs(tape.gradient(loss, audio).numpy())
+  # The mean stands there: what is hidden still moves that, and nothing else.
+  assert gradient[0, :13_000].max() > 20 * gradient[0, 17_000:].max()
