@@ -95,7 +95,7 @@ def ours(seconds, batch, steps):
     teachers.Teacher(head, [f'class {i}' for i in range(classes)], None, False, {}, 'random')
     for head, classes in HEADS.items()
   ]
-  manifest = {'params': record_params, 'videos': [{'first_window': 0, 'windows': batch}]}
+  manifest = {'params': record_params, 'windows': batch, 'videos': [{'first_window': 0, 'windows': batch}]}
   distiller = training.build_distiller(manifest, taught, options)
   data = {'audio': sound, 'video_id': np.zeros(batch, np.int64), 'index': np.arange(batch)}
   data |= {'mask': np.ones(batch, np.float32)} | {f'teacher/{head}': answer for head, answer in answers.items()}
