@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf import inference, labels, local_files, media
+from audionet_tf import inference, labels, local_files, media, students
 from audionet_tf import params as params_lib
 from audionet_tf.errors import UserError
 from audionet_tf.keras_applications import IMAGENET_CLASSES
@@ -103,16 +103,21 @@ def confusion_matrix(true, said, categories):
 def clip_probabilities(student, path, cut):
   """f64 [classes]: the student's probabilities, averaged over the windows of a sound or video file.
 
+  What is too short for a window, or for the student, is padded or repeated as `inference` does.
+
   Args:
     student: evaluation.Student.
     path: of the file.
     cut: RecordParams: window, rate and mono.
   """
-  total, count = 0, 0
+  name, total, count = student.settings.student, 0, 0
+  repeat = students.network(name).short == 'repeat'
+  repeats = -(-students.shortest_samples(name) // cut.window_samples)
   with local_files.unpacked(path) as sound:
-    pairs = inference.windows(media.sound_chunks(sound, cut.sample_rate_hz, cut.mono), cut)
+    pairs = inference.windows(media.sound_chunks(sound, cut.sample_rate_hz, cut.mono), cut, repeat)
     for indices, pcm in inference.batches(pairs, BATCH_SIZE, cut.window_samples):
-      logits = student.logits(pcm[: len(indices)].astype(np.float32) / PCM_SCALE)  # [n, T, classes]
+      heard = np.tile(pcm[: len(indices)], [1, repeats]).astype(np.float32) / PCM_SCALE
+      logits = student.logits(heard)  # [n, T, classes]
       total += tf.nn.softmax(logits.astype(np.float64)).numpy().mean(1).sum(0)
       count += len(indices)
   return total / count

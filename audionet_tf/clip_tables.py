@@ -1,10 +1,10 @@
 """Tables of labelled clips, in the form of ESC-10 and ESC-50: a CSV with `filename`, `fold`, `target`, `category`."""
 
 import collections
-import csv
 import dataclasses
 import pathlib
 
+from audionet_tf import labels
 from audionet_tf.errors import UserError
 
 
@@ -29,28 +29,17 @@ def read(path, audio=None, labelled=False):
   Raises:
     UserError: no such file, no rows, a column or a value missing.
   """
-  path = pathlib.Path(path)
-  try:
-    with open(path, newline='', encoding='utf-8-sig') as file:
-      rows = list(csv.DictReader(file, restval=''))
-  except (FileNotFoundError, IsADirectoryError):
-    raise UserError(f'{path}: no such file; expected is a CSV of clips') from None
-  except (csv.Error, UnicodeDecodeError) as error:
-    raise UserError(f'{path}: not a CSV ({error})') from None
-  if not rows:
-    raise UserError(f'{path}: no rows below its header')
-  needed = [('filename', 'path')] + [('fold',), ('category', 'target')] * labelled
-  columns = [next((name for name in names if name in rows[0]), None) for names in needed]
-  for names, column in zip(needed, columns, strict=True):
-    if not column:
-      raise UserError(f'{path}: no column {" or ".join(names)}; it has {", ".join(filter(None, rows[0]))}')
-  root = pathlib.Path(audio) if audio else path.parent
+  columns = (('filename', 'path'), ('category', 'target'), ('fold',))
+  needed = columns if labelled else columns[:1]
+  rows = labels.read_table(path, needed)
+  root = pathlib.Path(audio) if audio else pathlib.Path(path).parent
+  there = [next((name for name in names if name in rows[0]), None) for names in columns]
   clips = []
   for number, row in enumerate(rows, 2):
-    values = [row[column].strip() for column in columns]
-    if not all(values):
-      raise UserError(f'{path}: row {number} has no {columns[values.index("")]}')
-    clips.append(Clip(root / values[0], *reversed(values[1:])))
+    values = [row[column].strip() if column else '' for column in there]
+    if not all(values[: len(needed)]):
+      raise UserError(f'{path}: row {number} has no {there[values.index("")]}')
+    clips.append(Clip(root / values[0], *values[1:]))
   return clips
 
 

@@ -1,13 +1,12 @@
 """Features of clips as points in a plane, and the groups that colour them. NumPy and scikit-learn."""
 
-import csv
 import pathlib
 import warnings
 
 import numpy as np
 import tqdm
 
-from audionet_tf import feature_files, results
+from audionet_tf import clip_tables, feature_files, results
 from audionet_tf.errors import UserError
 
 PERPLEXITY = 30
@@ -73,30 +72,19 @@ def plane(features, seed=0):
 
 
 def categories(path, names):
-  """The category of every clip, from a CSV with columns `filename` (or `path`) and `category`.
+  """The category of every clip, from a table of clips (`clip_tables`).
 
   Args:
     path: of the CSV.
     names: file names of the clips.
 
   Raises:
-    UserError: not such a CSV, or clips that it does not list.
+    UserError: not such a table, or clips whose category it does not list.
   """
-  path = pathlib.Path(path)
-  try:
-    with open(path, newline='', encoding='utf-8-sig') as file:
-      rows = list(csv.DictReader(file, restval=''))
-  except FileNotFoundError:
-    raise UserError(f'{path}: no such file; expected is a CSV') from None
-  except (csv.Error, UnicodeDecodeError) as error:
-    raise UserError(f'{path}: not a CSV ({error})') from None
-  column = next((name for name in ('filename', 'path') if rows and name in rows[0]), None)
-  if column is None or 'category' not in rows[0]:
-    raise UserError(f'{path}: expected are columns filename and category, and rows below them')
-  known = {pathlib.PurePath(row[column]).name: row['category'] for row in rows}
-  missing = [name for name in names if name not in known]
+  known = {clip.path.name: clip.category for clip in clip_tables.read(path)}
+  missing = [name for name in names if not known.get(name)]
   if missing:
-    raise UserError(f'{path}: lists no {", ".join(missing[:3])}{" ..." if len(missing) > 3 else ""}')
+    raise UserError(f'{path}: lists no category of {", ".join(missing[:3])}{" ..." if len(missing) > 3 else ""}')
   return [known[name] for name in names]
 
 

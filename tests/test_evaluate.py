@@ -16,7 +16,16 @@ from PIL import Image
 from scipy import special
 from sklearn import metrics
 
-from audionet_tf import clip_accuracy, evaluation, evaluation_tables, serving, students, teacher_files, teachers
+from audionet_tf import (
+  clip_accuracy,
+  evaluation,
+  evaluation_tables,
+  media,
+  serving,
+  students,
+  teacher_files,
+  teachers,
+)
 from audionet_tf import params as params_lib
 from audionet_tf.errors import UserError
 
@@ -275,6 +284,32 @@ def test_a_clip_is_the_mean_over_its_windows(tones):
   np.testing.assert_allclose(probabilities, expected, rtol=1e-3)
   longer = clip_accuracy.clip_probabilities(student, tones / 'a.wav', params_lib.RecordParams(0.5, 0.5))
   np.testing.assert_allclose(longer, special.softmax(student.logits(pcm[None].astype(np.float32))[0, 0]), rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+  ('student', 'window_seconds', 'rows', 'repeats'),
+  [('soundnet5', 5.0, 1, 1), ('soundnet5', 0.2, 2, 13), ('logmel_cnn', 0.2, 2, 2), ('audionet', 5.0, 1, 0)],
+)
+def test_short_sound_is_repeated_for_those_that_repeat(tones, student, window_seconds, rows, repeats):
+  """Windows without end of a sound of half a second, of which `rows` begin within it; AudioNet hears silence behind."""
+  heard = []
+
+  def logits(waveform):
+    heard.append(waveform)
+    return np.zeros([len(waveform), 1, 2], np.float32)
+
+  settings = students.StudentSettings(student, 22_050, 'mean', window_seconds, {'t': ['x', 'y']})
+  cut = params_lib.RecordParams(window_seconds, window_seconds, sample_rate_hz=22_050)
+  found = clip_accuracy.clip_probabilities(
+    evaluation.Student(logits, settings, None, 't', ['x', 'y']), tones / 'a.wav', cut
+  )
+  np.testing.assert_allclose(found, [0.5, 0.5])
+  pcm = np.concatenate([pcm for _, pcm in media.sound_chunks(tones / 'a.wav', 22_050, 'mean')]) / 32768
+  size = cut.window_samples
+  whole = np.resize(pcm, rows * size) if repeats else np.pad(pcm, [0, size - len(pcm)])
+  expected = np.tile(whole.reshape(rows, size), [1, max(repeats, 1)])
+  assert expected.shape[1] >= students.shortest_samples(student)
+  np.testing.assert_array_equal(np.concatenate(heard), expected.astype(np.float32))
 
 
 def test_unreadable_clips_are_named_and_left_out(tones, capsys):

@@ -75,10 +75,13 @@ def test_categories_by_file_name(tmp_path):
   with open(path, 'w', newline='') as file:
     csv.writer(file).writerows([['fold', 'path', 'category'], ['1', 'audio/b.wav', 'cat'], ['2', 'a.wav', 'a, dog']])
   assert feature_maps.categories(path, ['a.wav', 'b.wav']) == ['a, dog', 'cat']
-  with pytest.raises(UserError, match='lists no c.wav'):
+  with pytest.raises(UserError, match='lists no category of c.wav'):
     feature_maps.categories(path, ['a.wav', 'c.wav'])
+  path.write_text('filename,kind\na.wav,cat\n')
+  with pytest.raises(UserError, match='lists no category of a.wav'):
+    feature_maps.categories(path, ['a.wav'])
   path.write_text('name,kind\na.wav,cat\n')
-  with pytest.raises(UserError, match='columns filename and category'):
+  with pytest.raises(UserError, match='no column filename or path'):
     feature_maps.categories(path, ['a.wav'])
 
 

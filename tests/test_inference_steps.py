@@ -54,7 +54,9 @@ def sound_of(path):
   return np.concatenate([pcm for _, pcm in media.sound_chunks(path, RATE, 'first')])[None] / np.float32(32768)
 
 
-@pytest.mark.parametrize(('seconds', 'rate', 'channels'), [(2.6, RATE, 1), (30, 8_000, 1), (13.3, 48_000, 2)])
+@pytest.mark.parametrize(
+  ('seconds', 'rate', 'channels'), [(2.6, RATE, 1), (7, RATE, 1), (30, 8_000, 1), (13.3, 48_000, 2)]
+)
 def test_rows_are_steps_of_one_pass(model, served, tmp_path, seconds, rate, channels):
   path = write_sound(tmp_path / 'a.wav', seconds, rate, channels)
   heard, found = listen(served, path, tmp_path)
@@ -75,6 +77,19 @@ def test_rows_are_steps_of_one_pass(model, served, tmp_path, seconds, rate, chan
   assert document['window_msec'] == document['sample_period_msec'] == pytest.approx(1000 * hop)
   best = (tmp_path / 'a.wav.csv').read_text().splitlines()[1].split(',')[2]
   assert best == HEADS['scenes'][found['probabilities'][0].argmax()]
+
+
+@pytest.mark.parametrize('short', [1, 0])
+def test_a_step_is_heard_as_soon_as_the_sound_is_long_enough(served, tmp_path, short):
+  """Two steps need 56,798 + 98,304 samples (7.03 s): one fewer gives one, and nothing of the sound is made up."""
+  samples = 56_798 + 98_304 - short
+  sound = soundnets.noise(1, samples)[0]
+  path = clips.write(tmp_path / 'a.wav', times=[], sounds=[sound], rate_hz=RATE)
+  heard, found = listen(served, path, tmp_path)
+  assert (heard.windows, heard.repeats) == (2 - short, 1)
+  # The last row ends half a hop behind its centre, or with the sound.
+  last = min(28_398.5 + (1 - short) * 98_304 + 98_304 / 2, samples)
+  np.testing.assert_allclose(found['end_seconds'][-1], last / RATE)
 
 
 def test_long_sound_in_pieces(model, served, tmp_path, monkeypatch):
