@@ -82,11 +82,12 @@ ROWS = {
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-  """Where everything lies: `data` and `videos` as given, `work` ours."""
+  """Where everything lies: `data` and `videos` as given, `work` ours. `left_out`: folds that nothing is to see."""
 
   data: pathlib.Path
   videos: pathlib.Path
   work: pathlib.Path
+  left_out: tuple = ()
 
   def teacher(self):
     (model,), (names,) = (sorted((self.data / 'teacher').glob(f'*.{suffix}')) for suffix in ('tflite', 'txt'))
@@ -96,7 +97,8 @@ class Place:
     return [f'--clips={self.data / "esc10/esc10.csv"}', f'--audio={self.data / "esc10/audio"}']
 
   def folds(self):
-    return sorted(path.name.removeprefix('fold') for path in self.videos.glob('fold*') if path.is_dir())
+    there = sorted(path.name.removeprefix('fold') for path in self.videos.glob('fold*') if path.is_dir())
+    return [fold for fold in there if fold not in self.left_out]
 
 
 def run(module, *arguments):
@@ -191,12 +193,12 @@ def deviation(values):
   return statistics.stdev(values) if len(values) > 1 else None
 
 
-def table(found):
-  """Lines for the screen, in percent."""
+def table(found, rows_by_name):
+  """Lines for the screen, in percent. `found`: of `summary`; `rows_by_name`: as ROWS."""
   folds = list(dict.fromkeys(fold for line in found for fold in line['folds']))
   rows = [['row', 'figure', 'at least', 'aim', *(f'fold {fold}' for fold in folds), 'mean', 'over folds', 'over seeds']]
   for line in found:
-    row = ROWS[line['row']]
+    row = rows_by_name[line['row']]
     required = [row.required(line['figure'], bound) for bound in (row.least, row.aim)]
     shares = [line['folds'].get(fold) for fold in folds]
     cells = [*required, *shares, line['mean'], line['over_folds'], line['over_seeds']]
@@ -204,30 +206,37 @@ def table(found):
   return text.aligned(rows, (0, 1))
 
 
+def check_place():
+  """The Place that --data, --videos and --work name. UserError where something is missing in it."""
+  place = Place(*(pathlib.Path(FLAGS[name].value or '').resolve() for name in ('data', 'videos', 'work')))
+  for name, file in (('data', 'esc10/esc10.csv'), ('videos', 'videos.csv')):
+    given = FLAGS[name].value
+    command.check(given and (getattr(place, name) / file).is_file(), f'--{name}={given}: no {file} in it')
+  for fold in FLAGS.folds:
+    command.check(fold in place.folds(), f'--folds: no fold{fold} in {place.videos}')
+  return place
+
+
+def write(path, content):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with files.named_when_whole(path) as file:
+    json.dump(content, file, indent=1)
+
+
 def main(argv):
   command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
   names = FLAGS.rows or list(ROWS)
   for name in names:
     command.check(name in ROWS, f'--rows: {name} is not known; known are {", ".join(ROWS)}')
-  place = Place(*(pathlib.Path(FLAGS[name].value or '').resolve() for name in ('data', 'videos', 'work')))
-  command.check(
-    FLAGS.data and (place.data / 'esc10/esc10.csv').is_file(), f'--data={FLAGS.data}: no esc10/esc10.csv in it'
-  )
-  command.check(
-    FLAGS.videos and (place.videos / 'videos.csv').is_file(), f'--videos={FLAGS.videos}: no videos.csv in it'
-  )
-  for fold in FLAGS.folds:
-    command.check(fold in place.folds(), f'--folds: no fold{fold} in {place.videos}')
+  place = check_place()
   output = pathlib.Path(FLAGS.output or place.work / 'transfer.json')
-  output.parent.mkdir(parents=True, exist_ok=True)
   wanted = [(name, fold, seed) for name in names for seed in seeds_of(name) for fold in FLAGS.folds]
   results = []
   for name, fold, seed in tqdm.tqdm(wanted, desc='students', unit='student', file=sys.stderr):
     shares = judge(place, name, ROWS[name], fold, seed, FLAGS.train_flags)
     results.append({'row': name, 'fold': fold, 'seed': seed, 'shares': shares})
-    with files.named_when_whole(output) as file:
-      json.dump({'results': results, 'summary': summary(results), 'train_flags': FLAGS.train_flags}, file, indent=1)
-  print(table(summary(results)))
+    write(output, {'results': results, 'summary': summary(results), 'train_flags': FLAGS.train_flags})
+  print(table(summary(results), ROWS))
   print(output)
 
 

@@ -1,0 +1,76 @@
+"""Which settings train the best student? Compared inside the training folds: the fold that judges is never seen.
+
+  scripts/choose_recipe --data=FOLDER --videos=FOLDER --work=runs/chosen --seeds=0,1,2
+
+For each fold F that judges in scripts/benchmark_transfer, F is left out altogether; students are trained on two of the
+other three and judged on the third, the one behind F in their order (--thorough: each of the three in turn). A
+candidate is scripts/flags/best.flags with one thing changed. Flags are those of scripts/benchmark_transfer.
+"""
+
+import dataclasses
+import pathlib
+import sys
+
+import benchmark_transfer
+import tqdm
+from absl import flags
+
+from audionet_tf import command
+
+FLAGS = flags.FLAGS
+flags.DEFINE_bool('thorough', False, 'Judge on each of the three folds that are left.')
+
+CANDIDATES = {  # name: flags of training, behind those of best.flags
+  'best': (),
+  'half_the_epochs': ('epochs=50',),
+  'constant_rate': ('schedule=constant',),
+  'no_decay': ('weight_decay=0',),
+  'rate_x_2.5': ('learning_rate=5e-3',),
+  'batch_64': ('batch_size=64',),
+  'no_mixing': ('augment=shift,gain,time_mask,frequency_mask',),
+  'all_mixed': ('augment=shift,gain,mix=1,time_mask,frequency_mask',),
+  'no_masks': ('augment=shift,gain,mix',),
+  'no_augmentation': ('augment=',),
+}
+ROW = benchmark_transfer.Row('best')
+
+
+def inner_folds(folds, left_out):
+  """The folds that judge when one is left out, the one behind it first."""
+  place = folds.index(left_out)
+  return [*folds[place + 1 :], *folds[:place]]
+
+
+def main(argv):
+  command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
+  names = FLAGS.rows or list(CANDIDATES)
+  for name in names:
+    command.check(name in CANDIDATES, f'--rows: {name} is not known; known are {", ".join(CANDIDATES)}')
+  whole = benchmark_transfer.check_place()
+  output = pathlib.Path(FLAGS.output or whole.work / 'chosen.json')
+  count = None if FLAGS.thorough else 1
+  wanted = [
+    (name, left_out, fold, seed)
+    for seed in FLAGS.seeds
+    for name in names
+    for left_out in FLAGS.folds
+    for fold in inner_folds(FLAGS.folds, left_out)[:count]
+  ]
+  results = []
+  for name, left_out, fold, seed in tqdm.tqdm(wanted, desc='students', unit='student', file=sys.stderr):
+    place = dataclasses.replace(whole, work=whole.work / f'inside{left_out}', left_out=(left_out, *others(whole)))
+    shares = benchmark_transfer.judge(place, name, ROW, fold, seed, [*CANDIDATES[name], *FLAGS.train_flags])
+    results.append({'row': name, 'left_out': left_out, 'fold': fold, 'seed': seed, 'shares': shares})
+    found = benchmark_transfer.summary(results)
+    benchmark_transfer.write(output, {'results': results, 'summary': found, 'train_flags': FLAGS.train_flags})
+  print(benchmark_transfer.table(found, dict.fromkeys(CANDIDATES, ROW)))
+  print(output)
+
+
+def others(place):
+  """Folds there are that are not asked for."""
+  return tuple(fold for fold in place.folds() if fold not in FLAGS.folds)
+
+
+if __name__ == '__main__':
+  command.run(main)

@@ -1,0 +1,107 @@
+"""The transfer benchmark: who hears what, what its table says, and what it refuses."""
+
+import csv
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+SCRIPTS = pathlib.Path(__file__).resolve().parent.parent / 'scripts'
+sys.path.insert(0, str(SCRIPTS))
+
+import benchmark_transfer  # noqa: E402
+import choose_recipe  # noqa: E402
+
+
+def results():
+  values = {('1', '0'): 0.5, ('2', '0'): 0.7, ('1', '1'): 0.6, ('2', '1'): 0.9}
+  return [
+    {'row': 'best', 'fold': fold, 'seed': seed, 'shares': {'named': value, 'embedding': 0.5}}
+    for (fold, seed), value in values.items()
+  ]
+
+
+def test_summary_is_over_folds_and_over_seeds():
+  named, embedding = benchmark_transfer.summary(results())
+  assert named['mean'] == pytest.approx(0.675)
+  assert named['folds'] == pytest.approx({'1': 0.55, '2': 0.8})
+  assert named['over_folds'] == pytest.approx(0.25 / 2**0.5)
+  assert named['over_seeds'] == pytest.approx(0.15 / 2**0.5)
+  assert (embedding['figure'], embedding['over_folds']) == ('embedding', 0)
+
+
+def test_table_says_what_is_required():
+  lines = benchmark_transfer.table(benchmark_transfer.summary(results()), benchmark_transfer.ROWS).splitlines()
+  cells = [line.split() for line in lines[1:]]
+  assert cells[0] == ['best', 'named', '85.0', '93.0', '55.0', '80.0', '67.5', '17.7', '10.6']
+  assert cells[1][:4] == ['best', 'embedding', '87.0', '93.0']
+  mfcc = [{'row': 'mfcc', 'fold': '1', 'seed': None, 'shares': {'mfcc': 0.6}}]
+  last = benchmark_transfer.table(benchmark_transfer.summary(mfcc), benchmark_transfer.ROWS).splitlines()[1]
+  assert last.split() == ['mfcc', 'mfcc', '-', '-', '60.0', '60.0', '-', '-']
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+  """A Place whose commands are written down instead of run, each leaving what the next step reads."""
+  for fold in '123':
+    (tmp_path / f'videos/fold{fold}').mkdir(parents=True)
+  (tmp_path / 'data/teacher').mkdir(parents=True)
+  for name in ('a.tflite', 'a.txt'):
+    (tmp_path / 'data/teacher' / name).touch()
+  calls = []
+
+  def run(module, *arguments):
+    given = dict(str(argument)[2:].partition('=')[::2] for argument in arguments if '=' in str(argument))
+    folders = [str(argument).rpartition('/')[2] for argument in arguments if '--videos=' in str(argument)]
+    calls.append((module, given, folders))
+    if module == 'audionet_tf.evaluate':
+      clips = {'accuracy': 0.25, 'vision': {'sound': 0.25, 'vision': 1.0, 'sound_and_vision': 0.5}}
+      pathlib.Path(given['output']).write_text(json.dumps({'clips': clips}))
+    elif module == 'audionet_tf.probe':
+      pathlib.Path(given['output']).mkdir()
+      layers = {layer: {'mean': 0.75} for layer in given['layer'].split(',')}
+      (pathlib.Path(given['output']) / 'probe.json').write_text(json.dumps({'layers': layers}))
+    elif module == 'audionet_tf.train':
+      (pathlib.Path(given['run_dir']) / 'export/1').mkdir(parents=True)
+
+  monkeypatch.setattr(benchmark_transfer, 'run', run)
+  return benchmark_transfer.Place(tmp_path / 'data', tmp_path / 'videos', tmp_path / 'work'), calls
+
+
+def test_the_fold_that_judges_is_never_heard_and_no_label_reaches_the_student(place):
+  place, calls = place
+  shares = benchmark_transfer.judge(place, 'best', benchmark_transfer.ROWS['best'], '2', '0', ['epochs=1'])
+  assert shares == {'named': 0.25, 'vision': 1.0, 'sound_and_vision': 0.5, 'embedding': 0.75}
+  (build, _, heard), (train, trained, _), (evaluate, judged, _), (probe, probed, _) = calls
+  assert [build, train, evaluate, probe] == [
+    'tfrecords.build',
+    *(f'audionet_tf.{n}' for n in ('train', 'evaluate', 'probe')),
+  ]
+  assert heard == ['fold1', 'fold3']
+  assert trained['teacher'].endswith('a.tflite') and not any('.csv' in value for value in trained.values())
+  assert trained['epochs'] == '1' and judged['folds'] == '2'
+  assert (probed['folds'], probed['judge']) == ('1,2,3', '2')
+  benchmark_transfer.judge(place, 'best', benchmark_transfer.ROWS['best'], '2', '0', ['epochs=1'])
+  assert len(calls) == 4  # what is done is not done again
+
+
+def test_candidates_are_compared_without_the_fold_left_out(place):
+  place, _ = place
+  assert choose_recipe.inner_folds(['1', '2', '3', '4'], '3') == ['4', '1', '2']
+  inside = benchmark_transfer.Place(place.data, place.videos, place.work, left_out=('3',))
+  assert inside.folds() == ['1', '2']
+
+
+def test_mistakes_are_one_line(tmp_path):
+  (tmp_path / 'esc10').mkdir()
+  with (tmp_path / 'esc10/esc10.csv').open('w', newline='') as file:
+    csv.writer(file).writerow(['filename', 'fold', 'category'])
+  for arguments, message in (
+    ([], 'no esc10/esc10.csv'),
+    ([f'--data={tmp_path}'], '--videos=None: no videos.csv in it'),
+  ):
+    line = [sys.executable, SCRIPTS / 'benchmark_transfer.py', *arguments]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and message in done.stderr and len(done.stderr.splitlines()) == 1
