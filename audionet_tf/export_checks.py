@@ -35,13 +35,13 @@ def expected_answers(model, settings, waveform):
   return {'probabilities': probabilities.mean(1), 'logits': logits.mean(1), 'embedding': embedding}
 
 
-def check_close(answers, expected, what):
+def check_close(answers, expected, what, tolerance=TOLERANCE):
   """Raises when an answer is not the expected one: UserError where the expected is not finite, else RuntimeError."""
   for name, value in expected.items():
     if not np.isfinite(value).all():
       raise UserError(f'the student gives {name} that are not finite: its training diverged; train it again')
     difference = np.abs(answers[name] - value).max() if answers[name].shape == value.shape else np.inf
-    if not difference <= TOLERANCE * max(1, np.abs(value).max()):
+    if not difference <= tolerance * max(1, np.abs(value).max()):
       raise RuntimeError(f'{what}: {name} differ from the model by {difference}; shape {answers[name].shape}')
 
 

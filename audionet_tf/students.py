@@ -9,6 +9,8 @@ Beside `X.keras` lies `X.json`: StudentSettings, what a person or a program need
 """
 
 import dataclasses
+import functools
+import itertools
 import json
 import pathlib
 from collections.abc import Callable
@@ -16,7 +18,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from audionet_tf import files, geometry, mel_network, soundnet
+from audionet_tf import files, geometry, hershey, inception_v3, mel_network, mel_patches, soundnet, vggish, yamnet
 from audionet_tf.errors import UserError
 from audionet_tf.pooled_convolution import PooledConv1D
 
@@ -56,6 +58,7 @@ class Network:
     short: what is done with sound that is too short: 'pad' it with zeros, or 'repeat' it as SoundNet's code does.
     shortest_samples: of a network without `layers`.
     spectrogram: it has a layer `log_mel`, of which stretches can be hidden in training.
+    sample_rate_hz: of the sound that its bands are made for; None where it takes sound of any rate.
   """
 
   build: Callable
@@ -63,11 +66,32 @@ class Network:
   short: str = 'pad'
   shortest_samples: int = 1
   spectrogram: bool = False
+  sample_rate_hz: int | None = None
 
 
 def soundnet_network(table, name):
   layers = {row[0]: soundnet.windows(table[:number]) for number, row in enumerate(table, 1)}
   return Network(lambda heads: soundnet.soundnet(table, heads, name), layers, 'repeat')
+
+
+def patch_network(build, layers):
+  return Network(build, layers, spectrogram=True, sample_rate_hz=mel_patches.RATE_HZ)
+
+
+def vggish_network(**options):
+  layers = vggish.layers(options.get('quantised', False))
+  return patch_network(lambda heads: vggish.vggish(heads, **options), layers)
+
+
+def hershey_networks():
+  """dict of name to Network: each as it is, and with a bottleneck."""
+  bodies = (hershey.fc, hershey.alexnet, hershey.vgg19, hershey.resnet50, inception_v3.inception_v3)
+  found = {}
+  for body, width in itertools.product(bodies, (None, hershey.BOTTLENECK)):
+    name = f'{body.__name__}_{width}' if width else body.__name__
+    build = functools.partial(hershey.student, name=name, body=body, bottleneck=width)
+    found[name] = patch_network(build, mel_patches.layers(hershey.PRESET))
+  return found
 
 
 STUDENTS = {
@@ -78,6 +102,11 @@ STUDENTS = {
   'soundnet5': soundnet_network(soundnet.SOUNDNET5, 'soundnet5'),
   'soundnet8': soundnet_network(soundnet.SOUNDNET8, 'soundnet8'),
   'soundnet8_5s': soundnet_network(soundnet.SOUNDNET8_5S, 'soundnet8_5s'),
+  'vggish': vggish_network(),
+  'vggish_relu': vggish_network(activated=True),
+  'vggish_pca': vggish_network(quantised=True),
+  'yamnet': patch_network(yamnet.yamnet, mel_patches.layers(yamnet.PRESET)),
+  **hershey_networks(),
 }
 
 
@@ -125,7 +154,16 @@ def step_seconds(name, samples, sample_rate_hz, layer=None):
 
 
 def alignment(name, params, target_steps='covered'):
-  """f32 [S, A]: which of a window's A answers each of the student's S steps learns (`geometry.alignment`)."""
+  """f32 [S, A]: which of a window's A answers each of the student's S steps learns (`geometry.alignment`).
+
+  Raises:
+    UserError: sound of another rate than the student's, or too short for it.
+  """
+  rate = network(name).sample_rate_hz
+  if rate not in (None, params.sample_rate_hz):
+    raise UserError(
+      f'{name} hears {rate} Hz, the records hold {params.sample_rate_hz} Hz; build them with --sample_rate={rate}'
+    )
   centers, hop = step_seconds(name, params.window_samples, params.sample_rate_hz)
   return geometry.alignment(centers, hop, [float(time) for time in params.answer_seconds(0)], target_steps)
 

@@ -60,7 +60,8 @@ LAYERS = (
       'pickled_arrays',
       't7',
       'losses',
-      'pooled_convolution strided_convolution soundnet log_mel mel_network',
+      'pooled_convolution strided_convolution soundnet log_mel mel_network '
+      'mel_patches mel_convolution vggish yamnet hershey inception_v3',
     ],
   ),
   ('values', ['params labels errors command text files machine geometry']),

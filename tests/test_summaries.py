@@ -108,10 +108,5 @@ def test_projector_stops_at_its_limit(monkeypatch, tmp_path):
   ]
 
 
-@pytest.mark.parametrize('name', sorted(students.STUDENTS))
-def test_students_carry_the_name_that_their_steps_are_looked_up_by(name):
-  assert students.build(name, {'teacher': 2}).name == name
-
-
 def test_series_of_epochs_with_pictures():
   assert [n for n in range(1, 1001) if summaries.in_series(n)] == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
