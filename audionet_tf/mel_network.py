@@ -1,7 +1,7 @@
 """A small 2-D convolutional network on the log-mel spectrogram: learns from few clips what SoundNet needs many for.
 
-Layers by name: `log_mel` [B, frames, bands]; `conv1` ... `conv4` after batch normalization and ReLU, `pool2` ...
-`pool4`; `time` [B, steps, width], the mean over bands; `embedding`, mean and maximum over time added.
+Layers by name: `log_mel` [B, frames, bands]; `conv1` ... `conv7` after batch normalization and ReLU; `pool1`, `pool3`,
+`pool5`; `time` [B, steps, width], the mean over bands; `embedding`, mean and maximum over time added.
 """
 
 import keras
@@ -13,13 +13,24 @@ FRONT_END = {'sample_rate_hz': 22050, 'window_seconds': 1024 / 22050, 'hop_secon
 FRONT_END |= {'lower_hz': 50.0, 'upper_hz': 11000.0, 'offset': 0.001}
 SHORTEST_SAMPLES = 1024 + 15 * 512  # sixteen frames: one step behind the last pool
 
-# name, filters, kernel, stride; behind all but the first an average pool of 2 x 2
-LOGMEL_CNN = (('conv1', 32, 5, 2), ('conv2', 64, 3, 1), ('conv3', 128, 3, 1), ('conv4', 256, 3, 1))
+# name, filters (None: average pool), kernel, stride
+LOGMEL_CNN = (
+  ('conv1', 24, 5, 2),
+  ('pool1', None, 2, 2),
+  ('conv2', 48, 3, 1),
+  ('conv3', 48, 3, 1),
+  ('pool3', None, 2, 2),
+  ('conv4', 96, 3, 1),
+  ('conv5', 96, 3, 1),
+  ('pool5', None, 2, 2),
+  ('conv6', 192, 3, 1),
+  ('conv7', 192, 3, 1),
+)
 DROPOUT = 0.2
 
 
 def logmel_cnn(heads, table=LOGMEL_CNN):
-  """A keras.Model: `waveform` f32 [B, samples] to a dict of `logits/<head>` [B, 1, classes] and `embedding` [B, 256].
+  """A keras.Model: `waveform` f32 [B, samples] to a dict of `logits/<head>` [B, 1, classes] and `embedding` [B, 192].
 
   Args:
     heads: dict of head name to number of classes.
@@ -31,14 +42,15 @@ def logmel_cnn(heads, table=LOGMEL_CNN):
   x = AtLeast(16, message, name='log_mel_input')(mel)
   x = keras.layers.BatchNormalization(momentum=0.9, synchronized=True, name='bands_norm')(x)  # each band its own
   x = keras.layers.Reshape([-1, FRONT_END['bands'], 1], name='channel')(x)
-  for number, (name, filters, kernel, stride) in enumerate(table, 1):
+  for name, filters, kernel, stride in table:
+    if filters is None:
+      x = keras.layers.AveragePooling2D(kernel, stride, name=name)(x)
+      continue
     x = keras.layers.Conv2D(
       filters, kernel, stride, 'same', use_bias=False, kernel_initializer='he_normal', name=f'{name}_conv'
     )(x)
     x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=True, name=f'{name}_norm')(x)
     x = keras.layers.ReLU(name=name)(x)
-    if number > 1:
-      x = keras.layers.AveragePooling2D(2, name=f'pool{number}')(x)
   x = keras.layers.AveragePooling2D((1, x.shape[2]), name='mean_of_bands')(x)
   x = keras.layers.Reshape([-1, x.shape[3]], name='time')(x)  # [B, steps, width]
   mean, most = keras.layers.GlobalAveragePooling1D(name='mean')(x), keras.layers.GlobalMaxPooling1D(name='most')(x)

@@ -17,18 +17,18 @@ def student():
 def test_outputs_and_parameters():
   found = student()(np.zeros([2, 30_000], np.float32))
   assert {name: tuple(x.shape) for name, x in found.items()} == {
-    'embedding': (2, 256),
+    'embedding': (2, 192),
     'logits/a': (2, 1, 7),
     'logits/b': (2, 1, 3),
   }
-  convolutions = 25 * 32 + 9 * (32 * 64 + 64 * 128 + 128 * 256)
-  norms = 4 * (64 + 32 + 64 + 128 + 256)
-  assert student().count_params() == convolutions + norms + 257 * 10
+  convolutions = 25 * 24 + 9 * (24 * 48 + 48 * 48 + 48 * 96 + 96 * 96 + 96 * 192 + 192 * 192)
+  norms = 4 * (64 + 24 + 2 * (48 + 96 + 192))
+  assert student().count_params() == convolutions + norms + 193 * 10
 
 
 def test_shortest_sound():
   shortest = students.shortest_samples('logmel_cnn')
-  assert student()(np.zeros([1, shortest], np.float32))['embedding'].shape == (1, 256)
+  assert student()(np.zeros([1, shortest], np.float32))['embedding'].shape == (1, 192)
   with pytest.raises(ValueError, match=f'at least {shortest} samples'):
     student()(np.zeros([1, shortest - 1], np.float32))
 
