@@ -28,7 +28,8 @@ class Listener:
     steps: None, or an inference_steps.StepListener: the sound is heard as a whole, and a row is a step of the network.
       Then `hear`, `cut` and `batch_size` are not used.
     repeat: sound shorter than a window is repeated, not padded with silence.
-    repeats: how often the student hears a window in a row, where windows are too short for it.
+    repeats: how often the student hears a window in a row, as where windows are too short for it.
+    to_the_end: the sound ends with a window, which overlaps the one before it; else a rest is dropped.
     hear: (int16 [batch_size, samples], windows that count) to a dict of NumPy arrays, `sum` of the probabilities, f32
       [classes], and what the formats need.
     served: serving.Served.
@@ -47,6 +48,7 @@ class Listener:
   steps: object = None
   repeat: bool = False
   repeats: int = 1
+  to_the_end: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +63,9 @@ class Heard:
   repeats: int = 1
 
 
-def listener(served, formats, window_seconds=None, hop_seconds=None, top=3, batch_size=None):
+def listener(
+  served, formats, window_seconds=None, hop_seconds=None, top=3, batch_size=None, repeats=1, to_the_end=False
+):
   """A Listener.
 
   Args:
@@ -72,6 +76,7 @@ def listener(served, formats, window_seconds=None, hop_seconds=None, top=3, batc
     hop_seconds: from window to window; None for no overlap.
     top: classes in a row of CSV; all where the student knows fewer.
     batch_size: windows in a call; None chooses.
+    repeats, to_the_end: see Listener; windows too short for the student are repeated more often.
 
   Raises:
     UserError: a window or hop out of range.
@@ -89,7 +94,7 @@ def listener(served, formats, window_seconds=None, hop_seconds=None, top=3, batc
   if stepwise:
     return Listener(None, served, cut, 1, top, tuple(formats), inference_steps.listener(served, top))
   repeat = students.network(settings.student).short == 'repeat'
-  repeats = -(-students.shortest_samples(settings.student) // cut.window_samples)
+  repeats = max(repeats, -(-students.shortest_samples(settings.student) // cut.window_samples))
   wanted = {name for key in formats for name in inference_files.FORMATS[key][1]} | {'sum'}
   default = served.signatures['serving_default']
 
@@ -103,26 +108,30 @@ def listener(served, formats, window_seconds=None, hop_seconds=None, top=3, batc
   def hear(pcm, count):
     return {name: output.numpy() for name, output in heard(pcm, count).items()}
 
-  return Listener(hear, served, cut, batch_size, top, tuple(formats), repeat=repeat, repeats=repeats)
+  return Listener(hear, served, cut, batch_size, top, tuple(formats), None, repeat, repeats, to_the_end)
 
 
-def windows(chunks, cut, repeat=False):
+def windows(chunks, cut, repeat=False, to_the_end=False):
   """Windows of a file's sound, of at least one: sound too short for any is padded with zeros at its end, or repeated.
 
   Args:
     chunks: from `media.sound_chunks`.
     cut: RecordParams.
     repeat: bool.
+    to_the_end: whether a last window ends with the sound, where the grid leaves a rest.
 
   Yields:
     (index, int16 [window_samples]): the window starts at index x hop; a float where that is no window of the grid.
   """
-  begin, held, count = 0, [], 0
+  begin, held, count, end = 0, [], 0, 0
+  tail = np.zeros(0, np.int16)
 
   def watched():
-    nonlocal begin
+    nonlocal begin, tail, end
     missing = cut.window_samples
     for start, pcm in chunks:
+      end = start + len(pcm)
+      tail = np.concatenate([tail, pcm])[-cut.window_samples :] if to_the_end else tail
       begin = begin if held else start
       if missing > 0:
         held.append(pcm[:missing])
@@ -132,6 +141,8 @@ def windows(chunks, cut, repeat=False):
   for index, pcm in audio.cut_windows(watched(), cut.window_seconds, cut.hop_seconds, cut.sample_rate_hz):
     count += 1
     yield index, pcm
+  if count and to_the_end and cut.start_sample(index) + cut.window_samples < end:
+    yield (end - cut.window_samples) / cut.sample_rate_hz / cut.hop_seconds, tail
   if not count:
     if not held:
       raise UserError('no sound in it')
@@ -193,10 +204,25 @@ def listen(listener, path, folder, model_file):
         stack.enter_context(inference_files.FORMATS[key][0](folder / f'{path.name}.{key}', about))
         for key in listener.formats
       ]
-      blocks = listener.steps.blocks(sound) if listener.steps else window_blocks(listener, sound)
-      return heard_blocks(blocks, adders, path.name)
+      return heard_blocks(blocks(listener, sound), adders, path.name)
     except MediaError as error:
       raise MediaError(path, error.reason) from None
+
+
+def blocks(listener, path):
+  """Yields blocks of rows (`inference_files`) of the sound at `path`, in order.
+
+  Each has beside what the formats read `sum` f32 [classes], of the probabilities; `repeats` (Heard); `sound_seconds`,
+  where the sound starts and where what is decoded of it ends: only a row that was padded or repeated ends behind it.
+
+  Raises:
+    MediaError: unreadable, damaged or without sound.
+    UserError: the student gives numbers that are not finite.
+  """
+  for block in listener.steps.blocks(path) if listener.steps else window_blocks(listener, path):
+    if not np.isfinite(block['sum']).all():
+      raise UserError('the student gives numbers that are not finite: its training diverged')
+    yield block
 
 
 def heard_blocks(blocks, adders, name):
@@ -205,8 +231,6 @@ def heard_blocks(blocks, adders, name):
   shown = '{desc}: {n:.0f} s of sound in {elapsed}{postfix}'
   with tqdm.tqdm(desc=text.printable(name), bar_format=shown, delay=1) as bar:
     for block in blocks:
-      if not np.isfinite(block['sum']).all():
-        raise UserError('the student gives numbers that are not finite: its training diverged')
       for add in adders:
         add(block)
       first = block['start_seconds'][0] if first is None else first
@@ -218,14 +242,22 @@ def heard_blocks(blocks, adders, name):
 
 
 def window_blocks(listener, path):
-  """Yields a block (`inference_files`) for every batch of windows of the sound at `path`, with `sum`."""
-  cut = listener.cut
-  pairs = windows(media.sound_chunks(path, cut.sample_rate_hz, cut.mono), cut, listener.repeat)
+  """Yields a block (`blocks`) for every batch of windows of the sound at `path`."""
+  cut, begin, end = listener.cut, None, 0
+
+  def watched():
+    nonlocal begin, end
+    for start, pcm in media.sound_chunks(path, cut.sample_rate_hz, cut.mono):
+      begin, end = start if begin is None else begin, start + len(pcm)
+      yield start, pcm
+
+  pairs = windows(watched(), cut, listener.repeat, listener.to_the_end)
   for indices, pcm in inference_steps.ahead(batches(pairs, listener.batch_size, cut.window_samples)):
     n = len(indices)
     block = {key: value[:n] if key != 'sum' else value for key, value in listener.hear(pcm, n).items()}
     block['start_seconds'], block['end_seconds'] = times(indices, cut)
-    yield block | {'repeats': listener.repeats}
+    sound_seconds = begin / cut.sample_rate_hz, end / cut.sample_rate_hz
+    yield block | {'repeats': listener.repeats, 'sound_seconds': sound_seconds}
 
 
 def msec(seconds):

@@ -15,10 +15,17 @@ SIGNATURE = 'layers'  # of the export: serving.py
 
 @dataclasses.dataclass(frozen=True)
 class StepListener:
-  """`blocks`: path -> blocks of rows (`inference_files`), with `sum` and `repeats`; `hop_seconds` from row to row."""
+  """How steps are heard.
+
+  Attributes:
+    blocks: path -> blocks of rows (`inference.blocks`).
+    hop_seconds: from row to row.
+    field_seconds: what a step hears, around its row's middle.
+  """
 
   blocks: Callable
   hop_seconds: float
+  field_seconds: float = 0.0
 
 
 def ahead(items):
@@ -55,7 +62,8 @@ def listener(served, top):
     sound = media.sound_chunks(path, settings.sample_rate_hz, settings.mono)
     yield from step_blocks(sound, heard, tables, settings.sample_rate_hz, top)
 
-  return StepListener(blocks, geometry.steps(tables[logits]).hop / settings.sample_rate_hz)
+  step = geometry.steps(tables[logits])
+  return StepListener(blocks, step.hop / settings.sample_rate_hz, step.field / settings.sample_rate_hz)
 
 
 def step_blocks(sound, heard, tables, sample_rate_hz, top):
@@ -102,6 +110,7 @@ def step_blocks(sound, heard, tables, sample_rate_hz, top):
       'top': best.astype(np.int32),
       'top_probabilities': np.take_along_axis(probabilities, best, 1),
       'repeats': repeats,
+      'sound_seconds': (first / sample_rate_hz, (first + consumed / repeats) / sample_rate_hz),
     }
     drop = max(0, int((ends[-1] - fine.first_center) // fine.hop) - 1)
     drop = min(max(0, drop - waiting_from), len(waiting))

@@ -50,15 +50,25 @@ def sound_chunks(path, sample_rate_hz, mono='mean', max_seconds=None):
     MediaError: unreadable, truncated or damaged file, or no sound in it.
   """
   limit = None if max_seconds is None else math.ceil(max_seconds * sample_rate_hz)
-  with _opened(path) as container:
+  with opened(path) as container:
     stream = _best(path, container, 'audio', 'no sound')
-    blocks = mixing.mono_blocks(_frames(path, container, stream), _time_zero(container), mono)
+    blocks = mixing.mono_blocks(_frames(path, container, stream), time_zero(container), mono)
     for start, samples in _resampled(audio.joined(audio.contiguous(blocks)), sample_rate_hz):
       samples = samples if limit is None else samples[: max(0, limit - start)]
       if samples.size:
         yield start, np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
       if limit is not None and start + samples.size >= limit:
         return
+
+
+def claimed_seconds(path):
+  """How long a file says that it is; None where it does not say. A stranger may say anything.
+
+  Raises:
+    MediaError: unreadable or truncated file.
+  """
+  with opened(path) as container:
+    return container.duration / av.time_base if container.duration and container.duration > 0 else None
 
 
 def _resampled(blocks, sample_rate_hz):
@@ -110,9 +120,9 @@ def pictures(path):
   Raises:
     MediaError: unreadable, truncated or damaged file, or no moving picture in it.
   """
-  with _opened(path) as container:
+  with opened(path) as container:
     stream = _best(path, container, 'video', 'no picture')
-    zero, rate = _time_zero(container), stream.guessed_rate or stream.average_rate
+    zero, rate = time_zero(container), stream.guessed_rate or stream.average_rate
     usual = 1 / rate if rate else Fraction(1, 25)
     shown, shown_start, end = None, None, Fraction(0)
     for frame in _frames(path, container, stream):
@@ -140,22 +150,30 @@ def picture_maker(size):
 
   def small(frame):
     nonlocal matrix, first
-    if first:  # of the first one only: asking ties a frame into a cycle, and frames are large
-      found, first = frame.side_data.get('DISPLAYMATRIX'), False
-      matrix = None if found is None else np.frombuffer(found, np.int32, 9).copy()
+    if first:
+      matrix, first = display_matrix(frame), False
     try:
       picture = reformatter.reformat(frame, size, size, 'rgb24', interpolation=Interpolation.BILINEAR, threads=1)
     except DECODER_ERRORS as error:
       raise UserError(f'a picture cannot be converted to RGB ({_brief(error)})') from None
-    return picture.to_ndarray() if matrix is None else _upright(picture.to_ndarray(), matrix)
+    return picture.to_ndarray() if matrix is None else upright(picture.to_ndarray(), matrix)
 
   return small
 
 
-def _upright(picture, matrix):
-  """Turns and flips by the nearest of the eight ways a square lies on itself; `matrix` is int32 [9], row major.
+def display_matrix(frame):
+  """int32 [9], how a picture is to be turned; None for not at all.
 
-  (x, y) is shown at (a x + c y, b x + d y).
+  To be asked of a video's first picture only: asking ties a frame into a cycle, and frames are large.
+  """
+  found = frame.side_data.get('DISPLAYMATRIX')
+  return None if found is None else np.frombuffer(found, np.int32, 9).copy()
+
+
+def upright(picture, matrix):
+  """Turns and flips [h, w, channels] by the nearest of the eight ways a square lies on itself.
+
+  `matrix` is int32 [9], row major: (x, y) is shown at (a x + c y, b x + d y).
   """
   a, b, c, d = (int(matrix[i]) for i in (0, 1, 3, 4))
   across, down = a, d
@@ -168,7 +186,7 @@ def _upright(picture, matrix):
 
 
 @contextlib.contextmanager
-def _opened(path):
+def opened(path):
   """An open container of a listed format; what its reader raises while open becomes MediaError."""
   local_files.check_regular(path)
   # An absolute path is never taken for a protocol; the lists keep FFmpeg from following a text file to other files.
@@ -211,7 +229,7 @@ def _best(path, container, kind, missing):
   return chosen
 
 
-def _time_zero(container):
+def time_zero(container):
   """Start of the timeline as an exact Fraction: that of the stream that the container rounds to microseconds."""
   rounded = Fraction(container.start_time or 0, 1_000_000)
   starts = [s.start_time * s.time_base for s in container.streams if s.start_time is not None and s.time_base]

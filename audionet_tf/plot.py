@@ -9,7 +9,8 @@ and leaves END out: 0:50 are the first fifty. Without it, all.
   python -m audionet_tf.plot timeline --inference=clip.mp4.npz --media=clip.mp4 --output=clip.png
 
 draw the classes heard most over time: as lines above the sound, or as rows of colour below the sound and its log-mel
-spectrogram. The inference is a .json or .npz file of audionet_tf.infer, or a .json of the original program.
+spectrogram. The inference is a .json or .npz file of audionet_tf.infer, or a .json of the original program. To
+timeline, --events=clip.mp4.events.json adds the events of audionet_tf.caption.
 
   python -m audionet_tf.plot filters --model=runs/soundnet --output=filters.png
 
@@ -45,6 +46,7 @@ flags.DEFINE_string('epochs', '', 'kl: BEGIN:END, counted from 0, END left out; 
 flags.DEFINE_string('inference', None, 'signals, timeline: file of audionet_tf.infer; tsne: folder of such files')
 flags.DEFINE_string('media', None, 'signals, timeline: the sound or video file that was listened to')
 flags.DEFINE_integer('top', None, 'signals, timeline: how many classes, by their mean probability; default 3, 10')
+flags.DEFINE_string('events', None, 'timeline: JSON file of audionet_tf.caption')
 flags.DEFINE_string('labels', None, 'signals, timeline: class names, one a line, where the inference file has none')
 flags.DEFINE_string('model', None, 'filters, units: folder of a run or an export, or a .keras file')
 flags.DEFINE_string('layer', None, 'tsne, units: name of the layer; confusion: which of several')
@@ -93,9 +95,10 @@ def timeline(values):
   """The figure of sound, spectrogram and classes over time."""
   import tqdm
 
-  from audionet_tf import media, plots_sound, results, spectrograms
+  from audionet_tf import caption_files, media, plots_sound, results, spectrograms
 
   heard, best = heard_most(values, 10, plots_sound.MOST_ROWS)
+  events = caption_files.read_events(values['events']) if values['events'] else []
   classes = {
     'start_seconds': heard.start_seconds,
     'end_seconds': heard.end_seconds,
@@ -106,7 +109,7 @@ def timeline(values):
   chunks = mel.watch(media.sound_chunks(values['media'], WAVE_RATE_HZ))
   wave = results.envelope(tqdm.tqdm(chunks, desc='reading', unit=' s of sound', delay=2))  # a chunk is a second
   title = pathlib.Path(values['media']).name
-  return plots_sound.timeline(title, classes, wave, mel.picture(), WAVE_RATE_HZ)
+  return plots_sound.timeline(title, classes, wave, mel.picture(), WAVE_RATE_HZ, events)
 
 
 def filters(values):

@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from matplotlib import ticker
+from matplotlib import colors, ticker
 from matplotlib.figure import Figure
 
 from audionet_tf import plots
@@ -73,8 +73,10 @@ def draw_filter(cells, milliseconds, taps, kilohertz, spectrum, labelled):
       axes.set_xlabel(unit, fontsize=7, labelpad=1)
 
 
-def timeline(title, heard, wave, mel, sample_rate_hz):
+def timeline(title, heard, wave, mel, sample_rate_hz, events=()):
   """Sound, its log-mel spectrogram, and below them the classes: a row each, its colour the probability over time.
+
+  Below these, where there are any, the events: a row a name, those that sound longest.
 
   Where there are more windows than pixels, a pixel shows the highest probability of those that share it: what is brief
   stays visible.
@@ -86,20 +88,47 @@ def timeline(title, heard, wave, mel, sample_rate_hz):
     wave: dict of `results.envelope`.
     mel: dict of `spectrograms.MelPicture.picture`.
     sample_rate_hz: of the wave.
+    events: list of events.Event.
   """
   names = heard['class_names']
-  below = 0.5 + 0.24 * len(names)  # inches
-  figure = Figure(figsize=(11, 4.2 + below), layout='constrained')
-  sound, spectrum, classes = figure.subplots(3, 1, sharex=True, height_ratios=(1.3, 1.9, below))
+  sounding = longest(events)
+  heights = [1.3, 1.9, *(0.5 + 0.24 * len(rows) for rows in (names, sounding) if rows)]  # inches
+  figure = Figure(figsize=(11, 1 + sum(heights)), layout='constrained')
+  axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+  sound, spectrum, classes = axes[:3]
   sound.set_title(plots.shorten(title, 80), parse_math=False, fontsize=10)
   plots.draw_wave(sound, wave, sample_rate_hz)
   sound.set_ylabel('sound')
   draw_mel(figure, spectrum, mel)
   draw_classes(figure, classes, heard, names)
   length = max(float(np.max(heard['end_seconds'])), (wave['start_sample'] + wave['samples']) / sample_rate_hz)
-  classes.set_xlim(0, length)
-  plots.label_time(classes, length)
+  if sounding:
+    draw_events(axes[3], events, sounding)
+    length = max(length, *(event.end_seconds for event in events))
+  axes[-1].set_xlim(0, length)
+  plots.label_time(axes[-1], length)
   return figure
+
+
+def longest(events):
+  """At most MOST_ROWS names of the events, those that sound longest in all first."""
+  seconds = {}
+  for event in events:
+    seconds[event.name] = seconds.get(event.name, 0) + event.end_seconds - event.start_seconds
+  return sorted(seconds, key=lambda name: (-seconds[name], name))[:MOST_ROWS]
+
+
+def draw_events(axes, events, names):
+  """A row a name, a bar an event: the darker, the higher its score."""
+  for row, name in enumerate(names):
+    own = [event for event in events if event.name == name]
+    spans = [(event.start_seconds, event.end_seconds - event.start_seconds) for event in own]
+    shades = [colors.to_rgba(plots.COLOURS[1], 0.3 + 0.7 * min(1, max(0, event.score))) for event in own]
+    axes.broken_barh(spans, (row + 0.15, 0.7), facecolors=shades, edgecolor=plots.COLOURS[1], linewidth=0.6)
+  axes.set_yticks(np.arange(len(names)) + 0.5, plots.distinct(names, 32), fontsize=8, parse_math=False)
+  axes.tick_params(axis='y', length=0)
+  axes.set_ylim(len(names), 0)
+  axes.set_ylabel('events')
 
 
 def draw_mel(figure, axes, mel):

@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # From the top down. A module imports modules of lower rows; of its own row only where its group is the same.
 LAYERS = (
-  ('commands', ['build train export infer evaluate features probe plot convert download']),
+  ('commands', ['build train export infer caption evaluate features probe plot convert download']),
   (
     'runs',
     [
@@ -18,6 +18,7 @@ LAYERS = (
       'evaluation clip_accuracy clip_vision evaluation_tables',
       'units unit_search first_layer',
       'feature_extraction probing',
+      'captions',
     ],
   ),
   (
@@ -43,6 +44,7 @@ LAYERS = (
       'feature_files',
       'clip_sounds',
       'clip_tables',
+      'caption_files caption_tables caption_pictures burning',
       'linear_probe',
       'sound_statistics',
       'audioset',
@@ -53,6 +55,7 @@ LAYERS = (
     'pieces',
     [
       'streaming',
+      'events',
       'array_files',
       'records',
       'media mixing audio local_files',
@@ -68,7 +71,7 @@ LAYERS = (
 )
 PLACE = {module: (level, group) for level, (_, row) in enumerate(LAYERS) for group in row for module in group.split()}
 ONE_HOME = {  # package: modules that may import it
-  'av': {'media'},
+  'av': {'media', 'burning'},
   'matplotlib': {'plots', 'plots_sets', 'plots_sound'},
   'torch': {'torch_weights'},
   'yt_dlp': {'audioset'},

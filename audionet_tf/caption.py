@@ -1,0 +1,174 @@
+"""Captions for what a video sounds like: who sounds when, as subtitles, tables and labels.
+
+  python -m audionet_tf.caption --model=runs/sounds --output=captions clip.mp4 song.flac
+
+writes captions/clip.mp4.vtt and, the same for song.flac,
+
+  vtt, srt  subtitles: WebVTT for browsers, SRT for players; cues follow one another and never overlap
+  json      clip.mp4.events.json: every event with its mean and highest score; audionet_tf.plot timeline draws it
+  csv       clip.mp4.events.csv: the same as a table
+  labels    clip.mp4.labels.txt: a label track for Audacity
+  rttm      for tools that compare events
+
+of which --format=vtt,json chooses, and settings.json, a copy of the settings. --burn=soft adds
+captions/clip.mp4.captioned.mp4, the video as it is with the captions as a stream that players can switch on;
+--burn=hard draws them into the pictures, which are encoded anew.
+
+A class sounds from where its score reaches --threshold until it falls below --release of that. The student's scores sum
+to one over all classes: above 0.5 only one class at a time can be told, two that sound together have about half each,
+and a thousand classes rarely leave 0.3 for one. 0.2 suits most; where too little is told, look at the scores that
+audionet_tf.infer writes. --names=CSV with class_name and display_name renames classes, and adds up those of one name;
+--thresholds=CSV has thresholds of their own; --stop=speech,music says what is not to be told.
+
+A row of scores is a window of AudioNet, a step of a SoundNet, a patch of a log-mel network; --window_ms and --hop_ms
+choose other windows. Those that overlap by half give the most exact times for their length. --blocks=5,2,10 takes
+blocks of five patches of 0.96 s, one every two, heard twice over as ten (Caption4Sound).
+"""
+
+import json
+import pathlib
+import sys
+
+from absl import flags
+
+from audionet_tf import command, machine, params, text
+from audionet_tf.errors import UserError
+
+flags.DEFINE_string('model', None, 'a run, or a SavedModel of audionet_tf.export: a version or the folder of versions')
+flags.DEFINE_string('output', None, 'folder for the captions; made when missing')
+flags.DEFINE_list('format', 'vtt,srt,json,csv,labels,rttm', 'what to write, one or more of these')
+flags.DEFINE_enum('burn', None, ['soft', 'hard'], 'a copy of the video with captions: as a stream, or drawn in')
+flags.DEFINE_string('font', None, 'burn=hard: a font file (TrueType, OpenType); default DejaVu Sans, or what there is')
+flags.DEFINE_float('threshold', 0.2, 'score from which on a class is told')
+flags.DEFINE_string('thresholds', None, 'CSV with class_name and threshold: classes with one of their own')
+flags.DEFINE_float('release', 0.7, 'a class is told until its score is below this share of its threshold')
+flags.DEFINE_float('smooth_ms', 400, 'length of the running median over the scores; 0 for none')
+flags.DEFINE_float('merge_ms', 500, 'events of one class with no longer gap than this are one')
+flags.DEFINE_float('shortest_ms', 200, 'shorter events are dropped')
+flags.DEFINE_integer('top', 3, 'classes at a time; 0 for all')
+flags.DEFINE_list('stop', [], 'classes not to be told, or a file of them, one a line')
+flags.DEFINE_string('names', None, 'CSV with class_name (or mid, or index) and display_name')
+flags.DEFINE_enum('join', 'sum', ['sum', 'max'], 'score of several classes with one display name')
+flags.DEFINE_float('window_ms', None, 'length of a window, or of a patch of --blocks; default: see above')
+flags.DEFINE_float('hop_ms', None, 'from the start of a window to the next; default: the window')
+flags.DEFINE_list('blocks', None, 'PATCHES,HOP,TOTAL: sliding blocks of patches, such as 5,2,10')
+flags.DEFINE_integer('batch_size', None, 'windows in a call; default: as many as are fast')
+
+SETTINGS_NAME = 'settings.json'
+SHOWN = '{desc}: {percentage:3.0f}% {n:.0f} of {total:.0f} s [{elapsed}<{remaining}{postfix}]'
+SHOWN_WITHOUT_END = '{desc}: {n:.0f} s [{elapsed}{postfix}]'
+
+
+def check_arguments(values, paths):
+  """Raises UserError for what can be known to be wrong before anything is loaded."""
+  from audionet_tf import caption_files, clip_tables
+
+  for name in ('model', 'output'):
+    command.check(values[name], f'caption needs --{name}')
+  command.check(paths, 'caption needs the files to listen to, after the flags')
+  for key in values['format'] or ['']:
+    known = ', '.join(caption_files.FORMATS)
+    command.check(key in caption_files.FORMATS, f'format is {key!r}, allowed is one or more of {known}')
+  for name in ('window_ms', 'hop_ms', 'batch_size'):
+    value = values[name]
+    command.check(value is None or value > 0, f'{name} is {value}, allowed is more than 0')
+  blocks = values['blocks']
+  if blocks is not None:
+    numbers = len(blocks) == 3 and all(word.isdecimal() for word in blocks)
+    command.check(numbers, f'blocks is {",".join(blocks)!r}, allowed is PATCHES,HOP,TOTAL such as 5,2,10')
+  clip_tables.check_names(paths)
+
+
+def rules_of(values, class_names):
+  """events.Rules of the flags, checked."""
+  from audionet_tf import caption_tables, events
+
+  rules = events.Rules(
+    **{name: values[name] for name in ('threshold', 'release', 'top', 'join')},
+    **{f'{name}_seconds': params.seconds(values[f'{name}_ms']) for name in ('smooth', 'merge', 'shortest')},
+    stop=caption_tables.read_stop(values['stop']),
+    names=caption_tables.read_names(values['names'], class_names) if values['names'] else {},
+    thresholds=caption_tables.read_thresholds(values['thresholds']) if values['thresholds'] else {},
+  )
+  events.check(rules, class_names)
+  return rules
+
+
+def bar(name):
+  """(progress bar, function (seconds done, seconds in all or None)) for something that goes on in seconds of a file."""
+  import tqdm
+
+  shown = tqdm.tqdm(desc=text.printable(name), bar_format=SHOWN_WITHOUT_END, delay=1)
+
+  def progress(seconds, total):
+    if total:
+      shown.total, shown.bar_format = max(total, seconds), SHOWN
+    shown.set_postfix_str(f'{seconds / max(1e-3, shown.format_dict["elapsed"]):.0f} x real time', refresh=False)
+    shown.update(seconds - shown.n)
+
+  return shown, progress
+
+
+def caption_file(listener, rules, path, folder, values):
+  """Writes everything for one file; returns its Captions."""
+  from audionet_tf import caption_files, captions
+
+  name = pathlib.Path(path).name
+  shown, progress = bar(name)
+  with shown:
+    heard = captions.captions(listener, path, rules, progress)
+  about = {'file': name, 'seconds': round(heard.seconds, 6), 'model': values['model']}
+  caption_files.write(folder, name, values['format'], heard.events, heard.cues, about)
+  if values['burn']:
+    from audionet_tf import burning
+
+    shown, progress = bar(f'{name}: burning')
+    with shown:
+      burning.burn(path, folder, heard.cues, values['burn'], values['font'], progress)
+  return heard
+
+
+def write_settings(folder, values, paths, settings):
+  """A copy of what this was called with, and of the student's rate, window and teachers."""
+  from audionet_tf import files
+
+  student = {name: getattr(settings, name) for name in ('student', 'sample_rate_hz', 'mono', 'window_seconds')}
+  with files.named_when_whole(folder / SETTINGS_NAME) as file:
+    json.dump({'flags': values, 'files': paths, 'student': student}, file, indent=1)
+
+
+def main(argv):
+  values, paths = command.flag_values(__name__), argv[1:]
+  check_arguments(values, paths)
+  machine.keep_freed_memory()
+  with command.hidden('sklearn', 'matplotlib'):  # as in audionet_tf.infer
+    from audionet_tf import captions, serving
+
+  served = serving.load(values['model'])
+  rules = rules_of(values, served.class_names)
+  seconds = (params.seconds(values[name]) for name in ('window_ms', 'hop_ms'))
+  blocks = values['blocks'] and tuple(map(int, values['blocks']))
+  listener = captions.listener(served, *seconds, blocks, values['batch_size'])
+  folder = pathlib.Path(values['output'])
+  folder.mkdir(parents=True, exist_ok=True)
+  write_settings(folder, values, paths, served.settings)
+  failed = 0
+  for path in paths:
+    try:
+      heard = caption_file(listener, rules, path, folder, values)
+      short = f', too short: heard {heard.repeats} times over' if heard.repeats > 1 else ''
+      name = text.printable(pathlib.Path(path).name)
+      print(f'{name}: {len(heard.events)} events in {heard.seconds:.1f} s{short}')
+    except (UserError, OSError) as error:
+      failed += 1
+      told = str(error) if str(path) in str(error) else f'{path}: {error}'
+      print(f'error: {text.printable(" ".join(told.split()))}', file=sys.stderr)
+  return 1 if failed else 0
+
+
+def run():
+  command.run(main)
+
+
+if __name__ == '__main__':
+  run()

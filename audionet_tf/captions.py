@@ -1,0 +1,116 @@
+"""Captions for what a video sounds like: a student's scores over time, and the events in them."""
+
+import dataclasses
+
+import numpy as np
+
+from audionet_tf import events as events_lib
+from audionet_tf import inference, local_files, media
+from audionet_tf.errors import MediaError, UserError
+
+# Caption4Sound (REFERENCE D3): blocks of five patches of 0.96 s, one every two patches, repeated to ten patches.
+PATCH_SECONDS = 0.96
+BLOCKS = (5, 2, 10)
+
+
+@dataclasses.dataclass(frozen=True)
+class Captions:
+  """What is heard in a file.
+
+  Attributes:
+    events: list of events.Event, by their start.
+    cues: list of events.Cue.
+    seconds: where the sound ends.
+    repeats: how often the sound was heard in a row, where it is too short for the student.
+  """
+
+  events: list
+  cues: list
+  seconds: float
+  repeats: int = 1
+
+
+def listener(served, window_seconds=None, hop_seconds=None, blocks=None, batch_size=None):
+  """The inference.Listener whose rows become events: all of the sound is in one.
+
+  Args:
+    served: serving.Served.
+    window_seconds, hop_seconds: of the rows; None as in `inference.listener`.
+    blocks: None, or (patches, hop, total): windows of so many patches, one every `hop` patches, each heard so often
+      in a row that the student hears `total` patches. A patch then is `window_seconds`, PATCH_SECONDS where None.
+    batch_size: None chooses.
+
+  Raises:
+    UserError: a length out of range, or blocks that do not go into their total.
+  """
+  repeats = 1
+  if blocks:
+    patches, hop, total = blocks
+    if not (0 < hop <= patches <= total) or total % patches:
+      raise UserError(
+        f'blocks is {patches},{hop},{total}, allowed is PATCHES,HOP,TOTAL such as 5,2,10: a hop of at most PATCHES, '
+        'and TOTAL a multiple of PATCHES'
+      )
+    if hop_seconds:
+      raise UserError('blocks have a hop of their own: give a window, the length of a patch, but no hop')
+    patch = window_seconds or PATCH_SECONDS
+    window_seconds, hop_seconds, repeats = (round(patch * count, 6) for count in (patches, hop, total / patches))
+  return inference.listener(
+    served, ('json',), window_seconds, hop_seconds, batch_size=batch_size, repeats=round(repeats), to_the_end=True
+  )
+
+
+def captions(listener, path, rules=None, progress=None):
+  """What is heard when in a sound or video file.
+
+  Args:
+    listener: from `listener`; it can be used again, and by several threads.
+    path: of the file, or of one packed as .gz.
+    rules: events.Rules.
+    progress: None, or a function (seconds heard, seconds that the file claims to have, None where it does not say).
+
+  Returns:
+    Captions.
+
+  Raises:
+    MediaError: unreadable, damaged or without sound.
+    UserError: the student gives numbers that are not finite, or rules that do not fit it.
+  """
+  rules, class_names = rules or events_lib.Rules(), listener.served.class_names
+  events_lib.check(rules, class_names)
+  names, groups, thresholds = events_lib.grouping(class_names, rules)
+  thresholds = thresholds.astype(np.float16)  # rounded as the scores are: half the memory
+  starts, ends, scores = [], [], []
+  try:
+    with local_files.unpacked(path) as sound:
+      claimed = media.claimed_seconds(sound) if progress else None
+      for block in inference.blocks(listener, sound):
+        starts.append(block['start_seconds'])
+        ends.append(block['end_seconds'])
+        scores.append(events_lib.joined(block['probabilities'], groups, rules.join).astype(np.float16))
+        if progress:
+          progress(min(float(ends[-1][-1]), block['sound_seconds'][1]), claimed)
+  except MediaError as error:
+    raise MediaError(path, error.reason) from None
+  start, end = np.concatenate(starts), np.concatenate(ends)
+  sound = block['sound_seconds']
+  if listener.steps:
+    start[0], end[-1] = outermost(start, end, listener.steps.field_seconds, sound)
+  found = events_lib.find(start, end, np.concatenate(scores), names, thresholds, rules)
+  found = events_lib.clipped(found, sound[1])
+  return Captions(found, events_lib.cues(found, rules.top), sound[1], block['repeats'] if listener.steps else 1)
+
+
+def outermost(start, end, field_seconds, sound):
+  """(start of the first row, end of the last one), seconds.
+
+  Steps share the time by their middles. Beyond the outermost there is none to share it with: they stand for all that
+  they heard of the sound.
+
+  Args:
+    start, end: f64 [rows].
+    field_seconds: what a step hears.
+    sound: (start, end) of the sound.
+  """
+  before, behind = (max(0, field_seconds - (end[row] - start[row])) / 2 for row in (0, -1))
+  return min(start[0], max(sound[0], start[0] - before)), max(end[-1], min(sound[1], end[-1] + behind))

@@ -1,0 +1,144 @@
+"""Captions of sound with known onsets, for every way of cutting it into rows."""
+
+import functools
+import gzip
+
+import clips
+import numpy as np
+import pytest
+import soundnets
+import tones
+
+from audionet_tf import captions, events, serving
+from audionet_tf.errors import MediaError, UserError
+
+HEARD = [('low', 2.0, 4.0), ('high', 6.0, 8.5), ('low', 9.0, 9.5)]
+RULES = events.Rules(stop=('silence',), merge_seconds=0.1)
+
+
+@pytest.fixture(scope='module')
+def served():
+  return tones.student()
+
+
+def write(path, seconds=12.0, heard=HEARD, **more):
+  return clips.write(path, seconds, times=[], sounds=[tones.sound(seconds, *heard)], **more)
+
+
+@pytest.mark.parametrize(
+  ('options', 'hop'),
+  [({}, 0.04), ({'window_seconds': 0.5}, 0.5), ({'window_seconds': 0.5, 'hop_seconds': 0.25}, 0.25),
+   ({'window_seconds': 0.1, 'blocks': (5, 2, 10)}, 0.2)],
+)  # fmt: skip
+def test_times_are_those_of_the_sound_within_a_hop(served, tmp_path, options, hop):
+  path = write(tmp_path / 'a.wav')
+  heard = captions.captions(captions.listener(served, **options), path, RULES)
+  for found in (heard.events, heard.cues):
+    names = [event.name if hasattr(event, 'name') else ', '.join(event.names) for event in found]
+    assert names == [name for name, *_ in HEARD]
+    for event, (_, start, end) in zip(found, HEARD, strict=True):
+      assert abs(event.start_seconds - start) <= hop and abs(event.end_seconds - end) <= hop
+  assert heard.seconds == 12.0 and heard.repeats == 1
+
+
+def test_no_drift(served, tmp_path):
+  """The original was 4 % off: a tone behind two minutes is where it is."""
+  path = write(tmp_path / 'a.wav', 121.0, [('low', 119.0, 119.6)])
+  heard = captions.captions(captions.listener(served, 0.1, 0.05), path, RULES)
+  (event,) = heard.events
+  assert abs(event.start_seconds - 119.0) <= 0.05 and abs(event.end_seconds - 119.6) <= 0.05
+
+
+def test_sound_that_starts_late(served, tmp_path):
+  sound = tones.sound(3.0, ('low', 1.0, 2.0))
+  path = clips.write(tmp_path / 'a.mkv', 4.0, sounds=[sound], sound_start=0.5)
+  (event,) = captions.captions(captions.listener(served), path, RULES).events
+  assert abs(event.start_seconds - 1.5) <= 0.04 and abs(event.end_seconds - 2.5) <= 0.04
+
+
+@pytest.mark.parametrize('seconds', [1.2, 1.45, 0.3])
+def test_all_of_the_sound_is_heard_and_nothing_behind_it(served, tmp_path, seconds):
+  path = write(tmp_path / 'a.wav', seconds, [('low', 0, seconds)])
+  heard = captions.captions(captions.listener(served, 1.0), path, RULES)
+  assert [(event.start_seconds, event.end_seconds) for event in heard.events] == [(0, seconds)]
+  assert heard.seconds == pytest.approx(seconds)
+
+
+def test_two_at_once(served, tmp_path):
+  rules = events.Rules(stop=('silence',), threshold=0.05)
+  path = write(tmp_path / 'a.wav', 6.0, [('low', 1, 4), ('high', 3, 5)])
+  cues = captions.captions(captions.listener(served), path, rules).cues
+  np.testing.assert_allclose([cue.start_seconds for cue in cues], [1, 3, 4], atol=0.04)
+  assert [set(cue.names) for cue in cues] == [{'low'}, {'low', 'high'}, {'high'}]
+
+
+def test_names_and_thresholds_reach_the_events(served, tmp_path):
+  rules = events.Rules(names={'low': 'tone', 'high': 'tone'}, stop=('silence',))
+  path = write(tmp_path / 'a.wav', 6.0, [('low', 1, 3), ('high', 3, 5)])
+  (event,) = captions.captions(captions.listener(served), path, rules).events
+  assert event.name == 'tone' and abs(event.start_seconds - 1) <= 0.04 and abs(event.end_seconds - 5) <= 0.04
+
+
+def test_blocks_are_heard_as_often_as_they_say(served, tmp_path):
+  lengths = []
+
+  def watched(waveform):
+    lengths.append(waveform.shape[1])
+    return served.signatures['serving_default'](waveform=waveform)
+
+  watching = serving.Served(served.settings, served.class_names, {'serving_default': watched}, None)
+  listener = captions.listener(watching, blocks=(5, 2, 10), batch_size=4)
+  captions.captions(listener, write(tmp_path / 'a.wav'), RULES)
+  assert (listener.cut.window_seconds, listener.cut.hop_seconds) == (4.8, 1.92)
+  assert lengths == [round(9.6 * tones.RATE)]  # traced once
+
+
+@pytest.mark.parametrize('blocks', [(5, 0, 10), (5, 6, 10), (5, 2, 12), (0, 0, 0), (5, 2, 4)])
+def test_blocks_that_do_not_fit(served, blocks):
+  with pytest.raises(UserError, match='PATCHES,HOP,TOTAL'):
+    captions.listener(served, blocks=blocks)
+
+
+def test_progress_and_packed_files(served, tmp_path):
+  path = write(tmp_path / 'a.wav', 60.0)
+  (tmp_path / 'a.wav.gz').write_bytes(gzip.compress(path.read_bytes()))
+  listener, told = captions.listener(served, batch_size=100), []
+  heard = captions.captions(listener, tmp_path / 'a.wav.gz', RULES, lambda *seconds: told.append(seconds))
+  assert told[-1] == (60.0, 60.0) and len(told) == 15 and told == sorted(told)
+  assert heard == captions.captions(listener, path, RULES)
+  (tmp_path / 'b.wav.gz').write_bytes(gzip.compress(b'no sound'))
+  with pytest.raises(MediaError, match='b.wav.gz: not a media file'):
+    captions.captions(listener, tmp_path / 'b.wav.gz')
+
+
+def test_rules_are_checked(served, tmp_path):
+  with pytest.raises(UserError, match="no class 'dog'"):
+    captions.captions(captions.listener(served), tmp_path / 'a.wav', events.Rules(stop=('dog',)))
+
+
+@functools.cache
+def stepping():
+  """serving.Served of a small SoundNet, without an export."""
+  settings = soundnets.settings('soundnet5')
+  model = soundnets.student('soundnet5')
+  return serving.Served(settings, soundnets.NAMES, serving.signatures(model, settings), model)
+
+
+def test_steps_cover_the_sound(tmp_path):
+  path = clips.write(tmp_path / 'a.wav', times=[], sounds=[soundnets.noise(1, 14 * 22050)[0]], rate_hz=22050)
+  listener = captions.listener(stepping())
+  rules = events.Rules(threshold=1e-6, release=0, merge_seconds=0, top=0, smooth_seconds=0)
+  heard = captions.captions(listener, path, rules)
+  # The last of three steps hears 159,774 samples around 28,398.5 + 2 x 98,304; behind them nothing is heard.
+  last = (28_398.5 + 2 * 98_304 + 159_774 / 2) / 22_050
+  assert {(event.start_seconds, event.end_seconds) for event in heard.events} == {(0, round(last, 6))}
+  rows = np.array([1.0, 2.0]), np.array([2.0, 3.0])
+  assert captions.outermost(*rows, 1.5, (0.9, 10)) == (0.9, 3.25)
+  assert captions.outermost(*rows, 0.5, (0, 10)) == (1, 3)
+
+
+def test_short_sound_of_steps_is_repeated_and_ends_where_it_ends(tmp_path):
+  path = clips.write(tmp_path / 'a.wav', times=[], sounds=[soundnets.noise(1, 22050)[0]], rate_hz=22050)
+  heard = captions.captions(captions.listener(stepping()), path, events.Rules(threshold=1e-6, release=0, top=0))
+  assert heard.repeats == 3 and heard.seconds == 1.0
+  assert {(event.start_seconds, event.end_seconds) for event in heard.events} == {(0, 1.0)}
