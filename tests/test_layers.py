@@ -18,7 +18,6 @@ LAYERS = (
       'evaluation clip_accuracy clip_vision evaluation_tables',
       'units unit_search first_layer',
       'feature_extraction probing',
-      'captions',
     ],
   ),
   (
@@ -27,7 +26,7 @@ LAYERS = (
       'distiller callbacks summaries projector strategy run_settings starting_weights',
       'soft_labels',
       'serving export_checks layer_signature layer_models tflite',
-      'inference inference_steps',
+      'inference inference_steps captions',
       'feature_maps',
       'conversion torch_weights soundnet_weights soundnet_t7 soundnet_numpy',
       'assemble pool worker',
