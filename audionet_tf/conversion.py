@@ -68,8 +68,8 @@ def class_names(label_files, model):
   for given in label_files:
     head, _, file = given.partition('=')
     if head not in heads or not file:
-      if len(heads) > 1:
-        raise UserError(f'labels is {given!r}, expected is HEAD=FILE; the heads are {", ".join(heads)}')
+      if len(heads) != 1:
+        raise UserError(f'labels is {given!r}, expected is HEAD=FILE; the heads are {", ".join(heads) or "none"}')
       head, file = next(iter(heads)), given
     if head in files:
       raise UserError(f'labels gives two files for {head}: {files[head]} and {file}')

@@ -7,12 +7,17 @@ writes student.keras with student.json beside it, which every command takes. Kno
   soundnet8, soundnet5  SoundNet's published weights: sound8.npy, the .t7 of Torch7, ports to PyTorch (.pth, .pt);
                         its heads are called objects and scenes
   audionet              checkpoints of AudioNet (Bryce 2018): .pth, .pt
+  vggish                VGGish's checkpoint: vggish_model.ckpt, or the .index of a newer form. It has no classes: hear
+                        its layers with features, or begin from it (train --init). vggish_relu has the embedding behind
+                        its activation; vggish_pca, with --pca=vggish_pca_params.npz, has the layer pca, AudioSet's form
+  yamnet                YAMNet's yamnet.h5; its head is called audioset
 
 PyTorch's files need pip install 'audionet_tf[torch]'. Nothing in a file is ever run. What was written is read back and
 compared with another program's arithmetic on silence and noise; the largest difference of each layer is printed.
 
 --labels=objects=names.txt names the classes of a head, one a line, and may be given once a head; a student of one head
-takes --labels=names.txt. Without it 1000 classes get ImageNet's names where Keras can tell them, others numbers.
+takes --labels=names.txt, or YAMNet's yamnet_class_map.csv. Without it 1000 classes get ImageNet's names where Keras can
+tell them, others numbers.
 """
 
 import dataclasses
@@ -23,10 +28,11 @@ from absl import flags
 
 from audionet_tf import command, params, text
 
-flags.DEFINE_string('from', None, 'the weights to convert: a .npy, .t7, .pth or .pt file')
+flags.DEFINE_string('from', None, 'the weights to convert: a .npy, .t7, .pth, .pt, .ckpt, .index or .h5 file')
 flags.DEFINE_string('student', 'audionet', 'the network that the weights are of')
 flags.DEFINE_string('output', None, 'the student to write: a .keras file')
 flags.DEFINE_multi_string('labels', [], 'HEAD=FILE of class names, one a line; FILE where there is one head')
+flags.DEFINE_string('pca', None, "parameters of VGGish's PCA (.npz), for vggish_pca")
 flags.DEFINE_integer('sample_rate', None, 'hertz of the sound that the weights were trained on; default: as published')
 flags.DEFINE_float('window_ms', None, 'length of the windows that they were trained on; default: as published')
 
@@ -36,14 +42,16 @@ class Importer:
   """How weights of a student are read.
 
   Attributes:
-    read: (path, student) -> (keras.Model, conversion.Original).
+    read: (path, student) -> (keras.Model, conversion.Original); with `takes_pca` (path, student, pca or None).
     suffixes: of the files.
     sound: the RecordParams of the original training.
+    takes_pca: whether --pca goes with it.
   """
 
   read: Callable
   suffixes: tuple
   sound: params.RecordParams
+  takes_pca: bool = False
 
 
 def read_audionet(path, student):
@@ -58,6 +66,20 @@ def read_soundnet(path, student):
   return soundnet_weights.read(path, student)
 
 
+def read_vggish(path, student, pca):
+  from audionet_tf import mel_weights
+
+  return mel_weights.read_vggish(path, student, pca)
+
+
+def read_yamnet(path, student):
+  from audionet_tf import mel_weights
+
+  return mel_weights.read_yamnet(path, student)
+
+
+PATCH = params.RecordParams(sample_rate_hz=16000, window_seconds=0.975)
+VGGISH = Importer(read_vggish, ('.ckpt', '.index'), PATCH, takes_pca=True)
 SOUNDNET = Importer(
   read_soundnet,
   ('.npy', '.t7', '.pth', '.pt'),
@@ -67,6 +89,10 @@ IMPORTERS = {
   'audionet': Importer(read_audionet, ('.pth', '.pt'), params.RecordParams()),
   'soundnet5': SOUNDNET,
   'soundnet8': SOUNDNET,
+  'vggish': VGGISH,
+  'vggish_pca': VGGISH,
+  'vggish_relu': VGGISH,
+  'yamnet': Importer(read_yamnet, ('.h5',), PATCH),
 }
 
 
@@ -77,6 +103,7 @@ def chosen_importer(values):
   found = student in IMPORTERS and suffix in IMPORTERS[student].suffixes
   command.check(found, f'{student} from {suffix or "a file without suffix"} is not known; known: {known}')
   importer = IMPORTERS[student]
+  command.check(importer.takes_pca or not values['pca'], '--pca goes with --student=vggish_pca')
   given = {'sample_rate_hz': values['sample_rate'], 'window_seconds': params.seconds(values['window_ms'])}
   sound = dataclasses.replace(importer.sound, **{name: value for name, value in given.items() if value is not None})
   return dataclasses.replace(importer, sound=sound)
@@ -94,7 +121,8 @@ def main(argv):
 
   from audionet_tf import conversion, students
 
-  model, original = importer.read(values['from'], values['student'])
+  more = [values['pca']] if importer.takes_pca else []
+  model, original = importer.read(values['from'], values['student'], *more)
   settings = students.StudentSettings(
     student=values['student'],
     sample_rate_hz=importer.sound.sample_rate_hz,
@@ -104,7 +132,7 @@ def main(argv):
   )
   found = conversion.convert(model, original, settings, output)
   counts = ', '.join(f'{len(names)} classes ({head})' for head, names in settings.classes.items())
-  print(f'{output}: {model.count_params()} parameters, {counts}')
+  print(f'{output}: {model.count_params()} parameters, {counts or "no classes"}')
   print(f'compared with {original.program} on sounds of {", ".join(map(str, original.samples))} samples:')
   rows = [[layer, f'{difference:.2g}', f'{largest:.4g}'] for layer, (difference, largest) in found.items()]
   print(text.aligned([['layer', 'largest difference', 'largest value'], *rows]))

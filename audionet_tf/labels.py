@@ -7,8 +7,10 @@ from audionet_tf.errors import UserError
 
 
 def read_class_names(path):
-  """The class names in a text file, one a line. Raises UserError when there are none."""
+  """The class names in a text file, one a line, or in a .csv of `read_vocabulary`. UserError when there are none."""
   path = pathlib.Path(path)
+  if path.suffix.lower() == '.csv':
+    return [row['display_name'] for row in read_vocabulary(path)]
   try:
     names = [line.strip() for line in path.read_text(encoding='utf-8').splitlines()]
   except FileNotFoundError:
@@ -20,6 +22,14 @@ def read_class_names(path):
   if not names:
     raise UserError(f'{path}: no class names in it; expected is one a line')
   return names
+
+
+def read_vocabulary(path):
+  """Rows of AudioSet's and YAMNet's CSV of classes, `index,mid,display_name`, in the order of `index`: 0, 1, ..."""
+  rows = read_table(path, (('index',), ('mid',), ('display_name',)))
+  if sorted(row['index'] for row in rows) != sorted(map(str, range(len(rows)))):
+    raise UserError(f'{path}: index does not go from 0 to {len(rows) - 1}, each once')
+  return sorted(rows, key=lambda row: int(row['index']))
 
 
 def write_class_names(path, names):

@@ -158,6 +158,8 @@ def export(model, settings, folder, tflite=False):
 
 def check_settings(model, settings):
   """Raises UserError unless every head of the settings is an output of the model with as many classes."""
+  if not settings.classes:
+    raise UserError(f'this {settings.student} has no classes to serve; train heads on it with --init')
   shapes = {name: output.shape for name, output in model.output.items()}
   for head, names in settings.classes.items():
     shape = shapes.get(students.LOGITS + head)

@@ -179,7 +179,7 @@ def layer_model(model, name, layers):
   heads = [key for key in model.output if key.startswith(LOGITS)]
   last = list(network(name).layers)[-1:]
   known = {layer.name: layer.output for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)}
-  if last:
+  if last and heads:
     logits = [model.output[key] for key in heads]
     known[last[0]] = keras.layers.Concatenate(name=last[0])(logits) if len(logits) > 1 else logits[0]
   for layer in layers:

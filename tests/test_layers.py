@@ -28,7 +28,7 @@ LAYERS = (
       'serving export_checks layer_signature layer_models tflite',
       'inference inference_steps captions',
       'feature_maps',
-      'conversion torch_weights soundnet_weights soundnet_t7 soundnet_numpy',
+      'conversion torch_weights soundnet_weights soundnet_t7 soundnet_numpy mel_weights mel_numpy',
       'assemble pool worker',
     ],
   ),
