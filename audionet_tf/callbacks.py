@@ -40,7 +40,7 @@ class Guard(keras.callbacks.Callback):
     finite_steps = self.model.finite_steps
     if not finite_steps.broken.numpy():
       return
-    bad = np.isinf(self.model.video_kl.total.numpy()) | np.isnan(self.model.video_kl.total.numpy())
+    bad = ~np.isfinite(self.model.video_means.total.numpy())
     names = [name for name, is_bad in zip(self.video_ids, bad, strict=True) if is_bad]
     raise UserError(
       f'the loss is not finite in epoch {self.epoch}, step {int(finite_steps.result())}, counted from 0 '
@@ -53,8 +53,8 @@ class RunLog(keras.callbacks.Callback):
 
   stats.json (keys of the original's training statistics): `num_epochs`, `video_sample_period_msec`, `batch_size`,
   `learning_rate`, `epochs`: list of {`videos`: {id: {`kldiv`: mean, `kldiv_per_frame`: list, on request}},
-  `training_time`: seconds}. The lines of epochs.jsonl are the entries of that list: it is joined from them at most
-  every STATS_SECONDS, and what is in memory does not grow.
+  `training_time`: seconds}; of an autoencoder `squared_error` and `squared_error_per_frame`. The lines of epochs.jsonl
+  are the entries of that list: it is joined from them at most every STATS_SECONDS, and what is in memory does not grow.
 
   Attributes: of the last epoch, `row` as in metrics.jsonl and `videos` as in stats.json.
   """
@@ -86,9 +86,9 @@ class RunLog(keras.callbacks.Callback):
   def on_epoch_end(self, epoch, logs=None):
     seconds = time.monotonic() - self.began
     model = self.model
-    values = model.video_kl.result().numpy().tolist()
-    self.videos = {name: {'kldiv': value} for name, value in zip(self.video_ids, values, strict=True)}
-    if model.window_kl is not None:
+    values = model.video_means.result().numpy().tolist()
+    self.videos = {name: {model.stats_key: value} for name, value in zip(self.video_ids, values, strict=True)}
+    if model.window_means is not None:
       self.add_windows()
     self.row = {'epoch': epoch, **{name: float(m.result()) for name, m in model.means.items()}}
     self.row |= {
@@ -106,9 +106,9 @@ class RunLog(keras.callbacks.Callback):
       self.write_stats()
 
   def add_windows(self):
-    values = self.model.window_kl.result().numpy()
-    for name, kl in zip(self.video_ids, np.split(values, self.model.window_ends[:-1]), strict=True):
-      self.videos[name]['kldiv_per_frame'] = kl.tolist()
+    values = self.model.window_means.result().numpy()
+    for name, rows in zip(self.video_ids, np.split(values, self.model.window_ends[:-1]), strict=True):
+      self.videos[name][f'{self.model.stats_key}_per_frame'] = rows.tolist()
 
   def write_stats(self):
     with files.named_when_whole(self.stats_path) as file, open(self.epochs_path) as lines:
@@ -164,6 +164,8 @@ class Checkpoints(keras.callbacks.Callback):
 class Progress(keras.callbacks.Callback):
   """One line: epochs done, rate, remaining time, figures of the last epoch."""
 
+  SHOWN = {'kl': 'KL {:.3f}', 'top1': 'top-1 {:.1%}', 'squared_error': 'squared error {:.3g}'}
+
   def __init__(self, log, first_epoch, epochs):
     super().__init__()
     self.log = log
@@ -171,9 +173,8 @@ class Progress(keras.callbacks.Callback):
 
   def on_epoch_end(self, epoch, logs=None):
     row = self.log.row
-    self.bar.set_postfix_str(
-      f'KL {row["kl"]:.3f}, top-1 {row["top1"]:.1%}, {row["examples_per_second"]:,.0f} windows/s', refresh=False
-    )
+    figures = [text.format(row[name]) for name, text in self.SHOWN.items() if name in row]
+    self.bar.set_postfix_str(', '.join([*figures, f'{row["examples_per_second"]:,.0f} windows/s']), refresh=False)
     self.bar.update()
 
   def on_train_end(self, logs=None):

@@ -16,17 +16,19 @@ class Distiller(keras.Model):
   Args:
     student: keras.Model, see `students`.
     heads: names of the teachers; the student has a head for each.
-    videos: how many videos there are: the KL of each is kept (`video_kl`).
+    videos: how many videos there are: the KL of each is kept (`video_means`).
     loss_reduction: 'sum' or 'mean' of the examples' losses over the *global* batch. AudioNet's code sums.
     ask: dict of head to a function from u8 [N, H, W, 3] to probabilities f32 [N, classes], for batches with `image`;
       a teacher is held as a function so that it enters no checkpoint. None where batches hold the answers.
     alignment: f32 [S, T] (NumPy), which of a window's T pictures each of the student's S steps answers for
       (`students.alignment`); None where both are one.
     videos_windows: None, or a list of (first window, number of windows) of every video: then the KL of every single
-      window is kept (`window_kl`, video after video; `window_ends` int [videos] says where each ends).
+      window is kept (`window_means`, video after video; `window_ends` int [videos] says where each ends).
     loss: key of losses.LOSSES: what is trained. The KL is a figure in any case.
     loss_weights: dict of head to the weight of its loss; None for 1 each.
   """
+
+  distance, stats_key = 'kl', 'kldiv'  # what is kept of every video, and its name in stats.json
 
   def __init__(
     self,
@@ -52,14 +54,14 @@ class Distiller(keras.Model):
     self.ask = ask or {}
     self.alignment = np.ones([1, 1], np.float32) if alignment is None else alignment
     self.means = {name: keras.metrics.Mean(name) for name in self.mean_names()}
-    self.video_kl = SegmentMean(videos, 'video_kl')
+    self.video_means = SegmentMean(videos, 'video_means')
     self.finite_steps = FiniteSteps()
-    self.window_kl = None
+    self.window_means = None
     if videos_windows is not None:
       first, counts = np.array(videos_windows, np.int64).T
       self.window_ends = np.cumsum(counts)
       self.row_of_index_0 = tf.constant(self.window_ends - counts - first)
-      self.window_kl = SegmentMean(int(self.window_ends[-1]), 'window_kl')
+      self.window_means = SegmentMean(int(self.window_ends[-1]), 'window_means')
 
   def mean_names(self):
     """Names of the scalar metrics: `kl`, `top1`, `top5`, means of all heads, and by head where there are several.
@@ -128,8 +130,8 @@ class Distiller(keras.Model):
       return 1.0
     return tf.distribute.get_replica_context().all_reduce('SUM', tf.reduce_sum(mask))
 
-  def update_metrics(self, batch, targets, outputs, distances):
-    mask = batch['mask']
+  def figures(self, targets, outputs, distances):
+    """dict of scalar metric to a list of f32 [B], whose mean it is."""
     values = {}
     for head in self.heads:
       logits = outputs[LOGITS + head]
@@ -139,15 +141,19 @@ class Distiller(keras.Model):
         values.setdefault(name, []).append(value)
         if len(self.heads) > 1:
           values[f'{name}_{head}'] = [value]
-    for name, parts in values.items():
+    return values
+
+  def update_metrics(self, batch, targets, outputs, distances):
+    mask = batch['mask']
+    for name, parts in self.figures(targets, outputs, distances).items():
       self.means[name].update_state(tf.add_n(parts) / len(parts), mask)
-    kl = tf.add_n(list(distances.values())) / len(self.heads)
+    distance = tf.add_n(list(distances.values())) / len(distances)
     # After a loss that is not finite every other is: only the first step tells which videos were in it.
     before = mask * tf.cast(tf.equal(tf.convert_to_tensor(self.finite_steps.broken), 0), mask.dtype)
-    self.video_kl.update_state(kl, batch['video_id'], before)
-    total = tf.distribute.get_replica_context().all_reduce('SUM', tf.reduce_sum(kl * mask))
+    self.video_means.update_state(distance, batch['video_id'], before)
+    total = tf.distribute.get_replica_context().all_reduce('SUM', tf.reduce_sum(distance * mask))
     self.finite_steps.update_state(tf.math.is_finite(total))
-    if self.window_kl is not None:
+    if self.window_means is not None:
       rows = tf.gather(self.row_of_index_0, batch['video_id']) + batch['index']
-      self.window_kl.update_state(kl, rows, mask)
+      self.window_means.update_state(distance, rows, mask)
     return {name: metric.result() for name, metric in self.means.items()}

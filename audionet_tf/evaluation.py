@@ -42,7 +42,8 @@ def load_student(path):
     path = path / 'student.keras'
   if path.suffix == '.keras':
     model, settings = students.load(path)
-    head = next(iter(settings.classes), None)
+    students.check_names(path, settings)
+    head = next(iter(settings.classes))
     outputs = model.output if isinstance(model.output, dict) else {}
     if f'{students.LOGITS}{head}' not in outputs:
       raise UserError(f'{path}: its outputs are not those of a student with head {head}')

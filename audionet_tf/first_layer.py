@@ -17,7 +17,7 @@ def load(path):
     model, settings = students.load(path)
     variables = model.variables
   else:
-    served = serving.load(path)
+    served = serving.load(path, names=False)
     variables, settings = served.module.student_variables, served.settings
   kernel = results.first_kernel(variables)
   if kernel is None:

@@ -78,7 +78,7 @@ def of_keras(path):
 
 def of_saved_model(path):
   """As `of_keras`, of a SavedModel: what its signatures give."""
-  served = serving.load(path)
+  served = serving.load(path, names=False)
   tables = layer_signature.tables_of(served.settings)
   name = layer_signature.NAME if tables else 'serving_default'
   if name not in served.signatures:
@@ -107,7 +107,8 @@ def known_layers(model, settings):
 
 def known_sources(known, layers, settings):
   """dict of each of the layers to what it is read from; UserError lists the known ones."""
-  hidden = list(students.network(settings.student).layers)[-2:-1]
+  network = students.network(settings.student)
+  hidden = list(network.layers)[-1:] if network.reconstructs else list(network.layers)[-2:-1]
   named = {layer: layer for layer in known} | ({EMBEDDING: hidden[0]} if hidden else {})
   for layer in layers:
     if layer not in named:

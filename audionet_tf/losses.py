@@ -72,6 +72,19 @@ def squared_distance(teacher, student_logits):
   return tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(teacher, tf.nn.softmax(logits)), axis=-1), axis=-1)
 
 
+def squared_error(waveform, reconstruction):
+  """Squared error of a sound that was given back, per example: averaged over time.
+
+  Args:
+    waveform, reconstruction: f32 [B, samples].
+
+  Returns:
+    f32 [B].
+  """
+  return tf.reduce_mean(tf.math.squared_difference(waveform, reconstruction), axis=-1)
+
+
+RECONSTRUCTION = 'reconstruction'  # the loss `squared_error`, of students that nobody teaches
 LOSSES = {'kl': kl_divergence, 'l2': squared_distance}
 
 

@@ -61,6 +61,8 @@ def read_mean_kl(run_dir, epochs=''):
     table = {name: np.full(len(chosen), np.nan) for i in chosen for name in listed[i]['videos']}
     for row, i in enumerate(chosen):
       for name, video in listed[i]['videos'].items():
+        if not {'kldiv', 'kldiv_per_frame'} & video.keys():
+          raise UserError(f'{path}: holds no KL of {name}, but {", ".join(video) or "nothing"}')
         table[name][row] = video['kldiv'] if 'kldiv' in video else np.mean(video['kldiv_per_frame'])
   except UserError:
     raise

@@ -139,13 +139,14 @@ class Options:
 
   Attributes:
     student: key of students.STUDENTS.
-    teachers: tuple of TeacherOptions, one head each; the loss is the sum over heads of weight x distance.
+    teachers: tuple of TeacherOptions, one head each; the loss is the sum over heads of weight x distance. Empty for a
+      student that reconstructs.
     teacher_mode: 'stored' asks each teacher once and keeps its answers, 'online' asks in every step.
     epochs, batch_size, optimizer, learning_rate, momentum (Adam: beta 1), nesterov: as named.
     schedule: of SCHEDULES, what becomes of the learning rate.
     warmup_epochs: in which the learning rate rises from 0.
     weight_decay: share of each weight that a step takes off, times the learning rate (Loshchilov and Hutter 2019).
-    loss: key of losses.LOSSES, the distance that is trained.
+    loss: key of losses.LOSSES, the distance that is trained, or losses.RECONSTRUCTION.
     loss_reduction: 'sum' or 'mean' over the global batch.
     target_steps: key of geometry.TARGET_STEPS: which pictures a step of the student answers for.
     augment: dict of key of augmentation.AUGMENTATIONS to value, `augmentation.parse`.
@@ -184,7 +185,7 @@ class Options:
       ('teacher_mode', ['online', 'stored']),
       ('optimizer', sorted(OPTIMIZERS)),
       ('schedule', SCHEDULES),
-      ('loss', sorted(losses.LOSSES)),
+      ('loss', [*sorted(losses.LOSSES), losses.RECONSTRUCTION]),
       ('loss_reduction', ['mean', 'sum']),
       ('target_steps', sorted(geometry.TARGET_STEPS)),
       ('trainable', starting_weights.TRAINABLE),
@@ -201,6 +202,7 @@ class Options:
     ):
       if not low <= getattr(self, name) <= high:
         raise UserError(f'{name} is {getattr(self, name)}, allowed is {low} to {high}')
+    self.check_learning()
     augmentation.check(self.augment)
     moving = augmentation.moving_answers(self.augment)
     hiding = augmentation.hiding_bands(self.augment)
@@ -213,6 +215,17 @@ class Options:
       raise UserError(f'augment {", ".join(moving)}: changes stored answers; use --teacher_mode=stored')
     if not self.learning_rate > 0:
       raise UserError(f'learning_rate is {self.learning_rate}, allowed is any number above 0')
+
+  def check_learning(self):
+    """UserError unless a student that nobody teaches is to learn from nobody, and the others from somebody."""
+    alone = students.network(self.student).reconstructs
+    if alone != (self.loss == losses.RECONSTRUCTION):
+      wanted = losses.RECONSTRUCTION if alone else ' or '.join(sorted(losses.LOSSES))
+      raise UserError(f'loss is {self.loss!r}; {self.student} learns by {wanted}')
+    if alone and (self.teachers or self.teacher_mode == 'online' or self.trainable != 'all'):
+      raise UserError(f'{self.student} has neither teacher nor head; leave --teacher, --teacher_mode, --trainable out')
+    if not alone and not self.teachers:
+      raise UserError(f'{self.student} learns from teachers; name one')
 
 
 def settings_of(options, manifest, teachers, replicas):

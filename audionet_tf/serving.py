@@ -17,7 +17,8 @@ student's minimum up. Gives the mean over the student's T steps (AudioNet has on
 | `top_classes`       | string | [batch, 5], or as many as classes |
 | `top_probabilities` | f32    | [batch, 5], falling               |
 
-A student with several heads gives these for the first, and for every head `<head>/probabilities`.
+A student with several heads gives these for the first, and for every head `<head>/probabilities`; one without heads
+gives the `embedding` alone.
 
 `windows`: `waveform` f32 [samples], cut into windows of the settings' length, one after another. A rest shorter than a
 window is dropped, as in training; a waveform shorter than one window is padded with zeros to one, or repeated where
@@ -37,11 +38,10 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
-from audionet_tf import export_checks, labels, layer_signature, saved_models, students
+from audionet_tf import default_signature, export_checks, labels, layer_signature, saved_models, students
 from audionet_tf.errors import UserError
 from audionet_tf.params import RecordParams
 
-TOP = 5
 WINDOWS_AT_ONCE, SAMPLES_AT_ONCE = 256, 1 << 21
 WARMUP_BATCH = 32
 CLASS_NAMES_FILE, SETTINGS_FILE, TFLITE_FILE = 'class_names.txt', 'settings.json', 'model.tflite'
@@ -68,25 +68,7 @@ def signatures(model, settings):
   Returns:
     dict of signature name to concrete function.
   """
-  first, *_ = heads = list(settings.classes)
-  names = settings.classes[first]
-
-  @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, name='waveform')])
-  def serving_default(waveform):
-    heard = model(waveform, training=False)
-    logits = {head: heard[students.LOGITS + head] for head in heads}  # [batch, T, classes]
-    outputs = {f'{head}/probabilities': tf.reduce_mean(tf.nn.softmax(logits[head]), 1) for head in heads}
-    probabilities = outputs[f'{first}/probabilities'] if len(heads) > 1 else outputs.popitem()[1]
-    top_probabilities, top = tf.math.top_k(probabilities, min(TOP, len(names)))  # [batch, 5]
-    return outputs | {
-      'probabilities': probabilities,
-      'logits': tf.reduce_mean(logits[first], 1),
-      'embedding': tf.cast(heard['embedding'], tf.float32),
-      'top_classes': tf.gather(tf.constant(names), top),
-      'top_probabilities': top_probabilities,
-    }
-
-  default = serving_default.get_concrete_function()
+  default = default_signature.concrete(model, settings)
   specs = {name: tf.TensorSpec(output.shape, output.dtype) for name, output in default.structured_outputs.items()}
   functions = {'serving_default': default, 'windows': windows_signature(default, specs, settings)}
   if students.network(settings.student).layers:
@@ -146,7 +128,7 @@ def export(model, settings, folder, tflite=False):
   try:
     write(model, settings, partial)
     saved_models.refuse_foreign(partial)
-    export_checks.compare(model, settings, load(partial), window_samples(settings))
+    export_checks.compare(model, settings, load(partial, names=False), window_samples(settings))
     if tflite:
       from audionet_tf import tflite as tflite_lib
 
@@ -158,7 +140,7 @@ def export(model, settings, folder, tflite=False):
 
 def check_settings(model, settings):
   """Raises UserError unless every head of the settings is an output of the model with as many classes."""
-  if not settings.classes:
+  if not settings.classes and not students.network(settings.student).reconstructs:
     raise UserError(f'this {settings.student} has no classes to serve; train heads on it with --init')
   shapes = {name: output.shape for name, output in model.output.items()}
   for head, names in settings.classes.items():
@@ -175,7 +157,8 @@ def write(model, settings, folder):
   functions = signatures(model, settings)
   with tempfile.TemporaryDirectory() as assets:
     assets = pathlib.Path(assets)
-    labels.write_class_names(assets / CLASS_NAMES_FILE, next(iter(settings.classes.values())))
+    for names in list(settings.classes.values())[:1]:
+      labels.write_class_names(assets / CLASS_NAMES_FILE, names)
     (assets / SETTINGS_FILE).write_text(json.dumps(dataclasses.asdict(settings), indent=1), encoding='utf-8')
     module.asset_files = [tf.saved_model.Asset(str(path)) for path in sorted(assets.iterdir())]
     tf.saved_model.save(module, str(folder), signatures=functions)
@@ -223,7 +206,7 @@ class Served:
 
   Attributes:
     settings: StudentSettings.
-    class_names: list of str, of the first head.
+    class_names: list of str, of the first head; empty where there is none.
     signatures: dict of signature name to concrete function; call them with `waveform=`.
     module: what was loaded; it keeps the variables alive.
     path: the version folder.
@@ -246,7 +229,8 @@ class Served:
   def _answers(self, signature, waveform):
     outputs = self.signatures[signature](waveform=tf.constant(waveform, tf.float32))
     arrays = {name: output.numpy() for name, output in outputs.items()}
-    arrays['top_classes'] = np.char.decode(arrays['top_classes'].astype(bytes), 'utf-8')
+    if 'top_classes' in arrays:
+      arrays['top_classes'] = np.char.decode(arrays['top_classes'].astype(bytes), 'utf-8')
     return arrays
 
 
@@ -257,7 +241,8 @@ def read_settings(path):
     settings = students.StudentSettings(**json.loads(file.read_text(encoding='utf-8')))
     window_samples(settings)
     lists = list(settings.classes.values())
-    if not lists or not all(isinstance(names, list) and names for names in lists):
+    allowed = lists or students.network(settings.student).reconstructs
+    if not allowed or not all(isinstance(names, list) and names for names in lists):
       raise TypeError('classes are not lists of names')
     if not all(isinstance(name, str) for names in lists for name in names):
       raise TypeError('a class name is not a string')
@@ -268,11 +253,15 @@ def read_settings(path):
   return settings
 
 
-def load(path):
+def load(path, names=True):
   """The export at `path`: a version folder, its parent (then the highest version) or a run that holds one, as Served.
 
+  Args:
+    path: of the export.
+    names: whether it must have classes to name.
+
   Raises:
-    UserError: no export there, a damaged one, or one with operations that a student has no use for.
+    UserError: no export there, a damaged one, one with operations that a student has no use for, or without classes.
   """
   path = pathlib.Path(path)
   path = path / 'export' if (path / 'export').is_dir() else path
@@ -280,9 +269,11 @@ def load(path):
     numbers = versions(path) if path.is_dir() else []
     if not numbers:
       raise UserError(f'{path}: no SavedModel here; audionet_tf.export writes one, training too, as RUN/export/1')
-    return load(path / str(numbers[-1]))
+    return load(path / str(numbers[-1]), names)
   settings = read_settings(path)
-  class_names = next(iter(settings.classes.values()))
+  if names:
+    students.check_names(path, settings)
+  class_names = next(iter(settings.classes.values()), [])
   saved_models.refuse_foreign(path)
   try:
     module = tf.saved_model.load(str(path))
@@ -290,7 +281,8 @@ def load(path):
     layers = {name: function for name, function in module.signatures.items() if name == layer_signature.NAME}
   except Exception as error:  # TensorFlow raises whatever its parts raise: a damaged export is the user's to mend
     raise UserError(f'{path}: not a readable export ({type(error).__name__}: {error})') from error
-  shape = functions['serving_default'].structured_outputs['probabilities'].shape
-  if shape[-1] != len(class_names):
-    raise UserError(f'{path}: {shape[-1]} classes, but {len(class_names)} class names')
+  probabilities = functions['serving_default'].structured_outputs.get('probabilities')
+  found = 0 if probabilities is None else probabilities.shape[-1]
+  if found != len(class_names):
+    raise UserError(f'{path}: {found} classes, but {len(class_names)} class names')
   return Served(settings, class_names, functions | layers, module, path)

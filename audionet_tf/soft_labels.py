@@ -44,7 +44,7 @@ def ensure(records_folder, manifest, teachers, batch_size=64):
   Args:
     records_folder: folder of records.
     manifest: of the records, from `records.read_manifest`.
-    teachers: list of teachers.Teacher, of different names.
+    teachers: list of teachers.Teacher, of different names; none where only the sound is wanted.
     batch_size: pictures that a teacher is asked at a time.
 
   Returns:
@@ -54,8 +54,8 @@ def ensure(records_folder, manifest, teachers, batch_size=64):
     UserError: teachers of the same name, of pictures where there are none, whose answers do not fit; damaged records.
   """
   names = [teacher.name for teacher in teachers]
-  if not names or len(set(names)) != len(names):
-    raise UserError(f'teachers are named {names}; expected are one or more different names')
+  if len(set(names)) != len(names):
+    raise UserError(f'teachers are named {names}; expected are different names')
   check_pictures(manifest, [teacher.name for teacher in teachers if teacher.given is None])
   folder = pathlib.Path(records_folder) / FOLDER / labels_key(manifest, teachers)
   folder.mkdir(parents=True, exist_ok=True)
@@ -109,9 +109,8 @@ def make(records_folder, manifest, teachers, folder, batch_size):
   ask = [(teacher.name, answerer(teacher, batch_size, manifest)) for teacher in teachers]
   look = any(teacher.given is None for teacher in teachers)
   unit = ' pictures' if look else ' answers'
-  with tqdm.tqdm(
-    total=manifest['windows'] * answers, initial=done * answers, desc='asking the teacher', unit=unit
-  ) as progress:
+  what = 'asking the teacher' if teachers else 'taking out the sound'
+  with tqdm.tqdm(total=manifest['windows'] * answers, initial=done * answers, desc=what, unit=unit) as progress:
     for name in missing:
       source = records_folder / sources[name]['name']
       write_shard(source, folder / name, sources[name]['windows'], manifest, ask, look, progress)

@@ -83,28 +83,44 @@ def soundnet(table, heads, name):
     name: of the model.
   """
   waveform = keras.Input([None], name='waveform')
-  x = keras.layers.Reshape([-1, 1], name='channel')(keras.layers.Rescaling(SCALE, name='scale')(waveform))
-  outputs = {}
-  for number, (layer, filters, kernel, stride, padding) in enumerate(table, 1):
-    if kernel > 2 * padding + 1:
-      x = AtLeast(kernel - 2 * padding, too_short(table, number), name=f'{layer}_input')(x)
-    if filters is None:
-      x = keras.layers.MaxPooling1D(kernel, stride, name=layer)(x)
-      continue
-    if filters == HEADS:
-      outputs['embedding'] = keras.layers.GlobalAveragePooling1D(name='embedding')(x)
-    if padding:
-      x = keras.layers.ZeroPadding1D(padding, name=f'{layer}_pad')(x)
-    if filters == HEADS:
-      outputs |= {
-        f'logits/{head}': convolution(classes, kernel, stride, f'{layer}_{head}', 'float32')(x)
-        for head, classes in heads.items()
-      }
-    else:
-      x = convolution(filters, kernel, stride, f'{layer}_conv')(x)
-      x = normalization(f'{layer}_norm')(x)
-      x = keras.layers.ReLU(name=layer)(x)
+  x = scaled(waveform)
+  for number in range(1, len(table)):
+    x = hidden_layer(x, table, number)
+  layer, _, kernel, stride, padding = table[-1]
+  x = enough(x, table, len(table))
+  outputs = {'embedding': keras.layers.GlobalAveragePooling1D(name='embedding')(x)}
+  x = padded(x, layer, padding)
+  for head, classes in heads.items():
+    outputs[f'logits/{head}'] = convolution(classes, kernel, stride, f'{layer}_{head}', 'float32')(x)
   return keras.Model(waveform, outputs, name=name)
+
+
+def scaled(waveform):
+  """[B, samples] in [-1, 1] -> [B, samples, 1] in the original's range."""
+  return keras.layers.Reshape([-1, 1], name='channel')(keras.layers.Rescaling(SCALE, name='scale')(waveform))
+
+
+def hidden_layer(x, table, number):
+  """The activation of the table's `number`th layer, counted from 1: f32 [B, T, C] -> [B, T', C']."""
+  layer, filters, kernel, stride, padding = table[number - 1]
+  x = enough(x, table, number)
+  if filters is None:
+    return keras.layers.MaxPooling1D(kernel, stride, name=layer)(x)
+  x = convolution(filters, kernel, stride, f'{layer}_conv')(padded(x, layer, padding))
+  return keras.layers.ReLU(name=layer)(normalization(f'{layer}_norm')(x))
+
+
+def enough(x, table, number):
+  """`x`, refused where it is too short for the table's `number`th layer."""
+  layer, _, kernel, _, padding = table[number - 1]
+  if kernel <= 2 * padding + 1:
+    return x
+  return AtLeast(kernel - 2 * padding, too_short(table, number), name=f'{layer}_input')(x)
+
+
+def padded(x, layer, padding):
+  """`x` with so many zeros on both sides."""
+  return keras.layers.ZeroPadding1D(padding, name=f'{layer}_pad')(x) if padding else x
 
 
 def too_short(table, number):

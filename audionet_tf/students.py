@@ -3,7 +3,7 @@
 A student is a keras.Model:
   in: `waveform` f32 [B, samples] in [-1, 1], any length from its documented minimum up;
   out: a dict: `logits/<head>` f32 [B, T, classes] for every head, `embedding` f32 [B, width].
-There is one head a teacher, named as the teacher is.
+There is one head a teacher, named as the teacher is. A student without heads gives `waveform` back instead.
 
 Beside `X.keras` lies `X.json`: StudentSettings, what a person or a program needs to use the weights.
 """
@@ -18,7 +18,18 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from audionet_tf import files, geometry, hershey, inception_v3, mel_network, mel_patches, soundnet, vggish, yamnet
+from audionet_tf import (
+  autoencoder,
+  files,
+  geometry,
+  hershey,
+  inception_v3,
+  mel_network,
+  mel_patches,
+  soundnet,
+  vggish,
+  yamnet,
+)
 from audionet_tf.errors import UserError
 from audionet_tf.pooled_convolution import PooledConv1D
 
@@ -59,6 +70,7 @@ class Network:
     shortest_samples: of a network without `layers`.
     spectrogram: it has a layer `log_mel`, of which stretches can be hidden in training.
     sample_rate_hz: of the sound that its bands are made for; None where it takes sound of any rate.
+    reconstructs: it has no heads, as nobody teaches it: it learns to give back what it hears, as the output `waveform`.
   """
 
   build: Callable
@@ -67,11 +79,15 @@ class Network:
   shortest_samples: int = 1
   spectrogram: bool = False
   sample_rate_hz: int | None = None
+  reconstructs: bool = False
+
+
+def layers_of(table):
+  return {row[0]: soundnet.windows(table[:number]) for number, row in enumerate(table, 1)}
 
 
 def soundnet_network(table, name):
-  layers = {row[0]: soundnet.windows(table[:number]) for number, row in enumerate(table, 1)}
-  return Network(lambda heads: soundnet.soundnet(table, heads, name), layers, 'repeat')
+  return Network(lambda heads: soundnet.soundnet(table, heads, name), layers_of(table), 'repeat')
 
 
 def patch_network(build, layers):
@@ -96,6 +112,7 @@ def hershey_networks():
 
 STUDENTS = {
   'audionet': Network(audionet),
+  'autoencoder': Network(autoencoder.autoencoder, layers_of(autoencoder.ENCODER), 'repeat', reconstructs=True),
   'logmel_cnn': Network(
     mel_network.logmel_cnn, short='repeat', shortest_samples=mel_network.SHORTEST_SAMPLES, spectrogram=True
   ),
@@ -188,6 +205,12 @@ def layer_model(model, name, layers):
   return keras.Model(model.input, {layer: known[layer] for layer in layers})
 
 
+def check_names(path, settings):
+  """UserError where the student at `path` has no classes to name."""
+  if not settings.classes:
+    raise UserError(f'{path}: {settings.student} names nothing; features and probe read its layers')
+
+
 @dataclasses.dataclass(frozen=True)
 class StudentSettings:
   """What travels with a student's weights.
@@ -196,7 +219,7 @@ class StudentSettings:
     student: key of STUDENTS.
     sample_rate_hz, mono: of the sound that it was trained on.
     window_seconds: length of the windows that it was trained on.
-    classes: dict of head name to class names.
+    classes: dict of head name to class names; empty of a network that reconstructs.
     teachers: dict of head name to a JSON-able description of its teacher, `teachers.Teacher.description`.
     target_steps: key of geometry.TARGET_STEPS: which answers its steps were taught.
   """

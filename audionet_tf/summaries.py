@@ -58,7 +58,7 @@ class Summaries(keras.callbacks.Callback):
         if name != 'epoch':
           tf.summary.scalar(name, value)
       for name, figures in self.log.videos.items():
-        tf.summary.scalar(f'kl_of_video/{name}', figures['kldiv'])
+        tf.summary.scalar(f'{self.model.distance}_of_video/{name}', figures[self.model.stats_key])
       if in_series(epoch + 1) or epoch + 1 == self.params['epochs']:
         self.write_details()
 
@@ -71,6 +71,9 @@ class Summaries(keras.callbacks.Callback):
       figure = plots_sound.filters(kernel, self.examples['sample_rate_hz'], 'the first layer')
       tf.summary.image('filters', plots.to_rgb(figure)[None])
     outputs = student(self.examples['audio'], training=False)
+    for i, name in enumerate(self.examples['names'] if 'waveform' in outputs else []):
+      sound = outputs['waveform'][i][None, :, None]
+      tf.summary.audio(f'examples/{i} given back', sound, self.examples['sample_rate_hz'], description=name)
     for head, names in self.class_names.items():
       said = tf.nn.softmax(outputs[LOGITS + head]).numpy().mean(axis=1)
       tf.summary.text(f'examples/{head}', opinions_table(self.examples, head, said, names))

@@ -17,6 +17,11 @@ on top of another student:
 
 The form of these files: audionet_tf/given_answers.py and audionet_tf/given_labels.py.
 
+An autoencoder learns without a teacher, by giving back what it hears; features and probe read its layers:
+
+  python -m audionet_tf.train --records=data/esc --run_dir=runs/autoencoder --student=autoencoder \
+    --loss=reconstruction --loss_reduction=mean --optimizer=adam --learning_rate=1e-3 --batch_size=16 --epochs=20
+
 RUN then holds student.keras (with student.json), export/1 (a SavedModel), stats.json, metrics.jsonl, checkpoints/
 and tensorboard/ (tensorboard --logdir=RUN/tensorboard). The teacher's answers are kept beside the records: a second
 run with the same teacher does not ask again.
@@ -82,7 +87,13 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_integer('warmup_epochs', 0, 'Epochs in which the learning rate rises from 0.', lower_bound=0)
 flags.DEFINE_float('weight_decay', 0, 'Decoupled weight decay (AdamW).', lower_bound=0, upper_bound=1)
-flags.DEFINE_enum('loss', 'kl', ['kl', 'l2'], 'KL divergence, or squared distance, of the distributions.')
+flags.DEFINE_enum(
+  'loss',
+  'kl',
+  ['kl', 'l2', 'reconstruction'],
+  'KL divergence, or squared distance, of the distributions; or squared error of the sound, of a student without'
+  ' teachers.',
+)
 flags.DEFINE_enum('loss_reduction', 'sum', ['sum', 'mean'], 'Sum or mean of the loss over the batch.')
 flags.DEFINE_list(
   'augment',
@@ -116,8 +127,10 @@ def main(argv):
   profile = epoch_range(FLAGS.profile)
   from audionet_tf import augmentation, run_settings, training
 
+  alone = FLAGS.loss == 'reconstruction'
+  command.check(not (alone and FLAGS['teacher'].present), '--loss=reconstruction asks no teacher; leave --teacher out')
   teachers = run_settings.named_teachers(
-    FLAGS.teacher,
+    [] if alone else FLAGS.teacher,
     weights=FLAGS.teacher_weights,
     labels=FLAGS.teacher_labels,
     dtype=FLAGS.teacher_dtype,

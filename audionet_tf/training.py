@@ -27,6 +27,7 @@ from audionet_tf import teachers as teachers_lib
 from audionet_tf.distiller import Distiller
 from audionet_tf.errors import UserError
 from audionet_tf.params import exact
+from audionet_tf.reconstructor import Reconstructor
 
 SETTINGS_NAME = 'settings.json'
 
@@ -162,7 +163,10 @@ def ids_of(manifest):
 
 
 def training_source(records_folder, manifest, teachers, online):
-  """Source of the input pipeline: the records, or stored labels, made first where they are missing."""
+  """Source of the input pipeline: the records, or stored labels, made first where they are missing.
+
+  Without teachers these are the sound without its pictures.
+  """
   if online:
     return input_pipeline.record_source(records_folder, manifest)
   folder = soft_labels.ensure(records_folder, manifest, teachers)
@@ -178,19 +182,25 @@ def build_distiller(manifest, teachers, options):
     print(f'from {options.init}: {", ".join(taken)}; new: {", ".join(new) or "nothing"}', file=sys.stderr)
   if options.trainable == 'head':
     starting_weights.freeze_body(student)
-  distiller = Distiller(
-    student,
-    heads=[teacher.name for teacher in teachers],
-    videos=len(manifest['videos']),
-    loss=options.loss,
-    loss_weights={
-      t.name: t.head_weight(len(loaded.class_names)) for t, loaded in zip(options.teachers, teachers, strict=True)
-    },
-    loss_reduction=options.loss_reduction,
-    ask={teacher.name: teacher.probabilities for teacher in teachers},
-    alignment=students.alignment(options.student, manifest['params'], options.target_steps),
-    videos_windows=[(v['first_window'], v['windows']) for v in manifest['videos']] if options.per_frame else None,
-  )
+  kept = {
+    'videos': len(manifest['videos']),
+    'loss_reduction': options.loss_reduction,
+    'videos_windows': [(v['first_window'], v['windows']) for v in manifest['videos']] if options.per_frame else None,
+  }
+  if students.network(options.student).reconstructs:
+    distiller = Reconstructor(student, **kept)
+  else:
+    distiller = Distiller(
+      student,
+      heads=[teacher.name for teacher in teachers],
+      loss=options.loss,
+      loss_weights={
+        t.name: t.head_weight(len(loaded.class_names)) for t, loaded in zip(options.teachers, teachers, strict=True)
+      },
+      ask={teacher.name: teacher.probabilities for teacher in teachers},
+      alignment=students.alignment(options.student, manifest['params'], options.target_steps),
+      **kept,
+    )
   distiller.compile(
     optimizer=run_settings.optimizer(options, steps_per_epoch(manifest, options)),
     jit_compile=False,  # the step gains nothing from XLA and fails with it on several replicas

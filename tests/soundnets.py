@@ -10,7 +10,7 @@ NAMES = ['rooster', 'crane', 'rain', 'Türglocke, "alt"', 'a', 'b', 'c']
 
 def student(name, heads=None, seed=0):
   """A student whose every layer answers clearly: weights and batch norms are drawn from `seed`."""
-  model = students.build(name, heads or {'teacher': len(NAMES)})
+  model = students.build(name, {'teacher': len(NAMES)} if heads is None else heads)
   rng = np.random.default_rng(seed)
   for layer in model.layers:
     if isinstance(layer, keras.layers.BatchNormalization):

@@ -139,8 +139,8 @@ def test_kl_of_videos_and_windows():
   log_said = logits - np.log(np.exp(logits).sum(1, keepdims=True))
   target = batch['teacher/t'].numpy()[:, 0]
   kl = (target * (np.log(target) - log_said)).sum(1)
-  np.testing.assert_allclose(distiller.video_kl.result(), [kl[v::3].mean() for v in range(3)], rtol=1e-4)
-  np.testing.assert_allclose(distiller.window_kl.result(), kl.reshape(2, 3).T.ravel(), rtol=1e-4)
+  np.testing.assert_allclose(distiller.video_means.result(), [kl[v::3].mean() for v in range(3)], rtol=1e-4)
+  np.testing.assert_allclose(distiller.window_means.result(), kl.reshape(2, 3).T.ravel(), rtol=1e-4)
   assert distiller.window_ends.tolist() == [2, 4, 6]
 
 
@@ -167,7 +167,7 @@ def test_finite_steps_points_at_the_first_bad_step_and_its_videos():
   data[2]['audio'] = data[2]['audio'] * np.nan
   fit(distiller, data)
   assert float(distiller.finite_steps.result()) == 2
-  assert np.isnan(distiller.video_kl.total.numpy()).tolist() == [True, True, False]
+  assert np.isnan(distiller.video_means.total.numpy()).tolist() == [True, True, False]
 
 
 REPLICAS = textwrap.dedent("""
@@ -188,7 +188,7 @@ REPLICAS = textwrap.dedent("""
     'replicas': devices.num_replicas_in_sync,
     'weights': [v.numpy().ravel().tolist() for v in distiller.student.trainable_variables],
     'kl': float(distiller.means['kl'].result()),
-    'videos': distiller.video_kl.result().numpy().tolist(),
+    'videos': distiller.video_means.result().numpy().tolist(),
     'finite_steps': float(distiller.finite_steps.result()),
   }))
 """)

@@ -23,9 +23,9 @@ LAYERS = (
   (
     'mechanism',
     [
-      'distiller callbacks summaries projector strategy run_settings starting_weights',
+      'distiller reconstructor callbacks summaries projector strategy run_settings starting_weights',
       'soft_labels',
-      'serving export_checks layer_signature layer_models tflite',
+      'serving export_checks default_signature layer_signature layer_models tflite',
       'inference inference_steps captions',
       'feature_maps',
       'conversion torch_weights soundnet_weights soundnet_t7 soundnet_numpy mel_weights mel_numpy',
@@ -62,7 +62,7 @@ LAYERS = (
       'pickled_arrays',
       't7',
       'losses',
-      'pooled_convolution strided_convolution soundnet log_mel mel_network '
+      'pooled_convolution strided_convolution soundnet autoencoder log_mel mel_network '
       'mel_patches mel_convolution vggish yamnet hershey inception_v3',
     ],
   ),
