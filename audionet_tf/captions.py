@@ -79,7 +79,30 @@ def captions(listener, path, rules=None, progress=None):
   rules, class_names = rules or events_lib.Rules(), listener.served.class_names
   events_lib.check(rules, class_names)
   names, groups, thresholds = events_lib.grouping(class_names, rules)
-  thresholds = thresholds.astype(np.float16)  # rounded as the scores are: half the memory
+  heard = scored(listener, path, groups, rules.join, progress)
+  found = found_events(heard, names, thresholds, rules)
+  return Captions(found, events_lib.cues(found, rules.top), heard.seconds, heard.repeats)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+  """What a student says about a file over time.
+
+  Attributes:
+    start_seconds, end_seconds: f64 [rows].
+    scores: f16 [rows, names]: half the memory.
+    seconds, repeats: as of Captions.
+  """
+
+  start_seconds: np.ndarray
+  end_seconds: np.ndarray
+  scores: np.ndarray
+  seconds: float
+  repeats: int
+
+
+def scored(listener, path, groups, join='sum', progress=None):
+  """The Scored of a file, for names that are `groups` of classes (`events.grouping`); else as `captions`."""
   starts, ends, scores = [], [], []
   try:
     with local_files.unpacked(path) as sound:
@@ -87,7 +110,7 @@ def captions(listener, path, rules=None, progress=None):
       for block in inference.blocks(listener, sound):
         starts.append(block['start_seconds'])
         ends.append(block['end_seconds'])
-        scores.append(events_lib.joined(block['probabilities'], groups, rules.join).astype(np.float16))
+        scores.append(events_lib.joined(block['probabilities'], groups, join).astype(np.float16))
         if progress:
           progress(min(float(ends[-1][-1]), block['sound_seconds'][1]), claimed)
   except MediaError as error:
@@ -96,9 +119,14 @@ def captions(listener, path, rules=None, progress=None):
   sound = block['sound_seconds']
   if listener.steps:
     start[0], end[-1] = outermost(start, end, listener.steps.field_seconds, sound)
-  found = events_lib.find(start, end, np.concatenate(scores), names, thresholds, rules)
-  found = events_lib.clipped(found, sound[1])
-  return Captions(found, events_lib.cues(found, rules.top), sound[1], block['repeats'] if listener.steps else 1)
+  return Scored(start, end, np.concatenate(scores), sound[1], block['repeats'] if listener.steps else 1)
+
+
+def found_events(heard, names, thresholds, rules):
+  """list of events.Event in a Scored; arguments as of `events.find`."""
+  thresholds = np.asarray(thresholds, np.float16)  # rounded as the scores are
+  found = events_lib.find(heard.start_seconds, heard.end_seconds, heard.scores, names, thresholds, rules)
+  return events_lib.clipped(found, heard.seconds)
 
 
 def outermost(start, end, field_seconds, sound):

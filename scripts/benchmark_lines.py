@@ -10,6 +10,7 @@ import sys
 import benchmark_data
 import benchmark_features
 import benchmark_measure
+import benchmark_service
 import benchmark_soundnet
 from benchmark_measure import Line, Skipped, in_turns, median_ratio, run, verdict
 
@@ -39,9 +40,11 @@ class Sizes:
   sound_seconds: int = 3600
   inference_turns: int = 3
   learning_epochs: int = 200
+  service_turns: int = 5
+  service_seconds: int = 10
 
 
-QUICK = Sizes(1, 2, 3, benchmark_soundnet.QUICK, 5, 2, 20, 30, 1, 20)
+QUICK = Sizes(1, 2, 3, benchmark_soundnet.QUICK, 5, 2, 20, 30, 1, 20, 1, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -294,4 +297,5 @@ def learning(context):
 
 
 PARTS = {'build': build, 'epoch': epoch, 'soundnet': benchmark_soundnet.step, 'pipeline': pipeline}
-PARTS |= {'inference': inference, 'features': benchmark_features.features, 'learning': learning, 'whole_run': whole_run}
+PARTS |= {'inference': inference, 'features': benchmark_features.features, 'service': benchmark_service.service}
+PARTS |= {'learning': learning, 'whole_run': whole_run}

@@ -25,7 +25,7 @@ def script(monkeypatch):
 def test_help_names_the_parts():
   done = subprocess.run([SCRIPTS / 'benchmark', '--help'], capture_output=True, text=True, timeout=60)
   shown = ' '.join(done.stdout.split())
-  assert 'build, epoch, soundnet, pipeline, inference, features, learning, whole_run' in shown and '--data' in shown, (
+  assert 'build, epoch, soundnet, pipeline, inference, features, service, learning, whole_run' in shown and '--data' in shown, (
     done.stderr
   )
 
@@ -43,7 +43,7 @@ def test_a_mistake_is_one_line(arguments, said):
 
 def test_the_long_part_runs_only_when_asked(script):
   parts = script('benchmark').chosen_parts
-  assert parts(None, False) == ['build', 'epoch', 'soundnet', 'pipeline', 'inference', 'features', 'learning']
+  assert parts(None, False) == ['build', 'epoch', 'soundnet', 'pipeline', 'inference', 'features', 'service', 'learning']
   assert parts(None, True)[-1] == 'whole_run'
   assert parts(['whole_run', 'epoch'], False) == ['epoch', 'whole_run']
 

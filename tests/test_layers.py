@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # From the top down. A module imports modules of lower rows; of its own row only where its group is the same.
 LAYERS = (
-  ('commands', ['build train export infer caption evaluate features probe plot convert download']),
+  ('commands', ['build train export infer caption evaluate features probe plot convert download serve']),
   (
     'runs',
     [
@@ -18,6 +18,8 @@ LAYERS = (
       'evaluation clip_accuracy clip_vision evaluation_tables',
       'units unit_search first_layer',
       'feature_extraction probing',
+      'service service_predict service_batching service_uploads service_jobs service_sound service_decoder '
+      'service_guard service_metrics service_listening service_settings',
     ],
   ),
   (
@@ -46,7 +48,7 @@ LAYERS = (
       'caption_files caption_tables caption_pictures burning',
       'linear_probe',
       'sound_statistics',
-      'audioset',
+      'audioset web_videos',
       'sources',
     ],
   ),
@@ -73,7 +75,7 @@ ONE_HOME = {  # package: modules that may import it
   'av': {'media', 'burning'},
   'matplotlib': {'plots', 'plots_sets', 'plots_sound'},
   'torch': {'torch_weights'},
-  'yt_dlp': {'audioset'},
+  'yt_dlp': {'audioset', 'web_videos'},
   'apache_beam': {'beam'},
   'tensorflow_io': set(),
 }

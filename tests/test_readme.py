@@ -19,7 +19,7 @@ import demo_clips  # noqa: E402
 
 DOCUMENTS = ('README.md', 'CONTRIBUTING.md')
 OTHERS = ('pip', '.venv/bin/pip', 'tensorboard')  # programs that are not ours
-NEEDS_MORE = ('convert', 'download')  # a checkpoint, a network
+NEEDS_MORE = ('convert', 'download', 'serve')  # a checkpoint, a network, somebody to ask
 NOT_AGAIN = ('runs/small', 'runs/deep', 'soundnet', 'esc10')  # in command lines whose kind other tests run, at length
 
 
@@ -101,7 +101,7 @@ def test_constraints_hold_every_dependency_and_no_place():
   config = ConfigParser()
   config.read(ROOT / 'setup.cfg')
   extras = config['options.extras_require']
-  wanted = '\n'.join([config['options']['install_requires'], *(extras[name] for name in ('download', 'torch', 'dev'))])
+  wanted = '\n'.join([config['options']['install_requires'], *(extras[name] for name in ('download', 'serve', 'torch', 'dev'))])
   names = {re.split(r'[<>=]', line)[0].lower().replace('_', '-') for line in wanted.split()}
   assert names <= pinned
 

@@ -1,0 +1,108 @@
+// Live sound, named by the service as it sounds. Shared by the page and the extension.
+
+const PAUSE_MS = 300;  // between an answer and the next question
+
+// The latest samples of a stream, in a ring.
+class Latest {
+  constructor(size) {
+    this.samples = new Float32Array(size);
+    this.at = 0;
+    this.filled = 0;
+  }
+
+  add(block) {
+    for (const sample of block.subarray(Math.max(0, block.length - this.samples.length))) {
+      this.samples[this.at] = sample;
+      this.at = (this.at + 1) % this.samples.length;
+    }
+    this.filled = Math.min(this.samples.length, this.filled + block.length);
+  }
+
+  inOrder() {
+    const whole = new Float32Array(this.samples.length);
+    whole.set(this.samples.subarray(this.at));
+    whole.set(this.samples.subarray(0, this.at), this.samples.length - this.at);
+    return whole;
+  }
+}
+
+// Float32Array at another rate; the browser's own filter.
+async function resampled(samples, from, to, length) {
+  if (from === to) return samples.subarray(samples.length - length);
+  const context = new OfflineAudioContext(1, length, to);
+  const buffer = context.createBuffer(1, samples.length, from);
+  buffer.copyToChannel(samples, 0);
+  const source = context.createBufferSource();
+  source.buffer = buffer;
+  source.connect(context.destination);
+  source.start();
+  return (await context.startRendering()).getChannelData(0);
+}
+
+// Mean over the examples of an answer of `:classify`: [[class, probability], ...], the best first.
+export function mean(results) {
+  const sums = new Map();
+  for (const result of results) {
+    for (const [name, value] of result) sums.set(name, (sums.get(name) ?? 0) + value);
+  }
+  return [...sums].map(([name, sum]) => [name, sum / results.length]).sort((a, b) => b[1] - a[1]);
+}
+
+// Asks the service about a stretch of sound. `about` is the answer of /v1/service.
+async function classified(base, about, samples) {
+  const { examples, samples: length } = about.live;
+  const listed = [];
+  for (let i = 0; i < examples; i++) {
+    const waveform = Array.from(samples.subarray(i * length, (i + 1) * length), (x) => Math.round(x * 32768) / 32768);
+    listed.push({ waveform });
+  }
+  const response = await fetch(`${base}/v1/models/${about.model}:classify`, {
+    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ examples: listed }),
+  });
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.error);
+  return mean(answer.results);
+}
+
+// Listens to a MediaStream until the function that it returns is called.
+//   base: address of the service; about: its answer to /v1/service
+//   recorder: address of recorder.js
+//   heard: called with [[class, probability], ...]; failed: with an Error, once
+//   audible: whether the sound is to be played on, as that of a captured tab must be
+export async function listen(stream, { base, about, recorder, heard, failed, audible = false }) {
+  const context = new AudioContext();
+  await context.audioWorklet.addModule(recorder);
+  const source = context.createMediaStreamSource(stream);
+  const node = new AudioWorkletNode(context, 'recorder', { numberOfOutputs: 0 });
+  const wanted = about.live.examples * about.live.samples;
+  const latest = new Latest(Math.ceil((wanted * context.sampleRate) / about.sample_rate_hz));
+  node.port.onmessage = ({ data }) => latest.add(data);
+  source.connect(node);
+  if (audible) source.connect(context.destination);
+  await context.resume();
+  let running = true;
+
+  function stop() {
+    running = false;
+    for (const track of stream.getTracks()) track.stop();
+    if (context.state !== 'closed') context.close();
+  }
+
+  async function loop() {
+    while (running) {
+      if (latest.filled === latest.samples.length) {
+        const samples = await resampled(latest.inOrder(), context.sampleRate, about.sample_rate_hz, wanted);
+        const result = await classified(base, about, samples);
+        if (running) heard(result);
+      }
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    }
+  }
+
+  loop().catch((error) => {
+    if (!running) return;
+    stop();
+    failed(error);
+  });
+  return stop;
+}

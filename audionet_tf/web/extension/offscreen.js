@@ -1,0 +1,55 @@
+// Holds what a service worker cannot: the sound of tabs, and requests that take minutes.
+
+import { listen } from './live.js';
+
+const LEAST_THRESHOLD = 0.05;  // all events that the service gives: the overlay chooses among them
+
+const sessions = new Map();  // tab to a function that ends it
+
+function tell(type, message) {
+  return chrome.runtime.sendMessage({ to: 'background', type, ...message });
+}
+
+function end(tabId) {
+  sessions.get(tabId)?.();
+  sessions.delete(tabId);
+}
+
+async function hear({ tabId, streamId, base, about }) {
+  end(tabId);
+  const source = { chromeMediaSource: 'tab', chromeMediaSourceId: streamId };
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: { mandatory: source } });
+  const stop = await listen(stream, {
+    base, about, recorder: 'recorder.js', audible: true,
+    heard: (pairs) => tell('heard', { tabId, pairs: pairs.slice(0, 5) }),
+    failed: (error) => tell('failed', { tabId, reason: error.message }),
+  });
+  sessions.set(tabId, stop);
+}
+
+async function fetchCaptions({ tabId, base, about, address }) {
+  end(tabId);
+  const ended = new AbortController();
+  sessions.set(tabId, () => ended.abort());
+  tell('progress', { tabId, text: 'The service fetches the video …' });
+  try {
+    const response = await fetch(`${base}/v1/captions?threshold=${LEAST_THRESHOLD}`, {
+      method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ url: address }),
+      signal: ended.signal,
+    });
+    const answer = await response.json();
+    if (!response.ok) throw new Error(answer.error);
+    tell('events', { tabId, events: answer.events });
+  } catch (error) {
+    if (!ended.signal.aborted) tell('unfetched', { tabId, base, about, reason: error.message });
+  }
+}
+
+const TASKS = { listen: hear, fetch: fetchCaptions, stop: ({ tabId }) => end(tabId) };
+
+chrome.runtime.onMessage.addListener((message, sender) => {
+  if (message.to !== 'offscreen' || sender.id !== chrome.runtime.id) return;
+  Promise.resolve(TASKS[message.type](message)).catch((error) => {
+    tell('failed', { tabId: message.tabId, reason: error.message });
+  });
+});

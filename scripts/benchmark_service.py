@@ -1,0 +1,141 @@
+"""The service under eight clients: from the first byte of a question about one AudioNet window to its answer.
+
+Run as a program it is the clients:  benchmark_service.py PORT CLIENTS SECONDS PAUSE_MS
+"""
+
+import json
+import pathlib
+import socket
+import sys
+import threading
+import time
+
+CLIENTS, PAUSE_MS = 8, 40  # a window is 40 ms: a client that hears live asks so often
+P50_MS, P99_MS = 10, 50
+START_SECONDS = 120
+EXPORT = """
+import sys
+from audionet_tf import serving, students
+names = [f'class {i}' for i in range(1000)]
+settings = students.StudentSettings('audionet', 16000, 'mean', 0.04, {'teacher': names})
+serving.export(students.build('audionet', {'teacher': 1000}), settings, sys.argv[1])
+"""
+
+
+def question(port):
+  """A request of one window, as bytes."""
+  window = [round(((i * 7919) % 2000 - 1000) / 1000, 4) for i in range(640)]
+  body = json.dumps({'instances': [window]}).encode()
+  head = f'POST /v1/models/audionet:predict HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {len(body)}\r\n\r\n'
+  return head.encode() + body
+
+
+def ask(connection, asked):
+  """Sends a request and reads its answer: seconds that it took."""
+  began, answer = time.perf_counter(), b''
+  connection.sendall(asked)
+  while b'\r\n\r\n' not in answer:
+    answer += connection.recv(1 << 16)
+  head, _, body = answer.partition(b'\r\n\r\n')
+  if not head.startswith(b'HTTP/1.1 200'):
+    raise SystemExit(answer[:300].decode())
+  size = int(head.lower().partition(b'content-length:')[2].split()[0])
+  left = size - len(body)
+  while left:
+    left -= len(connection.recv(1 << 16))
+  return time.perf_counter() - began
+
+
+def client(port, seconds, pause_ms, found):
+  """Asks again and again; appends to `found`. The pause is from question to question, where there is time for one."""
+  asked, end = question(port), time.monotonic() + seconds
+  with socket.create_connection(('127.0.0.1', port)) as connection:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    while (now := time.monotonic()) < end:
+      found.append(ask(connection, asked))
+      time.sleep(max(0, now + pause_ms / 1000 - time.monotonic()))
+
+
+def main():
+  port, clients, seconds, pause_ms = (int(word) for word in sys.argv[1:])
+  client(port, 1, 0, [])
+  found = []
+  threads = [threading.Thread(target=client, args=(port, seconds, pause_ms, found)) for _ in range(clients)]
+  for i, thread in enumerate(threads):
+    thread.start()
+    time.sleep(pause_ms / 1000 / clients * (i + 1 < clients))
+  for thread in threads:
+    thread.join()
+  found.sort()
+  print(json.dumps({f'p{p}': 1000 * found[int(len(found) * p / 100)] for p in (50, 90, 99)} | {'requests': len(found)}))
+
+
+def free_port():
+  with socket.socket() as unused:
+    unused.bind(('127.0.0.1', 0))
+    return unused.getsockname()[1]
+
+
+def service(context):
+  """Lines of the benchmark: clients that hear live, and clients that ask as fast as they are answered."""
+  import subprocess
+
+  import benchmark_measure
+
+  exports, port = context.work / 'service', free_port()
+  benchmark_measure.run([sys.executable, '-c', EXPORT, str(exports)])
+  command = [sys.executable, '-m', 'audionet_tf.serve', f'--model={exports}', f'--port={port}']
+  with benchmark_measure.pinned(benchmark_measure.first_cpus(2)):
+    server = subprocess.Popen(command, cwd=benchmark_measure.ROOT, stderr=subprocess.DEVNULL)
+    try:
+      wait_for(server, port)
+      return [line(context, port, pause, command) for pause in (PAUSE_MS, 0)]
+    finally:
+      server.terminate()
+      server.wait()
+
+
+def wait_for(server, port):
+  """Returns when the service is ready."""
+  from urllib import error, request
+
+  end = time.monotonic() + START_SECONDS
+  while server.poll() is None and time.monotonic() < end:
+    try:
+      request.urlopen(f'http://127.0.0.1:{port}/readyz').close()
+      return
+    except (error.URLError, ConnectionError):
+      time.sleep(0.2)
+  raise SystemExit('the service does not start')
+
+
+def line(context, port, pause_ms, command):
+  """A Line of several turns of clients: medians of the turns."""
+  import statistics
+  import subprocess
+
+  import benchmark_measure
+
+  clients = [sys.executable, str(pathlib.Path(__file__)), str(port), str(CLIENTS)]
+  clients += [str(context.sizes.service_seconds), str(pause_ms)]
+  turns = [
+    json.loads(subprocess.run(clients, stdout=subprocess.PIPE, check=True).stdout)
+    for _ in range(context.sizes.service_turns)
+  ]
+  p50, p99 = (statistics.median(turn[key] for turn in turns) for key in ('p50', 'p99'))
+  fits = p50 <= P50_MS and p99 <= P99_MS
+  how = f'each every {pause_ms} ms' if pause_ms else 'each as fast as it is answered'
+  return benchmark_measure.Line(
+    f'service, :predict of one window, {CLIENTS} clients, {how}, 2 cores',
+    '',
+    f'p50 <= {P50_MS}, p99 <= {P99_MS} ms',
+    f'{p50:.1f} / {p99:.1f} ms',
+    None,
+    'ok' if fits else 'short',
+    {'turns': turns},
+    [' '.join(command), ' '.join(clients)],
+  )
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,372 @@
+"""The service over HTTP, with a real export: TensorFlow Serving's interface, captions, limits, mishaps."""
+
+import concurrent.futures
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+
+import clips
+import httpx
+import numpy as np
+import pytest
+import service_running
+import tones
+
+from audionet_tf import captions, service, serving
+from audionet_tf.service_settings import EXTENSION_ORIGIN, Limits
+
+NAMES = ['silence', 'low', 'high <b>tone</b> --> & more']
+TONES = [('low', 1, 2), ('high', 3, 4.2)]
+MODEL = '/v1/models/audionet'
+HOP_SECONDS = 0.04
+LIMITS = Limits(request_bytes=1 << 20, upload_bytes=4 << 20, sound_seconds=130, captions_at_once=1, captions_waiting=1)
+
+
+@pytest.fixture(scope='module')
+def exported(tmp_path_factory):
+  student = tones.student(NAMES)
+  return serving.export(student.module, student.settings, tmp_path_factory.mktemp('exports'))
+
+
+@pytest.fixture(scope='module')
+def served(exported):
+  return serving.load(exported)
+
+
+@pytest.fixture(scope='module')
+def made(served):
+  return service.make(served, limits=LIMITS)
+
+
+@pytest.fixture(scope='module')
+def client(made):
+  with (
+    service_running.running(made, host_names=('127.0.0.1',)) as address,
+    httpx.Client(base_url=address, timeout=60) as client,
+  ):
+    yield client
+
+
+@pytest.fixture(scope='module')
+def clip(tmp_path_factory):
+  """A video of five seconds with a low tone in the second second and a high one from the third on."""
+  path = tmp_path_factory.mktemp('clips') / 'clip.mkv'
+  return clips.write(path, 5, fps=5, sounds=[tones.sound(5, *TONES)], audio_codec='flac')
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(made, tmp_path, monkeypatch):
+  """After every test: no file, no process, no place taken."""
+  monkeypatch.setattr('tempfile.tempdir', str(tmp_path / 'temporary'))
+  (tmp_path / 'temporary').mkdir()
+  yield
+  service_running.wait(lambda: made.jobs.admitted == 0)
+  service_running.wait(lambda: not [name for name in service_running.children() if 'python' in name])
+  assert not [path for path in (tmp_path / 'temporary').iterdir() if 'autograph' not in path.name]
+  service_running.wait(lambda: not [path for path in service_running.open_unnamed() if 'temporary' in path])
+
+
+def upload(client, path, accept='application/json', query='', name=None):
+  with open(path, 'rb') as file:
+    files = {'file': (name or path.name, file)}
+    return client.post(f'/v1/captions{query}', files=files, headers={'Accept': accept})
+
+
+def test_status_and_metadata_are_those_of_tensorflow_serving(client, served):
+  state = client.get(MODEL).json()
+  assert state == {
+    'model_version_status': [
+      {'version': '1', 'state': 'AVAILABLE', 'status': {'error_code': 'OK', 'error_message': ''}}
+    ]
+  }
+  assert client.get(f'{MODEL}/versions/1').json() == state
+  document = client.get(f'{MODEL}/metadata').json()
+  assert document['model_spec'] == {'name': 'audionet', 'signature_name': '', 'version': '1'}
+  signatures = document['metadata']['signature_def']['signature_def']
+  default = signatures['serving_default']
+  assert default['method_name'] == 'tensorflow/serving/predict'
+  assert default['inputs']['waveform']['dtype'] == 'DT_FLOAT'
+  assert [dim['size'] for dim in default['inputs']['waveform']['tensor_shape']['dim']] == ['-1', '-1']
+  assert set(default['outputs']) == set(served.signatures['serving_default'].structured_outputs)
+  assert set(signatures) >= {'serving_default', 'windows'}
+
+
+def waveforms(count, samples=640):
+  return np.random.default_rng(0).uniform(-1, 1, [count, samples]).astype(np.float32)
+
+
+@pytest.mark.parametrize('path', [MODEL, f'{MODEL}/versions/1'])
+def test_predict_by_rows_and_by_tensors(client, served, path):
+  sound = waveforms(3)
+  expected = served.predict(sound)
+  rows = client.post(f'{path}:predict', json={'instances': sound.tolist()}).json()['predictions']
+  assert len(rows) == 3 and set(rows[0]) == set(expected)
+  named = [{'waveform': row} for row in sound.tolist()]
+  request = {'signature_name': 'serving_default', 'instances': named}
+  assert client.post(f'{path}:predict', json=request).json()['predictions'] == rows
+  for inputs in (sound.tolist(), {'waveform': sound.tolist()}):
+    columns = client.post(f'{path}:predict', json={'inputs': inputs}).json()['outputs']
+    for name, values in expected.items():
+      found = [row[name] for row in rows]
+      assert found == columns[name]
+      if name == 'top_classes':
+        assert found == values.tolist()
+      else:
+        np.testing.assert_allclose(found, values, atol=1e-6)
+
+
+def test_the_other_signature_takes_one_waveform(client, served):
+  sound = waveforms(1, 2000)[0]
+  expected = served.windows(sound)
+  outputs = client.post(
+    f'{MODEL}:predict', json={'signature_name': 'windows', 'inputs': {'waveform': sound.tolist()}}
+  ).json()['outputs']
+  np.testing.assert_allclose(outputs['probabilities'], expected['probabilities'], atol=1e-6)
+  np.testing.assert_allclose(outputs['end_seconds'], [0.04, 0.08, 0.12], atol=1e-6)
+
+
+def test_classify_names_the_best(client):
+  sound = [tones.sound(0.04, (name, 0, 1)).tolist() for name in ('low', 'high')]
+  request = {'examples': [{'waveform': row} for row in sound]}
+  results = client.post(f'{MODEL}:classify', json=request).json()['results']
+  assert [row[0][0] for row in results] == NAMES[1:]
+  assert all(len(row) == 3 and abs(sum(value for _, value in row) - 1) < 1e-5 for row in results)
+
+
+def test_everybody_gets_the_answer_to_the_own_question(client, served, made):
+  asked = [waveforms(1 + i % 3, 640 + 160 * (i % 2)) + i / 100 for i in range(24)]
+  expected = [served.predict(sound)['probabilities'] for sound in asked]
+
+  def ask(sound):
+    return client.post(f'{MODEL}:predict', json={'inputs': sound.tolist()}).json()['outputs']['probabilities']
+
+  with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    for found, values in zip(pool.map(ask, asked), expected, strict=True):
+      np.testing.assert_allclose(found, values, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ('path', 'body', 'status', 'said'),
+  [
+    (f'{MODEL}:predict', b'{"instances": [[1', 400, 'not JSON'),
+    (f'{MODEL}:predict', b'[1]', 400, 'not a JSON object'),
+    (f'{MODEL}:predict', b'{}', 400, 'instances'),
+    (f'{MODEL}:predict', b'{"instances": [[0]], "inputs": [[0]]}', 400, 'either'),
+    (f'{MODEL}:predict', b'{"instances": []}', 400, 'something in it'),
+    (f'{MODEL}:predict', b'{"instances": [[1, 2], [1]]}', 400, 'table of numbers'),
+    (f'{MODEL}:predict', b'{"instances": [["1", "2"]]}', 400, 'table of numbers'),
+    (f'{MODEL}:predict', b'{"instances": [[true]]}', 400, 'table of numbers'),
+    (f'{MODEL}:predict', b'{"instances": [[null]]}', 400, 'table of numbers'),
+    (f'{MODEL}:predict', b'{"inputs": [[1e39]]}', 400, 'float32'),
+    (f'{MODEL}:predict', b'{"inputs": ' + b'[' * 60 + b']' * 60 + b'}', 400, 'table of numbers'),
+    (f'{MODEL}:predict', b'{"inputs": ' + b'[' * 5000 + b']' * 5000 + b'}', 400, 'not JSON'),
+    (f'{MODEL}:predict', b'{"inputs": {"sound": [[1]]}}', 400, 'expected is waveform'),
+    (f'{MODEL}:predict', b'{"signature_name": "x\\ny", "inputs": [[1]]}', 400, 'known are serving_default'),
+    (f'{MODEL}:predict', b'{"signature_name": "windows", "inputs": [[1]]}', 400, 'samples'),
+    (f'{MODEL}:predict', b'{"inputs": [[' + b'0,' * (1 << 20) + b'0]]}', 413, 'allowed are 1 MiB'),
+    (f'{MODEL}:classify', b'{"examples": [[0]]}', 400, 'examples'),
+    (f'{MODEL}:regress', b'{}', 404, 'predict, classify'),
+    (f'{MODEL}/versions/2:predict', b'{"inputs": [[0]]}', 404, 'known is audionet, version 1'),
+    ('/v1/models/other:predict', b'{"inputs": [[0]]}', 404, 'known is audionet'),
+    ('/v1/captions', b'{"url": "http://127.0.0.1/"}', 415, 'multipart'),
+  ],
+)
+def test_a_mistake_is_one_line_with_a_status(client, path, body, status, said):
+  answer = client.post(path, content=body)
+  assert answer.status_code == status
+  assert set(answer.json()) == {'error'}
+  assert said in answer.json()['error'] and '\n' not in answer.json()['error']
+
+
+def test_captions_are_right_in_time_and_those_of_the_command(client, served, clip):
+  document = upload(client, clip).json()
+  heard = [(e['name'], e['start_seconds'], e['end_seconds']) for e in document['events'] if e['name'] != 'silence']
+  assert [name for name, _, _ in heard] == NAMES[1:]
+  for (_, start, end), (_, begins, ends) in zip(heard, TONES, strict=True):
+    assert abs(start - begins) <= HOP_SECONDS and abs(end - ends) <= HOP_SECONDS
+  expected = captions.captions(captions.listener(served), clip)
+  assert [(e.name, e.start_seconds, e.end_seconds) for e in expected.events] == [
+    (e['name'], e['start_seconds'], e['end_seconds']) for e in document['events']
+  ]
+  assert document['file'] == 'clip.mkv' and document['seconds'] == 5 and document['threshold'] == 0.2
+
+
+def test_captions_as_webvtt_and_again_by_their_id(client, clip):
+  answer = upload(client, clip, 'text/vtt')
+  assert answer.headers['content-type'].startswith('text/vtt')
+  assert 'high &lt;b&gt;tone&lt;/b&gt; --&gt; &amp; more' in answer.text
+  place = answer.headers['location']
+  assert client.get(f'{place}.vtt').text == answer.text
+  times = re.findall(r'^(\S+) --> (\S+)$', answer.text, re.MULTILINE)
+  assert [re.sub(r'[:.]', '', end) for _, end in times[:-1]] == [re.sub(r'[:.]', '', start) for start, _ in times[1:]]
+  some, fewer = (client.get(f'{place}.json?threshold={value}').json()['events'] for value in (0.5, 0.997))
+  assert {event['name'] for event in some} == set(NAMES)
+  assert {event['name'] for event in fewer} == set(NAMES[1:])
+  assert client.get(f'{place}.csv').text.startswith('start_seconds,')
+  for wrong, status in (('?threshold=2', 400), ('?threshold=nan', 400), ('?threshold=x', 400)):
+    assert client.get(f'{place}{wrong}').status_code == status
+  for path in (f'{place}.exe', '/v1/captions/..%2f..%2fetc%2fpasswd', '/v1/captions/unknown/timeline'):
+    assert client.get(path).status_code == 404
+
+
+def test_the_timeline_shows_what_sounds_when(client, clip):
+  place = upload(client, clip).headers['location']
+  shown = client.get(f'{place}/timeline').json()
+  classes = shown['classes']
+  for seconds, name in ((0.5, 'silence'), (1.5, 'low'), (3.5, NAMES[2])):
+    column = next(i for i, end in enumerate(classes['end_seconds']) if seconds < end)
+    number, percent = classes['top'][column][0]
+    assert classes['names'][number] == name and percent > 90
+  wave = shown['wave']
+  loud = [high > 20 for high in wave['high']]
+  assert abs(loud.index(True) * wave['block_seconds'] - 1) < 0.02
+  mel = shown['mel']
+  assert abs(mel['columns'] * mel['column_seconds'] - 5) < 0.1
+
+
+def server_sent(text):
+  return [(name, json.loads(data)) for name, data in re.findall(r'event: (\w+)\ndata: (.*)\n\n', text)]
+
+
+def test_progress_comes_as_it_is_made(client, clip):
+  answer = upload(client, clip, 'text/event-stream')
+  assert answer.headers['content-type'].startswith('text/event-stream')
+  told = server_sent(answer.text)
+  assert {name for name, _ in told[:-1]} == {'progress'} and told[-1][0] == 'result'
+  stages = [data['stage'] for _, data in told[:-1]]
+  assert stages == sorted(stages) and {'decoding', 'listening'} <= set(stages)
+  assert told[-1][1]['events']
+
+
+@pytest.fixture
+def hostile(tmp_path, clip):
+  """Function from a name to a file that is none of sound."""
+  secret = tmp_path / 'secret.wav'
+  clips.write(secret, 1, times=[])
+  contents = {
+    'text': b'hello',
+    'cut': clip.read_bytes()[:3000],
+    'playlist': f'#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{secret}\n#EXT-X-ENDLIST\n'.encode(),
+    'concat': f'ffconcat version 1.0\nfile {secret}\n'.encode(),
+    'nothing': b'',
+  }
+
+  def make(name):
+    path = tmp_path / name
+    path.write_bytes(contents[name])
+    return path
+
+  return make
+
+
+@pytest.mark.parametrize('name', ['text', 'cut', 'playlist', 'concat', 'nothing'])
+def test_bad_uploads_are_refused(client, hostile, name):
+  answer = upload(client, hostile(name), name='../../a\x1b[31m.wav')
+  assert answer.status_code == 422 and '/proc' not in answer.json()['error']
+
+
+def test_limits_of_uploads(client, made, tmp_path, monkeypatch):
+  large = tmp_path / 'large.wav'
+  large.write_bytes(bytes(LIMITS.upload_bytes + 1))
+  assert upload(client, large).status_code == 413
+  boundary = {'Content-Type': 'multipart/form-data; boundary=x'}
+  head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+  pieces = (bytes(1 << 16) for _ in range(100))  # of unknown length
+  answer = client.post('/v1/captions', content=(piece for part in ([head], pieces) for piece in part), headers=boundary)
+  assert answer.status_code == 413
+  assert client.post('/v1/captions', content=b'rubbish', headers=boundary).status_code == 400
+  assert client.post('/v1/captions', files={'other': b'1'}).status_code == 400
+  long = clips.write(tmp_path / 'long.wav', 140, times=[], rate_hz=8000)
+  answer = upload(client, long)
+  assert answer.status_code == 422 and 'longer than the 130 s' in answer.json()['error']
+  assert client.post('/v1/captions', json={'url': 'https://youtu.be/-OAyRsvFGgc'}).status_code == 403
+  monkeypatch.setattr(made.jobs, 'limits', Limits(decode_seconds=0.01))
+  answer = upload(client, long)
+  assert answer.status_code == 422 and 'within 0.01 s' in answer.json()['error']
+
+
+def test_too_many_at_once_are_sent_away(client, made, clip):
+  for _ in range(LIMITS.captions_at_once + LIMITS.captions_waiting):
+    made.jobs.admit()
+  try:
+    answer = upload(client, clip)
+    assert answer.status_code == 503 and answer.headers['retry-after']
+  finally:
+    for _ in range(LIMITS.captions_at_once + LIMITS.captions_waiting):
+      made.jobs.leave()
+  assert upload(client, clip).status_code == 200
+
+
+@pytest.mark.parametrize('accept', ['text/event-stream', 'application/json'])
+def test_a_client_that_leaves_takes_its_work_along(client, made, tmp_path, monkeypatch, accept):
+  path, entered, go = clips.write(tmp_path / 'a.wav', 3, times=[]), threading.Event(), threading.Event()
+
+  def heard(listener, path, report):
+    entered.set()
+    go.wait(20)
+    report(1.0)
+    raise AssertionError('it goes on')
+
+  monkeypatch.setattr('audionet_tf.service_sound.heard', heard)
+  with httpx.Client(base_url=client.base_url) as other:
+    request = other.build_request('POST', '/v1/captions', files={'file': path.read_bytes()}, headers={'Accept': accept})
+    thread = threading.Thread(target=lambda: pytest.raises(httpx.HTTPError, other.send, request), daemon=True)
+    thread.start()
+    assert entered.wait(20) and made.jobs.admitted == 1
+    for connection in other._transport._pool.connections:
+      connection._connection._network_stream.get_extra_info('socket').shutdown(2)
+    thread.join(20)
+  go.set()
+  service_running.wait(lambda: made.jobs.admitted == 0)
+
+
+def test_other_sites_may_not_ask(client):
+  assert client.get('/v1/service', headers={'Host': 'evil.example'}).status_code == 421
+  for origin in ('http://evil.example', 'null', 'http://127.0.0.1:1'):
+    answer = client.post(f'{MODEL}:predict', json={'inputs': [[0]]}, headers={'Origin': origin})
+    assert answer.status_code == 403 and 'access-control-allow-origin' not in answer.headers
+  own = str(client.base_url).rstrip('/')
+  assert client.get('/v1/service', headers={'Origin': own}).status_code == 200
+  asked = {'Origin': EXTENSION_ORIGIN, 'Access-Control-Request-Method': 'POST'}
+  answer = client.options('/v1/captions', headers=asked)
+  assert answer.status_code == 204 and answer.headers['access-control-allow-origin'] == EXTENSION_ORIGIN
+
+
+def test_the_page_needs_nothing_from_elsewhere(client):
+  page = client.get('/')
+  policy = page.headers['content-security-policy']
+  assert "default-src 'self'" in policy and 'unsafe' not in policy
+  for place in re.findall(r'(?:src|href)="([^"]+)"', page.text):
+    assert client.get(f'/{place}').status_code == 200
+  assert not re.search(r'style="|onclick|<script>|<style>', page.text)
+  for place in service.PAGE:
+    assert not re.search(r'https?://(?!www\.w3\.org)', client.get(place).text)
+  assert client.get('/extension/manifest.json').status_code == 404
+
+
+def test_health_readiness_and_figures(client):
+  service_running.wait(lambda: client.get('/readyz').status_code == 200)
+  assert client.get('/healthz').json() == {'status': 'alive'}
+  client.get('/made/up/path')
+  figures = client.get('/metrics').text
+  assert re.search(r'audionet_requests_total\{method="POST",route="predict",status="200"\} \d', figures)
+  assert 'route="unknown"' in figures and 'made' not in figures
+  assert re.search(r'audionet_captioned_seconds_total \d', figures)
+  about = client.get('/v1/service').json()
+  assert about['sample_rate_hz'] == 16000 and about['live'] == {'samples': 640, 'examples': 25}
+
+
+def test_the_command_serves_and_ends_in_order(exported):
+  command = [sys.executable, '-m', 'audionet_tf.serve', f'--model={exported}', '--port=0']
+  with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    try:
+      line = process.stderr.readline()
+      address = re.search(r'http://127\.0\.0\.1:\d+', line).group()
+      service_running.wait(lambda: httpx.get(f'{address}/healthz').status_code == 200)
+      assert httpx.post(f'{address}{MODEL}:predict', json={'inputs': [[0.0] * 640]}).status_code == 200
+    finally:
+      process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
