@@ -1,4 +1,4 @@
-"""What the layers of a network heard in one clip, as a file: .npz, or HDF5.
+"""What the layers of a network heard in one clip, as a file: .npz, HDF5, or of `pca` AudioSet's `embedding_files`.
 
 | array                      | dtype, shape         | HDF5                     |
 |----------------------------|----------------------|--------------------------|
@@ -17,7 +17,7 @@ import zipfile
 
 import numpy as np
 
-from audionet_tf import array_files
+from audionet_tf import array_files, embedding_files
 from audionet_tf.errors import UserError
 
 CENTERS = 'center_seconds'
@@ -30,7 +30,11 @@ def hdf5_name(name):
 
 
 # Format to its writer and how it names the arrays.
-FORMATS = {'npz': (array_files.npz, lambda name: name), 'h5': (array_files.hdf5, hdf5_name)}
+FORMATS = {
+  'npz': (array_files.npz, lambda name: name),
+  'h5': (array_files.hdf5, hdf5_name),
+  'tfrecord': (embedding_files.write, lambda name: name),
+}
 
 
 def read(path, layers):
@@ -57,7 +61,10 @@ def read_about(path):
 def _read(path, layers):
   path = pathlib.Path(path)
   try:
-    if path.suffix == '.h5':
+    if path.suffix == '.tfrecord':
+      about, found = embedding_files.read_features(path)
+      arrays = {layer: found[layer] for layer in layers}
+    elif path.suffix == '.h5':
       import h5py
 
       with h5py.File(path) as file:

@@ -11,7 +11,7 @@ from audionet_tf.errors import UserError
 
 PERPLEXITY = 30
 FEWEST_CLIPS = 4
-SUFFIXES = ('.npz', '.h5')
+SUFFIXES = ('.npz', '.h5', '.tfrecord')
 
 
 def read_features(paths, layer):

@@ -7,6 +7,9 @@ writes features/clip.mp4.npz and so on: an array a layer, `pool5` f32 [steps, 25
 middle of what each step hears; `about` says which model and which sound. --format=h5 writes HDF5, with the times in the
 group `center_seconds`. A long file is heard in pieces, and its steps are those of one pass over the whole.
 
+--layer=pca --format=tfrecord, of a student vggish_pca (audionet_tf.convert), writes AudioSet's form, 128 bytes for
+every 0.96 s in SequenceExamples: audionet_tf/embedding_files.py.
+
 `embedding` is the mean of the last hidden layer over a file. Students without steps in time, such as AudioNet, give one
 vector a window of their training's length. Sound too short for a layer is repeated, as SoundNet's own code does.
 
@@ -23,7 +26,7 @@ from audionet_tf import clip_tables, command, machine
 flags.DEFINE_string('model', None, 'a run, a student (.keras), or a SavedModel of audionet_tf.export')
 flags.DEFINE_list('layer', 'pool5', 'one layer or several; a wrong name lists the right ones')
 flags.DEFINE_string('output', None, 'folder for the results; made when missing')
-flags.DEFINE_string('format', 'npz', 'npz or h5')
+flags.DEFINE_string('format', 'npz', 'npz or h5; tfrecord for the layer pca')
 flags.DEFINE_string('clips', None, 'CSV with a column filename or path, instead of files after the flags')
 flags.DEFINE_string('audio', None, 'folder that the paths in --clips start from; default: that of the CSV')
 flags.DEFINE_float('clip_seconds', None, 'repeat or cut every sound to this length, as SoundNet is judged: 10')
@@ -37,6 +40,8 @@ def check_arguments(values, paths):
     command.check(values[name], f'features needs --{name}')
   known = ' or '.join(feature_files.FORMATS)
   command.check(values['format'] in feature_files.FORMATS, f'format is {values["format"]!r}, allowed is {known}')
+  bytes_only = values['format'] != 'tfrecord' or values['layer'] == ['pca']
+  command.check(bytes_only, f'format tfrecord is for --layer=pca alone, not {",".join(values["layer"])}')
   seconds = values['clip_seconds']
   command.check(seconds is None or 0 < seconds <= 3600, f'clip_seconds is {seconds}, allowed is up to 3600')
   command.check(bool(paths) != bool(values['clips']), 'features needs files after the flags, or --clips')

@@ -37,7 +37,7 @@ LAYERS = (
   (
     'parts',
     [
-      'input_pipeline augmentation',
+      'input_pipeline augmentation embedding_input',
       'students',
       'teachers teacher_files teacher_tflite keras_applications given_answers given_labels',
       'metrics',
@@ -58,7 +58,7 @@ LAYERS = (
       'streaming',
       'events',
       'array_files',
-      'records',
+      'records embedding_files',
       'media mixing audio local_files',
       'saved_models',
       'pickled_arrays',

@@ -1,0 +1,143 @@
+"""AudioSet's embeddings: VGGish's 128 bytes for every 0.96 s, SequenceExamples in TFRecord files (REFERENCE A4.2, B5).
+
+| of an example                  | dtype | holds                                                                |
+|--------------------------------|-------|----------------------------------------------------------------------|
+| context `video_id`             | bytes | UTF-8; here the name of the file that was heard                      |
+| context `start_time_seconds`   | float | of the stretch that was heard                                        |
+| context `end_time_seconds`     | float |                                                                      |
+| context `labels`               | int64 | numbers of its classes; AudioSet's files alone                       |
+| context `about`                | bytes | JSON, as `feature_files` has it; files of features alone             |
+| feature list `audio_embedding` | bytes | one a step: numbers 0 to 255, unsigned                               |
+"""
+
+import contextlib
+import dataclasses
+
+import numpy as np
+
+from audionet_tf import files, records
+from audionet_tf.errors import UserError
+
+LAYER, EMBEDDING = 'pca', 'audio_embedding'
+STEP_SECONDS, FIRST_CENTER_SECONDS = 0.96, 0.4875
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+  """An example.
+
+  Attributes:
+    video_id: str.
+    start_seconds, end_seconds: float.
+    labels: tuple of int.
+    embedding: u8 [T, width].
+    about: str, JSON, or None.
+  """
+
+  video_id: str
+  start_seconds: float
+  end_seconds: float
+  labels: tuple
+  embedding: np.ndarray
+  about: str | None = None
+
+  def center_seconds(self):
+    """f64 [T]: the middle of what each step hears."""
+    return self.start_seconds + FIRST_CENTER_SECONDS + STEP_SECONDS * np.arange(len(self.embedding))
+
+
+def serialized(clip):
+  """The bytes of a Clip's SequenceExample."""
+  import tensorflow as tf
+
+  example = tf.train.SequenceExample()
+  context = example.context.feature
+  context['video_id'].bytes_list.value.append(clip.video_id.encode())
+  context['start_time_seconds'].float_list.value.append(clip.start_seconds)
+  context['end_time_seconds'].float_list.value.append(clip.end_seconds)
+  if clip.labels:
+    context['labels'].int64_list.value.extend(clip.labels)
+  if clip.about is not None:
+    context['about'].bytes_list.value.append(clip.about.encode())
+  steps = example.feature_lists.feature_list[EMBEDDING].feature
+  for row in clip.embedding:
+    steps.add().bytes_list.value.append(row.tobytes())
+  return example.SerializeToString(deterministic=True)
+
+
+def parsed(payload):
+  """The Clip in the bytes of a SequenceExample. ValueError where it is none."""
+  import tensorflow as tf
+  from google.protobuf.message import DecodeError
+
+  try:
+    example = tf.train.SequenceExample.FromString(payload)
+  except DecodeError as error:
+    raise ValueError(str(error)) from None
+  context = example.context.feature
+  first = {
+    name: list(getattr(context[name], kind).value) if name in context else []
+    for name, kind in (
+      ('video_id', 'bytes_list'),
+      ('start_time_seconds', 'float_list'),
+      ('end_time_seconds', 'float_list'),
+      ('labels', 'int64_list'),
+      ('about', 'bytes_list'),
+    )
+  }
+  rows = [step.bytes_list.value for step in example.feature_lists.feature_list[EMBEDDING].feature]
+  if not all(len(row) == 1 and len(row[0]) == len(rows[0][0]) for row in rows) or not rows or not rows[0][0]:
+    raise ValueError(f'{EMBEDDING} is not one string of equal length a step')
+  if not first['video_id']:
+    raise ValueError('no video_id')
+  start = (first['start_time_seconds'] or [0.0])[0]
+  return Clip(
+    first['video_id'][0].decode(),
+    start,
+    (first['end_time_seconds'] or [start + STEP_SECONDS * len(rows)])[0],
+    tuple(first['labels']),
+    np.stack([np.frombuffer(row[0], np.uint8) for row in rows]),
+    first['about'][0].decode() if first['about'] else None,
+  )
+
+
+def read(path):
+  """Yields the Clips of a TFRecord file, AudioSet's or one of `audionet_tf.features`. UserError where it is damaged."""
+  try:
+    offsets = records.record_offsets(path)
+  except (FileNotFoundError, IsADirectoryError):
+    raise UserError(f'{path}: no such file of embeddings') from None
+  with open(path, 'rb') as file:
+    for start, length in offsets:
+      file.seek(start)
+      framed = file.read(length)
+      payload = framed[12:-4]
+      try:
+        if records.framed(payload) != framed:
+          raise ValueError('not its checksum')
+        yield parsed(payload)
+      except ValueError as error:
+        raise UserError(f'{path}: the record at byte {start} is no embedding of AudioSet ({error})') from None
+
+
+@contextlib.contextmanager
+def write(path):
+  """As `array_files.npz`, of the arrays `pca` and its times: one example. Times are the first one's, and 0.96 s on."""
+  rows, centers, about = [], [], []
+  places = {LAYER: rows, f'{LAYER}/center_seconds': centers, 'about': about}
+  with files.named_when_whole(path, 'wb') as file:
+    yield lambda name, values: places[name].append(values)
+    embedding = np.concatenate(rows)
+    start = float(centers[0][0]) - FIRST_CENTER_SECONDS
+    name = path.name.removesuffix(path.suffix)
+    clip = Clip(name, start, start + STEP_SECONDS * len(embedding), (), embedding.astype(np.uint8), about[0].item())
+    file.write(records.framed(serialized(clip)))
+
+
+def read_features(path):
+  """(about, str; dict of `pca` to (f32 [T, width], f64 [T] seconds)) of a file of `write`. UserError: none."""
+  clips = list(read(path))
+  if len(clips) != 1 or clips[0].about is None:
+    raise UserError(f'{path}: {len(clips)} clips of AudioSet, not the features of one file')
+  (clip,) = clips
+  return clip.about, {LAYER: (clip.embedding.astype(np.float32), clip.center_seconds())}
