@@ -207,9 +207,10 @@ def drawn_pictures(source, cues, font):
     planes, colours = planes_of(frame, reformatter)
     if matrix is not None:
       planes = [media.upright(plane[..., None], matrix)[..., 0] for plane in planes]
-    while number < len(cues) and cues[number].end_seconds <= start:
+    now = float(start)  # as the cues have it: 0.8, which is a little more than four fifths
+    while number < len(cues) and cues[number].end_seconds <= now:
       number += 1
-    if number < len(cues) and cues[number].start_seconds <= start:
+    if number < len(cues) and cues[number].start_seconds <= now:
       if drawn != number:
         height, width = planes[0].shape
         overlay, drawn = caption_pictures.overlay(caption_files.plain_text(cues[number]), width, height, font), number

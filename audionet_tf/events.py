@@ -112,10 +112,11 @@ def grouping(class_names, rules):
 
 def joined(scores, groups, join='sum'):
   """Scores [n, classes] to scores [n, names]. `groups`: numbers of the classes of each name."""
-  if all(len(group) == 1 for group in groups):
-    return scores[:, [group[0] for group in groups]]
-  columns = [scores[:, group[0]] if len(group) == 1 else JOINS[join](scores[:, group]) for group in groups]
-  return np.stack(columns, 1)
+  names = scores[:, [group[0] for group in groups]]
+  for column, group in enumerate(groups):
+    if len(group) > 1:
+      names[:, column] = JOINS[join](scores[:, group])
+  return names
 
 
 def find(start_seconds, end_seconds, scores, names, thresholds, rules):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from audionet_tf import plots, plots_sound, results, students
+from audionet_tf import events, plots, plots_sound, results, students
 
 RATE_HZ = 22050
 
@@ -89,3 +89,25 @@ def test_a_brief_sound_in_an_hour_stays_visible():
   place = values[1].argmax()
   assert values[1, place] == np.float32(0.9) and edges[place] <= 4321.5 * 0.4 <= edges[place + 1]
   np.testing.assert_allclose(edges[-1], 3600)
+
+
+def test_timeline_shows_events_by_their_length(tmp_path):
+  starts = np.arange(4) * 0.5
+  heard = {
+    'start_seconds': starts,
+    'end_seconds': starts + 0.5,
+    'probabilities': np.eye(4),
+    'class_names': list('abcd'),
+  }
+  wave = results.envelope([(0, np.full(32000, 9000, np.int16))])
+  told = [('dog', 0.2, 0.6, 0.9), ('$\\rain$', 0.0, 1.5, 0.1), ('dog', 1.0, 1.4, 0.5)]
+  found = [events.Event(start, end, name, score, score) for name, start, end, score in told]
+  figure = plots_sound.timeline('x', heard, wave, picture(2), 16000, found)
+  plots.to_rgb(figure)
+  axes = figure.axes[3]
+  assert [label.get_text() for label in axes.get_yticklabels()] == ['$\\rain$', 'dog']
+  bars = [[path.get_extents() for path in row.get_paths()] for row in axes.collections]
+  assert [[(round(bar.x0, 6), round(bar.x1, 6)) for bar in row] for row in bars] == [[(0, 1.5)], [(0.2, 0.6), (1, 1.4)]]
+  assert bars[1][0].y0 > 1 and axes.get_xlim() == (0, 2) and axes.get_xlabel()
+  shades = axes.collections[1].get_facecolor()[:, 3]
+  assert shades[0] > shades[1]
