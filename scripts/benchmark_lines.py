@@ -9,6 +9,7 @@ import sys
 
 import benchmark_data
 import benchmark_features
+import benchmark_log_mel
 import benchmark_measure
 import benchmark_service
 import benchmark_soundnet
@@ -298,4 +299,4 @@ def learning(context):
 
 PARTS = {'build': build, 'epoch': epoch, 'soundnet': benchmark_soundnet.step, 'pipeline': pipeline}
 PARTS |= {'inference': inference, 'features': benchmark_features.features, 'service': benchmark_service.service}
-PARTS |= {'learning': learning, 'whole_run': whole_run}
+PARTS |= {'log_mel': benchmark_log_mel.log_mel, 'learning': learning, 'whole_run': whole_run}

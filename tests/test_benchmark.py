@@ -25,9 +25,10 @@ def script(monkeypatch):
 def test_help_names_the_parts():
   done = subprocess.run([SCRIPTS / 'benchmark', '--help'], capture_output=True, text=True, timeout=60)
   shown = ' '.join(done.stdout.split())
-  assert 'build, epoch, soundnet, pipeline, inference, features, service, learning, whole_run' in shown and '--data' in shown, (
-    done.stderr
-  )
+  assert (
+    'build, epoch, soundnet, pipeline, inference, features, service, log_mel, learning, whole_run' in shown
+    and '--data' in shown
+  ), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,17 @@ def test_a_mistake_is_one_line(arguments, said):
 
 def test_the_long_part_runs_only_when_asked(script):
   parts = script('benchmark').chosen_parts
-  assert parts(None, False) == ['build', 'epoch', 'soundnet', 'pipeline', 'inference', 'features', 'service', 'learning']
+  assert parts(None, False) == [
+    'build',
+    'epoch',
+    'soundnet',
+    'pipeline',
+    'inference',
+    'features',
+    'service',
+    'log_mel',
+    'learning',
+  ]
   assert parts(None, True)[-1] == 'whole_run'
   assert parts(['whole_run', 'epoch'], False) == ['epoch', 'whole_run']
 
@@ -141,6 +152,13 @@ def test_steps_of_soundnet_are_measured(script):
   (line,) = lines.PARTS['soundnet'](lines.Context(None, None, lines.QUICK))
   assert len(line.raw['ours_seconds']) == len(line.raw['pytorch_seconds']) == 1
   assert line.ratio == pytest.approx(line.raw['ours_seconds'][0] / line.raw['pytorch_seconds'][0])
+
+
+def test_log_mel_is_stated_by_the_median(script, monkeypatch):
+  lines, log_mel = script('benchmark_lines'), script('benchmark_log_mel')
+  monkeypatch.setattr(log_mel.benchmark_measure, 'in_turns', lambda commands, *_: {'ours': [3.0, 9.0, 4.0]})
+  (line,) = lines.PARTS['log_mel'](lines.Context(None, None, lines.Sizes(sound_seconds=3600)))
+  assert (line.ratio, line.verdict) == (900, 'ok')
 
 
 def test_clips_and_sounds_are_as_long_as_asked(script, tmp_path, monkeypatch):

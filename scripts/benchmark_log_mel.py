@@ -1,0 +1,61 @@
+"""The log-mel front end on a long sound, in pieces as inference hears it; started by the benchmark.
+
+python scripts/benchmark_log_mel.py SECONDS    answers seconds of the clock, for every turn
+"""
+
+import statistics
+import sys
+import time
+
+import benchmark_measure
+
+LEAST = 500  # times real time
+
+
+def log_mel(context):
+  """VGGish's bands of a long sound of 16 kHz, on two cores."""
+  seconds, turns = context.sizes.sound_seconds, context.sizes.inference_turns
+  script = str(benchmark_measure.ROOT / 'scripts/benchmark_log_mel.py')
+  command, cpus = [sys.executable, script, str(seconds)], benchmark_measure.first_cpus(2)
+  taken = benchmark_measure.in_turns({'ours': command}, cpus, turns, 'log-mel')['ours']
+  median = statistics.median(taken)
+  return [
+    benchmark_measure.Line(
+      f"log-mel of {seconds} s of 16 kHz sound, VGGish's 64 bands, {len(cpus)} cores",
+      'real time',
+      f'>= {LEAST}x',
+      f'{median:.2f} s',
+      seconds / median,
+      benchmark_measure.verdict(seconds / median, least=LEAST),
+      {'wall_seconds': taken},
+      [' '.join(command)],
+    )
+  ]
+
+
+def answer(seconds):
+  import numpy as np
+  import tensorflow as tf
+
+  from audionet_tf import log_mel as front
+  from audionet_tf import machine, streaming
+
+  machine.keep_freed_memory()
+  rate = front.VGGISH['sample_rate_hz']
+  layer = front.LogMel(**front.VGGISH)
+  hear = tf.function(layer, input_signature=[tf.TensorSpec([1, None], tf.float32)])
+  piece = tf.constant(np.random.default_rng(0).uniform(-1, 1, [1, streaming.PIECE_SAMPLES]).astype(np.float32))
+  pieces, rest = divmod(seconds * rate, streaming.PIECE_SAMPLES)
+
+  def turn():
+    began = time.perf_counter()
+    for _ in range(pieces):
+      hear(piece)
+    hear(piece[:, :rest])
+    return time.perf_counter() - began
+
+  benchmark_measure.answer_turns(turn)
+
+
+if __name__ == '__main__':
+  answer(int(sys.argv[1]))
