@@ -119,9 +119,14 @@ def label_source(folder, manifest):
 
 
 def fill_up(batch, multiple):
-  """Appends masked zeros until the batch is a multiple of `multiple`: replicas need equal, non-empty shares."""
-  missing = -tf.shape(batch['mask'])[0] % multiple
-  return {name: tf.pad(x, [[0, missing]] + [[0, 0]] * (x.shape.rank - 1)) for name, x in batch.items()}
+  """Repeats examples, with mask 0, until the batch is a multiple of `multiple`: replicas need equal, non-empty shares.
+
+  Sounds of the batch, not silence: batch normalization knows no mask.
+  """
+  count = tf.shape(batch['mask'])[0]
+  missing = -count % multiple
+  filled = {name: tf.gather(x, tf.range(count + missing) % count) for name, x in batch.items()}
+  return filled | {'mask': tf.pad(batch['mask'], [[0, missing]])}
 
 
 def training_batches(source, batch_size, seed, first_pass=0, replicas=1, augment=None):

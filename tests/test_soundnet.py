@@ -34,6 +34,44 @@ def test_steps_of_every_length(seconds, pool5, conv7, conv8, soundnet5):
   assert [geometry.length(seconds * 22050, table) for table in tables] == [pool5, conv7, conv8, soundnet5]
 
 
+@pytest.mark.parametrize(
+  ('network', 'lengths'),
+  [
+    ('soundnet8', [220_501, 27_562, 13_782, 1_722, 862, 432, 217, 54, 28, 15, 4]),
+    ('soundnet5', [220_501, 27_562, 13_782, 1_722, 862, 107, 54, 4]),
+  ],
+)
+def test_steps_of_every_layer_in_twenty_seconds(network, lengths):
+  assert [geometry.length(441_000, table) for table in students.network(network).layers.values()] == lengths
+
+
+@pytest.mark.parametrize(
+  ('samples', 'layer', 'steps'),
+  [  # a file of 321 s, and two of which others have printed the lengths
+    (7_077_312, 'pool5', 864),
+    (7_077_312, 'conv7', 217),
+    (7_077_312, 'conv8', 105),
+    (1_476_864, 'conv7', 46),
+    (2_199_168, 'conv7', 68),
+  ],
+)
+def test_steps_of_long_sounds(samples, layer, steps):
+  assert geometry.length(samples, students.network('soundnet8').layers[layer]) == steps
+  centers, hop = students.step_seconds('soundnet8', samples, 22_050, layer)
+  assert len(centers) == steps and samples / 22_050 - centers[-1] < 14.54 / 2 + hop
+
+
+def test_shortest_inputs_of_every_layer():
+  shortest = dict.fromkeys(['conv1'], 1) | dict.fromkeys(['pool1', 'conv2'], 14)
+  shortest |= dict.fromkeys(['pool2', 'conv3', 'conv4', 'conv5'], 222) | dict.fromkeys(
+    ['pool5', 'conv6', 'conv7'], 4_574
+  )
+  for layer, samples in (shortest | {'conv8': 209_374}).items():
+    assert students.shortest_samples('soundnet8', layer) == samples
+    assert geometry.length(samples, students.network('soundnet8').layers[layer]) == 1
+    assert geometry.length(samples - 1, students.network('soundnet8').layers[layer]) == 0
+
+
 def test_shortest_inputs():
   assert [students.shortest_samples(name) for name in ('soundnet8', 'soundnet5', 'audionet')] == [209_374, 56_798, 1]
   for samples, expected in ((209_373, 0), (209_374, 1), (274_910, 2), (340_446, 3), (405_982, 4)):
@@ -44,6 +82,8 @@ def test_what_steps_hear():
   layers = students.network('soundnet8').layers
   assert geometry.steps(layers['pool5']) == geometry.Steps(17_438, 8_192, 2_286.5)
   assert geometry.steps(layers['conv8']) == geometry.Steps(320_542, 65_536, 104_686.5)
+  fields = [(geometry.steps(layers[name]).field, geometry.steps(layers[name]).hop) for name in ('conv6', 'conv7')]
+  assert fields == [(42_014, 16_384), (91_166, 32_768)]
   centers, hop = students.step_seconds('soundnet5', 441_000, 22_050)
   np.testing.assert_allclose(centers, [1.29, 5.75, 10.20, 14.66], atol=0.006)
   assert hop == pytest.approx(4.458, abs=5e-4)
