@@ -24,7 +24,7 @@ class Page:
   def __init__(self, address):
     from websockets.sync import client
 
-    self.socket = client.connect(address, max_size=None, origin=None)
+    self.socket = contextlib.ExitStack().enter_context(client.connect(address, max_size=None, origin=None))
     self.number, self.messages = 0, []
 
   def call(self, method, **parameters):

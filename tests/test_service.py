@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import pathlib
 import re
 import signal
 import subprocess
@@ -357,6 +358,13 @@ def test_health_readiness_and_figures(client):
   assert re.search(r'audionet_captioned_seconds_total \d', figures)
   about = client.get('/v1/service').json()
   assert about['sample_rate_hz'] == 16000 and about['live'] == {'samples': 640, 'examples': 25}
+
+
+def test_the_client_of_the_documentation(client, capsys):
+  text = (pathlib.Path(__file__).parents[1] / 'docs' / 'serving.md').read_text()
+  (example,) = re.findall(r'^```python\n(.*?)^```', text, re.DOTALL | re.MULTILINE)
+  exec(example.replace('http://127.0.0.1:8501', str(client.base_url).rstrip('/')), {})
+  assert capsys.readouterr().out.startswith('silence 0.99')
 
 
 def test_the_command_serves_and_ends_in_order(exported):

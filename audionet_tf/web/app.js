@@ -1,136 +1,14 @@
 // The page: a file goes to the service and comes back as captions; the microphone is named live.
 
+import { $, MIB, element, json, say, showBars, threshold } from './page.js';
+import { cancel, idle, send } from './upload.js';
 import { clock, timeline } from './timeline.js';
-import { listen } from './live.js';
+import { toggleMicrophone } from './microphone.js';
 
-const $ = (id) => document.getElementById(id);
-const MIB = 1 << 20;
-const LOG_ENTRIES = 50;
 const CUE_LINE_PERCENT = 72;
 
-let about = null;    // answer of /v1/service
-let shown = null;    // what is on the page: { id, name, address, line, classes, events }
-let request = null;  // the upload under way
-
-async function json(address) {
-  const response = await fetch(address);
-  const answer = await response.json();
-  if (!response.ok) throw new Error(answer.error);
-  return answer;
-}
-
-function say(element, message) {
-  element.textContent = message;
-  element.hidden = !message;
-}
-
-function element(name, text, className = '') {
-  const made = document.createElement(name);
-  made.textContent = text;
-  if (className) made.className = className;
-  return made;
-}
-
-// [[name, percent], ...] as bars in a list.
-function showBars(list, pairs) {
-  while (list.children.length > pairs.length) list.lastChild.remove();
-  pairs.forEach(([name, percent], i) => {
-    let item = list.children[i];
-    if (!item) {
-      item = document.createElement('li');
-      item.append(document.createElement('i'), element('span', ''), element('span', ''));
-      list.append(item);
-    }
-    const [bar, label, share] = item.children;
-    bar.style.width = `${percent}%`;
-    label.textContent = name;
-    share.textContent = `${Math.round(percent)} %`;
-  });
-}
-
-// ---- a file
-
-function stage(message, share) {
-  $('work').hidden = false;
-  $('stage').textContent = message;
-  if (share === undefined) $('progress').removeAttribute('value');
-  else $('progress').value = share;
-}
-
-function idle(message = '', problem = '') {
-  request = null;
-  $('work').hidden = true;
-  $('status').textContent = message;
-  say($('problem'), problem);
-}
-
-const STAGES = {
-  waiting: () => ['Waiting for its turn'],
-  decoding: ({ seconds }) => [`Decoding: ${clock(seconds)}`],
-  listening: ({ seconds, of }) => [`Listening: ${clock(seconds)} of ${clock(of)}`, of ? seconds / of : 0],
-};
-
-// Calls `handle(event, data)` for every whole server-sent event in `text` from `from` on; returns where it stopped.
-function readEvents(text, from, handle) {
-  let end;
-  while ((end = text.indexOf('\n\n', from)) >= 0) {
-    const fields = Object.fromEntries(text.slice(from, end).split('\n').map((line) => line.split(/: (.*)/s)));
-    if (fields.event) handle(fields.event, JSON.parse(fields.data));
-    from = end + 2;
-  }
-  return from;
-}
-
-function send(file) {
-  request?.abort();
-  if (about && file.size > about.upload_bytes) {
-    const most = Math.floor(about.upload_bytes / MIB);
-    idle('', `${file.name} has ${Math.ceil(file.size / MIB)} MiB, at most ${most} MiB are allowed.`);
-    return;
-  }
-  const sending = new XMLHttpRequest();
-  request = sending;
-  let read = 0;
-  let finished = false;
-  say($('problem'), '');
-  $('status').textContent = '';
-  stage('Sending', 0);
-
-  function handle(event, data) {
-    if (event === 'progress') stage(...STAGES[data.stage](data));
-    finished ||= event !== 'progress';
-    if (event === 'error') idle('', `${file.name}: ${data.error}`);
-    if (event === 'result') show(file, data).catch((error) => idle('', error.message));
-  }
-
-  sending.upload.onprogress = ({ loaded, total }) => stage('Sending', loaded / total);
-  sending.onprogress = () => {
-    if (sending.status === 200) read = readEvents(sending.responseText, read, handle);
-  };
-  sending.onload = () => {
-    sending.onprogress();
-    if (sending.status === 200 && !finished) idle('', `${file.name}: the service broke off.`);
-    if (sending.status === 200) return;
-    let reason = `answer ${sending.status}`;
-    try {
-      reason = JSON.parse(sending.responseText).error;
-    } catch { /* not the service's own words: the status has to do */ }
-    idle('', `${file.name}: ${reason}`);
-  };
-  sending.onerror = () => idle('', `${file.name}: the service does not answer, or refuses the file.`);
-  sending.onabort = () => {
-    if (request === sending) idle('Cancelled.');
-  };
-  sending.open('POST', `/v1/captions?threshold=${threshold()}`);
-  sending.setRequestHeader('Accept', 'text/event-stream');
-  const form = new FormData();
-  form.append('file', file);
-  sending.send(form);
-}
-
-const threshold = () => Number($('threshold').value) / 100;
-
-// ---- what was heard
+let about = null;  // answer of /v1/service
+let shown = null;  // what is on the page: { id, name, address, line, classes, events, at, playable }
 
 async function show(file, result) {
   const drawn = await json(`/v1/captions/${result.id}/timeline`);
@@ -247,57 +125,6 @@ function followWhilePlaying() {
   if (shown && !$('video').paused && !$('video').ended) requestAnimationFrame(followWhilePlaying);
 }
 
-// ---- the microphone
-
-let stopListening = null;
-let lastNamed = '';
-
-function heard(pairs) {
-  showBars($('live-top'), pairs.slice(0, 5).map(([name, value]) => [name, 100 * value]));
-  const named = pairs.filter(([, value]) => value >= threshold()).slice(0, 3).map(([name]) => name).sort().join(', ');
-  if (named && named !== lastNamed) {
-    const item = document.createElement('li');
-    item.append(element('time', new Date().toLocaleTimeString()), element('span', named));
-    $('live-log').prepend(item);
-    while ($('live-log').children.length > LOG_ENTRIES) $('live-log').lastChild.remove();
-  }
-  lastNamed = named;
-}
-
-function quiet(problem = '') {
-  stopListening?.();
-  stopListening = null;
-  lastNamed = '';
-  $('microphone').textContent = 'Listen';
-  $('microphone').setAttribute('aria-pressed', 'false');
-  say($('live-problem'), problem);
-}
-
-async function toggleMicrophone() {
-  if (stopListening) {
-    quiet();
-    return;
-  }
-  $('microphone').disabled = true;
-  try {
-    const raw = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: raw });
-    stopListening = await listen(stream, {
-      base: '', about, recorder: 'recorder.js', heard, failed: (error) => quiet(error.message),
-    });
-    $('live').hidden = false;
-    $('microphone').textContent = 'Stop listening';
-    $('microphone').setAttribute('aria-pressed', 'true');
-    say($('live-problem'), '');
-  } catch (error) {
-    quiet(`The microphone cannot be heard: ${error.message}`);
-  } finally {
-    $('microphone').disabled = false;
-  }
-}
-
-// ---- start
-
 function acceptDrops() {
   const drop = $('drop');
   let inside = 0;
@@ -308,20 +135,20 @@ function acceptDrops() {
     event.preventDefault();
     inside = 0;
     drop.classList.remove('over');
-    if (event.dataTransfer.files.length) send(event.dataTransfer.files[0]);
+    if (event.dataTransfer.files.length) send(event.dataTransfer.files[0], about, show);
   });
 }
 
 async function start() {
   $('chooser').addEventListener('change', () => {
-    if ($('chooser').files.length) send($('chooser').files[0]);
+    if ($('chooser').files.length) send($('chooser').files[0], about, show);
     $('chooser').value = '';  // so that the same file can be chosen again
   });
   acceptDrops();
-  $('cancel').addEventListener('click', () => request?.abort());
+  $('cancel').addEventListener('click', cancel);
   $('threshold').addEventListener('input', showThreshold);
   $('threshold').addEventListener('change', changeThreshold);
-  $('microphone').addEventListener('click', toggleMicrophone);
+  $('microphone').addEventListener('click', () => toggleMicrophone(about));
   const video = $('video');
   video.addEventListener('play', followWhilePlaying);
   for (const name of ['seeked', 'timeupdate', 'pause']) video.addEventListener(name, follow);

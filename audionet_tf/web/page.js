@@ -1,0 +1,44 @@
+// What the parts of the page share.
+
+export const MIB = 1 << 20;
+
+export const $ = (id) => document.getElementById(id);
+
+export async function json(address) {
+  const response = await fetch(address);
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.error);
+  return answer;
+}
+
+export function say(element, message) {
+  element.textContent = message;
+  element.hidden = !message;
+}
+
+export function element(name, text, className = '') {
+  const made = document.createElement(name);
+  made.textContent = text;
+  if (className) made.className = className;
+  return made;
+}
+
+// From which probability on a sound is named.
+export const threshold = () => Number($('threshold').value) / 100;
+
+// [[name, percent], ...] as bars in a list.
+export function showBars(list, pairs) {
+  while (list.children.length > pairs.length) list.lastChild.remove();
+  pairs.forEach(([name, percent], i) => {
+    let item = list.children[i];
+    if (!item) {
+      item = document.createElement('li');
+      item.append(document.createElement('i'), element('span', ''), element('span', ''));
+      list.append(item);
+    }
+    const [bar, label, share] = item.children;
+    bar.style.width = `${percent}%`;
+    label.textContent = name;
+    share.textContent = `${Math.round(percent)} %`;
+  });
+}

@@ -1,0 +1,197 @@
+"""Parts of the service that need no student: batches, decoding, addresses of videos, the extension's manifest."""
+
+import asyncio
+import base64
+import hashlib
+import io
+import json
+import pathlib
+import re
+import threading
+import wave
+
+import clips
+import numpy as np
+import pytest
+
+from audionet_tf import audioset, service_decoder, web_videos
+from audionet_tf.errors import MediaError, UserError
+from audionet_tf.service_batching import Batcher
+from audionet_tf.service_settings import EXTENSION_ORIGIN, Refused
+
+EXTENSION = pathlib.Path(web_videos.__file__).parent / 'web' / 'extension'
+
+
+class Student:
+  """Answers twice what it hears, when it is let; keeps the shapes that it was asked."""
+
+  def __init__(self):
+    self.shapes, self.go = [], threading.Event()
+
+  def __call__(self, waveform):
+    self.shapes.append(waveform.shape)
+    self.go.wait(20)
+    if waveform.shape[1] == 13:
+      raise RuntimeError('thirteen')
+    return {'twice': 2 * waveform}
+
+
+async def asked(batcher, student, waveforms):
+  """What came of every question, answers or errors; the first one is under way when the others are asked."""
+  first = asyncio.create_task(batcher.ask(waveforms[0]))
+  while not student.shapes:
+    await asyncio.sleep(0.001)
+  rest = [asyncio.create_task(batcher.ask(waveform)) for waveform in waveforms[1:]]
+  await asyncio.sleep(0)
+  student.go.set()
+  return await asyncio.gather(first, *rest, return_exceptions=True)
+
+
+def sounds(*shapes):
+  return [np.full(shape, number, np.float32) for number, shape in enumerate(shapes)]
+
+
+def test_those_who_wait_are_answered_together_by_their_length():
+  student, watched = Student(), []
+  batcher = Batcher(student, 100, 10, lambda joined, seconds: watched.append(joined))
+  waveforms = sounds((1, 5), (2, 5), (1, 7), (1, 5), (3, 7))
+  answers = asyncio.run(asked(batcher, student, waveforms))
+  assert student.shapes == [(1, 5), (3, 5), (4, 7)] and watched == [1, 2, 2]
+  for waveform, answer in zip(waveforms, answers, strict=True):
+    np.testing.assert_array_equal(answer['twice'], 2 * waveform)
+
+
+def test_a_call_holds_so_many_samples_and_no_more_unless_one_request_does():
+  student = Student()
+  asyncio.run(asked(Batcher(student, 10, 10), student, sounds((1, 5), (1, 5), (1, 5), (1, 5), (4, 5))))
+  assert student.shapes == [(1, 5), (2, 5), (1, 5), (4, 5)]
+
+
+def test_an_error_is_for_those_who_asked_and_too_many_are_sent_away():
+  student = Student()
+  answers = asyncio.run(asked(Batcher(student, 100, 2), student, sounds((1, 5), (1, 13), (1, 5), (1, 5))))
+  assert isinstance(answers[1], RuntimeError) and isinstance(answers[3], Refused) and answers[3].status == 503
+  np.testing.assert_array_equal(answers[2]['twice'], np.full([1, 5], 4))
+
+
+def test_who_gave_up_is_not_heard():
+  async def run():
+    student = Student()
+    batcher = Batcher(student, 100, 10)
+    first = asyncio.create_task(batcher.ask(np.zeros([1, 5], np.float32)))
+    while not student.shapes:
+      await asyncio.sleep(0.001)
+    second = asyncio.create_task(batcher.ask(np.zeros([1, 6], np.float32)))
+    await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.sleep(0)
+    student.go.set()
+    await first
+    await asyncio.sleep(0.01)
+    return student.shapes
+
+  assert asyncio.run(run()) == [(1, 5)]
+
+
+def decoded(path, most=100):
+  out, told = io.BytesIO(), []
+  seconds = service_decoder.decode(
+    str(path), out, {'sample_rate_hz': 16000, 'mono': 'mean', 'max_seconds': most}, told.append
+  )
+  with wave.open(io.BytesIO(out.getvalue())) as sound:
+    assert sound.getparams()[:3] == (1, 2, 16000)
+    return seconds, np.frombuffer(sound.readframes(sound.getnframes()), np.int16), told
+
+
+def test_the_decoder_gives_the_sound_that_students_hear(tmp_path):
+  path = clips.write(tmp_path / 'a.mkv', 45, fps=1, rate_hz=44100, sound_start=0.5)
+  start, expected = clips.heard(path)
+  seconds, pcm, told = decoded(path)
+  assert start == 8000 and not pcm[:start].any() and seconds == len(pcm) / 16000
+  np.testing.assert_array_equal(pcm[start:] / 32768, expected)
+  assert [round(s) // 20 for s in told] == [1, 2]
+  with pytest.raises(MediaError, match='longer than the 40 s'):
+    decoded(path, 40)
+
+
+@pytest.mark.parametrize(
+  ('text', 'address', 'extractor'),
+  [
+    ('https://www.youtube.com/watch?v=-OAyRsvFGgc&t=3', 'https://www.youtube.com/watch?v=-OAyRsvFGgc', 'youtube'),
+    ('https://youtu.be/-OAyRsvFGgc', 'https://www.youtube.com/watch?v=-OAyRsvFGgc', 'youtube'),
+    ('https://vimeo.com/76979871?x=http://10.0.0.1/', 'https://vimeo.com/76979871', 'vimeo'),
+  ],
+)
+def test_addresses_of_videos_are_put_together_anew(text, address, extractor):
+  assert web_videos.address_of(text, ('youtube.com', 'vimeo.com')) == (address, extractor)
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    'http://127.0.0.1/latest/meta-data',
+    'file:///etc/passwd',
+    'https://youtube.com.evil.example/watch?v=-OAyRsvFGgc',
+    'https://youtube.com@evil.example/watch?v=-OAyRsvFGgc',
+    'https://user@www.youtube.com/watch?v=-OAyRsvFGgc',
+    'https://www.youtube.com:8080/watch?v=-OAyRsvFGgc',
+    'https://www.youtube.com/watch?v=../../etc',
+    'https://vimeo.com/a%0ab',
+    'https://vimeo.com//evil.example:80/',
+    'https://www.dailymotion.com/video/x1',
+    'https://[::1',
+    '-OAyRsvFGgc',
+    '',
+  ],
+)
+def test_other_addresses_are_refused(text):
+  with pytest.raises(UserError):
+    web_videos.address_of(text, ('youtube.com', 'vimeo.com'))
+
+
+def test_hosts_are_of_a_list(monkeypatch):
+  monkeypatch.setattr(audioset, 'import_yt_dlp', lambda: None)
+  assert web_videos.checked_hosts(['youtube.com']) == ('youtube.com',)
+  with pytest.raises(UserError, match='dailymotion'):
+    web_videos.checked_hosts(['example.org'])
+
+
+def test_a_download_is_one_file_and_leaves_nothing(tmp_path, monkeypatch):
+  """yt-dlp's place is taken by a function that leaves some files."""
+  monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
+  left = ['video.webm']
+
+  async def answer_of(settings, seconds):
+    assert settings['address'] == 'https://vimeo.com/1' and settings['extractor'] == 'vimeo'
+    for name in left:
+      pathlib.Path(settings['folder'], name).write_bytes(b'sound')
+    return 'A title'
+
+  monkeypatch.setattr(web_videos, 'answer_of', answer_of)
+  fetch = web_videos.fetcher(('vimeo.com',), 1000, 10)
+  source, name = asyncio.run(fetch('https://vimeo.com/1'))
+  with source:
+    assert (source.read(), name) == (b'sound', 'A title')
+  left.append('other')
+  with pytest.raises(UserError, match='2 files'):
+    asyncio.run(fetch('https://vimeo.com/1'))
+  assert not list(tmp_path.iterdir())
+
+
+def test_the_extension_has_the_identity_that_the_service_admits():
+  key = base64.b64decode(json.loads((EXTENSION / 'manifest.json').read_text())['key'])
+  identity = ''.join(chr(ord('a') + int(digit, 16)) for digit in hashlib.sha256(key).hexdigest()[:32])
+  assert f'chrome-extension://{identity}' == EXTENSION_ORIGIN
+
+
+def test_the_extension_asks_for_no_more_than_it_uses_and_nothing_is_missing():
+  manifest = json.loads((EXTENSION / 'manifest.json').read_text())
+  assert manifest['host_permissions'] == ['http://127.0.0.1/*'] and 'content_scripts' not in manifest
+  scripts = ''.join(path.read_text() for path in EXTENSION.glob('*.js'))
+  used = {'activeTab', *re.findall(r'chrome\.(offscreen|scripting|storage|tabCapture)\b', scripts)}
+  assert set(manifest['permissions']) == used
+  pages = ''.join(path.read_text() for path in EXTENSION.glob('*.html'))
+  named = re.findall(r'(?:src|href)="([^"]+)"', pages) + re.findall(r"'(?:\./)?(\w+\.(?:js|html))'", scripts)
+  named += [manifest['action']['default_popup'], manifest['background']['service_worker']]
+  assert [name for name in named if not (EXTENSION / name).is_file()] == []
+  assert not re.search(r'innerHTML|\beval\b|https?://(?!127\.0\.0\.1)', scripts + pages)

@@ -1,0 +1,233 @@
+"""The page and the extension in a real Chromium, against the real service and a real export."""
+
+import contextlib
+import functools
+import http.server
+import itertools
+import pathlib
+import threading
+import time
+
+import chromium
+import pytest
+
+if chromium.PROGRAM is None:
+  pytest.skip('no Chromium here (Debian: apt install chromium)', allow_module_level=True)
+
+import clips
+import service_running
+import tones
+
+from audionet_tf import service, serving
+from audionet_tf.service_settings import EXTENSION_ORIGIN, Limits
+
+EXTENSION = pathlib.Path(service.__file__).parent / 'web' / 'extension'
+NAMES = ['silence', 'low', 'high <b>tone</b> --> & more']
+TONES = [('low', 1, 2), ('high', 3, 4.2)]
+SHOWN = "!document.querySelector('#result').hidden"
+PROBLEM = "document.querySelector('#problem').textContent"
+CUES = "[...document.querySelector('#video').textTracks[0].activeCues ?? []].map((c) => c.text)"
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  """A folder with clips: sounds.webm with the tones, low.wav with one for the microphone, bad.mp4, large.wav."""
+  folder = tmp_path_factory.mktemp('site')
+  codecs = {'video_codec': 'libvpx', 'pix_fmt': 'yuv420p', 'audio_codec': 'libopus', 'size': (320, 180)}
+  clips.write(folder / 'sounds.webm', 5, fps=10, sounds=[tones.sound(5, *TONES)], **codecs)
+  clips.write(folder / 'low.wav', 3, times=[], sounds=[tones.sound(3, ('low', 0, 3))])
+  clips.write(folder / 'long.webm', 30, fps=5, sounds=[tones.sound(30, ('high', 0, 30))], **codecs)
+  (folder / 'bad.mp4').write_bytes(b'no video')
+  (folder / 'large.wav').write_bytes(bytes((1 << 20) + 1))
+  (folder / 'index.html').write_text('<!doctype html><title>A page</title><video src=long.webm width=320></video>')
+  return folder
+
+
+@pytest.fixture(scope='module')
+def address(tmp_path_factory):
+  student = tones.student(NAMES)
+  exported = serving.export(student.module, student.settings, tmp_path_factory.mktemp('exports'))
+  made = service.make(serving.load(exported), limits=Limits(upload_bytes=1 << 20))
+  with service_running.running(made, host_names=('127.0.0.1',)) as address:
+    yield address
+
+
+@pytest.fixture(scope='module')
+def browser(folder):
+  with chromium.running(
+    '--use-fake-ui-for-media-stream',
+    '--use-fake-device-for-media-stream',
+    f'--use-file-for-fake-audio-capture={folder / "low.wav"}',
+  ) as browser:
+    yield browser
+
+
+@pytest.fixture
+def extended():
+  """A browser with the extension, which may capture tabs unasked; where a microphone is faked, no tab can be heard."""
+  with chromium.running(
+    f'--load-extension={EXTENSION}',
+    '--disable-features=DisableLoadExtensionCommandLineSwitch',
+    f'--allowlisted-extension-id={EXTENSION_ORIGIN.rpartition("/")[2]}',
+  ) as browser:
+    yield browser
+
+
+@pytest.fixture
+def page(browser, address):
+  """The service's page; nothing has gone wrong on it at the end of the test."""
+  page = browser.page()
+  page.call('Runtime.enable')
+  page.call('Log.enable')
+  page.open(address)
+  page.wait("document.querySelector('#about').textContent.includes('kinds of sound')")
+  yield page
+  page.run('1')  # what has been said by now has arrived
+  assert not [m for m in page.messages if m['method'] == 'Runtime.exceptionThrown']
+  assert not [m for m in page.messages if m['method'] == 'Log.entryAdded' and m['params']['entry']['level'] == 'error']
+  page.call('Page.close')
+
+
+def seek(page, seconds):
+  page.run(f"document.querySelector('#video').currentTime = {seconds}")
+  page.wait("!document.querySelector('#video').seeking")
+
+
+def test_from_a_file_to_a_cue_at_the_right_time(page, folder):
+  page.choose('#chooser', folder / 'sounds.webm')
+  page.wait(SHOWN)
+  page.wait("document.querySelector('#video').readyState > 1")
+  page.wait("document.querySelector('#video').textTracks[0].cues?.length")
+  for seconds, name in (
+    (0.5, 'silence'),
+    (0.94, 'silence'),
+    (1.06, 'low'),
+    (1.9, 'low'),
+    (3.06, 'high'),
+    (4.3, 'silence'),
+  ):
+    seek(page, seconds)
+    (text,) = page.wait(f'{CUES}.length === 1 && {CUES}')
+    assert text.startswith(name)
+    assert page.wait("document.querySelector('#top span').textContent").startswith(name)
+  assert page.run("document.querySelector('#video').textTracks[0].mode") == 'showing'
+  heard = page.run("[...document.querySelectorAll('#events span:first-of-type')].map((e) => e.textContent)")
+  assert heard == ['silence', 'low', 'silence', NAMES[2], 'silence']  # as text, not as markup
+  page.run("document.querySelector('#threshold').value = 95")
+  assert page.run("document.querySelectorAll('#downloads a').length") == 6
+  found = page.run("fetch(document.querySelector('#downloads a[download$=vtt]').href).then((r) => r.text())")
+  assert found.startswith('WEBVTT') and '00:00:01.000 --> 00:00:02.000' in found
+
+
+def test_seeking_by_keyboard_and_mouse(page, folder):
+  page.choose('#chooser', folder / 'sounds.webm')
+  page.wait(SHOWN)
+  page.wait("document.querySelector('#video').readyState > 1")
+  page.run("document.querySelector('#timeline').focus()")
+  for key, code, seconds in (
+    ('ArrowRight', 39, 1),
+    ('ArrowUp', 38, 2),
+    ('ArrowLeft', 37, 1),
+    ('End', 35, 5),
+    ('Home', 36, 0),
+  ):
+    page.press(key, code)
+    page.wait(f"Math.abs(document.querySelector('#video').currentTime - {seconds}) < 0.1")
+    assert abs(float(page.run("document.querySelector('#timeline').getAttribute('aria-valuenow')")) - seconds) < 0.11
+  page.press(' ', 32, ' ')
+  page.wait("!document.querySelector('#video').paused")
+  page.press(' ', 32, ' ')
+  page.wait("document.querySelector('#video').paused")
+  box = page.run(
+    '((canvas) => { canvas.scrollIntoView(); const { left, width, top } = canvas.getBoundingClientRect(); '
+    "return [left, width, top]; })(document.querySelector('.wave canvas'))"
+  )
+  page.click(box[0] + 0.7 * box[1], box[2] + 10)
+  page.wait("Math.abs(document.querySelector('#video').currentTime - 3.5) < 0.1")
+  page.run("document.querySelectorAll('#events button')[1].click()")
+  page.wait("Math.abs(document.querySelector('#video').currentTime - 1) < 0.1")
+
+
+def test_everything_can_be_reached_by_tab(page, folder):
+  page.choose('#chooser', folder / 'sounds.webm')
+  page.wait(SHOWN)
+  page.run("document.querySelector('#chooser').focus()")
+  reached = []
+  for _ in range(40):
+    page.press('Tab', 9)
+    reached.append(page.run("document.activeElement.id || document.activeElement.closest('[id]')?.id"))
+  order = [name for name, _ in itertools.groupby(reached)]
+  wanted = ['video', 'threshold', 'downloads', 'timeline', 'events', 'microphone']
+  assert [name for name in order if name in wanted][: len(wanted)] == wanted
+
+
+@pytest.mark.parametrize(('name', 'said'), [('bad.mp4', 'not a media file'), ('large.wav', 'at most 1 MiB')])
+def test_a_bad_file_is_refused_in_words(page, folder, name, said):
+  page.choose('#chooser', folder / name)
+  text = page.wait(PROBLEM)
+  assert said in text and name in text
+  assert page.run("document.querySelector('#work').hidden") and not page.run(SHOWN)
+  page.choose('#chooser', folder / 'sounds.webm')  # and it goes on
+  page.wait(SHOWN)
+  assert page.run("document.querySelector('#problem').hidden")
+
+
+def test_two_users_at_once(page, browser, address, folder):
+  other = browser.page(address)
+  page.choose('#chooser', folder / 'sounds.webm')
+  other.choose('#chooser', folder / 'low.wav')
+  page.wait(SHOWN)
+  other.wait(SHOWN)
+  heading = "document.querySelector('#name').textContent"
+  assert (page.run(heading), other.run(heading)) == ('sounds.webm', 'low.wav')
+  assert other.run("document.querySelectorAll('#events li').length") == 1
+  other.call('Page.close')
+
+
+def test_the_microphone_is_named_as_it_sounds(page):
+  page.run("document.querySelector('#microphone').click()")
+  page.wait("document.querySelector('#live-top span')?.textContent === 'low'")
+  assert page.wait("document.querySelector('#live-log span')?.textContent").startswith('low')
+  page.run("document.querySelector('#microphone').click()")
+  assert page.run("document.querySelector('#microphone').getAttribute('aria-pressed')") == 'false'
+
+
+@contextlib.contextmanager
+def site(folder):
+  """The address of a web site with the folder's files."""
+
+  class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+      pass
+
+  server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=folder))
+  threading.Thread(target=server.serve_forever, daemon=True).start()
+  yield f'http://127.0.0.1:{server.server_port}/'
+  server.shutdown()
+
+
+def test_the_extension_names_the_sound_of_a_page(extended, address, folder):
+  with site(folder) as home:
+    popup = extended.page(f'{EXTENSION_ORIGIN}/popup.html')
+    page = extended.page(home)
+    popup.run(f'chrome.storage.local.set({{ port: {address.rpartition(":")[2]}, threshold: 0.2 }})')
+    tab = popup.run("chrome.tabs.query({ url: 'http://127.0.0.1/*' }).then((all) => all.at(-1).id)")
+
+    def ask(kind):
+      return popup.run(f"chrome.runtime.sendMessage({{ to: 'background', type: '{kind}', tabId: {tab} }})")
+
+    page.run("document.querySelector('video').play()")
+    assert ask('start') == {'on': True, 'state': 'Listening to the tab.'}
+    end = time.monotonic() + chromium.WAIT_SECONDS
+    while NAMES[2] not in (shown := page.shadow_text()):
+      assert time.monotonic() < end, shown
+      time.sleep(0.1)
+    assert ask('stop') == {'on': False, 'state': ''}
+    end = time.monotonic() + chromium.WAIT_SECONDS
+    while NAMES[2] in page.shadow_text():
+      assert time.monotonic() < end
+      time.sleep(0.1)
+    popup.run('chrome.storage.local.set({ port: 9 })')
+    assert 'No service answers' in ask('start')['state']
+    page.call('Page.close')
+    popup.call('Page.close')
