@@ -87,10 +87,15 @@ def burn(path, folder, cues, how, font=None, progress=None):
       with files.named_when_whole(target, 'wb') as file:
         options = {'format': MUXERS.get(suffix, suffix[1:])}
         with media.opened(source) as read, av.open(os.path.abspath(file.name), 'w', **options) as written:
-          if how == 'soft':
-            soft(read, written, cues, SUBTITLES[suffix], told)
-          else:
-            hard(source, read, written, cues, font, told)
+          try:
+            if how == 'soft':
+              soft(read, written, cues, SUBTITLES[suffix], told)
+            else:
+              hard(source, read, written, cues, font, told)
+          except UserError:
+            raise
+          except (av.FFmpegError, ValueError) as error:  # of reading, or of a container that does not take a stream
+            raise UserError(f'cannot be copied to {suffix} ({error})') from None
   except MediaError as error:
     raise MediaError(path, error.reason) from None
   return target
@@ -134,7 +139,6 @@ def copied_packets(read, streams, shift=0):
   for packet in read.demux([read.streams[number] for number in streams]):
     if packet.dts is None:  # the end of a stream
       continue
-    packet.pts = packet.dts if packet.pts is None else packet.pts
     if shift:
       ticks = round(shift / packet.time_base)
       packet.pts, packet.dts = packet.pts - ticks, packet.dts - ticks

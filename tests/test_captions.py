@@ -9,7 +9,7 @@ import pytest
 import soundnets
 import tones
 
-from audionet_tf import captions, events, serving
+from audionet_tf import captions, events, inference, serving
 from audionet_tf.errors import MediaError, UserError
 
 HEARD = [('low', 2.0, 4.0), ('high', 6.0, 8.5), ('low', 9.0, 9.5)]
@@ -62,6 +62,18 @@ def test_all_of_the_sound_is_heard_and_nothing_behind_it(served, tmp_path, secon
   heard = captions.captions(captions.listener(served, 1.0), path, RULES)
   assert [(event.start_seconds, event.end_seconds) for event in heard.events] == [(0, seconds)]
   assert heard.seconds == pytest.approx(seconds)
+
+
+def test_the_last_window_ends_with_the_sound(served):
+  pcm = np.arange(1000, dtype=np.int16)
+  cut = captions.listener(served, 0.02, 0.01).cut  # 320 samples, every 160
+  chunks = [(7, pcm[:301]), (308, pcm[301:302]), (309, pcm[302:])]
+  *grid, (index, last) = inference.windows(chunks, cut, to_the_end=True)
+  assert [number for number, _ in grid] == [1, 2, 3, 4]  # the first that the sound covers; 4 ends at sample 960
+  assert last.tolist() == pcm[-320:].tolist() and index * 160 == pytest.approx(1007 - 320)
+  for samples in (960, 940):  # nothing is left, or one window says it all
+    found = list(inference.windows([(0, pcm[:samples])], cut, to_the_end=True))
+    assert len(found) == {960: 5, 940: 5}[samples]
 
 
 def test_two_at_once(served, tmp_path):
