@@ -15,7 +15,6 @@ from audionet_tf import (
   feature_extraction,
   feature_files,
   feature_maps,
-  features,
   input_pipeline,
   layer_models,
   students,
@@ -111,13 +110,6 @@ def test_a_clip_is_written_as_it_was_read():
   again = embedding_files.parsed(embedding_files.serialized(clip))
   np.testing.assert_array_equal(again.embedding, clip.embedding)
   assert dataclasses.replace(again, embedding=None) == dataclasses.replace(clip, embedding=None)
-
-
-@pytest.mark.parametrize('layers', [['patch_embedding'], ['pca', 'patch_embedding']])
-def test_other_layers_are_no_embeddings_of_audioset(layers):
-  values = {'model': 'm', 'output': 'o', 'layer': layers, 'format': 'tfrecord', 'clip_seconds': None, 'clips': None}
-  with pytest.raises(UserError, match='format tfrecord is for --layer=pca alone'):
-    features.check_arguments(values | {'audio': None}, ['a.wav'])
 
 
 def test_damaged_files_are_named(tmp_path):

@@ -233,6 +233,7 @@ def test_command(run, tmp_path):
     (['--model=m', '--output=o'], 'needs files'),
     (['--model=m', '--output=o', '--clips=c', 'a.wav'], 'needs files'),
     (['--model=m', '--output=o', '--format=csv', 'a.wav'], "format is 'csv', allowed is npz or h5"),
+    (['--model=m', '--output=o', '--format=tfrecord', 'a.wav'], 'tfrecord is for --layer=pca alone, not pool5'),
     (['--model=m', '--output=o', 'x/a.wav', 'y/a.wav'], '2 inputs are called a.wav'),
     (['--model=m', '--output=o', '--clips=no.csv'], 'no.csv: no such file'),
   ],
