@@ -1,9 +1,11 @@
 """The page and the extension in a real Chromium, against the real service and a real export."""
 
 import contextlib
+import dataclasses
 import functools
 import http.server
 import itertools
+import json
 import pathlib
 import threading
 import time
@@ -39,15 +41,23 @@ def folder(tmp_path_factory):
   clips.write(folder / 'long.webm', 30, fps=5, sounds=[tones.sound(30, ('high', 0, 30))], **codecs)
   (folder / 'bad.mp4').write_bytes(b'no video')
   (folder / 'large.wav').write_bytes(bytes((1 << 20) + 1))
-  (folder / 'index.html').write_text('<!doctype html><title>A page</title><video src=long.webm width=320></video>')
+  for name, source in (('short', 'sounds'), ('long', 'long')):
+    page = '<!doctype html><title>A page</title><video width=320></video><script>'
+    page += f"fetch('{source}.webm').then((r) => r.blob()).then((blob) => {{"
+    page += "document.querySelector('video').src = URL.createObjectURL(blob); })</script>"  # so that it can be sought
+    (folder / f'{name}.html').write_text(page)
   return folder
 
 
 @pytest.fixture(scope='module')
-def address(tmp_path_factory):
+def made(tmp_path_factory):
   student = tones.student(NAMES)
   exported = serving.export(student.module, student.settings, tmp_path_factory.mktemp('exports'))
-  made = service.make(serving.load(exported), limits=Limits(upload_bytes=1 << 20))
+  return service.make(serving.load(exported), limits=Limits(upload_bytes=1 << 20))
+
+
+@pytest.fixture(scope='module')
+def address(made):
   with service_running.running(made, host_names=('127.0.0.1',)) as address:
     yield address
 
@@ -206,28 +216,58 @@ def site(folder):
   server.shutdown()
 
 
+def shows(page, name, wanted=True):
+  """Waits until the overlay of a page shows a name, or does not any more."""
+  end = time.monotonic() + chromium.WAIT_SECONDS
+  while (name in (shown := page.shadow_text())) != wanted:
+    assert time.monotonic() < end, shown
+    time.sleep(0.1)
+
+
+class Popup:
+  """The extension's popup as a page of its own, and the tab of a page that it speaks of."""
+
+  def __init__(self, browser, home, service_address):
+    self.popup = browser.page(f'{EXTENSION_ORIGIN}/popup.html')
+    self.page = browser.page(home)
+    self.page.wait("document.querySelector('video').readyState > 1")
+    self.set(port=int(service_address.rpartition(':')[2]), threshold=0.2)
+    self.tab = self.popup.run("chrome.tabs.query({ url: 'http://127.0.0.1/*' }).then((all) => all.at(-1).id)")
+
+  def set(self, **settings):
+    self.popup.run(f'chrome.storage.local.set({json.dumps(settings)})')
+
+  def ask(self, kind):
+    message = {'to': 'background', 'type': kind, 'tabId': self.tab}
+    return self.popup.run(f'chrome.runtime.sendMessage({json.dumps(message)})')
+
+
 def test_the_extension_names_the_sound_of_a_page(extended, address, folder):
   with site(folder) as home:
-    popup = extended.page(f'{EXTENSION_ORIGIN}/popup.html')
-    page = extended.page(home)
-    popup.run(f'chrome.storage.local.set({{ port: {address.rpartition(":")[2]}, threshold: 0.2 }})')
-    tab = popup.run("chrome.tabs.query({ url: 'http://127.0.0.1/*' }).then((all) => all.at(-1).id)")
+    popup = Popup(extended, f'{home}long.html', address)
+    popup.page.run("document.querySelector('video').play()")
+    assert popup.ask('start') == {'on': True, 'state': 'Listening to the tab.'}
+    shows(popup.page, NAMES[2])
+    assert popup.ask('stop') == {'on': False, 'state': ''}
+    shows(popup.page, NAMES[2], False)
+    popup.set(port=9)
+    assert 'No service answers' in popup.ask('start')['state']
 
-    def ask(kind):
-      return popup.run(f"chrome.runtime.sendMessage({{ to: 'background', type: '{kind}', tabId: {tab} }})")
 
-    page.run("document.querySelector('video').play()")
-    assert ask('start') == {'on': True, 'state': 'Listening to the tab.'}
-    end = time.monotonic() + chromium.WAIT_SECONDS
-    while NAMES[2] not in (shown := page.shadow_text()):
-      assert time.monotonic() < end, shown
-      time.sleep(0.1)
-    assert ask('stop') == {'on': False, 'state': ''}
-    end = time.monotonic() + chromium.WAIT_SECONDS
-    while NAMES[2] in page.shadow_text():
-      assert time.monotonic() < end
-      time.sleep(0.1)
-    popup.run('chrome.storage.local.set({ port: 9 })')
-    assert 'No service answers' in ask('start')['state']
-    page.call('Page.close')
-    popup.call('Page.close')
+def test_the_extension_captions_a_video_that_the_service_may_fetch(extended, made, folder):
+  async def fetch(asked):
+    assert asked.endswith('/short.html')
+    return open(folder / 'sounds.webm', 'rb'), 'a video'
+
+  fetching = dataclasses.replace(made, fetch=fetch, hosts=('127.0.0.1',))
+  with service_running.running(fetching) as address, site(folder) as home:
+    popup = Popup(extended, f'{home}short.html', address)
+    popup.ask('start')
+    for seconds, name in ((1.5, 'low'), (3.5, NAMES[2]), (1.1, 'low')):
+      popup.page.run(f"document.querySelector('video').currentTime = {seconds}")
+      shows(popup.page, name)
+    assert popup.ask('state') == {'on': True, 'state': '5 sounds found.'}
+    popup.page.run("document.querySelector('video').currentTime = 0.5")
+    shows(popup.page, 'silence')
+    popup.set(threshold=0.999)
+    shows(popup.page, 'silence', False)

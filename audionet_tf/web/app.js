@@ -5,7 +5,7 @@ import { cancel, idle, send } from './upload.js';
 import { clock, timeline } from './timeline.js';
 import { toggleMicrophone } from './microphone.js';
 
-const CUE_LINE_PERCENT = 72;
+const CUE_LINE_PERCENT = 6;
 
 let about = null;  // answer of /v1/service
 let shown = null;  // what is on the page: { id, name, address, line, classes, events, at, playable }
@@ -23,7 +23,7 @@ async function show(file, result) {
   video.src = shown.address;
   shown.line = timeline($('timeline'), drawn, { now, seek, toggle });
   showEvents(result.events);
-  idle(`${result.events.length} sounds in ${clock(result.seconds)}.` +
+  idle(`${result.events.length === 1 ? 'One sound' : `${result.events.length} sounds`} in ${clock(result.seconds)}.` +
     (result.repeats > 1 ? ` It is short and was heard ${result.repeats} times over.` : ''));
   $('name').focus();
   follow();
@@ -47,8 +47,11 @@ function seek(seconds) {
 
 function toggle() {
   if (!shown.playable) return;
-  if ($('video').paused) $('video').play();
-  else $('video').pause();
+  const video = $('video');
+  if (!video.paused) video.pause();
+  else video.play().catch((error) => {
+    if (error.name !== 'AbortError') say($('problem'), error.message);  // that is a pause soon after
+  });
 }
 
 // Captions, downloads and the list for the present threshold.
@@ -58,7 +61,7 @@ function showEvents(events) {
   const track = document.createElement('track');
   Object.assign(track, { kind: 'captions', srclang: 'en', label: 'Sounds', default: true, src: `${base}.vtt${query}` });
   track.addEventListener('load', () => {
-    for (const cue of track.track.cues) {  // above the controls, which would hide it while the sound is paused
+    for (const cue of track.track.cues) {  // at the top: below are the controls
       cue.snapToLines = false;
       cue.line = CUE_LINE_PERCENT;
     }
@@ -79,7 +82,7 @@ function showEvents(events) {
     const button = element('button', '');
     button.type = 'button';
     button.append(
-      element('time', `${clock(event.start_seconds)}–${clock(event.end_seconds)}`),
+      element('time', `${clock(event.start_seconds, 1)}–${clock(event.end_seconds, 1)}`),
       element('span', event.name), element('span', `${Math.round(100 * event.score)} %`, 'share'),
     );
     button.addEventListener('click', () => seek(event.start_seconds));
@@ -163,7 +166,7 @@ async function start() {
     about = await json('/v1/service');
     $('threshold').value = Math.round(100 * about.threshold);
     $('about').textContent = `What a video sounds like, named by ${about.student} on this machine: ` +
-      `${about.classes} kinds of sound, files of up to ${clock(about.sound_seconds)} and ` +
+      `${about.classes} kinds of sound, files of up to ${Math.round(about.sound_seconds / 60)} minutes and ` +
       `${Math.floor(about.upload_bytes / MIB)} MiB.`;
   } catch (error) {
     say($('problem'), `The service does not answer: ${error.message}`);

@@ -5,11 +5,14 @@ const PAGE_SECONDS = 10;
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-export function clock(seconds) {
-  const whole = Math.floor(seconds);
+// Seconds as 02:05 or 1:02:05, with `digits` behind the point.
+export function clock(seconds, digits = 0) {
+  const unit = 10 ** digits;
+  const parts = Math.floor(seconds * unit + 1e-6);
+  const whole = Math.floor(parts / unit);
   const hours = Math.floor(whole / 3600);
-  const parts = [Math.floor(whole / 60) % 60, whole % 60].map((n) => String(n).padStart(2, '0'));
-  return (hours ? `${hours}:` : '') + parts.join(':');
+  const below = [Math.floor(whole / 60) % 60, whole % 60].map((n) => String(n).padStart(2, '0')).join(':');
+  return (hours ? `${hours}:` : '') + below + (digits ? `.${String(parts % unit).padStart(digits, '0')}` : '');
 }
 
 function rgb(hex) {
