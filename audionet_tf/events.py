@@ -1,4 +1,4 @@
-"""What sounds when: from scores over time to events, and from events to cues. NumPy only.
+"""What sounds when: from scores over time to events, and from events to cues. NumPy and SciPy only.
 
 A row is a stretch of sound and a score for every name; an event is a run of rows. Rows may overlap, as sliding windows
 do. The first row of an event then holds only a bit of the sound, at its end, and the event begins there (`edges`): with
@@ -9,6 +9,7 @@ when it fills half of it.
 import dataclasses
 
 import numpy as np
+from scipy import ndimage
 
 from audionet_tf import text
 from audionet_tf.errors import UserError
@@ -144,9 +145,10 @@ def find(start_seconds, end_seconds, scores, names, thresholds, rules):
   thresholds = thresholds[heard].astype(np.float64)
   values = smoothed(scores[:, heard].astype(np.float32), starts, rules.smooth_seconds)
   active = values >= rules.release * thresholds
-  if 0 < rules.top < len(heard):
-    ranks = (-np.where(active, values, -np.inf)).argsort(1, kind='stable').argsort(1, kind='stable')
-    active &= ranks < rules.top
+  if rules.top:
+    crowded = np.flatnonzero(active.sum(1) > rules.top)
+    ranked = np.where(active[crowded], -values[crowded], np.inf).argsort(1, kind='stable')
+    active[crowded[:, None], ranked[:, rules.top :]] = False
   begin_at, end_at = edges(starts, ends)
   found = []
   for column, number in enumerate(heard):
@@ -162,10 +164,9 @@ def smoothed(scores, starts, seconds):
   length = 2 * int(seconds / hop_of(starts) / 2 + ALMOST) + 1
   if length < 3:
     return scores
-  padded = np.pad(scores, [[length // 2] * 2, [0, 0]], 'edge')
   medians = np.empty_like(scores)
-  for column in range(scores.shape[1]):  # one by one: `length` times the memory of one column
-    medians[:, column] = np.median(np.lib.stride_tricks.sliding_window_view(padded[:, column], length), 1)
+  for column, values in enumerate(np.ascontiguousarray(scores.T)):  # one by one, in line: SciPy's quick case
+    medians[:, column] = ndimage.median_filter(values, length, mode='nearest')
   return medians
 
 

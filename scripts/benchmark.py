@@ -1,6 +1,6 @@
 """Measures the project on this machine: a table on the screen, every measurement in a JSON file.
 
-  scripts/benchmark                                   epoch, soundnet, pipeline, inference, features, service, log_mel
+  scripts/benchmark                                   all that needs no data: epoch to log_mel
   scripts/benchmark --data=FOLDER                     also build and learning, on FOLDER/clips and FOLDER/teacher
   scripts/benchmark --data=FOLDER --all               also the paper's whole run of 5000 epochs (minutes)
   scripts/benchmark --only=epoch,pipeline --quick     a look at whether it works: its figures mean nothing

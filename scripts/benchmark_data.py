@@ -12,33 +12,34 @@ FRAME_SHAPE = (240, 320, 3)
 BLOCK_SECONDS = 60
 
 
-def make_clips(folder, count=10, seconds=10):
+def make_clips(folder, count=10, seconds=10, shape=FRAME_SHAPE):
   """Writes `count` H.264 and AAC clips, each with moving colours and a pitch of its own.
 
   Args:
     folder: pathlib.Path, made when missing.
     count: of clips.
     seconds: length of each; a tenth is added, so that the last window is covered whatever the codecs pad.
+    shape: of the pictures, height first.
   """
   folder.mkdir(parents=True, exist_ok=True)
   for number in tqdm.trange(count, desc='making clips', unit='clip'):
     rng = np.random.default_rng(number)
     with av.open(str(folder / f'clip{number}.mp4'), 'w') as out:
       picture = out.add_stream('libx264', rate=FRAME_RATE_HZ, options={'preset': 'veryfast'})
-      picture.height, picture.width = FRAME_SHAPE[:2]
+      picture.height, picture.width = shape[:2]
       picture.pix_fmt = 'yuv420p'
       sound = out.add_stream('aac', rate=SAMPLE_RATE_HZ, layout='stereo')
-      for pixels in pictures(rng, round((seconds + 0.1) * FRAME_RATE_HZ)):
+      for pixels in pictures(rng, round((seconds + 0.1) * FRAME_RATE_HZ), shape):
         out.mux(picture.encode(av.VideoFrame.from_ndarray(pixels, format='rgb24')))
       out.mux(picture.encode(None))
       pcm = np.repeat(noise_and_tones(rng, round((seconds + 0.1) * SAMPLE_RATE_HZ)), 2)
       mux_sound(out, sound, pcm, 'stereo')
 
 
-def pictures(rng, count):
-  """`count` pictures u8 [H, W, 3]: a coloured plane with a grain that drifts over it."""
+def pictures(rng, count, shape=FRAME_SHAPE):
+  """`count` pictures u8 of a shape [H, W, 3]: a coloured plane with a grain that drifts over it."""
   colour = rng.integers(0, 200, 3)
-  grain = rng.integers(0, 56, FRAME_SHAPE)
+  grain = rng.integers(0, 56, shape)
   for number in range(count):
     yield (colour + np.roll(grain, number, axis=1)).astype(np.uint8)
 

@@ -7,6 +7,7 @@ import shutil
 import statistics
 import sys
 
+import benchmark_captions
 import benchmark_data
 import benchmark_features
 import benchmark_log_mel
@@ -298,5 +299,6 @@ def learning(context):
 
 
 PARTS = {'build': build, 'epoch': epoch, 'soundnet': benchmark_soundnet.step, 'pipeline': pipeline}
-PARTS |= {'inference': inference, 'features': benchmark_features.features, 'service': benchmark_service.service}
-PARTS |= {'log_mel': benchmark_log_mel.log_mel, 'learning': learning, 'whole_run': whole_run}
+PARTS |= {'inference': inference, 'features': benchmark_features.features, 'captions': benchmark_captions.captions}
+PARTS |= {'service': benchmark_service.service, 'log_mel': benchmark_log_mel.log_mel}
+PARTS |= {'learning': learning, 'whole_run': whole_run}

@@ -26,7 +26,7 @@ def test_help_names_the_parts():
   done = subprocess.run([SCRIPTS / 'benchmark', '--help'], capture_output=True, text=True, timeout=60)
   shown = ' '.join(done.stdout.split())
   assert (
-    'build, epoch, soundnet, pipeline, inference, features, service, log_mel, learning, whole_run' in shown
+    'build, epoch, soundnet, pipeline, inference, features, captions, service, log_mel, learning, whole_run' in shown
     and '--data' in shown
   ), done.stderr
 
@@ -51,6 +51,7 @@ def test_the_long_part_runs_only_when_asked(script):
     'pipeline',
     'inference',
     'features',
+    'captions',
     'service',
     'log_mel',
     'learning',
