@@ -9,13 +9,14 @@ import keras
 from audionet_tf import log_mel
 from audionet_tf.soundnet import AtLeast
 
-FRONT_END = {'sample_rate_hz': 22050, 'window_seconds': 1024 / 22050, 'hop_seconds': 512 / 22050, 'bands': 64}
+FRONT_END = {'sample_rate_hz': 22050, 'window_seconds': 1024 / 22050, 'hop_seconds': 256 / 22050, 'bands': 64}
 FRONT_END |= {'lower_hz': 50.0, 'upper_hz': 11000.0, 'offset': 0.001}
-SHORTEST_SAMPLES = 1024 + 15 * 512  # sixteen frames: one step behind the last pool
+SHORTEST_FRAMES = 29  # one step behind the last pool
+SHORTEST_SAMPLES = 1024 + (SHORTEST_FRAMES - 1) * 256
 
-# name, filters (None: average pool), kernel, stride
+# name, filters (None: average pool), kernel, stride; (time, frequency). Frames of 12 ms let conv1 hear a rotor beat.
 LOGMEL_CNN = (
-  ('conv1', 24, 5, 2),
+  ('conv1', 24, (7, 5), (4, 2)),
   ('pool1', None, 2, 2),
   ('conv2', 48, 3, 1),
   ('conv3', 48, 3, 1),
@@ -39,7 +40,7 @@ def logmel_cnn(heads, table=LOGMEL_CNN):
   waveform = keras.Input([None], name='waveform')
   mel = log_mel.LogMel(**FRONT_END, name='log_mel')(waveform)  # [B, frames, bands]
   message = f'the sound is too short: at least {SHORTEST_SAMPLES} samples are needed'
-  x = AtLeast(16, message, name='log_mel_input')(mel)
+  x = AtLeast(SHORTEST_FRAMES, message, name='log_mel_input')(mel)
   x = keras.layers.BatchNormalization(momentum=0.9, synchronized=True, name='bands_norm')(x)  # each band its own
   x = keras.layers.Reshape([-1, FRONT_END['bands'], 1], name='channel')(x)
   for name, filters, kernel, stride in table:

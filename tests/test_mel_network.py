@@ -21,7 +21,7 @@ def test_outputs_and_parameters():
     'logits/a': (2, 1, 7),
     'logits/b': (2, 1, 3),
   }
-  convolutions = 25 * 24 + 9 * (24 * 48 + 48 * 48 + 48 * 96 + 96 * 96 + 96 * 192 + 192 * 192)
+  convolutions = 35 * 24 + 9 * (24 * 48 + 48 * 48 + 48 * 96 + 96 * 96 + 96 * 192 + 192 * 192)
   norms = 4 * (64 + 24 + 2 * (48 + 96 + 192))
   assert student().count_params() == convolutions + norms + 193 * 10
 
