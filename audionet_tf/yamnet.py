@@ -27,7 +27,9 @@ def yamnet(heads, table=YAMNET, first_filters=FIRST_FILTERS):
   """
 
   def finished(x, name):
-    x = keras.layers.BatchNormalization(scale=False, epsilon=EPSILON, synchronized=True, name=f'{name}_norm')(x)
+    x = keras.layers.BatchNormalization(
+      momentum=0.9, scale=False, epsilon=EPSILON, synchronized=True, name=f'{name}_norm'
+    )(x)
     return keras.layers.ReLU(name=name)(x)
 
   plain = {'padding': 'same', 'use_bias': False}
