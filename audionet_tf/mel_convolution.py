@@ -16,7 +16,8 @@ def convolution(x, filters, kernel, name, stride=1, padding='same', activated=Tr
   x = keras.layers.Conv2D(
     filters, kernel, stride, padding, use_bias=False, kernel_initializer='he_normal', name=f'{name}_conv'
   )(x)
-  x = keras.layers.BatchNormalization(
+  norm = keras.layers.BatchNormalization(
     momentum=0.9, scale=scale, epsilon=1e-3, synchronized=True, name=f'{name}_norm'
-  )(x)
+  )
+  x = norm(x)
   return keras.layers.ReLU(name=name)(x) if activated else x
