@@ -24,6 +24,7 @@ from audionet_tf import (
   geometry,
   hershey,
   inception_v3,
+  losses,
   mel_network,
   mel_patches,
   soundnet,
@@ -114,7 +115,11 @@ STUDENTS = {
   'audionet': Network(audionet),
   'autoencoder': Network(autoencoder.autoencoder, layers_of(autoencoder.ENCODER), 'repeat', reconstructs=True),
   'logmel_cnn': Network(
-    mel_network.logmel_cnn, short='repeat', shortest_samples=mel_network.SHORTEST_SAMPLES, spectrogram=True
+    mel_network.logmel_cnn,
+    short='repeat',
+    shortest_samples=mel_network.SHORTEST_SAMPLES,
+    spectrogram=True,
+    sample_rate_hz=mel_network.FRONT_END['sample_rate_hz'],
   ),
   'soundnet5': soundnet_network(soundnet.SOUNDNET5, 'soundnet5'),
   'soundnet8': soundnet_network(soundnet.SOUNDNET8, 'soundnet8'),
@@ -222,6 +227,7 @@ class StudentSettings:
     classes: dict of head name to class names; empty of a network that reconstructs.
     teachers: dict of head name to a JSON-able description of its teacher, `teachers.Teacher.description`.
     target_steps: key of geometry.TARGET_STEPS: which answers its steps were taught.
+    activations: dict of head name to key of losses.ACTIVATIONS; softmax where it is not named.
   """
 
   student: str
@@ -231,6 +237,19 @@ class StudentSettings:
   classes: dict
   teachers: dict = dataclasses.field(default_factory=dict)
   target_steps: str = 'covered'
+  activations: dict = dataclasses.field(default_factory=dict)
+
+  def __post_init__(self):
+    if not isinstance(self.activations, dict) or not set(self.activations.values()) <= losses.ACTIVATIONS.keys():
+      raise TypeError(f'activations are {self.activations}, allowed are {", ".join(losses.ACTIVATIONS)}')
+
+  def activation(self, head):
+    """Key of losses.ACTIVATIONS."""
+    return self.activations.get(head, 'softmax')
+
+  def probabilities(self, head, logits):
+    """What a head's logits f32 [..., classes] say, f32 [..., classes]."""
+    return losses.ACTIVATIONS[self.activation(head)](logits)
 
 
 def save(path, model, settings):
@@ -251,7 +270,7 @@ def load(path):
     settings = StudentSettings(**json.loads(path.with_suffix('.json').read_text(encoding='utf-8')))
   except FileNotFoundError:
     raise UserError(f'{path.with_suffix(".json")}: missing; it belongs beside {path.name}') from None
-  except (json.JSONDecodeError, TypeError, UnicodeDecodeError) as error:
+  except (ValueError, TypeError) as error:
     raise UserError(f'{path.with_suffix(".json")}: not the settings of a student ({error})') from None
   try:
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
