@@ -101,7 +101,8 @@ def test_constraints_hold_every_dependency_and_no_place():
   config = ConfigParser()
   config.read(ROOT / 'setup.cfg')
   extras = config['options.extras_require']
-  wanted = '\n'.join([config['options']['install_requires'], *(extras[name] for name in ('download', 'serve', 'torch', 'dev'))])
+  parts = [config['options']['install_requires'], *(extras[name] for name in ('download', 'serve', 'torch', 'dev'))]
+  wanted = '\n'.join(parts)
   names = {re.split(r'[<>=]', line)[0].lower().replace('_', '-') for line in wanted.split()}
   assert names <= pinned
 
