@@ -53,8 +53,9 @@ class RunLog(keras.callbacks.Callback):
 
   stats.json (keys of the original's training statistics): `num_epochs`, `video_sample_period_msec`, `batch_size`,
   `learning_rate`, `epochs`: list of {`videos`: {id: {`kldiv`: mean, `kldiv_per_frame`: list, on request}},
-  `training_time`: seconds}; of an autoencoder `squared_error` and `squared_error_per_frame`. The lines of epochs.jsonl
-  are the entries of that list: it is joined from them at most every STATS_SECONDS, and what is in memory does not grow.
+  `training_time`: seconds}; of an autoencoder `squared_error` and `squared_error_per_frame`, of labels that do not
+  exclude each other `cross_entropy` and `cross_entropy_per_frame`. The lines of epochs.jsonl are the entries of that
+  list: it is joined from them at most every STATS_SECONDS, and what is in memory does not grow.
 
   Attributes: of the last epoch, `row` as in metrics.jsonl and `videos` as in stats.json.
   """
@@ -164,7 +165,12 @@ class Checkpoints(keras.callbacks.Callback):
 class Progress(keras.callbacks.Callback):
   """One line: epochs done, rate, remaining time, figures of the last epoch."""
 
-  SHOWN = {'kl': 'KL {:.3f}', 'top1': 'top-1 {:.1%}', 'squared_error': 'squared error {:.3g}'}
+  SHOWN = {
+    'kl': 'KL {:.3f}',
+    'cross_entropy': 'cross-entropy {:.3f}',
+    'top1': 'top-1 {:.1%}',
+    'squared_error': 'squared error {:.3g}',
+  }
 
   def __init__(self, log, first_epoch, epochs):
     super().__init__()

@@ -48,7 +48,12 @@ flags.DEFINE_float('shortest_ms', 200, 'shorter events are dropped')
 flags.DEFINE_integer('top', 3, 'classes at a time; 0 for all')
 flags.DEFINE_list('stop', [], 'classes not to be told, or a file of them, one a line')
 flags.DEFINE_string('names', None, 'CSV with class_name (or mid, or index) and display_name')
-flags.DEFINE_enum('join', 'sum', ['sum', 'max'], 'score of several classes with one display name')
+flags.DEFINE_enum(
+  'join',
+  None,
+  ['sum', 'max'],
+  'score of several classes with one display name; default: sum where classes exclude each other (softmax), else max',
+)
 flags.DEFINE_float('window_ms', None, 'length of a window, or of a patch of --blocks; default: see above')
 flags.DEFINE_float('hop_ms', None, 'from the start of a window to the next; default: the window')
 flags.DEFINE_list('blocks', None, 'PATCHES,HOP,TOTAL: sliding blocks of patches, such as 5,2,10')
@@ -79,12 +84,15 @@ def check_arguments(values, paths):
   clip_tables.check_names(paths)
 
 
-def rules_of(values, class_names):
+def rules_of(values, served):
   """events.Rules of the flags, checked."""
   from audionet_tf import caption_tables, events
 
+  class_names = served.class_names
+  exclusive = served.settings.activation(next(iter(served.settings.classes))) == 'softmax'
   rules = events.Rules(
-    **{name: values[name] for name in ('threshold', 'release', 'top', 'join')},
+    **{name: values[name] for name in ('threshold', 'release', 'top')},
+    join=values['join'] or ('sum' if exclusive else 'max'),
     **{f'{name}_seconds': params.seconds(values[f'{name}_ms']) for name in ('smooth', 'merge', 'shortest')},
     stop=caption_tables.read_stop(values['stop']),
     names=caption_tables.read_names(values['names'], class_names) if values['names'] else {},
@@ -145,7 +153,7 @@ def main(argv):
     from audionet_tf import captions, serving
 
   served = serving.load(values['model'])
-  rules = rules_of(values, served.class_names)
+  rules = rules_of(values, served)
   seconds = (params.seconds(values[name]) for name in ('window_ms', 'hop_ms'))
   blocks = values['blocks'] and tuple(map(int, values['blocks']))
   listener = captions.listener(served, *seconds, blocks, values['batch_size'])

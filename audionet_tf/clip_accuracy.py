@@ -8,7 +8,6 @@ import pathlib
 import sys
 
 import numpy as np
-import tensorflow as tf
 import tqdm
 
 from audionet_tf import inference, labels, local_files, media, students
@@ -118,7 +117,7 @@ def clip_probabilities(student, path, cut):
     for indices, pcm in inference.batches(pairs, BATCH_SIZE, cut.window_samples):
       heard = np.tile(pcm[: len(indices)], [1, repeats]).astype(np.float32) / PCM_SCALE
       logits = student.logits(heard)  # [n, T, classes]
-      total += tf.nn.softmax(logits.astype(np.float64)).numpy().mean(1).sum(0)
+      total += student.probabilities(logits.astype(np.float64)).mean(1).sum(0)
       count += len(indices)
   return total / count
 

@@ -46,12 +46,14 @@ class Importer:
     suffixes: of the files.
     sound: the RecordParams of the original training.
     takes_pca: whether --pca goes with it.
+    activation: key of losses.ACTIVATIONS: what its logits are.
   """
 
   read: Callable
   suffixes: tuple
   sound: params.RecordParams
   takes_pca: bool = False
+  activation: str = 'softmax'
 
 
 def read_audionet(path, student):
@@ -92,7 +94,7 @@ IMPORTERS = {
   'vggish': VGGISH,
   'vggish_pca': VGGISH,
   'vggish_relu': VGGISH,
-  'yamnet': Importer(read_yamnet, ('.h5',), PATCH),
+  'yamnet': Importer(read_yamnet, ('.h5',), PATCH, activation='sigmoid'),
 }
 
 
@@ -123,12 +125,14 @@ def main(argv):
 
   more = [values['pca']] if importer.takes_pca else []
   model, original = importer.read(values['from'], values['student'], *more)
+  classes = conversion.class_names(values['labels'], model)
   settings = students.StudentSettings(
     student=values['student'],
     sample_rate_hz=importer.sound.sample_rate_hz,
     mono=importer.sound.mono,
     window_seconds=importer.sound.window_seconds,
-    classes=conversion.class_names(values['labels'], model),
+    classes=classes,
+    activations=dict.fromkeys(classes, importer.activation),
   )
   found = conversion.convert(model, original, settings, output)
   counts = ', '.join(f'{len(names)} classes ({head})' for head, names in settings.classes.items())

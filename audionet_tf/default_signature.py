@@ -29,7 +29,7 @@ def answers(logits, settings):
   if not logits:
     return {}
   first, names = next(iter(settings.classes.items()))
-  outputs = {f'{head}/probabilities': tf.reduce_mean(tf.nn.softmax(x), 1) for head, x in logits.items()}
+  outputs = {f'{head}/probabilities': tf.reduce_mean(settings.probabilities(head, x), 1) for head, x in logits.items()}
   probabilities = outputs[f'{first}/probabilities'] if len(logits) > 1 else outputs.popitem()[1]
   top_probabilities, top = tf.math.top_k(probabilities, min(TOP, len(names)))  # [batch, 5]
   return outputs | {

@@ -29,6 +29,7 @@ class Distiller(keras.Model):
   """
 
   distance, stats_key = 'kl', 'kldiv'  # what is kept of every video, and its name in stats.json
+  activation = 'softmax'  # key of losses.ACTIVATIONS, of its heads
 
   def __init__(
     self,
@@ -106,6 +107,9 @@ class Distiller(keras.Model):
     if self.loss_name != 'kl':
       distance = losses.LOSSES[self.loss_name]
       distances = {head: distance(targets[head], outputs[LOGITS + head]) for head in self.heads}
+    return self.weighted(distances)
+
+  def weighted(self, distances):
     return tf.add_n([self.loss_weights[head] * distances[head] for head in self.heads])
 
   def train_step(self, batch):
@@ -134,14 +138,15 @@ class Distiller(keras.Model):
     """dict of scalar metric to a list of f32 [B], whose mean it is."""
     values = {}
     for head in self.heads:
-      logits = outputs[LOGITS + head]
-      found = {'kl': distances[head]}
-      found |= {f'top{k}': losses.top_k_agreement(targets[head], logits, k) for k in (1, 5)}
-      for name, value in found.items():
+      for name, value in self.head_figures(targets[head], outputs[LOGITS + head], distances[head]).items():
         values.setdefault(name, []).append(value)
         if len(self.heads) > 1:
           values[f'{name}_{head}'] = [value]
     return values
+
+  def head_figures(self, target, logits, distance):
+    """dict of figure to f32 [B], of one head."""
+    return {'kl': distance, **{f'top{k}': losses.top_k_agreement(target, logits, k) for k in (1, 5)}}
 
   def update_metrics(self, batch, targets, outputs, distances):
     mask = batch['mask']

@@ -34,6 +34,10 @@ class Student:
   head: str
   class_names: list
 
+  def probabilities(self, logits):
+    """What logits float [..., classes] say, as NumPy."""
+    return self.settings.probabilities(self.head, logits).numpy()
+
 
 def load_student(path):
   """The Student at `path`: RUN, RUN/export, RUN/export/1 or student.keras. UserError where there is none."""

@@ -32,8 +32,11 @@ def expected_answers(model, settings, waveform):
     return {'embedding': embedding}
   head = next(iter(settings.classes))
   logits = np.asarray(heard[students.LOGITS + head], np.float64)  # [batch, T, classes]
-  powers = np.exp(logits - logits.max(-1, keepdims=True))
-  probabilities = powers / powers.sum(-1, keepdims=True)
+  if settings.activation(head) == 'sigmoid':
+    probabilities = (1 + np.tanh(logits / 2)) / 2
+  else:
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    probabilities = powers / powers.sum(-1, keepdims=True)
   return {'probabilities': probabilities.mean(1), 'logits': logits.mean(1), 'embedding': embedding}
 
 

@@ -1,20 +1,57 @@
-"""Labels as a teacher: a CSV that says what each clip is, as distributions that are sure of one class.
+"""Labels as a teacher: a CSV that says what each clip is.
 
-The KL divergence from such a distribution is the cross-entropy of the label.
+Labels that do not exclude each other (`label_tables` has their forms) give 0 or 1 for every class: a window has all
+labels of the rows that it overlaps with. They need a loss of `losses.LOSSES_OF_LABELS`.
 
-The CSV has a header; `filename` or `path` names a clip, `category` or `target` its class. A video of the records is
-found by its whole id, else by the name of its file, with or without suffix: `fold1/dog-7.mp4` is `dog-7.wav` too.
-Class names are the categories in the order of `target`, or of the alphabet where there is none.
+One class a clip gives distributions that are sure of it. The KL divergence from such a distribution is the
+cross-entropy of the label. The CSV has a header; `filename` or `path` names a clip, `category` or `target` its class. A
+video of the records is found by its whole id, else by the name of its file, with or without suffix: `fold1/dog-7.mp4`
+is `dog-7.wav` too. Class names are the categories in the order of `target`, or of the alphabet where there is none.
 """
 
 import functools
-import pathlib
+import hashlib
+import json
 
 import numpy as np
 
-from audionet_tf import given_answers, labels
+from audionet_tf import given_answers, label_tables, labels
 from audionet_tf.errors import UserError
 from audionet_tf.teacher_files import file_digest
+
+
+def load_weak(path, classes=None):
+  """The given_answers.Given of a CSV of labels that do not exclude each other.
+
+  Args:
+    path: of the CSV.
+    classes: path of a file of its classes (`labels.vocabulary`), or None.
+
+  Raises:
+    UserError: as `label_tables.read`.
+  """
+  given_answers.check_file(path)
+  vocabulary = classes and labels.vocabulary(classes)
+  table = label_tables.read(path, vocabulary)
+  digest = hashlib.sha256(json.dumps([file_digest(path), vocabulary]).encode()).hexdigest()
+  answers = functools.partial(multi_hot_answers, path, table)
+  return given_answers.Given(len(table.class_names), table.class_names, digest, answers)
+
+
+def multi_hot_answers(path, table, manifest):
+  """`Given.answers` of a label_tables.Table: f32 [A, classes] of 0 and 1."""
+  params = manifest['params']
+  found = {video['id']: table.find(video['id']) for video in manifest['videos']}
+  missing = [video for video, rows in found.items() if rows is None]
+  if missing:
+    raise UserError(f'{path}: no row for {given_answers.named(missing)} of the records')
+
+  def answers(video, window):
+    start = float(params.start_seconds(window))
+    heard = table.multi_hot(found[video], start, start + params.window_seconds)
+    return np.repeat(heard[None], params.answers_per_window, axis=0)
+
+  return answers
 
 
 def load(path):
@@ -26,7 +63,7 @@ def load(path):
   for row in rows:
     name = row.get('path') or row.get('filename') or ''
     category = class_names.index(category_of(row))
-    for key in (name, *names_of(name)):
+    for key in (name, *label_tables.names_of(name)):
       index.setdefault(key, set()).add(category)
   answers = functools.partial(one_hot_answers, path, index, len(class_names))
   return given_answers.Given(len(class_names), class_names, file_digest(path), answers)
@@ -51,17 +88,11 @@ def classes_of(path, rows):
   return [name for _, name in sorted((int(target), name) for name, target in pairs)]
 
 
-def names_of(path):
-  """(name of the file, the same without suffix) of a path with '/'; .gz apart."""
-  name = pathlib.PurePosixPath(path).name.removesuffix('.gz')
-  return name, pathlib.PurePosixPath(name).stem
-
-
 def one_hot_answers(path, index, classes, manifest):
   """`Given.answers`; `index`: dict of path, name and stem to the set of classes that rows of that name have."""
   found, missing, ambiguous = {}, [], []
   for video in (video['id'] for video in manifest['videos']):
-    categories = next((index[key] for key in (video, *names_of(video)) if key in index), set())
+    categories = next((index[key] for key in (video, *label_tables.names_of(video)) if key in index), set())
     if len(categories) == 1:
       found[video] = min(categories)
     else:

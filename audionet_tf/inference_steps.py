@@ -49,14 +49,16 @@ def listener(served, top):
   settings = served.settings
   layers = students.network(settings.student).layers
   hidden, last = list(layers)[-2:]
-  logits = f'{last}_{next(iter(settings.classes))}'
+  head = next(iter(settings.classes))
+  logits = f'{last}_{head}'
   tables = {hidden: layers[hidden], logits: layers[last]}
   signature = served.signatures[SIGNATURE]
 
   @tf.function(input_signature=[tf.TensorSpec([1, None], tf.int16)])
   def heard(pcm):
     outputs = signature(waveform=tf.cast(pcm, tf.float32) / PCM_SCALE)
-    return outputs[hidden][0], tf.nn.softmax(outputs[logits][0])  # what nobody asks for is not computed
+    # What nobody asks for is not computed.
+    return outputs[hidden][0], settings.probabilities(head, outputs[logits][0])
 
   def blocks(path):
     sound = media.sound_chunks(path, settings.sample_rate_hz, settings.mono)

@@ -91,6 +91,8 @@ def label_source(folder, manifest):
   """Source of stored labels (`soft_labels`, where their form is described): batches with `teacher/<name>`."""
   params = manifest['params']
   classes = {TEACHER + name: len(teacher['classes']) for name, teacher in manifest['teachers'].items()}
+  kinds = {TEACHER + name: teacher['description'].get('outputs') for name, teacher in manifest['teachers'].items()}
+  plain = [name for name, kind in kinds.items() if kind == losses.INDEPENDENT]  # no distributions
   spec = {name: tf.io.FixedLenFeature([], tf.string) for name in ('audio/pcm', *classes)}
   spec |= {name: tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True) for name in ('video', 'index')}
 
@@ -109,7 +111,8 @@ def label_source(folder, manifest):
       'video_id': block['video'],
       'index': block['index'],
       'mask': tf.ones_like(block['index'], tf.float32),
-      **{name: losses.soft_targets(block[name]) for name in classes},
+      **{name: tf.cast(block[name], tf.float32) for name in plain},
+      **{name: losses.soft_targets(block[name]) for name in classes if name not in plain},
     }
 
   def blocks(path):

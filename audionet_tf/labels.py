@@ -25,11 +25,34 @@ def read_class_names(path):
 
 
 def read_vocabulary(path):
-  """Rows of AudioSet's and YAMNet's CSV of classes, `index,mid,display_name`, in the order of `index`: 0, 1, ..."""
-  rows = read_table(path, (('index',), ('mid',), ('display_name',)))
+  """Rows of AudioSet's and YAMNet's CSV of classes, `index,mid,display_name`, in the order of `index`: 0, 1, ...
+
+  FSD50K's is read too: it has no header, and name and mid the other way round.
+  """
+  rows = headless(path) or read_table(path, (('index',), ('mid',), ('display_name',)))
   if sorted(row['index'] for row in rows) != sorted(map(str, range(len(rows)))):
     raise UserError(f'{path}: index does not go from 0 to {len(rows) - 1}, each once')
   return sorted(rows, key=lambda row: int(row['index']))
+
+
+def headless(path):
+  """Rows of FSD50K's CSV of classes; none where the first line is not of its form."""
+  path = pathlib.Path(path)
+  try:
+    with open(path, newline='', encoding='utf-8-sig') as file:
+      rows = [row for row in csv.reader(file) if row]
+  except (csv.Error, OSError, UnicodeDecodeError):
+    return []  # for `read_table` to say
+  if not rows or not all(len(row) == 3 and row[0].isdecimal() for row in rows):
+    return []
+  return [{'index': row[0], 'mid': row[2], 'display_name': row[1].replace('_', ' ')} for row in rows]
+
+
+def vocabulary(path):
+  """List of (name, mid) of the classes in a file of class names: a text file or a CSV. The mid is '' without one."""
+  if pathlib.Path(path).suffix.lower() == '.csv':
+    return [(row['display_name'], row['mid']) for row in read_vocabulary(path)]
+  return [(name, '') for name in read_class_names(path)]
 
 
 def write_class_names(path, names):

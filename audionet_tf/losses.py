@@ -1,5 +1,8 @@
-"""Distances between the teacher's and the student's distributions: each is loss and metric alike."""
+"""Distances between a teacher and its student: of distributions, or of labels that do not exclude each other."""
 
+import functools
+
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -35,8 +38,13 @@ def aligned(teacher, weights):
 
 
 def paired(teacher, student_logits):
-  """Both as tensors [B, T, classes]; ValueError for shapes that do not go together."""
+  """Both as tensors [B, T, classes]: one answer for several steps is one for each of them.
+
+  ValueError for shapes that do not go together.
+  """
   teacher, logits = tf.convert_to_tensor(teacher), tf.convert_to_tensor(student_logits)
+  if teacher.shape.rank == 3 and teacher.shape[1] == 1 and logits.shape.rank == 3 and logits.shape[1] != 1:
+    teacher = tf.repeat(teacher, tf.shape(logits)[1], axis=1)
   if not (teacher.shape.rank == 3 and teacher.shape.is_compatible_with(logits.shape)):
     raise ValueError(f'teacher {teacher.shape} and student {logits.shape}: expected [B, T, classes] of both')
   return teacher, logits
@@ -84,8 +92,49 @@ def squared_error(waveform, reconstruction):
   return tf.reduce_mean(tf.math.squared_difference(waveform, reconstruction), axis=-1)
 
 
+def by_class(loss, labels, student_logits, label_smoothing=0.0):
+  """A binary loss of each class for itself, per example: summed over classes, averaged over time.
+
+  Args:
+    loss: key of LOSSES_OF_LABELS.
+    labels: f32 [B, T, classes] in [0, 1]; rows may have any sum.
+    student_logits: f32 [B, T, classes].
+    label_smoothing: s: a label y counts as y (1 - s) + s / 2.
+
+  Returns:
+    f32 [B].
+
+  Raises:
+    ValueError: shapes that do not go together.
+  """
+  labels, logits = paired(labels, student_logits)
+  mean = LOSSES_OF_LABELS[loss](from_logits=True, label_smoothing=label_smoothing, reduction=None)
+  return tf.reduce_mean(mean(labels, logits), axis=-1) * logits.shape[-1]
+
+
+def first_is_label(labels, student_logits):
+  """Share of time steps where the student's first class is one of the labels: f32 [B]. Args as of `by_class`."""
+  labels, logits = paired(labels, student_logits)
+  first = tf.gather(labels, tf.argmax(logits, axis=-1), batch_dims=2)  # [B, T]
+  return tf.reduce_mean(tf.cast(first > 0.5, tf.float32), axis=-1)
+
+
 RECONSTRUCTION = 'reconstruction'  # the loss `squared_error`, of students that nobody teaches
 LOSSES = {'kl': kl_divergence, 'l2': squared_distance}
+CROSS_ENTROPY = 'cross_entropy'
+# Focal loss: Lin et al. 2017, section 3; positives weigh 0.25, negatives 0.75, as in Caption4Sound (REFERENCE D2).
+LOSSES_OF_LABELS = {
+  CROSS_ENTROPY: keras.losses.BinaryCrossentropy,
+  'focal': functools.partial(keras.losses.BinaryFocalCrossentropy, apply_class_balancing=True, alpha=0.25, gamma=2.0),
+}
+# Logits to probabilities: of classes that exclude each other, and of those that do not.
+ACTIVATIONS = {'softmax': tf.nn.softmax, 'sigmoid': tf.sigmoid}
+INDEPENDENT = 'labels'  # `outputs` of a teacher whose answers are no distributions: each class is 0 or 1
+
+
+def activation_of(loss):
+  """Key of ACTIVATIONS: how the logits that a loss has trained are to be read."""
+  return 'sigmoid' if loss in LOSSES_OF_LABELS else 'softmax'
 
 
 def top_k_agreement(teacher, student_logits, k):

@@ -5,11 +5,10 @@ import pathlib
 
 import keras
 import numpy as np
-import tensorflow as tf
 import tqdm
 from tensorboard.plugins import projector as plugin
 
-from audionet_tf import files
+from audionet_tf import files, losses
 from audionet_tf.students import LOGITS
 
 MOST_WINDOWS = 2000
@@ -55,7 +54,7 @@ def embed(distiller, batches, class_names, video_ids):
       embeddings.append(outputs['embedding'].numpy()[real].astype(np.float32))
       columns = {'video': [video_ids[i] for i in batch['video_id'].numpy()], 'window': batch['index'].numpy()}
       for head, names in class_names.items():
-        heard = tf.nn.softmax(outputs[LOGITS + head])
+        heard = losses.ACTIVATIONS[distiller.activation](outputs[LOGITS + head])
         for who, said in ((f'{head} saw', targets[head]), (f'{head}, heard', heard)):
           columns[who] = [names[i] for i in said.numpy().mean(1).argmax(1)]
       rows += [{name: str(values[i]) for name, values in columns.items()} for i in real]

@@ -18,6 +18,7 @@ OPTIMIZERS = {
   ),
 }
 SCHEDULES = ('constant', 'cosine')
+LOSSES = (*sorted(losses.LOSSES | losses.LOSSES_OF_LABELS), losses.RECONSTRUCTION)
 
 
 def optimizer(options, steps_per_epoch):
@@ -146,7 +147,9 @@ class Options:
     schedule: of SCHEDULES, what becomes of the learning rate.
     warmup_epochs: in which the learning rate rises from 0.
     weight_decay: share of each weight that a step takes off, times the learning rate (Loshchilov and Hutter 2019).
-    loss: key of losses.LOSSES, the distance that is trained, or losses.RECONSTRUCTION.
+    loss: key of losses.LOSSES, the distance that is trained; of losses.LOSSES_OF_LABELS, where classes do not exclude
+      each other; or losses.RECONSTRUCTION.
+    label_smoothing: of a loss of losses.LOSSES_OF_LABELS.
     loss_reduction: 'sum' or 'mean' over the global batch.
     target_steps: key of geometry.TARGET_STEPS: which pictures a step of the student answers for.
     augment: dict of key of augmentation.AUGMENTATIONS to value, `augmentation.parse`.
@@ -170,6 +173,7 @@ class Options:
   warmup_epochs: int = 0
   weight_decay: float = 0.0
   loss: str = 'kl'
+  label_smoothing: float = 0.0
   loss_reduction: str = 'sum'
   target_steps: str = 'covered'
   augment: dict = dataclasses.field(default_factory=dict)
@@ -185,7 +189,7 @@ class Options:
       ('teacher_mode', ['online', 'stored']),
       ('optimizer', sorted(OPTIMIZERS)),
       ('schedule', SCHEDULES),
-      ('loss', [*sorted(losses.LOSSES), losses.RECONSTRUCTION]),
+      ('loss', LOSSES),
       ('loss_reduction', ['mean', 'sum']),
       ('target_steps', sorted(geometry.TARGET_STEPS)),
       ('trainable', starting_weights.TRAINABLE),
@@ -198,6 +202,7 @@ class Options:
       ('momentum', 0, 0.9999),
       ('warmup_epochs', 0, self.epochs - 1),
       ('weight_decay', 0, 1),
+      ('label_smoothing', 0, 0.5),
       ('seed', 0, 2**32 - 1),
     ):
       if not low <= getattr(self, name) <= high:
@@ -220,12 +225,14 @@ class Options:
     """UserError unless a student that nobody teaches is to learn from nobody, and the others from somebody."""
     alone = students.network(self.student).reconstructs
     if alone != (self.loss == losses.RECONSTRUCTION):
-      wanted = losses.RECONSTRUCTION if alone else ' or '.join(sorted(losses.LOSSES))
+      wanted = losses.RECONSTRUCTION if alone else ' or '.join(LOSSES[:-1])
       raise UserError(f'loss is {self.loss!r}; {self.student} learns by {wanted}')
     if alone and (self.teachers or self.teacher_mode == 'online' or self.trainable != 'all'):
       raise UserError(f'{self.student} has neither teacher nor head; leave --teacher, --teacher_mode, --trainable out')
     if not alone and not self.teachers:
       raise UserError(f'{self.student} learns from teachers; name one')
+    if self.label_smoothing and self.loss not in losses.LOSSES_OF_LABELS:
+      raise UserError(f'label_smoothing goes with loss {" or ".join(losses.LOSSES_OF_LABELS)}, not with {self.loss}')
 
 
 def settings_of(options, manifest, teachers, replicas):

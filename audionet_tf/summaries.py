@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from audionet_tf import input_pipeline, plots, plots_sound, records, results, spectrograms, students
+from audionet_tf import input_pipeline, losses, plots, plots_sound, records, results, spectrograms, students
 from audionet_tf.students import LOGITS
 
 EXAMPLES = 4
@@ -75,10 +75,10 @@ class Summaries(keras.callbacks.Callback):
       sound = outputs['waveform'][i][None, :, None]
       tf.summary.audio(f'examples/{i} given back', sound, self.examples['sample_rate_hz'], description=name)
     for head, names in self.class_names.items():
-      said = tf.nn.softmax(outputs[LOGITS + head]).numpy().mean(axis=1)
+      heard = losses.ACTIVATIONS[self.model.activation](outputs[LOGITS + head]).numpy()
+      said = heard.mean(axis=1)
       tf.summary.text(f'examples/{head}', opinions_table(self.examples, head, said, names))
       if students.network(student.name).layers:
-        heard = tf.nn.softmax(outputs[LOGITS + head]).numpy()
         for i in range(len(heard)):
           figure = example_timeline(self.examples, i, heard[i], names, student.name)
           tf.summary.image(f'examples/{i} {head}', plots.to_rgb(figure)[None], description=self.examples['names'][i])

@@ -12,6 +12,7 @@
 |                         | none                        | random, the same on every run: to try the machinery         |
 |                         | X.weights.h5, X.h5, X.keras | of the named `keras.applications` classifier                |
 | `--teacher_labels`      | a text file                 | class names, one a line, as many as classes                 |
+|                         | X.csv                       | `index,mid,display_name`: the classes of labels (X.csv)     |
 | `--teacher_dtype`       | float32, bfloat16           | arithmetic of Keras teachers; the softmax is float32        |
 | `--teacher_input_range` | BLACK,WHITE                 | as a float model from a file wants them                     |
 
@@ -26,7 +27,16 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from audionet_tf import given_answers, given_labels, keras_applications, labels, teacher_files, teacher_tflite
+from audionet_tf import (
+  given_answers,
+  given_labels,
+  keras_applications,
+  label_tables,
+  labels,
+  losses,
+  teacher_files,
+  teacher_tflite,
+)
 from audionet_tf.errors import UserError
 
 DTYPES = ('float32', 'bfloat16')
@@ -119,7 +129,10 @@ def given_teacher(source, name, weights, labels, class_names, dtype, input_range
   path = pathlib.Path(source)
   if (weights, dtype, input_range) != ('imagenet', 'float32', None):
     raise UserError(f'{source}: answers that are there already; weights, dtype and input range are for classifiers')
-  if path.suffix == '.csv':
+  weak = path.suffix == '.csv' and label_tables.is_weak(path)
+  if weak:
+    found = given_labels.load_weak(path, labels)
+  elif path.suffix == '.csv':
     if class_names is not None:
       raise UserError(f'{source}: its own categories are the class names; leave out {labels}')
     found = given_labels.load(path)
@@ -137,7 +150,7 @@ def given_teacher(source, name, weights, labels, class_names, dtype, input_range
     'input_range': None,
     'input_size': None,
     'classes': found.classes,
-    'outputs': 'probabilities',
+    'outputs': losses.INDEPENDENT if weak else 'probabilities',
     'digest': found.digest,
   }
   return Teacher(name, class_names, None, False, description, found.digest, found.answers)

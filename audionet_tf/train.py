@@ -90,9 +90,12 @@ flags.DEFINE_float('weight_decay', 0, 'Decoupled weight decay (AdamW).', lower_b
 flags.DEFINE_enum(
   'loss',
   'kl',
-  ['kl', 'l2', 'reconstruction'],
-  'KL divergence, or squared distance, of the distributions; or squared error of the sound, of a student without'
-  ' teachers.',
+  ['kl', 'l2', 'cross_entropy', 'focal', 'reconstruction'],
+  'KL divergence, or squared distance, of the distributions; sigmoid cross-entropy or focal loss of classes that do not'
+  ' exclude each other; or squared error of the sound, of a student without teachers.',
+)
+flags.DEFINE_float(
+  'label_smoothing', 0, 'With cross_entropy and focal: labels are so far from 0 and 1.', lower_bound=0, upper_bound=0.5
 )
 flags.DEFINE_enum('loss_reduction', 'sum', ['sum', 'mean'], 'Sum or mean of the loss over the batch.')
 flags.DEFINE_list(
@@ -151,6 +154,7 @@ def main(argv):
     warmup_epochs=FLAGS.warmup_epochs,
     weight_decay=FLAGS.weight_decay,
     loss=FLAGS.loss,
+    label_smoothing=FLAGS.label_smoothing,
     loss_reduction=FLAGS.loss_reduction,
     target_steps=FLAGS.target_steps,
     augment=augmentation.parse(FLAGS.augment),

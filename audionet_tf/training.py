@@ -12,6 +12,7 @@ from audionet_tf import (
   augmentation,
   callbacks,
   input_pipeline,
+  losses,
   machine,
   projector,
   records,
@@ -26,6 +27,7 @@ from audionet_tf import (
 from audionet_tf import teachers as teachers_lib
 from audionet_tf.distiller import Distiller
 from audionet_tf.errors import UserError
+from audionet_tf.labeller import Labeller
 from audionet_tf.params import exact
 from audionet_tf.reconstructor import Reconstructor
 
@@ -145,6 +147,10 @@ def load_teachers(options, manifest):
     if options.teacher_mode == 'online' and not teacher.in_graph:
       what = 'answers from a file' if teacher.given else 'a .tflite file'
       raise UserError(f'teacher {teacher.name}: {what} cannot be asked in the step; use --teacher_mode=stored')
+    if teacher.description['outputs'] == losses.INDEPENDENT and options.loss not in losses.LOSSES_OF_LABELS:
+      raise UserError(
+        f'teacher {teacher.name} gives a clip several labels or none; use --loss={" or ".join(losses.LOSSES_OF_LABELS)}'
+      )
   return teachers
 
 
@@ -190,7 +196,8 @@ def build_distiller(manifest, teachers, options):
   if students.network(options.student).reconstructs:
     distiller = Reconstructor(student, **kept)
   else:
-    distiller = Distiller(
+    labelled = options.loss in losses.LOSSES_OF_LABELS
+    distiller = (Labeller if labelled else Distiller)(
       student,
       heads=[teacher.name for teacher in teachers],
       loss=options.loss,
@@ -199,6 +206,7 @@ def build_distiller(manifest, teachers, options):
       },
       ask={teacher.name: teacher.probabilities for teacher in teachers},
       alignment=students.alignment(options.student, manifest['params'], options.target_steps),
+      **({'label_smoothing': options.label_smoothing} if labelled else {}),
       **kept,
     )
   distiller.compile(
@@ -221,6 +229,7 @@ def finish(run_dir, student, manifest, teachers, options):
     classes={teacher.name: list(teacher.class_names) for teacher in teachers},
     teachers={teacher.name: teacher.description for teacher in teachers},
     target_steps=options.target_steps,
+    activations={teacher.name: losses.activation_of(options.loss) for teacher in teachers},
   )
   path = run_dir / 'student.keras'
   for layer in student.layers:

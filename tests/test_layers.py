@@ -25,7 +25,7 @@ LAYERS = (
   (
     'mechanism',
     [
-      'distiller reconstructor callbacks summaries projector strategy run_settings starting_weights',
+      'distiller reconstructor labeller callbacks summaries projector strategy run_settings starting_weights',
       'soft_labels',
       'serving export_checks default_signature layer_signature layer_models tflite',
       'inference inference_steps captions',
@@ -59,6 +59,7 @@ LAYERS = (
       'events',
       'array_files',
       'records embedding_files',
+      'label_tables',
       'media mixing audio local_files',
       'saved_models',
       'pickled_arrays',
