@@ -1,11 +1,10 @@
 """audionet_tf.caption as a command."""
 
 import json
-import subprocess
-import sys
 
 import av
 import clips
+import commands
 import pytest
 import tones
 import webvtt
@@ -15,8 +14,7 @@ from audionet_tf import caption_files, serving
 
 def caption(*arguments, **options):
   """(exit code, stdout, lines of stderr that are errors) of the command."""
-  command = [sys.executable, '-m', 'audionet_tf.caption', *map(str, arguments)]
-  done = subprocess.run(command, capture_output=True, text=True, timeout=200, **options)
+  done = commands.run('audionet_tf.caption', *arguments, **options)
   assert 'Traceback' not in done.stderr, done.stderr
   return done.returncode, done.stdout, [line for line in done.stderr.splitlines() if line.startswith('error: ')]
 

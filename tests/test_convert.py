@@ -6,9 +6,9 @@ import json
 import os
 import pickle
 import struct
-import subprocess
 import sys
 
+import commands
 import numpy as np
 import pytest
 
@@ -227,8 +227,7 @@ def test_class_names(tmp_path, monkeypatch):
 
 
 def convert(*arguments):
-  command = [sys.executable, '-m', 'audionet_tf.convert', *map(str, arguments)]
-  return subprocess.run(command, capture_output=True, text=True, timeout=200)
+  return commands.run('audionet_tf.convert', *arguments)
 
 
 def test_command(tmp_path):

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 
+import commands
 import numpy as np
 import pytest
 import soundnet_files
@@ -214,8 +215,7 @@ def test_a_converted_student_is_exported_and_heard(tmp_path):
 
 
 def convert(*arguments):
-  command = [sys.executable, '-m', 'audionet_tf.convert', *map(str, arguments)]
-  return subprocess.run(command, capture_output=True, text=True, timeout=200)
+  return commands.run('audionet_tf.convert', *arguments)
 
 
 WITHOUT_TORCH = """

@@ -5,10 +5,9 @@ import dataclasses
 import io
 import json
 import pathlib
-import subprocess
-import sys
 
 import clips
+import commands
 import numpy as np
 import pytest
 import synthetic
@@ -330,8 +329,7 @@ def test_a_category_without_a_group_is_named(tones):
 
 
 def evaluate(*arguments):
-  command = [sys.executable, '-m', 'audionet_tf.evaluate', *map(str, arguments)]
-  return subprocess.run(command, capture_output=True, text=True, timeout=200)
+  return commands.run('audionet_tf.evaluate', *arguments)
 
 
 def test_command_on_records_and_clips(scene, tones):

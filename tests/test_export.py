@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import sys
 
+import commands
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -298,8 +299,7 @@ def test_what_is_no_export_is_refused_in_one_line(tmp_path, folder):
 
 
 def export_command(*arguments):
-  command = [sys.executable, '-m', 'audionet_tf.export', *map(str, arguments)]
-  return subprocess.run(command, capture_output=True, text=True, timeout=200)
+  return commands.run('audionet_tf.export', *arguments)
 
 
 def test_command(tmp_path):

@@ -1,10 +1,9 @@
 """Features: what the network gives in one pass, with its times, in files that are whole or not there."""
 
 import json
-import subprocess
-import sys
 
 import clips
+import commands
 import h5py
 import numpy as np
 import pytest
@@ -211,15 +210,8 @@ def test_command(run, tmp_path):
   write_sound(tmp_path / 'b.wav', 0.2)
   (tmp_path / 'bad.wav').write_bytes(b'no sound')
   (tmp_path / 'clips.csv').write_text('filename,fold\na.wav,1\nbad.wav,2\nb.wav,1\n')
-  command = [
-    sys.executable,
-    '-m',
-    'audionet_tf.features',
-    f'--model={run}',
-    '--layer=pool3',
-    f'--output={tmp_path / "out"}',
-  ]
-  done = subprocess.run([*command, f'--clips={tmp_path / "clips.csv"}'], capture_output=True, text=True, timeout=200)
+  flags = [f'--model={run}', '--layer=pool3', f'--output={tmp_path / "out"}', f'--clips={tmp_path / "clips.csv"}']
+  done = commands.run('audionet_tf.features', *flags)
   assert done.returncode == 1 and 'Traceback' not in done.stderr
   assert [line for line in done.stderr.splitlines() if 'error: ' in line and 'bad.wav: ' in line]
   assert '2 files of pool3' in done.stdout and 'b.wav (2 times)' not in done.stdout
@@ -239,7 +231,6 @@ def test_command(run, tmp_path):
   ],
 )
 def test_command_refuses(tmp_path, arguments, message):
-  command = [sys.executable, '-m', 'audionet_tf.features', *arguments]
-  done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=tmp_path)
+  done = commands.run('audionet_tf.features', *arguments, cwd=tmp_path)
   assert done.returncode == 1 and not list(tmp_path.iterdir())
   assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1 and message in done.stderr

@@ -8,6 +8,7 @@ import sys
 import tracemalloc
 
 import clips
+import commands
 import numpy as np
 import pytest
 
@@ -216,8 +217,7 @@ def test_memory_does_not_grow_with_length(served, tmp_path, monkeypatch):
 
 
 def infer(*arguments):
-  command = [sys.executable, '-m', 'audionet_tf.infer', *map(str, arguments)]
-  return subprocess.run(command, capture_output=True, text=True, timeout=200)
+  return commands.run('audionet_tf.infer', *arguments)
 
 
 @pytest.mark.slow

@@ -1,11 +1,10 @@
 """Figures and what they are drawn from. Commands run as processes: two modules' flags do not share one."""
 
 import json
-import subprocess
-import sys
 import time
 
 import av
+import commands
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,8 +17,7 @@ CLASS_NAMES = ['rooster', 'fire truck', 'harmonica', 'race car']
 
 def plot(*arguments):
   """(exit code, stdout, stderr) of audionet_tf.plot."""
-  command = [sys.executable, '-m', 'audionet_tf.plot', *map(str, arguments)]
-  done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+  done = commands.run('audionet_tf.plot', *arguments)
   return done.returncode, done.stdout, done.stderr
 
 

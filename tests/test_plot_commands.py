@@ -2,9 +2,8 @@
 
 import csv
 import json
-import subprocess
-import sys
 
+import commands
 import keras
 import numpy as np
 import pytest
@@ -16,8 +15,7 @@ from audionet_tf.errors import UserError
 
 def plot(*arguments):
   """(exit code, stdout, stderr) of audionet_tf.plot."""
-  command = [sys.executable, '-m', 'audionet_tf.plot', *map(str, arguments)]
-  done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+  done = commands.run('audionet_tf.plot', *arguments)
   return done.returncode, done.stdout, done.stderr
 
 

@@ -2,10 +2,9 @@
 
 import csv
 import json
-import subprocess
-import sys
 
 import clips
+import commands
 import numpy as np
 import pytest
 import scipy.signal
@@ -191,8 +190,7 @@ def model(tmp_path_factory):
 
 
 def probe(*arguments):
-  command = [sys.executable, '-m', 'audionet_tf.probe', *map(str, arguments)]
-  return subprocess.run(command, capture_output=True, text=True, timeout=250)
+  return commands.run('audionet_tf.probe', *arguments)
 
 
 def test_command(pitches, model, tmp_path):
@@ -245,8 +243,7 @@ def test_command_names_what_it_cannot_read(pitches, tmp_path):
 )
 def test_command_refuses(tmp_path, arguments, message):
   (tmp_path / 'c.csv').write_text('filename,fold,target\na.wav,1,0\nb.wav,2,1\n')
-  command = [sys.executable, '-m', 'audionet_tf.probe', *arguments]
-  done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=tmp_path)
+  done = commands.run('audionet_tf.probe', *arguments, cwd=tmp_path)
   assert done.returncode == 1 and len(list(tmp_path.iterdir())) == 1
   assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1 and message in done.stderr
 

@@ -9,6 +9,7 @@ import sys
 import tomllib
 from configparser import ConfigParser
 
+import commands
 import pytest
 import synthetic
 
@@ -45,8 +46,7 @@ def module_of(words):
 
 @functools.cache
 def help_text(module):
-  child = subprocess.run([sys.executable, '-m', module, '--helpfull'], capture_output=True, text=True, cwd=ROOT)
-  return child.stdout
+  return commands.run(module, '--helpfull', cwd=ROOT).stdout
 
 
 def check_flags(module, arguments):
@@ -126,8 +126,7 @@ def test_readme_runs_from_clips_to_figures(tmp_path):
     module = module_of(words)
     ours = document == 'README.md' and module and module.split('.')[-1] not in NEEDS_MORE
     if ours and not any(part in word for part in NOT_AGAIN for word in words):
-      line = [sys.executable, *words[1:], *small.get(module, [])]
-      child = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
+      child = commands.run(module, *words[3:], *small.get(module, []), cwd=tmp_path)
       assert child.returncode == 0, f'{shlex.join(words)}: {child.stderr[-1500:]}'
   for name in ('heard/cat.mp4.csv', 'clips.json', 'confusion.png', 'figures/kl.png', 'figures/cat.png'):
     assert (tmp_path / name).stat().st_size

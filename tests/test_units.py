@@ -2,12 +2,11 @@
 
 import html.parser
 import pathlib
-import subprocess
-import sys
 import urllib.parse
 import wave
 
 import clips
+import commands
 import keras
 import numpy as np
 import pytest
@@ -209,9 +208,7 @@ def test_clock():
 
 
 def test_command(student, sounds, tmp_path):
-  command = [sys.executable, '-m', 'audionet_tf.plot', 'units', f'--model={student}', f'--layer={LAYER}', '--unit=3']
-  done = subprocess.run(
-    [*command, f'--clips={sounds}/0.wav', f'--output={tmp_path}/page'], capture_output=True, text=True, timeout=120
-  )
+  flags = [f'--model={student}', f'--layer={LAYER}', '--unit=3', f'--clips={sounds}/0.wav', f'--output={tmp_path}/page']
+  done = commands.run('audionet_tf.plot', 'units', *flags)
   assert done.returncode == 0, done.stderr
   assert pathlib.Path(done.stdout.strip()) == tmp_path / 'page' / 'index.html'

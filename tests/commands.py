@@ -1,0 +1,49 @@
+"""Commands as a user runs them, in processes of their own, forked from one that has imported TensorFlow already.
+
+That one imports and computes nothing, so that a fork is as a new process is. What starts slowly is not noticed here;
+`test_layers` and `test_infer` look at what commands import.
+"""
+
+import multiprocessing
+import os
+import pathlib
+import runpy
+import subprocess
+import sys
+import tempfile
+
+SERVER = multiprocessing.get_context('forkserver')
+SERVER.set_forkserver_preload(['tensorflow', 'keras'])
+
+
+def run(module, *arguments, cwd=None, timeout=280, check=False):
+  """`python -m module arguments`, as subprocess.run has it with its output as text."""
+  words = [module, *map(str, arguments)]
+  with tempfile.TemporaryDirectory() as folder:
+    files = [pathlib.Path(folder) / name for name in ('stdout', 'stderr')]
+    child = start(words, cwd, *files)
+    child.join(timeout)
+    if child.is_alive():
+      child.kill()
+      child.join()
+      raise subprocess.TimeoutExpired(words, timeout)
+    done = subprocess.CompletedProcess(words, child.exitcode, *(file.read_text('utf-8') for file in files))
+  if check:
+    assert done.returncode == 0, done.stderr[-2000:]
+  return done
+
+
+def start(words, cwd=None, stdout=os.devnull, stderr=os.devnull):
+  """The multiprocessing.Process that runs the words: a module and its arguments."""
+  child = SERVER.Process(target=become, args=(words, cwd or os.getcwd(), stdout, stderr))
+  child.start()
+  return child
+
+
+def become(words, cwd, stdout, stderr):
+  """In the forked process: what `python -m` does."""
+  for number, path in ((1, stdout), (2, stderr)):
+    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), number)
+  os.chdir(cwd)
+  sys.argv = list(words)
+  runpy.run_module(words[0], run_name='__main__', alter_sys=True)
