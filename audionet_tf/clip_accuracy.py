@@ -99,7 +99,16 @@ def confusion_matrix(true, said, categories):
   return matrix
 
 
-def clip_probabilities(student, path, cut):
+def stretch(chunks, span, sample_rate_hz):
+  """The part of (start_sample, int16 [n]) chunks within `span`, seconds, counted from its start."""
+  first, last = (round(seconds * sample_rate_hz) for seconds in span)
+  for start, pcm in chunks:
+    part = pcm[max(0, first - start) : max(0, last - start)]
+    if len(part):
+      yield max(start, first) - first, part
+
+
+def clip_probabilities(student, path, cut, span=None):
   """f64 [classes]: the student's probabilities, averaged over the windows of a sound or video file.
 
   What is too short for a window, or for the student, is padded or repeated as `inference` does.
@@ -108,12 +117,15 @@ def clip_probabilities(student, path, cut):
     student: evaluation.Student.
     path: of the file.
     cut: RecordParams: window, rate and mono.
+    span: (start, end) in seconds of what is heard of it; None for all.
   """
   name, total, count = student.settings.student, 0, 0
   repeat = students.network(name).short == 'repeat'
   repeats = -(-students.shortest_samples(name) // cut.window_samples)
   with local_files.unpacked(path) as sound:
-    pairs = inference.windows(media.sound_chunks(sound, cut.sample_rate_hz, cut.mono), cut, repeat)
+    chunks = media.sound_chunks(sound, cut.sample_rate_hz, cut.mono, span and span[1])
+    chunks = stretch(chunks, span, cut.sample_rate_hz) if span else chunks
+    pairs = inference.windows(chunks, cut, repeat)
     for indices, pcm in inference.batches(pairs, BATCH_SIZE, cut.window_samples):
       heard = np.tile(pcm[: len(indices)], [1, repeats]).astype(np.float32) / PCM_SCALE
       logits = student.logits(heard)  # [n, T, classes]

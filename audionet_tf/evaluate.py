@@ -1,4 +1,4 @@
-"""Judges a trained student: against its teacher on records, or by the category of clips that it never heard.
+"""Judges a trained student: against its teacher on records, or by the labels of clips that it never heard.
 
   python -m audionet_tf.evaluate --model=runs/paper --records=data/unheard
 
@@ -16,6 +16,14 @@ in this process and without a limit of time: one that makes a decoder hang or cr
 
 judges the clips of every fold with a model of its own, trained on the others, and prints mean and deviation. With
 --vision the teacher says what it sees in the clips, alone and together with the sound.
+
+  python -m audionet_tf.evaluate --model=runs/weak --labels=eval_segments.csv --vocabulary=class_labels_indices.csv \
+    --media_root=clips --figure=curves.png
+
+judges a student of sounds that may be there together: average precision, ROC AUC and d' of every class and their means,
+precision-recall and ROC curves, calibration. The table has the form of AudioSet's, FSD50K's, ESC's, or the columns
+path, labels and perhaps start and end (audionet_tf/label_tables.py). Classes without a clip are left out of means and
+named.
 
 --model is a run, an export or a student.keras. --output=FILE.json keeps every number.
 """
@@ -37,18 +45,26 @@ flags.DEFINE_string('teacher_labels', None, 'with --teacher, as in training')
 flags.DEFINE_list('teacher_input_range', None, 'with --teacher, as in training: BLACK,WHITE')
 flags.DEFINE_enum('teacher_dtype', 'float32', ['float32', 'bfloat16'], 'with --teacher, as in training')
 flags.DEFINE_string('clips', None, 'CSV of labelled clips: path or filename, category, fold')
+flags.DEFINE_string('labels', None, 'CSV of clips with any number of labels: path, labels, start, end, or of AudioSet')
+flags.DEFINE_string('vocabulary', None, 'with --labels: CSV index,mid,display_name, where they are given by mid')
 flags.DEFINE_string(
   'groups',
   None,
   'CSV of the classes of each category: category, class_name, imagenet_index; default: the classes are the categories',
 )
-flags.DEFINE_string('media_root', None, 'folder that the paths in --clips start from; default: that of the CSV')
+flags.DEFINE_string(
+  'media_root', None, 'folder that the paths in --clips or --labels start from; default: that of the CSV'
+)
 flags.DEFINE_list('folds', [], 'judge only the clips of these folds, each by its own model where --model has {fold}')
 flags.DEFINE_bool('vision', False, 'with --clips of videos: judge the teacher too, and both together')
-flags.DEFINE_float('window_ms', None, 'with --clips, length of a window; default: as the student was trained')
+flags.DEFINE_float(
+  'window_ms', None, 'with --clips or --labels, length of a window; default: as the student was trained'
+)
 flags.DEFINE_integer('batch_size', 512, 'windows in a step', lower_bound=1)
 flags.DEFINE_string('output', None, 'JSON file for all numbers')
-flags.DEFINE_string('figure', None, 'with --clips, figure of the confusion matrix: .png, .pdf or .svg')
+flags.DEFINE_string(
+  'figure', None, 'with --clips the confusion matrix, with --labels curves and calibration: .png, .pdf or .svg'
+)
 
 
 FOLD = '{fold}'  # in --model: stands for the fold that a model was not trained on
@@ -58,10 +74,13 @@ def check_arguments(values, argv):
   """Raises UserError for what can be known to be wrong before anything is loaded."""
   command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
   command.check(values['model'], 'evaluate needs --model')
-  command.check(values['records'] or values['clips'], 'evaluate needs --records, or --clips')
-  command.check(values['clips'] or not values['groups'], '--groups goes with --clips')
-  for name in ('figure', 'vision'):
-    command.check(values['clips'] or not values[name], f'--{name} goes with --clips')
+  command.check(
+    values['records'] or values['clips'] or values['labels'], 'evaluate needs --records, --clips or --labels'
+  )
+  command.check(not (values['clips'] and values['labels']), '--clips and --labels: one of them, please')
+  for name, other in (('groups', 'clips'), ('vision', 'clips'), ('folds', 'clips'), ('vocabulary', 'labels')):
+    command.check(values[other] or not values[name], f'--{name} goes with --{other}')
+  command.check(values['clips'] or values['labels'] or not values['figure'], '--figure goes with --clips or --labels')
   if FOLD in values['model']:
     command.check(values['clips'] and values['folds'], f'{FOLD} in --model needs --clips and --folds')
     command.check(not values['records'], f'{FOLD} in --model goes with --clips, not with --records')
@@ -110,6 +129,21 @@ def on_clips(student, values, folds):
   return measured
 
 
+def on_labels(student, values):
+  """Scores the clips of a table of labels, prints and draws; returns the numbers."""
+  from audionet_tf import evaluation_tables, label_evaluation
+
+  table = label_evaluation.read(values['labels'], student.class_names, values['vocabulary'])
+  root = values['media_root'] or pathlib.Path(values['labels']).parent
+  measured = label_evaluation.evaluate(student, table, root, values['window_ms'] and values['window_ms'] / 1000)
+  print(evaluation_tables.of_labels(measured))
+  if values['figure']:
+    from audionet_tf import plots, plots_scores
+
+    plots.save(plots_scores.curves(measured['classes'], measured['calibration']), values['figure'])
+  return measured
+
+
 def on_folds(values):
   """Judges every fold with its own model; returns the numbers of all clips, and of every fold."""
   from audionet_tf import clip_accuracy, evaluation
@@ -145,9 +179,11 @@ def main(argv):
     found = on_folds(values) if by_fold else on_clips(student, values, values['folds'])
     show(found, values)
     measured['clips'] = {'source': values['clips']} | found
+  if values['labels']:
+    measured['labels'] = {'source': values['labels']} | on_labels(student, values)
   if values['output']:
     write_json(pathlib.Path(values['output']), measured)
-  return 1 if measured.get('clips', {}).get('unreadable') else 0
+  return 1 if any(measured.get(name, {}).get('unreadable') for name in ('clips', 'labels')) else 0
 
 
 def write_json(path, measured):

@@ -131,6 +131,10 @@ def evaluate_records(student, records_folder, teacher, batch_size=512):
     dict: `windows`; `kl` (nats), `top1`, `top5` (shares), means over all windows; `kl_of_videos`, the mean of the
     videos' means; `videos`: dict of id to `windows`, `kl`, `top1`, `top5`.
   """
+  if student.settings.activation(student.head) != 'softmax':
+    raise UserError(
+      f'{student.head}: its classes do not exclude each other, so that KL and agreement say nothing; use --labels'
+    )
   manifest = records.read_manifest(records_folder)
   check_sound(student.settings, manifest['params'], records_folder)
   folder = soft_labels.ensure(records_folder, manifest, [teacher])

@@ -24,6 +24,34 @@ def of_records(measured):
   return f'{aligned(rows)}\nmean KL of the videos: {measured["kl_of_videos"]:.4f} nats'
 
 
+def of_labels(measured):
+  """A row a class, the best first, and their means. `measured`: from label_evaluation.evaluate."""
+  measures = ('average_precision', 'roc_auc', 'd_prime')
+
+  def row(name, positives, values):
+    return [name, positives, *('-' if values[key] is None else f'{values[key]:.3f}' for key in measures)]
+
+  rows = [['class', 'clips', 'AP', 'ROC AUC', "d'"]]
+  rows += [row(name, str(values['positives']), values) for name, values in measured['classes'].items()]
+  means = measured['means']
+  rows.append(row('mean of the classes', str(measured['clips']), means))
+  lines = [aligned(rows)]
+  for key, why in (
+    ('without_positives', 'no clip has'),
+    ('without_negatives', 'every clip has'),
+    ('told_apart_perfectly', "d' is infinite of"),
+  ):
+    if means[key]:
+      lines.append(
+        f'left out of the means, as {why} it: '
+        + ', '.join(''.join(c if c.isprintable() else '?' for c in n) for n in means[key])
+      )
+  if means['d_prime_of_mean_auc'] is not None:
+    lines.append(f"d' of the mean AUC: {means['d_prime_of_mean_auc']:.3f}")
+  lines.append(f'calibration error: {measured["calibration"]["error"]:.3f}')
+  return '\n'.join(lines)
+
+
 def of_clips(measured):
   """The confusion matrix, a row a true category, the accuracy, and what there is of folds and vision.
 

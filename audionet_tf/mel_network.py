@@ -6,7 +6,7 @@ Layers by name: `log_mel` [B, frames, bands]; `conv1` ... `conv7` after batch no
 
 import keras
 
-from audionet_tf import log_mel
+from audionet_tf import attention, log_mel
 from audionet_tf.soundnet import AtLeast
 
 FRONT_END = {'sample_rate_hz': 22050, 'window_seconds': 1024 / 22050, 'hop_seconds': 256 / 22050, 'bands': 64}
@@ -30,12 +30,44 @@ LOGMEL_CNN = (
 DROPOUT = 0.2
 
 
-def logmel_cnn(heads, table=LOGMEL_CNN):
-  """A keras.Model: `waveform` f32 [B, samples] to a dict of `logits/<head>` [B, 1, classes] and `embedding` [B, 192].
+def mean_and_most(x, heads):
+  """Heads on the mean and the maximum over time together: `logits/<head>` [B, 1, classes], `embedding` [B, width]."""
+  mean, most = keras.layers.GlobalAveragePooling1D(name='mean')(x), keras.layers.GlobalMaxPooling1D(name='most')(x)
+  embedding = keras.layers.Add(name='embedding')([mean, most])
+  outputs = {'embedding': embedding}
+  x = keras.layers.Dropout(DROPOUT, name='dropout')(embedding)
+  for head, classes in heads.items():
+    dense = keras.layers.Dense(classes, dtype='float32', name=f'dense_{head}')
+    outputs[f'logits/{head}'] = keras.layers.Reshape([1, classes], name=f'step_{head}')(dense(x))
+  return outputs
+
+
+def each_step(x, heads):
+  """Heads on every step: `logits/<head>` [B, T, classes]; `embedding` [B, width], the mean over time."""
+  outputs = {'embedding': keras.layers.GlobalAveragePooling1D(name='embedding')(x)}
+  x = keras.layers.Dropout(DROPOUT, name='dropout')(x)
+  for head, classes in heads.items():
+    outputs[f'logits/{head}'] = keras.layers.Dense(classes, dtype='float32', name=f'dense_{head}')(x)
+  return outputs
+
+
+def attended(x, heads):
+  """Heads on what attention chooses: `logits/<head>` [B, 1, classes], `embedding` [B, width]."""
+  x = keras.layers.Dropout(DROPOUT, name='dropout')(x)
+  x = attention.AttentionPooling(x.shape[2], name='attention')(x)
+  x = keras.layers.BatchNormalization(momentum=0.9, synchronized=True, name='attention_norm')(x)
+  embedding = keras.layers.ReLU(name='embedding')(x)
+  return attention.heads_on(embedding, heads) | {'embedding': embedding}
+
+
+def logmel_cnn(heads, table=LOGMEL_CNN, pooled=mean_and_most, name='logmel_cnn'):
+  """A keras.Model: `waveform` f32 [B, samples] to a dict of `logits/<head>` and `embedding` [B, 192].
 
   Args:
     heads: dict of head name to number of classes.
     table: rows of (name, filters, kernel, stride).
+    pooled: function of (f32 [B, steps, width], heads) to the outputs: `mean_and_most`, `each_step` or `attended`.
+    name: of the model.
   """
   waveform = keras.Input([None], name='waveform')
   mel = log_mel.LogMel(**FRONT_END, name='log_mel')(waveform)  # [B, frames, bands]
@@ -54,14 +86,7 @@ def logmel_cnn(heads, table=LOGMEL_CNN):
     x = keras.layers.ReLU(name=name)(x)
   x = keras.layers.AveragePooling2D((1, x.shape[2]), name='mean_of_bands')(x)
   x = keras.layers.Reshape([-1, x.shape[3]], name='time')(x)  # [B, steps, width]
-  mean, most = keras.layers.GlobalAveragePooling1D(name='mean')(x), keras.layers.GlobalMaxPooling1D(name='most')(x)
-  embedding = keras.layers.Add(name='embedding')([mean, most])
-  outputs = {'embedding': embedding}
-  x = keras.layers.Dropout(DROPOUT, name='dropout')(embedding)
-  for head, classes in heads.items():
-    dense = keras.layers.Dense(classes, dtype='float32', name=f'dense_{head}')
-    outputs[f'logits/{head}'] = keras.layers.Reshape([1, classes], name=f'step_{head}')(dense(x))
-  return keras.Model(waveform, outputs, name='logmel_cnn')
+  return keras.Model(waveform, pooled(x, heads), name=name)
 
 
 def hiding(student):

@@ -13,6 +13,7 @@ FRAMES = 96
 RATE_HZ = log_mel.VGGISH['sample_rate_hz']
 WINDOW = (400, 160, 0)  # of a frame: (kernel, stride, padding) in samples, for `geometry`
 HOP_FRAMES = {'vggish': 96, 'yamnet': 48}  # from patch to patch, by preset of the spectrogram
+SHORTEST_SAMPLES = WINDOW[0] + (FRAMES - 1) * WINDOW[1]
 HIDDEN, LOGITS = 'patch_embedding', 'logits'  # layers with a step a patch
 
 
@@ -77,8 +78,8 @@ def student(heads, name, preset, body, classifier=lambda x: x, **dense):
   """
   waveform = keras.Input([None], name='waveform')
   mel = log_mel.LogMel(**log_mel.PRESETS[preset], name='log_mel')(waveform)  # [B, F, 64]
-  shortest = WINDOW[0] + (FRAMES - 1) * WINDOW[1]
-  mel = AtLeast(FRAMES, f'the sound is too short: at least {shortest} samples are needed', name='log_mel_input')(mel)
+  message = f'the sound is too short: at least {SHORTEST_SAMPLES} samples are needed'
+  mel = AtLeast(FRAMES, message, name='log_mel_input')(mel)
   cut = {'frames': FRAMES, 'hop': HOP_FRAMES[preset]}
   x = Steps(**cut, name=HIDDEN)([body(Patches(**cut, name='patches')(mel)), mel])  # [B, T, width]
   outputs = {'embedding': keras.layers.GlobalAveragePooling1D(name='embedding')(x)}

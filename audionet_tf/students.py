@@ -66,7 +66,8 @@ class Network:
   Attributes:
     build: heads (dict of name to classes) -> keras.Model, untrained.
     layers: dict of layer name to the table of sliding windows up to it (`geometry`): layers that have steps in time.
-      The last one's steps are those of the logits. Empty: one step hears the whole window.
+      The last one's steps are those of the logits. Empty: one step hears the whole window, or steps are not told apart:
+      each learns what the whole window is taught.
     short: what is done with sound that is too short: 'pad' it with zeros, or 'repeat' it as SoundNet's code does.
     shortest_samples: of a network without `layers`.
     spectrogram: it has a layer `log_mel`, of which stretches can be hidden in training.
@@ -95,6 +96,16 @@ def patch_network(build, layers):
   return Network(build, layers, spectrogram=True, sample_rate_hz=mel_patches.RATE_HZ)
 
 
+def logmel_network(**options):
+  return Network(
+    functools.partial(mel_network.logmel_cnn, **options),
+    short='repeat',
+    shortest_samples=mel_network.SHORTEST_SAMPLES,
+    spectrogram=True,
+    sample_rate_hz=mel_network.FRONT_END['sample_rate_hz'],
+  )
+
+
 def vggish_network(**options):
   layers = vggish.layers(options.get('quantised', False))
   return patch_network(lambda heads: vggish.vggish(heads, **options), layers)
@@ -114,17 +125,19 @@ def hershey_networks():
 STUDENTS = {
   'audionet': Network(audionet),
   'autoencoder': Network(autoencoder.autoencoder, layers_of(autoencoder.ENCODER), 'repeat', reconstructs=True),
-  'logmel_cnn': Network(
-    mel_network.logmel_cnn,
-    short='repeat',
-    shortest_samples=mel_network.SHORTEST_SAMPLES,
-    spectrogram=True,
-    sample_rate_hz=mel_network.FRONT_END['sample_rate_hz'],
-  ),
+  'logmel_attention': logmel_network(name='logmel_attention', pooled=mel_network.attended),
+  'logmel_cnn': logmel_network(),
+  'logmel_steps': logmel_network(name='logmel_steps', pooled=mel_network.each_step),
   'soundnet5': soundnet_network(soundnet.SOUNDNET5, 'soundnet5'),
   'soundnet8': soundnet_network(soundnet.SOUNDNET8, 'soundnet8'),
   'soundnet8_5s': soundnet_network(soundnet.SOUNDNET8_5S, 'soundnet8_5s'),
   'vggish': vggish_network(),
+  'vggish_attention': Network(
+    vggish.attended,
+    shortest_samples=mel_patches.SHORTEST_SAMPLES,
+    spectrogram=True,
+    sample_rate_hz=mel_patches.RATE_HZ,
+  ),
   'vggish_relu': vggish_network(activated=True),
   'vggish_pca': vggish_network(quantised=True),
   'yamnet': patch_network(yamnet.yamnet, mel_patches.layers(yamnet.PRESET)),

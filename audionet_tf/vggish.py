@@ -6,7 +6,7 @@ embeddings are. Heads stand on its ReLU in either case, as its authors advise.
 
 import keras
 
-from audionet_tf import mel_patches
+from audionet_tf import attention, mel_patches
 
 # name, filters; None: max pool
 CONVOLUTIONS = (
@@ -56,6 +56,22 @@ def vggish(heads, activated=False, quantised=False, convolutions=CONVOLUTIONS, d
     return model
   x = WhitenedPCA(name=QUANTISED)(model.get_layer(mel_patches.HIDDEN).output)
   return keras.Model(model.input, model.output | {QUANTISED: x}, name=name)
+
+
+def attended(heads, body=vggish):
+  """Caption4Sound from the sound on: `attention.caption4sound` on the quantised embeddings of a VGGish.
+
+  VGGish stays as it is: no gradient passes the rounding. Its weights come from another student (`train --init`).
+
+  Args:
+    heads: dict of head name to number of classes.
+    body: function of (heads, quantised) to VGGish.
+  """
+  front = body({}, quantised=True)
+  for layer in front.layers:
+    layer.trainable = False
+  outputs = attention.caption4sound(front.output[QUANTISED], heads)
+  return keras.Model(front.input, outputs, name='vggish_attention')
 
 
 def layers(quantised=False):

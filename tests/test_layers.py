@@ -15,7 +15,7 @@ LAYERS = (
     [
       'training',
       'builder',
-      'evaluation clip_accuracy clip_vision evaluation_tables',
+      'evaluation clip_accuracy clip_vision evaluation_tables label_evaluation',
       'units unit_search first_layer',
       'feature_extraction probing',
       'service service_predict service_batching service_uploads service_jobs service_sound service_decoder '
@@ -41,7 +41,9 @@ LAYERS = (
       'students',
       'teachers teacher_files teacher_tflite keras_applications given_answers given_labels',
       'metrics',
-      'results inference_files plots plots_sets plots_sound spectrograms units_page',
+      'score_metrics',
+      'score_store',
+      'results inference_files plots plots_sets plots_sound plots_scores spectrograms units_page',
       'feature_files',
       'clip_sounds',
       'clip_tables',
@@ -65,7 +67,7 @@ LAYERS = (
       'pickled_arrays',
       't7',
       'losses',
-      'pooled_convolution strided_convolution soundnet autoencoder log_mel mel_network '
+      'pooled_convolution strided_convolution soundnet autoencoder attention log_mel mel_network '
       'mel_patches mel_convolution vggish yamnet hershey inception_v3',
     ],
   ),
@@ -74,7 +76,7 @@ LAYERS = (
 PLACE = {module: (level, group) for level, (_, row) in enumerate(LAYERS) for group in row for module in group.split()}
 ONE_HOME = {  # package: modules that may import it
   'av': {'media', 'burning'},
-  'matplotlib': {'plots', 'plots_sets', 'plots_sound'},
+  'matplotlib': {'plots', 'plots_sets', 'plots_sound', 'plots_scores'},
   'torch': {'torch_weights'},
   'yt_dlp': {'audioset', 'web_videos'},
   'apache_beam': {'beam'},
