@@ -179,7 +179,7 @@ def test_two_teachers_teach_a_head_each(world):
   ('changes', 'message'),
   [
     ({'student': 'nonet'}, "student is 'nonet', allowed is .*audionet"),
-    ({'loss': 'l1'}, "loss is 'l1', allowed is kl or l2"),
+    ({'loss': 'l1'}, "loss is 'l1', allowed is .*kl or l2 or reconstruction"),
     ({'target_steps': 'all'}, 'allowed is covered or nearest or same'),
     ({'loss_reduction': 'max'}, 'allowed is mean or sum'),
     ({'learning_rate': 0}, 'allowed is any number above 0'),
