@@ -13,7 +13,6 @@ ten minutes, without --all; PyTorch (extra `torch`) and the ffmpeg command are w
 import dataclasses
 import datetime
 import importlib.metadata
-import json
 import os
 import pathlib
 import platform
@@ -28,7 +27,7 @@ import benchmark_lines
 import benchmark_measure
 from absl import flags
 
-from audionet_tf import command, files
+from audionet_tf import command
 from audionet_tf.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -101,12 +100,6 @@ def measure(names, data, work, quick):
   return lines, skipped, failed
 
 
-def write(path, content):
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with files.named_when_whole(path) as file:
-    json.dump(content, file, indent=1)
-
-
 def main(argv):
   command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
   data = pathlib.Path(FLAGS.data).resolve() if FLAGS.data else None
@@ -116,7 +109,7 @@ def main(argv):
   lines, skipped, failed = measure(names, data, FLAGS.work, FLAGS.quick)
   rows = [{'part': name, **dataclasses.asdict(line)} for name, line in lines]
   content = {'machine': facts, 'quick': FLAGS.quick, 'lines': rows, 'skipped': skipped, 'failed': failed}
-  write(pathlib.Path(FLAGS.output), content)
+  benchmark_measure.write(pathlib.Path(FLAGS.output), content)
   print(f'{facts["cpu"]}, {facts["cores"]} cores, load before {facts["load_before"]:.2f}')
   print(benchmark_measure.table([line for _, line in lines]))
   for word, reasons in (('skipped', skipped), ('failed', failed)):

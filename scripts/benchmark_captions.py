@@ -4,7 +4,6 @@ python scripts/benchmark_captions.py EXPORT VIDEO SECONDS    an untrained AudioN
 """
 
 import pathlib
-import statistics
 import sys
 
 import av
@@ -22,24 +21,10 @@ def captions(context):
   export, video = context.work / 'captions_export', context.work / 'long.mp4'
   script = str(benchmark_measure.ROOT / 'scripts/benchmark_captions.py')
   benchmark_measure.run([sys.executable, script, str(export), str(video), str(seconds)])
-  cpus = benchmark_measure.first_cpus(2)
   command = [sys.executable, '-m', 'audionet_tf.caption', f'--model={export}', str(video)]
   outputs = [f'--output={context.work / f"captions{turn}"}' for turn in range(turns)]
-  usages = [benchmark_measure.run([*command, output], cpus) for output in outputs]
-  median = statistics.median(usage.wall_seconds for usage in usages)
-  raw = {name: [getattr(usage, name) for usage in usages] for name in ('wall_seconds', 'cpu_seconds', 'peak_bytes')}
-  return [
-    benchmark_measure.Line(
-      f'captions of {seconds} s of 720p video, AudioNet, {len(cpus)} cores',
-      'real time',
-      f'>= {LEAST}x',
-      f'{median:.1f} s',
-      seconds / median,
-      benchmark_measure.verdict(seconds / median, least=LEAST),
-      raw,
-      [' '.join([*command, outputs[0]])],
-    )
-  ]
+  what = f'captions of {seconds} s of 720p video, AudioNet'
+  return [benchmark_measure.real_time_line(what, command, outputs, seconds, LEAST)]
 
 
 def write_model(folder):

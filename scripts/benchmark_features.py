@@ -3,7 +3,6 @@
 python scripts/benchmark_features.py FILE.keras    an untrained SoundNet-8 with heads of 1000 and 401 classes
 """
 
-import statistics
 import sys
 
 import benchmark_data
@@ -19,24 +18,10 @@ def features(context):
   model, sound = context.work / 'soundnet8.keras', context.work / 'long.wav'
   benchmark_measure.run([sys.executable, str(benchmark_measure.ROOT / 'scripts/benchmark_features.py'), str(model)])
   benchmark_data.make_sounds(sound, context.work / 'long.mp3', seconds)
-  cpus = benchmark_measure.first_cpus(2)
   command = [sys.executable, '-m', 'audionet_tf.features', f'--model={model}', f'--layer={LAYER}', str(sound)]
   outputs = [f'--output={context.work / f"features{turn}"}' for turn in range(turns)]
-  usages = [benchmark_measure.run([*command, output], cpus) for output in outputs]
-  median = statistics.median(usage.wall_seconds for usage in usages)
-  raw = {name: [getattr(usage, name) for usage in usages] for name in ('wall_seconds', 'cpu_seconds', 'peak_bytes')}
-  return [
-    benchmark_measure.Line(
-      f'features of {seconds} s of 44.1 kHz WAV, SoundNet-8 {LAYER}, {len(cpus)} cores',
-      'real time',
-      f'>= {LEAST}x',
-      f'{median:.1f} s',
-      seconds / median,
-      benchmark_measure.verdict(seconds / median, least=LEAST),
-      raw,
-      [' '.join([*command, outputs[0]])],
-    )
-  ]
+  what = f'features of {seconds} s of 44.1 kHz WAV, SoundNet-8 {LAYER}'
+  return [benchmark_measure.real_time_line(what, command, outputs, seconds, LEAST)]
 
 
 def write_model(path):

@@ -282,19 +282,11 @@ def learning(context):
     if number > len(kl):
       continue
     ratio = kl[number - 1] / ((low + high) / 2)
-    required = number in REQUIRED_EPOCHS
-    lines.append(
-      Line(
-        f'mean KL of epoch {number}, {windows} windows of the real clips',
-        f'{low:.2f}' if low == high else f'{low:.2f} to {high:.2f}',
-        'within 5 %' if required else 'for information',
-        f'{kl[number - 1]:.3f}',
-        ratio,
-        verdict(ratio, *((0.95, 1.05) if required else ())),
-        {'mean_kl': kl} if number == 1 else {},
-        [' '.join(command) for command in commands] if number == 1 else [],
-      )
-    )
+    what = f'mean KL of epoch {number}, {windows} windows of the real clips'
+    against, measured = f'{low:.2f}' if low == high else f'{low:.2f} to {high:.2f}', f'{kl[number - 1]:.3f}'
+    required, limits = ('within 5 %', (0.95, 1.05)) if number in REQUIRED_EPOCHS else ('for information', ())
+    raw, ran = ({}, []) if lines else ({'mean_kl': kl}, [' '.join(command) for command in commands])
+    lines.append(Line(what, against, required, measured, ratio, verdict(ratio, *limits), raw, ran))
   return lines
 
 

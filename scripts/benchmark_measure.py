@@ -12,6 +12,7 @@ import tempfile
 
 import tqdm
 
+from audionet_tf import files
 from audionet_tf.errors import UserError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -58,6 +59,13 @@ def verdict(value, least=None, most=None):
 def median_ratio(ours, theirs):
   """Median of the ratios of neighbouring measurements: what slows the machine for a while slows both."""
   return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+
+
+def write(path, content):
+  """JSON, seen whole or not at all."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with files.named_when_whole(path) as file:
+    json.dump(content, file, indent=1)
 
 
 def table(lines):
@@ -180,3 +188,23 @@ def in_turns(commands, cpus, turns, description):
       for name, worker in workers.items():
         found[name].append(worker.turn())
   return found
+
+
+def real_time_line(what, command, outputs, seconds, least):
+  """The Line of a command that hears so many seconds, once for each of `outputs`, on two cores.
+
+  Args:
+    what: that it does, of how much.
+    command: list of str.
+    outputs: list of str, its last argument in each turn.
+    seconds: of sound.
+    least: times real time that are required.
+  """
+  cpus = first_cpus(2)
+  usages = [run([*command, output], cpus) for output in outputs]
+  median = statistics.median(usage.wall_seconds for usage in usages)
+  raw = {name: [getattr(usage, name) for usage in usages] for name in ('wall_seconds', 'cpu_seconds', 'peak_bytes')}
+  speed, shown_command = seconds / median, ' '.join([*command, outputs[0]])
+  found = verdict(speed, least=least)
+  what = f'{what}, {len(cpus)} cores'
+  return Line(what, 'real time', f'>= {least}x', f'{median:.1f} s', speed, found, raw, [shown_command])

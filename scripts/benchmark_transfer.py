@@ -18,231 +18,40 @@ interrupted goes on. --folds=1,5 --rows=best,mfcc judges some. --seeds=0,1,2 tra
 judged is the last one of the flagfile, whatever fold judges.
 """
 
-import dataclasses
-import json
 import pathlib
-import shlex
-import statistics
-import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+import benchmark_measure
 import tqdm
+import transfer
 from absl import flags
 
-from audionet_tf import command, files, text
+from audionet_tf import command
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 FLAGS = flags.FLAGS
-
-flags.DEFINE_string('data', None, 'Folder with esc10/ and teacher/.')
-flags.DEFINE_string('videos', None, 'Folder with fold<F>/ and videos.csv.')
-flags.DEFINE_string('work', 'runs/transfer', 'Folder for records, runs and results.')
-flags.DEFINE_list('rows', None, 'Rows of the table; default: all.')
-flags.DEFINE_list('folds', ['1', '2', '3', '4'], 'Folds to judge, each by students of all the others there are.')
-flags.DEFINE_list('seeds', ['0'], 'Seeds of the students.')
-flags.DEFINE_list('train_flags', [], 'Further flags of training, as epochs=2 to see that it works.')
-flags.DEFINE_string('output', None, 'JSON file; default: WORK/transfer.json.')
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-  """A student of the table.
-
-  Attributes:
-    flagfile: in scripts/flags; None: no student, but baselines.
-    labels: it learns from labels instead of the teacher.
-    layers: whose features an SVM judges; none where empty.
-    probe: further flags of the probe.
-    least, aim: what is required: the share of clips named right, and that of the SVM by its first layer; None: nothing.
-  """
-
-  flagfile: str | None
-  labels: bool = False
-  layers: tuple = ()
-  probe: tuple = ()
-  least: tuple = (None, None)
-  aim: tuple = (None, None)
-
-  def required(self, figure, bound):
-    """Of `least` or `aim` what concerns a figure."""
-    return bound[0] if figure == 'named' else bound[1] if self.layers and figure == self.layers[0] else None
-
-
-ROWS = {
-  'best': Row('best', layers=('embedding',), least=(0.85, 0.87), aim=(0.93, 0.93)),
-  'soundnet8': Row('transfer_soundnet8', layers=('pool5', 'conv6', 'conv7'), least=(0.76, 0.85), aim=(0.85, 0.92)),
-  'labels5': Row('labels_soundnet5', labels=True, least=(0.80, None), aim=(0.85, None)),
-  'labels8': Row('labels_soundnet8', labels=True, least=(0.75, None), aim=(0.80, None)),
-  'labels': Row('best', labels=True),
-  'mfcc': Row(None, layers=('mfcc', 'logmel')),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Place:
-  """Where everything lies: `data` and `videos` as given, `work` ours. `left_out`: folds that nothing is to see."""
-
-  data: pathlib.Path
-  videos: pathlib.Path
-  work: pathlib.Path
-  left_out: tuple = ()
-
-  def teacher(self):
-    (model,), (names,) = (sorted((self.data / 'teacher').glob(f'*.{suffix}')) for suffix in ('tflite', 'txt'))
-    return [f'--teacher={model}', f'--teacher_labels={names}']
-
-  def sounds(self):
-    return [f'--clips={self.data / "esc10/esc10.csv"}', f'--audio={self.data / "esc10/audio"}']
-
-  def folds(self):
-    there = sorted(path.name.removeprefix('fold') for path in self.videos.glob('fold*') if path.is_dir())
-    return [fold for fold in there if fold not in self.left_out]
-
-
-def run(module, *arguments):
-  """Runs a command of the project, its stdout to stderr; UserError where it fails."""
-  line = [sys.executable, '-m', module, *map(str, arguments)]
-  print('+', shlex.join(['python', *line[1:]]), file=sys.stderr, flush=True)
-  code = subprocess.run(line, cwd=ROOT, stdout=sys.stderr, check=False).returncode
-  command.check(not code, f'{module} failed with exit code {code}')
-
-
-def records(place, fold):
-  """The records of all folds but one, made where they are missing. The builder sees no label."""
-  folder = place.work / f'records/without{fold}'
-  videos = [f'--videos={place.videos / f"fold{other}"}' for other in place.folds() if other != fold]
-  cut = ['--window_ms=5000', '--sample_rate=22050', '--images_per_window=4', '--short_videos=repeat']
-  if not (folder / 'manifest.json').exists():
-    run('tfrecords.build', *videos, f'--output={folder}', *cut)
-  return folder
-
-
-def train(place, name, row, fold, seed, extra):
-  """The student of a row that never heard a fold."""
-  run_dir = place.work / f'runs/{name}/seed{seed}/without{fold}'
-  if not (run_dir / 'export/1').exists():
-    taught = [f'--teacher={place.data / "esc10/esc10.csv"}'] if row.labels else place.teacher()
-    arguments = [f'--records={records(place, fold)}', f'--run_dir={run_dir}', f'--seed={seed}', '--resume']
-    arguments.append(f'--flagfile={ROOT / "scripts/flags" / f"{row.flagfile}.flags"}')
-    run('audionet_tf.train', *arguments, *taught, *(f'--{flag}' for flag in extra))
-  return run_dir
-
-
-def read(path):
-  return json.loads(path.read_text(encoding='utf-8'))
-
-
-def named_right(place, run_dir, row, fold):
-  """dict of `evaluate` for the clips of a fold: named by the classes of the teacher, or by the student's own."""
-  output = run_dir / 'evaluated.json'
-  if not output.exists():
-    groups = [] if row.labels else [f'--groups={place.data / "esc10/groups.csv"}']
-    clips = [f'--clips={place.videos / "videos.csv"}', f'--media_root={place.videos}', f'--folds={fold}']
-    seen = [] if row.labels else ['--vision', *place.teacher()]
-    run('audionet_tf.evaluate', f'--model={run_dir}', *clips, *groups, *seen, f'--output={output}')
-  return read(output)['clips']
-
-
-def probed(place, folder, row, fold, model=()):
-  """dict of layer to accuracy of an SVM on a fold, trained on the other ones."""
-  output = folder / 'probe'
-  if not (output / 'probe.json').exists():
-    layers = f'--layer={",".join(row.layers)}'
-    used = [f'--folds={",".join(place.folds())}', f'--judge={fold}']
-    run('audionet_tf.probe', *place.sounds(), *model, layers, *used, f'--output={output}', *row.probe)
-  return {layer: found['mean'] for layer, found in read(output / 'probe.json')['layers'].items()}
-
-
-def judge(place, name, row, fold, seed, extra):
-  """dict of figure to share, of one student and one fold."""
-  if row.flagfile is None:
-    return probed(place, place.work / f'runs/{name}/without{fold}', row, fold)
-  run_dir = train(place, name, row, fold, seed, extra)
-  found = named_right(place, run_dir, row, fold)
-  measured = {'named': found['accuracy']}
-  if 'vision' in found:
-    measured |= {key: found['vision'][key] for key in ('vision', 'sound_and_vision')}
-  if row.layers:
-    measured |= probed(place, run_dir, row, fold, [f'--model={run_dir}'])
-  return measured
-
-
-def summary(results):
-  """List of dicts `row`, `figure`, `mean`, `folds` (dict), `over_folds` and `over_seeds` (deviations; None of one)."""
-  found = []
-  for name in dict.fromkeys(result['row'] for result in results):
-    own = [result for result in results if result['row'] == name]
-    for figure in own[0]['shares']:
-      folds, seeds = (means(own, figure, key) for key in ('fold', 'seed'))
-      spread = {f'over_{key}': deviation(by.values()) for key, by in (('folds', folds), ('seeds', seeds))}
-      mean = statistics.mean(result['shares'][figure] for result in own)
-      found.append({'row': name, 'figure': figure, 'mean': mean, 'folds': folds, **spread})
-  return found
-
-
-def means(results, figure, key):
-  """dict of fold (or seed) to the mean of a figure over all seeds (or folds)."""
-  values = dict.fromkeys(result[key] for result in results)
-  return {v: statistics.mean(result['shares'][figure] for result in results if result[key] == v) for v in values}
-
-
-def deviation(values):
-  values = list(values)
-  return statistics.stdev(values) if len(values) > 1 else None
-
-
-def table(found, rows_by_name):
-  """Lines for the screen, in percent. `found`: of `summary`; `rows_by_name`: as ROWS."""
-  folds = list(dict.fromkeys(fold for line in found for fold in line['folds']))
-  rows = [['row', 'figure', 'at least', 'aim', *(f'fold {fold}' for fold in folds), 'mean', 'over folds', 'over seeds']]
-  for line in found:
-    row = rows_by_name[line['row']]
-    required = [row.required(line['figure'], bound) for bound in (row.least, row.aim)]
-    shares = [line['folds'].get(fold) for fold in folds]
-    cells = [*required, *shares, line['mean'], line['over_folds'], line['over_seeds']]
-    rows.append([line['row'], line['figure'], *('-' if cell is None else f'{100 * cell:.1f}' for cell in cells)])
-  return text.aligned(rows, (0, 1))
-
-
-def check_place():
-  """The Place that --data, --videos and --work name. UserError where something is missing in it."""
-  place = Place(*(pathlib.Path(FLAGS[name].value or '').resolve() for name in ('data', 'videos', 'work')))
-  for name, file in (('data', 'esc10/esc10.csv'), ('videos', 'videos.csv')):
-    given = FLAGS[name].value
-    command.check(given and (getattr(place, name) / file).is_file(), f'--{name}={given}: no {file} in it')
-  for fold in FLAGS.folds:
-    command.check(fold in place.folds(), f'--folds: no fold{fold} in {place.videos}')
-  return place
-
-
-def write(path, content):
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with files.named_when_whole(path) as file:
-    json.dump(content, file, indent=1)
+transfer.define_flags('runs/transfer', 'transfer.json')
+flags.adopt_module_key_flags(transfer)  # so that --help lists them
 
 
 def main(argv):
-  command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
-  names = FLAGS.rows or list(ROWS)
-  for name in names:
-    command.check(name in ROWS, f'--rows: {name} is not known; known are {", ".join(ROWS)}')
-  place = check_place()
+  names, place = transfer.chosen(argv, transfer.ROWS)
   output = pathlib.Path(FLAGS.output or place.work / 'transfer.json')
   wanted = [(name, fold, seed) for name in names for seed in seeds_of(name) for fold in FLAGS.folds]
   results = []
   for name, fold, seed in tqdm.tqdm(wanted, desc='students', unit='student', file=sys.stderr):
-    shares = judge(place, name, ROWS[name], fold, seed, FLAGS.train_flags)
+    shares = transfer.judge(place, name, transfer.ROWS[name], fold, seed, FLAGS.train_flags)
     results.append({'row': name, 'fold': fold, 'seed': seed, 'shares': shares})
-    write(output, {'results': results, 'summary': summary(results), 'train_flags': FLAGS.train_flags})
-  print(table(summary(results), ROWS))
+    found = transfer.summary(results)
+    benchmark_measure.write(output, {'results': results, 'summary': found, 'train_flags': FLAGS.train_flags})
+  print(transfer.table(found, transfer.ROWS))
   print(output)
 
 
 def seeds_of(name):
   """The seeds of a row; what is not trained has none."""
-  return FLAGS.seeds if ROWS[name].flagfile else [None]
+  return FLAGS.seeds if transfer.ROWS[name].flagfile else [None]
 
 
 if __name__ == '__main__':

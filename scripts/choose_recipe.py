@@ -11,13 +11,18 @@ import dataclasses
 import pathlib
 import sys
 
-import benchmark_transfer
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import benchmark_measure
 import tqdm
+import transfer
 from absl import flags
 
 from audionet_tf import command
 
 FLAGS = flags.FLAGS
+transfer.define_flags('runs/chosen', 'chosen.json')
+flags.adopt_module_key_flags(transfer)  # so that --help lists them
 flags.DEFINE_bool('thorough', False, 'Judge on each of the three folds that are left.')
 
 CANDIDATES = {  # name: flags of training, behind those of best.flags
@@ -32,21 +37,11 @@ CANDIDATES = {  # name: flags of training, behind those of best.flags
   'no_masks': ('augment=shift,gain,mix',),
   'no_augmentation': ('augment=',),
 }
-ROW = benchmark_transfer.Row('best')
-
-
-def inner_folds(folds, left_out):
-  """The folds that judge when one is left out, the one behind it first."""
-  place = folds.index(left_out)
-  return [*folds[place + 1 :], *folds[:place]]
+ROW = transfer.Row('best')
 
 
 def main(argv):
-  command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
-  names = FLAGS.rows or list(CANDIDATES)
-  for name in names:
-    command.check(name in CANDIDATES, f'--rows: {name} is not known; known are {", ".join(CANDIDATES)}')
-  whole = benchmark_transfer.check_place()
+  names, whole = transfer.chosen(argv, CANDIDATES)
   output = pathlib.Path(FLAGS.output or whole.work / 'chosen.json')
   count = None if FLAGS.thorough else 1
   wanted = [
@@ -54,16 +49,16 @@ def main(argv):
     for seed in FLAGS.seeds
     for name in names
     for left_out in FLAGS.folds
-    for fold in inner_folds(FLAGS.folds, left_out)[:count]
+    for fold in transfer.inner_folds(FLAGS.folds, left_out)[:count]
   ]
   results = []
   for name, left_out, fold, seed in tqdm.tqdm(wanted, desc='students', unit='student', file=sys.stderr):
     place = dataclasses.replace(whole, work=whole.work / f'inside{left_out}', left_out=(left_out, *others(whole)))
-    shares = benchmark_transfer.judge(place, name, ROW, fold, seed, [*CANDIDATES[name], *FLAGS.train_flags])
+    shares = transfer.judge(place, name, ROW, fold, seed, [*CANDIDATES[name], *FLAGS.train_flags])
     results.append({'row': name, 'left_out': left_out, 'fold': fold, 'seed': seed, 'shares': shares})
-    found = benchmark_transfer.summary(results)
-    benchmark_transfer.write(output, {'results': results, 'summary': found, 'train_flags': FLAGS.train_flags})
-  print(benchmark_transfer.table(found, dict.fromkeys(CANDIDATES, ROW)))
+    found = transfer.summary(results)
+    benchmark_measure.write(output, {'results': results, 'summary': found, 'train_flags': FLAGS.train_flags})
+  print(transfer.table(found, dict.fromkeys(CANDIDATES, ROW)))
   print(output)
 
 

@@ -11,8 +11,7 @@ import pytest
 SCRIPTS = pathlib.Path(__file__).resolve().parent.parent / 'scripts'
 sys.path.insert(0, str(SCRIPTS))
 
-import benchmark_transfer  # noqa: E402
-import choose_recipe  # noqa: E402
+import transfer  # noqa: E402
 
 
 def results():
@@ -24,7 +23,7 @@ def results():
 
 
 def test_summary_is_over_folds_and_over_seeds():
-  named, embedding = benchmark_transfer.summary(results())
+  named, embedding = transfer.summary(results())
   assert named['mean'] == pytest.approx(0.675)
   assert named['folds'] == pytest.approx({'1': 0.55, '2': 0.8})
   assert named['over_folds'] == pytest.approx(0.25 / 2**0.5)
@@ -33,12 +32,12 @@ def test_summary_is_over_folds_and_over_seeds():
 
 
 def test_table_says_what_is_required():
-  lines = benchmark_transfer.table(benchmark_transfer.summary(results()), benchmark_transfer.ROWS).splitlines()
+  lines = transfer.table(transfer.summary(results()), transfer.ROWS).splitlines()
   cells = [line.split() for line in lines[1:]]
   assert cells[0] == ['best', 'named', '85.0', '93.0', '55.0', '80.0', '67.5', '17.7', '10.6']
   assert cells[1][:4] == ['best', 'embedding', '87.0', '93.0']
   mfcc = [{'row': 'mfcc', 'fold': '1', 'seed': None, 'shares': {'mfcc': 0.6}}]
-  last = benchmark_transfer.table(benchmark_transfer.summary(mfcc), benchmark_transfer.ROWS).splitlines()[1]
+  last = transfer.table(transfer.summary(mfcc), transfer.ROWS).splitlines()[1]
   assert last.split() == ['mfcc', 'mfcc', '-', '-', '60.0', '60.0', '-', '-']
 
 
@@ -66,13 +65,13 @@ def place(tmp_path, monkeypatch):
     elif module == 'audionet_tf.train':
       (pathlib.Path(given['run_dir']) / 'export/1').mkdir(parents=True)
 
-  monkeypatch.setattr(benchmark_transfer, 'run', run)
-  return benchmark_transfer.Place(tmp_path / 'data', tmp_path / 'videos', tmp_path / 'work'), calls
+  monkeypatch.setattr(transfer, 'run', run)
+  return transfer.Place(tmp_path / 'data', tmp_path / 'videos', tmp_path / 'work'), calls
 
 
 def test_the_fold_that_judges_is_never_heard_and_no_label_reaches_the_student(place):
   place, calls = place
-  shares = benchmark_transfer.judge(place, 'best', benchmark_transfer.ROWS['best'], '2', '0', ['epochs=1'])
+  shares = transfer.judge(place, 'best', transfer.ROWS['best'], '2', '0', ['epochs=1'])
   assert shares == {'named': 0.25, 'vision': 1.0, 'sound_and_vision': 0.5, 'embedding': 0.75}
   (build, _, heard), (train, trained, _), (evaluate, judged, _), (probe, probed, _) = calls
   assert [build, train, evaluate, probe] == [
@@ -83,14 +82,14 @@ def test_the_fold_that_judges_is_never_heard_and_no_label_reaches_the_student(pl
   assert trained['teacher'].endswith('a.tflite') and not any('.csv' in value for value in trained.values())
   assert trained['epochs'] == '1' and judged['folds'] == '2'
   assert (probed['folds'], probed['judge']) == ('1,2,3', '2')
-  benchmark_transfer.judge(place, 'best', benchmark_transfer.ROWS['best'], '2', '0', ['epochs=1'])
+  transfer.judge(place, 'best', transfer.ROWS['best'], '2', '0', ['epochs=1'])
   assert len(calls) == 4  # what is done is not done again
 
 
 def test_candidates_are_compared_without_the_fold_left_out(place):
   place, _ = place
-  assert choose_recipe.inner_folds(['1', '2', '3', '4'], '3') == ['4', '1', '2']
-  inside = benchmark_transfer.Place(place.data, place.videos, place.work, left_out=('3',))
+  assert transfer.inner_folds(['1', '2', '3', '4'], '3') == ['4', '1', '2']
+  inside = transfer.Place(place.data, place.videos, place.work, left_out=('3',))
   assert inside.folds() == ['1', '2']
 
 
