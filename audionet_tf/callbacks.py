@@ -88,7 +88,8 @@ class RunLog(keras.callbacks.Callback):
     seconds = time.monotonic() - self.began
     model = self.model
     values = model.video_means.result().numpy().tolist()
-    self.videos = {name: {model.stats_key: value} for name, value in zip(self.video_ids, values, strict=True)}
+    heard = [pair for pair in zip(self.video_ids, values, strict=True) if not np.isnan(pair[1])]
+    self.videos = {name: {model.stats_key: value} for name, value in heard}
     if model.window_means is not None:
       self.add_windows()
     self.row = {'epoch': epoch, **{name: float(m.result()) for name, m in model.means.items()}}

@@ -149,7 +149,7 @@ class Options:
     weight_decay: share of each weight that a step takes off, times the learning rate (Loshchilov and Hutter 2019).
     loss: key of losses.LOSSES, the distance that is trained; of losses.LOSSES_OF_LABELS, where classes do not exclude
       each other; or losses.RECONSTRUCTION.
-    label_smoothing: of a loss of losses.LOSSES_OF_LABELS.
+    label_smoothing: of a loss of labels. balance: classes come in turn (`balanced`), not every window once a pass.
     loss_reduction: 'sum' or 'mean' over the global batch.
     target_steps: key of geometry.TARGET_STEPS: which pictures a step of the student answers for.
     augment: dict of key of augmentation.AUGMENTATIONS to value, `augmentation.parse`.
@@ -174,6 +174,7 @@ class Options:
   weight_decay: float = 0.0
   loss: str = 'kl'
   label_smoothing: float = 0.0
+  balance: bool = False
   loss_reduction: str = 'sum'
   target_steps: str = 'covered'
   augment: dict = dataclasses.field(default_factory=dict)
@@ -208,6 +209,8 @@ class Options:
       if not low <= getattr(self, name) <= high:
         raise UserError(f'{name} is {getattr(self, name)}, allowed is {low} to {high}')
     self.check_learning()
+    if self.balance and (len(self.teachers) != 1 or self.teacher_mode != 'stored' or self.per_frame):
+      raise UserError('balance needs one teacher, a table of labels, and keeps no figures of single windows')
     augmentation.check(self.augment)
     moving = augmentation.moving_answers(self.augment)
     hiding = augmentation.hiding_bands(self.augment)

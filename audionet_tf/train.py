@@ -15,7 +15,11 @@ on top of another student:
   python -m audionet_tf.train --records=data/esc --run_dir=runs/esc --student=soundnet8_5s --teacher=labels=esc10.csv \
     --init=runs/soundnet --trainable=all
 
-The form of these files: audionet_tf/given_answers.py and audionet_tf/given_labels.py.
+The form of these files: audionet_tf/given_answers.py, audionet_tf/given_labels.py and audionet_tf/label_tables.py. A
+table of any number of labels a clip, as AudioSet's, needs a loss that asks for each class by itself:
+
+  python -m audionet_tf.train --records=data/audioset --run_dir=runs/audioset --student=logmel_attention \
+    --teacher=balanced_train_segments.csv --teacher_labels=class_labels_indices.csv --loss=cross_entropy --balance
 
 An autoencoder learns without a teacher, by giving back what it hears; features and probe read its layers:
 
@@ -97,6 +101,7 @@ flags.DEFINE_enum(
 flags.DEFINE_float(
   'label_smoothing', 0, 'With cross_entropy and focal: labels are so far from 0 and 1.', lower_bound=0, upper_bound=0.5
 )
+flags.DEFINE_bool('balance', False, 'Each class of a table of labels in turn, so that rare ones are heard as often.')
 flags.DEFINE_enum('loss_reduction', 'sum', ['sum', 'mean'], 'Sum or mean of the loss over the batch.')
 flags.DEFINE_list(
   'augment',
@@ -155,6 +160,7 @@ def main(argv):
     weight_decay=FLAGS.weight_decay,
     loss=FLAGS.loss,
     label_smoothing=FLAGS.label_smoothing,
+    balance=FLAGS.balance,
     loss_reduction=FLAGS.loss_reduction,
     target_steps=FLAGS.target_steps,
     augment=augmentation.parse(FLAGS.augment),

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from audionet_tf import (
   augmentation,
+  balanced,
   callbacks,
   input_pipeline,
   losses,
@@ -89,16 +90,26 @@ def train(
       if projected:
         hooks.append(projection(run_dir, manifest, source, teachers))
       hooks.append(callbacks.Progress(log, first_epoch, options.epochs))
-      fit(distiller, source, manifest, options, first_epoch, devices.num_replicas_in_sync, hooks)
+      drawn = training_batches(records_folder, manifest, source, options, first_epoch, devices.num_replicas_in_sync)
+      fit(distiller, drawn, manifest, options, first_epoch, hooks)
   return finish(run_dir, distiller.student, manifest, teachers, options)
 
 
-def fit(distiller, source, manifest, options, first_epoch, replicas, hooks):
+def training_batches(records_folder, manifest, source, options, first_epoch, replicas):
+  """The batches from `first_epoch` on: every window once a pass, or classes in turn."""
+  how = options.batch_size, options.seed, first_epoch, replicas, augmentation.augmenter(options.augment)
+  if not options.balance:
+    return input_pipeline.training_batches(source, *how)
+  (teacher,) = options.teachers
+  return balanced.training_batches(
+    balanced.read_windows(records_folder, manifest, source, teacher.name), teacher.name, *how
+  )
+
+
+def fit(distiller, batches, manifest, options, first_epoch, hooks):
   """Trains from `first_epoch` on."""
   distiller.fit(
-    input_pipeline.training_batches(
-      source, options.batch_size, options.seed, first_epoch, replicas, augmentation.augmenter(options.augment)
-    ),
+    batches,
     initial_epoch=first_epoch,
     epochs=options.epochs,
     steps_per_epoch=steps_per_epoch(manifest, options),
@@ -118,7 +129,9 @@ def readable(source):
   """Within, files of the source that turn out to be damaged are a UserError."""
   try:
     yield
-  except (tf.errors.DataLossError, tf.errors.NotFoundError) as error:
+  except (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
+    if isinstance(error, tf.errors.InvalidArgumentError) and balanced.DAMAGED not in error.message:
+      raise
     folder = pathlib.Path(source.paths[0]).parent
     raise UserError(f'{folder}: damaged ({error.message[:100]}); delete it and make it again') from error
 

@@ -37,7 +37,7 @@ LAYERS = (
   (
     'parts',
     [
-      'input_pipeline augmentation embedding_input',
+      'input_pipeline augmentation balanced embedding_input',
       'students',
       'teachers teacher_files teacher_tflite keras_applications given_answers given_labels',
       'metrics',
