@@ -75,15 +75,15 @@ def logmel_cnn(heads, table=LOGMEL_CNN, pooled=mean_and_most, name='logmel_cnn')
   x = AtLeast(SHORTEST_FRAMES, message, name='log_mel_input')(mel)
   x = keras.layers.BatchNormalization(momentum=0.9, synchronized=True, name='bands_norm')(x)  # each band its own
   x = keras.layers.Reshape([-1, FRONT_END['bands'], 1], name='channel')(x)
-  for name, filters, kernel, stride in table:
+  for layer, filters, kernel, stride in table:
     if filters is None:
-      x = keras.layers.AveragePooling2D(kernel, stride, name=name)(x)
+      x = keras.layers.AveragePooling2D(kernel, stride, name=layer)(x)
       continue
     x = keras.layers.Conv2D(
-      filters, kernel, stride, 'same', use_bias=False, kernel_initializer='he_normal', name=f'{name}_conv'
+      filters, kernel, stride, 'same', use_bias=False, kernel_initializer='he_normal', name=f'{layer}_conv'
     )(x)
-    x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=True, name=f'{name}_norm')(x)
-    x = keras.layers.ReLU(name=name)(x)
+    x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=True, name=f'{layer}_norm')(x)
+    x = keras.layers.ReLU(name=layer)(x)
   x = keras.layers.AveragePooling2D((1, x.shape[2]), name='mean_of_bands')(x)
   x = keras.layers.Reshape([-1, x.shape[3]], name='time')(x)  # [B, steps, width]
   return keras.Model(waveform, pooled(x, heads), name=name)

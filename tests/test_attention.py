@@ -74,6 +74,7 @@ def test_steps_have_logits_of_their_own_and_a_clip_has_their_mean():
     'logmel_steps', 22050, 'mean', SECONDS, {'a': ['x', 'y']}, activations={'a': 'sigmoid'}
   )
   logits = model(np.random.default_rng(0).normal(0, 0.1, [2, 22050]).astype(np.float32))['logits/a']
+  assert model.name == 'logmel_steps'  # as in students.STUDENTS
   assert logits.shape[1] == 2  # 32 frames each
   said = default_signature.answers({'a': logits}, settings)['probabilities']
   np.testing.assert_allclose(said, special.expit(logits.numpy()).mean(1), rtol=1e-5)
