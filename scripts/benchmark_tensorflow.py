@@ -90,7 +90,9 @@ def epoch(records_folder, runs_folder, epochs):
     shown = training.tensorboard(run_dir, records_folder, manifest, source, distiller, [teacher], log, None, False)
     hooks = [callbacks.Guard(ids), log, callbacks.Checkpoints(run_dir, distiller), shown]
     hooks += [callbacks.Progress(log, FIRST_EPOCH, last), stamps := Stamps()]
-    training.fit(distiller, source, manifest, options, FIRST_EPOCH, devices.num_replicas_in_sync, hooks)
+    replicas = devices.num_replicas_in_sync
+    drawn = training.training_batches(records_folder, manifest, source, options, FIRST_EPOCH, replicas)
+    training.fit(distiller, drawn, manifest, options, FIRST_EPOCH, hooks)
     return stamps.per_epoch()
 
   benchmark_measure.answer_turns(turn)
