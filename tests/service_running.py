@@ -37,13 +37,13 @@ def wait(condition, seconds=20):
 
 
 def children():
-  """Programs that this process has started and that have not ended: list of str."""
-  found = []
+  """Programs that this process has started and that have not ended: dict of number to name."""
+  found = {}
   for stat in pathlib.Path('/proc').glob('[0-9]*/stat'):
     with contextlib.suppress(OSError):
       name, _, rest = stat.read_text().rpartition(')')
       if rest.split()[1] == str(os.getpid()) and rest.split()[0] != 'Z':
-        found.append(name)
+        found[int(stat.parent.name)] = name
   return found
 
 

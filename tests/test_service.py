@@ -65,11 +65,16 @@ def nothing_is_left(made, tmp_path, monkeypatch):
   """After every test: no file, no process, no place taken."""
   monkeypatch.setattr('tempfile.tempdir', str(tmp_path / 'temporary'))
   (tmp_path / 'temporary').mkdir()
+  before = service_running.children()  # other tests' too, which run commands
   yield
   service_running.wait(lambda: made.jobs.admitted == 0)
-  service_running.wait(lambda: not [name for name in service_running.children() if 'python' in name])
+  service_running.wait(lambda: not [n for n, name in new_children(before).items() if 'python' in name])
   assert not [path for path in (tmp_path / 'temporary').iterdir() if 'autograph' not in path.name]
   service_running.wait(lambda: not [path for path in service_running.open_unnamed() if 'temporary' in path])
+
+
+def new_children(before):
+  return {number: name for number, name in service_running.children().items() if number not in before}
 
 
 def upload(client, path, accept='application/json', query='', name=None):
