@@ -49,6 +49,7 @@ def heads_on(x, heads):
 
 
 WIDTH, LAYERS, DROPOUT = 1024, 3, 0.5
+SCALED = 'scaled'  # the layer of the embeddings in [-1, 1)
 
 
 def caption4sound(steps, heads):
@@ -64,7 +65,7 @@ def caption4sound(steps, heads):
   Returns:
     dict of `logits/<head>` [B, 1, classes] and `embedding` [B, 1024].
   """
-  x = keras.layers.Rescaling(1 / 128, -1.0, name='scaled')(steps)
+  x = keras.layers.Rescaling(1 / 128, -1.0, name=SCALED)(steps)
   for number in range(1, LAYERS + 1):
     x = keras.layers.Dense(WIDTH, name=f'dense{number}_linear')(x)
     x = keras.layers.BatchNormalization(synchronized=True, name=f'dense{number}_norm')(x)

@@ -1,8 +1,8 @@
 """AudioSet's released embeddings as training input: a Source of batches without sound, and a network that takes them.
 
 A batch is that of `input_pipeline`, but `audio` holds embeddings, f32 [B, 10 x 128] in [-1, 1): byte / 128 - 1, step by
-step (REFERENCE D1). `teacher/<head>` f32 [B, 1, classes] is spread evenly over the clip's labels. Whatever trains from
-a Source trains from this one: `Distiller`, with a network of `dense`.
+step (REFERENCE D1). `teacher/<head>` f32 [B, 1, classes] is spread evenly over the clip's labels, or 1 for each.
+Whatever trains from a Source trains from this one: `Distiller`, with a network of `dense`; `embedding_training`.
 """
 
 import keras
@@ -40,13 +40,14 @@ def read_manifest(paths, classes):
   return {'windows': len(videos), 'videos': list(videos.values())}
 
 
-def source(paths, manifest, head, classes):
+def source(paths, manifest, head, classes, spread=True):
   """An input_pipeline.Source; a clip is one window.
 
   Args:
     paths, manifest: as `read_manifest` takes and gives them.
     head: name of the student's head.
     classes: how many there are.
+    spread: whether a clip's labels share a sum of 1; else each is 1.
   """
   ids = [video['id'] for video in manifest['videos']]
   positions = tf.lookup.StaticHashTable(
@@ -67,12 +68,13 @@ def source(paths, manifest, head, classes):
     chosen = tf.gather(steps[embedding_files.EMBEDDING], turns, batch_dims=1)
     values = tf.cast(tf.io.decode_raw(chosen, tf.uint8), tf.float32) / 128 - 1  # [B, STEPS, WIDTH]
     several = tf.reduce_max(tf.one_hot(context['labels'].to_tensor(-1), classes), 1)  # [B, classes]
+    several = several / tf.reduce_sum(several, 1, keepdims=True) if spread else several
     return {
       'audio': tf.ensure_shape(tf.reshape(values, [-1, STEPS * WIDTH]), [None, STEPS * WIDTH]),
       'video_id': positions.lookup(context['video_id']),
       'index': tf.zeros_like(lengths[embedding_files.EMBEDDING]),
       'mask': tf.ones_like(lengths[embedding_files.EMBEDDING], tf.float32),
-      input_pipeline.TEACHER + head: tf.expand_dims(several / tf.reduce_sum(several, 1, keepdims=True), 1),
+      input_pipeline.TEACHER + head: tf.expand_dims(several, 1),
     }
 
   return input_pipeline.Source(list(map(str, paths)), blocks, finish, input_pipeline.SHUFFLE_WINDOWS)

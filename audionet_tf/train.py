@@ -21,6 +21,11 @@ table of any number of labels a clip, as AudioSet's, needs a loss that asks for 
   python -m audionet_tf.train --records=data/audioset --run_dir=runs/audioset --student=logmel_attention \
     --teacher=balanced_train_segments.csv --teacher_labels=class_labels_indices.csv --loss=cross_entropy --balance
 
+AudioSet's released embeddings train what lies behind VGGish, whose own weights come with --init:
+
+  python -m audionet_tf.train --embeddings=bal_train.tfrecord --run_dir=runs/events --student=vggish_attention \
+    --init=vggish_pca.keras --teacher_labels=class_labels_indices.csv --loss=cross_entropy
+
 An autoencoder learns without a teacher, by giving back what it hears; features and probe read its layers:
 
   python -m audionet_tf.train --records=data/esc --run_dir=runs/autoencoder --student=autoencoder \
@@ -38,6 +43,9 @@ from audionet_tf import command
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string('records', None, 'Folder that tfrecords.build wrote.')
+flags.DEFINE_multi_string(
+  'embeddings', [], "FILE of AudioSet's embeddings, repeated, in place of --records; classes by --teacher_labels."
+)
 flags.DEFINE_string('run_dir', None, 'Folder of the run: new, or with --resume an old one.')
 flags.DEFINE_string('student', 'audionet', 'The network that hears.')
 flags.DEFINE_multi_string(
@@ -129,11 +137,11 @@ flags.DEFINE_string('profile', None, 'Epochs FIRST:LAST, counted from 0, to prof
 
 def main(argv):
   command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
-  for name in ('records', 'run_dir'):
-    command.check(FLAGS[name].value, f'train needs --{name}')
+  command.check(FLAGS.run_dir, 'train needs --run_dir')
+  command.check(bool(FLAGS.records) != bool(FLAGS.embeddings), 'train needs --records, or --embeddings in their place')
   command.check(FLAGS.init or FLAGS.trainable == 'all', '--trainable=head needs --init: a student whose rest is kept')
   profile = epoch_range(FLAGS.profile)
-  from audionet_tf import augmentation, run_settings, training
+  from audionet_tf import augmentation, embedding_training, run_settings, training
 
   alone = FLAGS.loss == 'reconstruction'
   command.check(not (alone and FLAGS['teacher'].present), '--loss=reconstruction asks no teacher; leave --teacher out')
@@ -145,6 +153,10 @@ def main(argv):
     input_range=FLAGS.teacher_input_range,
     loss_weight=FLAGS.loss_weight,
   )
+  if FLAGS.embeddings:
+    command.check(not FLAGS['teacher'].present, "--embeddings have AudioSet's labels in them; leave --teacher out")
+    command.check(len(FLAGS.teacher_labels) == 1, '--embeddings need --teacher_labels, one file of the classes')
+    teachers = (run_settings.TeacherOptions('embeddings', labels=FLAGS.teacher_labels[0]),)
   options = run_settings.Options(
     student=FLAGS.student,
     teachers=teachers,
@@ -170,9 +182,11 @@ def main(argv):
     init=FLAGS.init,
     trainable=FLAGS.trainable,
   )
-  exported = training.train(
-    FLAGS.records, FLAGS.run_dir, options, FLAGS.resume, FLAGS.checkpoint_every, profile, FLAGS.graph, FLAGS.projector
-  )
+  how = FLAGS.run_dir, options, FLAGS.resume, FLAGS.checkpoint_every
+  if FLAGS.embeddings:
+    exported = embedding_training.train(FLAGS.embeddings, *how)
+  else:
+    exported = training.train(FLAGS.records, *how, profile, FLAGS.graph, FLAGS.projector)
   print(f'student: {FLAGS.run_dir}/student.keras\nSavedModel: {exported}')
 
 

@@ -192,8 +192,8 @@ def training_source(records_folder, manifest, teachers, online):
   return input_pipeline.label_source(folder, soft_labels.read_manifest(folder))
 
 
-def build_distiller(manifest, teachers, options):
-  """A compiled Distiller whose student and optimizer have their variables."""
+def build_student(manifest, teachers, options):
+  """The student of the options, with the weights that it begins from."""
   keras.utils.set_random_seed(options.seed)  # here: what was loaded before may have drawn numbers
   student = students.build(options.student, {teacher.name: len(teacher.class_names) for teacher in teachers})
   if options.init:
@@ -201,6 +201,12 @@ def build_distiller(manifest, teachers, options):
     print(f'from {options.init}: {", ".join(taken)}; new: {", ".join(new) or "nothing"}', file=sys.stderr)
   if options.trainable == 'head':
     starting_weights.freeze_body(student)
+  return student
+
+
+def build_distiller(manifest, teachers, options, student=None):
+  """A compiled Distiller whose student (None: `build_student`'s) and optimizer have their variables."""
+  student = student or build_student(manifest, teachers, options)
   kept = {
     'videos': len(manifest['videos']),
     'loss_reduction': options.loss_reduction,
@@ -226,7 +232,8 @@ def build_distiller(manifest, teachers, options):
     optimizer=run_settings.optimizer(options, steps_per_epoch(manifest, options)),
     jit_compile=False,  # the step gains nothing from XLA and fails with it on several replicas
   )
-  distiller(tf.zeros([1, manifest['params'].window_samples]))  # else loading drops the optimizer's state
+  heard = student.input.shape[1] or manifest['params'].window_samples
+  distiller(tf.zeros([1, heard]))  # else loading drops the optimizer's state
   distiller.optimizer.build(student.trainable_variables)
   return distiller
 

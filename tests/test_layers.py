@@ -13,7 +13,7 @@ LAYERS = (
   (
     'runs',
     [
-      'training',
+      'training embedding_training',
       'builder',
       'evaluation clip_accuracy clip_vision evaluation_tables label_evaluation',
       'units unit_search first_layer',
