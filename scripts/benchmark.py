@@ -34,12 +34,19 @@ FLAGS = flags.FLAGS
 PACKAGES = ('tensorflow', 'keras', 'torch', 'av', 'numpy', 'pillow')
 LONG = ('whole_run',)
 
-flags.DEFINE_string('data', None, 'Folder with clips/ (videos) and teacher/ (a .tflite, and its class names as .txt).')
-flags.DEFINE_list('only', None, f'Parts to measure, of {", ".join(benchmark_lines.PARTS)}.')
-flags.DEFINE_bool('all', False, 'Measure the long parts too.')
-flags.DEFINE_bool('quick', False, 'Small sizes, to see that it works.')
-flags.DEFINE_string('output', 'runs/benchmark.json', 'Where the measurements go.')
-flags.DEFINE_string('work', None, 'Folder for what is made and thrown away, about 1 GB; default: the temporary folder.')
+
+def define_flags():
+  """Defines the flags of this command; not on import, which tests do beside other commands."""
+  flags.DEFINE_string(
+    'data', None, 'Folder with clips/ (videos) and teacher/ (a .tflite, and its class names as .txt).'
+  )
+  flags.DEFINE_list('only', None, f'Parts to measure, of {", ".join(benchmark_lines.PARTS)}.')
+  flags.DEFINE_bool('all', False, 'Measure the long parts too.')
+  flags.DEFINE_bool('quick', False, 'Small sizes, to see that it works.')
+  flags.DEFINE_string('output', 'runs/benchmark.json', 'Where the measurements go.')
+  flags.DEFINE_string(
+    'work', None, 'Folder for what is made and thrown away, about 1 GB; default: the temporary folder.'
+  )
 
 
 def chosen_parts(only, everything):
@@ -122,4 +129,5 @@ def main(argv):
 
 
 if __name__ == '__main__':
+  define_flags()
   command.run(main)

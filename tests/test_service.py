@@ -374,13 +374,21 @@ def test_the_client_of_the_documentation(client, capsys):
   assert capsys.readouterr().out.startswith('silence 0.99')
 
 
+def answers(address):
+  """Whether somebody listens there and says that all is well."""
+  try:
+    return httpx.get(address).status_code == 200
+  except httpx.ConnectError:
+    return False
+
+
 def test_the_command_serves_and_ends_in_order(exported):
   command = [sys.executable, '-m', 'audionet_tf.serve', f'--model={exported}', '--port=0']
   with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
     try:
       line = process.stderr.readline()
       address = re.search(r'http://127\.0\.0\.1:\d+', line).group()
-      service_running.wait(lambda: httpx.get(f'{address}/healthz').status_code == 200)
+      service_running.wait(lambda: answers(f'{address}/healthz'))
       assert httpx.post(f'{address}{MODEL}:predict', json={'inputs': [[0.0] * 640]}).status_code == 200
     finally:
       process.send_signal(signal.SIGTERM)
