@@ -94,7 +94,8 @@ def test_stored_answers_are_parsed(tmp_path):
     payload += records.framed(records.serialize(block))
   (tmp_path / 'labels').write_bytes(payload)
   params = records.params_lib.RecordParams(images_per_window=2)
-  manifest = {'params': params, 'teachers': {'t': {'classes': list('abcdef')}}, 'shards': [{'name': 'labels'}]}
+  teachers = {'t': {'classes': list('abcdef'), 'description': {}}}
+  manifest = {'params': params, 'teachers': teachers, 'shards': [{'name': 'labels'}]}
   (batch,) = input_pipeline.sequential_batches(input_pipeline.label_source(tmp_path, manifest), 8)
   np.testing.assert_array_equal(batch['audio'], sound / 32768)
   expected = answers.astype(np.float32)
