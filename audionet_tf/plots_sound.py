@@ -30,47 +30,52 @@ def filters(kernel, sample_rate_hz, title=''):
   peak_hz = hertz[spectra.argmax(0)]
   order = np.argsort(peak_hz, kind='stable')[:MOST_FILTERS]
   milliseconds = np.arange(len(kernel)) / sample_rate_hz * 1000
-  columns = 2 if len(order) <= 8 else 4
+  columns = min(len(order), 2 if len(order) <= 8 else 4)
   rows = -(-len(order) // columns)
   figure = Figure(figsize=(3.1 * columns, 0.95 * rows + 1))
   inch = 1 / figure.get_figheight()
+  # A pair of axes a column, not a filter: a hundred axes take seconds, and training waits for them.
   grid = figure.subplots(
-    rows,
+    1,
     2 * columns,
     squeeze=False,
-    gridspec_kw={
-      'left': 0.02, 'right': 0.98, 'wspace': 0.12, 'hspace': 0.55, 'top': 1 - 0.62 * inch, 'bottom': 0.5 * inch
-    },
-  )  # fmt: skip
-  for place, cells in enumerate(grid.reshape(-1, 2)):
-    if place >= len(order):
-      for axes in cells:
-        axes.set_axis_off()
-      continue
-    number, last = order[place], place + columns >= len(order)
-    draw_filter(cells, milliseconds, kernel[:, number], hertz / 1000, spectra[:, number], last)
-    cells[0].set_title(f'{number}: {peak_hz[number]:,.0f} Hz', fontsize=8, loc='left', pad=2)
+    gridspec_kw={'left': 0.02, 'right': 0.98, 'wspace': 0.12, 'top': 1 - 0.4 * inch, 'bottom': 0.5 * inch},
+  )
+  for column, (over_time, over_frequency) in enumerate(grid.reshape(-1, 2)):
+    numbers = order[column::columns]
+    draw_filters(over_time, milliseconds, kernel[:, numbers], rows, 'ms')
+    draw_spectra(over_frequency, hertz / 1000, spectra[:, numbers], rows, 'kHz')
+    for row, number in enumerate(numbers):
+      over_time.text(0, -row - 0.05, f'{number}: {peak_hz[number]:,.0f} Hz', fontsize=8, va='top')
   figure.suptitle(title, fontsize=10, y=1 - 0.1 * inch, va='top', parse_math=False)
   return figure
 
 
-def draw_filter(cells, milliseconds, taps, kilohertz, spectrum, labelled):
-  """One filter in a pair of axes: over time, and its amplitude over frequency, each to its own full height."""
-  over_time, over_frequency = cells
-  over_time.axhline(0, color='0.8', linewidth=0.6)
-  over_time.plot(milliseconds, taps, color=plots.COLOURS[0], linewidth=0.9)
-  peak = max(np.abs(taps).max(), 1e-12)
-  over_time.set_ylim(-1.1 * peak, 1.1 * peak)
-  over_time.set_xlim(milliseconds[0], milliseconds[-1] or 1)
-  over_frequency.fill_between(kilohertz, spectrum / max(spectrum.max(), 1e-12), color=plots.COLOURS[1], linewidth=0)
-  over_frequency.set_ylim(0, 1.1)
-  over_frequency.set_xlim(0, kilohertz[-1])
-  for axes, unit in ((over_time, 'ms'), (over_frequency, 'kHz')):
-    axes.set_yticks([])
-    axes.tick_params(labelsize=7, length=2, labelbottom=labelled)
-    axes.xaxis.set_major_locator(ticker.MaxNLocator(4, integer=axes is over_frequency))
-    if labelled:
-      axes.set_xlabel(unit, fontsize=7, labelpad=1)
+def draw_filters(axes, milliseconds, taps, rows, unit):
+  """Filters [K, filters] below one another, the first on top: filter i between y = -i and -i - 1, each to its full height."""
+  middles = -np.arange(taps.shape[1]) - 0.6
+  axes.hlines(middles, 0, milliseconds[-1], color='0.8', linewidth=0.6)
+  heights = 0.38 * taps / np.maximum(np.abs(taps).max(0), 1e-12)
+  axes.plot(milliseconds, middles + heights, color=plots.COLOURS[0], linewidth=0.9)
+  label_rows(axes, rows, milliseconds[-1] or 1, unit)
+
+
+def draw_spectra(axes, kilohertz, spectra, rows, unit):
+  """Amplitudes over frequency [K, filters], placed as `draw_filters` places the filters."""
+  for row, spectrum in enumerate(spectra.T):
+    height = -row - 0.98 + 0.76 * spectrum / max(spectrum.max(), 1e-12)
+    axes.fill_between(kilohertz, height, -row - 0.98, color=plots.COLOURS[1], linewidth=0)
+  label_rows(axes, rows, kilohertz[-1], unit)
+
+
+def label_rows(axes, rows, most, unit):
+  axes.set_ylim(-rows, 0)
+  axes.set_xlim(0, most)
+  axes.set_yticks([])
+  axes.spines[['left', 'right', 'top']].set_visible(False)
+  axes.tick_params(labelsize=7, length=2)
+  axes.xaxis.set_major_locator(ticker.MaxNLocator(4, integer=unit == 'kHz'))
+  axes.set_xlabel(unit, fontsize=7, labelpad=1)
 
 
 def timeline(title, heard, wave, mel, sample_rate_hz, events=()):
