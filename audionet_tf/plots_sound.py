@@ -52,7 +52,7 @@ def filters(kernel, sample_rate_hz, title=''):
 
 
 def draw_filters(axes, milliseconds, taps, rows, unit):
-  """Filters [K, filters] below one another, the first on top: filter i between y = -i and -i - 1, each to its full height."""
+  """Filters [K, filters] below one another: filter i between y = -i and -i - 1, each to its full height."""
   middles = -np.arange(taps.shape[1]) - 0.6
   axes.hlines(middles, 0, milliseconds[-1], color='0.8', linewidth=0.6)
   heights = 0.38 * taps / np.maximum(np.abs(taps).max(0), 1e-12)

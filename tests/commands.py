@@ -13,12 +13,12 @@ import sys
 import tempfile
 
 SERVER = multiprocessing.get_context('forkserver')
-SERVER.set_forkserver_preload(['tensorflow', 'keras'])
+SERVER.set_forkserver_preload(['tensorflow', 'keras', 'matplotlib.backends.backend_agg', 'sklearn.svm', 'av'])
 
 
 def run(module, *arguments, cwd=None, timeout=280, check=False):
-  """`python -m module arguments`, as subprocess.run has it with its output as text."""
-  words = [module, *map(str, arguments)]
+  """`python -m module arguments`, as subprocess.run has it with its output as text; or the path of a script."""
+  words = [str(word) for word in (module, *arguments)]
   with tempfile.TemporaryDirectory() as folder:
     files = [pathlib.Path(folder) / name for name in ('stdout', 'stderr')]
     child = start(words, cwd, *files)
@@ -34,7 +34,7 @@ def run(module, *arguments, cwd=None, timeout=280, check=False):
 
 
 def start(words, cwd=None, stdout=os.devnull, stderr=os.devnull):
-  """The multiprocessing.Process that runs the words: a module and its arguments."""
+  """The multiprocessing.Process that runs the words: a module or script, and its arguments."""
   child = SERVER.Process(target=become, args=(words, cwd or os.getcwd(), stdout, stderr))
   child.start()
   return child
@@ -46,4 +46,8 @@ def become(words, cwd, stdout, stderr):
     os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), number)
   os.chdir(cwd)
   sys.argv = list(words)
-  runpy.run_module(words[0], run_name='__main__', alter_sys=True)
+  if words[0].endswith('.py'):
+    sys.path.insert(0, os.path.dirname(words[0]))
+    runpy.run_path(words[0], run_name='__main__')
+  else:
+    runpy.run_module(words[0], run_name='__main__', alter_sys=True)

@@ -7,6 +7,7 @@ import sys
 import wave
 
 import av
+import commands
 import numpy as np
 import pytest
 
@@ -36,8 +37,7 @@ def test_help_names_the_parts():
   [(['--only=epohc'], 'known are build, epoch'), (['--data=nowhere'], 'no such folder'), (['build'], "'build'")],
 )
 def test_a_mistake_is_one_line(arguments, said):
-  command = [sys.executable, SCRIPTS / 'benchmark.py', *arguments]
-  done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+  done = commands.run(SCRIPTS / 'benchmark.py', *arguments)
   assert done.returncode == 1
   assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1 and said in done.stderr
 

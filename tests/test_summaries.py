@@ -11,8 +11,9 @@ from google.protobuf import text_format
 from PIL import Image
 from tensorboard.plugins import projector as plugin
 
-from audionet_tf import projector, run_settings, students, summaries, training
+from audionet_tf import projector, run_settings, students, training
 from audionet_tf.params import RecordParams
+from audionet_tf.summaries import in_series
 
 CLASSES = ['red\tor so', 'green', 'blue', 'grey', 'black']
 
@@ -113,4 +114,4 @@ def test_projector_stops_at_its_limit(monkeypatch, tmp_path):
 
 
 def test_series_of_epochs_with_pictures():
-  assert [n for n in range(1, 1001) if summaries.in_series(n)] == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
+  assert [n for n in range(1, 1001) if in_series(n)] == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
