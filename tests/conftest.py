@@ -1,3 +1,4 @@
+import collections
 import os
 
 import pytest
@@ -13,3 +14,10 @@ def pictures_at_the_end():
   with pytest.MonkeyPatch.context() as patched:
     patched.setattr(summaries, 'in_series', lambda number: False)
     yield
+
+
+def pytest_collection_modifyitems(items):
+  """Files with slow tests come first, those with the fewest tests before: the last worker is not alone for a minute."""
+  tests = collections.Counter(item.path for item in items)
+  slow = {item.path for item in items if item.get_closest_marker('slow')}
+  items.sort(key=lambda item: (item.path not in slow, tests[item.path] if item.path in slow else 0, str(item.path)))

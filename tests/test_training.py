@@ -11,9 +11,10 @@ import pytest
 import synthetic
 import tensorflow as tf
 
-from audionet_tf import callbacks, run_settings, students, training
+from audionet_tf import callbacks, run_settings, students, summaries, training
 from audionet_tf.distiller import Distiller
 from audionet_tf.errors import UserError
+from audionet_tf.summaries import in_series
 
 VIDEOS = {'a.mp4': 9, 'b.mp4': 14, 'sub/c.mp4': 10}
 WINDOWS = sum(VIDEOS.values())
@@ -52,7 +53,9 @@ def events_of(run_dir):
 @pytest.fixture(scope='module')
 def stored(world):
   run_dir = world / 'stored'
-  training.train(world / 'records', run_dir, options(world, per_frame=True))
+  with pytest.MonkeyPatch.context() as patched:
+    patched.setattr(summaries, 'in_series', in_series)  # pictures as users get them
+    training.train(world / 'records', run_dir, options(world, per_frame=True))
   return run_dir
 
 
