@@ -17,7 +17,10 @@ from audionet_tf.input_pipeline import TEACHER
 from audionet_tf.log_mel import HIDDEN_FREQUENCY, HIDDEN_TIME
 
 # Columns of uniform numbers; a new one goes to the end.
-DRAWS = ('shift', 'gain', 'mix', 'partner', 'share', 'time_width', 'time_place', 'frequency_width', 'frequency_place')
+DRAWS = (
+  *('shift', 'gain', 'mix', 'partner', 'share', 'time_width', 'time_place', 'frequency_width', 'frequency_place'),
+  'speed',
+)
 
 
 def shift(batch, value, draws):
@@ -29,18 +32,43 @@ def shift(batch, value, draws):
   offsets = tf.cast(tf.round((2 * draws['shift'] - 1) * value * samples), tf.int32)  # [B]
   sounds = tf.map_fn(lambda pair: tf.roll(*pair, axis=0), (batch['audio'], offsets), fn_output_signature=tf.float32)
   sounds = tf.ensure_shape(sounds, batch['audio'].shape)
-  parts = tf.cast(offsets, tf.float32) / samples
-  return batch | {'audio': sounds} | {name: moved(batch[name], parts) for name in answer_names(batch)}
+  parts = tf.cast(offsets, tf.float32)[:, None] / samples
+  return batch | {'audio': sounds} | answers_at(batch, lambda x: places(x) - parts * length(x))
 
 
-def moved(answers, parts):
-  """f32 [B, T, classes], each example circularly shifted by `parts` (f32 [B]) of its length."""
-  count = tf.shape(answers)[1]
-  steps = parts * tf.cast(count, tf.float32)
-  between = (steps - tf.floor(steps))[:, None, None]
-  first = (tf.range(count) - tf.cast(tf.floor(steps), tf.int32)[:, None]) % count  # [B, T]
-  second = (first - 1) % count
-  return (1 - between) * tf.gather(answers, first, batch_dims=1) + between * tf.gather(answers, second, batch_dims=1)
+def speed(batch, value, draws):
+  """Played faster or slower by a factor of up to 1 + `value`, uniform in its logarithm; the pitch follows.
+
+  What is played faster ends too early and begins anew. Samples are interpolated linearly: fit to learn from, not to
+  listen to. Source: Tokozume, Ushiku, Harada 2018, section 4.1 (scale augmentation).
+  """
+  factors = (1 + value) ** (2 * draws['speed'] - 1)[:, None]  # [B, 1]
+  sounds = read_at(batch['audio'][..., None], factors * places(batch['audio']))[..., 0]
+  sounds = tf.ensure_shape(sounds, batch['audio'].shape)
+  return batch | {'audio': sounds} | answers_at(batch, lambda x: factors * (places(x) + 0.5) - 0.5)
+
+
+def answers_at(batch, positions):
+  """The batch's answers f32 [B, T, classes], each read at `positions` of it: f32 [B, T]."""
+  return {name: read_at(batch[name], positions(batch[name])) for name in answer_names(batch)}
+
+
+def length(x):
+  return tf.cast(tf.shape(x)[1], tf.float32)
+
+
+def places(x):
+  """f32 [T]: 0 to T - 1, for x of [B, T, ...]."""
+  return tf.range(length(x))
+
+
+def read_at(x, positions):
+  """f32 [B, T, C] at positions f32 [B, P] of a circle of T, linear between them: f32 [B, P, C]."""
+  below = tf.floor(positions)
+  share = (positions - below)[..., None]
+  first = tf.cast(below, tf.int32) % tf.shape(x)[1]
+  second = (first + 1) % tf.shape(x)[1]
+  return (1 - share) * tf.gather(x, first, batch_dims=1) + share * tf.gather(x, second, batch_dims=1)
 
 
 def gain(batch, value, draws):
@@ -123,6 +151,7 @@ class Augmentation:
 
 AUGMENTATIONS = {
   'shift': Augmentation(shift, 1, 1, moves_answers=True),
+  'speed': Augmentation(speed, 0.25, 1, moves_answers=True),
   'gain': Augmentation(gain, 6, 60),
   'mix': Augmentation(mix, 0.5, 1, moves_answers=True),
   'time_mask': Augmentation(time_mask, 0.2, 1, spectrogram=True),

@@ -114,8 +114,8 @@ flags.DEFINE_enum('loss_reduction', 'sum', ['sum', 'mean'], 'Sum or mean of the 
 flags.DEFINE_list(
   'augment',
   [],
-  'What windows undergo, another way in each pass: shift (up to 1 of their length), gain=6 (dB), mix=0.5 (probability),'
-  ' time_mask, frequency_mask; NAME or NAME=VALUE.',
+  'What windows undergo, another way in each pass: shift (up to 1 of their length), speed=0.25, gain=6 (dB),'
+  ' mix=0.5 (probability), time_mask, frequency_mask; NAME or NAME=VALUE.',
 )
 flags.DEFINE_integer('replicas', 0, 'Copies of the student, one a GPU; 0: all GPUs, or the processor.', lower_bound=0)
 flags.DEFINE_integer(

@@ -59,6 +59,27 @@ def test_sound_and_answers_are_shifted_alike(value, mapped):
 
 
 @pytest.mark.parametrize('mapped', [False, True])
+def test_sound_and_answers_are_played_at_another_speed(mapped):
+  batch = batch_of(60, samples=400)
+  times = np.arange(400)
+  batch['audio'] = np.tile(np.sin(2 * np.pi * 5 * times / 400), [60, 1]).astype(np.float32)
+  found = augmented(batch, {'speed': 0.5}, mapped=mapped)
+  candidates = np.geomspace(1 / 1.5, 1.5, 2001)
+  factors = []
+  for row, answers, before in zip(found['audio'], found['teacher/a'], batch['teacher/a'], strict=True):
+    begins = np.sin(np.pi / 40 * candidates[:, None] * times[:60])  # of the tone at every speed
+    factor = candidates[np.abs(row[:60] - begins).sum(1).argmin()]
+    factors.append(factor)
+    expected = np.interp(factor * times % 400, np.arange(401), np.append(batch['audio'][0], batch['audio'][0][0]))
+    np.testing.assert_allclose(row, expected, atol=0.02)
+    for t in range(4):
+      place = (factor * (t + 0.5) - 0.5) % 4
+      wanted = (1 - place % 1) * before[int(place)] + place % 1 * before[(int(place) + 1) % 4]
+      np.testing.assert_allclose(answers[t], wanted, atol=0.01)
+  assert min(factors) < 0.75 and max(factors) > 1.33 and abs(np.log(factors).mean()) < 0.1
+
+
+@pytest.mark.parametrize('mapped', [False, True])
 def test_gain_is_uniform_in_decibels(mapped):
   batch = batch_of(200)
   found = augmented(batch, {'gain': 12}, mapped=mapped)
@@ -194,7 +215,7 @@ def test_words():
 @pytest.mark.parametrize(
   ('words', 'said'),
   [
-    (['shfit'], "augment 'shfit' is not known; known are shift, gain, mix, time_mask, frequency_mask"),
+    (['shfit'], "augment 'shfit' is not known; known are shift, speed, gain, mix, time_mask, frequency_mask"),
     (['mix=lots'], "augment 'mix=lots': the value is no number; expected is NAME or NAME=VALUE"),
     (['mix=1.5'], 'augment mix=1.5: allowed is above 0 and up to 1'),
     (['gain=nan'], 'augment gain=nan: allowed is above 0 and up to 60'),
