@@ -119,7 +119,7 @@ def scored(listener, path, groups, join='sum', progress=None):
   sound = block['sound_seconds']
   if listener.steps:
     start[0], end[-1] = outermost(start, end, listener.steps.field_seconds, sound)
-  return Scored(start, end, np.concatenate(scores), sound[1], block['repeats'] if listener.steps else 1)
+  return Scored(start, end, np.concatenate(scores), sound[1], block['repeats'] // listener.repeats)
 
 
 def found_events(heard, names, thresholds, rules):

@@ -194,6 +194,9 @@ def pieces(clip, model):
   repeat = students.network(model.settings.student).short == 'repeat'
   for index, pcm in inference.windows(clip_sounds.placed(heard, clip.first_sample), window, repeat):
     yield streaming.Piece(pcm, None, index * window.hop_seconds)
+  samples = round(clip.about['heard_seconds'] * rate)
+  if repeat and samples < window.window_samples:
+    clip.about |= {'repeats': inference.fillings(samples, window), 'heard_seconds': window.window_seconds}
 
 
 def counted(clip, rate):

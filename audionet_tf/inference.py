@@ -79,10 +79,15 @@ def listener(
     repeats, to_the_end: see Listener; windows too short for the student are repeated more often.
 
   Raises:
-    UserError: a window or hop out of range.
+    UserError: a window or hop out of range, or an export from before its student's steps were in it.
   """
   settings, top = served.settings, min(top, len(served.class_names))
-  stepwise = window_seconds is None and hop_seconds is None and inference_steps.SIGNATURE in served.signatures
+  stepwise = window_seconds is None and hop_seconds is None and bool(students.network(settings.student).layers)
+  if stepwise and inference_steps.SIGNATURE not in served.signatures:
+    raise UserError(
+      f'{served.path}: an export that lacks the signature {inference_steps.SIGNATURE}, which gives the steps of '
+      f'{settings.student}; export the student again, or hear windows of it with --window_ms'
+    )
   window_seconds = window_seconds or settings.window_seconds
   cut = params.RecordParams(
     window_seconds=window_seconds,
@@ -257,7 +262,13 @@ def window_blocks(listener, path):
     block = {key: value[:n] if key != 'sum' else value for key, value in listener.hear(pcm, n).items()}
     block['start_seconds'], block['end_seconds'] = times(indices, cut)
     sound_seconds = begin / cut.sample_rate_hz, end / cut.sample_rate_hz
-    yield block | {'repeats': listener.repeats, 'sound_seconds': sound_seconds}
+    repeats = listener.repeats * (fillings(end - begin, cut) if listener.repeat else 1)
+    yield block | {'repeats': repeats, 'sound_seconds': sound_seconds}
+
+
+def fillings(samples, cut):
+  """How often sound of so many samples is in a window that repeats it, begun ones counted; 1 where it fills one."""
+  return -(-cut.window_samples // min(samples, cut.window_samples))
 
 
 def msec(seconds):

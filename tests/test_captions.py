@@ -153,4 +153,5 @@ def test_short_sound_of_steps_is_repeated_and_ends_where_it_ends(tmp_path):
   path = clips.write(tmp_path / 'a.wav', times=[], sounds=[soundnets.noise(1, 22050)[0]], rate_hz=22050)
   heard = captions.captions(captions.listener(stepping()), path, events.Rules(threshold=1e-6, release=0, top=0))
   assert heard.repeats == 3 and heard.seconds == 1.0
+  assert captions.captions(captions.listener(stepping(), window_seconds=4.0), path).repeats == 4
   assert {(event.start_seconds, event.end_seconds) for event in heard.events} == {(0, 1.0)}

@@ -83,6 +83,17 @@ def test_short_sound_is_repeated_and_that_is_said(model, run, tmp_path):
   assert 'a.wav (26 times)' in line
 
 
+def test_short_sound_in_windows_is_repeated_and_that_is_said(tmp_path):
+  student, settings = students.build('logmel_cnn', {'teacher': 7}), soundnets.settings('logmel_cnn', 0.5)
+  students.save(tmp_path / 'mel.keras', student, settings)
+  paths = [write_sound(tmp_path / f'{seconds}.wav', seconds) for seconds in (0.1, 0.6)]
+  done = feature_extraction.extract(layer_models.load(tmp_path / 'mel.keras', ['embedding']), paths, tmp_path)
+  about = [feature_files.read_about(path) for path in done['outputs'].values()]
+  assert [(found['repeats'], found['heard_seconds']) for found in about] == [(5, 0.5), (1, 0.6)]
+  (line,) = feature_extraction.remarks(done['outputs'])
+  assert '0.1.wav (5 times);' in line
+
+
 def test_clips_of_one_length(model, run, tmp_path):
   paths = [write_sound(tmp_path / f'{n}.wav', n) for n in (1.5, 7.0)]
   done = feature_extraction.extract(layer_models.load(run, ['pool3']), paths, tmp_path, clip_seconds=4)

@@ -1,5 +1,6 @@
 """Students with steps: a row is a step of one pass over the whole sound, with its own time; short sound is repeated."""
 
+import dataclasses
 import json
 
 import clips
@@ -113,9 +114,10 @@ def test_short_sound_is_repeated(model, served, tmp_path):
 
 
 @pytest.mark.parametrize(
-  ('window', 'seconds', 'rows', 'repeats'), [(4.0, 9.0, 2, 1), (4.0, 1.5, 1, 1), (1.0, 2.5, 2, 3)]
+  ('window', 'seconds', 'rows', 'repeats', 'told'),
+  [(4.0, 9.0, 2, 1, 1), (4.0, 1.5, 1, 1, 3), (1.0, 2.5, 2, 3, 3), (1.0, 0.1, 1, 3, 30)],
 )
-def test_windows_on_request(model, served, tmp_path, window, seconds, rows, repeats):
+def test_windows_on_request(model, served, tmp_path, window, seconds, rows, repeats, told):
   path = write_sound(tmp_path / 'a.wav', seconds)
   heard, found = listen(served, path, tmp_path, window_seconds=window)
   size = round(window * RATE)
@@ -124,7 +126,7 @@ def test_windows_on_request(model, served, tmp_path, window, seconds, rows, repe
   logits = model(np.tile(cut, [1, repeats]), training=False)['logits/scenes'].numpy()
   np.testing.assert_allclose(found['probabilities'], softmax(logits).mean(1), atol=1e-4)
   assert found['start_seconds'].tolist() == [window * i for i in range(rows)]
-  assert heard.repeats == repeats
+  assert heard.repeats == told
 
 
 def test_sound_that_starts_late_keeps_its_times(served, tmp_path):
@@ -150,6 +152,15 @@ def test_answers_that_are_not_finite_are_refused(served, tmp_path):
   with pytest.raises(UserError, match='not finite'):
     inference.listen(bad, path, tmp_path, 'm')
   assert [file.name for file in tmp_path.iterdir()] == ['a.wav']
+
+
+def test_an_export_from_before_the_layers_is_not_heard_otherwise_unasked(served, tmp_path):
+  signatures = {name: function for name, function in served.signatures.items() if name != 'layers'}
+  old = dataclasses.replace(served, signatures=signatures)
+  with pytest.raises(UserError, match='lacks the signature layers, .* export the student again, or .*--window_ms'):
+    inference.listener(old, ['npz'])
+  heard, _ = listen(old, write_sound(tmp_path / 'a.wav', 11), tmp_path, window_seconds=5.0)
+  assert heard.windows == 2
 
 
 @pytest.mark.slow
