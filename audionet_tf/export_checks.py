@@ -1,4 +1,4 @@
-"""What an export must pass: the same answers as the model in memory."""
+"""What an export must pass: its signatures are whole, and answer as the model in memory does."""
 
 import numpy as np
 
@@ -7,6 +7,33 @@ from audionet_tf.errors import UserError
 
 PROBE_SAMPLES = 1 << 21  # of about a window each, at once
 TOLERANCE = 1e-4  # relative, and absolute to the largest value: a loaded graph may sum in another order
+
+
+def expected_outputs(settings):
+  """dict of signature to the names of the outputs that an export has (`serving`)."""
+  every = ['embedding']
+  if settings.classes:
+    every += ['probabilities', 'logits', 'top_classes', 'top_probabilities']
+  layers = [name + suffix for name in layer_signature.tables_of(settings) for suffix in ('', layer_signature.CENTERS)]
+  return {'serving_default': every, 'windows': [*every, 'start_seconds', 'end_seconds'], layer_signature.NAME: layers}
+
+
+def check_signatures(path, signatures, settings):
+  """Raises UserError, naming what is missing, unless an export has what its settings promise.
+
+  Args:
+    path: of the export, as the message names it.
+    signatures: dict of name to concrete function; `layers` may be missing altogether, as from exports before it.
+    settings: students.StudentSettings.
+  """
+  expected = expected_outputs(settings)
+  lacks = [f'the signature {name}' for name in expected if name not in signatures and name != layer_signature.NAME]
+  for name in filter(signatures.get, expected):
+    missing = [output for output in expected[name] if output not in signatures[name].structured_outputs]
+    if missing:
+      lacks.append(f'{", ".join(missing)} of the signature {name}')
+  if lacks:
+    raise UserError(f'{path}: an export that lacks {lacks[0]}; export the student again with audionet_tf.export')
 
 
 def probe_waveforms(length, shortest=1):

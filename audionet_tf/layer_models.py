@@ -82,7 +82,7 @@ def of_saved_model(path):
   tables = layer_signature.tables_of(served.settings)
   name = layer_signature.NAME if tables else 'serving_default'
   if name not in served.signatures:
-    raise UserError(f'{path}: an export without layers; export the student again, or name its .keras file')
+    raise UserError(f'{path}: an export that lacks the signature {name}; export the student again, or name its .keras')
 
   def chosen(sources):
     def heard(waveform):

@@ -261,7 +261,8 @@ def load(path, names=True):
     names: whether it must have classes to name.
 
   Raises:
-    UserError: no export there, a damaged one, one with operations that a student has no use for, or without classes.
+    UserError: no export there, a damaged one, one that lacks a signature or an output, one with operations that a
+      student has no use for, or without classes.
   """
   path = pathlib.Path(path)
   path = path / 'export' if (path / 'export').is_dir() else path
@@ -277,12 +278,13 @@ def load(path, names=True):
   saved_models.refuse_foreign(path)
   try:
     module = tf.saved_model.load(str(path))
-    functions = {name: module.signatures[name] for name in ('serving_default', 'windows')}
-    layers = {name: function for name, function in module.signatures.items() if name == layer_signature.NAME}
+    known = export_checks.expected_outputs(settings).keys()
+    functions = {name: function for name, function in module.signatures.items() if name in known}
   except Exception as error:  # TensorFlow raises whatever its parts raise: a damaged export is the user's to mend
     raise UserError(f'{path}: not a readable export ({type(error).__name__}: {error})') from error
+  export_checks.check_signatures(path, functions, settings)
   probabilities = functions['serving_default'].structured_outputs.get('probabilities')
   found = 0 if probabilities is None else probabilities.shape[-1]
   if found != len(class_names):
     raise UserError(f'{path}: {found} classes, but {len(class_names)} class names')
-  return Served(settings, class_names, functions | layers, module, path)
+  return Served(settings, class_names, functions, module, path)

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 import torch
 
-from audionet_tf import serving, students
+from audionet_tf import export_checks, serving, students
 from audionet_tf.errors import UserError
 
 NAMES = ['rooster', 'crane', 'crane', 'Türglocke, "alt"', 'a', 'b', 'c']  # as in ImageNet, one name is there twice
@@ -282,7 +282,8 @@ def test_what_is_no_export_is_refused_in_one_line(tmp_path, folder):
   refused(tmp_path / 'missing', 'no SavedModel here')
   refused(tmp_path, 'no SavedModel here')
   plain = tmp_path / 'plain'
-  save_module(plain, lambda waveform: {'probabilities': waveform})
+  every = export_checks.expected_outputs(settings_for({'teacher': ['x', 'y']}))['windows']
+  save_module(plain, lambda waveform: dict.fromkeys(every, waveform))
   (plain / 'assets/settings.json').unlink()
   refused(plain, 'settings.json is missing')
   good = vars(settings_for({'teacher': ['x', 'y']}))
