@@ -10,7 +10,7 @@ import sys
 
 from absl import flags
 
-from audionet_tf import command, text
+from audionet_tf import command, files, text
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FLAGS = flags.FLAGS
@@ -137,8 +137,25 @@ def probed(place, folder, row, fold, model=()):
   return {layer: found['mean'] for layer, found in read(output / 'probe.json')['layers'].items()}
 
 
+def check_settings(place, name, row, extra):
+  """UserError where what is done was done with other data or flags: it would be taken for what is asked."""
+  lines = (ROOT / f'scripts/flags/{row.flagfile}.flags').read_text('utf-8').splitlines() if row.flagfile else []
+  flags_of_row = [line for line in lines if line.startswith('-')] + list(extra)
+  given = {'data': str(place.data), 'videos': [str(place.videos), *place.folds()], f'flags of {name}': flags_of_row}
+  path = place.work / 'settings.json'
+  before = read(path) if path.exists() else {}
+  changed = [key for key in given if before.get(key, given[key]) != given[key]]
+  command.check(
+    not changed, f'{place.work}: was made with other {", ".join(changed)}; give another --work, or delete it'
+  )
+  place.work.mkdir(parents=True, exist_ok=True)
+  with files.named_when_whole(path) as file:
+    json.dump(before | given, file, indent=1)
+
+
 def judge(place, name, row, fold, seed, extra):
   """dict of figure to share, of one student and one fold."""
+  check_settings(place, name, row, extra)
   if row.flagfile is None:
     return probed(place, place.work / f'runs/{name}/without{fold}', row, fold)
   run_dir = train(place, name, row, fold, seed, extra)

@@ -1,6 +1,7 @@
 """The transfer benchmark: who hears what, what its table says, and what it refuses."""
 
 import csv
+import dataclasses
 import json
 import pathlib
 import subprocess
@@ -12,6 +13,8 @@ SCRIPTS = pathlib.Path(__file__).resolve().parent.parent / 'scripts'
 sys.path.insert(0, str(SCRIPTS))
 
 import transfer  # noqa: E402
+
+from audionet_tf.errors import UserError  # noqa: E402
 
 
 def results():
@@ -59,7 +62,7 @@ def place(tmp_path, monkeypatch):
       clips = {'accuracy': 0.25, 'vision': {'sound': 0.25, 'vision': 1.0, 'sound_and_vision': 0.5}}
       pathlib.Path(given['output']).write_text(json.dumps({'clips': clips}))
     elif module == 'audionet_tf.probe':
-      pathlib.Path(given['output']).mkdir()
+      pathlib.Path(given['output']).mkdir(parents=True)
       layers = {layer: {'mean': 0.75} for layer in given['layer'].split(',')}
       (pathlib.Path(given['output']) / 'probe.json').write_text(json.dumps({'layers': layers}))
     elif module == 'audionet_tf.train':
@@ -84,6 +87,21 @@ def test_the_fold_that_judges_is_never_heard_and_no_label_reaches_the_student(pl
   assert (probed['folds'], probed['judge']) == ('1,2,3', '2')
   transfer.judge(place, 'best', transfer.ROWS['best'], '2', '0', ['epochs=1'])
   assert len(calls) == 4  # what is done is not done again
+
+
+@pytest.mark.parametrize('name', ['best', 'mfcc'])
+def test_results_of_other_settings_are_not_taken(place, name):
+  place, calls = place
+
+  def judge(place, extra=()):
+    transfer.judge(place, name, transfer.ROWS[name], '2', '0', list(extra))
+    return len(calls)
+
+  assert judge(place) == judge(place)
+  with pytest.raises(UserError, match='work: .* videos;.*--work'):
+    judge(dataclasses.replace(place, left_out=('3',)))
+  with pytest.raises(UserError, match=f'flags of {name};'):
+    judge(place, ['epochs=2'])
 
 
 def test_candidates_are_compared_without_the_fold_left_out(place):
