@@ -79,6 +79,14 @@ def test_command_line(document, words):
     assert words[0] in OTHERS
 
 
+def test_the_map_of_clips_is_drawn_from_features_of_clips_alone():
+  given = [(words[2:], dict(word.partition('=')[::2] for word in words)) for _, words in command_lines()]
+  (drawn,) = [flags for words, flags in given if words[1:2] == ['tsne']]
+  made = [flags for words, flags in given if words[:1] == ['audionet_tf.features']]
+  tables = [flags.get('--clips') for flags in made if flags['--output'] == drawn['--features']]
+  assert tables == [drawn['--clips']]  # not of a file that the table does not list
+
+
 @pytest.mark.parametrize(
   'path', ['flags.txt', *(f'scripts/flags/{name}.flags' for name in ('demo', 'soundnet5', 'soundnet8'))]
 )
