@@ -8,9 +8,10 @@ writes student.keras with student.json beside it, which every command takes. Kno
                         its heads are called objects and scenes
   audionet              checkpoints of AudioNet (Bryce 2018): .pth, .pt
   vggish                VGGish's checkpoint: vggish_model.ckpt, or the .index of a newer form. It has no classes: hear
-                        its layers with features, or begin from it (train --init). vggish_relu has the embedding behind
-                        its activation; vggish_pca, with --pca=vggish_pca_params.npz, has the layer pca, AudioSet's form
-  yamnet                YAMNet's yamnet.h5; its head is called audioset
+                        its layers with features, as it is or exported, or begin from it (train --init). vggish_relu has
+                        the embedding behind its activation; vggish_pca, with --pca=vggish_pca_params.npz, has the layer
+                        pca, AudioSet's form
+  yamnet                YAMNet's yamnet.h5; its head is called audioset, and its classes do not exclude each other
 
 PyTorch's files need pip install 'audionet_tf[torch]'. Nothing in a file is ever run. What was written is read back and
 compared with another program's arithmetic on silence and noise; the largest difference of each layer is printed.

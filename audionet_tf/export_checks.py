@@ -114,7 +114,7 @@ def compare(model, settings, served, length):
 
 def compare_layers(model, settings, served, waveform):
   """Holds the signature `layers` against the model in memory; raises as `compare` does."""
-  names = list(students.network(settings.student).layers)
+  names = list(layer_signature.body_tables(settings))
   answers = served.signatures[layer_signature.NAME](waveform=waveform)
   found = students.layer_model(model, settings.student, names)(waveform, training=False)
   expected = {name: np.asarray(value, np.float64) for name, value in found.items()}

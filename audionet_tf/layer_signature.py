@@ -37,9 +37,16 @@ def layer_of(settings, head):
   return f'{list(students.network(settings.student).layers)[-1]}_{head}'
 
 
+def body_tables(settings):
+  """The network's tables of layers: of a student that could have heads and has none, without the last, their logits."""
+  network = students.network(settings.student)
+  whole = settings.classes or network.reconstructs
+  return network.layers if whole else dict(list(network.layers.items())[:-1])
+
+
 def tables_of(settings):
   """dict of layer to its table of sliding windows: the network's, and the last one's of each head."""
-  tables = students.network(settings.student).layers
+  tables = body_tables(settings)
   return tables | {layer_of(settings, head): list(tables.values())[-1] for head in settings.classes if tables}
 
 
@@ -62,7 +69,7 @@ def concrete(model, settings):
     `<layer>/center_seconds` f32 [T]; T = 0 where the sound is too short for the layer.
   """
   tables = tables_of(settings)
-  layers = students.layer_model(model, settings.student, list(students.network(settings.student).layers))
+  layers = students.layer_model(model, settings.student, list(body_tables(settings)))
   logits = {layer_of(settings, head): model.output[students.LOGITS + head] for head in settings.classes}
   whole = keras.Model(model.input, layers.output | logits)
   heard = keras.models.clone_model(whole, clone_function=unlimited)

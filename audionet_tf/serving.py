@@ -139,10 +139,12 @@ def export(model, settings, folder, tflite=False):
 
 
 def check_settings(model, settings):
-  """Raises UserError unless every head of the settings is an output of the model with as many classes."""
-  if not settings.classes and not students.network(settings.student).reconstructs:
-    raise UserError(f'this {settings.student} has no classes to serve; train heads on it with --init')
+  """Raises UserError unless the heads of the settings are those of the model, with as many classes."""
   shapes = {name: output.shape for name, output in model.output.items()}
+  for name in shapes:
+    head = name.removeprefix(students.LOGITS)
+    if head != name and head not in settings.classes:
+      raise UserError(f'head {head!r}: no class names in the settings, {shapes[name][-1]} classes in the student')
   for head, names in settings.classes.items():
     shape = shapes.get(students.LOGITS + head)
     if shape is None or shape[-1] != len(names):
@@ -241,8 +243,7 @@ def read_settings(path):
     settings = students.StudentSettings(**json.loads(file.read_text(encoding='utf-8')))
     window_samples(settings)
     lists = list(settings.classes.values())
-    allowed = lists or students.network(settings.student).reconstructs
-    if not allowed or not all(isinstance(names, list) and names for names in lists):
+    if not all(isinstance(names, list) and names for names in lists):
       raise TypeError('classes are not lists of names')
     if not all(isinstance(name, str) for names in lists for name in names):
       raise TypeError('a class name is not a string')

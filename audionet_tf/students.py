@@ -3,7 +3,8 @@
 A student is a keras.Model:
   in: `waveform` f32 [B, samples] in [-1, 1], any length from its documented minimum up;
   out: a dict: `logits/<head>` f32 [B, T, classes] for every head, `embedding` f32 [B, width].
-There is one head a teacher, named as the teacher is. A student without heads gives `waveform` back instead.
+There is one head a teacher, named as the teacher is. One without heads gives the embedding alone, or its sound back as
+`waveform`.
 
 Beside `X.keras` lies `X.json`: StudentSettings, what a person or a program needs to use the weights.
 """
@@ -237,7 +238,7 @@ class StudentSettings:
     student: key of STUDENTS.
     sample_rate_hz, mono: of the sound that it was trained on.
     window_seconds: length of the windows that it was trained on.
-    classes: dict of head name to class names; empty of a network that reconstructs.
+    classes: dict of head name to class names; empty of a student without heads.
     teachers: dict of head name to a JSON-able description of its teacher, `teachers.Teacher.description`.
     target_steps: key of geometry.TARGET_STEPS: which answers its steps were taught.
     activations: dict of head name to key of losses.ACTIVATIONS; softmax where it is not named.

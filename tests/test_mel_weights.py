@@ -2,13 +2,15 @@
 
 import dataclasses
 
+import clips
+import commands
 import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
 from test_log_mel import reference
 
-from audionet_tf import conversion, layer_models, log_mel, mel_weights, students
+from audionet_tf import captions, conversion, events, inference, layer_models, log_mel, mel_weights, serving, students
 from audionet_tf import vggish as vggish_lib
 from audionet_tf import yamnet as yamnet_lib
 from audionet_tf.errors import UserError
@@ -255,11 +257,65 @@ def test_pca_goes_with_its_student(tmp_path):
       mel_weights.read_vggish(path, student, pca)
 
 
-def test_a_student_without_classes_is_not_exported(tmp_path):
-  from audionet_tf import serving
-
-  settings = students.StudentSettings('vggish', 16000, 'mean', 0.975, {})
-  with pytest.raises(UserError, match='no classes to serve; train heads on it'):
-    serving.export(students.build('vggish', {}), settings, tmp_path)
+def test_vggish_is_exported_as_an_embedding(tmp_path):
+  """Its layers are read, of the export as of the .keras; who wants classes is told that there are none."""
+  np.savez(tmp_path / 'pca.npz', pca_eigen_vectors=np.eye(WIDTH), pca_means=np.zeros(WIDTH))
+  path = write_checkpoint(tmp_path / 'vggish_model.ckpt', vggish_arrays(), 1)
+  _, model, settings = converted(path, 'vggish_pca', tmp_path, pca=tmp_path / 'pca.npz')
+  folder = serving.export(model, settings, tmp_path / 'export')
+  served = serving.load(folder, names=False)
+  assert set(served.predict(SOUND[None])) == {'embedding'}
+  assert set(served.windows(SOUND)) == {'embedding', 'start_seconds', 'end_seconds'}
+  layers = ['pca', 'patch_embedding', 'log_mel', 'embedding']
+  for wanted in (layers, layers[:1]):
+    found = [layer_models.load(path, wanted) for path in (folder, tmp_path / 'student.keras')]
+    ours, theirs = (model.hear(np.rint(SOUND[None] * 32767).astype(np.int16)) for model in found)
+    assert ours.keys() == theirs.keys()
+    for layer, values in ours.items():
+      assert values.shape[:2] == (1, 248 if layer == 'log_mel' else 2)
+      np.testing.assert_allclose(values, theirs[layer], rtol=1e-4, atol=1e-4)
+  for path in (folder, tmp_path / 'student.keras'):
+    with pytest.raises(UserError, match="layer 'logits' is not known"):
+      layer_models.load(path, ['logits'])
+  with pytest.raises(UserError, match='vggish_pca names nothing; features and probe read its layers'):
+    serving.load(folder)
   with pytest.raises(UserError, match='the heads are none'):
-    conversion.class_names(['a.txt'], students.build('vggish', {}))
+    conversion.class_names(['a.txt'], model)
+
+
+def test_heads_without_names_are_not_exported(tmp_path):
+  model = students.build('yamnet', {'audioset': CLASSES})
+  settings = students.StudentSettings('yamnet', 16000, 'mean', 0.975, {})
+  with pytest.raises(UserError, match="head 'audioset': no class names in the settings"):
+    serving.export(model, settings, tmp_path)
+
+
+SMALL_CONVERT = """
+import dataclasses, runpy, sys
+from audionet_tf import students, yamnet
+
+build = lambda heads: yamnet.yamnet(heads, {table}, 3)
+students.STUDENTS['yamnet'] = dataclasses.replace(students.STUDENTS['yamnet'], build=build)
+sys.argv[0] = 'audionet_tf.convert'
+runpy.run_module('audionet_tf.convert', run_name='__main__')
+"""
+
+
+def test_classes_of_a_converted_yamnet_do_not_exclude_each_other(tmp_path):
+  """From the published file to captions: what is there with 0.95 each is told together."""
+  arrays = yamnet_arrays()
+  arrays['logits/logits/kernel:0'][:] = 0
+  arrays['logits/logits/bias:0'][:] = [3, -3, 3, -3]
+  path = write_h5(tmp_path / 'yamnet.h5', arrays)
+  (tmp_path / 'names.txt').write_text('speech\nbark\nmusic\nrain\n')
+  (tmp_path / 'convert.py').write_text(SMALL_CONVERT.format(table=YAMNET))
+  given = [f'--from={path}', f'--labels={tmp_path}/names.txt', f'--output={tmp_path}/y.keras', '--student=yamnet']
+  commands.run(tmp_path / 'convert.py', *given, check=True)
+  served = serving.load(serving.export(*students.load(tmp_path / 'y.keras'), tmp_path / 'export'))
+  sound = clips.write(tmp_path / 'a.wav', times=[], sounds=[SOUND], rate_hz=16000)
+  probability = 1 / (1 + np.exp(-3))
+  heard = inference.listen(inference.listener(served, ['npz']), sound, tmp_path, 'm')
+  np.testing.assert_allclose(heard.probabilities, [probability, 1 - probability] * 2, rtol=1e-5)
+  rules = events.Rules(threshold=0.9)
+  (cue,) = captions.captions(captions.listener(served), sound, rules).cues
+  assert set(cue.names) == {'speech', 'music'} and cue.start_seconds == 0
