@@ -89,6 +89,7 @@ def test_parameters_of_vggish():
 def test_inception_has_the_papers_size_and_last_map():
   model = symbolic('inception_v3')
   assert round(weights(model) / 1e6) == 28
+  assert round(multiplies(model) / 1e7) == 544  # the paper's 4.7 G: see the module
   assert model.get_layer('pool').input.shape == (None, 10, 6, 2048)
 
 
