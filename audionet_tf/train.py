@@ -107,7 +107,11 @@ flags.DEFINE_enum(
   ' exclude each other; or squared error of the sound, of a student without teachers.',
 )
 flags.DEFINE_float(
-  'label_smoothing', 0, 'With cross_entropy and focal: labels are so far from 0 and 1.', lower_bound=0, upper_bound=0.5
+  'label_smoothing',
+  0,
+  'With cross_entropy and focal: S makes a label y count as y (1 - S) + S / 2, as in Keras.',
+  lower_bound=0,
+  upper_bound=0.5,
 )
 flags.DEFINE_bool('balance', False, 'Each class of a table of labels in turn, so that rare ones are heard as often.')
 flags.DEFINE_enum('loss_reduction', 'sum', ['sum', 'mean'], 'Sum or mean of the loss over the batch.')
