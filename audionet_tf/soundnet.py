@@ -125,9 +125,9 @@ def padded(x, layer, padding):
 
 def too_short(table, number):
   """What to say of sound that gives no step of the table's first `number` layers."""
-  layer, last = table[number - 1][0], table[-1][0]
-  shortest = [geometry.shortest(windows(rows)) for rows in (table[:number], table)]
-  return f'the sound is too short: {layer} needs at least {shortest[0]} samples, {last} at least {shortest[1]} samples'
+  shortest = {rows[-1][0]: geometry.shortest(windows(rows)) for rows in (table[:number], table)}
+  needs = ', '.join(f'{layer} needs at least {samples} samples' for layer, samples in shortest.items())
+  return f'the sound is too short: {needs}'
 
 
 def convolution(filters, kernel, stride, name, dtype=None):
