@@ -4,7 +4,8 @@
 
 For each fold F that judges in scripts/benchmark_transfer, F is left out altogether; students are trained on two of the
 other three and judged on the third, the one behind F in their order (--thorough: each of the three in turn). A
-candidate is scripts/flags/best.flags with one thing changed. Flags are those of scripts/benchmark_transfer.
+candidate is the flagfile of a row of scripts/benchmark_transfer, --student, with one thing changed; --rows names the
+candidates. Further flags are those of scripts/benchmark_transfer.
 """
 
 import dataclasses
@@ -25,8 +26,8 @@ transfer.define_flags('runs/chosen', 'chosen.json')
 flags.adopt_module_key_flags(transfer)  # so that --help lists them
 flags.DEFINE_bool('thorough', False, 'Judge on each of the three folds that are left.')
 
-CANDIDATES = {  # name: flags of training, behind those of best.flags
-  'best': (),
+LOG_MEL = {  # name: flags of training, behind those of the flagfile
+  'as_it_is': (),
   'half_the_epochs': ('epochs=50',),
   'constant_rate': ('schedule=constant',),
   'no_decay': ('weight_decay=0',),
@@ -37,11 +38,23 @@ CANDIDATES = {  # name: flags of training, behind those of best.flags
   'no_masks': ('augment=shift,gain,mix',),
   'no_augmentation': ('augment=',),
 }
-ROW = transfer.Row('best')
+RAW = {
+  'as_it_is': (),
+  'half_the_epochs': ('epochs=40',),
+  'constant_rate': ('schedule=constant',),
+  'decay': ('weight_decay=1e-2',),
+  'batch_8': ('batch_size=8',),
+  'speed': ('augment=shift,speed,gain',),
+  'mixing': ('augment=shift,gain,mix',),
+  'no_augmentation': ('augment=',),
+}
+CANDIDATES = {'best': LOG_MEL, 'labels': LOG_MEL, 'soundnet8': RAW, 'labels5': RAW, 'labels8': RAW}
+flags.DEFINE_enum('student', 'best', list(CANDIDATES), 'The row whose candidates are compared.')
 
 
 def main(argv):
-  names, whole = transfer.chosen(argv, CANDIDATES)
+  names, whole = transfer.chosen(argv, CANDIDATES[FLAGS.student])
+  row = dataclasses.replace(transfer.ROWS[FLAGS.student], layers=())  # nothing but its own answers is compared
   output = pathlib.Path(FLAGS.output or whole.work / 'chosen.json')
   count = None if FLAGS.thorough else 1
   wanted = [
@@ -53,12 +66,15 @@ def main(argv):
   ]
   results = []
   for name, left_out, fold, seed in tqdm.tqdm(wanted, desc='students', unit='student', file=sys.stderr):
-    place = dataclasses.replace(whole, work=whole.work / f'inside{left_out}', left_out=(left_out, *others(whole)))
-    shares = transfer.judge(place, name, ROW, fold, seed, [*CANDIDATES[name], *FLAGS.train_flags])
+    place = dataclasses.replace(
+      whole, work=whole.work / f'{FLAGS.student}/inside{left_out}', left_out=(left_out, *others(whole))
+    )
+    extra = [*CANDIDATES[FLAGS.student][name], *FLAGS.train_flags]
+    shares = transfer.judge(place, name, row, fold, seed, extra)
     results.append({'row': name, 'left_out': left_out, 'fold': fold, 'seed': seed, 'shares': shares})
     found = transfer.summary(results)
     benchmark_measure.write(output, {'results': results, 'summary': found, 'train_flags': FLAGS.train_flags})
-  print(transfer.table(found, dict.fromkeys(CANDIDATES, ROW)))
+  print(transfer.table(found, dict.fromkeys(names, transfer.Row(None))))
   print(output)
 
 

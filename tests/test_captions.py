@@ -105,6 +105,16 @@ def test_blocks_are_heard_as_often_as_they_say(served, tmp_path):
   assert lengths == [round(9.6 * tones.RATE)]  # traced once
 
 
+def test_students_of_patches_hear_as_many_as_a_block_has():
+  """A patch of 0.96 s needs 15 ms more: what its last frame hears."""
+  settings = students.StudentSettings('vggish_attention', 16000, 'mean', 10.0, {'t': ['a']})
+  listener = captions.listener(serving.Served(settings, ['a'], {'serving_default': None}, None), blocks=(5, 2, 10))
+  for repeats, patches in ((1, 5), (listener.repeats, 10)):
+    frames = 1 + (repeats * listener.cut.window_samples - 400) // 160
+    assert 1 + (frames - 96) // 96 == patches
+  assert listener.cut.hop_seconds == 1.92
+
+
 @pytest.mark.parametrize('blocks', [(5, 0, 10), (5, 6, 10), (5, 2, 12), (0, 0, 0), (5, 2, 4)])
 def test_blocks_that_do_not_fit(served, blocks):
   with pytest.raises(UserError, match='PATCHES,HOP,TOTAL'):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundnets
 
-from audionet_tf import inference, inference_steps, media, serving, students
+from audionet_tf import clip_accuracy, evaluation, inference, inference_steps, media, params, serving, students
 from audionet_tf.errors import UserError
 
 RATE = 22_050
@@ -161,6 +161,17 @@ def test_an_export_from_before_the_layers_is_not_heard_otherwise_unasked(served,
     inference.listener(old, ['npz'])
   heard, _ = listen(old, write_sound(tmp_path / 'a.wav', 11), tmp_path, window_seconds=5.0)
   assert heard.windows == 2
+
+
+def test_an_export_is_judged_by_its_steps(model, folder, tmp_path):
+  """Clips have the mean of their steps' probabilities, not what the mean of the logits says."""
+  student = evaluation.load_student(folder)
+  path = write_sound(tmp_path / 'a.wav', 11.0)
+  cut = params.RecordParams(11.0, 11.0, sample_rate_hz=RATE, mono='first')
+  steps = softmax(np.asarray(model(sound_of(path), training=False)['logits/scenes'], np.float64))[0]
+  assert len(steps) == 2 and np.ptp(steps, 0).max() > 0.01
+  np.testing.assert_allclose(clip_accuracy.clip_probabilities(student, path, cut), steps.mean(0), atol=1e-5)
+  assert student.alignment(cut).shape == (2, cut.answers_per_window)
 
 
 @pytest.mark.slow
