@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf import input_pipeline, losses, records, serving, soft_labels, students
+from audionet_tf import input_pipeline, layer_signature, losses, records, serving, soft_labels, students
 from audionet_tf import teachers as teachers_lib
 from audionet_tf.errors import UserError
 
@@ -20,8 +20,8 @@ class Student:
   """A trained student, from a .keras file or a SavedModel.
 
   Attributes:
-    logits: f32 [B, samples] -> f32 [B, T, classes], of the first head. A SavedModel gives their mean, T = 1.
-      Raises UserError where they are not finite.
+    logits: f32 [B, samples] -> f32 [B, T, classes], of the first head. A SavedModel without the signature `layers`
+      gives their mean, T = 1. Raises UserError where they are not finite.
     settings: students.StudentSettings.
     alignment: RecordParams -> f32 [S, T], which pictures of a window each of the logits' steps answers for.
     head: name of that head, and of its teacher.
@@ -52,16 +52,12 @@ def load_student(path):
     if f'{students.LOGITS}{head}' not in outputs:
       raise UserError(f'{path}: its outputs are not those of a student with head {head}')
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32)])
-    def heard(waveform):
-      return model(waveform, training=False)[students.LOGITS + head]
-
-    def alignment(params):
-      return students.alignment(settings.student, params, settings.target_steps)
-
-    return Student(lambda w: finite(heard(w).numpy()), settings, alignment, head, settings.classes[head])
+    return stepwise(lambda waveform: model(waveform, training=False)[students.LOGITS + head], settings, head)
   served = serving.load(path)
   head = next(iter(served.settings.classes))
+  if layer_signature.NAME in served.signatures:
+    logits = layer_signature.layer_of(served.settings, head)
+    return stepwise(lambda w: served.signatures[layer_signature.NAME](waveform=w)[logits], served.settings, head)
 
   def mean(params):
     return np.full([1, params.answers_per_window], 1 / params.answers_per_window, np.float32)
@@ -69,6 +65,16 @@ def load_student(path):
   return Student(
     lambda w: finite(served.predict(w)['logits'][:, None]), served.settings, mean, head, served.class_names
   )
+
+
+def stepwise(answer, settings, head):
+  """The Student of a function from f32 [B, samples] to its logits, a tensor [B, T, classes]."""
+  heard = tf.function(answer, input_signature=[tf.TensorSpec([None, None], tf.float32)])
+
+  def alignment(params):
+    return students.alignment(settings.student, params, settings.target_steps)
+
+  return Student(lambda w: finite(heard(w).numpy()), settings, alignment, head, settings.classes[head])
 
 
 def finite(logits):
