@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from audionet_tf import events as events_lib
-from audionet_tf import inference, local_files, media
+from audionet_tf import inference, local_files, media, students
 from audionet_tf.errors import MediaError, UserError
 
 # Caption4Sound (REFERENCE D3): blocks of five patches of 0.96 s, one every two patches, repeated to ten patches.
@@ -37,7 +37,8 @@ def listener(served, window_seconds=None, hop_seconds=None, blocks=None, batch_s
     served: serving.Served.
     window_seconds, hop_seconds: of the rows; None as in `inference.listener`.
     blocks: None, or (patches, hop, total): windows of so many patches, one every `hop` patches, each heard so often
-      in a row that the student hears `total` patches. A patch then is `window_seconds`, PATCH_SECONDS where None.
+      in a row that the student hears `total` patches, each as long as its frames reach. A patch then is
+      `window_seconds`, PATCH_SECONDS where None.
     batch_size: None chooses.
 
   Raises:
@@ -54,10 +55,19 @@ def listener(served, window_seconds=None, hop_seconds=None, blocks=None, batch_s
     if hop_seconds:
       raise UserError('blocks have a hop of their own: give a window, the length of a patch, but no hop')
     patch = window_seconds or PATCH_SECONDS
-    window_seconds, hop_seconds, repeats = (round(patch * count, 6) for count in (patches, hop, total / patches))
+    hop_seconds, repeats = round(patch * hop, 6), total // patches
+    window_seconds = round(patch * patches + beyond(served.settings.student, patch), 6)
   return inference.listener(
-    served, ('json',), window_seconds, hop_seconds, batch_size=batch_size, repeats=round(repeats), to_the_end=True
+    served, ('json',), window_seconds, hop_seconds, batch_size=batch_size, repeats=repeats, to_the_end=True
   )
+
+
+def beyond(student, patch_seconds):
+  """Seconds by which what a patch of a spectrogram hears is longer than the patch: its last frame's."""
+  network = students.network(student)
+  if not network.spectrogram:
+    return 0
+  return max(0, students.shortest_samples(student) / network.sample_rate_hz - patch_seconds)
 
 
 def captions(listener, path, rules=None, progress=None):

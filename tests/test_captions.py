@@ -9,7 +9,7 @@ import pytest
 import soundnets
 import tones
 
-from audionet_tf import captions, events, inference, serving
+from audionet_tf import captions, events, inference, serving, students
 from audionet_tf.errors import MediaError, UserError
 
 HEARD = [('low', 2.0, 4.0), ('high', 6.0, 8.5), ('low', 9.0, 9.5)]
