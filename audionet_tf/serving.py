@@ -141,15 +141,15 @@ def export(model, settings, folder, tflite=False):
 def check_settings(model, settings):
   """Raises UserError unless the heads of the settings are those of the model, with as many classes."""
   shapes = {name: output.shape for name, output in model.output.items()}
-  for name in shapes:
-    head = name.removeprefix(students.LOGITS)
-    if head != name and head not in settings.classes:
-      raise UserError(f'head {head!r}: no class names in the settings, {shapes[name][-1]} classes in the student')
   for head, names in settings.classes.items():
     shape = shapes.get(students.LOGITS + head)
     if shape is None or shape[-1] != len(names):
       found = f'{shape[-1]} classes' if shape else 'no such head'
       raise UserError(f'head {head!r}: {len(names)} class names in the settings, {found} in the student')
+  for name in shapes:
+    head = name.removeprefix(students.LOGITS)
+    if head != name and head not in settings.classes:
+      raise UserError(f'head {head!r}: no class names in the settings, {shapes[name][-1]} classes in the student')
 
 
 def write(model, settings, folder):
