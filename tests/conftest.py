@@ -4,6 +4,7 @@ import os
 import pytest
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # of PyTorch, whose threads would wait for the other workers'
 
 
 @pytest.fixture(scope='session', autouse=True)
