@@ -16,19 +16,17 @@ shows in a few minutes that it works.
 
 import json
 import pathlib
-import shlex
 import statistics
-import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import mixtures
 from absl import flags
+from project_commands import ROOT, run
 
 from audionet_tf import command, files, text
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 FLAGS = flags.FLAGS
 STUDENTS = {'attention': 'logmel_attention', 'mean': 'logmel_steps'}
 FIGURES = {'average_precision': 'mAP', 'roc_auc': 'ROC AUC', 'd_prime_of_mean_auc': "d'"}
@@ -44,14 +42,6 @@ def define_flags():
   flags.DEFINE_integer('judged', 400, 'Mixtures to judge by.', lower_bound=1)
   flags.DEFINE_list('seeds', ['0', '1', '2'], 'Seeds of the students.')
   flags.DEFINE_list('train_flags', [], 'Further flags of training.')
-
-
-def run(module, *arguments):
-  """Runs a command of this project and shows it. UserError where it fails."""
-  line = [sys.executable, '-m', module, *map(str, arguments)]
-  print('$', shlex.join(['python', *line[1:]]), file=sys.stderr, flush=True)
-  code = subprocess.run(line, cwd=ROOT, stdout=sys.stderr, check=False).returncode
-  command.check(not code, f'{module} failed with exit code {code}')
 
 
 def prepared(data, work):

@@ -3,16 +3,13 @@
 import dataclasses
 import json
 import pathlib
-import shlex
 import statistics
-import subprocess
-import sys
 
 from absl import flags
+from project_commands import ROOT, run
 
 from audionet_tf import command, files, text
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 FLAGS = flags.FLAGS
 
 
@@ -87,14 +84,6 @@ class Place:
   def folds(self):
     there = sorted(path.name.removeprefix('fold') for path in self.videos.glob('fold*') if path.is_dir())
     return [fold for fold in there if fold not in self.left_out]
-
-
-def run(module, *arguments):
-  """Runs a command of the project, its stdout to stderr; UserError where it fails."""
-  line = [sys.executable, '-m', module, *map(str, arguments)]
-  print('+', shlex.join(['python', *line[1:]]), file=sys.stderr, flush=True)
-  code = subprocess.run(line, cwd=ROOT, stdout=sys.stderr, check=False).returncode
-  command.check(not code, f'{module} failed with exit code {code}')
 
 
 def records(place, fold):

@@ -1,0 +1,18 @@
+"""Commands of this project run by scripts: each is shown, so that a person can repeat it."""
+
+import pathlib
+import shlex
+import subprocess
+import sys
+
+from audionet_tf import command
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def run(module, *arguments):
+  """Runs `python -m module`, its stdout to stderr; UserError where it fails."""
+  line = [sys.executable, '-m', module, *map(str, arguments)]
+  print('$', shlex.join(['python', *line[1:]]), file=sys.stderr, flush=True)
+  code = subprocess.run(line, cwd=ROOT, stdout=sys.stderr, check=False).returncode
+  command.check(not code, f'{module} failed with exit code {code}')
