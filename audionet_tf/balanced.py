@@ -1,13 +1,15 @@
 """Balanced batches: each class in turn, so that rare ones are heard as often as common ones.
 
-Source: Caption4Sound's training (REFERENCE D2). The classes come in a new order each turn; each has its own shuffled
-list of windows, which begins anew, shuffled anew, when it ends. So windows of small classes are repeated, and those of
-large ones are not thrown away: they come in later turns. What is drawn is a function of seed and position alone, so
-that a resumed run enters where the killed one stopped. A window without any label counts as a class of its own.
+Source: Caption4Sound's training (REFERENCE D2). Windows are those of records, or clips of AudioSet's embeddings. The
+classes come in a new order each turn; each has its own shuffled list of windows, which begins anew, shuffled anew, when
+it ends. So windows of small classes are repeated, and those of large ones are not thrown away: they come in later
+turns. What is drawn is a function of seed and position alone, so that a resumed run enters where the killed one
+stopped. A window without any label counts as a class of its own.
 """
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -21,18 +23,20 @@ DAMAGED = 'not the record that its manifest names'
 
 @dataclasses.dataclass(frozen=True)
 class Windows:
-  """The windows of labelled records.
+  """The windows of labelled TFRecord files.
 
   Attributes:
-    params: RecordParams.
-    paths: list of the shards of the records.
+    audio: string [B], the Examples of windows -> their `audio` of a batch.
+    answers: how many answers a window has, all of them its labels.
+    paths: list of the files.
     shard, offset, length: int [windows], where each lies, framed, in bytes.
     video, index: int64 [windows], as in a batch.
     heard: u8 [windows, classes / 8], their labels, packed.
     classes: how many.
   """
 
-  params: object
+  audio: Callable
+  answers: int
   paths: list
   shard: np.ndarray
   offset: np.ndarray
@@ -61,34 +65,52 @@ def with_none(labels):
   return np.concatenate([labels, ~labels.any(1, keepdims=True)], 1)
 
 
-def read_windows(records_folder, manifest, source, head):
-  """The Windows of records and of the labels that are stored for them.
+def of_records(records_folder, manifest, source, head):
+  """The Windows of records and of the labels that are stored for them, `input_pipeline.label_source`."""
+  params = manifest['params']
+
+  def audio(examples):
+    return records.parse_batch(examples, params)['audio']
+
+  return read_windows(records.shard_paths(records_folder, manifest), source, head, audio, params.answers_per_window)
+
+
+def of_embeddings(source, head):
+  """The Windows of AudioSet's embeddings, `embedding_input.source` with labels that are not spread."""
+  return read_windows(source.paths, source, head, lambda examples: source.finish({'serialized': examples})['audio'], 1)
+
+
+def read_windows(paths, source, head, audio, answers):
+  """The Windows in files.
 
   Args:
-    records_folder, manifest: of the records.
-    source: input_pipeline.label_source of the same windows, in the same order.
+    paths: of TFRecord files, one window a record.
+    source: input_pipeline.Source of the same windows, in the same order, with their labels.
     head: name of the teacher.
+    audio, answers: see Windows.
 
   Raises:
-    UserError: the teacher gives no labels but shares; the records are damaged.
+    UserError: the teacher gives no labels but shares; the files are damaged.
   """
-  paths = records.shard_paths(records_folder, manifest)
   offsets = [records.record_offsets(path) for path in paths]
-  parts = {name: [] for name in ('video', 'index', 'heard')}
-  with tqdm.tqdm(total=manifest['windows'], desc='counting labels', unit=' windows', delay=2) as bar:
+  names = 'video_id', 'index', input_pipeline.TEACHER + head
+  parts = []
+
+  def counted(block):
+    batch = source.finish(block)
+    return tuple(batch[name] for name in names)  # sound that nobody asks for is not read out
+
+  with tqdm.tqdm(total=sum(map(len, offsets)), desc='counting labels', unit=' windows', delay=2) as bar:
     for path in source.paths:
-      for block in source.blocks(path).as_numpy_iterator():
-        answers = block[input_pipeline.TEACHER + head]
-        if not (((answers == 0) | (answers == 1)).all() and (answers == answers[:, :1]).all()):
+      for video, index, shares in source.blocks(path).map(counted).as_numpy_iterator():
+        if not (((shares == 0) | (shares == 1)).all() and (shares == shares[:, :1]).all()):
           raise UserError(f'balance: teacher {head} gives shares, not labels; balanced batches need a table of labels')
-        parts['heard'].append(np.packbits(answers[:, 0] > 0, axis=1))
-        for name in ('video', 'index'):
-          parts[name].append(block[name])
-        bar.update(len(answers))
+        parts.append((video, index, np.packbits(shares[:, 0] > 0, axis=1)))
+        bar.update(len(shares))
+  video, index, heard = map(np.concatenate, zip(*parts, strict=True))
   shard = np.repeat(np.arange(len(paths)), [len(rows) for rows in offsets])
-  offset, length = np.concatenate(offsets).T
-  joined = {name: np.concatenate(values) for name, values in parts.items()}
-  return Windows(manifest['params'], paths, shard, offset, length, **joined, classes=answers.shape[-1])
+  offset, length = np.concatenate([rows for rows in offsets if len(rows)]).T
+  return Windows(audio, answers, paths, shard, offset, length, video, index, heard, shares.shape[-1])
 
 
 def order(members, seed):
@@ -136,25 +158,23 @@ def training_batches(windows, head, batch_size, seed, first_pass=0, replicas=1, 
   """
   steps = -(-len(windows.index) // batch_size)
   draw = order(windows.of_classes(), seed)
-  answers = windows.params.answers_per_window
 
   def drawn(batch):
     numbers = np.array([draw(int(batch) * batch_size + row) for row in range(batch_size)])
     examples = np.array(read_records(windows, numbers), object)
-    heard = np.repeat(windows.labels(numbers).astype(np.float32)[:, None], answers, axis=1)
+    heard = np.repeat(windows.labels(numbers).astype(np.float32)[:, None], windows.answers, axis=1)
     return examples, heard, windows.video[numbers], windows.index[numbers]
 
   def finish(batch):
     examples, heard, video, index = tf.numpy_function(
       drawn, [batch], [tf.string, tf.float32, tf.int64, tf.int64], stateful=False
     )
-    parsed = records.parse_batch(tf.ensure_shape(examples, [batch_size]), windows.params)
     whole = {
-      'audio': parsed['audio'],
+      'audio': windows.audio(tf.ensure_shape(examples, [batch_size])),
       'video_id': tf.ensure_shape(video, [batch_size]),
       'index': tf.ensure_shape(index, [batch_size]),
       'mask': tf.ones([batch_size]),
-      input_pipeline.TEACHER + head: tf.ensure_shape(heard, [batch_size, answers, windows.classes]),
+      input_pipeline.TEACHER + head: tf.ensure_shape(heard, [batch_size, windows.answers, windows.classes]),
     }
     return augment(whole, tf.stack([tf.constant(seed, tf.int64), batch // steps])) if augment else whole
 

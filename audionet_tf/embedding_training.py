@@ -10,6 +10,7 @@ import keras
 
 from audionet_tf import (
   attention,
+  balanced,
   callbacks,
   embedding_input,
   input_pipeline,
@@ -34,7 +35,6 @@ def check(options):
   for name, allowed, why in (
     ('student', STUDENT, 'has the embeddings in it'),
     ('augment', {}, 'there is no sound to change'),
-    ('balance', False, 'a clip is read in the order of the files'),
     ('per_frame', False, 'a clip is one window'),
     ('trainable', 'all', 'VGGish stays as it is'),
   ):
@@ -95,8 +95,15 @@ def train(paths, run_dir, options, resume=False, checkpoint_every=0):
   source = embedding_input.source(paths, manifest, taught.name, len(class_names), spread=False)
   if first_epoch < options.epochs:
     with training.readable(source):
-      how = options.batch_size, options.seed, first_epoch, devices.num_replicas_in_sync
       hooks = [callbacks.Guard(ids), log, checkpoints, callbacks.Progress(log, first_epoch, options.epochs)]
-      batches = input_pipeline.training_batches(source, *how)
+      batches = training_batches(source, taught.name, options, first_epoch, devices.num_replicas_in_sync)
       training.fit(distiller, batches, manifest, options, first_epoch, hooks)
   return training.finish(run_dir, student, manifest, loaded, options)
+
+
+def training_batches(source, head, options, first_epoch, replicas):
+  """The batches from `first_epoch` on: every clip once a pass, or classes in turn."""
+  how = options.batch_size, options.seed, first_epoch, replicas
+  if not options.balance:
+    return input_pipeline.training_batches(source, *how)
+  return balanced.training_batches(balanced.of_embeddings(source, head), head, *how)

@@ -24,7 +24,7 @@ table of any number of labels a clip, as AudioSet's, needs a loss that asks for 
 AudioSet's released embeddings train what lies behind VGGish, whose own weights come with --init:
 
   python -m audionet_tf.train --embeddings=bal_train.tfrecord --run_dir=runs/events --student=vggish_attention \
-    --init=vggish_pca.keras --teacher_labels=class_labels_indices.csv --loss=cross_entropy
+    --init=vggish_pca.keras --teacher_labels=class_labels_indices.csv --loss=cross_entropy --balance
 
 An autoencoder learns without a teacher, by giving back what it hears; features and probe read its layers:
 

@@ -101,9 +101,8 @@ def training_batches(records_folder, manifest, source, options, first_epoch, rep
   if not options.balance:
     return input_pipeline.training_batches(source, *how)
   (teacher,) = options.teachers
-  return balanced.training_batches(
-    balanced.read_windows(records_folder, manifest, source, teacher.name), teacher.name, *how
-  )
+  windows = balanced.of_records(records_folder, manifest, source, teacher.name)
+  return balanced.training_batches(windows, teacher.name, *how)
 
 
 def fit(distiller, batches, manifest, options, first_epoch, hooks):

@@ -27,7 +27,7 @@ def world(tmp_path_factory):
   teacher = teachers.load(folder / 'labels.csv', name='t')
   labels = soft_labels.ensure(folder / 'records', manifest, [teacher])
   source = input_pipeline.label_source(labels, soft_labels.read_manifest(labels))
-  return folder, manifest, pcm, balanced.read_windows(folder / 'records', manifest, source, 't')
+  return folder, manifest, pcm, balanced.of_records(folder / 'records', manifest, source, 't')
 
 
 def taken(batches, count):
@@ -98,11 +98,11 @@ def test_what_is_refused(world, tmp_path):
   with pytest.raises(UserError, match='balance needs one teacher'):
     run_settings.Options(balance=True, per_frame=True)
   shares = tf.data.Dataset.from_tensors(
-    {'teacher/t': np.float16([[[0.4, 0.6]]]), 'video': np.int64([0]), 'index': np.int64([0])}
+    {'teacher/t': np.float32([[[0.4, 0.6]]]), 'video_id': np.int64([0]), 'index': np.int64([0])}
   )
-  source = input_pipeline.Source(['x'], lambda path: shares, None, 1)
+  source = input_pipeline.Source(['x'], lambda path: shares, lambda block: block, 1)
   with pytest.raises(UserError, match='gives shares, not labels'):
-    balanced.read_windows(folder / 'records', manifest, source, 't')
+    balanced.of_records(folder / 'records', manifest, source, 't')
   content = bytearray(pathlib.Path(windows.paths[0]).read_bytes())
   content[windows.offset[0] + 200] ^= 1
   damaged = tmp_path / 'x.tfrecord'

@@ -9,16 +9,20 @@ import pytest
 
 from audionet_tf import (
   attention,
+  callbacks,
   embedding_files,
+  embedding_input,
   embedding_training,
   records,
   run_settings,
   serving,
   students,
+  training,
   vggish,
 )
 from audionet_tf.errors import UserError
 
+SETTINGS = students.StudentSettings('vggish_pca', 16000, 'mean', 0.975, {})
 CONVOLUTIONS, DENSE = (('conv1', 2), ('pool1', None)), (('fc1_1', 4), ('fc2', 128))
 
 
@@ -42,8 +46,12 @@ def world(tmp_path, monkeypatch):
   (tmp_path / 'x.tfrecord').write_bytes(b''.join(map(records.framed, examples)))
   (tmp_path / 'classes.csv').write_text('index,mid,display_name\n0,/m/0,a\n1,/m/1,b\n2,/m/2,c\n')
   model = small({}, quantised=True)
-  students.save(tmp_path / 'vggish.keras', model, students.StudentSettings('vggish_pca', 16000, 'mean', 0.975, {}))
+  students.save(tmp_path / 'vggish.keras', model, SETTINGS)
   return tmp_path
+
+
+def kill(*arguments):
+  raise KeyboardInterrupt
 
 
 def options(world, **changes):
@@ -68,6 +76,46 @@ def test_what_is_trained_on_embeddings_hears_sound(world):
   expected = embedding_training.behind(model)(steps.reshape(2, -1))['logits/teacher'].numpy()[:, 0]
   found = serving.load(exported).predict(sound)
   np.testing.assert_allclose(found['probabilities'], 1 / (1 + np.exp(-expected)), atol=1e-5)
+
+
+def test_balanced_clips_and_a_killed_run(world, monkeypatch):
+  """Each class in turn, the clips of `rare` over and over; a run that is killed ends with the same weights."""
+  table = [(0,), (0,), (0,), (0,), (0,), (1,), (0, 2)]
+  rng = np.random.default_rng(1)
+  clips = [
+    embedding_files.Clip(f'v{number}', 0.0, 10.0, labels, rng.integers(0, 256, [10, 128], np.uint8))
+    for number, labels in enumerate(table)
+  ]
+  framed = [records.framed(embedding_files.serialized(clip)) for clip in clips]
+  paths = [world / 'y.tfrecord', world / 'none.tfrecord', world / 'z.tfrecord']
+  for path, part in zip(paths, (framed[:4], [], framed[4:]), strict=True):
+    path.write_bytes(b''.join(part))
+  manifest = embedding_input.read_manifest(paths, 3)
+  source = embedding_input.source(paths, manifest, 't', 3, spread=False)
+  given = options(world, epochs=2, balance=True, batch_size=3)
+  turns = list(embedding_training.training_batches(source, 't', given, 0, 1).take(10).as_numpy_iterator())
+  for batch in turns:
+    assert (batch['teacher/t'].max(0) == 1).all() and batch['index'].tolist() == [0, 0, 0]
+    for row, labels, video in zip(batch['audio'], batch['teacher/t'], batch['video_id'], strict=True):
+      np.testing.assert_array_equal(row * 128 + 128, clips[video].embedding.reshape(-1))
+      assert tuple(np.flatnonzero(labels[0])) == table[video]
+  drawn = [int(video) for batch in turns for video in batch['video_id']]
+  assert drawn.count(5) == 10 and drawn.count(6) >= 10 and set(drawn) == set(range(7))
+
+  def weights(name, resume=False):
+    embedding_training.train(paths, world / name, given, resume, checkpoint_every=1)
+    return students.load(world / name / 'student.keras')[0].get_weights()
+
+  monkeypatch.setattr(
+    training, 'finish', lambda run_dir, student, *rest: students.save(run_dir / 'student.keras', student, SETTINGS)
+  )
+  whole = weights('whole')
+  with monkeypatch.context() as killed:
+    killed.setattr(callbacks.Progress, 'on_epoch_end', kill)
+    with pytest.raises(KeyboardInterrupt):
+      weights('parts')
+  for one, other in zip(whole, weights('parts', resume=True), strict=True):
+    np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(
