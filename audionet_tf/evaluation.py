@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf import input_pipeline, layer_signature, losses, records, serving, soft_labels, students
+from audionet_tf import input_pipeline, layer_signature, losses, records, serving, soft_labels, step_signature, students
 from audionet_tf import teachers as teachers_lib
 from audionet_tf.errors import UserError
 
@@ -20,8 +20,8 @@ class Student:
   """A trained student, from a .keras file or a SavedModel.
 
   Attributes:
-    logits: f32 [B, samples] -> f32 [B, T, classes], of the first head. A SavedModel without the signature `layers`
-      gives their mean, T = 1. Raises UserError where they are not finite.
+    logits: f32 [B, samples] -> f32 [B, T, classes], of the first head. An older SavedModel without the
+      signatures `layers` and `steps` gives their mean, T = 1. Raises UserError where they are not finite.
     settings: students.StudentSettings.
     alignment: RecordParams -> f32 [S, T], which pictures of a window each of the logits' steps answers for.
     head: name of that head, and of its teacher.
@@ -56,8 +56,16 @@ def load_student(path):
   served = serving.load(path)
   head = next(iter(served.settings.classes))
   if layer_signature.NAME in served.signatures:
-    logits = layer_signature.layer_of(served.settings, head)
-    return stepwise(lambda w: served.signatures[layer_signature.NAME](waveform=w)[logits], served.settings, head)
+    signature, logits = layer_signature.NAME, layer_signature.layer_of(served.settings, head)
+  elif step_signature.NAME in served.signatures:
+    signature, logits = step_signature.NAME, students.LOGITS + head
+  else:
+    return averaging(served, head)
+  return stepwise(lambda w: served.signatures[signature](waveform=w)[logits], served.settings, head)
+
+
+def averaging(served, head):
+  """The Student of a serving.Served that has one step, or gives but their mean."""
 
   def mean(params):
     return np.full([1, params.answers_per_window], 1 / params.answers_per_window, np.float32)

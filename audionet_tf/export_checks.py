@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from audionet_tf import layer_signature, students
+from audionet_tf import layer_signature, step_signature, students
 from audionet_tf.errors import UserError
 
+OPTIONAL = layer_signature.NAME, step_signature.NAME  # not of every student, nor of older exports
 PROBE_SAMPLES = 1 << 21  # of about a window each, at once
 TOLERANCE = 1e-4  # relative, and absolute to the largest value: a loaded graph may sum in another order
 
@@ -15,7 +16,8 @@ def expected_outputs(settings):
   if settings.classes:
     every += ['probabilities', 'logits', 'top_classes', 'top_probabilities']
   layers = [name + suffix for name in layer_signature.tables_of(settings) for suffix in ('', layer_signature.CENTERS)]
-  return {'serving_default': every, 'windows': [*every, 'start_seconds', 'end_seconds'], layer_signature.NAME: layers}
+  found = {'serving_default': every, 'windows': [*every, 'start_seconds', 'end_seconds']}
+  return found | {layer_signature.NAME: layers, step_signature.NAME: step_signature.outputs(settings)}
 
 
 def check_signatures(path, signatures, settings):
@@ -23,11 +25,11 @@ def check_signatures(path, signatures, settings):
 
   Args:
     path: of the export, as the message names it.
-    signatures: dict of name to concrete function; `layers` may be missing altogether, as from exports before it.
+    signatures: dict of name to concrete function; those in OPTIONAL may be missing altogether.
     settings: students.StudentSettings.
   """
   expected = expected_outputs(settings)
-  lacks = [f'the signature {name}' for name in expected if name not in signatures and name != layer_signature.NAME]
+  lacks = [f'the signature {name}' for name in expected if name not in signatures and name not in OPTIONAL]
   for name in filter(signatures.get, expected):
     missing = [output for output in expected[name] if output not in signatures[name].structured_outputs]
     if missing:
@@ -108,8 +110,11 @@ def compare(model, settings, served, length):
       check_close(answers, expected_answers(model, settings, heard), what)
       if served.class_names:
         check_top(answers, served.class_names, what)
+  shortest = probe_waveforms(length, students.shortest_samples(settings.student))[0]
   if layer_signature.NAME in served.signatures:
-    compare_layers(model, settings, served, probe_waveforms(length, students.shortest_samples(settings.student))[0])
+    compare_layers(model, settings, served, shortest)
+  if step_signature.NAME in served.signatures:
+    compare_steps(model, settings, served, shortest)
 
 
 def compare_layers(model, settings, served, waveform):
@@ -122,3 +127,10 @@ def compare_layers(model, settings, served, waveform):
     centers, _ = students.step_seconds(settings.student, waveform.shape[1], settings.sample_rate_hz, name)
     expected[name + layer_signature.CENTERS] = centers
   check_close({name: answers[name].numpy() for name in expected}, expected, f'layers, {waveform.shape[1]} samples')
+
+
+def compare_steps(model, settings, served, waveform):
+  """Holds the signature `steps` against the model in memory; raises as `compare` does."""
+  answers, heard = served.signatures[step_signature.NAME](waveform=waveform), model(waveform, training=False)
+  expected = {name: np.asarray(heard[name], np.float64) for name in step_signature.outputs(settings)}
+  check_close({name: answers[name].numpy() for name in expected}, expected, f'steps, {waveform.shape[1]} samples')

@@ -25,7 +25,7 @@ window is dropped, as in training; a waveform shorter than one window is padded 
 the student's network says so. Gives the same outputs, [windows, ...], and `start_seconds`, `end_seconds` f32 [windows].
 The student hears `windows_at_once` at a time: beside the outputs themselves, memory does not grow with the length.
 
-`layers`, of students that have steps in time: `layer_signature`.
+`layers`, of students that have steps in time: `layer_signature`. `steps`, of others with several: `step_signature`.
 """
 
 import dataclasses
@@ -38,8 +38,9 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
-from audionet_tf import default_signature, export_checks, labels, layer_signature, saved_models, students
+from audionet_tf import default_signature, export_checks, layer_signature, saved_models, step_signature, students
 from audionet_tf.errors import UserError
+from audionet_tf.labels import write_class_names
 from audionet_tf.params import RecordParams
 
 WINDOWS_AT_ONCE, SAMPLES_AT_ONCE = 256, 1 << 21
@@ -73,6 +74,8 @@ def signatures(model, settings):
   functions = {'serving_default': default, 'windows': windows_signature(default, specs, settings)}
   if students.network(settings.student).layers:
     functions[layer_signature.NAME] = layer_signature.concrete(model, settings)
+  if step_signature.wanted(model, settings):
+    functions[step_signature.NAME] = step_signature.concrete(model, settings)
   return functions
 
 
@@ -160,7 +163,7 @@ def write(model, settings, folder):
   with tempfile.TemporaryDirectory() as assets:
     assets = pathlib.Path(assets)
     for names in list(settings.classes.values())[:1]:
-      labels.write_class_names(assets / CLASS_NAMES_FILE, names)
+      write_class_names(assets / CLASS_NAMES_FILE, names)
     (assets / SETTINGS_FILE).write_text(json.dumps(dataclasses.asdict(settings), indent=1), encoding='utf-8')
     module.asset_files = [tf.saved_model.Asset(str(path)) for path in sorted(assets.iterdir())]
     tf.saved_model.save(module, str(folder), signatures=functions)
