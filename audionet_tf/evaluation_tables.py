@@ -1,15 +1,15 @@
 """What `evaluate` measured, as aligned text."""
 
+from audionet_tf import text
 
-def aligned(rows):
-  """Lines of a table whose first column is text and whose others are numbers. `rows`: lists of str."""
-  shown = [[''.join(c if c.isprintable() else '?' for c in cell) for cell in row] for row in rows]
-  widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-  lines = []
-  for first, *others in shown:
-    numbers = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-    lines.append('  '.join([first.ljust(widths[0]), *numbers]).rstrip())
-  return '\n'.join(lines)
+NAMES_TOLD = 5  # of the classes that are left out of means
+
+
+def named(names):
+  """A few names in a line; of many the first, and how many there are. JSON has them all."""
+  shown = ', '.join(text.printable(name) for name in names[:NAMES_TOLD])
+  more = len(names) - NAMES_TOLD
+  return f'{len(names)} classes, {shown} and {more} more' if more > 0 else shown
 
 
 def of_records(measured):
@@ -21,7 +21,7 @@ def of_records(measured):
   rows = [['video', 'windows', 'KL', 'top-1', 'top-5']]
   rows += [row(name, values) for name, values in sorted(measured['videos'].items())]
   rows.append(row('all windows', measured))
-  return f'{aligned(rows)}\nmean KL of the videos: {measured["kl_of_videos"]:.4f} nats'
+  return f'{text.aligned(rows)}\nmean KL of the videos: {measured["kl_of_videos"]:.4f} nats'
 
 
 def of_labels(measured):
@@ -35,17 +35,14 @@ def of_labels(measured):
   rows += [row(name, str(values['positives']), values) for name, values in measured['classes'].items()]
   means = measured['means']
   rows.append(row('mean of the classes', str(measured['clips']), means))
-  lines = [aligned(rows)]
+  lines = [text.aligned(rows)]
   for key, why in (
     ('without_positives', 'no clip has'),
     ('without_negatives', 'every clip has'),
     ('told_apart_perfectly', "d' is infinite of"),
   ):
     if means[key]:
-      lines.append(
-        f'left out of the means, as {why} it: '
-        + ', '.join(''.join(c if c.isprintable() else '?' for c in n) for n in means[key])
-      )
+      lines.append(f'left out of the means, as {why} it: {named(means[key])}')
   if means['d_prime_of_mean_auc'] is not None:
     lines.append(f"d' of the mean AUC: {means['d_prime_of_mean_auc']:.3f}")
   lines.append(f'calibration error: {measured["calibration"]["error"]:.3f}')
@@ -65,7 +62,7 @@ def of_clips(measured):
     rows.append([f'{i + 1:2} {name}', *(str(count) if count else '.' for count in counts), share])
   right = sum(counts[i] for i, counts in enumerate(measured['confusion']))
   unread = f', {len(measured["unreadable"])} unreadable' if measured['unreadable'] else ''
-  lines = [aligned(rows), f'accuracy: {measured["accuracy"]:.1%} ({right} of {measured["clips"]} clips{unread})']
+  lines = [text.aligned(rows), f'accuracy: {measured["accuracy"]:.1%} ({right} of {measured["clips"]} clips{unread})']
   if 'folds' in measured:
     shares = ', '.join(f'{fold}: {accuracy:.1%}' for fold, accuracy in measured['folds'].items())
     lines.append(f'folds {shares}; mean {measured["mean"]:.1%}, deviation {measured["deviation"]:.1%}')

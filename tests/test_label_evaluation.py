@@ -155,6 +155,18 @@ def test_clips_are_heard_where_the_table_says(folder, student):
   plots.save(figure, folder / 'x.png')
 
 
+def test_many_classes_without_a_clip_are_counted_not_listed():
+  classes = {f'class\n{number}': {'positives': 0, 'roc_auc': None} for number in range(527)}
+  row = dict.fromkeys(('positives', 'average_precision', 'roc_auc', 'd_prime', 'd_prime_of_mean_auc'))
+  means = row | {'without_positives': list(classes), 'without_negatives': [], 'told_apart_perfectly': ['a', 'b']}
+  measured = {'classes': {}, 'means': means, 'clips': 1, 'calibration': {'error': 0.0}}
+  lines = evaluation_tables.of_labels(measured).splitlines()
+  first = ', '.join(f'class?{number}' for number in range(5))
+  assert f'left out of the means, as no clip has it: 527 classes, {first} and 522 more' in lines
+  assert "left out of the means, as d' is infinite of it: a, b" in lines
+  assert max(map(len, lines)) < 120
+
+
 def test_what_cannot_be_found_or_read(folder, student, capsys):
   (folder / 'bad.wav').write_bytes(b'no sound')
   (folder / 'labels.csv').write_text('file,labels\nbad.wav,Low\nlow.wav,Low\n')
