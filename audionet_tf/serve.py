@@ -13,7 +13,7 @@ Only this machine can reach the service, unless --host says otherwise; there is 
 
 from absl import flags
 
-from audionet_tf import command, machine
+from audionet_tf import command, machine, service_settings
 from audionet_tf.errors import UserError
 
 flags.DEFINE_string('model', None, 'a run, or a SavedModel of audionet_tf.export: a version or the folder of versions')
@@ -48,15 +48,14 @@ def check_arguments(values, arguments):
   command.check(not arguments, f'serve takes flags only, got {" ".join(arguments)[:100]!r}')
   for name, (low, high) in RANGES.items():
     command.check(low <= values[name] <= high, f'{name} is {values[name]}, allowed is {low} to {high}')
+  service_settings.check_askers(values['allowed_host'], values['allowed_origin'])
   fine = values['name'] and all(c.isalnum() or c in '-_.' for c in values['name'])
   command.check(fine, f'name is {values["name"]!r}, allowed are letters, digits, -, _ and .')
 
 
 def limits_of(values):
   """service_settings.Limits from the flags."""
-  from audionet_tf.service_settings import Limits
-
-  return Limits(
+  return service_settings.Limits(
     upload_bytes=values['max_upload_mb'] << 20,
     sound_seconds=60 * values['max_minutes'],
     decode_seconds=values['decode_seconds'],
@@ -73,7 +72,7 @@ def main(argv):
   with command.hidden('sklearn', 'matplotlib'):
     from audionet_tf import serving
   try:
-    from audionet_tf import service, service_guard, service_listening
+    from audionet_tf import service, service_listening
   except ModuleNotFoundError as error:
     raise UserError(f"serving needs {error.name}: pip install 'audionet_tf[serve]'") from None
   fetch, hosts = None, ()
@@ -85,8 +84,7 @@ def main(argv):
   listening = service_listening.bound(values['host'], values['port'])
   served = serving.load(values['model'])
   made = service.make(served, values['name'], limits_of(values), values['threshold'], fetch, hosts)
-  local = values['host'] in service_guard.LOOPBACK
-  names = {*service_guard.LOOPBACK, values['host'], *values['allowed_host']} if local or values['allowed_host'] else ()
+  names = service_settings.names_of(values['host'], values['allowed_host'])
   app = service.application(made, names, (service.EXTENSION_ORIGIN, *values['allowed_origin']))
   return service_listening.run(app, listening, f'{made.name}: {served.settings.student} of {served.path}')
 

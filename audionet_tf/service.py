@@ -14,6 +14,7 @@ Errors are `{"error": "one line"}` with a proper status.
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import importlib.resources
 from collections.abc import Callable
 
@@ -35,7 +36,7 @@ from audionet_tf import (
 )
 from audionet_tf import service_uploads as uploads
 from audionet_tf.service_batching import Batcher
-from audionet_tf.service_settings import EXTENSION_ORIGIN, Limits, Refused
+from audionet_tf.service_settings import EXTENSION_ORIGIN, Budget, Limits, Refused
 
 PAGE = {
   '/': ('index.html', 'text/html; charset=utf-8'),
@@ -67,9 +68,11 @@ class Service:
     metrics: service_metrics.Metrics.
     batcher: Batcher of `serving_default`.
     jobs: service_jobs.Jobs.
+    bodies: Budget of the bodies of requests for predictions.
     fetch: address -> (file object, name), a coroutine; None where nothing may be downloaded.
     hosts: whose videos may be fetched.
     ready: whether it is warm.
+    failure: why it cannot become so, '' where nothing is wrong.
   """
 
   served: serving.Served
@@ -79,9 +82,11 @@ class Service:
   metrics: service_metrics.Metrics
   batcher: Batcher
   jobs: service_jobs.Jobs
+  bodies: Budget
   fetch: Callable | None = None
   hosts: tuple = ()
   ready: bool = False
+  failure: str = ''
 
 
 def make(served, name='audionet', limits=None, threshold=0.2, fetch=None, hosts=()):
@@ -91,7 +96,8 @@ def make(served, name='audionet', limits=None, threshold=0.2, fetch=None, hosts=
   batcher = Batcher(answer, serving.SAMPLES_AT_ONCE, limits.predictions_waiting, metrics.batch)
   jobs = service_jobs.Jobs(captions.listener(served), limits)
   metrics.captioning.set_function(lambda: jobs.admitted)
-  return Service(served, name, limits, threshold, metrics, batcher, jobs, fetch, tuple(hosts))
+  bodies = Budget(limits.requests_bytes)
+  return Service(served, name, limits, threshold, metrics, batcher, jobs, bodies, fetch, tuple(hosts))
 
 
 def application(service, host_names=(), origins=(EXTENSION_ORIGIN,)):
@@ -130,11 +136,15 @@ async def lifespan(service):
 async def warm_up(service):
   """Has the student answer once in each of the usual ways; then the service is ready."""
   samples = serving.window_samples(service.served.settings)
-  for batch in WARM_BATCHES:
-    await service.batcher.other(service.batcher.answer, np.zeros([batch, samples], np.float32))
   windows = service_predict.answers(service.served, 'windows')
-  await service.batcher.other(windows, np.zeros([samples], np.float32))
-  service.ready = True
+  try:
+    for batch in WARM_BATCHES:
+      await service.batcher.other(service.batcher.answer, np.zeros([batch, samples], np.float32))
+    await service.batcher.other(windows, np.zeros([samples], np.float32))
+  except Exception as error:  # whatever the student raises: those who ask whether it is ready are told
+    logging.error('warming up: %s: %s', type(error).__name__, error)
+    service.failure = 'the student does not answer; the log says how'
+  service.ready = not service.failure
 
 
 async def sweep(service):
@@ -174,19 +184,23 @@ def add_model(app, service):
     check(name, version)
     return service_predict.status(served)
 
+  @functools.cache
+  def told():
+    return service_predict.dumped(service_predict.metadata(service.name, served))
+
   async def metadata(name: str, version: str | None = None):
     check(name, version)
-    return service_predict.metadata(service.name, served)
+    return Response(await asyncio.to_thread(told), media_type='application/json')
 
   async def predict(request: Request):
     parts = request.path_params
     check(parts['name'], parts.get('version'))
     if parts['method'] not in service_predict.METHODS:
       raise Refused(404, f'methods are {", ".join(service_predict.METHODS)}')
-    body = await uploads.body_of(request, service.limits.request_bytes)
-    answer = await service_predict.answered(
-      parts['method'], body, served, service.batcher, service.limits.predict_seconds
-    )
+    limits = service.limits
+    with service.bodies.share() as take:
+      body = await uploads.body_of(request, limits.request_bytes, limits.predict_seconds, take)
+      answer = await service_predict.answered(parts['method'], body, served, service.batcher, limits)
     return Response(answer, media_type='application/json')
 
   for place in ('/v1/models/{name}', '/v1/models/{name}/versions/{version}'):
@@ -225,7 +239,7 @@ def add_watching(app, service):
   @app.get('/readyz')
   async def readiness():
     if not service.ready:
-      raise Refused(503, 'warming up', retry_seconds=1)
+      raise Refused(503, service.failure or 'warming up', retry_seconds=1)
     return {'status': 'ready'}
 
   @app.get('/metrics')

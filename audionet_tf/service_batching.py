@@ -16,7 +16,7 @@ class Batcher:
   Args:
     answer: f32 [n, samples] -> dict of arrays [n, ...]; called in one thread of its own, never twice at a time.
     most_samples: in a call, unless a single request has more.
-    most_waiting: requests; more are refused.
+    most_waiting: requests, and as many calls of `other`; more are refused.
     watch: called with (requests joined, seconds that the first of them waited) for every call.
   """
 
@@ -25,6 +25,7 @@ class Batcher:
     self.waiting = collections.deque()  # of (f32 [n, samples], future, time of arrival)
     self.thread = futures.ThreadPoolExecutor(1, 'predict')
     self.turns = None
+    self.others = 0
 
   async def ask(self, waveform):
     """The answers for f32 [n, samples]: dict of arrays [n, ...]. Refused where too many wait."""
@@ -37,7 +38,16 @@ class Batcher:
     return await future
 
   async def other(self, function, *arguments):
-    """`function(*arguments)` in the thread of the answers."""
+    """`function(*arguments)` in the thread of the answers. Refused where too many wait."""
+    if self.others >= self.most_waiting:
+      raise Refused(503, f'{self.most_waiting} requests wait already', retry_seconds=1)
+    self.others += 1
+    try:
+      return await self.called(function, *arguments)
+    finally:
+      self.others -= 1
+
+  async def called(self, function, *arguments):
     return await asyncio.get_running_loop().run_in_executor(self.thread, function, *arguments)
 
   async def take_turns(self):
@@ -52,7 +62,7 @@ class Batcher:
   async def give(self, rows, joined):
     """Answers `rows`, and gives each of the requests its own."""
     try:
-      outputs = await self.other(self.answer, rows)
+      outputs = await self.called(self.answer, rows)
     except Exception as error:  # whatever the student raises is for those who asked, not for the next ones
       outputs = error
     begin = 0

@@ -1,5 +1,6 @@
 """What every request passes: who may ask, what every answer says about itself, and the figures about it."""
 
+import ipaddress
 import time
 import urllib.parse
 
@@ -8,10 +9,10 @@ from starlette.responses import Response
 
 from audionet_tf import service_predict
 
-LOOPBACK = ('localhost', '127.0.0.1', '::1')
 ANSWER_HEADERS = {
   'X-Content-Type-Options': 'nosniff',
   'Referrer-Policy': 'no-referrer',
+  'Cross-Origin-Resource-Policy': 'same-origin',
   'Content-Security-Policy': (
     "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
@@ -34,6 +35,14 @@ def host_name(host):
     return ''
 
 
+def is_address(name):
+  """Whether a host's name is a number, which no site can make point elsewhere."""
+  try:
+    return bool(ipaddress.ip_address(name))
+  except ValueError:
+    return False
+
+
 class Guard:
   """ASGI middleware.
 
@@ -42,7 +51,7 @@ class Guard:
 
   Args:
     app: ASGI application.
-    hosts: names under which the service may be asked; empty for any.
+    hosts: names under which the service may be asked, beside addresses in numbers; empty for any.
     origins: of other sites and extensions that may ask.
     metrics: service_metrics.Metrics.
   """
@@ -81,7 +90,8 @@ class Guard:
   def refused(self, scope, origin):
     """The answer to those who may not ask, and to a browser's question whether another site may; else None."""
     host = Headers(scope=scope).get('host', '')
-    if self.hosts and host_name(host) not in self.hosts:
+    name = host_name(host)
+    if self.hosts and name not in self.hosts and not is_address(name):
       return refusal(421, 'asked under a name that is not its own; see --allowed_host')
     own = origin is None or urllib.parse.urlsplit(origin).netloc == host
     if not own and origin not in self.origins:

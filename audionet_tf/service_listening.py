@@ -39,6 +39,7 @@ def run(app, listening, what):
     app,
     log_level='error',
     access_log=False,
+    ws='none',
     server_header=False,
     limit_concurrency=CONNECTIONS,
     timeout_keep_alive=IDLE_SECONDS,

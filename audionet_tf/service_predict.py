@@ -12,7 +12,7 @@ import orjson
 import tensorflow as tf
 
 from audionet_tf import serving, students
-from audionet_tf.service_settings import Refused
+from audionet_tf.service_settings import Refused, sizes
 
 DEFAULT = 'serving_default'
 METHODS = ('predict', 'classify')
@@ -143,7 +143,7 @@ def classify_answer(outputs):
   return dumped({'results': [list(zip(*row, strict=True)) for row in zip(names, values, strict=True)]})
 
 
-async def answered(method, body, served, batcher, seconds):
+async def answered(method, body, served, batcher, limits):
   """The bytes that answer the bytes of a request.
 
   Args:
@@ -151,23 +151,26 @@ async def answered(method, body, served, batcher, seconds):
     body: bytes.
     served: serving.Served.
     batcher: service_batching.Batcher of the default signature.
-    seconds: until the request is given up.
+    limits: service_settings.Limits.
 
   Raises:
-    Refused: not a proper request; too many wait; too late.
+    Refused: not a proper request; too many wait; too late; too long an answer.
   """
   if method == 'classify':
     signature, waveform, form = DEFAULT, classify_request(body, served), None
   else:
     signature, waveform, form = predict_request(body, served)
   try:
-    async with asyncio.timeout(seconds):
+    async with asyncio.timeout(limits.predict_seconds):
       if signature == DEFAULT:
         outputs = await batcher.ask(waveform)
       else:
         outputs = await batcher.other(answers(served, signature), waveform)
   except TimeoutError:
-    raise Refused(504, f'not answered within {seconds:g} s', retry_seconds=1) from None
+    raise Refused(504, f'not answered within {limits.predict_seconds:g} s', retry_seconds=1) from None
+  size = sum(values.nbytes for values in outputs.values())
+  if size > limits.answer_bytes:
+    raise Refused(413, f'the answer has {sizes(size)}, allowed are {sizes(limits.answer_bytes)}; ask about less sound')
   return predict_answer(outputs, form) if form else classify_answer(outputs)
 
 

@@ -1,6 +1,12 @@
 """What the caption service allows, and how it refuses what it does not."""
 
+import contextlib
 import dataclasses
+import socket
+
+from audionet_tf.errors import UserError
+
+LOOPBACK = ('localhost', '127.0.0.1', '::1')
 
 # Of the browser extension in web/extension, whose manifest holds the key that this identity follows from.
 EXTENSION_ORIGIN = 'chrome-extension://ijkiddgkooldkdflchkmbplegdnoogdi'
@@ -12,12 +18,14 @@ class Limits:
 
   Attributes:
     request_bytes: body of a request for predictions.
+    requests_bytes: of all such bodies at a time, until they are answered.
+    answer_bytes: numbers in an answer, before they are written out.
     upload_bytes: body of an upload.
     sound_seconds: length of the sound in an upload.
     upload_seconds: for the upload to arrive.
     decode_seconds: for its sound to be decoded, and for a download.
     decode_memory_bytes: address space of the process that decodes.
-    predict_seconds: until a request for predictions is answered.
+    predict_seconds: for a request for predictions to arrive, and again until it is answered.
     predictions_waiting: requests for predictions that may wait.
     captions_at_once: files listened to at a time.
     captions_waiting: uploads that may be under way or wait beside them.
@@ -27,6 +35,8 @@ class Limits:
   """
 
   request_bytes: int = 32 << 20
+  requests_bytes: int = 256 << 20
+  answer_bytes: int = 32 << 20
   upload_bytes: int = 1 << 30
   sound_seconds: float = 3600
   upload_seconds: float = 600
@@ -47,6 +57,50 @@ class Refused(Exception):
   def __init__(self, status, reason, retry_seconds=None):
     super().__init__(reason)
     self.status, self.reason, self.retry_seconds = status, ' '.join(str(reason).split()), retry_seconds
+
+
+class Budget:
+  """So many bytes at a time, for all requests together."""
+
+  def __init__(self, most):
+    self.most, self.held = most, 0
+
+  @contextlib.contextmanager
+  def share(self):
+    """A function that takes bytes, which come back at the end of the context. It is Refused where too few are left."""
+    mine = 0
+
+    def take(count):
+      nonlocal mine
+      if self.held + count > self.most:
+        raise Refused(503, f'requests of {sizes(self.held)} are being answered; try again', retry_seconds=1)
+      self.held += count
+      mine += count
+
+    try:
+      yield take
+    finally:
+      self.held -= mine
+
+
+def names_of(host, allowed):
+  """Names under which a service that listens at `host` may be asked: set of str, small letters.
+
+  Of one that only this machine can reach these are this machine's; else its name in the network, too.
+  """
+  machines = () if host in LOOPBACK else (socket.gethostname(), socket.getfqdn())
+  return {name.lower() for name in (*LOOPBACK, host, *machines, *allowed)}
+
+
+def check_askers(names, origins):
+  """UserError for names and origins that no request could have: they would be allowed in vain."""
+  for name in names:
+    if not name or not all(c.isalnum() or c in '-_.' for c in name):
+      raise UserError(f'allowed_host is {name!r}, allowed is a name such as sounds.example.org, without a port')
+  for origin in origins:
+    scheme, _, place = origin.partition('://')
+    if not (scheme and place) or set(place) & set('/?#@ ') or origin != origin.lower():
+      raise UserError(f'allowed_origin is {origin!r}, allowed is SCHEME://HOST or SCHEME://HOST:PORT, in small letters')
 
 
 def sizes(count):

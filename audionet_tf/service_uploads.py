@@ -25,11 +25,30 @@ KINDS = {
   'rttm': 'text/plain; charset=utf-8',
 }
 HEARTBEAT_SECONDS = 10  # of a stream: those who are gone are noticed
+STREAM_HEADERS = {'Cache-Control': 'no-store', 'X-Accel-Buffering': 'no'}  # no proxy holds progress back
 
 
-async def body_of(request, most):
-  """The bytes of a request's body. Refused where there are more than `most`."""
-  return b''.join([chunk async for chunk in chunks_of(request, most)])
+async def body_of(request, most, seconds, take=lambda count: None):
+  """The bytes of a request's body.
+
+  Args:
+    request: starlette's.
+    most: bytes.
+    seconds: for it to arrive.
+    take: called with the bytes of each part that arrives; may refuse.
+
+  Raises:
+    Refused: too much, too slow, broken off.
+  """
+  parts = []
+  try:
+    async with asyncio.timeout(seconds):
+      async for chunk in chunks_of(request, most):
+        take(len(chunk))
+        parts.append(chunk)
+  except TimeoutError:
+    raise Refused(408, f'the request took longer than {seconds:g} s to arrive') from None
+  return b''.join(parts)
 
 
 async def chunks_of(request, most):
@@ -131,7 +150,7 @@ async def post_captions(service, request):
   task.add_done_callback(functools.partial(counted, service))
   if 'text/event-stream' in accept:
     lines = progress_lines(service, task, messages, threshold)
-    return StreamingResponse(lines, media_type='text/event-stream', headers={'Cache-Control': 'no-store'})
+    return StreamingResponse(lines, media_type='text/event-stream', headers=STREAM_HEADERS)
   gone = asyncio.create_task(disconnected(request))
   try:
     await asyncio.wait([task, gone], return_when=asyncio.FIRST_COMPLETED)
@@ -156,7 +175,7 @@ async def downloaded(service, request):
   """(file object, name) of the video whose address the request holds. Refused unless the service may fetch it."""
   if service.fetch is None:
     raise Refused(403, 'this service fetches no videos; it was started without --allow_download')
-  address = service_predict.parsed(await body_of(request, FIELD_BYTES)).get('url')
+  address = service_predict.parsed(await body_of(request, FIELD_BYTES, service.limits.predict_seconds)).get('url')
   if not isinstance(address, str):
     raise Refused(400, 'expected is {"url": "https://..."}')
   try:

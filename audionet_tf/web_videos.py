@@ -7,10 +7,13 @@ standard output comes one JSON line: {"name": title} or {"error": "why not"}.
 """
 
 import asyncio
+import contextlib
 import json
+import os
 import pathlib
 import re
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -116,7 +119,11 @@ async def answer_of(settings, seconds):
   """Has a process of its own `download`; returns the title. UserError: why not."""
   command = [sys.executable, '-m', 'audionet_tf.web_videos', json.dumps(settings)]
   process = await asyncio.create_subprocess_exec(
-    *command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    *command,
+    stdin=subprocess.DEVNULL,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.DEVNULL,
+    start_new_session=True,
   )
   try:
     async with asyncio.timeout(seconds):
@@ -124,9 +131,9 @@ async def answer_of(settings, seconds):
   except TimeoutError:
     raise UserError(f'the video was not fetched within {seconds:g} s') from None
   finally:
-    if process.returncode is None:
-      process.kill()
-      await process.wait()
+    with contextlib.suppress(ProcessLookupError):  # what it has started, too
+      os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
   try:
     answer = json.loads(out)
   except ValueError:

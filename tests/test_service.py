@@ -1,6 +1,7 @@
 """The service over HTTP, with a real export: TensorFlow Serving's interface, captions, limits, mishaps."""
 
 import concurrent.futures
+import dataclasses
 import http.client
 import json
 import pathlib
@@ -19,7 +20,8 @@ import service_running
 import tones
 
 from audionet_tf import captions, service, service_jobs, serving
-from audionet_tf.service_settings import EXTENSION_ORIGIN, Limits
+from audionet_tf.service_batching import Batcher
+from audionet_tf.service_settings import EXTENSION_ORIGIN, Budget, Limits
 
 NAMES = ['silence', 'low', 'high <b>tone</b> --> & more']
 TONES = [('low', 1, 2), ('high', 3, 4.2)]
@@ -189,6 +191,36 @@ def test_a_mistake_is_one_line_with_a_status(client, path, body, status, said):
   assert said in answer.json()['error'] and '\n' not in answer.json()['error']
 
 
+def test_limits_of_predictions(client, made, monkeypatch):
+  request = {'inputs': waveforms(2).tolist()}
+  for changed, status, said in (({'requests_bytes': 9}, 503, 'try again'), ({'answer_bytes': 9}, 413, 'less sound')):
+    monkeypatch.setattr(made, 'limits', dataclasses.replace(LIMITS, **changed))
+    monkeypatch.setattr(made, 'bodies', Budget(made.limits.requests_bytes))
+    answer = client.post(f'{MODEL}:predict', json=request)
+    assert answer.status_code == status and said in answer.json()['error']
+    assert made.bodies.held == 0
+  monkeypatch.setattr(made, 'limits', dataclasses.replace(LIMITS, predict_seconds=0.2))
+  connection = http.client.HTTPConnection(client.base_url.host, client.base_url.port)
+  connection.putrequest('POST', f'{MODEL}:predict')
+  connection.putheader('Content-Length', '100')
+  connection.endheaders(b'{"inputs":')  # and nothing more
+  answer = connection.getresponse()
+  assert answer.status == 408 and b'0.2 s' in answer.read()
+  connection.close()
+
+
+def test_a_student_that_fails_at_warm_up_is_not_ready_and_says_so(served):
+  def fails(waveform):
+    raise RuntimeError('no')
+
+  broken = service.make(served)
+  broken.batcher = Batcher(fails, 1, 1)
+  with service_running.running(broken) as address:
+    service_running.wait(lambda: broken.failure)
+    answer = httpx.get(f'{address}/readyz')
+  assert answer.status_code == 503 and 'does not answer' in answer.json()['error']
+
+
 def test_captions_are_right_in_time_and_those_of_the_command(client, served, clip):
   document = upload(client, clip).json()
   heard = [(e['name'], e['start_seconds'], e['end_seconds']) for e in document['events'] if e['name'] != 'silence']
@@ -242,6 +274,7 @@ def server_sent(text):
 def test_progress_comes_as_it_is_made(client, clip):
   answer = upload(client, clip, 'text/event-stream')
   assert answer.headers['content-type'].startswith('text/event-stream')
+  assert answer.headers['x-accel-buffering'] == 'no'  # of proxies
   told = server_sent(answer.text)
   assert {name for name, _ in told[:-1]} == {'progress'} and told[-1][0] == 'result'
   stages = [data['stage'] for _, data in told[:-1]]
@@ -347,6 +380,7 @@ def test_the_page_needs_nothing_from_elsewhere(client):
   page = client.get('/')
   policy = page.headers['content-security-policy']
   assert "default-src 'self'" in policy and 'unsafe' not in policy
+  assert page.headers['cross-origin-resource-policy'] == 'same-origin'
   for place in re.findall(r'(?:src|href)="([^"]+)"', page.text):
     assert client.get(f'/{place}').status_code == 200
   assert not re.search(r'style="|onclick|<script>|<style>', page.text)

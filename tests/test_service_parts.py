@@ -13,11 +13,12 @@ import wave
 import clips
 import numpy as np
 import pytest
+import service_running
 
-from audionet_tf import audioset, service_decoder, web_videos
+from audionet_tf import audioset, service_decoder, service_guard, service_settings, web_videos
 from audionet_tf.errors import MediaError, UserError
 from audionet_tf.service_batching import Batcher
-from audionet_tf.service_settings import EXTENSION_ORIGIN, Refused
+from audionet_tf.service_settings import EXTENSION_ORIGIN, Budget, Refused
 
 EXTENSION = pathlib.Path(web_videos.__file__).parent / 'web' / 'extension'
 
@@ -91,6 +92,66 @@ def test_who_gave_up_is_not_heard():
     return student.shapes
 
   assert asyncio.run(run()) == [(1, 5)]
+
+
+def test_calls_of_other_functions_are_as_many_at_most():
+  async def run():
+    student = Student()
+    batcher = Batcher(student, 100, 2)
+    calls = [asyncio.create_task(batcher.other(student, row)) for row in sounds((1, 5), (1, 5), (1, 5))]
+    await asyncio.sleep(0)
+    student.go.set()
+    return await asyncio.gather(*calls, return_exceptions=True), await batcher.other(len, 'four')
+
+  (*answered, refused), later = asyncio.run(run())
+  assert [answer['twice'].shape for answer in answered] == [(1, 5)] * 2 and later == 4
+  assert isinstance(refused, Refused) and refused.status == 503
+
+
+def test_bytes_are_shared_and_come_back():
+  budget = Budget(10)
+  with budget.share() as take, budget.share() as other:
+    take(4)
+    other(6)
+    with pytest.raises(Refused, match='try again') as refused:
+      take(1)
+    assert refused.value.status == 503 and budget.held == 10
+  assert budget.held == 0
+
+
+def answer_to(host, hosts=('localhost',), origin=None):
+  """Status that the guard refuses a request with; None where it lets it pass."""
+  headers = [(b'host', host.encode()), *([(b'origin', origin.encode())] if origin else [])]
+  scope = {'type': 'http', 'method': 'GET', 'headers': headers}
+  refused = service_guard.Guard(None, hosts, ('https://b.example',), None).refused(scope, origin)
+  return refused and refused.status_code
+
+
+def test_a_name_that_a_site_makes_point_here_is_refused_wherever_the_service_listens(monkeypatch):
+  monkeypatch.setattr('socket.gethostname', lambda: 'Den')
+  monkeypatch.setattr('socket.getfqdn', lambda: 'den.home')
+  local, network = service_settings.names_of('127.0.0.1', ['B.home']), service_settings.names_of('0.0.0.0', [])
+  assert local == {'localhost', '127.0.0.1', '::1', 'b.home'}
+  for host in ('localhost:8501', '127.0.0.1:8501', '[::1]:8501', 'b.HOME'):
+    assert answer_to(host, local) is None
+  for host in ('den.home', 'DEN:80', '192.168.0.7:8501', '[fe80::1]:8501'):
+    assert answer_to(host, network) is None
+  for host in ('evil.example', '1.evil.example', '', 'localhost.evil.example', '[', '127.0.0.1.evil.example:8501'):
+    assert answer_to(host, local) == answer_to(host, network) == 421
+  assert answer_to('192.168.0.7', network, 'http://evil.example') == 403
+  assert answer_to('192.168.0.7', network, 'https://b.example') is None
+
+
+def test_who_is_allowed_in_vain_is_a_mistake():
+  service_settings.check_askers(
+    ['sounds.example.org', 'den'], ['https://example.org', 'http://[::1]:80', 'moz-extension://a']
+  )
+  for name in ('example.org:80', 'http://example.org', ''):
+    with pytest.raises(UserError, match='allowed_host is'):
+      service_settings.check_askers([name], [])
+  for origin in ('https://example.org/', 'example.org', 'https://Example.org', '*', 'null', 'https://'):
+    with pytest.raises(UserError, match='allowed_origin is'):
+      service_settings.check_askers([], [origin])
 
 
 def decoded(path, most=100):
@@ -176,6 +237,17 @@ def test_a_download_is_one_file_and_leaves_nothing(tmp_path, monkeypatch):
   with pytest.raises(UserError, match='2 files'):
     asyncio.run(fetch('https://vimeo.com/1'))
   assert not list(tmp_path.iterdir())
+
+
+def test_a_download_that_is_given_up_takes_what_it_started_along(tmp_path, monkeypatch):
+  program, started = tmp_path / 'python', tmp_path / 'started'
+  program.write_text(f'#!/bin/sh\nsleep 60 &\necho $! > {started}\nwait\n')
+  program.chmod(0o755)
+  monkeypatch.setattr(web_videos.sys, 'executable', str(program))
+  with pytest.raises(UserError, match='not fetched within'):
+    asyncio.run(web_videos.answer_of({}, 1))
+  stat = pathlib.Path('/proc') / started.read_text().strip() / 'stat'
+  service_running.wait(lambda: not stat.exists() or stat.read_text().rpartition(')')[2].split()[0] == 'Z')
 
 
 def test_the_extension_has_the_identity_that_the_service_admits():
