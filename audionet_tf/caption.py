@@ -20,9 +20,10 @@ and a thousand classes rarely leave 0.3 for one. 0.2 suits most; where too littl
 audionet_tf.infer writes. --names=CSV with class_name and display_name renames classes, and adds up those of one name;
 --thresholds=CSV has thresholds of their own; --stop=speech,music says what is not to be told.
 
-A row of scores is a window of AudioNet, a step of a SoundNet, a patch of a log-mel network; --window_ms and --hop_ms
-choose other windows. Those that overlap by half give the most exact times for their length. --blocks=5,2,10 takes
-blocks of five patches of 0.96 s, one every two, heard twice over as ten (Caption4Sound).
+A row of scores is a window of AudioNet, a step of a SoundNet, a patch of a log-mel network, the last of which is filled
+up with silence, so that the end of the sound is heard; cues end with the sound. --window_ms and --hop_ms choose other
+windows. Those that overlap by half give the most exact times for their length. --blocks=5,2,10 takes blocks of five
+patches of 0.96 s, one every two, heard twice over as ten (Caption4Sound).
 """
 
 import json

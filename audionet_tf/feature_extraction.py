@@ -67,7 +67,7 @@ def extract(model, sources, folder, kind='npz', clip_seconds=None):
     folder: exists.
     kind: key of feature_files.FORMATS.
     clip_seconds: every sound is repeated whole times, or cut, to this length; None: as it is, repeated only where it is
-      too short for a layer.
+      too short for a layer. What fills a last step with silence, as YAMNet does, does so here.
 
   Returns:
     dict: `outputs`, of source to path, in the order of `sources`, of what is there now; `unreadable`, paths.
@@ -80,6 +80,7 @@ def extract(model, sources, folder, kind='npz', clip_seconds=None):
   clip_samples = clip_seconds and round(params.exact(clip_seconds) * rate)
   if clip_samples and clip_samples < shortest:
     raise UserError(f'clip_seconds is {clip_seconds}; these layers need at least {shortest / rate:.3f} s')
+  shortest = 1 if students.network(model.settings.student).fills else shortest
   outputs, todo, unreadable = {}, [], []
   for source in map(pathlib.Path, sources):
     try:
@@ -186,12 +187,13 @@ def open_clip(clip, model, shortest, clip_samples):
 def pieces(clip, model):
   """streaming.Piece of a clip's sound; of networks without steps, a window each, its `keep` the window's start."""
   rate = model.settings.sample_rate_hz
-  heard = counted(clip, rate)
+  heard, network = counted(clip, rate), students.network(model.settings.student)
   if model.tables:
+    heard = streaming.filled(heard, list(network.layers.values())[-1]) if network.fills else heard
     yield from streaming.pieces(heard, model.tables)
     return
   window = params.RecordParams(model.settings.window_seconds, model.settings.window_seconds, sample_rate_hz=rate)
-  repeat = students.network(model.settings.student).short == 'repeat'
+  repeat = network.short == 'repeat'
   for index, pcm in inference.windows(clip_sounds.placed(heard, clip.first_sample), window, repeat):
     yield streaming.Piece(pcm, None, index * window.hop_seconds)
   samples = round(clip.about['heard_seconds'] * rate)

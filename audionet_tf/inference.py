@@ -76,7 +76,8 @@ def listener(
     hop_seconds: from window to window; None for no overlap.
     top: classes in a row of CSV; all where the student knows fewer.
     batch_size: windows in a call; None chooses.
-    repeats, to_the_end: see Listener; windows too short for the student are repeated more often.
+    repeats, to_the_end: see Listener; windows too short for the student are repeated more often. What `to_the_end` is
+      for steps: `inference_steps.listener`.
 
   Raises:
     UserError: a window or hop out of range, or an export from before its student's steps were in it.
@@ -97,7 +98,7 @@ def listener(
   )
   batch_size = batch_size or max(1, min(MAX_BATCH_SIZE, BATCH_SAMPLES // cut.window_samples))
   if stepwise:
-    return Listener(None, served, cut, 1, top, tuple(formats), inference_steps.listener(served, top))
+    return Listener(None, served, cut, 1, top, tuple(formats), inference_steps.listener(served, top, to_the_end))
   repeat = students.network(settings.student).short == 'repeat'
   repeats = max(repeats, -(-students.shortest_samples(settings.student) // cut.window_samples))
   wanted = {name for key in formats for name in inference_files.FORMATS[key][1]} | {'sum'}

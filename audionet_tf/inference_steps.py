@@ -40,18 +40,22 @@ def ahead(items):
       yield item
 
 
-def listener(served, top):
+def listener(served, top, to_the_end=False):
   """The StepListener of a serving.Served whose export has the signature `layers`.
 
   A row lasts from half a hop before its step's centre to half a hop behind it, and not beyond the sound's ends. Its
-  embedding is the mean of the last hidden layer's steps whose centres lie in it, or the nearest one.
+  embedding is the mean of the last hidden layer's steps whose centres lie in it, or the nearest one. Sound of a student
+  that pads is filled up with silence to one step, and to the last one that it begins where `to_the_end` or the network
+  says so.
   """
   settings = served.settings
-  layers = students.network(settings.student).layers
+  network = students.network(settings.student)
+  layers = network.layers
   hidden, last = list(layers)[-2:]
   head = next(iter(settings.classes))
   logits = f'{last}_{head}'
   tables = {hidden: layers[hidden], logits: layers[last]}
+  rest = None if network.short == 'repeat' else to_the_end or network.fills
   signature = served.signatures[SIGNATURE]
 
   @tf.function(input_signature=[tf.TensorSpec([1, None], tf.int16)])
@@ -62,13 +66,13 @@ def listener(served, top):
 
   def blocks(path):
     sound = media.sound_chunks(path, settings.sample_rate_hz, settings.mono)
-    yield from step_blocks(sound, heard, tables, settings.sample_rate_hz, top)
+    yield from step_blocks(sound, heard, tables, settings.sample_rate_hz, top, rest)
 
   step = geometry.steps(tables[logits])
   return StepListener(blocks, step.hop / settings.sample_rate_hz, step.field / settings.sample_rate_hz)
 
 
-def step_blocks(sound, heard, tables, sample_rate_hz, top):
+def step_blocks(sound, heard, tables, sample_rate_hz, top, rest=None):
   """Yields blocks of rows.
 
   Args:
@@ -77,20 +81,26 @@ def step_blocks(sound, heard, tables, sample_rate_hz, top):
     tables: dict of the two layers, in this order, to their tables of sliding windows.
     sample_rate_hz: of the sound.
     top: classes in a row of CSV.
+    rest: None repeats sound that is too short; else as of `streaming.filled`.
   """
-  first, consumed = 0, 0
+  first, consumed, samples = 0, 0, 0
 
   def watched():
-    nonlocal first
+    nonlocal first, samples
     for number, (start, pcm) in enumerate(sound):
       first = start if number == 0 else first
+      samples += len(pcm)
       yield pcm
 
-  repeats, chunks = streaming.repeated(watched(), geometry.shortest(list(tables.values())[-1]))
+  last = list(tables.values())[-1]
+  if rest is None:
+    repeats, chunks = streaming.repeated(watched(), geometry.shortest(last))
+  else:
+    repeats, chunks = 1, streaming.filled(watched(), last, rest)
   (hidden, coarse), (fine, step) = tables, map(geometry.steps, tables.values())
   waiting, waiting_from, rows = np.zeros([0, 0], np.float32), 0, 0
   for piece in ahead(streaming.pieces(chunks, tables)):
-    consumed = piece.start + len(piece.pcm)
+    consumed = min(piece.start + len(piece.pcm), samples * repeats)  # without the silence
     hidden_steps, probabilities = (np.asarray(values) for values in heard(piece.pcm[None]))
     kept = hidden_steps[slice(*piece.keep[hidden])]
     waiting = np.concatenate([waiting, kept]) if waiting.size else kept

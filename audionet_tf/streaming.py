@@ -114,6 +114,27 @@ def repeated(chunks, shortest):
   return times, iter([np.tile(np.concatenate(held), times)])
 
 
+def filled(chunks, table, rest=True):
+  """Sound, and behind it the silence that it needs to be a step.
+
+  Args:
+    chunks: iterable of int16 [n], one after another.
+    table: of sliding windows without padding.
+    rest: whether a rest behind the last whole step becomes a step, too: YAMNet's `pad_waveform` (REFERENCE A4.4).
+
+  Yields:
+    int16 [n]. UserError where there is no sound at all.
+  """
+  step, size = geometry.steps(table), 0
+  for chunk in chunks:
+    size += len(chunk)
+    yield chunk
+  if not size:
+    raise UserError('no sound in it')
+  steps_behind = -(-max(0, size - step.field) // step.hop) if rest else 0
+  yield np.zeros(max(0, step.field + steps_behind * step.hop - size), np.int16)
+
+
 def chained(held, chunks):
   """The items of a list, then those of an iterator."""
   while held:

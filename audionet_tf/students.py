@@ -73,6 +73,7 @@ class Network:
     shortest_samples: of a network without `layers`.
     spectrogram: it has a layer `log_mel`, of which stretches can be hidden in training.
     sample_rate_hz: of the sound that its bands are made for; None where it takes sound of any rate.
+    fills: its last step is filled up with silence where sound is heard as a whole, as YAMNet's code does; else dropped.
     reconstructs: it has no heads, as nobody teaches it: it learns to give back what it hears, as the output `waveform`.
   """
 
@@ -82,6 +83,7 @@ class Network:
   shortest_samples: int = 1
   spectrogram: bool = False
   sample_rate_hz: int | None = None
+  fills: bool = False
   reconstructs: bool = False
 
 
@@ -93,8 +95,8 @@ def soundnet_network(table, name):
   return Network(lambda heads: soundnet.soundnet(table, heads, name), layers_of(table), 'repeat')
 
 
-def patch_network(build, layers):
-  return Network(build, layers, spectrogram=True, sample_rate_hz=mel_patches.RATE_HZ)
+def patch_network(build, layers, fills=False):
+  return Network(build, layers, spectrogram=True, sample_rate_hz=mel_patches.RATE_HZ, fills=fills)
 
 
 def logmel_network(**options):
@@ -141,7 +143,7 @@ STUDENTS = {
   ),
   'vggish_relu': vggish_network(activated=True),
   'vggish_pca': vggish_network(quantised=True),
-  'yamnet': patch_network(yamnet.yamnet, mel_patches.layers(yamnet.PRESET)),
+  'yamnet': patch_network(yamnet.yamnet, mel_patches.layers(yamnet.PRESET), fills=True),
   **hershey_networks(),
 }
 

@@ -1,8 +1,8 @@
 """YAMNet: MobileNet v1 on log-mel patches of 0.96 s, one every 0.48 s (REFERENCE A4.4).
 
 Layers by name: `layer1` ... `layer14` after batch normalization and ReLU, `layer2_depthwise` ... likewise; all its
-batch normalizations have an offset and no scale. The original fills the sound up with silence to a last patch; here a
-patch that the sound does not fill is dropped, as steps are everywhere.
+batch normalizations have an offset and no scale. The original fills the sound up with silence to a last patch: so do
+`infer`, `caption` and `features`. In a window, of training or of an export, a patch that it does not fill is dropped.
 """
 
 import keras

@@ -1,0 +1,100 @@
+"""The end of a sound that fills no patch: heard as the originals hear it, and never lost in captions."""
+
+import json
+import math
+import types
+
+import clips
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from audionet_tf import captions, events, feature_extraction, inference, mel_patches, serving, streaming, students
+from audionet_tf.errors import UserError
+
+RATE, PATCH = 16_000, 15_600
+HOPS = {'vggish': 15_360, 'yamnet': 7_680}
+
+
+def table(name):
+  return students.network(name).layers[mel_patches.LOGITS]
+
+
+def as_yamnet_pads(samples):
+  """Patches, by the lines of YAMNet's `pad_waveform` (REFERENCE A4.4)."""
+  samples = max(samples, PATCH)
+  return 1 + math.ceil((samples - PATCH) / HOPS['yamnet'])
+
+
+@pytest.mark.parametrize('samples', [1, PATCH - 1, PATCH, PATCH + 1, PATCH + 7680, PATCH + 7681, 160_000, 192_000])
+def test_silence_fills_the_last_patch(samples):
+  sound = np.arange(samples, dtype=np.int32).astype(np.int16)
+  chunks = [sound[:1000], sound[1000:]]
+  whole = np.concatenate(list(streaming.filled(chunks, table('yamnet'))))
+  assert whole[:samples].tolist() == sound.tolist() and not whole[samples:].any()
+  assert (len(whole) - PATCH) / HOPS['yamnet'] == as_yamnet_pads(samples) - 1
+  short = np.concatenate(list(streaming.filled(chunks, table('yamnet'), rest=False)))
+  assert len(short) == max(samples, PATCH)
+  with pytest.raises(UserError, match='no sound'):
+    list(streaming.filled([], table('yamnet')))
+
+
+def served(name):
+  """A student of patches that says how loud each is; nothing is trained."""
+  settings = students.StudentSettings(name, RATE, 'mean', 1.0, {'t': ['loud', 'still']})
+
+  def layers(waveform):
+    loudness = tf.reduce_mean(tf.abs(tf.signal.frame(waveform, PATCH, HOPS[name])), -1, keepdims=True)  # [B, T, 1]
+    return {'patch_embedding': loudness, 'logits_t': tf.concat([100 * loudness, 5 * tf.ones_like(loudness)], -1)}
+
+  return serving.Served(settings, ['loud', 'still'], {'layers': layers, 'serving_default': None}, None)
+
+
+def write(path, seconds, begin):
+  """A sound that is loud from `begin` on."""
+  sound = 0.5 * (np.arange(round(seconds * RATE)) >= begin * RATE)
+  return clips.write(path, times=[], sounds=[sound], rate_hz=RATE)
+
+
+@pytest.mark.parametrize('name', HOPS)
+@pytest.mark.parametrize('seconds', [12.0, 9.7, 0.3])
+def test_captions_hear_all_of_the_sound_and_end_with_it(name, seconds, tmp_path):
+  path = write(tmp_path / 'a.wav', seconds, max(0, seconds - 0.3))
+  heard = captions.captions(captions.listener(served(name)), path, events.Rules(stop=('still',), smooth_seconds=0))
+  (event,) = heard.events
+  assert event.end_seconds == pytest.approx(seconds) and heard.seconds == seconds and heard.repeats == 1
+  assert event.start_seconds >= max(0, seconds - 0.3 - PATCH / RATE)
+
+
+@pytest.mark.parametrize(
+  ('name', 'seconds', 'rows', 'end'),
+  [('vggish', 10, 10, 9.615), ('yamnet', 10, 20, 10), ('vggish', 0.5, 1, 0.5), ('yamnet', 0.5, 1, 0.5)],
+)
+def test_infer_hears_as_many_patches_as_the_original(name, seconds, rows, end, tmp_path):
+  path = write(tmp_path / 'a.wav', seconds, 0)
+  heard = inference.listen(inference.listener(served(name), ['npz']), path, tmp_path, 'm')
+  with np.load(tmp_path / 'a.wav.npz') as found:
+    assert len(found['start_seconds']) == rows == heard.windows
+    assert end - 0.16 < found['end_seconds'][-1] <= end
+    assert (np.diff(found['end_seconds']) > 0).all() and (found['end_seconds'] > found['start_seconds']).all()
+  assert heard.repeats == 1
+
+
+@pytest.mark.parametrize(
+  ('name', 'seconds', 'clip_seconds', 'patches', 'repeats'),
+  [('vggish', 10, None, 10, 1), ('yamnet', 10, None, 20, 1), ('vggish', 0.5, None, 1, 2), ('yamnet', 0.5, None, 1, 1),
+   ('yamnet', 0.5, 2.0, 4, 4)],
+)  # fmt: skip
+def test_features_have_as_many_patches_as_the_original(name, seconds, clip_seconds, patches, repeats, tmp_path):
+  student, layer = served(name), mel_patches.HIDDEN
+  model = types.SimpleNamespace(
+    settings=student.settings, digest='0', tables={layer: table(name)}, sources={layer: layer}
+  )
+  model.hear = lambda pcm: {layer: student.signatures['layers'](pcm / np.float32(32768))[layer].numpy()}
+  model.is_mean = lambda _: False
+  path = write(tmp_path / 'a.wav', seconds, 0)
+  found = feature_extraction.extract(model, [path], tmp_path, clip_seconds=clip_seconds)
+  with np.load(found['outputs'][path]) as arrays:
+    assert len(arrays[layer]) == patches
+    about = json.loads(str(arrays['about'][0]))
+  assert about['repeats'] == repeats and about['heard_seconds'] == (clip_seconds or seconds * repeats)
