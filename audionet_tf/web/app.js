@@ -10,8 +10,10 @@ const CUE_LINE_PERCENT = 6;
 let about = null;  // answer of /v1/service
 let shown = null;  // what is on the page: { id, name, address, line, classes, events, at, playable }
 
-async function show(file, result) {
+// `wanted`: whether nobody has chosen another file meanwhile.
+async function show(file, result, wanted) {
   const drawn = await json(`/v1/captions/${result.id}/timeline`);
+  if (!wanted()) return;
   clear();
   shown = { id: result.id, name: result.file, address: URL.createObjectURL(file), classes: drawn.classes, at: 0, playable: true };
   $('name').textContent = result.file;
@@ -93,7 +95,9 @@ function showEvents(events) {
 }
 
 function showThreshold() {
-  $('threshold-shown').textContent = `${$('threshold').value} %`;
+  const shown = `${$('threshold').value} %`;
+  $('threshold-shown').textContent = shown;
+  $('threshold').setAttribute('aria-valuetext', shown);
 }
 
 async function changeThreshold() {

@@ -25,7 +25,6 @@ function quiet(problem = '') {
   stopListening = null;
   lastNamed = '';
   $('microphone').textContent = 'Listen';
-  $('microphone').setAttribute('aria-pressed', 'false');
   say($('live-problem'), problem);
 }
 
@@ -44,7 +43,6 @@ export async function toggleMicrophone(about) {
     });
     $('live').hidden = false;
     $('microphone').textContent = 'Stop listening';
-    $('microphone').setAttribute('aria-pressed', 'true');
     say($('live-problem'), '');
   } catch (error) {
     quiet(`The microphone cannot be heard: ${error.message}`);

@@ -36,7 +36,8 @@ function readEvents(text, from, handle) {
   return from;
 }
 
-// Sends a File. `about`: answer of /v1/service; `show`: called with the file and what was heard in it, a promise.
+// Sends a File. `about`: answer of /v1/service; `show`: called with the file, what was heard in it and a function that
+// says whether no other file was sent since, a promise.
 export function send(file, about, show) {
   request?.abort();
   if (about && file.size > about.upload_bytes) {
@@ -52,11 +53,13 @@ export function send(file, about, show) {
   $('status').textContent = '';
   stage('Sending', 0);
 
+  const wanted = () => request === sending;
+
   function handle(event, data) {
     if (event === 'progress') stage(...STAGES[data.stage](data));
     finished ||= event !== 'progress';
     if (event === 'error') idle('', `${file.name}: ${data.error}`);
-    if (event === 'result') show(file, data).catch((error) => idle('', error.message));
+    if (event === 'result') show(file, data, wanted).catch((error) => wanted() && idle('', error.message));
   }
 
   sending.upload.onprogress = ({ loaded, total }) => stage('Sending', loaded / total);
