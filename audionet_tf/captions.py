@@ -126,10 +126,7 @@ def scored(listener, path, groups, join='sum', progress=None):
   except MediaError as error:
     raise MediaError(path, error.reason) from None
   start, end = np.concatenate(starts), np.concatenate(ends)
-  sound = block['sound_seconds']
-  if listener.steps:
-    start[0], end[-1] = outermost(start, end, listener.steps.field_seconds, sound)
-  return Scored(start, end, np.concatenate(scores), sound[1], block['repeats'] // listener.repeats)
+  return Scored(start, end, np.concatenate(scores), block['sound_seconds'][1], block['repeats'] // listener.repeats)
 
 
 def found_events(heard, names, thresholds, rules):
@@ -137,18 +134,3 @@ def found_events(heard, names, thresholds, rules):
   thresholds = np.asarray(thresholds, np.float16)  # rounded as the scores are
   found = events_lib.find(heard.start_seconds, heard.end_seconds, heard.scores, names, thresholds, rules)
   return events_lib.clipped(found, heard.seconds)
-
-
-def outermost(start, end, field_seconds, sound):
-  """(start of the first row, end of the last one), seconds.
-
-  Steps share the time by their middles. Beyond the outermost there is none to share it with: they stand for all that
-  they heard of the sound.
-
-  Args:
-    start, end: f64 [rows].
-    field_seconds: what a step hears.
-    sound: (start, end) of the sound.
-  """
-  before, behind = (max(0, field_seconds - (end[row] - start[row])) / 2 for row in (0, -1))
-  return min(start[0], max(sound[0], start[0] - before)), max(end[-1], min(sound[1], end[-1] + behind))

@@ -11,8 +11,8 @@ writes heard/clip.mp4.json, .csv and .npz, the same for song.flac, and prints th
 --format=csv writes that alone. AudioNet hears windows, which follow one another unless --hop_ms says otherwise; sound
 shorter than one window is padded with silence. A SoundNet hears a file as a whole, however long, and a row is one of
 its steps; with --window_ms or --hop_ms it hears windows as well. Sound that is too short for it is repeated, as its own
-code does, and that is said: the times then are those of the repeated sound. A file that cannot be read is named, the
-others are listened to, and the exit code is 1.
+code does, and is one row, as long as the sound; that is said, and how often as `repeats` in every format. A file that
+cannot be read is named, the others are listened to, and the exit code is 1.
 """
 
 import collections

@@ -218,8 +218,8 @@ def listen(listener, path, folder, model_file):
 def blocks(listener, path):
   """Yields blocks of rows (`inference_files`) of the sound at `path`, in order.
 
-  Each has beside what the formats read `sum` f32 [classes], of the probabilities; `repeats` (Heard); `sound_seconds`,
-  where the sound starts and where what is decoded of it ends: only a row that was padded or repeated ends behind it.
+  Each has beside what the formats read `sum` f32 [classes], of the probabilities, and `sound_seconds`, where the sound
+  starts and where what is decoded of it ends: only a row that was padded ends behind it.
 
   Raises:
     MediaError: unreadable, damaged or without sound.
@@ -241,7 +241,7 @@ def heard_blocks(blocks, adders, name):
         add(block)
       first = block['start_seconds'][0] if first is None else first
       count, total = count + len(block['start_seconds']), total + block['sum'].astype(np.float64)
-      end, repeats = block['end_seconds'][-1], block.get('repeats', 1)
+      end, repeats = block['end_seconds'][-1], block['repeats']
       bar.set_postfix_str(f'{end / bar.format_dict["elapsed"]:.0f} x real time', refresh=False)
       bar.update(end - bar.n)
   return Heard(count, float(end - first), total / count, repeats)
@@ -263,7 +263,10 @@ def window_blocks(listener, path):
     block = {key: value[:n] if key != 'sum' else value for key, value in listener.hear(pcm, n).items()}
     block['start_seconds'], block['end_seconds'] = times(indices, cut)
     sound_seconds = begin / cut.sample_rate_hz, end / cut.sample_rate_hz
-    repeats = listener.repeats * (fillings(end - begin, cut) if listener.repeat else 1)
+    repeats = listener.repeats
+    if listener.repeat:
+      repeats *= fillings(end - begin, cut)
+      block['end_seconds'] = np.minimum(block['end_seconds'], sound_seconds[1])
     yield block | {'repeats': repeats, 'sound_seconds': sound_seconds}
 
 

@@ -20,12 +20,10 @@ class StepListener:
   Attributes:
     blocks: path -> blocks of rows (`inference.blocks`).
     hop_seconds: from row to row.
-    field_seconds: what a step hears, around its row's middle.
   """
 
   blocks: Callable
   hop_seconds: float
-  field_seconds: float = 0.0
 
 
 def ahead(items):
@@ -43,10 +41,11 @@ def ahead(items):
 def listener(served, top, to_the_end=False):
   """The StepListener of a serving.Served whose export has the signature `layers`.
 
-  A row lasts from half a hop before its step's centre to half a hop behind it, and not beyond the sound's ends. Its
-  embedding is the mean of the last hidden layer's steps whose centres lie in it, or the nearest one. Sound of a student
-  that pads is filled up with silence to one step, and to the last one that it begins where `to_the_end` or the network
-  says so.
+  A row lasts from half a hop before its step's centre to half a hop behind it, and not beyond the sound's ends; the
+  outermost as far as `outermost` says. Its embedding is the mean of the last hidden layer's steps whose centres lie
+  within half a hop of its own, or the nearest one. Sound that is repeated is one row, as long as the sound is: the mean
+  of steps that all hear it more than once over. Sound of a student that pads is filled up with silence to one step, and
+  to the last one that it begins where `to_the_end` or the network says so.
   """
   settings = served.settings
   network = students.network(settings.student)
@@ -66,14 +65,15 @@ def listener(served, top, to_the_end=False):
 
   def blocks(path):
     sound = media.sound_chunks(path, settings.sample_rate_hz, settings.mono)
-    yield from step_blocks(sound, heard, tables, settings.sample_rate_hz, top, rest)
+    yield from outermost(step_blocks(sound, heard, tables, settings.sample_rate_hz, top, rest))
 
   step = geometry.steps(tables[logits])
-  return StepListener(blocks, step.hop / settings.sample_rate_hz, step.field / settings.sample_rate_hz)
+  return StepListener(blocks, step.hop / settings.sample_rate_hz)
 
 
 def step_blocks(sound, heard, tables, sample_rate_hz, top, rest=None):
-  """Yields blocks of rows.
+  """Yields blocks of rows, each with `heard_seconds`, where begins what its first step hears and ends what its last one
+  does.
 
   Args:
     sound: (start_sample, int16 [n]) chunks.
@@ -110,12 +110,16 @@ def step_blocks(sound, heard, tables, sample_rate_hz, top, rest=None):
     centers = step.first_center + step.hop * (rows + np.arange(len(probabilities)))
     rows += len(probabilities)
     begins, ends = (np.clip(centers + side * step.hop / 2, 0, consumed) for side in (-1, 1))
+    if repeats > 1:
+      probabilities = probabilities.mean(0, keepdims=True)
+      begins, ends = np.zeros(1), np.full(1, float(consumed))
     numbers = waiting_from + np.arange(len(waiting))
     embedding = means(waiting, fine.first_center + fine.hop * numbers, begins, ends)
     best = np.argsort(-probabilities, axis=1, kind='stable')[:, :top]
     yield {
-      'start_seconds': (first + begins) / sample_rate_hz,
-      'end_seconds': (first + ends) / sample_rate_hz,
+      'start_seconds': (first + begins / repeats) / sample_rate_hz,
+      'end_seconds': (first + ends / repeats) / sample_rate_hz,
+      'heard_seconds': (first + centers[[0, -1]] + np.array([-0.5, 0.5]) * step.field) / sample_rate_hz,
       'probabilities': probabilities,
       'sum': probabilities.sum(0),
       'embedding': embedding,
@@ -127,6 +131,25 @@ def step_blocks(sound, heard, tables, sample_rate_hz, top, rest=None):
     drop = max(0, int((ends[-1] - fine.first_center) // fine.hop) - 1)
     drop = min(max(0, drop - waiting_from), len(waiting))
     waiting, waiting_from = waiting[drop:], waiting_from + drop
+
+
+def outermost(blocks):
+  """The blocks of `step_blocks`, their first row beginning and their last one ending where what it hears does.
+
+  Steps share the time by their middles. Beyond the outermost there is none to share it with: they stand for all that
+  they heard of the sound.
+  """
+  held = None
+  for block in blocks:
+    if held is None:
+      start = max(block['sound_seconds'][0], block['heard_seconds'][0])
+      block['start_seconds'][0] = min(block['start_seconds'][0], start)
+    else:
+      yield held
+    held = block
+  if held is not None:
+    held['end_seconds'][-1] = max(held['end_seconds'][-1], min(held['sound_seconds'][1], held['heard_seconds'][1]))
+    yield held
 
 
 def means(values, centers, begins, ends):

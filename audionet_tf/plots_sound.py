@@ -152,8 +152,7 @@ def draw_classes(figure, axes, heard, names):
   """A row a class, its colour the probability."""
   group = math.ceil(len(heard['probabilities']) / plots.MOST_STEPS)
   starts, ends = (np.asarray(heard[key], np.float64) for key in ('start_seconds', 'end_seconds'))
-  middles = (starts + ends) / 2
-  between = (middles[1:] + middles[:-1]) / 2  # windows may overlap: each gets the time nearest to its middle
+  between = (ends[:-1] + starts[1:]) / 2  # windows may overlap: they share what both cover
   edges = np.concatenate([starts[:1], between, ends[-1:]])
   edges = np.append(edges[:-1][::group], edges[-1])
   rows = np.stack([plots.grouped(values, group, np.max) for values in np.asarray(heard['probabilities'], np.float32).T])

@@ -128,8 +128,10 @@ def read_json(path):
     raise ValueError(f'sample_period_msec {period_msec}, window_msec {window_msec}')
   start = document.get('window_start_seconds')
   start = np.arange(len(probabilities)) * period_msec / 1000 if start is None else np.asarray(start, np.float64)
+  end = document.get('window_end_seconds')
+  end = start + window_msec / 1000 if end is None else np.asarray(end, np.float64)
   names = document.get('class_names')
-  return probabilities, start, start + window_msec / 1000, names and [str(name) for name in names]
+  return probabilities, start, end, names and [str(name) for name in names]
 
 
 def split_json(path):

@@ -154,9 +154,6 @@ def test_steps_cover_the_sound(tmp_path):
   # The last of three steps hears 159,774 samples around 28,398.5 + 2 x 98,304; behind them nothing is heard.
   last = (28_398.5 + 2 * 98_304 + 159_774 / 2) / 22_050
   assert {(event.start_seconds, event.end_seconds) for event in heard.events} == {(0, round(last, 6))}
-  rows = np.array([1.0, 2.0]), np.array([2.0, 3.0])
-  assert captions.outermost(*rows, 1.5, (0.9, 10)) == (0.9, 3.25)
-  assert captions.outermost(*rows, 0.5, (0, 10)) == (1, 3)
 
 
 def test_short_sound_of_steps_is_repeated_and_ends_where_it_ends(tmp_path):

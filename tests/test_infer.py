@@ -86,9 +86,11 @@ def test_the_formats_agree(served, tmp_path):
   rows = read_csv(tmp_path / 'a.wav.csv')
   with np.load(tmp_path / 'a.wav.npz', allow_pickle=False) as arrays:
     arrays = dict(arrays)
-  assert set(arrays) == {'start_seconds', 'end_seconds', 'probabilities', 'embedding', 'class_names'}
+  assert set(arrays) == {'start_seconds', 'end_seconds', 'probabilities', 'embedding', 'repeats', 'class_names'}
   assert document.pop('frame_probabilities') == [[float(f'{p:.7g}') for p in row] for row in arrays['probabilities']]
-  assert document.pop('window_start_seconds') == arrays['start_seconds'].tolist()
+  for key in ('start_seconds', 'end_seconds'):
+    assert document.pop(f'window_{key}') == arrays[key].tolist()
+  assert document.pop('repeats') == 1 and arrays['repeats'].tolist() == [1]
   assert document == {
     'video_file': str(path),
     'model_file': 'the model',
@@ -98,24 +100,27 @@ def test_the_formats_agree(served, tmp_path):
   }
   assert arrays['class_names'].tolist() == NAMES
   ranked = ['class_1', 'probability_1', 'class_2', 'probability_2', 'class_3', 'probability_3']
-  assert rows[0] == ['start_seconds', 'end_seconds', *ranked]
+  assert rows[0] == ['start_seconds', 'end_seconds', *ranked, 'repeats']
   assert len(rows) == 26
   for row, start, end, values in zip(
     rows[1:], arrays['start_seconds'], arrays['end_seconds'], arrays['probabilities'], strict=True
   ):
     assert (float(row[0]), float(row[1])) == (start, end)
     best = np.argsort(-values, kind='stable')[:3]
-    assert row[2::2] == [NAMES[i] for i in best]
-    np.testing.assert_allclose(np.array(row[3::2], float), values[best], rtol=1e-6)
+    assert row[2:-1:2] == [NAMES[i] for i in best] and row[-1] == '1'
+    np.testing.assert_allclose(np.array(row[3:-1:2], float), values[best], rtol=1e-6)
   for suffix in ('json', 'npz'):  # what the figures are drawn from
     read = results.read_inference(tmp_path / f'a.wav.{suffix}')
     np.testing.assert_allclose(read.probabilities, arrays['probabilities'], rtol=1e-6)
     assert read.class_names == NAMES
+    assert (read.start_seconds.tolist(), read.end_seconds.tolist()) == tuple(
+      arrays[key].tolist() for key in ('start_seconds', 'end_seconds')
+    )
 
 
 def test_more_top_classes_than_classes(served, tmp_path):
   listen(served, write_sound(tmp_path / 'a.wav', 0.2), tmp_path, ['csv'], top=50)
-  assert [len(row) for row in read_csv(tmp_path / 'a.wav.csv')] == [2 + 2 * len(NAMES)] * 6
+  assert [len(row) for row in read_csv(tmp_path / 'a.wav.csv')] == [3 + 2 * len(NAMES)] * 6
 
 
 @pytest.mark.parametrize(('samples', 'windows'), [(1, 1), (639, 1), (640, 1), (1279, 1), (1600, 2)])

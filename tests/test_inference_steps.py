@@ -14,6 +14,7 @@ from audionet_tf.errors import UserError
 
 RATE = 22_050
 HEADS = {'scenes': ['park', 'street'], 'objects': soundnets.NAMES}  # not in the order of the alphabet
+FIELD = 159_774 / RATE  # seconds that a step hears
 SETTINGS = soundnets.settings('soundnet5', 5.0, HEADS)
 
 
@@ -66,8 +67,9 @@ def test_rows_are_steps_of_one_pass(model, served, tmp_path, seconds, rate, chan
   assert found['class_names'].tolist() == HEADS['scenes']
   centers, hop = students.step_seconds('soundnet5', sound.size, RATE)
   begins, ends = np.maximum(centers - hop / 2, 0), np.minimum(centers + hop / 2, sound.size / RATE)
-  np.testing.assert_allclose(found['start_seconds'], begins)
-  np.testing.assert_allclose(found['end_seconds'], ends)
+  outer = max(0, centers[0] - FIELD / 2), min(sound.size / RATE, centers[-1] + FIELD / 2)  # as far as they hear
+  np.testing.assert_allclose(found['start_seconds'], [outer[0], *begins[1:]])
+  np.testing.assert_allclose(found['end_seconds'], [*ends[:-1], outer[1]])
   times = students.step_seconds('soundnet5', sound.size, RATE, 'conv4')[0]
   for row, begin, end in zip(found['embedding'], begins, ends, strict=True):
     inside = layers['conv4'].numpy()[0][(times >= begin) & (times < end)]
@@ -87,8 +89,8 @@ def test_a_step_is_heard_as_soon_as_the_sound_is_long_enough(served, tmp_path, s
   path = clips.write(tmp_path / 'a.wav', times=[], sounds=[sound], rate_hz=RATE)
   heard, found = listen(served, path, tmp_path)
   assert (heard.windows, heard.repeats) == (2 - short, 1)
-  # The last row ends half a hop behind its centre, or with the sound.
-  last = min(28_398.5 + (1 - short) * 98_304 + 98_304 / 2, samples)
+  # The last row ends where what it hears does, or with the sound.
+  last = min(28_398.5 + (1 - short) * 98_304 + 159_774 / 2, samples)
   np.testing.assert_allclose(found['end_seconds'][-1], last / RATE)
 
 
@@ -100,7 +102,11 @@ def test_long_sound_in_pieces(model, served, tmp_path, monkeypatch):
   layers = students.layer_model(model, 'soundnet5', ['conv4', 'conv5_scenes'])(sound_of(path), training=False)
   np.testing.assert_allclose(found['probabilities'], softmax(layers['conv5_scenes'].numpy()[0]), atol=1e-4)
   times, hidden = students.step_seconds('soundnet5', 90 * RATE, RATE, 'conv4')[0], layers['conv4'].numpy()[0]
-  for row, begin, end in zip(found['embedding'], found['start_seconds'], found['end_seconds'], strict=True):
+  centers, hop = students.step_seconds('soundnet5', 90 * RATE, RATE)
+  assert found['start_seconds'][1:].tolist() == found['end_seconds'][:-1].tolist()
+  begins = [max(0, centers[0] - hop / 2), *found['start_seconds'][1:]]
+  ends = [*begins[1:], min(90, centers[-1] + hop / 2)]
+  for row, begin, end in zip(found['embedding'], begins, ends, strict=True):
     np.testing.assert_allclose(row, hidden[(times >= begin) & (times < end)].mean(0), rtol=1e-4, atol=1e-5)
 
 
@@ -110,7 +116,52 @@ def test_short_sound_is_repeated(model, served, tmp_path):
   sound = np.tile(sound_of(path), 26)
   expected = softmax(model(sound, training=False)['logits/scenes'].numpy()[0])
   np.testing.assert_allclose(found['probabilities'], expected, atol=1e-4)
-  assert heard.repeats == 26 and found['end_seconds'].max() <= 2.6
+  assert heard.repeats == 26 and found['repeats'].tolist() == [26] and heard.seconds == 0.1
+  assert (found['start_seconds'].tolist(), found['end_seconds'].tolist()) == ([0], [0.1])
+  document = json.loads((tmp_path / 'a.wav.json').read_text())
+  assert (document['window_start_seconds'], document['window_end_seconds'], document['repeats']) == ([0], [0.1], 26)
+  header, row = (line.split(',') for line in (tmp_path / 'a.wav.csv').read_text().splitlines())
+  assert (header[:2], row[:2]) == (['start_seconds', 'end_seconds'], ['0.0', '0.1'])
+  assert (header[-1], row[-1]) == ('repeats', '26')
+
+
+def test_all_steps_of_repeated_sound_are_one_row():
+  """SoundNet-8 needs 209,374 samples: 9 s become 18 s, of which it gives three steps; all of them hear all of it."""
+  tables = students.network('soundnet8').layers
+  rng, sound = np.random.default_rng(0), np.zeros(9 * RATE, np.int16)
+  times = students.step_seconds('soundnet8', 18 * RATE, RATE, 'conv7')[0]
+  hidden, probabilities = rng.random([len(times), 4]), rng.dirichlet(np.ones(5), 3)
+  asked = []
+
+  def heard(pcm):
+    asked.append(pcm.shape)
+    return hidden, probabilities
+
+  chunks = [(RATE + 3 * i * RATE, part) for i, part in enumerate(np.split(sound, 3))]  # it starts late
+  tables = {layer: tables[layer] for layer in ('conv7', 'conv8')}
+  (block,) = inference_steps.outermost(inference_steps.step_blocks(chunks, heard, tables, RATE, 2))
+  assert asked == [(1, 18 * RATE)] and len(students.step_seconds('soundnet8', 18 * RATE, RATE)[0]) == 3
+  assert (block['start_seconds'], block['end_seconds'], block['repeats']) == ([1], [10], 2)
+  np.testing.assert_allclose(block['probabilities'], [probabilities.mean(0)])
+  np.testing.assert_allclose(block['sum'], probabilities.mean(0))
+  np.testing.assert_allclose(block['embedding'], [hidden[(times >= 0) & (times < 18)].mean(0)])
+  assert block['top'].tolist() == [np.argsort(-probabilities.mean(0))[:2].tolist()]
+
+
+def test_outermost_rows_are_as_long_as_what_they_hear():
+  """Two blocks of rows of 1 s that hear 4 s; the sound begins 0.9 s before the first centre and ends far behind."""
+
+  def block(first, rows, sound_end):
+    centers = first + np.arange(rows)
+    spans = {'start_seconds': centers - 0.5, 'end_seconds': centers + 0.5}
+    return spans | {'heard_seconds': (first - 2, centers[-1] + 2), 'sound_seconds': (first - 0.9, sound_end)}
+
+  first, last = inference_steps.outermost([block(2.0, 2, 5.0), block(4.0, 1, 10.0)])
+  assert (first['start_seconds'].tolist(), first['end_seconds'].tolist()) == ([1.1, 2.5], [2.5, 3.5])
+  assert (last['start_seconds'].tolist(), last['end_seconds'].tolist()) == ([3.5], [6])
+  (alone,) = inference_steps.outermost([block(2.0, 1, 2.2)])
+  assert (alone['start_seconds'].tolist(), alone['end_seconds'].tolist()) == ([1.1], [2.5])
+  assert not list(inference_steps.outermost([]))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +177,8 @@ def test_windows_on_request(model, served, tmp_path, window, seconds, rows, repe
   logits = model(np.tile(cut, [1, repeats]), training=False)['logits/scenes'].numpy()
   np.testing.assert_allclose(found['probabilities'], softmax(logits).mean(1), atol=1e-4)
   assert found['start_seconds'].tolist() == [window * i for i in range(rows)]
-  assert heard.repeats == told
+  assert found['end_seconds'].tolist() == [min(window * (i + 1), seconds) for i in range(rows)]
+  assert heard.repeats == told == found['repeats']
 
 
 def test_sound_that_starts_late_keeps_its_times(served, tmp_path):
