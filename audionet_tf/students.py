@@ -173,22 +173,27 @@ def step_seconds(name, samples, sample_rate_hz, layer=None):
     (f64 [T], float). A layer without steps has one, and the hop is the whole sound.
 
   Raises:
-    UserError: the sound is too short for one step.
+    UserError: the sound is too short for one step; it names a student that hears as little.
   """
   layers = network(name).layers
-  if layer is not None and layer not in layers:
-    layers = {}
-  if not layers:
+  if not layers or layer not in (None, *layers):
     return np.array([samples / 2 / sample_rate_hz]), samples / sample_rate_hz
   table = layers[layer or list(layers)[-1]]
   count = geometry.length(samples, table)
   if not count:
     raise UserError(
       f'{name}: {samples} samples ({samples / sample_rate_hz:g} s) are too few for one step; the shortest are '
-      f'{geometry.shortest(table)} samples ({geometry.shortest(table) / sample_rate_hz:.3f} s)'
+      f'{geometry.shortest(table)} samples ({geometry.shortest(table) / sample_rate_hz:.3f} s){fitting(name, samples)}'
     )
   steps = geometry.steps(table)
   return (steps.first_center + steps.hop * np.arange(count)) / sample_rate_hz, steps.hop / sample_rate_hz
+
+
+def fitting(name, samples):
+  """'; NAME hears as little', of the student of the same family that needs the most of `samples`; '' without one."""
+  family = name.split('_')[0].rstrip('0123456789')
+  names = [other for other in STUDENTS if other.startswith(family) and shortest_samples(other) <= samples]
+  return f'; {max(names, key=shortest_samples)} hears as little' if names else ''
 
 
 def alignment(name, params, target_steps='covered'):

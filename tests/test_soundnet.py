@@ -7,6 +7,7 @@ import tensorflow as tf
 import torch
 
 from audionet_tf import geometry, soundnet, students
+from audionet_tf.errors import UserError
 
 HEADS = {'objects': 1000, 'scenes': 401}
 
@@ -76,6 +77,16 @@ def test_shortest_inputs():
   assert [students.shortest_samples(name) for name in ('soundnet8', 'soundnet5', 'audionet')] == [209_374, 56_798, 1]
   for samples, expected in ((209_373, 0), (209_374, 1), (274_910, 2), (340_446, 3), (405_982, 4)):
     assert geometry.length(samples, students.network('soundnet8').layers['conv8']) == expected
+
+
+@pytest.mark.parametrize(
+  ('name', 'seconds', 'told'),
+  [('soundnet8', 5, '; soundnet8_5s hears as little'), ('soundnet8', 3, '; soundnet5 hears as little'),
+   ('soundnet5', 2, r's\)$'), ('vggish', 0.5, r's\)$')],
+)  # fmt: skip
+def test_a_student_for_shorter_sound_is_named(name, seconds, told):
+  with pytest.raises(UserError, match=f'too few for one step; the shortest are .*{told}'):
+    students.step_seconds(name, round(22_050 * seconds), 22_050)
 
 
 def test_what_steps_hear():
