@@ -245,7 +245,7 @@ def test_a_download_that_is_given_up_takes_what_it_started_along(tmp_path, monke
   program.chmod(0o755)
   monkeypatch.setattr(web_videos.sys, 'executable', str(program))
   with pytest.raises(UserError, match='not fetched within'):
-    asyncio.run(web_videos.answer_of({}, 1))
+    asyncio.run(asyncio.wait_for(web_videos.answer_of({}, 2), 20))
   stat = pathlib.Path('/proc') / started.read_text().strip() / 'stat'
   service_running.wait(lambda: not stat.exists() or stat.read_text().rpartition(')')[2].split()[0] == 'Z')
 
