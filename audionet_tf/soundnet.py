@@ -31,6 +31,9 @@ SOUNDNET8 = (
 )
 # Of 5 s conv7 leaves four steps, and this head makes one of them, as the original's fine-tuning does (REFERENCE A2.7).
 SOUNDNET8_5S = (*SOUNDNET8[:-1], ('conv8', HEADS, 4, 1, 0))
+# A head on every step of conv7, their answers averaged by who asks: learns from few clips what the wide head memorises,
+# and hears any sound from 0.21 s up (docs/transfer.md).
+SOUNDNET8_STEPS = (*SOUNDNET8[:-1], ('conv8', HEADS, 1, 1, 0))
 SOUNDNET5 = (
   ('conv1', 32, 64, 2, 32),
   ('pool1', None, 8, 8, 0),

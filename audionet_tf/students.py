@@ -134,6 +134,7 @@ STUDENTS = {
   'soundnet5': soundnet_network(soundnet.SOUNDNET5, 'soundnet5'),
   'soundnet8': soundnet_network(soundnet.SOUNDNET8, 'soundnet8'),
   'soundnet8_5s': soundnet_network(soundnet.SOUNDNET8_5S, 'soundnet8_5s'),
+  'soundnet8_steps': soundnet_network(soundnet.SOUNDNET8_STEPS, 'soundnet8_steps'),
   'vggish': vggish_network(),
   'vggish_attention': Network(
     vggish.attended,

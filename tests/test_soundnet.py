@@ -82,7 +82,7 @@ def test_shortest_inputs():
 @pytest.mark.parametrize(
   ('name', 'seconds', 'told'),
   [('soundnet8', 5, '; soundnet8_5s hears as little'), ('soundnet8', 3, '; soundnet5 hears as little'),
-   ('soundnet5', 2, r's\)$'), ('vggish', 0.5, r's\)$')],
+   ('soundnet5', 2, '; soundnet8_steps hears as little'), ('vggish', 0.5, r's\)$')],
 )  # fmt: skip
 def test_a_student_for_shorter_sound_is_named(name, seconds, told):
   with pytest.raises(UserError, match=f'too few for one step; the shortest are .*{told}'):
@@ -180,3 +180,13 @@ def test_sound_that_is_too_short_is_named_not_a_crash():
   assert features(np.zeros([1, 4_574], np.float32))['pool5'].shape == (1, 1, 256)
   with pytest.raises(Exception, match='at least 4574 samples'):
     features(np.zeros([1, 4_573], np.float32))
+
+
+def test_a_head_on_every_step_is_a_dense_layer_on_conv7():
+  student = students.build('soundnet8_steps', {'a': 3})
+  sound = np.random.default_rng(0).uniform(-1, 1, [2, 110_250]).astype(np.float32)
+  heard = students.layer_model(student, 'soundnet8_steps', ['conv7', 'conv8'])(sound)
+  kernel, bias = student.get_layer('conv8_a').get_weights()
+  np.testing.assert_allclose(heard['conv8'], heard['conv7'].numpy() @ kernel[0] + bias, rtol=1e-4, atol=1e-4)
+  centers, _ = students.step_seconds('soundnet8_steps', 110_250, 22_050)
+  np.testing.assert_array_equal(centers, students.step_seconds('soundnet8', 110_250, 22_050, 'conv7')[0])
