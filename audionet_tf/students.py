@@ -180,8 +180,7 @@ def step_seconds(name, samples, sample_rate_hz, layer=None):
   if not layers or layer not in (None, *layers):
     return np.array([samples / 2 / sample_rate_hz]), samples / sample_rate_hz
   table = layers[layer or list(layers)[-1]]
-  count = geometry.length(samples, table)
-  if not count:
+  if not (count := geometry.length(samples, table)):
     raise UserError(
       f'{name}: {samples} samples ({samples / sample_rate_hz:g} s) are too few for one step; the shortest are '
       f'{geometry.shortest(table)} samples ({geometry.shortest(table) / sample_rate_hz:.3f} s){fitting(name, samples)}'
