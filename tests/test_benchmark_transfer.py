@@ -76,7 +76,7 @@ def test_the_fold_that_judges_is_never_heard_and_no_label_reaches_the_student(pl
   place, calls = place
   shares = transfer.judge(place, 'best', transfer.ROWS['best'], '2', '0', ['epochs=1'])
   assert shares == {'named': 0.25, 'vision': 1.0, 'sound_and_vision': 0.5, 'embedding': 0.75}
-  (build, _, heard), (train, trained, _), (evaluate, judged, _), (probe, probed, _) = calls
+  (build, given, heard), (train, trained, _), (evaluate, judged, _), (probe, probed, _) = calls
   assert [build, train, evaluate, probe] == [
     'tfrecords.build',
     *(f'audionet_tf.{n}' for n in ('train', 'evaluate', 'probe')),
@@ -87,6 +87,9 @@ def test_the_fold_that_judges_is_never_heard_and_no_label_reaches_the_student(pl
   assert (probed['folds'], probed['judge']) == ('1,2,3', '2')
   transfer.judge(place, 'best', transfer.ROWS['best'], '2', '0', ['epochs=1'])
   assert len(calls) == 4  # what is done is not done again
+  transfer.judge(place, 'yamnet', transfer.ROWS['yamnet'], '2', '0', [])
+  assert (given['sample_rate'], calls[4][1]['sample_rate']) == ('22050', '16000')
+  assert given['output'] != calls[4][1]['output'] == calls[5][1]['records']
 
 
 @pytest.mark.parametrize('name', ['best', 'mfcc'])
