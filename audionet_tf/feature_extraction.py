@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import functools
 import itertools
 import json
 import pathlib
@@ -124,7 +125,10 @@ def tell(source, error, unreadable):
 def heard_clips(model, clips, kind, shortest, clip_samples, bar):
   """Yields (Clip, None) when its file is written, or (Clip, error) when it cannot be read."""
   groups, begin, heard = collections.defaultdict(list), time.monotonic(), 0
-  for clip, future in clip_sounds.opened_ahead(clips, lambda clip: open_clip(clip, model, shortest, clip_samples)):
+  opened = clip_sounds.opened_ahead(
+    [clip.source for clip in clips], clips, functools.partial(open_clip, model, shortest, clip_samples)
+  )
+  for clip, future in opened:
     try:
       future.result()
       clip.waiting += 1  # itself, until all its pieces are in groups
@@ -161,10 +165,10 @@ def discard(clip, error):
     clip.writer.__exit__(type(error), error, error.__traceback__)
 
 
-def open_clip(clip, model, shortest, clip_samples):
+def open_clip(model, shortest, clip_samples, clip, decoded):
   """Decodes a clip, or its beginning where it is long, and sets what is known of its sound."""
   settings = model.settings
-  sound = clip_sounds.sound_of(clip.source, settings.sample_rate_hz, settings.mono)
+  sound = clip_sounds.sound_of(clip.source, settings.sample_rate_hz, settings.mono, decoded)
   clip.first_sample, first = next(sound, (0, np.zeros(0, np.int16)))
   try:
     times, chunks = streaming.repeated(itertools.chain([first], (pcm for _, pcm in sound)), shortest)

@@ -1,16 +1,13 @@
-"""Features of clips as points in a plane, and the groups that colour them. NumPy and scikit-learn."""
+"""Features of clips, a vector each, and the groups that colour them."""
 
 import pathlib
-import warnings
 
 import numpy as np
 import tqdm
 
-from audionet_tf import clip_tables, feature_files, results
+from audionet_tf import clip_tables, feature_files, layouts, results
 from audionet_tf.errors import UserError
 
-PERPLEXITY = 30
-FEWEST_CLIPS = 4
 SUFFIXES = ('.npz', '.h5', '.tfrecord')
 
 
@@ -30,9 +27,9 @@ def read_features(paths, layer):
   paths = [pathlib.Path(path) for path in paths]
   inside = {path: sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) for path in paths if path.is_dir()}
   found = [file for path in paths for file in inside.get(path, [path])]
-  if len(found) < FEWEST_CLIPS:
+  if len(found) < layouts.FEWEST:
     places = ', '.join(map(str, paths[:3]))
-    raise UserError(f'{places}: {len(found)} clips with features, a map needs {FEWEST_CLIPS}; features writes them')
+    raise UserError(f'{places}: {len(found)} clips with features, a map needs {layouts.FEWEST}; features writes them')
   rows = [read_mean(file, layer) for file in tqdm.tqdm(found, desc='reading', unit=' clips', delay=2)]
   for file, row in zip(found, rows, strict=True):
     if row.shape != rows[0].shape:
@@ -49,26 +46,6 @@ def read_mean(path, layer):
   if not values.size or not np.isfinite(values).all():
     raise UserError(f'{path}: {layer} holds no finite numbers')
   return values.mean(0, dtype=np.float64).astype(np.float32)
-
-
-def plane(features, seed=0):
-  """f32 [clips, 2]: t-SNE of f32 [clips, width], the same for the same seed."""
-  import threadpoolctl
-  from sklearn import manifold
-
-  clips, width = features.shape
-  if not np.ptp(features, axis=0).any():
-    raise UserError('all clips have the same features: there is nothing to lay out')
-  layout = manifold.TSNE(
-    perplexity=min(PERPLEXITY, (clips - 1) / 5),
-    learning_rate=max(5, clips / 12) if clips < 600 else 'auto',  # 'auto' is 50 or more: few points fly apart
-    init='pca' if width > 1 else 'random',
-    random_state=seed,
-  )
-  # Its threads wait for each other by spinning: on a machine with other work, ten times as long as one alone.
-  with threadpoolctl.threadpool_limits(1), warnings.catch_warnings():
-    warnings.simplefilter('ignore', RuntimeWarning)  # where clips are equal, PCA divides by a spread of zero
-    return layout.fit_transform(features)
 
 
 def categories(path, names):

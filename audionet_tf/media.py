@@ -49,16 +49,29 @@ def sound_chunks(path, sample_rate_hz, mono='mean', max_seconds=None):
   Raises:
     MediaError: unreadable, truncated or damaged file, or no sound in it.
   """
-  limit = None if max_seconds is None else math.ceil(max_seconds * sample_rate_hz)
   with opened(path) as container:
     stream = _best(path, container, 'audio', 'no sound')
     blocks = mixing.mono_blocks(_frames(path, container, stream), time_zero(container), mono)
-    for start, samples in _resampled(audio.joined(audio.contiguous(blocks)), sample_rate_hz):
-      samples = samples if limit is None else samples[: max(0, limit - start)]
-      if samples.size:
-        yield start, np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
-      if limit is not None and start + samples.size >= limit:
-        return
+    yield from pcm_chunks(blocks, sample_rate_hz, max_seconds)
+
+
+def pcm_chunks(blocks, sample_rate_hz, max_seconds=None):
+  """Decoded sound as `sound_chunks` gives it.
+
+  Args:
+    blocks: (start, rate, f32 [n]) of `mixing.mono_blocks`.
+    sample_rate_hz, max_seconds: as there.
+
+  Raises:
+    UserError: as `audio.contiguous`.
+  """
+  limit = None if max_seconds is None else math.ceil(max_seconds * sample_rate_hz)
+  for start, samples in _resampled(audio.joined(audio.contiguous(blocks)), sample_rate_hz):
+    samples = samples if limit is None else samples[: max(0, limit - start)]
+    if samples.size:
+      yield start, np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
+    if limit is not None and start + samples.size >= limit:
+      return
 
 
 def claimed_seconds(path):

@@ -72,8 +72,12 @@ def mixed_down(frames, sample_format, channels, mono):
     sound = [(channel.astype(np.float32) - 128) / 128 for channel in sound]
   elif dtype in (np.int16, np.int32):
     sound = [channel.astype(np.float32) / -float(np.iinfo(dtype).min) for channel in sound]
-  mixed = sound[0] if wanted == 1 else sum(sound[1:], sound[0]) / np.float32(channels)
-  return mixed.astype(np.float32, copy=False)
+  return mean(sound).astype(np.float32, copy=False)
+
+
+def mean(sound):
+  """The mean [n] of a list of channels [n]; a single one as it is."""
+  return sound[0] if len(sound) == 1 else sum(sound[1:], sound[0]) / np.float32(len(sound))
 
 
 def first_planes(frame, count, wanted, dtype):

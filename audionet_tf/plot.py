@@ -122,7 +122,7 @@ def filters(values):
 
 def tsne(values):
   """The figure of clips laid out by their features."""
-  from audionet_tf import feature_maps, plots_sets
+  from audionet_tf import feature_maps, layouts, plots_sets
 
   command.check(bool(values['clips']) != bool(values['inference']), 'plot tsne needs --clips=CSV or --inference=FOLDER')
   names, features = feature_maps.read_features(values['features'], values['layer'])
@@ -131,7 +131,7 @@ def tsne(values):
     groups = feature_maps.categories(values['clips'][0], names)
   else:
     groups = feature_maps.opinions(values['inference'], names)
-  points = feature_maps.plane(features, values['seed'])
+  points = layouts.plane(features, values['seed'])
   return plots_sets.plane(points, groups, f'{values["layer"]}: t-SNE of {len(names):,} clips')
 
 

@@ -76,11 +76,12 @@ def baseline_features(names, clips):
   """As `layer_features`, of `sound_statistics.BASELINES`."""
   found, unreadable = {name: {} for name in names}, []
 
-  def sound(clip):
+  def sound(clip, decoded):
     rate, mono = sound_statistics.SAMPLE_RATE_HZ, sound_statistics.MONO
-    return np.concatenate([pcm for _, pcm in clip_sounds.sound_of(clip.path, rate, mono)])
+    return np.concatenate([pcm for _, pcm in clip_sounds.sound_of(clip.path, rate, mono, decoded)])
 
-  for clip, future in tqdm.tqdm(clip_sounds.opened_ahead(clips, sound), total=len(clips), desc='spectra', delay=2):
+  opened = clip_sounds.opened_ahead([clip.path for clip in clips], clips, sound)
+  for clip, future in tqdm.tqdm(opened, total=len(clips), desc='spectra', unit=' clips', delay=2):
     try:
       pcm = future.result()
     except MediaError as error:

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from audionet_tf import feature_maps
+from audionet_tf import feature_maps, layouts
 from audionet_tf.errors import UserError
 
 
@@ -37,16 +37,16 @@ def test_clips_are_means_over_time(tmp_path):
 def test_a_map_keeps_groups_together_and_is_the_same_again(tmp_path):
   groups = np.array(write_features(tmp_path / 'features'))
   _, features = feature_maps.read_features([tmp_path / 'features'], 'pool5')
-  points = feature_maps.plane(features, seed=1)
-  np.testing.assert_array_equal(points, feature_maps.plane(features, seed=1))
+  points = layouts.plane(features, seed=1)
+  np.testing.assert_array_equal(points, layouts.plane(features, seed=1))
   distance = np.linalg.norm(points[:, None] - points[None], axis=-1) + np.diag(np.full(24, np.inf))
   assert (groups[distance.argmin(1)] == groups).all()
 
 
 def test_four_clips_of_one_channel_make_a_map():
-  assert feature_maps.plane(np.array([[0.0], [1.0], [5.0], [6.0]], np.float32)).shape == (4, 2)
+  assert layouts.plane(np.array([[0.0], [1.0], [5.0], [6.0]], np.float32)).shape == (4, 2)
   with pytest.raises(UserError, match='same features'):
-    feature_maps.plane(np.ones([5, 3], np.float32))
+    layouts.plane(np.ones([5, 3], np.float32))
 
 
 def test_mistakes_name_the_file(tmp_path):

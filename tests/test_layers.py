@@ -45,10 +45,10 @@ LAYERS = (
       'score_store',
       'results inference_files plots plots_sets plots_sound plots_scores spectrograms units_page',
       'feature_files',
-      'clip_sounds',
+      'clip_sounds clip_decoding',
       'clip_tables',
       'caption_files caption_tables caption_pictures burning',
-      'linear_probe',
+      'linear_probe layouts',
       'sound_statistics',
       'audioset web_videos',
       'sources',
@@ -80,7 +80,7 @@ ONE_HOME = {  # package: modules that may import it
   'torch': {'torch_weights'},
   'yt_dlp': {'audioset', 'web_videos'},
   'apache_beam': {'beam'},
-  'tensorflow_io': set(),
+  'tensorflow_io': {'clip_decoding'},
 }
 
 
