@@ -11,7 +11,7 @@ MARKERS = 'osD^vP*X'
 MOST_GROUPS = len(GROUP_COLOURS) * len(MARKERS)
 
 
-def confusion(counts, class_names, title=''):
+def confusion(counts, class_names, title='', words=('true category', 'named', 'right')):
   """Counts of clips: one row a true category, one column what was named; shaded by the share of the row.
 
   Past MOST_NAMED categories only the shades are drawn, and the categories are numbered.
@@ -20,6 +20,7 @@ def confusion(counts, class_names, title=''):
     counts: int [categories, categories].
     class_names: str [categories].
     title: str; below it come the accuracy and the number of clips.
+    words: what the rows, the columns and the diagonal are called.
   """
   counts = np.asarray(counts)
   number = len(class_names)
@@ -36,10 +37,10 @@ def confusion(counts, class_names, title=''):
     down = {'rotation': 60, 'ha': 'right', 'rotation_mode': 'anchor'}
     axes.set_xticks(range(number), ticks, fontsize=size, parse_math=False, **down)
     axes.set_yticks(range(number), ticks, fontsize=size, parse_math=False)
-  right = f'{np.trace(counts) / max(counts.sum(), 1):.1%} of {counts.sum():,} right'
+  right = f'{np.trace(counts) / max(counts.sum(), 1):.1%} of {counts.sum():,} {words[2]}'
   axes.set_title(f'{title}\n{right}' if title else right, parse_math=False, fontsize=10)
-  axes.set_xlabel('named')
-  axes.set_ylabel('true category')
+  axes.set_xlabel(words[1])
+  axes.set_ylabel(words[0])
   return figure
 
 

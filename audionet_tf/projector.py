@@ -1,37 +1,62 @@
-"""Embeddings of a run's windows for TensorBoard's projector: what the student takes to be alike."""
+"""What the student makes of a run's windows, for TensorBoard: its projector, a map of them, who is taken for whom."""
 
+import collections
 import csv
 import pathlib
+import time
 
 import keras
 import numpy as np
+import tensorflow as tf
 import tqdm
 from tensorboard.plugins import projector as plugin
 
-from audionet_tf import files, losses
+from audionet_tf import files, layouts, losses, plots, plots_sets
 from audionet_tf.students import LOGITS
 
 MOST_WINDOWS = 2000
 SAMPLES_AT_ONCE = 1 << 21
 FOLDER = 'projector'
+FEWEST_POINTS, MOST_POINTS = 20, 300  # of the map
+MOST_CLASSES = 20  # of who is taken for whom
+OTHERS = '(another)'
+SHARE = 100  # before the end, pictures take one part of so many of the time
+FIRST_COST_SECONDS = 5.0  # what the first ones are taken to cost
 
 
 class Projector(keras.callbacks.Callback):
-  """At the end of training, writes the embeddings of the first MOST_WINDOWS windows in the order of the files.
+  """Shows the first MOST_WINDOWS windows in the order of the files: pictures while training takes long, and at its end
+  pictures and the projector's files.
 
   Args:
     folder: of TensorBoard's event files.
+    writer: of the event file: TensorBoard reads one a folder.
     batches: dataset of training's batches in the order of the files, of `batch_size` windows.
     class_names: dict of head to names.
     video_ids: names of the videos, by number.
   """
 
-  def __init__(self, folder, batches, class_names, video_ids):
+  def __init__(self, folder, writer, batches, class_names, video_ids):
     super().__init__()
-    self.folder, self.batches, self.class_names, self.video_ids = folder, batches, class_names, video_ids
+    self.folder, self.writer, self.batches = folder, writer, batches
+    self.class_names, self.video_ids = class_names, video_ids
+    self.cost_seconds = FIRST_COST_SECONDS
 
-  def on_train_end(self, logs=None):
-    write(self.folder, *embed(self.model, self.batches, self.class_names, self.video_ids))
+  def on_train_begin(self, logs=None):
+    self.shown_at = time.monotonic()
+
+  def on_epoch_end(self, epoch, logs=None):
+    begin, last = time.monotonic(), epoch + 1 == self.params['epochs']
+    if not last and begin - self.shown_at < SHARE * self.cost_seconds:
+      return
+    embeddings, rows = embed(self.model, self.batches, self.class_names, self.video_ids)
+    with self.writer.as_default(step=epoch):
+      for name, figure in pictures(embeddings, rows, self.class_names):
+        tf.summary.image(name, plots.to_rgb(figure)[None])
+    if last:
+      write(self.folder, embeddings, rows)
+    self.shown_at = time.monotonic()
+    self.cost_seconds = self.shown_at - begin
 
 
 def batch_size(window_samples):
@@ -55,13 +80,58 @@ def embed(distiller, batches, class_names, video_ids):
       columns = {'video': [video_ids[i] for i in batch['video_id'].numpy()], 'window': batch['index'].numpy()}
       for head, names in class_names.items():
         heard = losses.ACTIVATIONS[distiller.activation](outputs[LOGITS + head])
-        for who, said in ((f'{head} saw', targets[head]), (f'{head}, heard', heard)):
+        for who, said in zip(columns_of(head), (targets[head], heard), strict=True):
           columns[who] = [names[i] for i in said.numpy().mean(1).argmax(1)]
       rows += [{name: str(values[i]) for name, values in columns.items()} for i in real]
       bar.update(len(real))
       if len(rows) == MOST_WINDOWS:
         break
   return np.concatenate(embeddings), rows
+
+
+def columns_of(head):
+  """Names of the columns with the teacher's first class and the student's."""
+  return f'{head} saw', f'{head}, heard'
+
+
+def pictures(embeddings, rows, heads):
+  """Yields (name, Figure): for every head a map of windows, where there are enough, and who is taken for whom.
+
+  Args:
+    embeddings, rows: of `embed`.
+    heads: their names.
+  """
+  chosen = np.linspace(0, len(rows) - 1, min(len(rows), MOST_POINTS)).round().astype(int)
+  spread = len(chosen) >= FEWEST_POINTS and np.ptp(embeddings[chosen], axis=0).any()
+  points = layouts.plane(embeddings[chosen]) if heads and spread else None
+  for head in heads:
+    saw, heard = ([row[column] for row in rows] for column in columns_of(head))
+    if points is not None:
+      title = f'{len(chosen)} windows by what the student hears (t-SNE), coloured by what {head} saw'
+      yield f'map/{head}', plots_sets.plane(points, [saw[i] for i in chosen], title)
+    counts, names = taken_for(saw, heard)
+    words = f'{head} saw', 'the student heard', 'agree'
+    yield f'confusion/{head}', plots_sets.confusion(counts, names, 'the classes seen most', words)
+
+
+def taken_for(saw, heard):
+  """Who is taken for whom, of the MOST_CLASSES classes that the teacher saw most.
+
+  Args:
+    saw, heard: class names, one a window.
+
+  Returns:
+    (int [n, n], names [n]): rows what was seen, columns what was heard; the last of each is OTHERS, where the student
+    heard a class that is not among them. Windows of classes that were seen less often are left out.
+  """
+  names = sorted(name for name, _ in collections.Counter(saw).most_common(MOST_CLASSES))
+  place = {name: i for i, name in enumerate(names)}
+  pairs = [(place[one], place.get(other, len(names))) for one, other in zip(saw, heard, strict=True) if one in place]
+  if any(column == len(names) for _, column in pairs):
+    names.append(OTHERS)
+  counts = np.zeros([len(names)] * 2, int)
+  np.add.at(counts, tuple(np.transpose(pairs)), 1)
+  return counts, names
 
 
 def write(folder, embeddings, rows):

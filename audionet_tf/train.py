@@ -135,7 +135,12 @@ flags.DEFINE_enum(
 flags.DEFINE_bool('resume', False, 'Go on from the newest checkpoint of RUN; from the beginning where there is none.')
 flags.DEFINE_bool('kldiv_per_frame', False, 'Keep the KL of every window of every epoch in stats.json.')
 flags.DEFINE_bool('graph', False, "Write the student's graph for TensorBoard.")
-flags.DEFINE_bool('projector', False, "At the end, write embeddings of windows for TensorBoard's projector.")
+flags.DEFINE_bool(
+  'projector',
+  None,
+  'Show windows in TensorBoard: embeddings in its projector, a map of them, who is taken for whom; default: unless the'
+  ' teacher is asked in every step, which asks it once more.',
+)
 flags.DEFINE_string('profile', None, 'Epochs FIRST:LAST, counted from 0, to profile for TensorBoard.')
 
 
@@ -190,7 +195,8 @@ def main(argv):
   if FLAGS.embeddings:
     exported = embedding_training.train(FLAGS.embeddings, *how)
   else:
-    exported = training.train(FLAGS.records, *how, profile, FLAGS.graph, FLAGS.projector)
+    projected = FLAGS.teacher_mode == 'stored' if FLAGS.projector is None else FLAGS.projector
+    exported = training.train(FLAGS.records, *how, profile, FLAGS.graph, projected)
   print(f'student: {FLAGS.run_dir}/student.keras\nSavedModel: {exported}')
 
 

@@ -48,7 +48,7 @@ def train(
     checkpoint_every: epochs between checkpoints; 0: at the first epoch's end after every minute.
     profile: None or (first, last) epoch to profile.
     graph: write the graph for TensorBoard.
-    projected: write embeddings for its projector at the end.
+    projected: show embeddings of windows: in its projector, as a map, and who is taken for whom (`projector`).
 
   Returns:
     Path of the exported model.
@@ -88,7 +88,7 @@ def train(
       shown = tensorboard(run_dir, records_folder, manifest, source, distiller, teachers, log, profile, graph)
       hooks = [callbacks.Guard(ids_of(manifest)), log, checkpoints, shown]
       if projected:
-        hooks.append(projection(run_dir, manifest, source, teachers))
+        hooks.append(projection(run_dir, shown.writer, manifest, source, teachers))
       hooks.append(callbacks.Progress(log, first_epoch, options.epochs))
       drawn = training_batches(records_folder, manifest, source, options, first_epoch, devices.num_replicas_in_sync)
       fit(distiller, drawn, manifest, options, first_epoch, hooks)
@@ -143,11 +143,11 @@ def tensorboard(run_dir, records_folder, manifest, source, distiller, teachers, 
   return summaries.Summaries(run_dir / 'tensorboard', log, class_names, examples, profile, graph)
 
 
-def projection(run_dir, manifest, source, teachers):
-  """The callback that writes RUN/tensorboard/projector."""
+def projection(run_dir, writer, manifest, source, teachers):
+  """The callback that writes RUN/tensorboard/projector, and pictures with it."""
   batches = input_pipeline.sequential_batches(source, projector.batch_size(manifest['params'].window_samples))
   class_names = {teacher.name: teacher.class_names for teacher in teachers}
-  return projector.Projector(run_dir / 'tensorboard', batches, class_names, ids_of(manifest))
+  return projector.Projector(run_dir / 'tensorboard', writer, batches, class_names, ids_of(manifest))
 
 
 def load_teachers(options, manifest):

@@ -1,5 +1,6 @@
 """What TensorBoard gets: pictures of the first filters and of examples over time, and embeddings."""
 
+import collections
 import csv
 import io
 
@@ -50,7 +51,8 @@ def images_of(run):
 def test_filters_and_timelines_are_pictures(run):
   images = images_of(run)
   assert {'filters', 'examples/0 teacher', 'examples/1 teacher'} <= set(images)
-  for tag in ('filters', 'examples/0 teacher', 'examples/1 teacher'):
+  assert 'map/teacher' not in images  # of seven windows
+  for tag in ('filters', 'examples/0 teacher', 'examples/1 teacher', 'confusion/teacher'):
     assert len(np.unique(images[tag].reshape(-1, 3), axis=0)) > 50
 
 
@@ -111,6 +113,63 @@ def test_projector_stops_at_its_limit(monkeypatch, tmp_path):
     'video\twindow\tt saw\tt, heard',
     'v\t0\tonly\tonly',
   ]
+
+
+def test_pictures_of_windows_are_of_what_is_in_the_rows(monkeypatch):
+  monkeypatch.setattr(projector, 'MOST_POINTS', 40)
+  rng = np.random.default_rng(0)
+  label = rng.integers(0, 3, 60)
+  embeddings = (4 * np.eye(3, 8)[label] + rng.normal(scale=0.1, size=[60, 8])).astype(np.float32)
+  names = np.array(['cat', 'dog', 'wren'])
+  rows = [{'a saw': names[i], 'a, heard': 'cat', 'b saw': 'x', 'b, heard': names[i]} for i in label]
+  figures = dict(projector.pictures(embeddings, rows, ['a', 'b']))
+  assert list(figures) == ['map/a', 'confusion/a', 'map/b', 'confusion/b']
+  map_a, confusion_a = figures['map/a'].axes[0], figures['confusion/a'].axes[0]
+  counts = collections.Counter(names[label[np.linspace(0, 59, 40).round().astype(int)]])
+  told = [text.get_text() for text in map_a.get_legend().get_texts()]
+  assert sorted(told) == sorted(f'{name} ({count})' for name, count in counts.items())
+  # Windows of a class lie together: every point's nearest neighbour has its colour.
+  points = np.concatenate([group.get_offsets() for group in map_a.collections])
+  owner = np.repeat(np.arange(3), [len(group.get_offsets()) for group in map_a.collections])
+  distance = np.linalg.norm(points[:, None] - points, axis=2) + 1e9 * np.eye(40)
+  assert (owner[distance.argmin(1)] == owner).all()
+  assert (confusion_a.get_ylabel(), confusion_a.get_xlabel()) == ('a saw', 'the student heard')
+  assert f'{(label == 0).mean():.1%} of 60 agree' in confusion_a.get_title()
+  assert list(dict(projector.pictures(embeddings[:19], rows[:19], ['a']))) == ['confusion/a']
+  assert list(dict(projector.pictures(embeddings * 0, rows, ['a']))) == ['confusion/a']
+  assert not list(projector.pictures(embeddings, rows, []))
+
+
+def test_who_is_taken_for_whom(monkeypatch):
+  monkeypatch.setattr(projector, 'MOST_CLASSES', 2)
+  saw, heard = [*'bbbbaaac'], [*'bbacabcb']
+  counts, names = projector.taken_for(saw, heard)
+  assert names == ['a', 'b', projector.OTHERS]
+  assert counts.tolist() == [[1, 1, 1], [1, 2, 1], [0, 0, 0]]
+  counts, names = projector.taken_for(['a', 'b'], ['b', 'b'])
+  assert (names, counts.tolist()) == (['a', 'b'], [[0, 1], [0, 1]])
+
+
+def test_windows_are_shown_at_the_end_and_rarely_before(monkeypatch):
+  """Epochs of 60 s, pictures of 7 s: the first ones after 500 s, as 5 s are expected, then 700 s after the last."""
+  now, shown, written = [0.0], [], []
+
+  def embed(*_):
+    now[0] += 7
+    shown.append(epoch)
+    return None, None
+
+  monkeypatch.setattr(projector.time, 'monotonic', lambda: now[0])
+  monkeypatch.setattr(projector, 'embed', embed)
+  monkeypatch.setattr(projector, 'pictures', lambda *_: [])
+  monkeypatch.setattr(projector, 'write', lambda *_: written.append(epoch))
+  callback = projector.Projector(None, tf.summary.create_noop_writer(), None, {}, [])
+  callback.set_params({'epochs': 25})
+  callback.on_train_begin()
+  for epoch in range(25):
+    now[0] += 60
+    callback.on_epoch_end(epoch)
+  assert shown == [8, 20, 24] and written == [24]
 
 
 def test_series_of_epochs_with_pictures():
