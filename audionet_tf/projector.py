@@ -17,7 +17,7 @@ from audionet_tf.students import LOGITS
 MOST_WINDOWS = 2000
 SAMPLES_AT_ONCE = 1 << 21
 FOLDER = 'projector'
-FEWEST_POINTS, MOST_POINTS = 20, 300  # of the map
+FEWEST_POINTS, MOST_POINTS = 20, 200  # of the map
 MOST_CLASSES = 20  # of who is taken for whom
 OTHERS = '(another)'
 SHARE = 100  # before the end, pictures take one part of so many of the time
