@@ -1,9 +1,9 @@
 """Clips decoded inside tf.data by tensorflow-io, ahead of who wants them. The only user of tensorflow-io.
 
 Plain WAV, of 8, 16 and 24 bits and of float: its samples are PyAV's, bit by bit. What the header promises is read
-before a decoder sees the file, as 32-bit integers are taken for float there. Everything else is left to PyAV: from a
-FLAC file of fewer samples than its header says, tensorflow-io never comes back; Ogg Vorbis and MP3 agree with PyAV but
-for the last bits of a float, Vorbis takes 3.5 times as long there, and its decoder, stb_vorbis of 2020, has holes.
+before a decoder sees the file, as 32-bit integers are taken for float there. Everything else is left to PyAV: of
+damaged FLAC files tensorflow-io 0.37 does not come back for minutes; Ogg Vorbis and MP3 agree with PyAV but for the
+last bits of a float, and Vorbis takes 3.5 times as long there.
 """
 
 import functools
