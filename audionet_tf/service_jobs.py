@@ -9,14 +9,13 @@ import dataclasses
 import json
 import os
 import secrets
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from concurrent import futures
 
-from audionet_tf import service_sound
+from audionet_tf import programs, service_sound
 from audionet_tf.errors import UserError
 from audionet_tf.service_settings import Refused
 
@@ -171,23 +170,18 @@ async def decoded(source, sound, settings, limits, report):
     'out': sound.fileno(),
   }
   command = [sys.executable, '-m', 'audionet_tf.service_decoder', json.dumps(told)]
-  streams = {'stdin': source.fileno(), 'stdout': subprocess.PIPE, 'stderr': subprocess.DEVNULL}
-  process = await asyncio.create_subprocess_exec(*command, **streams, pass_fds=[sound.fileno()])
   last = {}
   try:
-    report({'stage': 'decoding', 'seconds': 0})
-    async with asyncio.timeout(limits.decode_seconds):
-      async for line in process.stdout:
-        last = json.loads(line)
-        if 'seconds' in last:
-          report({'stage': 'decoding', 'seconds': round(last['seconds'], 1)})
-      await process.wait()
+    async with programs.started(command, stdin=source.fileno(), pass_fds=[sound.fileno()]) as (process, said):
+      report({'stage': 'decoding', 'seconds': 0})
+      async with asyncio.timeout(limits.decode_seconds):
+        async for line in said:
+          last = json.loads(line)
+          if 'seconds' in last:
+            report({'stage': 'decoding', 'seconds': round(last['seconds'], 1)})
+        await programs.ended(process)
   except TimeoutError:
     raise Refused(422, f'its sound was not decoded within {limits.decode_seconds:g} s') from None
-  finally:
-    if process.returncode is None:
-      process.kill()
-      await process.wait()
   if 'error' in last:
     raise Refused(422, last['error'])
   if 'done' not in last:

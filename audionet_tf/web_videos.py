@@ -19,7 +19,7 @@ import sys
 import tempfile
 import urllib.parse
 
-from audionet_tf import audioset
+from audionet_tf import audioset, programs
 from audionet_tf.errors import UserError
 
 # Site to yt-dlp's name for it. No other of its extractors is let loose on an address, least of all the generic one,
@@ -118,22 +118,16 @@ def fetcher(hosts, most_bytes, seconds):
 async def answer_of(settings, seconds):
   """Has a process of its own `download`; returns the title. UserError: why not."""
   command = [sys.executable, '-m', 'audionet_tf.web_videos', json.dumps(settings)]
-  process = await asyncio.create_subprocess_exec(
-    *command,
-    stdin=subprocess.DEVNULL,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.DEVNULL,
-    start_new_session=True,
-  )
-  try:
-    async with asyncio.timeout(seconds):
-      out, _ = await process.communicate()
-  except TimeoutError:
-    raise UserError(f'the video was not fetched within {seconds:g} s') from None
-  finally:
-    with contextlib.suppress(ProcessLookupError):  # what it has started, too
-      os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
+  async with programs.started(command, stdin=subprocess.DEVNULL, start_new_session=True) as (process, said):
+    try:
+      async with asyncio.timeout(seconds):
+        out = await said.read()
+        await programs.ended(process)
+    except TimeoutError:
+      raise UserError(f'the video was not fetched within {seconds:g} s') from None
+    finally:
+      with contextlib.suppress(ProcessLookupError):  # what it has started, too
+        os.killpg(process.pid, signal.SIGKILL)
   try:
     answer = json.loads(out)
   except ValueError:

@@ -71,7 +71,7 @@ LAYERS = (
       'mel_patches mel_convolution vggish yamnet hershey inception_v3',
     ],
   ),
-  ('values', ['params labels errors command text files machine geometry']),
+  ('values', ['params labels errors command text files machine programs geometry']),
 )
 PLACE = {module: (level, group) for level, (_, row) in enumerate(LAYERS) for group in row for module in group.split()}
 ONE_HOME = {  # package: modules that may import it

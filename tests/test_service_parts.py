@@ -5,8 +5,10 @@ import base64
 import hashlib
 import io
 import json
+import os
 import pathlib
 import re
+import tempfile
 import threading
 import wave
 
@@ -14,8 +16,10 @@ import clips
 import numpy as np
 import pytest
 import service_running
+import threadpoolctl
+import uvloop
 
-from audionet_tf import audioset, service_decoder, service_guard, service_settings, web_videos
+from audionet_tf import audioset, service_decoder, service_guard, service_jobs, service_settings, students, web_videos
 from audionet_tf.errors import MediaError, UserError
 from audionet_tf.service_batching import Batcher
 from audionet_tf.service_settings import EXTENSION_ORIGIN, Budget, Refused
@@ -237,6 +241,29 @@ def test_a_download_is_one_file_and_leaves_nothing(tmp_path, monkeypatch):
   with pytest.raises(UserError, match='2 files'):
     asyncio.run(fetch('https://vimeo.com/1'))
   assert not list(tmp_path.iterdir())
+
+
+def test_programs_are_started_without_a_fork_of_the_service(tmp_path, monkeypatch):
+  """A fork ends the threads behind NumPy's products, and who multiplies at that moment waits for them for ever."""
+  program = tmp_path / 'python'
+  program.write_text('#!/bin/sh\necho \'{"seconds": 1}\'\necho \'{"done": 2, "name": "a video"}\'\n')
+  program.chmod(0o755)
+  monkeypatch.setattr(service_jobs.sys, 'executable', str(program))
+  settings = students.StudentSettings('audionet', 16000, 'mean', 0.1, {})
+  told = []
+
+  async def both():
+    with tempfile.TemporaryFile() as file:
+      seconds = await service_jobs.decoded(file, file, settings, service_settings.Limits(), told.append)
+    with pytest.raises(UserError, match='without an answer'):
+      await web_videos.answer_of({}, 10)
+    return seconds
+
+  with threadpoolctl.threadpool_limits(2):
+    np.ones([600, 600]) @ np.ones([600, 600])  # it has its threads from now on
+    before = set(os.listdir('/proc/self/task'))
+    assert uvloop.run(both()) == 2 and [message['seconds'] for message in told] == [0, 1]
+    assert before <= set(os.listdir('/proc/self/task'))
 
 
 def test_a_download_that_is_given_up_takes_what_it_started_along(tmp_path, monkeypatch):
