@@ -272,6 +272,10 @@ def load(path, names=True):
   path = path / 'export' if (path / 'export').is_dir() else path
   if not (path / 'saved_model.pb').is_file():
     numbers = versions(path) if path.is_dir() else []
+    if path.suffix == '.keras' and path.is_file():
+      raise UserError(
+        f'{path}: weights alone; audionet_tf.export --model={path} --output=DIR makes a SavedModel of them'
+      )
     if not numbers:
       raise UserError(f'{path}: no SavedModel here; audionet_tf.export writes one, training too, as RUN/export/1')
     return load(path / str(numbers[-1]), names)

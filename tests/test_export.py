@@ -281,6 +281,8 @@ def test_what_is_no_export_is_refused_in_one_line(tmp_path, folder):
 
   refused(tmp_path / 'missing', 'no SavedModel here')
   refused(tmp_path, 'no SavedModel here')
+  (tmp_path / 'student.keras').touch()
+  refused(tmp_path / 'student.keras', 'weights alone; .*export --model=.*student.keras --output=DIR makes a SavedModel')
   plain = tmp_path / 'plain'
   every = export_checks.expected_outputs(settings_for({'teacher': ['x', 'y']}))['windows']
   save_module(plain, lambda waveform: dict.fromkeys(every, waveform))

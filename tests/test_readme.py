@@ -28,6 +28,7 @@ NOT_AGAIN = (
   'esc10',
   'audioset',
   'vggish',
+  'yamnet.keras',
 )  # in lines whose kind other tests run, at length
 
 
