@@ -19,7 +19,8 @@ from audionet_tf import files, records
 from audionet_tf.errors import UserError
 
 LAYER, EMBEDDING = 'pca', 'audio_embedding'
-STEP_SECONDS, FIRST_CENTER_SECONDS = 0.96, 0.4875
+STEP_SECONDS = 0.96
+FIRST_CENTER_SECONDS = (15_600 - 1) / 2 / 16_000  # between the first and last sample that a step hears
 
 
 @dataclasses.dataclass(frozen=True)
