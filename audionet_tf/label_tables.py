@@ -112,8 +112,10 @@ def read(path, vocabulary=None):
     rows.append(Row(name, start, end, tuple(known[plain(label)] for label in found if plain(label) in known)))
   if unknown:
     more = f' and {len(unknown) - SHOWN} more' if len(unknown) > SHOWN else ''
+    mids = any(label.startswith(('/m/', '/t/', '/g/')) for label in unknown)
     raise UserError(
       f'{path}: {", ".join(map(repr, list(unknown)[:SHOWN]))}{more} are none of the {len(vocabulary)} classes'
+      + ('; whose a mid is, a CSV index,mid,display_name says: --vocabulary, in training --teacher_labels' * mids)
     )
   index = {}
   for row in rows:
