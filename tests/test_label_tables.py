@@ -59,7 +59,10 @@ def test_fsd50ks_vocabulary(tmp_path):
   ('text', 'message'),
   [
     ('file,labels\na,Speech;Quack;Moo\n', "'Quack', 'Moo' are none of the 3 classes"),
-    ('file,labels\na,/m/0zz;Moo\n', "'/m/0zz', 'Moo' are none of the 3 classes; whose a mid is, a CSV index,mid,display_name says"),
+    (
+      'file,labels\na,/m/0zz;Moo\n',
+      "'/m/0zz', 'Moo' are none of the 3 classes; whose a mid is, a CSV index,mid,display_name says",
+    ),
     ('file,start,end,labels\na,3,3,Speech\n', 'a: from 3 to 3 s is no span'),
     ('file,start,end,labels\na,x,3,Speech\n', 'from x to 3 s'),
     ('file,start,labels\na,1,Speech\n', 'start and end go together'),
