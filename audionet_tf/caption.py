@@ -22,7 +22,8 @@ audionet_tf.infer writes. --names=CSV with class_name and display_name renames c
 
 A row of scores is a window of AudioNet, a step of a SoundNet, a patch of a log-mel network, the last of which is filled
 up with silence, so that the end of the sound is heard; cues end with the sound. --window_ms and --hop_ms choose other
-windows. Those that overlap by half give the most exact times for their length. --blocks=5,2,10 takes blocks of five
+windows. Overlap tells when a sound begins more finely where the student knows it from a part of a window, and later
+where it must fill one: try both on a clip that you know. --blocks=5,2,10 takes blocks of five
 patches of 0.96 s, one every two, heard twice over as ten (Caption4Sound).
 """
 
