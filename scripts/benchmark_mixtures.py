@@ -38,8 +38,8 @@ def define_flags():
   flags.DEFINE_string('work', 'runs/mixtures', 'Folder for mixtures, records, runs and results.')
   flags.DEFINE_list('folds', ['1', '2', '3', '4'], 'Folds that are used.')
   flags.DEFINE_string('judge', '4', 'The fold of them that judges.')
-  flags.DEFINE_integer('count', 1500, 'Mixtures to learn from.', lower_bound=1)
-  flags.DEFINE_integer('judged', 400, 'Mixtures to judge by.', lower_bound=1)
+  flags.DEFINE_integer('count', 400, 'Mixtures to learn from.', lower_bound=1)
+  flags.DEFINE_integer('judged', 200, 'Mixtures to judge by.', lower_bound=1)
   flags.DEFINE_list('seeds', ['0', '1', '2'], 'Seeds of the students.')
   flags.DEFINE_list('train_flags', [], 'Further flags of training.')
 
