@@ -232,11 +232,11 @@ def add_captions(app, service):
 def add_watching(app, service):
   """The routes for those who look after the service, and for clients that ask what it is."""
 
-  @app.get('/healthz')
+  @app.api_route('/healthz', methods=['GET', 'HEAD'])
   async def health():
     return {'status': 'alive'}
 
-  @app.get('/readyz')
+  @app.api_route('/readyz', methods=['GET', 'HEAD'])
   async def readiness():
     if not service.ready:
       raise Refused(503, service.failure or 'warming up', retry_seconds=1)

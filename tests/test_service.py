@@ -392,7 +392,9 @@ def test_the_page_needs_nothing_from_elsewhere(client):
 def test_health_readiness_and_figures(client):
   service_running.wait(lambda: client.get('/readyz').status_code == 200)
   assert client.get('/healthz').json() == {'status': 'alive'}
+  assert [client.head(place).status_code for place in ('/healthz', '/readyz', '/')] == [200, 200, 200]
   client.get('/made/up/path')
+  client.post(f'{MODEL}:predict', json={'instances': waveforms(1).tolist()})
   figures = client.get('/metrics').text
   assert re.search(r'audionet_requests_total\{method="POST",route="predict",status="200"\} \d', figures)
   assert 'route="unknown"' in figures and 'made' not in figures
