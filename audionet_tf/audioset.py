@@ -1,7 +1,7 @@
 """AudioSet's list of clips, and the clips themselves by yt-dlp (extra `download`).
 
 AudioSet (Gemmeke et al. 2017) names clips of ten seconds by YouTube id, start and end, in CSV files such as
-`eval_segments.csv`. Its labels are not kept: nothing here learns from labels.
+`eval_segments.csv`. The download keeps no labels; `label_tables` reads them.
 """
 
 import csv

@@ -76,7 +76,7 @@ def of_records(records_folder, manifest, source, head):
 
 
 def of_embeddings(source, head):
-  """The Windows of AudioSet's embeddings, `embedding_input.source` with labels that are not spread."""
+  """The Windows of AudioSet's embeddings, of `embedding_input.source`."""
   return read_windows(source.paths, source, head, lambda examples: source.finish({'serialized': examples})['audio'], 1)
 
 

@@ -14,17 +14,19 @@ of which --format=vtt,json chooses, and settings.json, a copy of the settings. -
 captions/clip.mp4.captioned.mp4, the video as it is with the captions as a stream that players can switch on;
 --burn=hard draws them into the pictures, which are encoded anew.
 
-A class sounds from where its score reaches --threshold until it falls below --release of that. The student's scores sum
-to one over all classes: above 0.5 only one class at a time can be told, two that sound together have about half each,
-and a thousand classes rarely leave 0.3 for one. 0.2 suits most; where too little is told, look at the scores that
-audionet_tf.infer writes. --names=CSV with class_name and display_name renames classes, and adds up those of one name;
---thresholds=CSV has thresholds of their own; --stop=speech,music says what is not to be told.
+A class that reaches --threshold is told from where its score rises above --release of that until it falls below it
+again. The scores of most students sum to one over all classes: above 0.5 only one class at a time can be told, two that
+sound together have about half each, and a thousand classes rarely leave 0.3 for one; 0.2 suits most. YAMNet, and what
+was trained with --loss=cross_entropy or focal on several labels a clip, give every class a score of its own, for which
+0.5 is a good begin. Where too little is told, look at the scores that audionet_tf.infer writes. --names=CSV with
+class_name and display_name renames classes, and joins those of one name (--join); --thresholds=CSV has thresholds of
+their own; --stop=speech,music says what is not to be told.
 
-A row of scores is a window of AudioNet, a step of a SoundNet, a patch of a log-mel network, the last of which is filled
-up with silence, so that the end of the sound is heard; cues end with the sound. --window_ms and --hop_ms choose other
-windows. Overlap tells when a sound begins more finely where the student knows it from a part of a window, and later
-where it must fill one: try both on a clip that you know. --blocks=5,2,10 takes blocks of five
-patches of 0.96 s, one every two, heard twice over as ten (Caption4Sound).
+A row of scores is a window of the student, or a step of a SoundNet, or a patch of a network of log-mel patches (yamnet,
+vggish, Hershey's), the last of which is filled up with silence, so that the end of the sound is heard; cues end with
+the sound. --window_ms and --hop_ms choose other windows. Overlap tells when a sound begins more finely where the
+student knows it from a part of a window, and later where it must fill one: try both on a clip that you know.
+--blocks=5,2,10 takes blocks of five patches of 0.96 s, one every two, heard twice over as ten (Caption4Sound).
 """
 
 import json
@@ -41,9 +43,9 @@ flags.DEFINE_string('output', None, 'folder for the captions; made when missing'
 flags.DEFINE_list('format', 'vtt,srt,json,csv,labels,rttm', 'what to write, one or more of these')
 flags.DEFINE_enum('burn', None, ['soft', 'hard'], 'a copy of the video with captions: as a stream, or drawn in')
 flags.DEFINE_string('font', None, 'burn=hard: a font file (TrueType, OpenType); default DejaVu Sans, or what there is')
-flags.DEFINE_float('threshold', 0.2, 'score from which on a class is told')
+flags.DEFINE_float('threshold', 0.2, 'score that a class must reach to be told')
 flags.DEFINE_string('thresholds', None, 'CSV with class_name and threshold: classes with one of their own')
-flags.DEFINE_float('release', 0.7, 'a class is told until its score is below this share of its threshold')
+flags.DEFINE_float('release', 0.7, 'a class is told as long as its score is at least this share of its threshold')
 flags.DEFINE_float('smooth_ms', 400, 'length of the running median over the scores; 0 for none')
 flags.DEFINE_float('merge_ms', 500, 'events of one class with no longer gap than this are one')
 flags.DEFINE_float('shortest_ms', 200, 'shorter events are dropped')

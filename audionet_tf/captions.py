@@ -8,9 +8,7 @@ from audionet_tf import events as events_lib
 from audionet_tf import inference, local_files, media, students
 from audionet_tf.errors import MediaError, UserError
 
-# Caption4Sound (REFERENCE D3): blocks of five patches of 0.96 s, one every two patches, repeated to ten patches.
-PATCH_SECONDS = 0.96
-BLOCKS = (5, 2, 10)
+PATCH_SECONDS = 0.96  # of the blocks of patches that Caption4Sound hears (REFERENCE D3)
 
 
 @dataclasses.dataclass(frozen=True)

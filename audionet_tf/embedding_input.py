@@ -1,11 +1,10 @@
-"""AudioSet's released embeddings as training input: a Source of batches without sound, and a network that takes them.
+"""AudioSet's released embeddings as training input: a Source of batches without sound.
 
 A batch is that of `input_pipeline`, but `audio` holds embeddings, f32 [B, 10 x 128] in [-1, 1): byte / 128 - 1, step by
-step (REFERENCE D1). `teacher/<head>` f32 [B, 1, classes] is spread evenly over the clip's labels, or 1 for each.
-Whatever trains from a Source trains from this one: `Distiller`, with a network of `dense`; `embedding_training`.
+step (REFERENCE D1). `teacher/<head>` f32 [B, 1, classes] is 1 for each of the clip's labels. `embedding_training`
+trains from it.
 """
 
-import keras
 import tensorflow as tf
 import tqdm
 
@@ -40,14 +39,13 @@ def read_manifest(paths, classes):
   return {'windows': len(videos), 'videos': list(videos.values())}
 
 
-def source(paths, manifest, head, classes, spread=True):
+def source(paths, manifest, head, classes):
   """An input_pipeline.Source; a clip is one window.
 
   Args:
     paths, manifest: as `read_manifest` takes and gives them.
     head: name of the student's head.
     classes: how many there are.
-    spread: whether a clip's labels share a sum of 1; else each is 1.
   """
   ids = [video['id'] for video in manifest['videos']]
   positions = tf.lookup.StaticHashTable(
@@ -68,7 +66,6 @@ def source(paths, manifest, head, classes, spread=True):
     chosen = tf.gather(steps[embedding_files.EMBEDDING], turns, batch_dims=1)
     values = tf.cast(tf.io.decode_raw(chosen, tf.uint8), tf.float32) / 128 - 1  # [B, STEPS, WIDTH]
     several = tf.reduce_max(tf.one_hot(context['labels'].to_tensor(-1), classes), 1)  # [B, classes]
-    several = several / tf.reduce_sum(several, 1, keepdims=True) if spread else several
     return {
       'audio': tf.ensure_shape(tf.reshape(values, [-1, STEPS * WIDTH]), [None, STEPS * WIDTH]),
       'video_id': positions.lookup(context['video_id']),
@@ -78,22 +75,3 @@ def source(paths, manifest, head, classes, spread=True):
     }
 
   return input_pipeline.Source(list(map(str, paths)), blocks, finish, input_pipeline.SHUFFLE_WINDOWS)
-
-
-def dense(heads, units=(1024,)):
-  """A keras.Model: f32 [B, T x 128] to `logits/<head>` [B, 1, classes], means over T, and `embedding` [B, width].
-
-  Args:
-    heads: dict of head name to number of classes.
-    units: widths of the hidden layers.
-  """
-  inputs = keras.Input([None], name='waveform')
-  x = keras.layers.Reshape([-1, WIDTH], name='steps')(inputs)
-  for number, width in enumerate(units, 1):
-    x = keras.layers.Dense(width, activation='relu', kernel_initializer='he_normal', name=f'fc{number}')(x)
-  outputs = {'embedding': keras.layers.GlobalAveragePooling1D(name='embedding')(x)}
-  for head, classes in heads.items():
-    logits = keras.layers.Dense(classes, dtype='float32', name=f'dense_{head}')(x)  # [B, T, classes]
-    mean = keras.layers.GlobalAveragePooling1D(name=f'mean_{head}')(logits)
-    outputs[f'logits/{head}'] = keras.layers.Reshape([1, classes], name=f'logits_{head}')(mean)
-  return keras.Model(inputs, outputs, name='dense')

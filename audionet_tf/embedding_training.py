@@ -53,7 +53,7 @@ def behind(student):
 
 
 def train(paths, run_dir, options, resume=False, checkpoint_every=0):
-  """Trains on TFRecord files of embeddings; as `training.train`, without TensorBoard's examples.
+  """Trains on TFRecord files of embeddings; as `training.train`, without TensorBoard.
 
   Args:
     paths: the files.
@@ -92,7 +92,7 @@ def train(paths, run_dir, options, resume=False, checkpoint_every=0):
   checkpoints = callbacks.Checkpoints(run_dir, distiller, checkpoint_every)
   first_epoch = checkpoints.restore()
   log.begin(first_epoch)
-  source = embedding_input.source(paths, manifest, taught.name, len(class_names), spread=False)
+  source = embedding_input.source(paths, manifest, taught.name, len(class_names))
   if first_epoch < options.epochs:
     with training.readable(source):
       hooks = [callbacks.Guard(ids), log, checkpoints, callbacks.Progress(log, first_epoch, options.epochs)]

@@ -2,10 +2,9 @@
 
   python -m audionet_tf.export --run_dir=runs/paper --output=exports/paper --tflite
 
-writes exports/paper/1, or the next free number: signatures `serving_default` and `windows`, of a SoundNet `layers` too,
-class names and settings as assets, warm-up requests, model.tflite. What was written is loaded again and compared with
-the student first.
---model=student.keras exports weights from anywhere, such as audionet_tf.convert.
+writes exports/paper/1, or the next free number: signatures `serving_default` and `windows`, `layers` where layers have
+steps in time, class names and settings as assets, warm-up requests, model.tflite. What was written is loaded again and
+compared with the student first. --model=student.keras exports weights from anywhere, such as audionet_tf.convert.
 """
 
 import pathlib

@@ -9,10 +9,11 @@ writes heard/clip.mp4.json, .csv and .npz, the same for song.flac, and prints th
   npz   every class and the student's embedding, for NumPy
 
 --format=csv writes that alone. AudioNet hears windows, which follow one another unless --hop_ms says otherwise; sound
-shorter than one window is padded with silence. A SoundNet hears a file as a whole, however long, and a row is one of
-its steps; with --window_ms or --hop_ms it hears windows as well. Sound that is too short for it is repeated, as its own
-code does, and is one row, as long as the sound; that is said, and how often as `repeats` in every format. A file that
-cannot be read is named, the others are listened to, and the exit code is 1.
+shorter than one window is padded with silence. A SoundNet, or a network of log-mel patches (yamnet, vggish, Hershey's),
+hears a file as a whole, however long, and a row is one of its steps or patches; yamnet's last is filled up with
+silence, what fills no patch of the others is dropped. With --window_ms or --hop_ms it hears windows as well. Sound that
+is too short for it is repeated, as its own code does, and is one row, as long as the sound; that is said, and how often
+as `repeats` in every format. A file that cannot be read is named, the others are listened to, and the exit code is 1.
 """
 
 import collections
@@ -28,7 +29,9 @@ flags.DEFINE_string('model', None, 'a run, or a SavedModel of audionet_tf.export
 flags.DEFINE_string('output', None, 'folder for the results; made when missing')
 flags.DEFINE_list('format', 'json,csv,npz', 'what to write, one or more of json, csv and npz')
 flags.DEFINE_float(
-  'window_ms', None, 'length of a window; default: as the student was trained, 40 for AudioNet; the steps of a SoundNet'
+  'window_ms',
+  None,
+  'length of a window; default: as the student was trained, 40 for AudioNet; steps or patches where it has such',
 )
 flags.DEFINE_float('hop_ms', None, 'from the start of a window to the next; default: the window')
 flags.DEFINE_integer('top', 3, 'classes on the screen and in a row of CSV')

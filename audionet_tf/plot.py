@@ -50,7 +50,7 @@ flags.DEFINE_string('events', None, 'timeline: JSON file of audionet_tf.caption'
 flags.DEFINE_string('labels', None, 'signals, timeline: class names, one a line, where the inference file has none')
 flags.DEFINE_string('model', None, 'filters, units: folder of a run or an export, or a .keras file')
 flags.DEFINE_string('layer', None, 'tsne, units: name of the layer; confusion: which of several')
-flags.DEFINE_list('features', None, 'tsne: folder of audionet_tf.features, or its .npz files')
+flags.DEFINE_list('features', None, 'tsne: folder of audionet_tf.features, or its files')
 flags.DEFINE_list('clips', None, 'tsne: CSV of categories; units: folder of sound or video files, or such files')
 flags.DEFINE_string('evaluation', None, 'confusion: JSON file of audionet_tf.evaluate')
 flags.DEFINE_string('probe', None, 'confusion: JSON file of audionet_tf.probe')

@@ -6,10 +6,10 @@ prints the accuracy of every fold, their mean and deviation, and writes probed/p
 as probed/confusion-pool5.png, and the features, which the next call reads again.
 
 The CSV has columns filename, fold and category or target (ESC-10, ESC-50, DCASE or your own); sound may have any
-format. The protocol is that of SoundNet's code: a clip is repeated to 10 s, windows of --window_seconds move over the
-layer's steps, every window is a sample with the clip's label for a linear SVM, one class against the rest; a clip is
-given the class with the largest mean decision value. Each fold is judged by a classifier trained on the others; C is
-chosen on these alone, or fixed with --c=0.01, as the original does.
+format. The protocol is that of SoundNet's code: a clip is repeated to 10 s (for a SoundNet), windows of
+--window_seconds move over the layer's steps, every window is a sample with the clip's label for a linear SVM, one class
+against the rest; a clip is given the class with the largest mean decision value. Each fold is judged by a classifier
+trained on the others; C is chosen on these alone, or fixed with --c=0.01, as the original does.
 
 --layer takes any layer of audionet_tf.features, and the baselines mfcc and logmel (mean and deviation over time,
 which need no --model). --pool=mean takes the mean over time instead of windows.

@@ -31,9 +31,9 @@ An autoencoder learns without a teacher, by giving back what it hears; features 
   python -m audionet_tf.train --records=data/esc --run_dir=runs/autoencoder --student=autoencoder \
     --loss=reconstruction --loss_reduction=mean --optimizer=adam --learning_rate=1e-3 --batch_size=16 --epochs=20
 
-RUN then holds student.keras (with student.json), export/1 (a SavedModel), stats.json, metrics.jsonl, checkpoints/
-and tensorboard/ (tensorboard --logdir=RUN/tensorboard). The teacher's answers are kept beside the records: a second
-run with the same teacher does not ask again.
+RUN then holds student.keras (with student.json), export/1 (a SavedModel), stats.json, metrics.jsonl, checkpoints/ and
+tensorboard/ (tensorboard --logdir=RUN/tensorboard; not with --embeddings). The teacher's answers are kept beside the
+records: a second run with the same teacher does not ask again.
 """
 
 from absl import flags
@@ -61,7 +61,9 @@ flags.DEFINE_multi_string(
   'VALUE for all or NAME=VALUE, repeated. For a keras.applications teacher: imagenet, a file, or none (random).',
 )
 flags.DEFINE_multi_string(
-  'teacher_labels', [], "FILE or NAME=FILE, repeated: text file with the teacher's class names, one a line."
+  'teacher_labels',
+  [],
+  "FILE or NAME=FILE, repeated: the teacher's class names, one a line, or a CSV with index,mid,display_name.",
 )
 flags.DEFINE_multi_string(
   'teacher_input_range',
@@ -148,6 +150,8 @@ def main(argv):
   command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
   command.check(FLAGS.run_dir, 'train needs --run_dir')
   command.check(bool(FLAGS.records) != bool(FLAGS.embeddings), 'train needs --records, or --embeddings in their place')
+  for name in ('graph', 'profile', 'projector') if FLAGS.embeddings else ():
+    command.check(not FLAGS[name].value, f'--{name} shows sound in TensorBoard; with --embeddings there is none')
   command.check(FLAGS.init or FLAGS.trainable == 'all', '--trainable=head needs --init: a student whose rest is kept')
   profile = epoch_range(FLAGS.profile)
   from audionet_tf import augmentation, embedding_training, run_settings, training

@@ -48,7 +48,8 @@ RAW = {
   'mixing': ('augment=shift,gain,mix',),
   'no_augmentation': ('augment=',),
 }
-CANDIDATES = {'best': LOG_MEL, 'labels': LOG_MEL, 'soundnet8': RAW, 'labels5': RAW, 'labels8': RAW}
+LABELLED = RAW | {'half_the_epochs': ('epochs=30',)}
+CANDIDATES = {'best': LOG_MEL, 'labels': LOG_MEL, 'soundnet8': RAW, 'labels5': LABELLED, 'labels8': LABELLED}
 flags.DEFINE_enum('student', 'best', list(CANDIDATES), 'The row whose candidates are compared.')
 
 

@@ -63,7 +63,7 @@ ROWS = {
   'yamnet': Row('transfer_yamnet', layers=('embedding',), sample_rate_hz=16000),
   'labels5': Row('labels_soundnet5', labels=True, least=(0.80, None), aim=(0.85, None)),
   'labels8': Row('labels_soundnet8', labels=True, least=(0.75, None), aim=(0.80, None)),
-  'labels': Row('best', labels=True),
+  'labels': Row('best', labels=True, least=(0.85, None), aim=(0.92, None)),
   'mfcc': Row(None, layers=('mfcc', 'logmel')),
 }
 

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 
+import commands
 import numpy as np
 import pytest
 
@@ -91,7 +92,7 @@ def test_balanced_clips_and_a_killed_run(world, monkeypatch):
   for path, part in zip(paths, (framed[:4], [], framed[4:]), strict=True):
     path.write_bytes(b''.join(part))
   manifest = embedding_input.read_manifest(paths, 3)
-  source = embedding_input.source(paths, manifest, 't', 3, spread=False)
+  source = embedding_input.source(paths, manifest, 't', 3)
   given = options(world, epochs=2, balance=True, batch_size=3)
   turns = list(embedding_training.training_batches(source, 't', given, 0, 1).take(10).as_numpy_iterator())
   for batch in turns:
@@ -130,3 +131,10 @@ def test_what_embeddings_have_no_use_for(tmp_path, changes, message):
   (tmp_path / 'classes.csv').write_text('')
   with pytest.raises(UserError, match=message):
     embedding_training.check(options(tmp_path, **changes))
+
+
+@pytest.mark.parametrize('flag', ['--graph', '--projector', '--profile=0:1'])
+def test_pictures_of_sound_are_refused_before_anything_is_read(tmp_path, flag):
+  done = commands.run('audionet_tf.train', '--embeddings=none.tfrecord', f'--run_dir={tmp_path / "run"}', flag)
+  assert done.returncode == 1 and 'with --embeddings there is none' in done.stderr
+  assert 'Traceback' not in done.stderr and not (tmp_path / 'run').exists()

@@ -79,7 +79,6 @@ ONE_HOME = {  # package: modules that may import it
   'matplotlib': {'plots', 'plots_sets', 'plots_sound', 'plots_scores'},
   'torch': {'torch_weights'},
   'yt_dlp': {'audioset', 'web_videos'},
-  'apache_beam': {'beam'},
   'tensorflow_io': {'clip_decoding'},
 }
 
