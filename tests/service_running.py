@@ -15,7 +15,7 @@ from audionet_tf import service, service_listening
 def running(made, **options):
   """The address at which a service.Service answers. `options`: of service.application."""
   listening = service_listening.bound('127.0.0.1', 0)
-  config = uvicorn.Config(service.application(made, **options), log_level='critical', loop='asyncio')
+  config = uvicorn.Config(service.application(made, **options), log_level='critical')
   server = uvicorn.Server(config)
   thread = threading.Thread(target=server.run, kwargs={'sockets': [listening]}, daemon=True)
   thread.start()
