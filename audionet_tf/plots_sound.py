@@ -13,6 +13,7 @@ TICKS_HZ = (100, 250, 500, 1000, 2000, 4000, 8000, 16000)
 FFT_SAMPLES = 1024  # of a filter's spectrum, zero padded: a finer reading of its peak
 MOST_FILTERS = 128
 MOST_ROWS = 40  # classes of a timeline
+THUMBNAIL_COLUMNS = 96
 
 
 def filters(kernel, sample_rate_hz, title=''):
@@ -161,3 +162,41 @@ def draw_classes(figure, axes, heard, names):
   axes.set_yticks(np.arange(len(names)) + 0.5, plots.distinct(names, 32), fontsize=8, parse_math=False)
   axes.tick_params(axis='y', length=0)
   axes.set_ylim(len(names), 0)
+
+
+def units(title, shown, sounds):
+  """What excites units: a row a unit, the log-mel spectrograms of its strongest windows beside one another.
+
+  Args:
+    title: str.
+    shown: dict of unit to list of (window, activation), the strongest first.
+    sounds: dict of window to dict: `name`, str; `decibels` f32 [columns, bands] (`spectrograms.MelPicture.picture`).
+  """
+  bands = next(iter(sounds.values()))['decibels'].shape[1]
+  width, height = THUMBNAIL_COLUMNS + 8, bands + 22  # with the gaps, of which the upper one has the caption
+  most = max(len(row) for row in shown.values())
+  canvas = np.full([len(shown) * height, most * width], np.nan, np.float32)
+  figure = Figure(figsize=(1 + 1.9 * most, 0.5 + 1.3 * len(shown)), layout='constrained')
+  axes = figure.add_subplot()  # one for all: a hundred axes take seconds, and training waits for them
+  for i, row in enumerate(shown.values()):
+    for j, (window, activation) in enumerate(row):
+      y, x = i * height + 22, j * width
+      canvas[y : y + bands, x : x + THUMBNAIL_COLUMNS] = thumbnail(sounds[window]['decibels'])
+      caption = f'{plots.shorten(sounds[window]["name"], 24)}\n{activation:.3g}'
+      axes.text(x, y - 1, caption, fontsize=6, va='bottom', linespacing=0.95, parse_math=False)
+  image = axes.imshow(canvas, cmap='magma', vmin=FLOOR_DECIBELS, vmax=0, aspect='auto', interpolation='nearest')
+  figure.colorbar(image, ax=axes, label='dB', pad=0.01, aspect=30, shrink=0.4)
+  axes.set_yticks([i * height + 22 + bands / 2 for i in range(len(shown))], [f'unit {unit}' for unit in shown])
+  axes.set_xticks([])
+  axes.tick_params(length=0, labelsize=8)
+  axes.spines[:].set_visible(False)
+  axes.set_title(title, fontsize=10, parse_math=False)
+  return figure
+
+
+def thumbnail(decibels):
+  """f32 [bands, THUMBNAIL_COLUMNS] of f32 [columns, bands], low bands below."""
+  columns = len(decibels)
+  edges = np.linspace(0, columns, THUMBNAIL_COLUMNS + 1)
+  first, end = np.floor(edges[:-1]).astype(int), np.ceil(edges[1:]).astype(int)
+  return np.stack([decibels[a:b].mean(0) for a, b in zip(first, end, strict=True)], 1)[::-1]

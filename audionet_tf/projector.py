@@ -1,4 +1,4 @@
-"""What the student makes of a run's windows, for TensorBoard: its projector, a map of them, who is taken for whom."""
+"""What the student makes of a run's windows, for TensorBoard: its projector, a map, who is taken for whom, units."""
 
 import collections
 import csv
@@ -11,7 +11,7 @@ import tensorflow as tf
 import tqdm
 from tensorboard.plugins import projector as plugin
 
-from audionet_tf import files, layouts, losses, plots, plots_sets
+from audionet_tf import excitation, files, layouts, losses, plots, plots_sets, plots_sound, records, spectrograms
 from audionet_tf.students import LOGITS
 
 MOST_WINDOWS = 2000
@@ -19,6 +19,7 @@ SAMPLES_AT_ONCE = 1 << 21
 FOLDER = 'projector'
 FEWEST_POINTS, MOST_POINTS = 20, 200  # of the map
 MOST_CLASSES = 20  # of who is taken for whom
+UNIT_WINDOWS = 5  # that excite a unit most
 OTHERS = '(another)'
 SHARE = 100  # before the end, pictures take one part of so many of the time
 FIRST_COST_SECONDS = 5.0  # what the first ones are taken to cost
@@ -34,12 +35,13 @@ class Projector(keras.callbacks.Callback):
     batches: dataset of training's batches in the order of the files, of `batch_size` windows.
     class_names: dict of head to names.
     video_ids: names of the videos, by number.
+    sample_rate_hz: of the windows.
   """
 
-  def __init__(self, folder, writer, batches, class_names, video_ids):
+  def __init__(self, folder, writer, batches, class_names, video_ids, sample_rate_hz):
     super().__init__()
     self.folder, self.writer, self.batches = folder, writer, batches
-    self.class_names, self.video_ids = class_names, video_ids
+    self.class_names, self.video_ids, self.sample_rate_hz = class_names, video_ids, sample_rate_hz
     self.cost_seconds = FIRST_COST_SECONDS
 
   def on_train_begin(self, logs=None):
@@ -53,10 +55,22 @@ class Projector(keras.callbacks.Callback):
     with self.writer.as_default(step=epoch):
       for name, figure in pictures(embeddings, rows, self.class_names):
         tf.summary.image(name, plots.to_rgb(figure)[None])
+      self.write_units(embeddings, rows)
     if last:
       write(self.folder, embeddings, rows)
     self.shown_at = time.monotonic()
     self.cost_seconds = self.shown_at - begin
+
+  def write_units(self, embeddings, rows):
+    """A picture of the windows that excite the most selective units of the embedding, and for each unit one to hear."""
+    shown = strongest(embeddings)
+    if not shown:
+      return
+    windows = sounds(self.batches, {window for row in shown.values() for window, _ in row})
+    tf.summary.image('units', plots.to_rgb(units(shown, windows, rows, self.sample_rate_hz))[None])
+    for unit, ((window, _), *_) in shown.items():
+      name = name_of(rows[window])
+      tf.summary.audio(f'units/{unit}', windows[window][None, :, None], self.sample_rate_hz, description=name)
 
 
 def batch_size(window_samples):
@@ -112,6 +126,52 @@ def pictures(embeddings, rows, heads):
     counts, names = taken_for(saw, heard)
     words = f'{head} saw', 'the student heard', 'agree'
     yield f'confusion/{head}', plots_sets.confusion(counts, names, 'the classes seen most', words)
+
+
+def strongest(embeddings):
+  """dict of unit, the most selective first, to list of (window, activation), the strongest first.
+
+  Args:
+    embeddings: f32 [windows, width].
+  """
+  found = excitation.strongest_windows(embeddings)
+  listed = {unit: excitation.moments(found, unit)[:UNIT_WINDOWS] for unit in excitation.chosen_units(found, [])}
+  return {unit: [(window, value) for window, _, value in row] for unit, row in listed.items() if row}
+
+
+def sounds(batches, wanted):
+  """dict of window to f32 [samples], of the windows `wanted`, counted as `embed` counts them."""
+  found, count = {}, 0
+  for batch in batches:
+    real = np.flatnonzero(batch['mask'].numpy())
+    here = sorted(wanted & set(range(count, count + len(real))))
+    rows = tf.gather(batch['audio'], [real[window - count] for window in here]).numpy() if here else []
+    found |= dict(zip(here, rows, strict=True))
+    count += len(real)
+    if len(found) == len(wanted):
+      break
+  return found
+
+
+def units(shown, windows, rows, sample_rate_hz):
+  """Figure of the windows that excite units.
+
+  Args:
+    shown: of `strongest`.
+    windows: of `sounds`.
+    rows: of `embed`.
+    sample_rate_hz: of the windows.
+  """
+  drawn = {}
+  for window, sound in windows.items():
+    mel = spectrograms.MelPicture(sample_rate_hz)
+    list(mel.watch([(0, np.rint(sound * records.PCM_SCALE).astype(np.int16))]))
+    drawn[window] = {'name': name_of(rows[window]), 'decibels': mel.picture()['decibels']}
+  return plots_sound.units('windows that excite units of the embedding most, and how much', shown, drawn)
+
+
+def name_of(row):
+  return f'{row["video"]}, {row["window"]}'
 
 
 def taken_for(saw, heard):

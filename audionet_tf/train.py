@@ -84,9 +84,9 @@ flags.DEFINE_multi_string(
 flags.DEFINE_enum(
   'target_steps',
   'covered',
-  ['covered', 'nearest', 'same'],
-  'Which pictures a step of the student answers for: the mean of those in its part of the window, the nearest, or'
-  ' picture t for step t.',
+  ['covered', 'nearest', 'same', 'window'],
+  'Which pictures a step of the student answers for: the mean of those in its part of the window, the nearest,'
+  ' picture t for step t, or the mean of all.',
 )
 flags.DEFINE_integer('epochs', 5000, 'Passes over all windows.', lower_bound=1)
 flags.DEFINE_integer('batch_size', 512, 'Windows in a step, over all replicas.', lower_bound=1)
@@ -140,8 +140,8 @@ flags.DEFINE_bool('graph', False, "Write the student's graph for TensorBoard.")
 flags.DEFINE_bool(
   'projector',
   None,
-  'Show windows in TensorBoard: embeddings in its projector, a map of them, who is taken for whom; default: unless the'
-  ' teacher is asked in every step, which asks it once more.',
+  'Show windows in TensorBoard: embeddings in its projector, a map of them, who is taken for whom, which excite units;'
+  ' default: unless the teacher is asked in every step, which asks it once more.',
 )
 flags.DEFINE_string('profile', None, 'Epochs FIRST:LAST, counted from 0, to profile for TensorBoard.')
 

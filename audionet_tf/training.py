@@ -48,7 +48,7 @@ def train(
     checkpoint_every: epochs between checkpoints; 0: at the first epoch's end after every minute.
     profile: None or (first, last) epoch to profile.
     graph: write the graph for TensorBoard.
-    projected: show embeddings of windows: in its projector, as a map, and who is taken for whom (`projector`).
+    projected: show embeddings of windows: in its projector and in pictures (`projector`).
 
   Returns:
     Path of the exported model.
@@ -147,7 +147,8 @@ def projection(run_dir, writer, manifest, source, teachers):
   """The callback that writes RUN/tensorboard/projector, and pictures with it."""
   batches = input_pipeline.sequential_batches(source, projector.batch_size(manifest['params'].window_samples))
   class_names = {teacher.name: teacher.class_names for teacher in teachers}
-  return projector.Projector(run_dir / 'tensorboard', writer, batches, class_names, ids_of(manifest))
+  rate = manifest['params'].sample_rate_hz
+  return projector.Projector(run_dir / 'tensorboard', writer, batches, class_names, ids_of(manifest), rate)
 
 
 def load_teachers(options, manifest):

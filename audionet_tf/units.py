@@ -9,8 +9,9 @@ from PIL import Image
 
 from audionet_tf import files, geometry, local_files, media, text, units_page
 from audionet_tf.errors import MediaError, UserError
+from audionet_tf.excitation import chosen_units, moments
 from audionet_tf.records import PCM_SCALE
-from audionet_tf.unit_search import chosen_units, listen_to_all, moments
+from audionet_tf.unit_search import listen_to_all
 
 SHORTEST_CUT_SECONDS = 1.5
 PICTURE_SIZE = 256

@@ -45,3 +45,8 @@ def test_a_step_may_take_the_nearest_picture_or_that_of_its_number():
   np.testing.assert_array_equal(geometry.alignment(centers, 2.0, times, 'same'), np.eye(4))
   with pytest.raises(UserError, match='4 steps, the window 3 pictures'):
     geometry.alignment(centers, 2.0, times[:3], 'same')
+
+
+def test_a_step_may_answer_for_the_whole_window():
+  weights = geometry.alignment([1.0, 5.0, 5.2], 2.0, [0.9, 1.2, 4.0, 30.0], 'window')
+  np.testing.assert_array_equal(weights, [[0.25] * 4] * 3)

@@ -49,6 +49,7 @@ LAYERS = (
       'clip_tables',
       'caption_files caption_tables caption_pictures burning',
       'linear_probe layouts',
+      'excitation',
       'sound_statistics',
       'audioset web_videos',
       'sources',

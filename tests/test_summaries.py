@@ -12,7 +12,7 @@ from google.protobuf import text_format
 from PIL import Image
 from tensorboard.plugins import projector as plugin
 
-from audionet_tf import projector, run_settings, students, training
+from audionet_tf import plots_sound, projector, run_settings, spectrograms, students, training
 from audionet_tf.params import RecordParams
 from audionet_tf.summaries import in_series
 
@@ -52,7 +52,7 @@ def test_filters_and_timelines_are_pictures(run):
   images = images_of(run)
   assert {'filters', 'examples/0 teacher', 'examples/1 teacher'} <= set(images)
   assert 'map/teacher' not in images  # of seven windows
-  for tag in ('filters', 'examples/0 teacher', 'examples/1 teacher', 'confusion/teacher'):
+  for tag in ('filters', 'examples/0 teacher', 'examples/1 teacher', 'confusion/teacher', 'units'):
     assert len(np.unique(images[tag].reshape(-1, 3), axis=0)) > 50
 
 
@@ -140,6 +140,52 @@ def test_pictures_of_windows_are_of_what_is_in_the_rows(monkeypatch):
   assert not list(projector.pictures(embeddings, rows, []))
 
 
+def test_units_are_shown_with_the_windows_that_excite_them_most(monkeypatch):
+  monkeypatch.setattr(projector.excitation, 'UNITS', 2)
+  rng = np.random.default_rng(1)
+  embeddings = rng.normal(size=[200, 6]).astype(np.float32)
+  embeddings[[4, 9, 30, *range(60, 67)], 5] += (40, 60, 50, *[20] * 7)
+  embeddings[70:80, 2] += 5
+  embeddings[:, 0] = 3  # excited by nothing
+  shown = projector.strongest(embeddings)
+  assert list(shown) == [5, 2]
+  for unit, row in shown.items():
+    ranked = sorted(enumerate(embeddings[:, unit].tolist()), key=lambda pair: -pair[1])
+    assert row == ranked[: projector.UNIT_WINDOWS]
+  assert [window for window, _ in shown[5]][:3] == [9, 30, 4]
+  assert projector.strongest(np.ones([3, 2], np.float32)) == {}
+
+
+def test_windows_are_found_again_by_their_number():
+  numbers = np.arange(12).reshape(3, 4)
+  mask = np.array([[1, 0, 1, 1], [1, 1, 1, 1], [0, 0, 0, 1]], np.float32)
+  batches = [
+    {'audio': tf.constant(row[:, None] * np.ones(3, np.float32)), 'mask': tf.constant(m)}
+    for row, m in zip(numbers, mask, strict=True)
+  ]
+  kept = numbers[mask > 0]
+  found = projector.sounds(batches, {1, 2, 4, 7})
+  assert {window: sound.tolist() for window, sound in found.items()} == {i: [kept[i]] * 3 for i in (1, 2, 4, 7)}
+
+
+def test_picture_of_units_has_the_tones_of_their_windows():
+  rate, seconds = 8000, np.arange(8000) / 8000
+  windows = {3: np.sin(2 * np.pi * 500 * seconds), 5: np.sin(2 * np.pi * 3000 * seconds)}
+  windows = {number: (0.5 * wave).astype(np.float32) for number, wave in windows.items()}
+  rows = [{'video': f'v{i}.mp4', 'window': str(10 * i)} for i in range(6)]
+  figure = projector.units({17: [(5, 2.5), (3, 1.25)], 4: [(3, 9.0)]}, windows, rows, rate)
+  axes = figure.axes[0]
+  assert [label.get_text() for label in axes.get_yticklabels()] == ['unit 17', 'unit 4']
+  assert [text.get_text() for text in axes.texts] == ['v5.mp4, 50\n2.5', 'v3.mp4, 30\n1.25', 'v3.mp4, 30\n9']
+  canvas = np.asarray(axes.images[0].get_array().filled(-200.0))
+  edges = spectrograms.MelPicture(rate).edges_hz
+  for text, hertz in zip(axes.texts, (3000, 500, 500), strict=True):
+    x, y = round(text.get_position()[0]), round(text.get_position()[1]) + 1
+    loudest = canvas[y : y + 64, x : x + plots_sound.THUMBNAIL_COLUMNS].mean(1).argmax()
+    band = 63 - loudest  # low bands lie below
+    assert edges[band] <= hertz <= edges[band + 1]
+
+
 def test_who_is_taken_for_whom(monkeypatch):
   monkeypatch.setattr(projector, 'MOST_CLASSES', 2)
   saw, heard = [*'bbbbaaac'], [*'bbacabcb']
@@ -163,7 +209,8 @@ def test_windows_are_shown_at_the_end_and_rarely_before(monkeypatch):
   monkeypatch.setattr(projector, 'embed', embed)
   monkeypatch.setattr(projector, 'pictures', lambda *_: [])
   monkeypatch.setattr(projector, 'write', lambda *_: written.append(epoch))
-  callback = projector.Projector(None, tf.summary.create_noop_writer(), None, {}, [])
+  monkeypatch.setattr(projector.Projector, 'write_units', lambda *_: None)
+  callback = projector.Projector(None, tf.summary.create_noop_writer(), None, {}, [], 16000)
   callback.set_params({'epochs': 25})
   callback.on_train_begin()
   for epoch in range(25):

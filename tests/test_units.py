@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from audionet_tf import geometry, students, unit_search, units, units_page
+from audionet_tf import excitation, geometry, students, unit_search, units, units_page
 from audionet_tf.errors import UserError
 
 RATE_HZ = 22050
@@ -143,24 +143,24 @@ def test_strongest_of_many_files_are_those_of_sorting_them_all():
   tables = rng.normal(size=(25, 30, 4)).astype(np.float32)  # [files, T, width]
   found = None
   for number, table in enumerate(tables):
-    one = unit_search.strongest_of(table, 100.0, 10, number)
-    found = unit_search.joined(found, one) if found else one
+    one = excitation.strongest_of(table, 100.0, 10, number)
+    found = excitation.joined(found, one) if found else one
   best = tables.max(1)  # [files, width]
-  order = np.argsort(-best, axis=0)[: unit_search.MOMENTS]
+  order = np.argsort(-best, axis=0)[: excitation.MOMENTS]
   np.testing.assert_array_equal(found.files, order)
   np.testing.assert_array_equal(found.activations, np.take_along_axis(best, order, 0))
   np.testing.assert_array_equal(found.centers, 100 + 10 * np.take_along_axis(tables.argmax(1), order, 0))
   np.testing.assert_allclose(found.deviation(), tables.reshape(-1, 4).std(0), rtol=1e-6)
   above = (found.activations.mean(0) - tables.mean((0, 1))) / tables.reshape(-1, 4).std(0)
   np.testing.assert_allclose(found.selectivity(), above, rtol=1e-4)
-  assert unit_search.chosen_units(found, []) == np.argsort(-above).tolist()
+  assert excitation.chosen_units(found, []) == np.argsort(-above).tolist()
 
 
 def test_a_unit_that_never_answers_is_not_selective_and_has_no_moments():
   table = np.stack([np.zeros(9), np.arange(9)], 1).astype(np.float32)
-  found = unit_search.strongest_of(table, 0.0, 1, 0)
-  assert found.selectivity()[0] == 0 and unit_search.moments(found, 0) == []
-  assert unit_search.moments(found, 1) == [(0, 8.0, 8.0)]
+  found = excitation.strongest_of(table, 0.0, 1, 0)
+  assert found.selectivity()[0] == 0 and excitation.moments(found, 0) == []
+  assert excitation.moments(found, 1) == [(0, 8.0, 8.0)]
 
 
 def test_short_sound_is_repeated_and_its_moments_lie_in_it(student, sounds):
