@@ -8,7 +8,6 @@ folder fold<F> for each fold and videos.csv (path, fold, category): only the jud
   best        the student of scripts/flags/best.flags, taught by the teacher; no label reaches it. Then, with the labels
               of the folds it was trained on, a linear SVM on its features
   soundnet8   the same with SoundNet-8, its heads on every step of the last hidden layer
-  yamnet      the same with YAMNet's network, untrained before
   labels5     SoundNet-5 from nothing on labels
   labels8     SoundNet-8, a head on every step, from nothing on labels
   labels      the network of `best` from nothing on labels

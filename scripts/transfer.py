@@ -35,7 +35,6 @@ class Row:
     layers: whose features an SVM judges; none where empty.
     probe: further flags of the probe.
     least, aim: what is required: the share of clips named right, and that of the SVM by its first layer; None: nothing.
-    sample_rate_hz: of the sound that it hears.
   """
 
   flagfile: str | None
@@ -44,7 +43,6 @@ class Row:
   probe: tuple = ()
   least: tuple = (None, None)
   aim: tuple = (None, None)
-  sample_rate_hz: int = 22050
 
   def required(self, figure, bound):
     """Of `least` or `aim` what concerns a figure."""
@@ -60,7 +58,6 @@ ROWS = {
     least=(0.76, 0.85),
     aim=(0.85, 0.92),
   ),
-  'yamnet': Row('transfer_yamnet', layers=('embedding',), sample_rate_hz=16000),
   'labels5': Row('labels_soundnet5', labels=True, least=(0.80, None), aim=(0.85, None)),
   'labels8': Row('labels_soundnet8', labels=True, least=(0.75, None), aim=(0.80, None)),
   'labels': Row('best', labels=True, least=(0.85, None), aim=(0.92, None)),
@@ -89,11 +86,11 @@ class Place:
     return [fold for fold in there if fold not in self.left_out]
 
 
-def records(place, row, fold):
+def records(place, fold):
   """The records of all folds but one, made where they are missing. The builder sees no label."""
-  folder = place.work / f'records/{row.sample_rate_hz}/without{fold}'
+  folder = place.work / f'records/without{fold}'
   videos = [f'--videos={place.videos / f"fold{other}"}' for other in place.folds() if other != fold]
-  cut = ['--window_ms=5000', f'--sample_rate={row.sample_rate_hz}', '--images_per_window=4', '--short_videos=repeat']
+  cut = ['--window_ms=5000', '--sample_rate=22050', '--images_per_window=4', '--short_videos=repeat']
   if not (folder / 'manifest.json').exists():
     run('tfrecords.build', *videos, f'--output={folder}', *cut)
   return folder
@@ -104,7 +101,7 @@ def train(place, name, row, fold, seed, extra):
   run_dir = place.work / f'runs/{name}/seed{seed}/without{fold}'
   if not (run_dir / 'export/1').exists():
     taught = [f'--teacher={place.data / "esc10/esc10.csv"}'] if row.labels else place.teacher()
-    arguments = [f'--records={records(place, row, fold)}', f'--run_dir={run_dir}', f'--seed={seed}', '--resume']
+    arguments = [f'--records={records(place, fold)}', f'--run_dir={run_dir}', f'--seed={seed}', '--resume']
     arguments.append(f'--flagfile={ROOT / "scripts/flags" / f"{row.flagfile}.flags"}')
     run('audionet_tf.train', *arguments, *taught, *(f'--{flag}' for flag in extra))
   return run_dir

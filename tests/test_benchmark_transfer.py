@@ -81,15 +81,12 @@ def test_the_fold_that_judges_is_never_heard_and_no_label_reaches_the_student(pl
     'tfrecords.build',
     *(f'audionet_tf.{n}' for n in ('train', 'evaluate', 'probe')),
   ]
-  assert heard == ['fold1', 'fold3']
+  assert heard == ['fold1', 'fold3'] and trained['records'] == given['output']
   assert trained['teacher'].endswith('a.tflite') and not any('.csv' in value for value in trained.values())
   assert trained['epochs'] == '1' and judged['folds'] == '2'
   assert (probed['folds'], probed['judge']) == ('1,2,3', '2')
   transfer.judge(place, 'best', transfer.ROWS['best'], '2', '0', ['epochs=1'])
   assert len(calls) == 4  # what is done is not done again
-  transfer.judge(place, 'yamnet', transfer.ROWS['yamnet'], '2', '0', [])
-  assert (given['sample_rate'], calls[4][1]['sample_rate']) == ('22050', '16000')
-  assert given['output'] != calls[4][1]['output'] == calls[5][1]['records']
 
 
 @pytest.mark.parametrize('name', ['best', 'mfcc'])
