@@ -6,6 +6,7 @@ import functools
 import json
 
 from absl import logging
+from starlette.background import BackgroundTask
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
@@ -149,8 +150,7 @@ async def post_captions(service, request):
     task.add_done_callback(lambda _: (ends.close(), messages.put_nowait(None)))
   task.add_done_callback(functools.partial(counted, service))
   if 'text/event-stream' in accept:
-    lines = progress_lines(service, task, messages, threshold)
-    return StreamingResponse(lines, media_type='text/event-stream', headers=STREAM_HEADERS)
+    return streamed(task, progress_lines(service, task, messages, threshold))
   gone = asyncio.create_task(disconnected(request))
   try:
     await asyncio.wait([task, gone], return_when=asyncio.FIRST_COMPLETED)
@@ -163,6 +163,14 @@ async def post_captions(service, request):
   suffix = 'vtt' if 'text/vtt' in accept else 'json'
   body, kind = await asyncio.to_thread(written, service, identity, result, threshold, suffix)
   return Response(body, 200, {'Location': f'/v1/captions/{identity}'}, kind)
+
+
+def streamed(task, lines):
+  """The answer that sends `lines`, the progress of the task, and stops the task with a client that leaves."""
+  # Where the client leaves before the first line, `lines` never begin, and what stands in their `finally` is not run.
+  return StreamingResponse(
+    lines, media_type='text/event-stream', headers=STREAM_HEADERS, background=BackgroundTask(task.cancel)
+  )
 
 
 def counted(service, task):
