@@ -65,14 +65,22 @@ class Distiller(keras.Model):
       self.window_means = SegmentMean(int(self.window_ends[-1]), 'window_means')
 
   def mean_names(self):
-    """Names of the scalar metrics: `kl`, `top1`, `top5`, means of all heads, and by head where there are several.
+    """Names of the scalar metrics: means of all heads, and by head where there are several.
 
-    They are not weighted; the loss is the weighted sum over the heads.
+    They are not weighted; what is trained is the weighted sum over the heads.
     """
-    names = ['kl', 'top1', 'top5']
+    names = [*self.head_names(), *(['loss'] if self.has_own_loss() else [])]
     if len(self.heads) > 1:
-      names += [f'{name}_{head}' for head in self.heads for name in ('kl', 'top1', 'top5')]
+      names += [f'{name}_{head}' for head in self.heads for name in names]
     return names
+
+  def head_names(self):
+    """Names of `head_figures`."""
+    return ['kl', 'top1', 'top5']
+
+  def has_own_loss(self):
+    """Whether what is trained of a head is not its `distance`; then it is a figure too, `loss`."""
+    return self.loss_name != self.distance
 
   def call(self, audio, training=False):
     return self.student(audio, training=training)
@@ -103,14 +111,14 @@ class Distiller(keras.Model):
     return {head: losses.kl_divergence(targets[head], outputs[LOGITS + head]) for head in self.heads}
 
   def example_losses(self, targets, outputs, distances):
-    """f32 [B]: what is trained; `distances` is the KL, which need not be computed twice."""
-    if self.loss_name != 'kl':
-      distance = losses.LOSSES[self.loss_name]
-      distances = {head: distance(targets[head], outputs[LOGITS + head]) for head in self.heads}
-    return self.weighted(distances)
-
-  def weighted(self, distances):
+    """f32 [B]: what is trained; `distances` are the heads' losses where they have no other."""
+    if self.has_own_loss():
+      distances = {head: self.head_loss(targets[head], outputs[LOGITS + head]) for head in self.heads}
     return tf.add_n([self.loss_weights[head] * distances[head] for head in self.heads])
+
+  def head_loss(self, target, logits):
+    """f32 [B]: the loss of a head whose `distance` is not what is trained."""
+    return losses.LOSSES[self.loss_name](target, logits)
 
   def train_step(self, batch):
     targets = self.targets(batch)
@@ -138,7 +146,9 @@ class Distiller(keras.Model):
     """dict of scalar metric to a list of f32 [B], whose mean it is."""
     values = {}
     for head in self.heads:
-      for name, value in self.head_figures(targets[head], outputs[LOGITS + head], distances[head]).items():
+      target, logits = targets[head], outputs[LOGITS + head]
+      own = {'loss': self.head_loss(target, logits)} if self.has_own_loss() else {}
+      for name, value in (self.head_figures(target, logits, distances[head]) | own).items():
         values.setdefault(name, []).append(value)
         if len(self.heads) > 1:
           values[f'{name}_{head}'] = [value]

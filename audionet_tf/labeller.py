@@ -19,24 +19,20 @@ class Labeller(Distiller):
   activation = 'sigmoid'
 
   def __init__(self, *args, label_smoothing=0.0, **kwargs):
-    super().__init__(*args, **kwargs)
     self.label_smoothing = label_smoothing
+    super().__init__(*args, **kwargs)
 
-  def mean_names(self):
-    names = [self.distance, 'top1']
-    several = [f'{name}_{head}' for head in self.heads for name in names] if len(self.heads) > 1 else []
-    return names + several
+  def head_names(self):
+    return [self.distance, 'top1']
+
+  def has_own_loss(self):
+    return super().has_own_loss() or self.label_smoothing > 0
 
   def distances(self, targets, outputs):
     return {head: losses.by_class(self.distance, targets[head], outputs[LOGITS + head]) for head in self.heads}
 
-  def example_losses(self, targets, outputs, distances):
-    if self.loss_name != self.distance or self.label_smoothing:
-      distances = {
-        head: losses.by_class(self.loss_name, targets[head], outputs[LOGITS + head], self.label_smoothing)
-        for head in self.heads
-      }
-    return self.weighted(distances)
+  def head_loss(self, target, logits):
+    return losses.by_class(self.loss_name, target, logits, self.label_smoothing)
 
   def head_figures(self, target, logits, distance):
     return {self.distance: distance, 'top1': losses.first_is_label(target, logits)}

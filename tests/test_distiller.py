@@ -95,7 +95,7 @@ def test_heads_have_their_weights(loss):
     'mask': np.ones(5, np.float32),
   }
   embedding = torch.tensor(student(batch['audio'])['embedding'].numpy())
-  expected, kl = {}, {}
+  expected, kl, trained = {}, {}, {}
   for head, weight in weights.items():
     kernel, bias = (torch.tensor(v.numpy(), requires_grad=True) for v in student.get_layer(f'dense_{head}').weights)
     target, logits = torch.tensor(batch[f'teacher/{head}'])[:, 0], embedding @ kernel + bias
@@ -103,11 +103,15 @@ def test_heads_have_their_weights(loss):
     total = divergence if loss == 'kl' else ((target - logits.softmax(1)) ** 2).sum()
     (weight * total).backward()
     expected[head], kl[head] = (kernel - 1e-2 * kernel.grad).detach().numpy(), divergence.item() / 5
+    trained[head] = total.item() / 5
   fit(distiller, [{name: tf.constant(x) for name, x in batch.items()}])
   for head in classes:
     np.testing.assert_allclose(student.get_layer(f'dense_{head}').kernel.numpy(), expected[head], atol=1e-5)
     assert float(distiller.means[f'kl_{head}'].result()) == pytest.approx(kl[head], rel=1e-4)
+    if loss != 'kl':
+      assert float(distiller.means[f'loss_{head}'].result()) == pytest.approx(trained[head], rel=1e-4)
   assert float(distiller.means['kl'].result()) == pytest.approx(np.mean(list(kl.values())), rel=1e-4)
+  assert ('loss' in distiller.means) == (loss != 'kl')
 
 
 @pytest.mark.parametrize('reduction', ['sum', 'mean'])

@@ -10,6 +10,7 @@ import torch
 
 from audionet_tf import evaluation, inference, losses, params, run_settings, serving, students, training
 from audionet_tf.errors import UserError
+from audionet_tf.labeller import Labeller
 
 VIDEOS = {'a.mp4': 6, 'b.mp4': 6, 'c.mp4': 6}
 HEARD = {'a.mp4': 'low', 'b.mp4': 'low;any', 'c.mp4': ''}
@@ -77,6 +78,23 @@ def test_a_run_learns_and_names_its_figures(run):
   assert rows[0]['cross_entropy'] == pytest.approx(2 * np.log(2), rel=0.3)  # two classes, undecided
   last = json.loads((run / 'run/stats.json').read_text())['epochs'][-1]['videos']['b.mp4']
   assert last['cross_entropy'] == pytest.approx(np.mean(last['cross_entropy_per_frame']), rel=1e-4)
+
+
+@pytest.mark.parametrize(('loss', 'smoothing'), [('cross_entropy', 0.0), ('cross_entropy', 0.2), ('focal', 0.0)])
+def test_what_is_trained_is_a_figure_where_it_is_no_plain_cross_entropy(loss, smoothing):
+  labels, logits = answers()
+  labeller = Labeller(
+    students.build('audionet', {'t': labels.shape[-1]}), ['t'], 1, loss=loss, label_smoothing=smoothing
+  )
+  targets, outputs = {'t': labels}, {'logits/t': logits}
+  distances = labeller.distances(targets, outputs)
+  figures = labeller.figures(targets, outputs, distances)
+  assert list(figures) == labeller.mean_names()
+  own = loss != 'cross_entropy' or smoothing
+  assert ('loss' in figures) == bool(own)
+  expected = losses.by_class(loss, labels, logits, smoothing)
+  np.testing.assert_allclose(figures['loss' if own else 'cross_entropy'][0], expected, rtol=1e-6)
+  np.testing.assert_allclose(labeller.example_losses(targets, outputs, distances), expected, rtol=1e-6)
 
 
 def test_probabilities_do_not_exclude_each_other_wherever_they_are_given(run):
