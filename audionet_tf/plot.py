@@ -29,7 +29,7 @@ draws the confusion matrix of audionet_tf.evaluate, or of audionet_tf.probe (--p
   python -m audionet_tf.plot units --model=runs/soundnet --layer=pool5 --clips=clips --output=page
 
 writes page/index.html with the sounds, and the pictures of videos, that excite units of the layer most: those of
---unit=3,7, or the most selective. --clips is a folder or files.
+--unit=3,7, or the most selective. --clips is a folder, with what lies in its folders, or files.
 
 A figure is written as PNG, PDF or SVG, by the ending of --output.
 """

@@ -26,8 +26,8 @@ FIRST_COST_SECONDS = 5.0  # what the first ones are taken to cost
 
 
 class Projector(keras.callbacks.Callback):
-  """Shows the first MOST_WINDOWS windows in the order of the files: pictures while training takes long, and at its end
-  pictures and the projector's files.
+  """Shows the first MOST_WINDOWS windows in the order of the files, as pictures and as the projector's files: while
+  training takes long, and at its end.
 
   Args:
     folder: of TensorBoard's event files.
@@ -56,8 +56,7 @@ class Projector(keras.callbacks.Callback):
       for name, figure in pictures(embeddings, rows, self.class_names):
         tf.summary.image(name, plots.to_rgb(figure)[None])
       self.write_units(embeddings, rows)
-    if last:
-      write(self.folder, embeddings, rows)
+    write(self.folder, embeddings, rows)
     self.shown_at = time.monotonic()
     self.cost_seconds = self.shown_at - begin
 

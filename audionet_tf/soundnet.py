@@ -12,6 +12,7 @@ import tensorflow as tf
 from audionet_tf import geometry
 from audionet_tf.strided_convolution import StridedConv1D
 
+RATE_HZ = 22050  # of the sound that the paper's networks hear
 SCALE = 256.0  # the original hears [-256, 256]: REFERENCE A2.4
 
 # name, filters (None: max pool; HEADS: a convolution a head), kernel, stride, padding

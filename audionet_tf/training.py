@@ -20,6 +20,7 @@ from audionet_tf import (
   run_settings,
   serving,
   soft_labels,
+  soundnet,
   starting_weights,
   strategy,
   students,
@@ -75,6 +76,7 @@ def train(
     teachers = [dataclasses.replace(teacher, probabilities=None) for teacher in teachers]
   with devices.scope():
     distiller = build_distiller(manifest, teachers, options)
+  tell_rate(options.student, manifest['params'].sample_rate_hz)
   run_dir.mkdir(parents=True, exist_ok=True)
   run_settings.write(settings_path, settings)
   log = callbacks.RunLog(run_dir, stats_header(manifest, options), ids_of(manifest), manifest['windows'])
@@ -93,6 +95,17 @@ def train(
       drawn = training_batches(records_folder, manifest, source, options, first_epoch, devices.num_replicas_in_sync)
       fit(distiller, drawn, manifest, options, first_epoch, hooks)
   return finish(run_dir, distiller.student, manifest, teachers, options)
+
+
+def tell_rate(student, rate_hz):
+  """Says on stderr that a SoundNet hears sound of another rate than the paper's: allowed, but hardly ever meant."""
+  if student.startswith('soundnet') and rate_hz != soundnet.RATE_HZ:
+    print(
+      f'{student} is made for {soundnet.RATE_HZ:,} Hz and the records hold {rate_hz:,} Hz: its steps are '
+      f'{soundnet.RATE_HZ / rate_hz:.2f} times as long; tfrecords.build --sample_rate={soundnet.RATE_HZ} makes what it '
+      'is made for',
+      file=sys.stderr,
+    )
 
 
 def training_batches(records_folder, manifest, source, options, first_epoch, replicas):

@@ -44,15 +44,15 @@ def load_ear(path, layer):
 
 
 def media_files(paths):
-  """Sound and video files: those named, and of a folder those that their names tell to be such, sorted.
+  """Sound and video files: those named, and of a folder and those in it those that their names tell to be such, sorted.
 
   Raises UserError where there is none.
   """
   found = []
   for path in map(pathlib.Path, paths):
-    inside = sorted(p for p in path.iterdir() if is_media(p)) if path.is_dir() else [path]
+    inside = sorted(p for p in path.rglob('*') if is_media(p)) if path.is_dir() else [path]
     if not inside:
-      raise UserError(f'{path}: no sound or video files in this folder')
+      raise UserError(f'{path}: no sound or video files in this folder or those in it')
     found += inside
   return found
 

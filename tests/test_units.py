@@ -179,6 +179,14 @@ def test_cut_takes_spans_out_of_pieces():
   np.testing.assert_array_equal(found[2], pcm[950:])
 
 
+def test_media_files_of_folders_in_a_folder(tmp_path):
+  for name in ('fold1/a.wav', 'fold2/deep/a.mp4', 'b.wav', 'fold1/notes.txt', 'fold2/.hidden.wav'):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).touch()
+  found = [str(path.relative_to(tmp_path)) for path in unit_search.media_files([tmp_path])]
+  assert found == ['b.wav', 'fold1/a.wav', 'fold2/deep/a.mp4']
+
+
 def test_media_files_of_a_folder(sounds):
   names = [path.name for path in unit_search.media_files([sounds, sounds / 'notes.txt'])]
   assert names == ['0.wav', '1.wav', '<b>video&.mkv', 'broken.wav', 'short.wav', 'notes.txt']
