@@ -1,6 +1,6 @@
 """Pooling over time by attention: a clip's label is decided by the steps that are about it.
 
-Source: Kong et al. 2018, feature-level attention; Caption4Sound (REFERENCE D1), whose own two maps were made inside a
+Source: Kong et al. 2018, feature-level attention; Caption4Sound, whose own two maps were made inside a
 Lambda, so that they were neither trained nor saved. Here they are weights like any others.
 """
 

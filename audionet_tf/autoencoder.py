@@ -1,6 +1,6 @@
 """A convolutional autoencoder: SoundNet's first four convolutions, and a mirrored decoder that gives the sound back.
 
-Source: Aytar, Vondrick, Torralba 2016, section 4: the unsupervised baseline (REFERENCE A2.1). Nobody teaches it: it
+Source: Aytar, Vondrick, Torralba 2016, section 4: the unsupervised baseline. Nobody teaches it: it
 learns to make what it hears small (`losses.squared_error`), and its layers are features as SoundNet's are.
 
 The paper says no more than four layers each way and fractional strides. Here a layer of the decoder undoes a

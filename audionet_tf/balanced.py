@@ -1,6 +1,6 @@
 """Balanced batches: each class in turn, so that rare ones are heard as often as common ones.
 
-Source: Caption4Sound's training (REFERENCE D2). Windows are those of records, or clips of AudioSet's embeddings. The
+Source: Caption4Sound's training. Windows are those of records, or clips of AudioSet's embeddings. The
 classes come in a new order each turn; each has its own shuffled list of windows, which begins anew, shuffled anew, when
 it ends. So windows of small classes are repeated, and those of large ones are not thrown away: they come in later
 turns. What is drawn is a function of seed and position alone, so that a resumed run enters where the killed one

@@ -8,7 +8,7 @@ from audionet_tf import events as events_lib
 from audionet_tf import inference, local_files, media, students
 from audionet_tf.errors import MediaError, UserError
 
-PATCH_SECONDS = 0.96  # of the blocks of patches that Caption4Sound hears (REFERENCE D3)
+PATCH_SECONDS = 0.96  # of the blocks of patches that Caption4Sound hears
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""AudioSet's embeddings: VGGish's 128 bytes for every 0.96 s, SequenceExamples in TFRecord files (REFERENCE A4.2, B5).
+"""AudioSet's embeddings: VGGish's 128 bytes for every 0.96 s, SequenceExamples in TFRecord files.
 
 | of an example                  | dtype | holds                                                                |
 |--------------------------------|-------|----------------------------------------------------------------------|

@@ -1,7 +1,7 @@
 """AudioSet's released embeddings as training input: a Source of batches without sound.
 
 A batch is that of `input_pipeline`, but `audio` holds embeddings, f32 [B, 10 x 128] in [-1, 1): byte / 128 - 1, step by
-step (REFERENCE D1). `teacher/<head>` f32 [B, 1, classes] is 1 for each of the clip's labels. `embedding_training`
+step. `teacher/<head>` f32 [B, 1, classes] is 1 for each of the clip's labels. `embedding_training`
 trains from it.
 """
 

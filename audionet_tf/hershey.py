@@ -1,4 +1,4 @@
-"""Networks of image classification on log-mel patches of 0.96 s, as Hershey et al. 2017 changed them (REFERENCE A4.1).
+"""Networks of image classification on log-mel patches of 0.96 s, as Hershey et al. 2017 changed them.
 
 Patches of 96 x 64 do not overlap; batch normalization stands behind every convolution, ReLU behind that; no dropout.
 Inception V3 has a file of its own.

@@ -1,4 +1,4 @@
-"""Inception V3 (Szegedy et al. 2015) on log-mel patches, as Hershey et al. 2017 changed it (REFERENCE A4.1).
+"""Inception V3 (Szegedy et al. 2015) on log-mel patches, as Hershey et al. 2017 changed it.
 
 The first four layers of its stem, up to the first max pool, and the auxiliary head are left out: patches of 96 x 64 go
 94 x 62, 46 x 30, 22 x 14, 10 x 6.

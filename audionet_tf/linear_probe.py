@@ -1,6 +1,6 @@
 """How far a linear classifier gets with fixed features: windows of steps as samples, judged by clips, fold by fold.
 
-Source: eval_esc50.lua and eval_dcase.lua of SoundNet (REFERENCE C): every window of a training clip is a sample with
+Source: eval_esc50.lua and eval_dcase.lua of SoundNet: every window of a training clip is a sample with
 the clip's label; a clip is given the class with the largest mean decision value over its windows.
 """
 
@@ -59,7 +59,7 @@ class Samples:
 
 
 def window_steps(window_seconds, sound_seconds, steps):
-  """Steps in a window: the share of the sound, rounded up (REFERENCE C)."""
+  """Steps in a window: the share of the sound, rounded up."""
   return min(steps, math.ceil(round(window_seconds / sound_seconds * steps, 9)))
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 # Keys of a batch, f32 [B, 2]: where a stretch of the spectrogram that is hidden begins and ends, in shares of its axis.
 HIDDEN_TIME, HIDDEN_FREQUENCY = 'hidden/time', 'hidden/frequency'
 
-# Arguments of LogMel as VGGish and YAMNet have them (REFERENCE A4.3, A4.4): they differ in the offset.
+# Arguments of LogMel as VGGish and YAMNet have them: they differ in the offset.
 VGGISH = {'sample_rate_hz': 16000, 'window_seconds': 0.025, 'hop_seconds': 0.01, 'bands': 64}
 VGGISH |= {'lower_hz': 125.0, 'upper_hz': 7500.0, 'offset': 0.01}
 PRESETS = {'vggish': VGGISH, 'yamnet': VGGISH | {'offset': 0.001}}
@@ -21,7 +21,7 @@ def hertz_to_mel(hertz):
 def mel_matrix(bands, fft_samples, sample_rate_hz, lower_hz, upper_hz):
   """f64 [fft_samples / 2 + 1, bands]: triangles, linear in mel, of height 1; nothing of the DC bin.
 
-  Source: mel_features.py of VGGish (REFERENCE A4.3).
+  Source: mel_features.py of VGGish.
   """
   mels = hertz_to_mel(np.arange(fft_samples // 2 + 1) * sample_rate_hz / fft_samples)[:, None]
   edges = np.linspace(hertz_to_mel(lower_hz), hertz_to_mel(upper_hz), bands + 2)

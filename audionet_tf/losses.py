@@ -122,7 +122,7 @@ def first_is_label(labels, student_logits):
 RECONSTRUCTION = 'reconstruction'  # the loss `squared_error`, of students that nobody teaches
 LOSSES = {'kl': kl_divergence, 'l2': squared_distance}
 CROSS_ENTROPY = 'cross_entropy'
-# Focal loss: Lin et al. 2017, section 3; positives weigh 0.25, negatives 0.75, as in Caption4Sound (REFERENCE D2).
+# Focal loss: Lin et al. 2017, section 3; positives weigh 0.25, negatives 0.75, as in Caption4Sound.
 LOSSES_OF_LABELS = {
   CROSS_ENTROPY: keras.losses.BinaryCrossentropy,
   'focal': functools.partial(keras.losses.BinaryFocalCrossentropy, apply_class_balancing=True, alpha=0.25, gamma=2.0),

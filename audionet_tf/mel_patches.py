@@ -1,4 +1,4 @@
-"""Patches of a log-mel spectrogram and back: a student of them has a step a patch (REFERENCE A4.3).
+"""Patches of a log-mel spectrogram and back: a student of them has a step a patch.
 
 A network of patches sees each alone: all patches of all sounds are one batch for it.
 """

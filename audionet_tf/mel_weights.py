@@ -1,4 +1,4 @@
-"""Reads the published weights of VGGish and YAMNet (REFERENCE B5, B6).
+"""Reads the published weights of VGGish and YAMNet.
 
 VGGish   a checkpoint of TensorFlow 1, vggish_model.ckpt, or of form 2, named by its .index: vggish/conv1/weights,
          vggish/conv3/conv3_1/biases, ... vggish/fc2/biases. It has no classes. Other variables are passed over.

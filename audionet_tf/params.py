@@ -13,7 +13,7 @@ SHORT_VIDEOS = ('skip', 'repeat')
 
 @dataclasses.dataclass(frozen=True)
 class RecordParams:
-  """How videos are cut into windows of paired sound and pictures (AudioNet: REFERENCE A1.3).
+  """How videos are cut into windows of paired sound and pictures (AudioNet: the generator of Bryce's code).
 
   Attributes:
     window_seconds: length of a window.

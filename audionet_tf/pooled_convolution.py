@@ -128,7 +128,7 @@ class PooledConv1D(keras.layers.Layer):
   Call: f32 [B, samples] -> f32 [B, filters]. Weights as keras.layers.Conv1D: `kernel` [K, 1, filters],
   `bias` [filters]; both drawn as PyTorch does: uniform in +-1/sqrt(K).
 
-  Source: Bryce 2018, table 1; edges and initial weights from its code (REFERENCE A1.2).
+  Source: Bryce 2018, table 1; edges and initial weights from its code.
   """
 
   def __init__(self, filters, kernel_size, strides, padding, pool_size, pool_padding, **kwargs):

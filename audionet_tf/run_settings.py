@@ -40,7 +40,7 @@ def learning_rate(options, steps_per_epoch):
 
 
 # SoundNet's own weight of a head is this over its number of classes: its criterion divides by batch x classes and by
-# the 8 terms (4 steps, 2 heads), and is multiplied by 250 (REFERENCE A2.6). 0.125 for 1000 classes, 0.312 for 401.
+# the 8 terms (4 steps, 2 heads), and is multiplied by 250. 0.125 for 1000 classes, 0.312 for 401.
 ORIGINAL_WEIGHT_TIMES_CLASSES = 250 / 8 * 4
 NAMED = re.compile(r'([A-Za-z]\w*)=(.*)', re.ASCII | re.DOTALL)
 

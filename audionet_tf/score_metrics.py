@@ -56,7 +56,7 @@ def means(classes):
     classes: dict of class name to the dict of `of_class`.
 
   Returns:
-    dict: MEANS, each None where no class has it; `d_prime_of_mean_auc`, as Caption4Sound gives it (REFERENCE D2);
+    dict: MEANS, each None where no class has it; `d_prime_of_mean_auc`, as Caption4Sound gives it;
     `without_positives`, `without_negatives`, `told_apart_perfectly` (or the wrong way round: d' is infinite): names.
   """
   found = {}

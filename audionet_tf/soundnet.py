@@ -1,6 +1,6 @@
 """SoundNet: a deep 1-D convolutional network on raw sound, its layers a table.
 
-Source: Aytar, Vondrick, Torralba 2016, tables 1 and 2, with the strides of its code (REFERENCE A2.2, A2.3).
+Source: Aytar, Vondrick, Torralba 2016, tables 1 and 2, with the strides of its code.
 
 The activation of every layer is a Keras layer of the table's name: `conv1` ... `conv7` after batch normalization and
 ReLU, `pool1` ... `pool5`; the last layer is one convolution a head, `conv8_<head>`, whose outputs are the logits.
@@ -13,7 +13,7 @@ from audionet_tf import geometry
 from audionet_tf.strided_convolution import StridedConv1D
 
 RATE_HZ = 22050  # of the sound that the paper's networks hear
-SCALE = 256.0  # the original hears [-256, 256]: REFERENCE A2.4
+SCALE = 256.0  # the original hears [-256, 256]
 
 # name, filters (None: max pool; HEADS: a convolution a head), kernel, stride, padding
 HEADS = 'heads'
@@ -30,7 +30,7 @@ SOUNDNET8 = (
   ('conv7', 1024, 4, 2, 2),
   ('conv8', HEADS, 8, 2, 0),
 )
-# Of 5 s conv7 leaves four steps, and this head makes one of them, as the original's fine-tuning does (REFERENCE A2.7).
+# Of 5 s conv7 leaves four steps, and this head makes one of them, as the original's fine-tuning does.
 SOUNDNET8_5S = (*SOUNDNET8[:-1], ('conv8', HEADS, 4, 1, 0))
 # A head on every step of conv7, their answers averaged by who asks: learns from few clips what the wide head memorises,
 # and hears any sound from 0.21 s up (docs/transfer.md).

@@ -4,7 +4,7 @@ import numpy as np
 
 from audionet_tf import soundnet
 
-EPSILON = 1e-5  # of batch norm (REFERENCE A2.2)
+EPSILON = 1e-5  # of batch norm
 
 
 def activations(table, weights, waveform):

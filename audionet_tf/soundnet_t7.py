@@ -1,4 +1,4 @@
-"""What is where in a Torch7 network that is a SoundNet (REFERENCE A2.2, B2)."""
+"""What is where in a Torch7 network that is a SoundNet."""
 
 from audionet_tf import soundnet, t7
 

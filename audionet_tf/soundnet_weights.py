@@ -1,4 +1,4 @@
-"""Reads SoundNet's published weights in the three forms that are about (REFERENCE B1 to B3), of 8 layers and of 5.
+"""Reads SoundNet's published weights of 8 and of 5 layers: `sound8.npy`, Torch7 files, PyTorch ports.
 
   .npy        a pickled dict of dicts: conv1/weights (64, 1, 1, 16), conv1/gamma, ... conv8, conv8_2
   .t7         Torch7's own: an nn.Sequential of SpatialConvolution and SpatialBatchNormalization, of nn or cudnn
@@ -125,7 +125,7 @@ def misfits(table, naming, arrays):
 
 
 def untaught(weights):
-  """Words on batch norms that were never trained: a fault of converters (REFERENCE B3)."""
+  """Words on batch norms that were never trained: a fault of converters."""
   lost = [layer for layer, parts in weights.items() if 'var' in parts and fresh(parts)]
   faults = [f'the batch norm of {", ".join(lost)} was lost: means all 0, variances all 1'] if lost else []
   negative = [layer for layer, parts in weights.items() if 'var' in parts and parts['var'].min() < 0]

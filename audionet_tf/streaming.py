@@ -120,7 +120,7 @@ def filled(chunks, table, rest=True):
   Args:
     chunks: iterable of int16 [n], one after another.
     table: of sliding windows without padding.
-    rest: whether a rest behind the last whole step becomes a step, too: YAMNet's `pad_waveform` (REFERENCE A4.4).
+    rest: whether a rest behind the last whole step becomes a step, too: YAMNet's `pad_waveform`.
 
   Yields:
     int16 [n]. UserError where there is no sound at all.

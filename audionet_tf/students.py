@@ -37,7 +37,7 @@ from audionet_tf.pooled_convolution import PooledConv1D
 
 LOGITS = 'logits/'  # + head: key of a head's output
 
-# Bryce 2018, table 1, and the edges of its code (REFERENCE A1.2). Shortest input: one sample.
+# Bryce 2018, table 1, and the edges of its code. Shortest input: one sample.
 AUDIONET = {'filters': 16, 'kernel_size': 64, 'strides': 2, 'padding': 32, 'pool_size': 8, 'pool_padding': 4}
 
 

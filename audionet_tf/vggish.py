@@ -1,4 +1,4 @@
-"""VGGish: VGG's configuration A, shortened, on patches of 0.96 s, to an embedding of 128 (REFERENCE A4.2).
+"""VGGish: VGG's configuration A, shortened, on patches of 0.96 s, to an embedding of 128.
 
 Layers by name: `conv1` ... `conv4_2` and `fc1_1`, `fc1_2` after ReLU; `fc2` before its activation, as the released
 embeddings are. Heads stand on its ReLU in either case, as its authors advise.
@@ -82,7 +82,7 @@ def layers(quantised=False):
 
 @keras.saving.register_keras_serializable(package='audionet_tf')
 class WhitenedPCA(keras.layers.Layer):
-  """VGGish's post-processing: f32 [B, T, width] -> f32 [B, T, width] of whole numbers 0 to 255 (REFERENCE B5).
+  """VGGish's post-processing: f32 [B, T, width] -> f32 [B, T, width] of whole numbers 0 to 255.
 
   E (x - mean), clipped to [-2, 2], scaled to 0 ... 255, cut to whole numbers. Its weights are `pca_eigen_vectors` (E)
   and `pca_means`; they are not trained.

@@ -1,4 +1,4 @@
-"""YAMNet: MobileNet v1 on log-mel patches of 0.96 s, one every 0.48 s (REFERENCE A4.4).
+"""YAMNet: MobileNet v1 on log-mel patches of 0.96 s, one every 0.48 s.
 
 Layers by name: `layer1` ... `layer14` after batch normalization and ReLU, `layer2_depthwise` ... likewise; all its
 batch normalizations have an offset and no scale. The original fills the sound up with silence to a last patch: so do

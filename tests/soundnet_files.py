@@ -68,7 +68,7 @@ class Sound(torch.nn.Module):
 
 
 def npy_dict(net):
-  """The dict of dicts of REFERENCE B1."""
+  """The dict of dicts of `sound8.npy`."""
   state = {name: values.numpy() for name, values in net.state_dict().items()}
   content = {}
   for name in [*net.hidden, *net.heads.values()]:
@@ -194,7 +194,7 @@ def t7_network(net, library='nn'):
 
 
 def flat_names(state):
-  """PT1's names for PT2's (REFERENCE B3)."""
+  """PT1's names for PT2's."""
   named = {}
   for name, values in state.items():
     layer, place, part = name.split('.')

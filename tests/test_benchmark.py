@@ -142,7 +142,7 @@ def test_pytorch_network_is_audionet(script):
 def test_pytorch_network_is_soundnet(script):
   torch = pytest.importorskip('torch')
   net = script('benchmark_soundnet').torch_network()
-  assert sum(p.numel() for p in net.parameters()) == 14_352_713  # REFERENCE A2.2, with 1000 and 401 classes
+  assert sum(p.numel() for p in net.parameters()) == 14_352_713  # with 1000 and 401 classes, those of the original
   with torch.no_grad():
     assert [tuple(said.shape) for said in net(torch.zeros(1, 1, 441_000))] == [(1, 1000, 4), (1, 401, 4)]
 

@@ -160,7 +160,7 @@ def test_what_is_wrong_is_named(tmp_path, form, change, expected):
 
 
 def test_a_port_that_lost_its_batch_norm(tmp_path):
-  """As keunhong/pytorch-soundnet converted: kernels copied, batch norm as PyTorch made it (REFERENCE B3)."""
+  """As keunhong/pytorch-soundnet converted: kernels copied, batch norm as PyTorch made it."""
   net = soundnet_files.Sound(5, soundnet_files.CLASSES)
   for name in net.hidden:
     getattr(net, name)[1].reset_parameters()

@@ -99,7 +99,7 @@ def torch_kernel(values):
 
 
 def vggish_in_torch(arrays):
-  """float64 [T, WIDTH], straight from the description of REFERENCE A4.2."""
+  """float64 [T, WIDTH], straight from the description of VGGish."""
   functional, x = torch.nn.functional, patches('vggish', 96)
 
   def conv(x, name):
@@ -114,7 +114,7 @@ def vggish_in_torch(arrays):
 
 
 def yamnet_in_torch(arrays):
-  """float64 [T, CLASSES], straight from the description of REFERENCE A4.4."""
+  """float64 [T, CLASSES], straight from the description of YAMNet."""
   functional, x = torch.nn.functional, patches('yamnet', 48)
 
   def layer(x, scope, kernel, stride, depthwise=False):

@@ -21,7 +21,7 @@ def table(name):
 
 
 def as_yamnet_pads(samples):
-  """Patches, by the lines of YAMNet's `pad_waveform` (REFERENCE A4.4)."""
+  """Patches, by the lines of YAMNet's `pad_waveform`."""
   samples = max(samples, PATCH)
   return 1 + math.ceil((samples - PATCH) / HOPS['yamnet'])
 

@@ -144,7 +144,7 @@ def sound_of(path, params, max_seconds=None):
 
 
 def short_window(path, params):
-  """The one window of a video that is shorter than a window, as SoundNet's code makes it (REFERENCE A2.5).
+  """The one window of a video that is shorter than a window, as SoundNet's code makes it.
 
   The picture covers the first n of the T image times, n at least 1. The sound is cut to n parts of window / T, or
   filled up with zeros, and repeated to the length of the window; pictures and their times are repeated alike. In
