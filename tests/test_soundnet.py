@@ -35,6 +35,16 @@ def test_steps_of_every_length(seconds, pool5, conv7, conv8, soundnet5):
   assert [geometry.length(seconds * 22050, table) for table in tables] == [pool5, conv7, conv8, soundnet5]
 
 
+def test_the_network_has_the_steps_of_its_table():
+  eight, five = (students.build(name, {'objects': 2}) for name in ('soundnet8', 'soundnet5'))
+  eight = students.layer_model(eight, 'soundnet8', ['pool5', 'conv7', 'conv8'])
+  five = students.layer_model(five, 'soundnet5', ['conv5'])
+  for seconds, steps in ((10, (27, 8, 1, 2)), (15, (40, 11, 2, 3)), (20, (54, 15, 4, 4)), (30, (81, 21, 7, 7))):
+    silence = np.zeros([1, seconds * 22050], np.float32)
+    found = {**eight(silence), **five(silence)}
+    assert tuple(found[layer].shape[1] for layer in ('pool5', 'conv7', 'conv8', 'conv5')) == steps
+
+
 @pytest.mark.parametrize(
   ('network', 'lengths'),
   [
