@@ -42,6 +42,22 @@ def clip_pictures(path, image_size):
   return np.stack([small(frame) for frame in shown_at(media.pictures(path), times)])
 
 
+def seen_in(teacher, path, image_size=224):
+  """f32 [classes]: the teacher's answer to the pictures of a video, their mean. UserError where it has none."""
+  return np.asarray(teacher.probabilities(clip_pictures(path, image_size))).mean(0)
+
+
+def opinions(teacher, paths):
+  """For every video the name of the class that the teacher sees most. UserError where one has no pictures.
+
+  Args:
+    teacher: teachers.Teacher.
+    paths: of the videos.
+  """
+  answers = (seen_in(teacher, path) for path in tqdm.tqdm(paths, desc='looking', unit=' clips', delay=1))
+  return [teacher.class_names[int(answer.argmax())] for answer in answers]
+
+
 def evaluate(teacher, measured, groups, image_size=224):
   """Accuracy of the teacher, and of sound and vision together, on the clips that were judged by sound.
 
@@ -60,12 +76,11 @@ def evaluate(teacher, measured, groups, image_size=224):
   heard, seen, true = [], [], []
   for result in tqdm.tqdm(measured['results'], desc='looking', unit=' clips', delay=1):
     try:
-      pictures = clip_pictures(result['path'], image_size)
+      answer = seen_in(teacher, result['path'], image_size)
     except (UserError, OSError) as error:
       tqdm.tqdm.write(f'{result["path"]}: {getattr(error, "reason", error)}', file=sys.stderr)
       continue
-    answers = np.asarray(teacher.probabilities(pictures)).mean(0)
-    seen.append(clip_accuracy.group_scores(answers[None], groups)[0])
+    seen.append(clip_accuracy.group_scores(answer[None], groups)[0])
     heard.append(result['scores'])
     true.append(measured['categories'].index(result['category']))
   if not true:

@@ -20,7 +20,8 @@ draws the filters of the first layer and their spectra, sorted by frequency.
 
 lays clips out by t-SNE of their features (audionet_tf.features), coloured by the category that the CSV gives them
 (columns filename, category); with --inference=FOLDER in place of --clips, by the class that the student, or whoever
-wrote `<file name>.npz` there, finds most probable.
+wrote `<file name>.npz` there, finds most probable; with --teacher=vgg16 --clips=FOLDER, by what the teacher sees in the
+videos of these names in the folder.
 
   python -m audionet_tf.plot confusion --evaluation=clips.json --output=confusion.png
 
@@ -52,6 +53,10 @@ flags.DEFINE_string('model', None, 'filters, units: folder of a run or an export
 flags.DEFINE_string('layer', None, 'tsne, units: name of the layer; confusion: which of several')
 flags.DEFINE_list('features', None, 'tsne: folder of audionet_tf.features, or its files')
 flags.DEFINE_list('clips', None, 'tsne: CSV of categories; units: folder of sound or video files, or such files')
+flags.DEFINE_string('teacher', None, 'tsne: as in training; it looks at the videos in --clips')
+flags.DEFINE_string(
+  'teacher_labels', None, 'tsne: with --teacher, file of its class names; default: those it comes with'
+)
 flags.DEFINE_string('evaluation', None, 'confusion: JSON file of audionet_tf.evaluate')
 flags.DEFINE_string('probe', None, 'confusion: JSON file of audionet_tf.probe')
 flags.DEFINE_list('unit', [], 'units: numbers of the units to show; default the most selective')
@@ -125,14 +130,32 @@ def tsne(values):
   from audionet_tf import feature_maps, layouts, plots_sets
 
   command.check(bool(values['clips']) != bool(values['inference']), 'plot tsne needs --clips=CSV or --inference=FOLDER')
+  command.check(values['clips'] or not values['teacher'], 'plot tsne --teacher needs --clips, the folder of the videos')
   names, features = feature_maps.read_features(values['features'], values['layer'])
-  if values['clips']:
+  if values['teacher']:
+    groups = seen(values, names)
+  elif values['clips']:
     command.check(len(values['clips']) == 1, 'plot tsne: --clips is one CSV')
     groups = feature_maps.categories(values['clips'][0], names)
   else:
     groups = feature_maps.opinions(values['inference'], names)
   points = layouts.plane(features, values['seed'])
   return plots_sets.plane(points, groups, f'{values["layer"]}: t-SNE of {len(names):,} clips')
+
+
+def seen(values, names):
+  """What the teacher sees in the videos called `names`, a class name each."""
+  from audionet_tf import clip_vision, teachers, unit_search
+
+  command.check(
+    not teachers.is_given(values['teacher']),
+    f'--teacher={values["teacher"]} is a file of answers; a map needs a network that looks at pictures',
+  )
+  paths = {path.name: path for path in unit_search.media_files(values['clips'])}
+  missing = [name for name in names if name not in paths]
+  command.check(not missing, f'--clips={",".join(values["clips"])}: no {", ".join(missing[:3])} in it')
+  teacher = teachers.load(values['teacher'], labels=values['teacher_labels'])
+  return clip_vision.opinions(teacher, [paths[name] for name in names])
 
 
 def confusion(values):

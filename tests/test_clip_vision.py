@@ -31,6 +31,19 @@ def test_pictures_are_those_in_the_middles_of_four_parts(tmp_path):
   assert [*clip_vision.shown_at([(0, 1, 'a'), (1, 2, 'b')], [0.2, 0.9, 1.0, 5, 6])] == ['a', 'a', 'b', 'b', 'b']
 
 
+def test_opinions_are_what_the_teacher_sees_most(tmp_path, monkeypatch):
+  monkeypatch.setattr(Grey, 'class_names', ['black', 'white', 'neon'], raising=False)
+  paths = [
+    clips.write(
+      tmp_path / f'{level}.mkv', seconds=0.4, picture=lambda t, level=level: np.full([48, 64], level, np.uint8)
+    )
+    for level in (220, 30, 200)
+  ]
+  assert clip_vision.opinions(Grey, paths) == ['white', 'black', 'white']
+  with pytest.raises(UserError, match='sound.mkv'):
+    clip_vision.opinions(Grey, [clips.write(tmp_path / 'sound.mkv', seconds=0.4, times=[])])
+
+
 def test_sound_vision_and_both(tmp_path):
   def clip(name, level):
     return clips.write(tmp_path / name, seconds=0.4, picture=lambda t: np.full([48, 64], level, np.uint8))
