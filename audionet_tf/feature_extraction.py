@@ -4,6 +4,7 @@ import collections
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import itertools
 import json
 import pathlib
@@ -62,6 +63,9 @@ class Clip:
 def extract(model, sources, folder, kind='npz', clip_seconds=None):
   """Writes `folder/<file name>.<kind>` for every source that is not done; a file that cannot be read is told on stderr.
 
+  Done is what holds this model's features of a source of the same bytes. What holds those of another sound of that name
+  is heard again.
+
   Args:
     model: layer_models.LayerModel.
     sources: paths of sound or video files, or of ones packed as .gz; no two with the same name.
@@ -71,7 +75,8 @@ def extract(model, sources, folder, kind='npz', clip_seconds=None):
       too short for a layer. What fills a last step with silence, as YAMNet does, does so here.
 
   Returns:
-    dict: `outputs`, of source to path, in the order of `sources`, of what is there now; `unreadable`, paths.
+    dict: `outputs`, of source to path, in the order of `sources`, of what is there now; `unreadable`, paths; `renewed`,
+    the outputs that held another sound.
 
   Raises:
     UserError: an output that is another model's; a layer too deep for `clip_seconds`; values that are not finite.
@@ -82,37 +87,47 @@ def extract(model, sources, folder, kind='npz', clip_seconds=None):
   if clip_samples and clip_samples < shortest:
     raise UserError(f'clip_seconds is {clip_seconds}; these layers need at least {shortest / rate:.3f} s')
   shortest = 1 if students.network(model.settings.student).fills else shortest
-  outputs, todo, unreadable = {}, [], []
+  outputs, todo, unreadable, renewed = {}, [], [], []
   for source in map(pathlib.Path, sources):
+    about, output = about_of(model, source, clip_seconds), folder / f'{source.name}.{kind}'
     try:
       local_files.check_regular(source)
+      if output.exists():
+        about['source_sha256'] = digest_of(source)
     except MediaError as error:
       tell(source, error, unreadable)
       continue
-    about = about_of(model, source, clip_seconds)
-    outputs[source] = folder / f'{source.name}.{kind}'
-    if not feature_files.done(outputs[source], about):
-      todo.append(Clip(source, outputs[source], about))
+    outputs[source] = output
+    if output.exists():
+      if feature_files.done(output, about):
+        continue
+      renewed.append(output)
+    todo.append(Clip(source, output, about))
   with tqdm.tqdm(total=len(todo), desc='features', unit=' files', delay=1) as bar:
     for clip, error in heard_clips(model, todo, kind, clip_samples or shortest, clip_samples, bar):
       bar.update()
       if error:
         tell(clip.source, error, unreadable)
         del outputs[clip.source]
-  return {'outputs': outputs, 'unreadable': unreadable}
+  return {'outputs': outputs, 'unreadable': unreadable, 'renewed': renewed}
 
 
 def about_of(model, source, clip_seconds):
   """The dict `about` of `feature_files`, as far as it is known before the sound is heard."""
   return {
     'source': str(source),
-    'source_bytes': source.stat().st_size,
     'student': model.settings.student,
     'model': model.digest,
     'sample_rate_hz': model.settings.sample_rate_hz,
     'layers': list(model.sources),
     'clip_seconds': clip_seconds,
   }
+
+
+def digest_of(source):
+  """sha256 of a source's bytes, hex. MediaError where it cannot be read."""
+  with local_files.readable(source) as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def tell(source, error, unreadable):
@@ -169,6 +184,7 @@ def open_clip(model, shortest, clip_samples, clip, decoded):
   """Decodes a clip, or its beginning where it is long, and sets what is known of its sound."""
   settings = model.settings
   sound = clip_sounds.sound_of(clip.source, settings.sample_rate_hz, settings.mono, decoded)
+  clip.about['source_sha256'] = digest_of(clip.source)
   clip.first_sample, first = next(sound, (0, np.zeros(0, np.int16)))
   try:
     times, chunks = streaming.repeated(itertools.chain([first], (pcm for _, pcm in sound)), shortest)

@@ -7,7 +7,7 @@
 | `about`                    | str [1], JSON        | the same name            |
 
 A time is that of the middle of what the step hears, in the sound as it was heard: of repeated sound, behind the clip's
-own end. `about`: `source` and its `source_bytes`, `student`, `model` (sha256 of the weights), `sample_rate_hz`,
+own end. `about`: `source` and its `source_sha256`, `student`, `model` (sha256 of the weights), `sample_rate_hz`,
 `layers`, `clip_seconds` (null, or what every sound was repeated or cut to), `heard_seconds`, `repeats`.
 """
 
@@ -21,7 +21,7 @@ from audionet_tf import array_files, embedding_files
 from audionet_tf.errors import UserError
 
 CENTERS = 'center_seconds'
-SAME = ('source_bytes', 'model', 'clip_seconds')  # of `about`: what makes a file the one that would be written again
+SAME = ('model', 'clip_seconds')  # of `about`: a file that differs here is another run's, and kept
 
 
 def hdf5_name(name):
@@ -85,19 +85,20 @@ def _read(path, layers):
 
 
 def done(path, about):
-  """Whether `path` is there and holds what `about` describes.
+  """Whether `path`, which is there, holds what `about` describes. Of another source, or of an unknown one as in files
+  without `source_sha256`, it does not: the same run may write it again, as it does when its sound has changed.
 
   Raises:
-    UserError: it is there and holds something else.
+    UserError: it holds what another model heard, another length of clips, or too few layers of this sound.
   """
-  if not path.exists():
-    return False
   found = read_about(path)
   for key in SAME:
     if found.get(key) != about[key]:
       raise UserError(
         f'{path}: its {key} is {found.get(key)}, that of this run {about[key]}; delete it or use another --output'
       )
+  if found.get('source_sha256') != about['source_sha256']:
+    return False
   missing = [layer for layer in about['layers'] if layer not in found.get('layers', ())]
   if missing:
     raise UserError(f'{path}: without layer {", ".join(missing)}; delete it or use another --output')

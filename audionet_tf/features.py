@@ -13,8 +13,9 @@ every 0.96 s in SequenceExamples: audionet_tf/embedding_files.py.
 `embedding` is the mean of the last hidden layer over a file. Students without steps in time, such as AudioNet, give one
 vector a window of their training's length. Sound too short for a layer is repeated, as SoundNet's own code does.
 
-What is done is skipped, so that a stopped run goes on; a file of another model is not overwritten. A file that cannot
-be read is named, the others are heard, and the exit code is 1.
+What is done is skipped, so that a stopped run goes on: the features of a source of the same bytes. Those of another
+sound of the same name are replaced, which is said; those of another model are not. A file that cannot be read is named,
+the others are heard, and the exit code is 1.
 """
 
 import pathlib
@@ -63,6 +64,8 @@ def main(argv):
   folder.mkdir(parents=True, exist_ok=True)
   done = feature_extraction.extract(model, paths, folder, values['format'], values['clip_seconds'])
   print(f'{folder}: {len(done["outputs"])} files of {", ".join(values["layer"])}')
+  if done['renewed']:
+    print(f'{len(done["renewed"])} of them held another sound of that name and were heard again')
   for line in feature_extraction.remarks(done['outputs']):
     print(line)
   return 1 if done['unreadable'] else 0

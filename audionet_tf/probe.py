@@ -3,7 +3,7 @@
   python -m audionet_tf.probe --clips=esc10.csv --audio=sounds --model=runs/deep --layer=pool5,mfcc --output=probed
 
 prints the accuracy of every fold, their mean and deviation, and writes probed/probe.json, a confusion matrix a layer
-as probed/confusion-pool5.png, and the features, which the next call reads again.
+as probed/confusion-pool5.png, and the features, which the next call reads again where the sounds are the same.
 
 The CSV has columns filename, fold and category or target (ESC-10, ESC-50, DCASE or your own); sound may have any
 format. The protocol is that of SoundNet's code: a clip is repeated to 10 s (for a SoundNet), windows of

@@ -1,5 +1,6 @@
 """Features: what the network gives in one pass, with its times, in files that are whole or not there."""
 
+import hashlib
 import json
 
 import clips
@@ -161,6 +162,35 @@ def test_what_is_done_is_skipped_and_what_is_anothers_is_kept(run, tmp_path, mon
   with pytest.raises(UserError, match='clip_seconds is None'):
     feature_extraction.extract(again, [path], tmp_path, clip_seconds=3)
   assert output.read_bytes() == before
+
+
+def test_another_sound_of_equal_name_and_size_is_heard_again(model, run, tmp_path):
+  loaded, folder = layer_models.load(run, ['pool3']), tmp_path / 'out'
+  for name in ('a', 'b', 'out'):
+    (tmp_path / name).mkdir()
+  paths = [write_sound(tmp_path / name / 'x.wav', 1.0, seed=seed) for seed, name in enumerate('ab')]
+  assert paths[0].stat().st_size == paths[1].stat().st_size
+  for path, renewed in ((paths[0], []), (paths[1], [folder / 'x.wav.npz']), (paths[1], [])):
+    done = feature_extraction.extract(loaded, [path], folder)
+    about, found = feature_files.read(done['outputs'][path], ['pool3'])
+    assert_close(found['pool3'][0], one_pass(model, path, 'pool3'))
+    assert about['source_sha256'] == hashlib.sha256(path.read_bytes()).hexdigest() and done['renewed'] == renewed
+  before = (folder / 'x.wav.npz').read_bytes()
+  with pytest.raises(UserError, match='model is'):
+    feature_extraction.extract(layer_models.load(run / 'export', ['pool3']), paths[:1], folder)
+  assert (folder / 'x.wav.npz').read_bytes() == before
+
+
+def test_features_of_an_unknown_source_are_heard_again(model, run, tmp_path):
+  """As they were written before sources had digests."""
+  path, loaded = write_sound(tmp_path / 'a.wav', 1.0), layer_models.load(run, ['pool3'])
+  output = feature_extraction.extract(loaded, [path], tmp_path)['outputs'][path]
+  about, found = feature_files.read(output, ['pool3'])
+  del about['source_sha256']
+  values, centers = found['pool3']
+  np.savez(output, about=[json.dumps(about)], pool3=values + 1, **{'pool3/center_seconds': centers})
+  assert feature_extraction.extract(loaded, [path], tmp_path)['renewed'] == [output]
+  assert_close(feature_files.read(output, ['pool3'])[1]['pool3'][0], one_pass(model, path, 'pool3'))
 
 
 def test_a_file_that_breaks_off_leaves_nothing_and_harms_no_other(model, run, tmp_path, monkeypatch, capsys):
