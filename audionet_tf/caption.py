@@ -85,7 +85,7 @@ def check_arguments(values, paths):
   if blocks is not None:
     numbers = len(blocks) == 3 and all(word.isdecimal() for word in blocks)
     command.check(numbers, f'blocks is {",".join(blocks)!r}, allowed is PATCHES,HOP,TOTAL such as 5,2,10')
-  clip_tables.check_names(paths)
+  clip_tables.check_names([pathlib.Path(path).name for path in paths])
 
 
 def rules_of(values, served):

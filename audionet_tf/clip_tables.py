@@ -10,11 +10,12 @@ from audionet_tf.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-  """A row. `path`; `category` and `fold`, str, empty where the table has none."""
+  """A row. `path`; `category` and `fold`, str, empty where the table has none; `name`, what its results are called."""
 
   path: pathlib.Path
   category: str = ''
   fold: str = ''
+  name: str = ''
 
 
 def read(path, audio=None, labelled=False):
@@ -39,12 +40,24 @@ def read(path, audio=None, labelled=False):
     values = [row[column].strip() if column else '' for column in there]
     if not all(values[: len(needed)]):
       raise UserError(f'{path}: row {number} has no {there[values.index("")]}')
-    clips.append(Clip(root / values[0], *values[1:]))
+    file = root / values[0]
+    clips.append(Clip(file, *values[1:], name_below(file, root)))
   return clips
 
 
-def check_names(paths):
-  """Raises UserError where two files have the same name: their results would be one file."""
-  name, count = collections.Counter(pathlib.Path(path).name for path in paths).most_common(1)[0]
+def name_below(path, root):
+  """The path from `root` on, str; the file's name alone where it may lie elsewhere: results stay in their folder."""
+  below = path.relative_to(root) if path.is_relative_to(root) else pathlib.Path('..')
+  return path.name if '..' in below.parts else below.as_posix()
+
+
+def check_names(names, advice='use two --output'):
+  """Raises UserError where two inputs have the same name: their results would be one file."""
+  name, count = collections.Counter(names).most_common(1)[0]
   if count > 1:
-    raise UserError(f'{count} inputs are called {name}: their results would be one file; use two --output')
+    raise UserError(f'{count} inputs are called {name}: their results would be one file; {advice}')
+
+
+def check_clips(clips):
+  """`check_names` of a table's clips, which go by their paths below the folder of the sounds."""
+  check_names([clip.name for clip in clips], 'list each once, all below the folder --audio')

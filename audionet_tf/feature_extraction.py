@@ -60,19 +60,20 @@ class Clip:
   sums: dict = dataclasses.field(default_factory=dict)
 
 
-def extract(model, sources, folder, kind='npz', clip_seconds=None):
-  """Writes `folder/<file name>.<kind>` for every source that is not done; a file that cannot be read is told on stderr.
+def extract(model, sources, folder, kind='npz', clip_seconds=None, names=None):
+  """Writes `folder/<name>.<kind>` for every source that is not done; a file that cannot be read is told on stderr.
 
   Done is what holds this model's features of a source of the same bytes. What holds those of another sound of that name
   is heard again.
 
   Args:
     model: layer_models.LayerModel.
-    sources: paths of sound or video files, or of ones packed as .gz; no two with the same name.
+    sources: paths of sound or video files, or of ones packed as .gz.
     folder: exists.
     kind: key of feature_files.FORMATS.
     clip_seconds: every sound is repeated whole times, or cut, to this length; None: as it is, repeated only where it is
       too short for a layer. What fills a last step with silence, as YAMNet does, does so here.
+    names: what they are called, no two the same, perhaps with sub-folders, which are made; None: their file names.
 
   Returns:
     dict: `outputs`, of source to path, in the order of `sources`, of what is there now; `unreadable`, paths; `renewed`,
@@ -88,8 +89,9 @@ def extract(model, sources, folder, kind='npz', clip_seconds=None):
     raise UserError(f'clip_seconds is {clip_seconds}; these layers need at least {shortest / rate:.3f} s')
   shortest = 1 if students.network(model.settings.student).fills else shortest
   outputs, todo, unreadable, renewed = {}, [], [], []
-  for source in map(pathlib.Path, sources):
-    about, output = about_of(model, source, clip_seconds), folder / f'{source.name}.{kind}'
+  sources = list(map(pathlib.Path, sources))
+  for source, name in zip(sources, names or [source.name for source in sources], strict=True):
+    about, output = about_of(model, source, clip_seconds), folder / f'{name}.{kind}'
     try:
       local_files.check_regular(source)
       if output.exists():
@@ -239,6 +241,7 @@ def hear(model, group, kind):
     if clip.writer is None:
       clip.writer = contextlib.ExitStack()
       write, name = feature_files.FORMATS[kind]
+      clip.output.parent.mkdir(parents=True, exist_ok=True)
       clip.add = named(clip.writer.enter_context(write(clip.output)), name)
     for layer, source in model.sources.items():
       values = outputs[source][number]

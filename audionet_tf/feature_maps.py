@@ -1,5 +1,6 @@
 """Features of clips, a vector each, and the groups that colour them."""
 
+import collections
 import pathlib
 
 import numpy as np
@@ -15,26 +16,26 @@ def read_features(paths, layer):
   """The mean over time of a layer, a row a clip.
 
   Args:
-    paths: files of audionet_tf.features, or folders of them: `<file name of the clip>.npz` or `.h5`.
+    paths: files of audionet_tf.features, or folders of them with their sub-folders: `<name of the clip>.npz` or `.h5`.
     layer: name of the layer.
 
   Returns:
-    (file names of the clips, f32 [clips, width]).
+    (names of the clips: of files their own, in folders the paths there; f32 [clips, width]).
 
   Raises:
     UserError: no such files, too few of them, another kind of file, no such layer, or widths that differ.
   """
   paths = [pathlib.Path(path) for path in paths]
-  inside = {path: sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) for path in paths if path.is_dir()}
-  found = [file for path in paths for file in inside.get(path, [path])]
+  inside = {path: sorted(p for p in path.rglob('*') if p.suffix in SUFFIXES) for path in paths if path.is_dir()}
+  found = {file: path if path in inside else file.parent for path in paths for file in inside.get(path, [path])}
   if len(found) < layouts.FEWEST:
     places = ', '.join(map(str, paths[:3]))
     raise UserError(f'{places}: {len(found)} clips with features, a map needs {layouts.FEWEST}; features writes them')
   rows = [read_mean(file, layer) for file in tqdm.tqdm(found, desc='reading', unit=' clips', delay=2)]
   for file, row in zip(found, rows, strict=True):
     if row.shape != rows[0].shape:
-      raise UserError(f'{file}: {layer} has {row.size} channels, that of {found[0].name} has {rows[0].size}')
-  return [file.stem for file in found], np.stack(rows)
+      raise UserError(f'{file}: {layer} has {row.size} channels, that of {next(iter(found)).name} has {rows[0].size}')
+  return [file.relative_to(folder).with_suffix('').as_posix() for file, folder in found.items()], np.stack(rows)
 
 
 def read_mean(path, layer):
@@ -53,12 +54,15 @@ def categories(path, names):
 
   Args:
     path: of the CSV.
-    names: file names of the clips.
+    names: of the clips: their paths in the table, or file names that only one of these has.
 
   Raises:
     UserError: not such a table, or clips whose category it does not list.
   """
-  known = {clip.path.name: clip.category for clip in clip_tables.read(path)}
+  clips = {clip.name: clip for clip in clip_tables.read(path)}
+  files = collections.Counter(clip.path.name for clip in clips.values())
+  known = {clip.path.name: clip.category for clip in clips.values() if files[clip.path.name] == 1}
+  known |= {name: clip.category for name, clip in clips.items()}
   missing = [name for name in names if not known.get(name)]
   if missing:
     raise UserError(f'{path}: lists no category of {", ".join(missing[:3])}{" ..." if len(missing) > 3 else ""}')

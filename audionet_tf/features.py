@@ -5,7 +5,8 @@
 
 writes features/clip.mp4.npz and so on: an array a layer, `pool5` f32 [steps, 256], and `pool5/center_seconds`, the
 middle of what each step hears; `about` says which model and which sound. --format=h5 writes HDF5, with the times in the
-group `center_seconds`. A long file is heard in pieces, and its steps are those of one pass over the whole.
+group `center_seconds`. Clips of a CSV keep their sub-folders: dogs/1.wav becomes features/dogs/1.wav.npz. A long file
+is heard in pieces, and its steps are those of one pass over the whole.
 
 --layer=pca --format=tfrecord, of a student vggish_pca (audionet_tf.convert), writes AudioSet's form, 128 bytes for
 every 0.96 s in SequenceExamples: audionet_tf/embedding_files.py.
@@ -53,8 +54,12 @@ def main(argv):
   values, paths = command.flag_values(__name__), argv[1:]
   check_arguments(values, paths)
   if values['clips']:
-    paths = [clip.path for clip in clip_tables.read(values['clips'], values['audio'])]
-  clip_tables.check_names(paths)
+    clips = clip_tables.read(values['clips'], values['audio'])
+    clip_tables.check_clips(clips)
+    paths, names = [clip.path for clip in clips], [clip.name for clip in clips]
+  else:
+    names = [pathlib.Path(path).name for path in paths]
+    clip_tables.check_names(names)
   machine.keep_freed_memory()
   with command.hidden('sklearn', 'matplotlib'):  # Keras would import both for what nothing here uses
     from audionet_tf import feature_extraction, layer_models
@@ -62,7 +67,7 @@ def main(argv):
   model = layer_models.load(values['model'], values['layer'])
   folder = pathlib.Path(values['output'])
   folder.mkdir(parents=True, exist_ok=True)
-  done = feature_extraction.extract(model, paths, folder, values['format'], values['clip_seconds'])
+  done = feature_extraction.extract(model, paths, folder, values['format'], values['clip_seconds'], names)
   print(f'{folder}: {len(done["outputs"])} files of {", ".join(values["layer"])}')
   if done['renewed']:
     print(f'{len(done["renewed"])} of them held another sound of that name and were heard again')

@@ -55,7 +55,7 @@ def check_arguments(values, argv):
 def chosen_clips(values):
   """(list of Clip, folds to judge) as the flags say."""
   clips = clip_tables.read(values['clips'], values['audio'], labelled=True)
-  clip_tables.check_names([clip.path for clip in clips])
+  clip_tables.check_clips(clips)
   there = {clip.fold: None for clip in clips}
   for name in ('folds', 'judge'):
     for fold in values[name]:

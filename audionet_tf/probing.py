@@ -63,7 +63,8 @@ def layer_features(load, layers, clips, folder, clip_seconds):
   seconds = (REPEATED_SECONDS if repeats else None) if clip_seconds is None else clip_seconds or None
   kept = folder / 'features' / '-'.join([model.digest[:12], *layers, *([f'{seconds:g}s'] if seconds else [])])
   kept.mkdir(parents=True, exist_ok=True)
-  done = feature_extraction.extract(model, [clip.path for clip in clips], kept, clip_seconds=seconds)
+  paths, names = [clip.path for clip in clips], [clip.name for clip in clips]
+  done = feature_extraction.extract(model, paths, kept, clip_seconds=seconds, names=names)
   found = {layer: {} for layer in layers}
   for path, file in done['outputs'].items():
     about, arrays = feature_files.read(file, layers)

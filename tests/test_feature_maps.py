@@ -34,6 +34,15 @@ def test_clips_are_means_over_time(tmp_path):
     np.testing.assert_allclose(features[5], file['pool5'].mean(0), rtol=1e-5)
 
 
+def test_clips_in_sub_folders_go_by_their_paths(tmp_path):
+  for name in ('x', 'y'):
+    write_features(tmp_path / name, clips=2)
+  names, features = feature_maps.read_features([tmp_path], 'pool5')
+  assert names == ['x/00.wav', 'x/01.wav', 'y/00.wav', 'y/01.wav'] and len(features) == 4
+  names, _ = feature_maps.read_features(sorted(tmp_path.glob('*/*.npz')), 'pool5')
+  assert names == ['00.wav', '01.wav'] * 2
+
+
 def test_a_map_keeps_groups_together_and_is_the_same_again(tmp_path):
   groups = np.array(write_features(tmp_path / 'features'))
   _, features = feature_maps.read_features([tmp_path / 'features'], 'pool5')
@@ -75,8 +84,13 @@ def test_categories_by_file_name(tmp_path):
   with open(path, 'w', newline='') as file:
     csv.writer(file).writerows([['fold', 'path', 'category'], ['1', 'audio/b.wav', 'cat'], ['2', 'a.wav', 'a, dog']])
   assert feature_maps.categories(path, ['a.wav', 'b.wav']) == ['a, dog', 'cat']
+  assert feature_maps.categories(path, ['audio/b.wav']) == ['cat']
   with pytest.raises(UserError, match='lists no category of c.wav'):
     feature_maps.categories(path, ['a.wav', 'c.wav'])
+  path.write_text('path,category\nx/a.wav,cat\ny/a.wav,dog\n')
+  assert feature_maps.categories(path, ['y/a.wav', 'x/a.wav']) == ['dog', 'cat']
+  with pytest.raises(UserError, match='lists no category of a.wav'):
+    feature_maps.categories(path, ['a.wav'])
   path.write_text('filename,kind\na.wav,cat\n')
   with pytest.raises(UserError, match='lists no category of a.wav'):
     feature_maps.categories(path, ['a.wav'])

@@ -250,12 +250,16 @@ def test_command(run, tmp_path):
   write_sound(tmp_path / 'a.wav', 1.0)
   write_sound(tmp_path / 'b.wav', 0.2)
   (tmp_path / 'bad.wav').write_bytes(b'no sound')
-  (tmp_path / 'clips.csv').write_text('filename,fold\na.wav,1\nbad.wav,2\nb.wav,1\n')
+  (tmp_path / 'x').mkdir()
+  write_sound(tmp_path / 'x/a.wav', 2.0)
+  (tmp_path / 'clips.csv').write_text('filename,fold\na.wav,1\nbad.wav,2\nb.wav,1\nx/a.wav,2\n')
   flags = [f'--model={run}', '--layer=pool3', f'--output={tmp_path / "out"}', f'--clips={tmp_path / "clips.csv"}']
   done = commands.run('audionet_tf.features', *flags)
   assert done.returncode == 1 and 'Traceback' not in done.stderr
   assert [line for line in done.stderr.splitlines() if 'error: ' in line and 'bad.wav: ' in line]
-  assert '2 files of pool3' in done.stdout and 'b.wav (2 times)' not in done.stdout
+  heard = [json.loads(np.load(tmp_path / f'out/{name}.wav.npz')['about'][0])['heard_seconds'] for name in ('a', 'x/a')]
+  assert heard == [1, 2]
+  assert '3 files of pool3' in done.stdout and 'b.wav (2 times)' not in done.stdout
   assert json.loads(np.load(tmp_path / 'out/b.wav.npz')['about'][0])['repeats'] == 1
 
 

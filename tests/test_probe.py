@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import shutil
 
 import clips
 import commands
@@ -266,5 +268,43 @@ def test_tables_that_do_not_fit(tmp_path, content, message):
 def test_tables_are_read_as_they_are(tmp_path):
   (tmp_path / 'c.csv').write_bytes('\ufefffilename,fold,target,category\nä.wav,1,7,dog\n'.encode())
   assert clip_tables.read(tmp_path / 'c.csv', 'sounds', True) == [
-    clip_tables.Clip(clip_tables.pathlib.Path('sounds/ä.wav'), 'dog', '1')
+    clip_tables.Clip(clip_tables.pathlib.Path('sounds/ä.wav'), 'dog', '1', 'ä.wav')
   ]
+
+
+@pytest.mark.parametrize('audio', ['sounds', '/data/sounds', '../sounds', '.'])
+def test_results_are_called_by_the_paths_of_the_table_and_stay_below(tmp_path, audio):
+  names = {'x.wav': 'x.wav', './a//x.wav': 'a/x.wav', 'b/x.wav': 'b/x.wav', '/data/sounds/c/x.wav': 'x.wav'}
+  names |= {'../y.wav': 'y.wav', 'a/../../z.wav': 'z.wav', '/etc/w.wav': 'w.wav'}
+  if audio.startswith('/'):
+    names['/data/sounds/c/x.wav'] = 'c/x.wav'
+  (tmp_path / 'c.csv').write_text('\n'.join(['path', *names]))
+  assert [clip.name for clip in clip_tables.read(tmp_path / 'c.csv', audio)] == list(names.values())
+
+
+def test_only_equal_results_are_refused():
+  one, other = (clip_tables.Clip(clip_tables.pathlib.Path(name), name=name) for name in ('a/x.wav', 'b/x.wav'))
+  clip_tables.check_clips([one, other])
+  with pytest.raises(UserError, match='2 inputs are called a/x.wav: .*--audio'):
+    clip_tables.check_clips([one, other, one])
+
+
+def test_clips_of_equal_names_in_folders_are_heard_each(pitches, model, tmp_path):
+  table, folder = pitches
+  for row in csv.DictReader(table.open()):
+    fold, name = row['filename'].split('-', 1)
+    (tmp_path / fold).mkdir(exist_ok=True)
+    shutil.copy(folder / row['filename'], tmp_path / fold / name)
+  (tmp_path / 'c.csv').write_text(re.sub('^([0-9])-', r'\1/', table.read_text(), flags=re.MULTILINE))
+  found = {}
+  for key, csv_file in (('plain', table), ('folders', tmp_path / 'c.csv')):
+    output = tmp_path / key
+    flags = [f'--clips={csv_file}', f'--model={model}', f'--output={output}', '--layer=pool3,mfcc', '--c=0.01']
+    done = probe(*flags)
+    assert done.returncode == 0, done.stderr
+    found[key] = json.loads((output / 'probe.json').read_text())['layers']
+  assert len(list((tmp_path / 'folders').glob('features/*/[123]/*.npz'))) == 18
+  for layer in ('pool3', 'mfcc'):
+    assert found['folders'][layer]['folds'] == found['plain'][layer]['folds']
+    said = [[row['named'] for row in found[key][layer]['results']] for key in found]
+    assert said[0] == said[1]
