@@ -63,8 +63,7 @@ class Clip:
 def extract(model, sources, folder, kind='npz', clip_seconds=None, names=None):
   """Writes `folder/<name>.<kind>` for every source that is not done; a file that cannot be read is told on stderr.
 
-  Done is what holds this model's features of a source of the same bytes. What holds those of another sound of that name
-  is heard again.
+  Done is what holds this model's features of a source of the same bytes; those of another sound are written anew.
 
   Args:
     model: layer_models.LayerModel.
@@ -89,8 +88,7 @@ def extract(model, sources, folder, kind='npz', clip_seconds=None, names=None):
     raise UserError(f'clip_seconds is {clip_seconds}; these layers need at least {shortest / rate:.3f} s')
   shortest = 1 if students.network(model.settings.student).fills else shortest
   outputs, todo, unreadable, renewed = {}, [], [], []
-  sources = list(map(pathlib.Path, sources))
-  for source, name in zip(sources, names or [source.name for source in sources], strict=True):
+  for source, name in zip(map(pathlib.Path, sources), names or [pathlib.Path(s).name for s in sources], strict=True):
     about, output = about_of(model, source, clip_seconds), folder / f'{name}.{kind}'
     try:
       local_files.check_regular(source)
@@ -124,6 +122,12 @@ def about_of(model, source, clip_seconds):
     'layers': list(model.sources),
     'clip_seconds': clip_seconds,
   }
+
+
+def deepest(model):
+  """The layer that needs the longest sound; None of networks that hear windows."""
+  needs = {layer: geometry.shortest(model.tables[source]) for layer, source in model.sources.items() if model.tables}
+  return max(needs, key=needs.get, default=None)
 
 
 def digest_of(source):
@@ -194,7 +198,7 @@ def open_clip(model, shortest, clip_samples, clip, decoded):
     raise
   except UserError as error:
     raise MediaError(clip.source, str(error)) from None
-  clip.about['repeats'] = times
+  clip.about |= {'repeats': times, 'repeated_for': deepest(model) if times > 1 and not clip_samples else None}
   if clip_samples:
     chunks = clip_sounds.cut(chunks, clip_samples)
   held, size = [], 0
@@ -213,23 +217,28 @@ def pieces(clip, model):
   if model.tables:
     heard = streaming.filled(heard, list(network.layers.values())[-1]) if network.fills else heard
     yield from streaming.pieces(heard, model.tables)
+    samples = round(clip.about['sound_seconds'] * rate)
+    clip.about['heard_seconds'] = (samples if network.fills else geometry.heard_samples(samples, model.tables)) / rate
     return
   window = params.RecordParams(model.settings.window_seconds, model.settings.window_seconds, sample_rate_hz=rate)
-  repeat = network.short == 'repeat'
+  repeat, count = network.short == 'repeat', 0
   for index, pcm in inference.windows(clip_sounds.placed(heard, clip.first_sample), window, repeat):
+    count += 1
     yield streaming.Piece(pcm, None, index * window.hop_seconds)
-  samples = round(clip.about['heard_seconds'] * rate)
+  samples = round(clip.about['sound_seconds'] * rate)
+  clip.about['heard_seconds'] = min(samples, count * window.window_samples) / rate
   if repeat and samples < window.window_samples:
-    clip.about |= {'repeats': inference.fillings(samples, window), 'heard_seconds': window.window_seconds}
+    seconds = dict.fromkeys(('sound_seconds', 'heard_seconds'), window.window_seconds)
+    clip.about |= {'repeats': inference.fillings(samples, window)} | seconds
 
 
 def counted(clip, rate):
-  """The chunks of a clip; afterwards `about` says how many seconds they are."""
+  """The chunks of a clip; afterwards `about` says how many seconds they are, all of them heard as yet."""
   samples = 0
   for chunk in clip.chunks:
     samples += len(chunk)
     yield chunk
-  clip.about['heard_seconds'] = samples / rate
+  clip.about |= dict.fromkeys(('sound_seconds', 'heard_seconds'), samples / rate)
 
 
 def hear(model, group, kind):
@@ -288,14 +297,3 @@ def closed(clips, model):
     clip.add('about', np.array([json.dumps(clip.about)]))
     clip.writer.close()
     yield clip, None
-
-
-def remarks(outputs):
-  """Lines on what was done to sounds that were too short for a layer."""
-  repeated = []
-  for source, path in outputs.items():
-    about = feature_files.read_about(path)
-    if about['repeats'] > 1 and not about['clip_seconds']:
-      repeated.append(f'{source.name} ({about["repeats"]} times)')
-  shown = ', '.join(map(text.printable, repeated[:5])) + (f' and {len(repeated) - 5} more' if len(repeated) > 5 else '')
-  return [f'too short for a layer, repeated: {shown}; times are those of the repeated sound'] if repeated else []

@@ -8,7 +8,9 @@
 
 A time is that of the middle of what the step hears, in the sound as it was heard: of repeated sound, behind the clip's
 own end. `about`: `source` and its `source_sha256`, `student`, `model` (sha256 of the weights), `sample_rate_hz`,
-`layers`, `clip_seconds` (null, or what every sound was repeated or cut to), `heard_seconds`, `repeats`.
+`layers`, `clip_seconds` (null, or what every sound was repeated or cut to), `repeats`, `repeated_for` (null, or the
+layer that it was too short for), `sound_seconds` (with its repeats), `heard_seconds` (of these, what the rows cover: a
+rest that fills no window or patch is dropped).
 """
 
 import json
@@ -17,10 +19,11 @@ import zipfile
 
 import numpy as np
 
-from audionet_tf import array_files, embedding_files
+from audionet_tf import array_files, embedding_files, text
 from audionet_tf.errors import UserError
 
 CENTERS = 'center_seconds'
+LEAST_REST_SECONDS = 0.01  # that is told: less is a resampler's rounding
 SAME = ('model', 'clip_seconds')  # of `about`: a file that differs here is another run's, and kept
 
 
@@ -103,3 +106,34 @@ def done(path, about):
   if missing:
     raise UserError(f'{path}: without layer {", ".join(missing)}; delete it or use another --output')
   return True
+
+
+def remarks(outputs):
+  """Lines on what was done to sounds too short for a layer, and on what is not heard of others.
+
+  Args:
+    outputs: dict of source to its file.
+  """
+  repeated, rests, unheard = {}, [], []
+  for source, path in outputs.items():
+    about = read_about(path)
+    if about['repeats'] > 1 and not about['clip_seconds']:
+      repeated.setdefault(about['repeated_for'], []).append(f'{source.name} ({about["repeats"]} times)')
+    rest = about['sound_seconds'] - about['heard_seconds']
+    if rest >= LEAST_REST_SECONDS:
+      rests.append(rest)
+      unheard.append(source.name)
+  lines = [
+    f'too short for {layer or "a window"}, repeated: {first_of(names)}; '
+    + ('all layers heard the repeated sound, and times are its' if layer else 'times are those of the repeated sound')
+    for layer, names in repeated.items()
+  ]
+  if rests:
+    lines.append(f'up to {max(rests):.2f} s of a sound fill no window and are not heard: {first_of(unheard)}')
+  return lines
+
+
+def first_of(names, most=5):
+  """The first of some names, and how many more there are."""
+  more = f' and {len(names) - most} more' if len(names) > most else ''
+  return ', '.join(map(text.printable, names[:most])) + more

@@ -12,7 +12,9 @@ is heard in pieces, and its steps are those of one pass over the whole.
 every 0.96 s in SequenceExamples: audionet_tf/embedding_files.py.
 
 `embedding` is the mean of the last hidden layer over a file. Students without steps in time, such as AudioNet, give one
-vector a window of their training's length. Sound too short for a layer is repeated, as SoundNet's own code does.
+vector a window of their training's length; a rest that fills none is not heard, which is said. Sound too short for one
+of the layers is repeated for all of them, as SoundNet's own code does. The first steps of padded layers may have
+negative times: the middle of what they hear lies in the padding.
 
 What is done is skipped, so that a stopped run goes on: the features of a source of the same bytes. Those of another
 sound of the same name are replaced, which is said; those of another model are not. A file that cannot be read is named,
@@ -62,7 +64,7 @@ def main(argv):
     clip_tables.check_names(names)
   machine.keep_freed_memory()
   with command.hidden('sklearn', 'matplotlib'):  # Keras would import both for what nothing here uses
-    from audionet_tf import feature_extraction, layer_models
+    from audionet_tf import feature_extraction, feature_files, layer_models
 
   model = layer_models.load(values['model'], values['layer'])
   folder = pathlib.Path(values['output'])
@@ -71,7 +73,7 @@ def main(argv):
   print(f'{folder}: {len(done["outputs"])} files of {", ".join(values["layer"])}')
   if done['renewed']:
     print(f'{len(done["renewed"])} of them held another sound of that name and were heard again')
-  for line in feature_extraction.remarks(done['outputs']):
+  for line in feature_files.remarks(done['outputs']):
     print(line)
   return 1 if done['unreadable'] else 0
 

@@ -51,6 +51,21 @@ def length(samples, table):
   return samples
 
 
+def heard_samples(samples, tables):
+  """How many of so many samples the layers hear: without padding, as in patches, a rest that fills no step is dropped.
+
+  Args:
+    samples: enough for a step of each.
+    tables: dict of layer to its table.
+  """
+  heard = []
+  for table in tables.values():
+    last = length(samples, table) - 1
+    padded = any(padding for _, _, padding in table)
+    heard.append(samples if padded else steps(table).field + steps(table).hop * last)
+  return max(heard)
+
+
 def alignment(centers, hop, times, target_steps='covered'):
   """Which pictures a step answers for.
 

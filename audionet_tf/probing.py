@@ -55,7 +55,7 @@ def layer_features(load, layers, clips, folder, clip_seconds):
     clip_seconds: as in feature_extraction.extract; None: 10 s for SoundNets; 0: as they are.
 
   Returns:
-    (dict of layer to dict of path to (f32 [T, width], seconds heard), paths that cannot be read).
+    (dict of layer to dict of path to (f32 [T, width], seconds of sound), paths that cannot be read).
   """
   model = load(layers)
   network = students.network(model.settings.student)
@@ -69,7 +69,7 @@ def layer_features(load, layers, clips, folder, clip_seconds):
   for path, file in done['outputs'].items():
     about, arrays = feature_files.read(file, layers)
     for layer in layers:
-      found[layer][path] = arrays[layer][0], about['heard_seconds']
+      found[layer][path] = arrays[layer][0], about['sound_seconds']
   return found, done['unreadable']
 
 
@@ -98,7 +98,7 @@ def samples_of(features, clips, settings):
   """(linear_probe.Samples, list of Clip) of the clips that have features.
 
   Args:
-    features: dict of path to (f32 [T, width], seconds heard).
+    features: dict of path to (f32 [T, width], seconds of sound).
     clips: list of clip_tables.Clip.
     settings: Settings.
 

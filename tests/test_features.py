@@ -80,8 +80,8 @@ def test_short_sound_is_repeated_and_that_is_said(model, run, tmp_path):
   assert about['repeats'] == 26
   assert_close(found['conv5'][0], one_pass(model, path, 'conv5', 26))
   assert_close(found['conv1'][0], one_pass(model, path, 'conv1', 26))
-  (line,) = feature_extraction.remarks(done['outputs'])
-  assert 'a.wav (26 times)' in line
+  (line,) = feature_files.remarks(done['outputs'])
+  assert line.startswith('too short for conv5, repeated: a.wav (26 times); all layers')
 
 
 def test_short_sound_in_windows_is_repeated_and_that_is_said(tmp_path):
@@ -90,9 +90,25 @@ def test_short_sound_in_windows_is_repeated_and_that_is_said(tmp_path):
   paths = [write_sound(tmp_path / f'{seconds}.wav', seconds) for seconds in (0.1, 0.6)]
   done = feature_extraction.extract(layer_models.load(tmp_path / 'mel.keras', ['embedding']), paths, tmp_path)
   about = [feature_files.read_about(path) for path in done['outputs'].values()]
-  assert [(found['repeats'], found['heard_seconds']) for found in about] == [(5, 0.5), (1, 0.6)]
-  (line,) = feature_extraction.remarks(done['outputs'])
-  assert '0.1.wav (5 times);' in line
+  assert [(found['repeats'], found['heard_seconds']) for found in about] == [(5, 0.5), (1, 0.5)]
+  line, rest = feature_files.remarks(done['outputs'])
+  assert 'too short for a window, repeated: 0.1.wav (5 times);' in line and 'layers' not in line
+  assert rest.startswith('up to 0.10 s') and rest.endswith(': 0.6.wav')
+
+
+@pytest.mark.parametrize(('seconds', 'start', 'rows'), [(1.2, 0, 2), (1.0, 0, 2), (1.3, 0.3, 2), (0.6, 0.3, 1)])
+def test_what_fills_no_window_is_not_heard_and_that_is_said(tmp_path, seconds, start, rows):
+  student, settings = students.build('logmel_cnn', {'teacher': 7}), soundnets.settings('logmel_cnn', 0.5)
+  students.save(tmp_path / 'mel.keras', student, settings)
+  sound = soundnets.noise(1, round(seconds * RATE))[0]
+  path = clips.write(tmp_path / 'a.mkv', 2.0, sounds=[sound], rate_hz=RATE, sound_start=start)
+  done = feature_extraction.extract(layer_models.load(tmp_path / 'mel.keras', ['embedding']), [path], tmp_path)
+  about, found = feature_files.read(done['outputs'][path], ['embedding'])
+  assert len(found['embedding'][0]) == rows and about['heard_seconds'] == rows * 0.5
+  assert about['sound_seconds'] == pytest.approx(seconds, abs=1e-3)
+  lines = feature_files.remarks(done['outputs'])
+  rest = seconds - rows * 0.5
+  assert [line.split(' s ')[0] for line in lines] == ([f'up to {rest:.2f}'] if rest else [])
 
 
 def test_clips_of_one_length(model, run, tmp_path):
