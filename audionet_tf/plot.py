@@ -151,11 +151,14 @@ def seen(values, names):
     not teachers.is_given(values['teacher']),
     f'--teacher={values["teacher"]} is a file of answers; a map needs a network that looks at pictures',
   )
-  paths = {path.name: path for path in unit_search.media_files(values['clips'])}
-  missing = [name for name in names if name not in paths]
-  command.check(not missing, f'--clips={",".join(values["clips"])}: no {", ".join(missing[:3])} in it')
+  paths = [(f'/{path.as_posix()}', path) for path in unit_search.media_files(values['clips'])]
+  found = {name: [path for place, path in paths if place.endswith(f'/{name}')] for name in names}
+  wrong = [f'{len(same)} of {name}' for name, same in found.items() if len(same) != 1]
+  command.check(
+    not wrong, f'--clips={",".join(values["clips"])}: holds {", ".join(wrong[:3])}; expected is one of each'
+  )
   teacher = teachers.load(values['teacher'], labels=values['teacher_labels'])
-  return clip_vision.opinions(teacher, [paths[name] for name in names])
+  return clip_vision.opinions(teacher, [found[name][0] for name in names])
 
 
 def confusion(values):
