@@ -26,7 +26,8 @@ A row of scores is a window of the student, or a step of a SoundNet, or a patch 
 vggish, Hershey's), the last of which is filled up with silence, so that the end of the sound is heard; cues end with
 the sound. --window_ms and --hop_ms choose other windows. Overlap tells when a sound begins more finely where the
 student knows it from a part of a window, and later where it must fill one: try both on a clip that you know.
---blocks=5,2,10 takes blocks of five patches of 0.96 s, one every two, heard twice over as ten (Caption4Sound).
+--blocks=5,2,10 takes blocks of five patches of 0.96 s, one every two, heard twice over as ten (Caption4Sound). Of a
+student with several heads the first is told; audionet_tf.infer writes any.
 """
 
 import json

@@ -25,7 +25,8 @@ precision-recall and ROC curves, calibration. The table has the form of AudioSet
 path, labels and perhaps start and end (audionet_tf/label_tables.py). Classes without a clip are left out of means and
 named.
 
---model is a run, an export or a student.keras. --output=FILE.json keeps every number.
+--model is a run, an export or a student.keras; of one with several heads the first is judged. --output=FILE.json keeps
+every number.
 """
 
 import json

@@ -15,6 +15,8 @@ def expected_outputs(settings):
   every = ['embedding']
   if settings.classes:
     every += ['probabilities', 'logits', 'top_classes', 'top_probabilities']
+  if len(settings.classes) > 1:
+    every += [f'{head}/probabilities' for head in settings.classes]
   layers = [name + suffix for name in layer_signature.tables_of(settings) for suffix in ('', layer_signature.CENTERS)]
   found = {'serving_default': every, 'windows': [*every, 'start_seconds', 'end_seconds']}
   return found | {layer_signature.NAME: layers, step_signature.NAME: step_signature.outputs(settings)}

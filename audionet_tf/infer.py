@@ -8,12 +8,15 @@ writes heard/clip.mp4.json, .csv and .npz, the same for song.flac, and prints th
   csv   the --top classes of every window, one row a window
   npz   every class and the student's embedding, for NumPy
 
---format=csv writes that alone. AudioNet hears windows, which follow one another unless --hop_ms says otherwise; sound
-shorter than one window is padded with silence. A SoundNet, or a network of log-mel patches (yamnet, vggish, Hershey's),
-hears a file as a whole, however long, and a row is one of its steps or patches; yamnet's last is filled up with
-silence, what fills no patch of the others is dropped. With --window_ms or --hop_ms it hears windows as well. Sound that
-is too short for it is repeated, as its own code does, and is one row, as long as the sound; that is said, and how often
-as `repeats` in every format. A file that cannot be read is named, the others are listened to, and the exit code is 1.
+--format=csv writes that alone. A student of several teachers has a head for each: --head=NAME chooses whose classes are
+written, else they are those of the first, and that is said.
+
+AudioNet hears windows, which follow one another unless --hop_ms says otherwise; sound shorter than one window is padded
+with silence. A SoundNet, or a network of log-mel patches (yamnet, vggish, Hershey's), hears a file as a whole, however
+long, and a row is one of its steps or patches; yamnet's last is filled up with silence, what fills no patch of the
+others is dropped. With --window_ms or --hop_ms it hears windows as well. Sound that is too short for it is repeated, as
+its own code does, and is one row, as long as the sound; that is said, and how often as `repeats` in every format. A
+file that cannot be read is named, the others are listened to, and the exit code is 1.
 """
 
 import collections
@@ -27,6 +30,7 @@ from audionet_tf.errors import UserError
 
 flags.DEFINE_string('model', None, 'a run, or a SavedModel of audionet_tf.export: a version or the folder of versions')
 flags.DEFINE_string('output', None, 'folder for the results; made when missing')
+flags.DEFINE_string('head', None, "of several: the teacher's name whose classes are written; default: the first")
 flags.DEFINE_list('format', 'json,csv,npz', 'what to write, one or more of json, csv and npz')
 flags.DEFINE_float(
   'window_ms',
@@ -78,7 +82,7 @@ def main(argv):
   served = serving.load(values['model'])
   window_seconds, hop_seconds = (params.seconds(values[name]) for name in ('window_ms', 'hop_ms'))
   listener = inference.listener(
-    served, values['format'], window_seconds, hop_seconds, values['top'], values['batch_size']
+    served, values['format'], window_seconds, hop_seconds, values['top'], values['batch_size'], head=values['head']
   )
   folder = pathlib.Path(values['output'])
   folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +91,7 @@ def main(argv):
     try:
       heard = inference.listen(listener, path, folder, values['model'])
       name = pathlib.Path(path).name
-      rows += summary(name, heard, served.class_names, values['top'])
+      rows += summary(name, heard, listener.class_names, values['top'])
       if heard.repeats > 1:
         notes.append(
           f'{text.printable(name)}: too short for {served.settings.student}, heard {heard.repeats} times over'
@@ -98,6 +102,10 @@ def main(argv):
       print(f'error: {text.printable(" ".join(told.split()))}', file=sys.stderr)
   if len(rows) > 1:
     print(text.aligned(rows, TEXT_COLUMNS))
+    first, *others = served.settings.classes
+    if others and values['head'] is None:
+      told = f'classes of {first}, the first head; --head names another: {", ".join(others)}'
+      notes.append(text.printable(told))
   for note in notes:
     print(note)
   return 1 if failed else 0

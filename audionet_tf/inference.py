@@ -37,6 +37,7 @@ class Listener:
     batch_size: windows in a call.
     top: classes in a row of CSV.
     formats: keys of inference_files.FORMATS.
+    head: of the student, whose classes these are; None for the first.
   """
 
   hear: object
@@ -49,6 +50,12 @@ class Listener:
   repeat: bool = False
   repeats: int = 1
   to_the_end: bool = False
+  head: str | None = None
+
+  @property
+  def class_names(self):
+    """list of str, of the head."""
+    return self.served.settings.classes[self.head] if self.head else self.served.class_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +71,7 @@ class Heard:
 
 
 def listener(
-  served, formats, window_seconds=None, hop_seconds=None, top=3, batch_size=None, repeats=1, to_the_end=False
+  served, formats, window_seconds=None, hop_seconds=None, top=3, batch_size=None, repeats=1, to_the_end=False, head=None
 ):
   """A Listener.
 
@@ -78,11 +85,16 @@ def listener(
     batch_size: windows in a call; None chooses.
     repeats, to_the_end: see Listener; windows too short for the student are repeated more often. What `to_the_end` is
       for steps: `inference_steps.listener`.
+    head: which of the student's heads answers, and so which teacher's classes; None for the first.
 
   Raises:
-    UserError: a window or hop out of range, or an export from before its student's steps were in it.
+    UserError: a window or hop out of range, no such head, or an export from before its student's steps were in it.
   """
-  settings, top = served.settings, min(top, len(served.class_names))
+  settings, heads = served.settings, list(served.settings.classes)
+  head = heads[0] if head is None else head
+  if head not in heads:
+    raise UserError(f'head is {head!r}, allowed is one of {", ".join(heads)}')
+  top = min(top, len(settings.classes[head]))
   stepwise = window_seconds is None and hop_seconds is None and bool(students.network(settings.student).layers)
   if stepwise and inference_steps.SIGNATURE not in served.signatures:
     raise UserError(
@@ -98,7 +110,8 @@ def listener(
   )
   batch_size = batch_size or max(1, min(MAX_BATCH_SIZE, BATCH_SAMPLES // cut.window_samples))
   if stepwise:
-    return Listener(None, served, cut, 1, top, tuple(formats), inference_steps.listener(served, top, to_the_end))
+    steps = inference_steps.listener(served, top, to_the_end, head)
+    return Listener(None, served, cut, 1, top, tuple(formats), steps, head=head)
   repeat = students.network(settings.student).short == 'repeat'
   repeats = max(repeats, -(-students.shortest_samples(settings.student) // cut.window_samples))
   wanted = {name for key in formats for name in inference_files.FORMATS[key][1]} | {'sum'}
@@ -107,6 +120,8 @@ def listener(
   @tf.function(input_signature=[tf.TensorSpec([batch_size, cut.window_samples], tf.int16), tf.TensorSpec([], tf.int32)])
   def heard(pcm, count):
     outputs = default(waveform=tf.tile(tf.cast(pcm, tf.float32) / PCM_SCALE, [1, repeats]))
+    if len(heads) > 1:
+      outputs['probabilities'] = outputs[f'{head}/probabilities']
     outputs['sum'] = tf.reduce_sum(outputs['probabilities'][:count], 0)
     outputs['top_probabilities'], outputs['top'] = tf.math.top_k(outputs['probabilities'], top)
     return {name: outputs[name] for name in wanted}  # what nobody asks for is not computed
@@ -114,7 +129,7 @@ def listener(
   def hear(pcm, count):
     return {name: output.numpy() for name, output in heard(pcm, count).items()}
 
-  return Listener(hear, served, cut, batch_size, top, tuple(formats), None, repeat, repeats, to_the_end)
+  return Listener(hear, served, cut, batch_size, top, tuple(formats), None, repeat, repeats, to_the_end, head)
 
 
 def windows(chunks, cut, repeat=False, to_the_end=False):
@@ -200,7 +215,7 @@ def listen(listener, path, folder, model_file):
     'model_file': model_file,
     'sample_period_msec': msec(listener.steps.hop_seconds if listener.steps else cut.hop_seconds),
     'window_msec': msec(listener.steps.hop_seconds if listener.steps else cut.window_seconds),
-    'class_names': listener.served.class_names,
+    'class_names': listener.class_names,
     'top': listener.top,
   }
   with contextlib.ExitStack() as stack:

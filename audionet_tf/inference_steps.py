@@ -38,8 +38,8 @@ def ahead(items):
       yield item
 
 
-def listener(served, top, to_the_end=False):
-  """The StepListener of a serving.Served whose export has the signature `layers`.
+def listener(served, top, to_the_end, head):
+  """The StepListener of a serving.Served whose export has the signature `layers`, for one of its heads.
 
   A row lasts from half a hop before its step's centre to half a hop behind it, and not beyond the sound's ends; the
   outermost as far as `outermost` says. Its embedding is the mean of the last hidden layer's steps whose centres lie
@@ -51,7 +51,6 @@ def listener(served, top, to_the_end=False):
   network = students.network(settings.student)
   layers = network.layers
   hidden, last = list(layers)[-2:]
-  head = next(iter(settings.classes))
   logits = f'{last}_{head}'
   tables = {hidden: layers[hidden], logits: layers[last]}
   rest = None if network.short == 'repeat' else to_the_end or network.fills

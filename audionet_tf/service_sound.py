@@ -45,7 +45,7 @@ def heard(listener, path, report):
   Raises:
     UserError: no sound in it, or a student whose answers are not finite.
   """
-  names, groups, _ = events_lib.grouping(listener.served.class_names, events_lib.Rules())
+  names, groups, _ = events_lib.grouping(listener.class_names, events_lib.Rules())
   scored = captions.scored(listener, path, groups, progress=lambda seconds, _: report(seconds))
   ends = np.minimum(scored.end_seconds, scored.seconds)
   timeline = classes_over_time(scored.start_seconds, ends, scored.scores, names)

@@ -1,5 +1,6 @@
 """Students with steps: a row is a step of one pass over the whole sound, with its own time; short sound is repeated."""
 
+import csv
 import dataclasses
 import json
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import soundnets
 
-from audionet_tf import evaluation, inference, inference_steps, media, params, serving, students
+from audionet_tf import captions, evaluation, inference, inference_steps, media, params, serving, students
 from audionet_tf.errors import UserError
 
 RATE = 22_050
@@ -181,6 +182,31 @@ def test_windows_on_request(model, served, tmp_path, window, seconds, rows, repe
   assert heard.repeats == told == found['repeats']
 
 
+@pytest.mark.parametrize('head', [None, *HEADS])
+@pytest.mark.parametrize('window', [None, 4.0])
+def test_a_head_on_request(model, served, tmp_path, window, head):
+  """Steps and windows alike: 9 s are two steps of the whole, or two windows of 4 s with a step each."""
+  path = write_sound(tmp_path / 'a.wav', 9.0)
+  _, found = listen(served, path, tmp_path, window_seconds=window, head=head)
+  sound = sound_of(path)
+  cut = sound if window is None else sound[0, : 8 * RATE].reshape(2, -1)
+  logits = model(cut, training=False)[f'logits/{head or "scenes"}'].numpy()
+  expected = softmax(logits)[0] if window is None else softmax(logits).mean(1)
+  np.testing.assert_allclose(found['probabilities'], expected, atol=1e-4)
+  names = HEADS[head or 'scenes']
+  assert found['class_names'].tolist() == names
+  with open(tmp_path / 'a.wav.csv', newline='', encoding='utf-8') as file:
+    rows = list(csv.reader(file))[1:]
+  top = min(3, len(names))
+  assert [row[2:-1:2] for row in rows] == [[names[i] for i in np.argsort(-p)[:top]] for p in expected]
+
+
+def test_a_head_that_is_not_there_is_refused(served):
+  with pytest.raises(UserError, match=r"head is 'places', allowed is one of scenes, objects$"):
+    inference.listener(served, ['npz'], head='places')
+  assert captions.listener(served, head='objects').class_names == HEADS['objects']
+
+
 def test_sound_that_starts_late_keeps_its_times(served, tmp_path):
   sound = soundnets.noise(1, 3 * RATE)[0]
   path = clips.write(tmp_path / 'a.mkv', 4.0, sounds=[sound], rate_hz=RATE, sound_start=0.5)
@@ -236,3 +262,17 @@ def test_command_says_what_it_repeats(folder, tmp_path):
   assert len((tmp_path / 'out/long.wav.csv').read_text().splitlines()) == 1 + len(
     students.step_seconds('soundnet5', 9 * RATE, RATE)[0]
   )
+  assert done.stdout.splitlines()[-1] == 'classes of scenes, the first head; --head names another: objects'
+  assert 'park' in done.stdout and 'crane' not in done.stdout
+
+
+@pytest.mark.slow
+def test_command_writes_the_head_that_is_named(folder, tmp_path):
+  arguments = [f'--model={folder}', f'--output={tmp_path / "out"}', write_sound(tmp_path / 'a.wav', 3.0)]
+  done = commands.run('audionet_tf.infer', '--head=objects', '--top=7', *arguments)
+  assert done.returncode == 0, done.stderr
+  assert 'crane' in done.stdout and 'park' not in done.stdout and '--head' not in done.stdout
+  assert json.loads((tmp_path / 'out/a.wav.json').read_text())['class_names'] == HEADS['objects']
+  done = commands.run('audionet_tf.infer', '--head=places', *arguments)
+  assert done.returncode == 1
+  assert done.stderr.splitlines() == ["error: head is 'places', allowed is one of scenes, objects"]
