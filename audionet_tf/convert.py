@@ -2,7 +2,8 @@
 
   python -m audionet_tf.convert --from=sound8.npy --student=soundnet8 --output=student.keras
 
-writes student.keras with student.json beside it, which every command takes. Known are
+writes student.keras with student.json beside it. features, probe, evaluate, plot and train --init take it as it is;
+infer, caption and serve take what audionet_tf.export --model=student.keras makes of it. Known are
 
   soundnet8, soundnet5  SoundNet's published weights: sound8.npy, the .t7 of Torch7, ports to PyTorch (.pth, .pt);
                         its heads are called objects and scenes
