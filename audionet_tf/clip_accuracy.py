@@ -137,7 +137,7 @@ def clip_probabilities(student, path, cut, span=None):
 def together(folds):
   """What was measured on several folds as one: `evaluate_clips`' dict, with counts and results of all.
 
-  Beside it `folds`: dict of fold to accuracy; `mean` and `deviation` (of a sample) of these.
+  Beside it `folds`: dict of fold to accuracy; `mean` and `deviation` (of a sample; None of one) of these.
 
   Args:
     folds: dict of fold to a dict of `evaluate_clips`.
@@ -154,7 +154,7 @@ def together(folds):
     'results': [result for part in parts for result in part['results']],
     'folds': dict(zip(folds, accuracies, strict=True)),
     'mean': float(np.mean(accuracies)),
-    'deviation': float(np.std(accuracies, ddof=1)) if len(parts) > 1 else 0.0,
+    'deviation': float(np.std(accuracies, ddof=1)) if len(parts) > 1 else None,
   }
   seen = [part['vision'] for part in parts if 'vision' in part]
   if seen:

@@ -65,7 +65,8 @@ def of_clips(measured):
   lines = [text.aligned(rows), f'accuracy: {measured["accuracy"]:.1%} ({right} of {measured["clips"]} clips{unread})']
   if 'folds' in measured:
     shares = ', '.join(f'{fold}: {accuracy:.1%}' for fold, accuracy in measured['folds'].items())
-    lines.append(f'folds {shares}; mean {measured["mean"]:.1%}, deviation {measured["deviation"]:.1%}')
+    deviation = '-' if measured['deviation'] is None else f'{measured["deviation"]:.1%}'
+    lines.append(f'folds {shares}; mean {measured["mean"]:.1%}, deviation {deviation}')
   if 'vision' in measured:
     seen = measured['vision']
     lines.append(

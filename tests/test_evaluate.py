@@ -397,3 +397,10 @@ def test_folds_are_judged_by_their_own_models_and_added_up(tones):
   assert found['deviation'] == pytest.approx(np.std([1, 0.5], ddof=1))
   assert np.sum(found['confusion']) == 5
   assert 'folds 1: 100.0%, 2: 50.0%; mean 75.0%' in done.stdout
+
+
+def test_one_fold_deviates_from_nothing():
+  part = {'accuracy': 0.5, 'clips': 2, 'unreadable': [], 'categories': ['a', 'b'], 'results': []}
+  found = clip_accuracy.together({'3': part | {'confusion': [[1, 0], [1, 0]]}})
+  assert (found['folds'], found['mean'], found['deviation']) == ({'3': 0.5}, 0.5, None)
+  assert 'folds 3: 50.0%; mean 50.0%, deviation -' in evaluation_tables.of_clips(found).splitlines()
