@@ -59,7 +59,10 @@ flags.DEFINE_string(
 flags.DEFINE_list('folds', [], 'judge only the clips of these folds, each by its own model where --model has {fold}')
 flags.DEFINE_bool('vision', False, 'with --clips of videos: judge the teacher too, and both together')
 flags.DEFINE_float(
-  'window_ms', None, 'with --clips or --labels, length of a window; default: as the student was trained'
+  'window_ms',
+  None,
+  'with --clips or --labels, length of a window; default: as the student was trained, and students that repeat short '
+  'sound hear a last one that ends with the clip',
 )
 flags.DEFINE_integer('batch_size', 512, 'windows in a step', lower_bound=1)
 flags.DEFINE_string('output', None, 'JSON file for all numbers')

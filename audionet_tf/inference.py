@@ -83,8 +83,8 @@ def listener(
     hop_seconds: from window to window; None for no overlap.
     top: classes in a row of CSV; all where the student knows fewer.
     batch_size: windows in a call; None chooses.
-    repeats, to_the_end: see Listener; windows too short for the student are repeated more often. What `to_the_end` is
-      for steps: `inference_steps.listener`.
+    repeats, to_the_end: see Listener; windows too short for the student are repeated more often. A sound also ends with
+      a window where `ends_with_one` says so. What `to_the_end` is for steps: `inference_steps.listener`.
     head: which of the student's heads answers, and so which teacher's classes; None for the first.
 
   Raises:
@@ -101,6 +101,7 @@ def listener(
       f'{served.path}: an export that lacks the signature {inference_steps.SIGNATURE}, which gives the steps of '
       f'{settings.student}; export the student again, or hear windows of it with --window_ms'
     )
+  to_its_end = ends_with_one(settings.student, window_seconds, hop_seconds)
   window_seconds = window_seconds or settings.window_seconds
   cut = params.RecordParams(
     window_seconds=window_seconds,
@@ -113,6 +114,7 @@ def listener(
     steps = inference_steps.listener(served, top, to_the_end, head)
     return Listener(None, served, cut, 1, top, tuple(formats), steps, head=head)
   repeat = students.network(settings.student).short == 'repeat'
+  to_the_end = to_the_end or to_its_end
   repeats = max(repeats, -(-students.shortest_samples(settings.student) // cut.window_samples))
   wanted = {name for key in formats for name in inference_files.FORMATS[key][1]} | {'sum'}
   default = served.signatures['serving_default']
@@ -130,6 +132,11 @@ def listener(
     return {name: output.numpy() for name, output in heard(pcm, count).items()}
 
   return Listener(hear, served, cut, batch_size, top, tuple(formats), None, repeat, repeats, to_the_end, head)
+
+
+def ends_with_one(student, window_seconds, hop_seconds=None):
+  """Whether sound ends with a window unasked: the student repeats short sound, and neither length nor hop is given."""
+  return students.network(student).short == 'repeat' and window_seconds is None and hop_seconds is None
 
 
 def windows(chunks, cut, repeat=False, to_the_end=False):
@@ -213,8 +220,8 @@ def listen(listener, path, folder, model_file):
   about = {
     'video_file': str(path),
     'model_file': model_file,
-    'sample_period_msec': msec(listener.steps.hop_seconds if listener.steps else cut.hop_seconds),
-    'window_msec': msec(listener.steps.hop_seconds if listener.steps else cut.window_seconds),
+    'sample_period_msec': params.msec(listener.steps.hop_seconds if listener.steps else cut.hop_seconds),
+    'window_msec': params.msec(listener.steps.hop_seconds if listener.steps else cut.window_seconds),
     'class_names': listener.class_names,
     'top': listener.top,
   }
@@ -288,9 +295,3 @@ def window_blocks(listener, path):
 def fillings(samples, cut):
   """How often sound of so many samples is in a window that repeats it, begun ones counted; 1 where it fills one."""
   return -(-cut.window_samples // min(samples, cut.window_samples))
-
-
-def msec(seconds):
-  """Milliseconds as a person writes them: 40, not 40.0."""
-  value = params.exact(seconds) * 1000
-  return int(value) if value.denominator == 1 else float(value)

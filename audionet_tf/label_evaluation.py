@@ -5,7 +5,7 @@ import sys
 
 import tqdm
 
-from audionet_tf import clip_accuracy, label_tables, labels, score_metrics, score_store
+from audionet_tf import clip_accuracy, inference, label_tables, labels, score_metrics, score_store
 from audionet_tf import params as params_lib
 from audionet_tf.errors import UserError
 
@@ -74,20 +74,21 @@ def evaluate(student, table, root, window_seconds=None):
     student: evaluation.Student.
     table: of `read`.
     root: see `clips`.
-    window_seconds: None for that of the student's training.
+    window_seconds: as of `clip_accuracy.evaluate_clips`.
 
   Returns:
     dict: `clips`; `unreadable` (paths); `means` of score_metrics; `calibration`, of all classes; `classes`: dict of
     class name to the dict of `score_metrics.of_class`, falling by average precision.
   """
   settings = student.settings
+  to_the_end = inference.ends_with_one(settings.student, window_seconds)
   window_seconds = window_seconds or settings.window_seconds
   cut = params_lib.RecordParams(window_seconds, window_seconds, 1, settings.sample_rate_hz, settings.mono)
   unreadable, calibration, wanted = [], score_metrics.Calibration(), clips(table, root)
   with score_store.ScoreStore(len(table.class_names)) as store:
     for path, span, rows in tqdm.tqdm(wanted, desc='listening', unit=' clips', delay=1):
       try:
-        scores = clip_accuracy.clip_probabilities(student, path, cut, span)
+        scores = clip_accuracy.clip_probabilities(student, path, cut, span, to_the_end)
       except (UserError, OSError) as error:
         unreadable.append(str(path))
         tqdm.tqdm.write(f'{path}: {getattr(error, "reason", error)}', file=sys.stderr)

@@ -97,3 +97,9 @@ def seconds(milliseconds):
 def exact(seconds):
   """A float as the decimal fraction that a person wrote: 0.04 is 1/25, not its binary neighbour."""
   return Fraction(str(seconds))
+
+
+def msec(seconds):
+  """Milliseconds as a person writes them: 40, not 40.0."""
+  value = exact(seconds) * 1000
+  return int(value) if value.denominator == 1 else float(value)

@@ -19,6 +19,7 @@ from audionet_tf import (
   clip_accuracy,
   evaluation,
   evaluation_tables,
+  label_evaluation,
   media,
   serving,
   students,
@@ -309,6 +310,31 @@ def test_short_sound_is_repeated_for_those_that_repeat(tones, student, window_se
   expected = np.tile(whole.reshape(rows, size), [1, max(repeats, 1)])
   assert expected.shape[1] >= students.shortest_samples(student)
   np.testing.assert_array_equal(np.concatenate(heard), expected.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+  ('student', 'window_seconds', 'rows'), [('logmel_cnn', None, 3), ('logmel_cnn', 0.2, 2), ('audionet', None, 2)]
+)
+def test_clips_end_as_infer_hears_them(tones, student, window_seconds, rows):
+  """Clips of 0.5 s in windows of 0.2 s: a third one ends with the clip where no length is asked for."""
+  heard = []
+
+  def logits(waveform):
+    heard.append(waveform)
+    return np.zeros([len(waveform), 1, 2], np.float32)
+
+  settings = students.StudentSettings(student, 16_000, 'mean', 0.2, {'t': ['deep', 'shrill']})
+  judged = evaluation.Student(logits, settings, None, 't', ['deep', 'shrill'])
+  clip_accuracy.evaluate_clips(judged, [(tones / 'a.wav', 'deep')], {'deep': [0], 'shrill': [1]}, window_seconds)
+  table = label_evaluation.read(
+    write_csv(tones / 'one.csv', [['file', 'labels'], ['a.wav', 'deep']]), ['deep', 'shrill']
+  )
+  label_evaluation.evaluate(judged, table, tones, window_seconds)
+  pcm = np.concatenate([pcm for _, pcm in media.sound_chunks(tones / 'a.wav', 16_000, 'mean')]) / 32768
+  expected = [pcm[:3200], pcm[3200:6400], pcm[-3200:]][:rows]
+  for found in heard:
+    np.testing.assert_array_equal(found[:, :3200], np.array(expected, np.float32))
+  assert len(heard) == 2
 
 
 def test_unreadable_clips_are_named_and_left_out(tones, capsys):

@@ -100,3 +100,37 @@ def test_features_have_as_many_patches_as_the_original(name, seconds, clip_secon
   assert about['repeats'] == repeats and about['sound_seconds'] == (clip_seconds or seconds * repeats)
   dropped = {'vggish': about['sound_seconds'] - (0.96 * (patches - 1) + 0.975), 'yamnet': 0}[name]
   assert about['heard_seconds'] == pytest.approx(about['sound_seconds'] - dropped)
+
+
+def window_student(name):
+  """A student of windows of 5 s that says how loud each is."""
+  settings = students.StudentSettings(name, RATE, 'mean', 5.0, {'t': ['loud', 'still']})
+
+  def default(waveform):
+    loudness = tf.reduce_mean(tf.abs(waveform), -1, keepdims=True)
+    return {'probabilities': tf.concat([loudness, 1 - loudness], -1), 'embedding': loudness}
+
+  return serving.Served(settings, ['loud', 'still'], {'serving_default': default}, None)
+
+
+@pytest.mark.parametrize(
+  ('name', 'seconds', 'options', 'spans'),
+  [
+    ('logmel_cnn', 12, {}, [(0, 5), (5, 10), (7, 12)]),
+    ('logmel_cnn', 10, {}, [(0, 5), (5, 10)]),
+    ('logmel_cnn', 3, {}, [(0, 3)]),
+    ('logmel_cnn', 12, {'window_seconds': 5.0}, [(0, 5), (5, 10)]),
+    ('logmel_cnn', 12, {'hop_seconds': 5.0}, [(0, 5), (5, 10)]),
+    ('audionet', 12, {}, [(0, 5), (5, 10)]),
+  ],
+)
+def test_a_last_window_ends_with_the_sound_unasked(name, seconds, options, spans, tmp_path):
+  """The sound is loud in its last second alone: students that repeat short sound miss none of it."""
+  path = write(tmp_path / 'a.wav', seconds, seconds - 1)
+  heard = inference.listen(inference.listener(window_student(name), ['npz'], **options), path, tmp_path, 'm')
+  with np.load(tmp_path / 'a.wav.npz') as found:
+    assert list(zip(found['start_seconds'].tolist(), found['end_seconds'].tolist(), strict=True)) == spans
+    loud = [max(0, end - max(begin, seconds - 1)) / (end - begin) / 2 for begin, end in spans]
+    if seconds >= 5:
+      np.testing.assert_allclose(found['probabilities'][:, 0], loud, atol=1e-3)
+  assert (heard.windows, heard.seconds) == (len(spans), spans[-1][1])
