@@ -101,7 +101,7 @@ def listener(
       f'{served.path}: an export that lacks the signature {inference_steps.SIGNATURE}, which gives the steps of '
       f'{settings.student}; export the student again, or hear windows of it with --window_ms'
     )
-  to_its_end = ends_with_one(settings.student, window_seconds, hop_seconds)
+  to_its_end = to_the_end or ends_with_one(settings.student, window_seconds, hop_seconds)
   window_seconds = window_seconds or settings.window_seconds
   cut = params.RecordParams(
     window_seconds=window_seconds,
@@ -114,7 +114,6 @@ def listener(
     steps = inference_steps.listener(served, top, to_the_end, head)
     return Listener(None, served, cut, 1, top, tuple(formats), steps, head=head)
   repeat = students.network(settings.student).short == 'repeat'
-  to_the_end = to_the_end or to_its_end
   repeats = max(repeats, -(-students.shortest_samples(settings.student) // cut.window_samples))
   wanted = {name for key in formats for name in inference_files.FORMATS[key][1]} | {'sum'}
   default = served.signatures['serving_default']
@@ -131,7 +130,7 @@ def listener(
   def hear(pcm, count):
     return {name: output.numpy() for name, output in heard(pcm, count).items()}
 
-  return Listener(hear, served, cut, batch_size, top, tuple(formats), None, repeat, repeats, to_the_end, head)
+  return Listener(hear, served, cut, batch_size, top, tuple(formats), None, repeat, repeats, to_its_end, head)
 
 
 def ends_with_one(student, window_seconds, hop_seconds=None):
