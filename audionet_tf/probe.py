@@ -9,7 +9,9 @@ The CSV has columns filename, fold and category or target (ESC-10, ESC-50, DCASE
 format. The protocol is that of SoundNet's code: a clip is repeated to 10 s (for a SoundNet), windows of
 --window_seconds move over the layer's steps, every window is a sample with the clip's label for a linear SVM, one class
 against the rest; a clip is given the class with the largest mean decision value. Each fold is judged by a classifier
-trained on the others; C is chosen on these alone, or fixed with --c=0.01, as the original does.
+trained on the others; C is chosen on these alone, or fixed with --c=0.01, as the original does. Longer clips are cut to
+these 10 s: for DCASE's of 30 s as the original has them give --window_seconds=5 --clip_seconds=30. Two things of the
+original are left out: its scale of the sound, 2^-22, and that values below 0 count as 0.
 
 --layer takes any layer of audionet_tf.features, and the baselines mfcc and logmel (mean and deviation over time,
 which need no --model). --pool=mean takes the mean over time instead of windows.
@@ -29,7 +31,7 @@ flags.DEFINE_list('layer', 'pool5', 'one layer or several, mfcc and logmel among
 flags.DEFINE_string('output', None, 'folder for the results; made when missing')
 flags.DEFINE_list('folds', [], 'use only the clips of these folds; default: all')
 flags.DEFINE_list('judge', [], 'judge only these folds, trained on all others in use; default: each in turn')
-flags.DEFINE_float('window_seconds', 1.0, 'length of the windows of steps; 5 for DCASE')
+flags.DEFINE_float('window_seconds', 1.0, 'length of the windows of steps; 5 for DCASE, with --clip_seconds=30')
 flags.DEFINE_integer('hop_steps', 1, 'steps from a window to the next')
 flags.DEFINE_string('pool', 'windows', 'windows of steps, or the mean over time')
 flags.DEFINE_string('classifier', 'svm', 'svm or softmax')
