@@ -108,7 +108,7 @@ def stretch(chunks, span, sample_rate_hz):
       yield max(start, first) - first, part
 
 
-def clip_probabilities(student, path, cut, span=None, to_the_end=False):
+def clip_probabilities(student, path, cut, span=None, least_rest=None):
   """f64 [classes]: the student's probabilities, averaged over the windows of a sound or video file.
 
   What is too short for a window, or for the student, is padded or repeated as `inference` does.
@@ -118,7 +118,7 @@ def clip_probabilities(student, path, cut, span=None, to_the_end=False):
     path: of the file.
     cut: RecordParams: window, rate and mono.
     span: (start, end) in seconds of what is heard of it; None for all.
-    to_the_end: as of `inference.windows`.
+    least_rest: as of `inference.windows`.
   """
   name, total, count = student.settings.student, 0, 0
   repeat = students.network(name).short == 'repeat'
@@ -126,7 +126,7 @@ def clip_probabilities(student, path, cut, span=None, to_the_end=False):
   with local_files.unpacked(path) as sound:
     chunks = media.sound_chunks(sound, cut.sample_rate_hz, cut.mono, span and span[1])
     chunks = stretch(chunks, span, cut.sample_rate_hz) if span else chunks
-    pairs = inference.windows(chunks, cut, repeat, to_the_end)
+    pairs = inference.windows(chunks, cut, repeat, least_rest)
     for indices, pcm in inference.batches(pairs, BATCH_SIZE, cut.window_samples):
       heard = np.tile(pcm[: len(indices)], [1, repeats]).astype(np.float32) / PCM_SCALE
       logits = student.logits(heard)  # [n, T, classes]
@@ -173,7 +173,7 @@ def evaluate_clips(student, clips, groups, window_seconds=None):
     student: evaluation.Student.
     clips: list of (path, category).
     groups: dict of category to positions of classes.
-    window_seconds: None for that of the student's training; `inference.ends_with_one` says how a clip ends then.
+    window_seconds: None for that of the student's training; `inference.least_rest_of` says how a clip ends then.
 
   Returns:
     dict: `accuracy`, `clips`, `unreadable` (paths), `categories`, `confusion` (int lists), `results`: list of dicts
@@ -186,13 +186,13 @@ def evaluate_clips(student, clips, groups, window_seconds=None):
       f'no group for the categories {", ".join(unknown)} of the clips; groups are {", ".join(categories)}'
     )
   settings = student.settings
-  to_the_end = inference.ends_with_one(settings.student, window_seconds)
+  least_rest = inference.least_rest_of(settings.student, window_seconds)
   window_seconds = window_seconds or settings.window_seconds
   cut = params_lib.RecordParams(window_seconds, window_seconds, 1, settings.sample_rate_hz, settings.mono)
   probabilities, judged, unreadable = [], [], []
   for path, category in tqdm.tqdm(clips, desc='listening', unit=' clips', delay=1):
     try:
-      probabilities.append(clip_probabilities(student, path, cut, None, to_the_end))
+      probabilities.append(clip_probabilities(student, path, cut, None, least_rest))
       judged.append((path, category))
     except (UserError, OSError) as error:
       unreadable.append(str(path))

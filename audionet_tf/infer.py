@@ -13,12 +13,13 @@ written, else they are those of the first, and that is said.
 
 AudioNet hears windows, which follow one another unless --hop_ms says otherwise; sound shorter than one window is padded
 with silence, a rest behind the last one is dropped. logmel networks hear windows too, but repeat sound that is too
-short for one, and with neither --window_ms nor --hop_ms a last window ends with the sound and overlaps the one before.
-A SoundNet, or a network of log-mel patches (yamnet, vggish, Hershey's), hears a file as a whole, however long, and a
-row is one of its steps or patches; yamnet's last is filled up with silence, what fills no patch of the others is
-dropped. With --window_ms or --hop_ms it hears windows as well. Sound that is too short for a SoundNet is repeated, as
-its own code does. Repeated sound is one row, as long as the sound; that is said, and how often as `repeats` in every
-format. A file that cannot be read is named, the others are listened to, and the exit code is 1.
+short for one, and with neither --window_ms nor --hop_ms a last window ends with the sound and overlaps the one before
+it, where more than a tenth of a window is left. A SoundNet, or a network of log-mel patches (yamnet, vggish,
+Hershey's), hears a file as a whole, however long, and a row is one of its steps or patches; yamnet's last is filled up
+with silence, what fills no patch of the others is dropped. With --window_ms or --hop_ms it hears windows as well. Sound
+that is too short for a SoundNet is repeated, as its own code does. Repeated sound is one row, as long as the sound;
+that is said, and how often as `repeats` in every format. A file that cannot be read is named, the others are listened
+to, and the exit code is 1.
 """
 
 import collections

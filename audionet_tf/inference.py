@@ -18,6 +18,7 @@ from audionet_tf.records import PCM_SCALE
 # Samples that the student hears in one call: more is no faster, and needs more memory.
 BATCH_SAMPLES = 1 << 19
 MAX_BATCH_SIZE = 512
+LEAST_REST = 0.1  # of a window: a codec's padding, of some milliseconds, is no reason to hear a window twice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Listener:
       Then `hear`, `cut` and `batch_size` are not used.
     repeat: sound shorter than a window is repeated, not padded with silence.
     repeats: how often the student hears a window in a row, as where windows are too short for it.
-    to_the_end: the sound ends with a window, which overlaps the one before it; else a rest is dropped.
+    least_rest: see `windows`.
     hear: (int16 [batch_size, samples], windows that count) to a dict of NumPy arrays, `sum` of the probabilities, f32
       [classes], and what the formats need.
     served: serving.Served.
@@ -49,7 +50,7 @@ class Listener:
   steps: object = None
   repeat: bool = False
   repeats: int = 1
-  to_the_end: bool = False
+  least_rest: float | None = None
   head: str | None = None
 
   @property
@@ -83,8 +84,8 @@ def listener(
     hop_seconds: from window to window; None for no overlap.
     top: classes in a row of CSV; all where the student knows fewer.
     batch_size: windows in a call; None chooses.
-    repeats, to_the_end: see Listener; windows too short for the student are repeated more often. A sound also ends with
-      a window where `ends_with_one` says so. What `to_the_end` is for steps: `inference_steps.listener`.
+    repeats: see Listener; windows too short for the student are repeated more often.
+    to_the_end: `least_rest` of Listener is 0, else what `least_rest_of` says; of steps see `inference_steps.listener`.
     head: which of the student's heads answers, and so which teacher's classes; None for the first.
 
   Raises:
@@ -101,7 +102,7 @@ def listener(
       f'{served.path}: an export that lacks the signature {inference_steps.SIGNATURE}, which gives the steps of '
       f'{settings.student}; export the student again, or hear windows of it with --window_ms'
     )
-  to_its_end = to_the_end or ends_with_one(settings.student, window_seconds, hop_seconds)
+  least_rest = 0.0 if to_the_end else least_rest_of(settings.student, window_seconds, hop_seconds)
   window_seconds = window_seconds or settings.window_seconds
   cut = params.RecordParams(
     window_seconds=window_seconds,
@@ -130,22 +131,23 @@ def listener(
   def hear(pcm, count):
     return {name: output.numpy() for name, output in heard(pcm, count).items()}
 
-  return Listener(hear, served, cut, batch_size, top, tuple(formats), None, repeat, repeats, to_its_end, head)
+  return Listener(hear, served, cut, batch_size, top, tuple(formats), None, repeat, repeats, least_rest, head)
 
 
-def ends_with_one(student, window_seconds, hop_seconds=None):
-  """Whether sound ends with a window unasked: the student repeats short sound, and neither length nor hop is given."""
-  return students.network(student).short == 'repeat' and window_seconds is None and hop_seconds is None
+def least_rest_of(student, window_seconds, hop_seconds=None):
+  """`least_rest` of `windows` where nobody asks: LEAST_REST of students that repeat short sound, on their own grid."""
+  unasked = window_seconds is None and hop_seconds is None
+  return LEAST_REST if unasked and students.network(student).short == 'repeat' else None
 
 
-def windows(chunks, cut, repeat=False, to_the_end=False):
+def windows(chunks, cut, repeat=False, least_rest=None):
   """Windows of a file's sound, of at least one: sound too short for any is padded with zeros at its end, or repeated.
 
   Args:
     chunks: from `media.sound_chunks`.
     cut: RecordParams.
     repeat: bool.
-    to_the_end: whether a last window ends with the sound, where the grid leaves a rest.
+    least_rest: part of a window; where the grid leaves more than this, a last window ends with the sound. None: never.
 
   Yields:
     (index, int16 [window_samples]): the window starts at index x hop; a float where that is no window of the grid.
@@ -158,7 +160,7 @@ def windows(chunks, cut, repeat=False, to_the_end=False):
     missing = cut.window_samples
     for start, pcm in chunks:
       end = start + len(pcm)
-      tail = np.concatenate([tail, pcm])[-cut.window_samples :] if to_the_end else tail
+      tail = np.concatenate([tail, pcm])[-cut.window_samples :] if least_rest is not None else tail
       begin = begin if held else start
       if missing > 0:
         held.append(pcm[:missing])
@@ -168,7 +170,8 @@ def windows(chunks, cut, repeat=False, to_the_end=False):
   for index, pcm in audio.cut_windows(watched(), cut.window_seconds, cut.hop_seconds, cut.sample_rate_hz):
     count += 1
     yield index, pcm
-  if count and to_the_end and cut.start_sample(index) + cut.window_samples < end:
+  rest = end - cut.start_sample(index) - cut.window_samples if count else 0
+  if least_rest is not None and rest > least_rest * cut.window_samples:
     yield (end - cut.window_samples) / cut.sample_rate_hz / cut.hop_seconds, tail
   if not count:
     if not held:
@@ -278,7 +281,7 @@ def window_blocks(listener, path):
       begin, end = start if begin is None else begin, start + len(pcm)
       yield start, pcm
 
-  pairs = windows(watched(), cut, listener.repeat, listener.to_the_end)
+  pairs = windows(watched(), cut, listener.repeat, listener.least_rest)
   for indices, pcm in inference_steps.ahead(batches(pairs, listener.batch_size, cut.window_samples)):
     n = len(indices)
     block = {key: value[:n] if key != 'sum' else value for key, value in listener.hear(pcm, n).items()}

@@ -81,14 +81,14 @@ def evaluate(student, table, root, window_seconds=None):
     class name to the dict of `score_metrics.of_class`, falling by average precision.
   """
   settings = student.settings
-  to_the_end = inference.ends_with_one(settings.student, window_seconds)
+  least_rest = inference.least_rest_of(settings.student, window_seconds)
   window_seconds = window_seconds or settings.window_seconds
   cut = params_lib.RecordParams(window_seconds, window_seconds, 1, settings.sample_rate_hz, settings.mono)
   unreadable, calibration, wanted = [], score_metrics.Calibration(), clips(table, root)
   with score_store.ScoreStore(len(table.class_names)) as store:
     for path, span, rows in tqdm.tqdm(wanted, desc='listening', unit=' clips', delay=1):
       try:
-        scores = clip_accuracy.clip_probabilities(student, path, cut, span, to_the_end)
+        scores = clip_accuracy.clip_probabilities(student, path, cut, span, least_rest)
       except (UserError, OSError) as error:
         unreadable.append(str(path))
         tqdm.tqdm.write(f'{path}: {getattr(error, "reason", error)}', file=sys.stderr)

@@ -68,11 +68,11 @@ def test_the_last_window_ends_with_the_sound(served):
   pcm = np.arange(1000, dtype=np.int16)
   cut = captions.listener(served, 0.02, 0.01).cut  # 320 samples, every 160
   chunks = [(7, pcm[:301]), (308, pcm[301:302]), (309, pcm[302:])]
-  *grid, (index, last) = inference.windows(chunks, cut, to_the_end=True)
+  *grid, (index, last) = inference.windows(chunks, cut, least_rest=0.0)
   assert [number for number, _ in grid] == [1, 2, 3, 4]  # the first that the sound covers; 4 ends at sample 960
   assert last.tolist() == pcm[-320:].tolist() and index * 160 == pytest.approx(1007 - 320)
   for samples in (960, 940):  # nothing is left, or one window says it all
-    found = list(inference.windows([(0, pcm[:samples])], cut, to_the_end=True))
+    found = list(inference.windows([(0, pcm[:samples])], cut, least_rest=0.0))
     assert len(found) == {960: 5, 940: 5}[samples]
 
 

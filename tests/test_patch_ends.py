@@ -118,6 +118,8 @@ def window_student(name):
   [
     ('logmel_cnn', 12, {}, [(0, 5), (5, 10), (7, 12)]),
     ('logmel_cnn', 10, {}, [(0, 5), (5, 10)]),
+    ('logmel_cnn', 10.4, {}, [(0, 5), (5, 10)]),  # less than a tenth of a window
+    ('logmel_cnn', 10.6, {}, [(0, 5), (5, 10), (5.6, 10.6)]),
     ('logmel_cnn', 3, {}, [(0, 3)]),
     ('logmel_cnn', 12, {'window_seconds': 5.0}, [(0, 5), (5, 10)]),
     ('logmel_cnn', 12, {'hop_seconds': 5.0}, [(0, 5), (5, 10)]),
