@@ -28,7 +28,7 @@ class Captions:
   repeats: int = 1
 
 
-def listener(served, window_seconds=None, hop_seconds=None, blocks=None, batch_size=None, head=None):
+def listener(served, window_seconds=None, hop_seconds=None, blocks=None, batch_size=None):
   """The inference.Listener whose rows become events: all of the sound is in one.
 
   Args:
@@ -38,7 +38,6 @@ def listener(served, window_seconds=None, hop_seconds=None, blocks=None, batch_s
       in a row that the student hears `total` patches, each as long as its frames reach. A patch then is
       `window_seconds`, PATCH_SECONDS where None.
     batch_size: None chooses.
-    head: as of `inference.listener`.
 
   Raises:
     UserError: a length out of range, or blocks that do not go into their total.
@@ -57,7 +56,7 @@ def listener(served, window_seconds=None, hop_seconds=None, blocks=None, batch_s
     hop_seconds, repeats = round(patch * hop, 6), total // patches
     window_seconds = round(patch * patches + beyond(served.settings.student, patch), 6)
   return inference.listener(
-    served, ('json',), window_seconds, hop_seconds, batch_size=batch_size, repeats=repeats, to_the_end=True, head=head
+    served, ('json',), window_seconds, hop_seconds, batch_size=batch_size, repeats=repeats, to_the_end=True
   )
 
 

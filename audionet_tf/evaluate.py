@@ -62,7 +62,7 @@ flags.DEFINE_float(
   'window_ms',
   None,
   'with --clips or --labels, length of a window; default: as the student was trained, and students that repeat short '
-  'sound hear a last one that ends with the clip',
+  'sound hear a last one that ends with the clip, where more than a tenth of one is left',
 )
 flags.DEFINE_integer('batch_size', 512, 'windows in a step', lower_bound=1)
 flags.DEFINE_string('output', None, 'JSON file for all numbers')

@@ -272,23 +272,6 @@ def test_tables_are_read_as_they_are(tmp_path):
   ]
 
 
-@pytest.mark.parametrize('audio', ['sounds', '/data/sounds', '../sounds', '.'])
-def test_results_are_called_by_the_paths_of_the_table_and_stay_below(tmp_path, audio):
-  names = {'x.wav': 'x.wav', './a//x.wav': 'a/x.wav', 'b/x.wav': 'b/x.wav', '/data/sounds/c/x.wav': 'x.wav'}
-  names |= {'../y.wav': 'y.wav', 'a/../../z.wav': 'z.wav', '/etc/w.wav': 'w.wav'}
-  if audio.startswith('/'):
-    names['/data/sounds/c/x.wav'] = 'c/x.wav'
-  (tmp_path / 'c.csv').write_text('\n'.join(['path', *names]))
-  assert [clip.name for clip in clip_tables.read(tmp_path / 'c.csv', audio)] == list(names.values())
-
-
-def test_only_equal_results_are_refused():
-  one, other = (clip_tables.Clip(clip_tables.pathlib.Path(name), name=name) for name in ('a/x.wav', 'b/x.wav'))
-  clip_tables.check_clips([one, other])
-  with pytest.raises(UserError, match='2 inputs are called a/x.wav: .*--audio'):
-    clip_tables.check_clips([one, other, one])
-
-
 def test_clips_of_equal_names_in_folders_are_heard_each(pitches, model, tmp_path):
   table, folder = pitches
   for row in csv.DictReader(table.open()):

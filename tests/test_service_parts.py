@@ -25,7 +25,6 @@ from audionet_tf import (
   service_guard,
   service_jobs,
   service_settings,
-  service_uploads,
   students,
   web_videos,
 )
@@ -303,25 +302,3 @@ def test_the_extension_asks_for_no_more_than_it_uses_and_nothing_is_missing():
   named += [manifest['action']['default_popup'], manifest['background']['service_worker']]
   assert [name for name in named if not (EXTENSION / name).is_file()] == []
   assert not re.search(r'innerHTML|\beval\b|https?://(?!127\.0\.0\.1)', scripts + pages)
-
-
-def test_a_client_that_leaves_before_the_first_line_takes_its_work_along():
-  async def run():
-    began, task = asyncio.Event(), asyncio.create_task(asyncio.sleep(60))
-
-    async def lines():
-      began.set()
-      yield 'never asked for'
-
-    async def leave():
-      return {'type': 'http.disconnect'}
-
-    async def send(message):
-      await asyncio.sleep(60)
-
-    answer = service_uploads.streamed(task, lines())
-    await asyncio.wait_for(answer({'type': 'http', 'asgi': {'spec_version': '2.3'}}, leave, send), 20)
-    await asyncio.wait([task], timeout=20)
-    return began.is_set(), task.cancelled()
-
-  assert uvloop.run(run()) == (False, True)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 import torch
 
-from audionet_tf import geometry, soundnet, students
+from audionet_tf import geometry, soundnet, students, training
 from audionet_tf.errors import UserError
 
 HEADS = {'objects': 1000, 'scenes': 401}
@@ -200,3 +200,13 @@ def test_a_head_on_every_step_is_a_dense_layer_on_conv7():
   np.testing.assert_allclose(heard['conv8'], heard['conv7'].numpy() @ kernel[0] + bias, rtol=1e-4, atol=1e-4)
   centers, _ = students.step_seconds('soundnet8_steps', 110_250, 22_050)
   np.testing.assert_array_equal(centers, students.step_seconds('soundnet8', 110_250, 22_050, 'conv7')[0])
+
+
+@pytest.mark.parametrize(
+  ('student', 'rate_hz', 'told'),
+  [('soundnet8', 16000, '1.38 times as long'), ('soundnet5', 22050, ''), ('audionet', 16000, '')],
+)
+def test_a_soundnet_that_hears_another_rate_is_told(student, rate_hz, told, capsys):
+  training.tell_rate(student, rate_hz)
+  line = capsys.readouterr().err
+  assert told in line and bool(line) == bool(told)

@@ -294,13 +294,3 @@ def test_the_command_trains_on_two_replicas(world, stored):
   np.testing.assert_allclose(*kl, rtol=1e-5)
   for a, b in zip(weights_of(stored), weights_of(run_dir), strict=True):
     np.testing.assert_allclose(a, b, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-  ('student', 'rate_hz', 'told'),
-  [('soundnet8', 16000, '1.38 times as long'), ('soundnet5', 22050, ''), ('audionet', 16000, '')],
-)
-def test_a_soundnet_that_hears_another_rate_is_told(student, rate_hz, told, capsys):
-  training.tell_rate(student, rate_hz)
-  line = capsys.readouterr().err
-  assert told in line and bool(line) == bool(told)
