@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundnets
 
-from audionet_tf import captions, evaluation, inference, inference_steps, media, params, serving, students
+from audionet_tf import evaluation, inference, inference_steps, media, params, serving, students
 from audionet_tf.errors import UserError
 
 RATE = 22_050
@@ -205,7 +205,7 @@ def test_a_head_on_request(model, served, tmp_path, window, head):
 def test_a_head_that_is_not_there_is_refused(served):
   with pytest.raises(UserError, match=r"head is 'places', allowed is one of scenes, objects$"):
     inference.listener(served, ['npz'], head='places')
-  assert captions.listener(served, head='objects').class_names == HEADS['objects']
+  assert inference.listener(served, ['npz'], head='objects').class_names == HEADS['objects']
 
 
 def test_sound_that_starts_late_keeps_its_times(served, tmp_path):
