@@ -22,7 +22,8 @@ gives the `embedding` alone.
 
 `windows`: `waveform` f32 [samples], cut into windows of the settings' length, one after another. A rest shorter than a
 window is dropped, as in training; a waveform shorter than one window is padded with zeros to one, or repeated where
-the student's network says so. Gives the same outputs, [windows, ...], and `start_seconds`, `end_seconds` f32 [windows].
+the student's network says so. Gives the same outputs, [windows, ...], and `start_seconds`, `end_seconds` f32 [windows],
+which end with the waveform, also where it was padded or repeated.
 The student hears `windows_at_once` at a time: beside the outputs themselves, memory does not grow with the length.
 
 `layers`, of students that have steps in time: `layer_signature`. `steps`, of others with several: `step_signature`.
@@ -98,9 +99,9 @@ def windows_signature(default, specs, settings):
     outputs = tf.map_fn(default, groups, fn_output_signature=specs, parallel_iterations=1)
     # [turns, at_once, ...] -> [windows, ...], without the padding
     outputs = {name: tf.reshape(x, [-1, *specs[name].shape[1:]])[:count] for name, x in outputs.items()}
-    starts = tf.range(count + 1, dtype=tf.float64) * length / settings.sample_rate_hz
-    times = tf.cast(starts, tf.float32)
-    return outputs | {'start_seconds': times[:-1], 'end_seconds': times[1:]}
+    bounds = tf.minimum(tf.range(count + 1) * length, samples)  # padding and repeats are no sound
+    seconds = tf.cast(tf.cast(bounds, tf.float64) / settings.sample_rate_hz, tf.float32)
+    return outputs | {'start_seconds': seconds[:-1], 'end_seconds': seconds[1:]}
 
   return windows.get_concrete_function()
 
