@@ -1,14 +1,17 @@
-"""Files of weights from strangers: nothing in them is run, no size is believed, what is wrong is said in one line."""
+"""Files of weights from strangers: nothing in them is run, no size is believed, what is wrong is said in one line.
+
+Those with a pickle inside, and damage to files of every kind; `test_t7` has more of Torch7's.
+"""
 
 import os
 import pickle
 import random
 import struct
-import tracemalloc
 
 import numpy as np
 import pytest
 import soundnet_files
+import strangers
 
 from audionet_tf import conversion, pickled_arrays, t7
 from audionet_tf.errors import UserError
@@ -30,17 +33,6 @@ def npy(path, pickled):
   """A .npy of one object whose pickle is `pickled`, bytes."""
   soundnet_files.save_npy(path, None, lambda array: pickled)
   return path
-
-
-def refused(read, path, expected):
-  """The message with which `path` is refused, after no more than some megabytes were taken for it."""
-  tracemalloc.start()
-  with pytest.raises(UserError, match=expected) as caught:
-    read(path)
-  peak = tracemalloc.get_traced_memory()[1]
-  tracemalloc.stop()
-  assert peak < 20e6
-  assert str(caught.value).startswith(f'{path}: ') and '\n' not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +67,7 @@ def test_a_pickle_that_calls_something_is_refused(tmp_path, place, protocol):
   content = {'root': harm, 'layer': {'conv1': harm}, 'part': {'conv1': {'weights': harm}}, 'key': {harm: 1}}[place]
   path = tmp_path / 'x.npy'
   soundnet_files.save_npy(path, content, lambda array: pickle.dumps(array, protocol))
-  refused(pickled_arrays.read, path, r'refused, it calls (posix|nt|os)\.system; allowed are arrays')
+  strangers.refused(pickled_arrays.read, path, r'refused, it calls (posix|nt|os)\.system; allowed are arrays')
   assert not (tmp_path / 'harmed').exists()
 
 
@@ -83,7 +75,7 @@ def test_a_pickle_that_calls_something_is_refused(tmp_path, place, protocol):
 def test_only_constructors_of_arrays_are_known(tmp_path, name):
   module, function = name.split()
   path = npy(tmp_path / 'x.npy', f'c{module}\n{function}\n'.encode() + b'(V1+1\ntR.')
-  refused(pickled_arrays.read, path, f'refused, it calls {module}.{function}')
+  strangers.refused(pickled_arrays.read, path, f'refused, it calls {module}.{function}')
 
 
 def array_pickle(shape, code='f4', data=b'\0' * 8, state=b''):
@@ -119,7 +111,7 @@ def array_pickle(shape, code='f4', data=b'\0' * 8, state=b''):
   ],
 )
 def test_sizes_in_a_pickle_are_not_believed(tmp_path, pickled, expected):
-  refused(pickled_arrays.read, npy(tmp_path / 'x.npy', pickled), expected)
+  strangers.refused(pickled_arrays.read, npy(tmp_path / 'x.npy', pickled), expected)
 
 
 def test_the_pickle_above_is_readable(tmp_path):
@@ -142,134 +134,21 @@ def test_the_pickle_above_is_readable(tmp_path):
 def test_headers(tmp_path, header, expected):
   path = tmp_path / 'x.npy'
   path.write_bytes(b'\x93NUMPY\x01\x00' + struct.pack('<H', len(header) + 1) + header + b'\n' + b'N.')
-  refused(pickled_arrays.read, path, expected)
-
-
-T7_CONTENT = (
-  'nn.Sequential',
-  {'modules': {1: ('nn.A', {'weight': np.arange(24, dtype='f8').reshape(2, 3, 4)}), 2: None}},
-)
-
-
-def test_values_of_torch7(tmp_path):
-  path = tmp_path / 'x.t7'
-  path.write_bytes(soundnet_files.T7().value({'a': 2.5, 'b': True, 'c': 'x', 3: T7_CONTENT, 'd': {}}).out)
-  found = t7.read(path)
-  assert (found['a'], found['b'], found['c'], found['d']) == (2.5, True, 'x', {})
-  assert found[3].name == 'nn.Sequential' and found[3].fields['modules'][2] is None
-  np.testing.assert_array_equal(
-    found[3].fields['modules'][1].fields['weight'].array(), np.arange(24.0).reshape(2, 3, 4)
-  )
-
-
-def reference(kind, number):
-  return struct.pack('<ii', kind, number)
-
-
-def test_what_refers_to_itself_and_to_others(tmp_path):
-  path = tmp_path / 'x.t7'
-  storage = soundnet_files.T7()
-  storage.number = 7
-  storage.value(np.arange(6, dtype='f4'))  # objects 8, and 9 of the storage
-  view = reference(4, 50) + struct.pack('<i', 3) + b'V 1' + struct.pack('<i', 17) + b'torch.FloatTensor'
-  view += struct.pack('<i5q', 2, 2, 2, 3, 1, 2) + reference(4, 9)  # 2 x 2, strides 3 and 1, from the second number
-  entries = [(1, reference(3, 1)), (2, storage.out), (3, view), (4, reference(4, 8))]
-  out = reference(3, 1) + struct.pack('<i', len(entries))
-  for key, value in entries:
-    out += struct.pack('<id', 1, key) + value
-  path.write_bytes(out)
-  found = t7.read(path)
-  assert found[1] is found and found[4] is found[2]
-  np.testing.assert_array_equal(found[3].array(), [[1, 2], [4, 5]])
-
-
-def tensor(sizes, strides, offset, numbers=4, declared=None):
-  """A FloatTensor, as the file declares it, over a storage of `numbers`."""
-  out = reference(4, 1) + struct.pack('<i', 17) + b'torch.FloatTensor'
-  out += struct.pack(f'<i{len(sizes) + len(strides) + 1}q', len(sizes), *sizes, *strides, offset)
-  out += reference(4, 2) + struct.pack('<i', 18) + b'torch.FloatStorage'
-  return out + struct.pack('<q', numbers if declared is None else declared) + struct.pack('<4f', 0, 1, 2, 3)
-
-
-@pytest.mark.parametrize(
-  'sizes, strides, offset',
-  [
-    ([5], [1], 1),
-    ([4], [1], 2),
-    ([2, 2], [3, 1], 2),
-    ([2**40], [0], 1),
-    ([2**62], [2**62], 1),
-    ([-4], [1], 1),
-    ([4], [-1], 4),
-    ([4], [1], -3),
-    ([4], [1], 0),
-    ([1], [1], 2**62),
-  ],
-)
-def test_a_tensor_outside_its_storage(tmp_path, sizes, strides, offset):
-  (tmp_path / 'x.t7').write_bytes(tensor(sizes, strides, offset))
-  with pytest.raises(ValueError, match='sizes'):
-    t7.read(tmp_path / 'x.t7').array()
-
-
-@pytest.mark.parametrize(
-  'sizes, strides, expected',
-  [([4], [1], [0, 1, 2, 3]), ([2, 2], [1, 2], [[0, 2], [1, 3]]), ([1], [2**62], [0]), ([], [], []), ([0], [1], [])],
-)
-def test_a_tensor_inside_its_storage(tmp_path, sizes, strides, expected):
-  (tmp_path / 'x.t7').write_bytes(tensor(sizes, strides, 1))
-  np.testing.assert_array_equal(t7.read(tmp_path / 'x.t7').array(), expected)
-
-
-def nested(depth):
-  return b''.join(reference(3, i + 1) + struct.pack('<iid', 1, 1, 1) for i in range(depth)) + struct.pack('<i', 0)
-
-
-@pytest.mark.parametrize(
-  'data, expected',
-  [
-    (b'', 'not a readable .t7'),
-    (reference(6, 1) + struct.pack('<i', 2) + b'hi', 'holds a function, and code is not read'),
-    (reference(7, 1), 'function'),
-    (reference(8, 1), 'function'),
-    (reference(9, 1), '9 is no kind of value'),
-    (reference(-1, 1), '-1 is no kind of value'),
-    (struct.pack('<ii', 2, 2**31 - 1) + b'abc', '2147483647 bytes are declared at byte 8, where 3 are left'),
-    (struct.pack('<ii', 2, -5) + b'abc', '-5 bytes are declared'),
-    (tensor([4], [1], 1, declared=2**60), 'bytes are declared'),
-    (tensor([4], [1], 1, declared=-1), '-4 bytes are declared'),
-    (
-      reference(4, 1) + struct.pack('<i', 17) + b'torch.FloatTensor' + struct.pack('<i', 2**30),
-      '1073741824 dimensions',
-    ),
-    (reference(4, 1) + struct.pack('<i', 15) + b'torch.Generator', 'holds a torch.Generator, which is not read'),
-    (reference(3, 1) + struct.pack('<i', 2**31 - 1), 'bytes are declared'),
-    (nested(5000), 'nested more than 100 deep'),
-  ],
-)
-def test_what_torch7s_reader_refuses(tmp_path, data, expected):
-  (tmp_path / 'x.t7').write_bytes(data)
-  refused(t7.read, tmp_path / 'x.t7', expected)
-
-
-def test_more_values_than_allowed(tmp_path, monkeypatch):
-  monkeypatch.setattr(t7, 'MAX_VALUES', 30)
-  (tmp_path / 'x.t7').write_bytes(soundnet_files.T7().value({i: i for i in range(20)}).out)
-  refused(t7.read, tmp_path / 'x.t7', 'more than 30 values')
+  strangers.refused(pickled_arrays.read, path, expected)
 
 
 @pytest.mark.parametrize('module, suffix', [(pickled_arrays, 'npy'), (t7, 't7')])
 def test_files_that_are_too_large(tmp_path, monkeypatch, module, suffix):
   monkeypatch.setattr(module, 'MAX_BYTES', 100)
   (tmp_path / f'x.{suffix}').write_bytes(b'\0' * 101)
-  refused(module.read, tmp_path / f'x.{suffix}', '101 bytes, allowed are 100')
+  strangers.refused(module.read, tmp_path / f'x.{suffix}', '101 bytes, allowed are 100')
 
 
 def whole(path, suffix):
   if suffix == 'npy':
     soundnet_files.save_npy(path, CONTENT)
   else:
-    path.write_bytes(soundnet_files.T7().value(T7_CONTENT).out)
+    path.write_bytes(soundnet_files.T7().value(strangers.T7_CONTENT).out)
   return path.read_bytes()
 
 
