@@ -1,28 +1,12 @@
 """The front end against an independent version in NumPy and SciPy."""
 
 import keras
+import log_mels
 import numpy as np
 import pytest
-import scipy.signal
 import tensorflow as tf
 
 from audionet_tf.log_mel import PRESETS, LogMel, in_float32
-
-
-def reference(waveform, sample_rate_hz, window_seconds, hop_seconds, bands, lower_hz, upper_hz, offset):
-  """Frame by frame and band by band, in float64."""
-  window, hop = round(window_seconds * sample_rate_hz), round(hop_seconds * sample_rate_hz)
-  size = 2 ** int(np.ceil(np.log2(window)))
-  taper = scipy.signal.get_window('hann', window, fftbins=True)
-  edges = np.linspace(*(1127 * np.log(1 + hz / 700) for hz in (lower_hz, upper_hz)), bands + 2)
-  mels = 1127 * np.log(1 + np.fft.rfftfreq(size, 1 / sample_rate_hz) / 700)
-  rows = []
-  for start in range(0, len(waveform) - window + 1, hop):
-    magnitude = np.abs(np.fft.rfft(waveform[start : start + window].astype(np.float64) * taper, size))
-    magnitude[0] = 0
-    energy = [np.interp(mels, edges[i : i + 3], [0, 1, 0], 0, 0) @ magnitude for i in range(bands)]
-    rows.append(np.log(np.array(energy) + offset))
-  return np.array(rows)
 
 
 def sounds(samples, rate):
@@ -45,7 +29,7 @@ OTHER |= {'lower_hz': 50.0, 'upper_hz': 11000.0, 'offset': 0.001}
 @pytest.mark.parametrize('settings', [PRESETS['vggish'], PRESETS['yamnet'], OTHER], ids=['vggish', 'yamnet', 'other'])
 def test_equals_numpys_and_scipys(kind, settings):
   waveform = sounds(16000, settings['sample_rate_hz'])[kind].astype(np.float32)
-  expected = reference(waveform, **settings)
+  expected = log_mels.reference(waveform, **settings)
   np.testing.assert_allclose(LogMel(**settings)(waveform[None])[0], expected, rtol=0, atol=1e-5)
 
 
