@@ -87,6 +87,17 @@ def decode_picture(encoded):
   return tf.io.decode_image(encoded, channels=3, expand_animations=False)
 
 
+def encoded_pictures(folder, manifest, batch_size):
+  """Dataset of string [B, T]: the JPEG or PNG pictures of every window, in the order of the files.
+
+  Args:
+    folder, manifest: of records with pictures.
+    batch_size: B, less in the last one.
+  """
+  windows = tf.data.TFRecordDataset(records.shard_paths(folder, manifest)).batch(batch_size)
+  return windows.map(lambda serialized: records.parse_batch(serialized, manifest['params'], True)['image/encoded'])
+
+
 def label_source(folder, manifest):
   """Source of stored labels (`soft_labels`, where their form is described): batches with `teacher/<name>`."""
   params = manifest['params']

@@ -13,7 +13,7 @@ TICKS_HZ = (100, 250, 500, 1000, 2000, 4000, 8000, 16000)
 FFT_SAMPLES = 1024  # of a filter's spectrum, zero padded: a finer reading of its peak
 MOST_FILTERS = 128
 MOST_ROWS = 40  # classes of a timeline
-THUMBNAIL_COLUMNS = 96
+THUMBNAIL_COLUMNS, PICTURE_COLUMNS = 96, 56
 
 
 def filters(kernel, sample_rate_hz, title=''):
@@ -165,24 +165,31 @@ def draw_classes(figure, axes, heard, names):
 
 
 def units(title, shown, sounds):
-  """What excites units: a row a unit, the log-mel spectrograms of its strongest windows beside one another.
+  """What excites units: a row a unit, the log-mel spectrograms of its strongest windows beside one another, and to the
+  right of each what was seen then.
 
   Args:
     title: str.
     shown: dict of unit to list of (window, activation), the strongest first.
-    sounds: dict of window to dict: `name`, str; `decibels` f32 [columns, bands] (`spectrograms.MelPicture.picture`).
+    sounds: dict of window to dict: `name`, str; `decibels` f32 [columns, bands] (`spectrograms.MelPicture.picture`);
+      `seen` u8 [H, W, 3] or None.
   """
   bands = next(iter(sounds.values()))['decibels'].shape[1]
-  width, height = THUMBNAIL_COLUMNS + 8, bands + 22  # with the gaps, of which the upper one has the caption
+  pictured = any(sound['seen'] is not None for sound in sounds.values())
+  width = THUMBNAIL_COLUMNS + pictured * (PICTURE_COLUMNS + 2) + 8
+  height = bands + 22  # the gap above has the caption
   most = max(len(row) for row in shown.values())
   canvas = np.full([len(shown) * height, most * width], np.nan, np.float32)
-  figure = Figure(figsize=(1 + 1.9 * most, 0.5 + 1.3 * len(shown)), layout='constrained')
+  figure = Figure(figsize=(1 + 0.018 * width * most, 0.5 + 1.3 * len(shown)), layout='constrained')
   axes = figure.add_subplot()  # one for all: a hundred axes take seconds, and training waits for them
   for i, row in enumerate(shown.values()):
     for j, (window, activation) in enumerate(row):
       y, x = i * height + 22, j * width
       canvas[y : y + bands, x : x + THUMBNAIL_COLUMNS] = thumbnail(sounds[window]['decibels'])
       caption = f'{plots.shorten(sounds[window]["name"], 24)}\n{activation:.3g}'
+      if sounds[window]['seen'] is not None:
+        right = x + THUMBNAIL_COLUMNS + 2
+        axes.imshow(sounds[window]['seen'], extent=(right, right + PICTURE_COLUMNS, y + bands, y))
       axes.text(x, y - 1, caption, fontsize=6, va='bottom', linespacing=0.95, parse_math=False)
   image = axes.imshow(canvas, cmap='magma', vmin=FLOOR_DECIBELS, vmax=0, aspect='auto', interpolation='nearest')
   figure.colorbar(image, ax=axes, label='dB', pad=0.01, aspect=30, shrink=0.4)

@@ -11,7 +11,18 @@ import tensorflow as tf
 import tqdm
 from tensorboard.plugins import projector as plugin
 
-from audionet_tf import excitation, files, layouts, losses, plots, plots_sets, plots_sound, records, spectrograms
+from audionet_tf import (
+  excitation,
+  files,
+  input_pipeline,
+  layouts,
+  losses,
+  plots,
+  plots_sets,
+  plots_sound,
+  records,
+  spectrograms,
+)
 from audionet_tf.students import LOGITS
 
 MOST_WINDOWS = 2000
@@ -36,11 +47,12 @@ class Projector(keras.callbacks.Callback):
     class_names: dict of head to names.
     video_ids: names of the videos, by number.
     sample_rate_hz: of the windows.
+    encoded: dataset of the same windows' encoded pictures, string [B, T]; None where there are none.
   """
 
-  def __init__(self, folder, writer, batches, class_names, video_ids, sample_rate_hz):
+  def __init__(self, folder, writer, batches, class_names, video_ids, sample_rate_hz, encoded=None):
     super().__init__()
-    self.folder, self.writer, self.batches = folder, writer, batches
+    self.folder, self.writer, self.batches, self.encoded = folder, writer, batches, encoded
     self.class_names, self.video_ids, self.sample_rate_hz = class_names, video_ids, sample_rate_hz
     self.cost_seconds = FIRST_COST_SECONDS
 
@@ -65,8 +77,9 @@ class Projector(keras.callbacks.Callback):
     shown = strongest(embeddings)
     if not shown:
       return
-    windows = sounds(self.batches, {window for row in shown.values() for window, _ in row})
-    tf.summary.image('units', plots.to_rgb(units(shown, windows, rows, self.sample_rate_hz))[None])
+    wanted = {window for row in shown.values() for window, _ in row}
+    windows, seen = sounds(self.batches, wanted), middle_pictures(self.encoded, wanted) if self.encoded else {}
+    tf.summary.image('units', plots.to_rgb(units(shown, windows, rows, self.sample_rate_hz, seen))[None])
     for unit, ((window, _), *_) in shown.items():
       name = name_of(rows[window])
       tf.summary.audio(f'units/{unit}', windows[window][None, :, None], self.sample_rate_hz, description=name)
@@ -152,7 +165,23 @@ def sounds(batches, wanted):
   return found
 
 
-def units(shown, windows, rows, sample_rate_hz):
+def middle_pictures(encoded, wanted):
+  """dict of window to u8 [H, W, 3], the picture in the middle of each of the windows `wanted`.
+
+  Args:
+    encoded: see `Projector`.
+    wanted: set of windows, counted as `embed` counts them.
+  """
+  found = {}
+  for window, pictures in enumerate(encoded.unbatch()):
+    if window in wanted:
+      found[window] = input_pipeline.decode_picture(pictures[len(pictures) // 2]).numpy()
+    if len(found) == len(wanted):
+      break
+  return found
+
+
+def units(shown, windows, rows, sample_rate_hz, seen):
   """Figure of the windows that excite units.
 
   Args:
@@ -160,12 +189,13 @@ def units(shown, windows, rows, sample_rate_hz):
     windows: of `sounds`.
     rows: of `embed`.
     sample_rate_hz: of the windows.
+    seen: of `middle_pictures`; empty where there are none.
   """
   drawn = {}
   for window, sound in windows.items():
     mel = spectrograms.MelPicture(sample_rate_hz)
     list(mel.watch([(0, np.rint(sound * records.PCM_SCALE).astype(np.int16))]))
-    drawn[window] = {'name': name_of(rows[window]), 'decibels': mel.picture()['decibels']}
+    drawn[window] = {'name': name_of(rows[window]), 'decibels': mel.picture()['decibels'], 'seen': seen.get(window)}
   return plots_sound.units('windows that excite units of the embedding most, and how much', shown, drawn)
 
 

@@ -154,20 +154,19 @@ def pick_examples(records_folder, manifest, batches, targets):
     dict: `names` of the videos; `audio` f32 [N, samples]; `image` u8 [N, T, size, size, 3]; `sample_rate_hz`;
     `teacher`: dict of head to f32 [N, classes], the mean over time.
   """
-  paths = records.shard_paths(records_folder, manifest)
-  raw = tf.data.TFRecordDataset(paths).batch(candidates(manifest['params']))
   params = manifest['params']
-  there = params.images_per_window > 0
-  pictures = next(iter(raw.map(lambda s: records.parse_batch(s, params, images=there))))
   batch = next(iter(batches))
   _, first = np.unique(batch['video_id'].numpy(), return_index=True)
   chosen = np.sort(first)[:EXAMPLES]
   answers = targets({name: tf.gather(x, chosen) for name, x in batch.items()})
-  encoded = tf.gather(pictures['image/encoded'], chosen) if there else [[]] * len(chosen)
+  encoded = [[]] * len(chosen)
+  if params.images_per_window:
+    first_pictures = next(iter(input_pipeline.encoded_pictures(records_folder, manifest, candidates(params))))
+    encoded = tf.gather(first_pictures, chosen)
   return {
     'names': [manifest['videos'][int(v)]['id'] for v in tf.gather(batch['video_id'], chosen)],
     'audio': tf.gather(batch['audio'], chosen),
     'image': tf.stack([[input_pipeline.decode_picture(x) for x in row] for row in encoded]),
-    'sample_rate_hz': manifest['params'].sample_rate_hz,
+    'sample_rate_hz': params.sample_rate_hz,
     'teacher': {head: p.numpy().mean(axis=1) for head, p in answers.items()},
   }

@@ -90,7 +90,7 @@ def train(
       shown = tensorboard(run_dir, records_folder, manifest, source, distiller, teachers, log, profile, graph)
       hooks = [callbacks.Guard(ids_of(manifest)), log, checkpoints, shown]
       if projected:
-        hooks.append(projection(run_dir, shown.writer, manifest, source, teachers))
+        hooks.append(projection(run_dir, shown.writer, records_folder, manifest, source, teachers))
       hooks.append(callbacks.Progress(log, first_epoch, options.epochs))
       drawn = training_batches(records_folder, manifest, source, options, first_epoch, devices.num_replicas_in_sync)
       fit(distiller, drawn, manifest, options, first_epoch, hooks)
@@ -156,12 +156,14 @@ def tensorboard(run_dir, records_folder, manifest, source, distiller, teachers, 
   return summaries.Summaries(run_dir / 'tensorboard', log, class_names, examples, profile, graph)
 
 
-def projection(run_dir, writer, manifest, source, teachers):
+def projection(run_dir, writer, records_folder, manifest, source, teachers):
   """The callback that writes RUN/tensorboard/projector, and pictures with it."""
-  batches = input_pipeline.sequential_batches(source, projector.batch_size(manifest['params'].window_samples))
+  params, folder = manifest['params'], run_dir / 'tensorboard'
+  size = projector.batch_size(params.window_samples)
+  batches = input_pipeline.sequential_batches(source, size)
+  encoded = input_pipeline.encoded_pictures(records_folder, manifest, size) if params.images_per_window else None
   class_names = {teacher.name: teacher.class_names for teacher in teachers}
-  rate = manifest['params'].sample_rate_hz
-  return projector.Projector(run_dir / 'tensorboard', writer, batches, class_names, ids_of(manifest), rate)
+  return projector.Projector(folder, writer, batches, class_names, ids_of(manifest), params.sample_rate_hz, encoded)
 
 
 def load_teachers(options, manifest):

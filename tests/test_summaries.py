@@ -168,16 +168,37 @@ def test_windows_are_found_again_by_their_number():
   assert {window: sound.tolist() for window, sound in found.items()} == {i: [kept[i]] * 3 for i in (1, 2, 4, 7)}
 
 
+def test_pictures_of_windows_are_those_in_the_middle():
+  png = [[encoded(10 * window + i) for i in range(4)] for window in range(5)]
+  batches = tf.data.Dataset.from_tensor_slices(png).batch(2)
+  found = projector.middle_pictures(batches, {1, 4})
+  assert {window: np.unique(picture).tolist() for window, picture in found.items()} == {1: [12], 4: [42]}
+
+
+def encoded(grey):
+  """Bytes of a PNG."""
+  file = io.BytesIO()
+  Image.new('RGB', (6, 4), (grey,) * 3).save(file, 'png')
+  return file.getvalue()
+
+
 def test_picture_of_units_has_the_tones_of_their_windows():
   rate, seconds = 8000, np.arange(8000) / 8000
   windows = {3: np.sin(2 * np.pi * 500 * seconds), 5: np.sin(2 * np.pi * 3000 * seconds)}
   windows = {number: (0.5 * wave).astype(np.float32) for number, wave in windows.items()}
   rows = [{'video': f'v{i}.mp4', 'window': str(10 * i)} for i in range(6)]
-  figure = projector.units({17: [(5, 2.5), (3, 1.25)], 4: [(3, 9.0)]}, windows, rows, rate)
+  seen = {3: np.zeros([4, 6, 3], np.uint8), 5: np.full([6, 4, 3], 200, np.uint8)}
+  figure = projector.units({17: [(5, 2.5), (3, 1.25)], 4: [(3, 9.0)]}, windows, rows, rate, seen)
   axes = figure.axes[0]
   assert [label.get_text() for label in axes.get_yticklabels()] == ['unit 17', 'unit 4']
   assert [text.get_text() for text in axes.texts] == ['v5.mp4, 50\n2.5', 'v3.mp4, 30\n1.25', 'v3.mp4, 30\n9']
-  canvas = np.asarray(axes.images[0].get_array().filled(-200.0))
+  *pictures, spectrograms_of_all = axes.images
+  for picture, text, window in zip(pictures, axes.texts, (5, 3, 3), strict=True):
+    np.testing.assert_array_equal(picture.get_array(), seen[window])
+    left, _, bottom, top = picture.get_extent()
+    x, y = text.get_position()
+    assert (left, top, bottom) == (x + plots_sound.THUMBNAIL_COLUMNS + 2, y + 1, y + 1 + 64)
+  canvas = np.asarray(spectrograms_of_all.get_array().filled(-200.0))
   edges = spectrograms.MelPicture(rate).edges_hz
   for text, hertz in zip(axes.texts, (3000, 500, 500), strict=True):
     x, y = round(text.get_position()[0]), round(text.get_position()[1]) + 1
