@@ -1,4 +1,4 @@
-"""Parts of the service that need no student: batches, decoding, addresses of videos, the extension's manifest."""
+"""Parts of the service that need no student: batches, budgets, who may ask, decoding, the extension's manifest."""
 
 import asyncio
 import base64
@@ -15,19 +15,10 @@ import wave
 import clips
 import numpy as np
 import pytest
-import service_running
 import threadpoolctl
 import uvloop
 
-from audionet_tf import (
-  audioset,
-  service_decoder,
-  service_guard,
-  service_jobs,
-  service_settings,
-  students,
-  web_videos,
-)
+from audionet_tf import service_decoder, service_guard, service_jobs, service_settings, students, web_videos
 from audionet_tf.errors import MediaError, UserError
 from audionet_tf.service_batching import Batcher
 from audionet_tf.service_settings import EXTENSION_ORIGIN, Budget, Refused
@@ -187,70 +178,6 @@ def test_the_decoder_gives_the_sound_that_students_hear(tmp_path):
     decoded(path, 40)
 
 
-@pytest.mark.parametrize(
-  ('text', 'address', 'extractor'),
-  [
-    ('https://www.youtube.com/watch?v=-OAyRsvFGgc&t=3', 'https://www.youtube.com/watch?v=-OAyRsvFGgc', 'youtube'),
-    ('https://youtu.be/-OAyRsvFGgc', 'https://www.youtube.com/watch?v=-OAyRsvFGgc', 'youtube'),
-    ('https://vimeo.com/76979871?x=http://10.0.0.1/', 'https://vimeo.com/76979871', 'vimeo'),
-  ],
-)
-def test_addresses_of_videos_are_put_together_anew(text, address, extractor):
-  assert web_videos.address_of(text, ('youtube.com', 'vimeo.com')) == (address, extractor)
-
-
-@pytest.mark.parametrize(
-  'text',
-  [
-    'http://127.0.0.1/latest/meta-data',
-    'file:///etc/passwd',
-    'https://youtube.com.evil.example/watch?v=-OAyRsvFGgc',
-    'https://youtube.com@evil.example/watch?v=-OAyRsvFGgc',
-    'https://user@www.youtube.com/watch?v=-OAyRsvFGgc',
-    'https://www.youtube.com:8080/watch?v=-OAyRsvFGgc',
-    'https://www.youtube.com/watch?v=../../etc',
-    'https://vimeo.com/a%0ab',
-    'https://vimeo.com//evil.example:80/',
-    'https://www.dailymotion.com/video/x1',
-    'https://[::1',
-    '-OAyRsvFGgc',
-    '',
-  ],
-)
-def test_other_addresses_are_refused(text):
-  with pytest.raises(UserError):
-    web_videos.address_of(text, ('youtube.com', 'vimeo.com'))
-
-
-def test_hosts_are_of_a_list(monkeypatch):
-  monkeypatch.setattr(audioset, 'import_yt_dlp', lambda: None)
-  assert web_videos.checked_hosts(['youtube.com']) == ('youtube.com',)
-  with pytest.raises(UserError, match='dailymotion'):
-    web_videos.checked_hosts(['example.org'])
-
-
-def test_a_download_is_one_file_and_leaves_nothing(tmp_path, monkeypatch):
-  """yt-dlp's place is taken by a function that leaves some files."""
-  monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
-  left = ['video.webm']
-
-  async def answer_of(settings, seconds):
-    assert settings['address'] == 'https://vimeo.com/1' and settings['extractor'] == 'vimeo'
-    for name in left:
-      pathlib.Path(settings['folder'], name).write_bytes(b'sound')
-    return 'A title'
-
-  monkeypatch.setattr(web_videos, 'answer_of', answer_of)
-  fetch = web_videos.fetcher(('vimeo.com',), 1000, 10)
-  source, name = asyncio.run(fetch('https://vimeo.com/1'))
-  with source:
-    assert (source.read(), name) == (b'sound', 'A title')
-  left.append('other')
-  with pytest.raises(UserError, match='2 files'):
-    asyncio.run(fetch('https://vimeo.com/1'))
-  assert not list(tmp_path.iterdir())
-
-
 def test_programs_are_started_without_a_fork_of_the_service(tmp_path, monkeypatch):
   """A fork ends the threads behind NumPy's products, and who multiplies at that moment waits for them for ever."""
   program = tmp_path / 'python'
@@ -272,17 +199,6 @@ def test_programs_are_started_without_a_fork_of_the_service(tmp_path, monkeypatc
     before = set(os.listdir('/proc/self/task'))
     assert uvloop.run(both()) == 2 and [message['seconds'] for message in told] == [0, 1]
     assert before <= set(os.listdir('/proc/self/task'))
-
-
-def test_a_download_that_is_given_up_takes_what_it_started_along(tmp_path, monkeypatch):
-  program, started = tmp_path / 'python', tmp_path / 'started'
-  program.write_text(f'#!/bin/sh\nsleep 60 &\necho $! > {started}\nwait\n')
-  program.chmod(0o755)
-  monkeypatch.setattr(web_videos.sys, 'executable', str(program))
-  with pytest.raises(UserError, match='not fetched within'):
-    asyncio.run(asyncio.wait_for(web_videos.answer_of({}, 2), 20))
-  stat = pathlib.Path('/proc') / started.read_text().strip() / 'stat'
-  service_running.wait(lambda: not stat.exists() or stat.read_text().rpartition(')')[2].split()[0] == 'Z')
 
 
 def test_the_extension_has_the_identity_that_the_service_admits():
