@@ -14,7 +14,8 @@ these 10 s: for DCASE's of 30 s as the original has them give --window_seconds=5
 original are left out: its scale of the sound, 2^-22, and that values below 0 count as 0.
 
 --layer takes any layer of audionet_tf.features, and the baselines mfcc and logmel (mean and deviation over time,
-which need no --model). --pool=mean takes the mean over time instead of windows.
+which need no --model). --pool=statistics makes one sample of a clip instead of windows, as of these: mean and deviation
+of every number over time; --pool=mean the mean alone.
 """
 
 import pathlib
@@ -33,7 +34,7 @@ flags.DEFINE_list('folds', [], 'use only the clips of these folds; default: all'
 flags.DEFINE_list('judge', [], 'judge only these folds, trained on all others in use; default: each in turn')
 flags.DEFINE_float('window_seconds', 1.0, 'length of the windows of steps; 5 for DCASE, with --clip_seconds=30')
 flags.DEFINE_integer('hop_steps', 1, 'steps from a window to the next')
-flags.DEFINE_string('pool', 'windows', 'windows of steps, or the mean over time')
+flags.DEFINE_string('pool', 'windows', 'samples: windows of steps; or of each clip its mean, or statistics, over time')
 flags.DEFINE_string('classifier', 'svm', 'svm or softmax')
 flags.DEFINE_float('c', None, 'fixed C; default: chosen on the training folds')
 flags.DEFINE_bool('standardize', None, 'mean 0 and deviation 1 for every number; default: the baselines only')
@@ -49,8 +50,8 @@ def check_arguments(values, argv):
     command.check(values[name] is None or values[name] > 0, f'{name} is {values[name]}, allowed is more than 0')
   seconds = values['clip_seconds']
   command.check(seconds is None or 0 <= seconds <= 3600, f'clip_seconds is {seconds}, allowed is 0 to 3600')
-  for name, known in (('pool', ('windows', 'mean')), ('classifier', ('svm', 'softmax'))):
-    command.check(values[name] in known, f'{name} is {values[name]!r}, allowed is {" or ".join(known)}')
+  for name, known in (('pool', ('windows', 'mean', 'statistics')), ('classifier', ('svm', 'softmax'))):
+    command.check(values[name] in known, f'{name} is {values[name]!r}, allowed is one of {", ".join(known)}')
   command.check(len(set(values['layer'])) == len(values['layer']), f'layer {",".join(values["layer"])} names one twice')
 
 

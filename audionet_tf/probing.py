@@ -21,6 +21,11 @@ from audionet_tf.errors import MediaError, UserError
 
 BASELINES = tuple(sound_statistics.BASELINES)
 REPEATED_SECONDS = 10.0  # as SoundNet's own evaluation of clips of 5 s
+WINDOWS = 'windows'
+POOLS = {  # f32 [T, width] -> f32 [1, numbers]
+  'mean': lambda steps: steps.mean(0, keepdims=True),
+  'statistics': sound_statistics.statistics,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Settings:
   Attributes:
     window_seconds: of the windows of steps.
     hop_steps: from a window to the next.
-    pool: 'windows', or 'mean' over time.
+    pool: 'windows', or key of POOLS: one sample a clip.
     classifier: key of linear_probe.CLASSIFIERS.
     c: None chooses by the training folds.
     standardize: None: baselines only.
@@ -38,7 +43,7 @@ class Settings:
 
   window_seconds: float = 1.0
   hop_steps: int = 1
-  pool: str = 'windows'
+  pool: str = WINDOWS
   classifier: str = 'svm'
   c: float | None = None
   standardize: bool | None = None
@@ -113,8 +118,8 @@ def samples_of(features, clips, settings):
   vectors = []
   for clip in there:
     steps = features[clip.path][0]
-    pooled = steps.mean(0, keepdims=True) if settings.pool == 'mean' else steps
-    cut = linear_probe.windows(pooled, 1 if settings.pool == 'mean' else size, settings.hop_steps)
+    pool = POOLS.get(settings.pool)
+    cut = pool(steps) if pool else linear_probe.windows(steps, size, settings.hop_steps)
     if not len(cut):
       raise UserError(f'{clip.path}: {len(steps)} steps, a window has {size}; --clip_seconds makes clips equally long')
     vectors.append(cut)

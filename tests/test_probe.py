@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+import statistics
 
 import clips
 import commands
@@ -13,7 +14,7 @@ import scipy.signal
 import soundnets
 from sklearn.svm import LinearSVC
 
-from audionet_tf import clip_tables, linear_probe, sound_statistics, students
+from audionet_tf import clip_tables, linear_probe, probing, sound_statistics, students
 from audionet_tf.errors import UserError
 
 RATE = 22_050
@@ -128,6 +129,22 @@ def test_windows_hold_neighbouring_steps():
   assert [sorted(row) for row in found.tolist()] == [list(range(6)), list(range(4, 10))]
 
 
+@pytest.mark.parametrize('pool', ['windows', 'mean', 'statistics'])
+def test_samples_of_a_clip(pool):
+  steps = {name: np.random.default_rng(i).normal(size=[10, 2]).astype(np.float32) for i, name in enumerate('ab')}
+  found_clips = [clip_tables.Clip(path=name, category=name, fold='1', name=name) for name in 'ab']
+  settings = probing.Settings(window_seconds=1.0, pool=pool)
+  samples, _ = probing.samples_of({name: (x, 5.0) for name, x in steps.items()}, found_clips, settings)
+  for number, x in enumerate(steps.values()):
+    columns = [[float(row[i]) for row in x] for i in range(2)]
+    expected = {
+      'windows': [[*columns[0][t : t + 2], *columns[1][t : t + 2]] for t in range(9)],
+      'mean': [[statistics.fmean(column) for column in columns]],
+      'statistics': [[f(column) for f in (statistics.fmean, statistics.pstdev) for column in columns]],
+    }[pool]
+    np.testing.assert_allclose(samples.vectors[samples.owners == number], expected, rtol=1e-5)
+
+
 def test_too_many_numbers_are_refused(monkeypatch):
   monkeypatch.setattr(linear_probe, 'MOST_BYTES', 1000)
   with pytest.raises(UserError, match='180 windows of 4 numbers .*--hop_steps'):
@@ -238,7 +255,7 @@ def test_command_names_what_it_cannot_read(pitches, tmp_path):
     (['--clips=none.csv', '--output=o'], 'none.csv: no such file'),
     (['--clips=c.csv', '--output=o', '--folds=7'], 'no clips of fold 7; there are 1, 2'),
     (['--clips=c.csv', '--output=o', '--folds=1', '--judge=2'], 'must be among'),
-    (['--clips=c.csv', '--output=o', '--pool=max'], "pool is 'max', allowed is windows or mean"),
+    (['--clips=c.csv', '--output=o', '--pool=max'], "pool is 'max', allowed is one of windows, mean, statistics"),
     (['--clips=c.csv', '--output=o', '--c=0'], 'c is 0'),
     (['--clips=c.csv', '--output=o', '--layer=mfcc,mfcc'], 'names one twice'),
   ],
