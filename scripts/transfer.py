@@ -53,8 +53,8 @@ ROWS = {
   'best': Row('best', layers=('embedding',), least=(0.85, 0.87), aim=(0.93, 0.93)),
   'soundnet8': Row(
     'transfer_soundnet8',
-    layers=('conv8_teacher', 'conv7', 'conv6', 'pool5'),
-    probe=('--pool=mean', '--standardize'),
+    layers=('conv7', 'conv8_teacher', 'conv6', 'pool5'),
+    probe=('--pool=statistics', '--standardize', '--c=0.01'),
     least=(0.76, 0.85),
     aim=(0.85, 0.92),
   ),
@@ -125,10 +125,12 @@ def named_right(place, run_dir, row, fold):
 def probed(place, folder, row, fold, model=()):
   """dict of layer to accuracy of an SVM on a fold, trained on the other ones."""
   output = folder / 'probe'
-  if not (output / 'probe.json').exists():
-    layers = f'--layer={",".join(row.layers)}'
-    used = [f'--folds={",".join(place.folds())}', f'--judge={fold}']
-    run('audionet_tf.probe', *place.sounds(), *model, layers, *used, f'--output={output}', *row.probe)
+  used = [f'--folds={",".join(place.folds())}', f'--judge={fold}']
+  asked, before = [f'--layer={",".join(row.layers)}', *used, *row.probe], output / 'asked.json'
+  if not before.exists() or read(before) != asked:
+    run('audionet_tf.probe', *place.sounds(), *model, *asked, f'--output={output}')
+    with files.named_when_whole(before) as file:
+      json.dump(asked, file)
   return {layer: found['mean'] for layer, found in read(output / 'probe.json')['layers'].items()}
 
 

@@ -62,7 +62,7 @@ def place(tmp_path, monkeypatch):
       clips = {'accuracy': 0.25, 'vision': {'sound': 0.25, 'vision': 1.0, 'sound_and_vision': 0.5}}
       pathlib.Path(given['output']).write_text(json.dumps({'clips': clips}))
     elif module == 'audionet_tf.probe':
-      pathlib.Path(given['output']).mkdir(parents=True)
+      pathlib.Path(given['output']).mkdir(parents=True, exist_ok=True)
       layers = {layer: {'mean': 0.75} for layer in given['layer'].split(',')}
       (pathlib.Path(given['output']) / 'probe.json').write_text(json.dumps({'layers': layers}))
     elif module == 'audionet_tf.train':
@@ -102,6 +102,14 @@ def test_results_of_other_settings_are_not_taken(place, name):
     judge(dataclasses.replace(place, left_out=('3',)))
   with pytest.raises(UserError, match=f'flags of {name};'):
     judge(place, ['epochs=2'])
+
+
+def test_a_student_is_probed_again_where_the_probe_is_another(place):
+  place, calls = place
+  row = transfer.ROWS['best']
+  for c, count in (('0.1', 4), ('0.1', 4), ('0.2', 5)):
+    transfer.judge(place, 'best', dataclasses.replace(row, probe=(f'--c={c}',)), '2', '0', [])
+    assert len(calls) == count and calls[-1][0] == 'audionet_tf.probe' and calls[-1][1]['c'] == c
 
 
 def test_candidates_are_compared_without_the_fold_left_out(place):
