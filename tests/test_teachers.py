@@ -1,11 +1,11 @@
-"""Teachers against forward passes in NumPy, and every way in which a teacher can be wrong."""
+"""Teachers by name and their weights, against passes in NumPy; what all teachers do with pictures and labels."""
 
 import inspect
 import random
 import sys
 import urllib.error
-import zipfile
 
+import classifiers
 import keras
 import numpy as np
 import PIL.Image
@@ -14,61 +14,6 @@ import tensorflow as tf
 
 from audionet_tf import keras_applications, teacher_files, teachers
 from audionet_tf.errors import UserError
-
-SIZE, CLASSES = 8, 3
-RNG = np.random.default_rng(5)
-KERNEL = RNG.normal(0, 4, [3, CLASSES]).astype(np.float32)
-BIAS = RNG.normal(0, 1, CLASSES).astype(np.float32)
-IMAGES = (RNG.integers(0, 2, [6, 1, 1, 3]) * 155 + RNG.integers(0, 100, [6, SIZE, SIZE, 3])).astype(np.uint8)
-
-
-def softmax(logits):
-  powers = np.exp(logits - logits.max(-1, keepdims=True))
-  return powers / powers.sum(-1, keepdims=True)
-
-
-def expected(images, low, high):
-  """The tiny classifier in NumPy: mean colour, from `low` (black) to `high` (white), times a matrix, softmax."""
-  colours = images.astype(np.float64).mean((1, 2)) / 255 * (high - low) + low
-  return softmax(colours @ KERNEL + BIAS)
-
-
-def keras_classifier(scale=1 / 255, activation='softmax'):
-  """The tiny classifier for pictures in 0..255, preprocessing inside."""
-  pictures = keras.Input([SIZE, SIZE, 3])
-  x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(scale)(pictures))
-  model = keras.Model(pictures, keras.layers.Dense(CLASSES, activation=activation, name='top')(x))
-  model.get_layer('top').set_weights([KERNEL, BIAS])
-  return model
-
-
-class Classifier(tf.Module):
-  """The tiny classifier as a SavedModel or TFLite model; uint8 pictures are brought to [0, 1] inside."""
-
-  def __init__(self, batch=None, dtype=tf.float32, last=tf.nn.softmax):
-    super().__init__()
-    self.kernel, self.last = tf.Variable(KERNEL), last
-    self.function = tf.function(self.answer, [tf.TensorSpec([batch, SIZE, SIZE, 3], dtype, 'pictures')])
-
-  def answer(self, pictures):
-    if pictures.dtype == tf.uint8:
-      pictures = tf.cast(pictures, tf.float32) / 255
-    return {'scores': self.last(tf.reduce_mean(pictures, [1, 2]) @ self.kernel + BIAS)}
-
-  def save(self, path):
-    tf.saved_model.save(self, str(path), signatures={'serving_default': self.function})
-    return path
-
-  def to_tflite(self, path, quantised=None):
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([self.function.get_concrete_function()], self)
-    if quantised:
-      converter.optimizations = [tf.lite.Optimize.DEFAULT]
-      pictures = IMAGES.astype(np.float32) / 127.5 - 1
-      converter.representative_dataset = lambda: ([picture[None]] for picture in pictures)
-      converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-      converter.inference_input_type, converter.inference_output_type = quantised
-    path.write_bytes(converter.convert())
-    return path
 
 
 @pytest.fixture(scope='module')
@@ -106,9 +51,9 @@ def test_vgg16_sees_blue_first_and_centred_and_bfloat16_agrees(tmp_path):
   names.write_text('\n'.join('abcdefghij'))
   model = keras_applications.build('vgg16', classes=10)
   model.save_weights(path)
-  image = RNG.integers(0, 256, [1, 224, 224, 3], np.uint8)
+  image = classifiers.RNG.integers(0, 256, [1, 224, 224, 3], np.uint8)
   centred = image[..., ::-1].astype(np.float32) - np.float32([103.939, 116.779, 123.68])
-  wanted, mirrored = softmax(np.asarray(model(np.concatenate([centred, centred[..., ::-1]]))))
+  wanted, mirrored = classifiers.softmax(np.asarray(model(np.concatenate([centred, centred[..., ::-1]]))))
   assert not np.allclose(wanted, mirrored, rtol=0.002)
   del model
   single = np.asarray(teachers.load('vgg16', weights=path, labels=names).probabilities(image))[0]
@@ -144,7 +89,7 @@ def test_weights_from_a_file_bring_their_number_of_classes(mobilenet, tmp_path):
   for path in (weights, tmp_path / 'whole.keras', tmp_path / 'old.h5'):
     assert keras_applications.stored_classes(path, 'conv_preds') == 5
   images = np.broadcast_to(np.uint8([[[[250, 40, 10]]], [[[10, 80, 200]]]]), [2, 224, 224, 3])
-  wanted = softmax(np.asarray(model(images.astype(np.float32) / 127.5 - 1)))
+  wanted = classifiers.softmax(np.asarray(model(images.astype(np.float32) / 127.5 - 1)))
   assert np.abs(wanted[0] - wanted[1]).max() > 0.01
   teacher = teachers.load('mobilenet', name='seen', weights=tmp_path / 'old.h5')
   assert teacher.class_names == [f'class {i}' for i in range(5)]
@@ -226,192 +171,6 @@ def test_imagenet_names_come_from_keras_or_are_numbers(monkeypatch, tmp_path):
   assert names[:2] == ['class 0', 'class 1'] and len(names) == 1000
 
 
-@pytest.mark.parametrize('activation', ['softmax', None])
-def test_keras_files_answer_as_numpy_does(tmp_path, activation):
-  path = tmp_path / 'tiny.keras'
-  keras_classifier(activation=activation).save(path)
-  teacher = teachers.load(path, name='tiny')
-  assert teacher.in_graph and teacher.name == 'tiny'
-  assert teacher.description['outputs'] == ('probabilities' if activation else 'logits')
-  np.testing.assert_allclose(np.asarray(teacher.probabilities(IMAGES)), expected(IMAGES, 0, 1), atol=1e-6)
-  in_graph = tf.function(teacher.probabilities)(tf.constant(IMAGES))
-  np.testing.assert_allclose(np.asarray(in_graph), expected(IMAGES, 0, 1), atol=1e-6)
-
-
-def test_keras_files_may_compute_in_half_precision_and_the_global_policy_stays(tmp_path):
-  keras_classifier().save(tmp_path / 'tiny.keras')
-  half = np.asarray(teachers.load(tmp_path / 'tiny.keras', dtype='bfloat16').probabilities(IMAGES))
-  difference = np.abs(half - expected(IMAGES, 0, 1)).max()
-  assert 1e-5 < difference < 0.02
-  assert keras.config.dtype_policy().name == 'float32'
-
-
-def test_a_keras_file_may_want_another_range_or_whole_pixels(tmp_path):
-  keras_classifier(scale=1.0).save(tmp_path / 'unit.keras')
-  unit = teachers.load(tmp_path / 'unit.keras', input_range=(-1, 1))
-  np.testing.assert_allclose(np.asarray(unit.probabilities(IMAGES)), expected(IMAGES, -1, 1), atol=1e-6)
-  arguments = {key: unit.description[key] for key in inspect.signature(teachers.load).parameters}
-  assert teachers.load(**arguments).description == unit.description
-  inner = keras_classifier()
-  pictures = keras.Input([SIZE, SIZE, 3], dtype='uint8')
-  keras.Model(pictures, inner(keras.layers.Rescaling(1.0)(pictures))).save(tmp_path / 'whole.keras')
-  whole = teachers.load(tmp_path / 'whole.keras')
-  np.testing.assert_allclose(np.asarray(whole.probabilities(IMAGES)), expected(IMAGES, 0, 1), atol=1e-6)
-  with pytest.raises(UserError, match='takes whole pixels'):
-    teachers.load(tmp_path / 'whole.keras', input_range=(0, 1))
-  with pytest.raises(UserError, match='two different finite numbers'):
-    teachers.load(tmp_path / 'unit.keras', input_range=(1, 1))
-
-
-def test_a_teacher_is_always_in_inference_mode_and_never_trained(tmp_path):
-  pictures = keras.Input([SIZE, SIZE, 3])
-  x = keras.layers.GlobalAveragePooling2D()(keras.layers.Dropout(0.9)(pictures))
-  logits = keras.layers.Dense(CLASSES)(keras.layers.BatchNormalization()(x))
-  keras.Model(pictures, logits).save(tmp_path / 'noisy.keras')
-  teacher = teachers.load(tmp_path / 'noisy.keras')
-  first = np.asarray(teacher.probabilities(IMAGES))
-  with tf.GradientTape() as tape:
-    second = teacher.probabilities(IMAGES)
-  assert (first == np.asarray(second)).all()
-  assert all(gradient is None for gradient in tape.gradient(second, tape.watched_variables()))
-
-
-def test_a_model_that_holds_a_teacher_does_not_save_it(tmp_path):
-  keras_classifier().save(tmp_path / 'tiny.keras')
-
-  class Holder(keras.Model):
-    def __init__(self, teacher):
-      super().__init__()
-      self.teacher = teacher
-
-  holder = Holder(teachers.load(tmp_path / 'tiny.keras'))
-  assert holder.weights == []
-  saved = tf.train.Checkpoint(model=holder).save(str(tmp_path / 'checkpoint'))
-  assert {name for name, _ in tf.train.list_variables(saved)} == {
-    '_CHECKPOINTABLE_OBJECT_GRAPH',
-    'save_counter/.ATTRIBUTES/VARIABLE_VALUE',
-  }
-
-
-def test_keras_files_with_code_or_damage_are_refused(tmp_path):
-  pictures = keras.Input([SIZE, SIZE, 3])
-  x = keras.layers.GlobalAveragePooling2D()(keras.layers.Lambda(lambda x: x * 2)(pictures))
-  keras.Model(pictures, keras.layers.Dense(CLASSES)(x)).save(tmp_path / 'code.keras')
-  with pytest.raises(UserError, match='Lambda layer, that is code'):
-    teachers.load(tmp_path / 'code.keras')
-  whole = tmp_path / 'tiny.keras'
-  keras_classifier().save(whole)
-  (tmp_path / 'cut.keras').write_bytes(whole.read_bytes()[:3000])
-  with zipfile.ZipFile(tmp_path / 'other.keras', 'w') as archive:
-    archive.writestr('config.json', '{}')
-  for name in ('cut.keras', 'other.keras'):
-    with pytest.raises(UserError, match=f'{name}: not a readable .keras file') as caught:
-      teachers.load(tmp_path / name)
-    assert '\n' not in str(caught.value)
-
-
-def test_what_is_no_picture_classifier_is_refused(tmp_path):
-  sound = keras.Input([16])
-  keras.Model(sound, keras.layers.Dense(2)(sound)).save(tmp_path / 'sound.keras')
-  with pytest.raises(UserError, match=r'its input is \[None, 16\]; a picture classifier takes'):
-    teachers.load(tmp_path / 'sound.keras')
-  pictures = keras.Input([SIZE, SIZE, 3])
-  keras.Model(pictures, keras.layers.Conv2D(2, 3)(pictures)).save(tmp_path / 'map.keras')
-  with pytest.raises(UserError, match=r'its output is \[None, 6, 6, 2\]; a classifier gives'):
-    teachers.load(tmp_path / 'map.keras')
-  huge = keras.Input([4000, 4000, 3])
-  keras.Model(huge, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(huge))).save(tmp_path / 'huge.keras')
-  with pytest.raises(UserError, match='4000x4000 pixels, allowed is up to'):
-    teachers.load(tmp_path / 'huge.keras')
-  nan = keras_classifier()
-  nan.get_layer('top').set_weights([KERNEL * np.nan, BIAS])
-  nan.save(tmp_path / 'nan.keras')
-  with pytest.raises(UserError, match='not finite'):
-    teachers.load(tmp_path / 'nan.keras')
-
-
-@pytest.mark.parametrize(('batch', 'dtype'), [(None, tf.float32), (None, tf.uint8), (1, tf.float32)])
-def test_saved_models_answer_as_numpy_does(tmp_path, batch, dtype):
-  path = Classifier(batch, dtype).save(tmp_path / 'saved')
-  teacher = teachers.load(path)
-  np.testing.assert_allclose(np.asarray(teacher.probabilities(IMAGES)), expected(IMAGES, 0, 1), atol=1e-6)
-  in_graph = tf.function(teacher.probabilities)(tf.constant(IMAGES))
-  np.testing.assert_allclose(np.asarray(in_graph), expected(IMAGES, 0, 1), atol=1e-6)
-  assert teacher.class_names == ['class 0', 'class 1', 'class 2']
-
-
-def test_saved_models_that_reach_for_files_or_are_damaged_are_refused(tmp_path):
-  def reads(outputs):
-    return tf.nn.softmax(outputs) + tf.cast(tf.strings.length(tf.io.read_file('/etc/hostname')), tf.float32)
-
-  with pytest.raises(UserError, match='refused, holds operations .* ReadFile'):
-    teachers.load(Classifier(last=reads).save(tmp_path / 'reads'))
-  (tmp_path / 'empty').mkdir()
-  with pytest.raises(UserError, match='no saved_model.pb'):
-    teachers.load(tmp_path / 'empty')
-  whole = Classifier().save(tmp_path / 'cut')
-  digest = teachers.load(whole).digest
-  graph = whole / 'saved_model.pb'
-  content = graph.read_bytes()
-  graph.write_bytes(content[:-50])
-  with pytest.raises(UserError, match='not a readable SavedModel'):
-    teachers.load(whole)
-  graph.write_bytes(content)
-  next((whole / 'variables').glob('*.data*')).write_bytes(b'')
-  with pytest.raises(UserError, match='not a readable SavedModel'):
-    teachers.load(whole)
-  assert digest != teacher_files.folder_digest(whole)
-
-
-def test_float_tflite_takes_minus_one_to_one_by_default(tmp_path):
-  path = Classifier(1).to_tflite(tmp_path / 'float.tflite')
-  teacher = teachers.load(path)
-  assert not teacher.in_graph
-  np.testing.assert_allclose(np.asarray(teacher.probabilities(IMAGES)), expected(IMAGES, -1, 1), atol=1e-5)
-  unit = teachers.load(path, input_range=(0, 1)).probabilities(tf.constant(IMAGES))
-  np.testing.assert_allclose(np.asarray(unit), expected(IMAGES, 0, 1), atol=1e-5)
-
-
-def test_tflite_of_an_open_size_is_refused(tmp_path):
-  class Open(Classifier):
-    def __init__(self):
-      super().__init__(1)
-      self.function = tf.function(self.answer, [tf.TensorSpec([1, None, None, 3], tf.float32)])
-
-  with pytest.raises(UserError, match='leaves the size of its pictures open'):
-    teachers.load(Open().to_tflite(tmp_path / 'open.tflite'))
-
-
-@pytest.mark.parametrize('quantised', [(tf.uint8, tf.uint8), (tf.int8, tf.int8), (tf.uint8, tf.float32)])
-def test_quantised_tflite_takes_pixels_as_they_are_and_gives_distributions(tmp_path, quantised):
-  path = Classifier(1).to_tflite(tmp_path / 'quantised.tflite', quantised)
-  teacher = teachers.load(path)
-  assert teacher.description['outputs'] == 'probabilities'
-  got = np.asarray(teacher.probabilities(IMAGES))
-  np.testing.assert_allclose(got.sum(-1), 1, rtol=1e-6)
-  np.testing.assert_allclose(got, expected(IMAGES, -1, 1), atol=0.04)
-  with pytest.raises(UserError, match='takes whole pixels'):
-    teachers.load(path, input_range=(0, 1))
-
-
-def test_damaged_tflite_files_do_not_take_the_process_with_them(tmp_path):
-  whole = Classifier(1).to_tflite(tmp_path / 'whole.tflite').read_bytes()
-  for size in (0, 5, 200, len(whole) // 2, len(whole) - 100):
-    (tmp_path / 'cut.tflite').write_bytes(whole[:size])
-    with pytest.raises(UserError, match='cut.tflite: not a .tflite file, or damaged'):
-      teachers.load(tmp_path / 'cut.tflite')
-
-
-def test_tflite_with_operations_of_tensorflow_is_refused(tmp_path):
-  from tensorflow.lite.tools import flatbuffer_utils
-
-  model = flatbuffer_utils.read_model(str(Classifier(1).to_tflite(tmp_path / 'stock.tflite')))
-  model.operatorCodes[0].customCode = b'FlexReadFile'
-  flatbuffer_utils.write_model(model, str(tmp_path / 'flex.tflite'))
-  with pytest.raises(UserError, match='custom operations FlexReadFile'):
-    teachers.load(tmp_path / 'flex.tflite')
-
-
 @pytest.mark.parametrize(
   ('outputs', 'found'),
   [
@@ -435,22 +194,24 @@ def test_rounded_probabilities_are_normalised():
 
 @pytest.mark.parametrize('shape', [(300, 400), (20, 30), (90, 60)])
 def test_other_sizes_are_resized_as_pillow_does(shape):
-  image = PIL.Image.fromarray(RNG.integers(0, 256, [*shape, 3], np.uint8))
+  image = PIL.Image.fromarray(classifiers.RNG.integers(0, 256, [*shape, 3], np.uint8))
   wanted = np.asarray(image.resize((64, 48), PIL.Image.Resampling.BILINEAR), np.float32)
   got = np.asarray(teachers.resized(np.asarray(image)[None], (48, 64)))[0]
   assert np.abs(got - wanted).max() < 1.1  # Pillow rounds to whole grey levels, twice
 
 
 def test_pictures_of_the_right_size_are_untouched():
-  assert (np.asarray(teachers.resized(IMAGES, (SIZE, SIZE))) == IMAGES).all()
-  assert (np.asarray(teachers.resized(IMAGES, None)) == IMAGES).all()
+  assert (
+    np.asarray(teachers.resized(classifiers.IMAGES, (classifiers.SIZE, classifiers.SIZE))) == classifiers.IMAGES
+  ).all()
+  assert (np.asarray(teachers.resized(classifiers.IMAGES, None)) == classifiers.IMAGES).all()
   with pytest.raises(ValueError, match='expected uint8'):
-    teachers.resized(IMAGES / 255, None)
+    teachers.resized(classifiers.IMAGES / 255, None)
 
 
 def test_labels_must_be_as_many_as_the_classes(tmp_path):
   path, names = tmp_path / 'tiny.keras', tmp_path / 'names.txt'
-  keras_classifier().save(path)
+  classifiers.keras_classifier().save(path)
   names.write_text('red\ngreen\nblue\n')
   assert teachers.load(path, labels=names).class_names == ['red', 'green', 'blue']
   names.write_text('background\nred\ngreen\nblue\n')
@@ -460,8 +221,8 @@ def test_labels_must_be_as_many_as_the_classes(tmp_path):
 
 def test_arguments_that_do_not_go_together_are_refused(tmp_path):
   path = tmp_path / 'tiny.keras'
-  keras_classifier().save(path)
-  saved = Classifier().save(tmp_path / 'saved')
+  classifiers.keras_classifier().save(path)
+  saved = classifiers.Classifier().save(tmp_path / 'saved')
   (tmp_path / 'film.mp4').write_bytes(b'')
   for source, arguments, line in (
     (path, {'dtype': 'float16'}, "is 'float16', allowed is float32 or bfloat16"),
