@@ -47,11 +47,13 @@ class Projector(keras.callbacks.Callback):
     class_names: dict of head to names.
     video_ids: names of the videos, by number.
     sample_rate_hz: of the windows.
+    windows: how many there are.
     encoded: dataset of the same windows' encoded pictures, string [B, T]; None where there are none.
   """
 
-  def __init__(self, folder, writer, batches, class_names, video_ids, sample_rate_hz, encoded=None):
+  def __init__(self, folder, writer, batches, class_names, video_ids, sample_rate_hz, windows, encoded=None):
     super().__init__()
+    self.windows = windows
     self.folder, self.writer, self.batches, self.encoded = folder, writer, batches, encoded
     self.class_names, self.video_ids, self.sample_rate_hz = class_names, video_ids, sample_rate_hz
     self.cost_seconds = FIRST_COST_SECONDS
@@ -63,7 +65,7 @@ class Projector(keras.callbacks.Callback):
     begin, last = time.monotonic(), epoch + 1 == self.params['epochs']
     if not last and begin - self.shown_at < SHARE * self.cost_seconds:
       return
-    embeddings, rows = embed(self.model, self.batches, self.class_names, self.video_ids)
+    embeddings, rows = embed(self.model, self.batches, self.class_names, self.video_ids, self.windows)
     with self.writer.as_default(step=epoch):
       for name, figure in pictures(embeddings, rows, self.class_names):
         tf.summary.image(name, plots.to_rgb(figure)[None])
@@ -90,15 +92,15 @@ def batch_size(window_samples):
   return max(1, min(MOST_WINDOWS, SAMPLES_AT_ONCE // window_samples))
 
 
-def embed(distiller, batches, class_names, video_ids):
+def embed(distiller, batches, class_names, video_ids, windows):
   """(f32 [windows, width], list of dict of column to str): embeddings, and what is known of each window.
 
   Args:
     distiller: Distiller.
-    batches, class_names, video_ids: see `Projector`.
+    batches, class_names, video_ids, windows: see `Projector`.
   """
   embeddings, rows = [], []
-  with tqdm.tqdm(total=MOST_WINDOWS, desc='embeddings', unit=' windows', delay=2) as bar:
+  with tqdm.tqdm(total=min(windows, MOST_WINDOWS), desc='embeddings', unit=' windows', delay=2) as bar:
     for batch in batches:
       real = np.flatnonzero(batch['mask'].numpy())[: MOST_WINDOWS - len(rows)]
       outputs, targets = distiller.student(batch['audio'], training=False), distiller.targets(batch)

@@ -163,7 +163,9 @@ def projection(run_dir, writer, records_folder, manifest, source, teachers):
   batches = input_pipeline.sequential_batches(source, size)
   encoded = input_pipeline.encoded_pictures(records_folder, manifest, size) if params.images_per_window else None
   class_names = {teacher.name: teacher.class_names for teacher in teachers}
-  return projector.Projector(folder, writer, batches, class_names, ids_of(manifest), params.sample_rate_hz, encoded)
+  return projector.Projector(
+    folder, writer, batches, class_names, ids_of(manifest), params.sample_rate_hz, manifest['windows'], encoded
+  )
 
 
 def load_teachers(options, manifest):

@@ -84,28 +84,40 @@ def sounds(path):
     yield np.frombuffer(features['audio/pcm'].bytes_list.value[0], '<i2')
 
 
+class Fake:
+  """A distiller of one class."""
+
+  activation = 'softmax'
+
+  @staticmethod
+  def student(audio, training):
+    return {'embedding': tf.reduce_mean(audio, 1, keepdims=True), 'logits/t': tf.zeros([len(audio), 1, 1])}
+
+  @staticmethod
+  def targets(batch):
+    return {'t': tf.ones([len(batch['mask']), 1, 1])}
+
+
+def fake_batch(first):
+  """Four windows, the second of which only fills up."""
+  numbers = np.arange(first, first + 4)
+  sound = np.repeat(numbers[:, None], 3, 1).astype(np.float32)
+  batch = {'audio': sound, 'mask': [1.0, 0.0, 1.0, 1.0], 'video_id': [0] * 4, 'index': numbers}
+  return {name: tf.constant(value) for name, value in batch.items()}
+
+
+@pytest.mark.parametrize('most', [5, 100])
+def test_progress_of_embeddings_ends_at_all_of_them(monkeypatch, capsys, most):
+  monkeypatch.setattr(projector, 'MOST_WINDOWS', most)
+  real = projector.tqdm.tqdm
+  monkeypatch.setattr(projector.tqdm, 'tqdm', lambda **options: real(**options | {'delay': 0}))  # at once
+  projector.embed(Fake, map(fake_batch, (0, 4, 8)), {'t': ['only']}, ['v'], 9)
+  assert f'{min(most, 9)}/{min(most, 9)}' in capsys.readouterr().err
+
+
 def test_projector_stops_at_its_limit(monkeypatch, tmp_path):
-  class Fake:
-    """A distiller of one class."""
-
-    activation = 'softmax'
-
-    @staticmethod
-    def student(audio, training):
-      return {'embedding': tf.reduce_mean(audio, 1, keepdims=True), 'logits/t': tf.zeros([len(audio), 1, 1])}
-
-    @staticmethod
-    def targets(batch):
-      return {'t': tf.ones([len(batch['mask']), 1, 1])}
-
-  def batch(first):
-    numbers = np.arange(first, first + 4)
-    sound = np.repeat(numbers[:, None], 3, 1).astype(np.float32)
-    batch = {'audio': sound, 'mask': [1.0, 0.0, 1.0, 1.0], 'video_id': [0] * 4, 'index': numbers}
-    return {name: tf.constant(value) for name, value in batch.items()}
-
   monkeypatch.setattr(projector, 'MOST_WINDOWS', 5)
-  embeddings, rows = projector.embed(Fake, [batch(0), batch(4), batch(8)], {'t': ['only']}, ['v'])
+  embeddings, rows = projector.embed(Fake, map(fake_batch, (0, 4, 8)), {'t': ['only']}, ['v'], 12)
   np.testing.assert_array_equal(embeddings[:, 0], [0, 2, 3, 4, 6])
   assert [row['window'] for row in rows] == ['0', '2', '3', '4', '6']
   projector.write(tmp_path, embeddings, rows)
@@ -231,7 +243,7 @@ def test_windows_are_shown_at_the_end_and_rarely_before(monkeypatch):
   monkeypatch.setattr(projector, 'pictures', lambda *_: [])
   monkeypatch.setattr(projector, 'write', lambda *_: written.append(epoch))
   monkeypatch.setattr(projector.Projector, 'write_units', lambda *_: None)
-  callback = projector.Projector(None, tf.summary.create_noop_writer(), None, {}, [], 16000)
+  callback = projector.Projector(None, tf.summary.create_noop_writer(), None, {}, [], 16000, 1)
   callback.set_params({'epochs': 25})
   callback.on_train_begin()
   for epoch in range(25):
