@@ -87,7 +87,7 @@ def gather(vectors, categories, folds):
   if needed > MOST_BYTES:
     raise UserError(
       f'{count:,} windows of {width:,} numbers need {needed / 1e9:.0f} GB, at most {MOST_BYTES / 1e9:.0f} is allowed; '
-      '--hop_steps thins the windows, --pool=mean takes one vector a clip'
+      '--hop_steps thins the windows, --pool=mean or statistics takes one vector a clip'
     )
   classes = sorted(set(categories), key=natural)
   labels = np.array([classes.index(category) for category in categories])

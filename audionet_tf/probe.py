@@ -15,7 +15,7 @@ original are left out: its scale of the sound, 2^-22, and that values below 0 co
 
 --layer takes any layer of audionet_tf.features, and the baselines mfcc and logmel (mean and deviation over time,
 which need no --model). --pool=statistics makes one sample of a clip instead of windows, as of these: mean and deviation
-of every number over time; --pool=mean the mean alone.
+of every number over time, the deviation 0 where there is one step; --pool=mean the mean alone.
 """
 
 import pathlib

@@ -21,7 +21,6 @@ from audionet_tf.errors import MediaError, UserError
 
 BASELINES = tuple(sound_statistics.BASELINES)
 REPEATED_SECONDS = 10.0  # as SoundNet's own evaluation of clips of 5 s
-WINDOWS = 'windows'
 POOLS = {  # f32 [T, width] -> f32 [1, numbers]
   'mean': lambda steps: steps.mean(0, keepdims=True),
   'statistics': sound_statistics.statistics,
@@ -43,7 +42,7 @@ class Settings:
 
   window_seconds: float = 1.0
   hop_steps: int = 1
-  pool: str = WINDOWS
+  pool: str = 'windows'
   classifier: str = 'svm'
   c: float | None = None
   standardize: bool | None = None
@@ -118,7 +117,7 @@ def samples_of(features, clips, settings):
   vectors = []
   for clip in there:
     steps = features[clip.path][0]
-    pool = POOLS.get(settings.pool)
+    pool = None if settings.pool == 'windows' else POOLS[settings.pool]
     cut = pool(steps) if pool else linear_probe.windows(steps, size, settings.hop_steps)
     if not len(cut):
       raise UserError(f'{clip.path}: {len(steps)} steps, a window has {size}; --clip_seconds makes clips equally long')

@@ -80,7 +80,8 @@ class Projector(keras.callbacks.Callback):
     if not shown:
       return
     wanted = {window for row in shown.values() for window, _ in row}
-    windows, seen = sounds(self.batches, wanted), middle_pictures(self.encoded, wanted) if self.encoded else {}
+    windows = sounds(self.batches, wanted)
+    seen = {} if self.encoded is None else middle_pictures(self.encoded, wanted)
     tf.summary.image('units', plots.to_rgb(units(shown, windows, rows, self.sample_rate_hz, seen))[None])
     for unit, ((window, _), *_) in shown.items():
       name = name_of(rows[window])

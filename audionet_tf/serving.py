@@ -23,7 +23,7 @@ gives the `embedding` alone.
 `windows`: `waveform` f32 [samples], cut into windows of the settings' length, one after another. A rest shorter than a
 window is dropped, as in training; a waveform shorter than one window is padded with zeros to one, or repeated where
 the student's network says so. Gives the same outputs, [windows, ...], and `start_seconds`, `end_seconds` f32 [windows],
-which end with the waveform, also where it was padded or repeated.
+none behind the waveform's end, also where it was padded or repeated.
 The student hears `windows_at_once` at a time: beside the outputs themselves, memory does not grow with the length.
 
 `layers`, of students that have steps in time: `layer_signature`. `steps`, of others with several: `step_signature`.

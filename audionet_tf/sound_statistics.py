@@ -33,7 +33,7 @@ def zero_crossings(pcm):
 
 def statistics(frames):
   """f32 [1, 2 x width]: mean and deviation over time of f32 [frames, width]."""
-  return np.concatenate([frames.mean(0), frames.std(0)])[None].astype(np.float32)
+  return np.concatenate([frames.mean(0, dtype=np.float64), frames.std(0, dtype=np.float64)])[None].astype(np.float32)
 
 
 def logmel(pcm):

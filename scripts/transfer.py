@@ -128,6 +128,7 @@ def probed(place, folder, row, fold, model=()):
   used = [f'--folds={",".join(place.folds())}', f'--judge={fold}']
   asked, before = [f'--layer={",".join(row.layers)}', *used, *row.probe], output / 'asked.json'
   if not before.exists() or read(before) != asked:
+    before.unlink(missing_ok=True)  # what is there now may be overwritten by halves
     run('audionet_tf.probe', *place.sounds(), *model, *asked, f'--output={output}')
     with files.named_when_whole(before) as file:
       json.dump(asked, file)

@@ -110,6 +110,25 @@ def test_a_student_is_probed_again_where_the_probe_is_another(place):
   for c, count in (('0.1', 4), ('0.1', 4), ('0.2', 5)):
     transfer.judge(place, 'best', dataclasses.replace(row, probe=(f'--c={c}',)), '2', '0', [])
     assert len(calls) == count and calls[-1][0] == 'audionet_tf.probe' and calls[-1][1]['c'] == c
+  (probed,) = place.work.glob('**/probe.json')
+  (probed.parent / 'asked.json').unlink()  # as before it was written
+  transfer.judge(place, 'best', dataclasses.replace(row, probe=('--c=0.2',)), '2', '0', [])
+  assert len(calls) == 6
+
+
+def test_a_probe_that_was_broken_off_is_not_taken_for_another(place, monkeypatch):
+  place, _ = place
+  row, run = transfer.ROWS['mfcc'], transfer.run
+  transfer.judge(place, 'mfcc', row, '2', None, [])
+
+  def broken_off(module, *arguments):
+    run(module, *arguments)
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(transfer, 'run', broken_off)
+  for probe in (('--c=0.2',), row.probe):
+    with pytest.raises(KeyboardInterrupt):
+      transfer.judge(place, 'mfcc', dataclasses.replace(row, probe=probe), '2', None, [])
 
 
 def test_candidates_are_compared_without_the_fold_left_out(place):

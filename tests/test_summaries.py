@@ -219,6 +219,13 @@ def test_picture_of_units_has_the_tones_of_their_windows():
     assert edges[band] <= hertz <= edges[band + 1]
 
 
+def test_picture_of_units_without_pictures_has_spectrograms_alone():
+  windows, rows = {0: np.ones(8000, np.float32)}, [{'video': 'v.mp4', 'window': '0'}]
+  axes = projector.units({17: [(0, 2.5)], 4: [(0, 9.0)]}, windows, rows, 8000, {}).axes[0]
+  (picture,) = axes.images
+  assert picture.get_array().shape[1] == plots_sound.THUMBNAIL_COLUMNS + 8
+
+
 def test_who_is_taken_for_whom(monkeypatch):
   monkeypatch.setattr(projector, 'MOST_CLASSES', 2)
   saw, heard = [*'bbbbaaac'], [*'bbacabcb']
