@@ -2,11 +2,9 @@
 
 import log_mels
 import numpy as np
-import pytest
+import torch
 
 from audionet_tf import conversion, log_mel, mel_weights, students
-
-torch = pytest.importorskip('torch')
 
 SOUND = np.random.default_rng(3).uniform(-1, 1, 40_000).astype(np.float32)
 

@@ -10,6 +10,7 @@ import av
 import commands
 import numpy as np
 import pytest
+import torch
 
 from audionet_tf.errors import UserError
 
@@ -133,14 +134,12 @@ def test_a_broken_process_is_named_with_what_it_said(script):
 
 
 def test_pytorch_network_is_audionet(script):
-  torch = pytest.importorskip('torch')
   net = script('benchmark_pytorch').AudioNet()
   assert sum(p.numel() for p in net.parameters()) == 18_040  # Bryce 2018, table 1
   assert net(torch.zeros(3, 1, 640)).shape == (3, 1000)
 
 
 def test_pytorch_network_is_soundnet(script):
-  torch = pytest.importorskip('torch')
   net = script('benchmark_soundnet').torch_network()
   assert sum(p.numel() for p in net.parameters()) == 14_352_713  # with 1000 and 401 classes, those of the original
   with torch.no_grad():

@@ -11,11 +11,10 @@ import sys
 import commands
 import numpy as np
 import pytest
+import torch
 
 from audionet_tf import conversion, keras_applications, students, torch_weights
 from audionet_tf.errors import UserError
-
-torch = pytest.importorskip('torch')
 
 CLASSES = 7
 

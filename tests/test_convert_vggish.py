@@ -6,12 +6,11 @@ import mel_files
 import numpy as np
 import pytest
 import tensorflow as tf
+import torch
 
 from audionet_tf import conversion, layer_models, mel_weights, serving, students
 from audionet_tf import vggish as vggish_lib
 from audionet_tf.errors import UserError
-
-torch = pytest.importorskip('torch')
 
 WIDTH = 5
 CONVOLUTIONS = (('conv1', 3), ('pool1', None), ('conv3_1', 4), ('conv3_2', 4), ('pool3', None), ('pool4', None))

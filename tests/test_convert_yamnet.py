@@ -8,12 +8,11 @@ import h5py
 import mel_files
 import numpy as np
 import pytest
+import torch
 
 from audionet_tf import captions, events, inference, mel_weights, serving, students
 from audionet_tf import yamnet as yamnet_lib
 from audionet_tf.errors import UserError
-
-torch = pytest.importorskip('torch')
 
 CLASSES = 4
 YAMNET = ((1, 6), (2, 8))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import yt_dlp
 
 from audionet_tf import audioset
 from audionet_tf.errors import UserError
@@ -53,7 +54,6 @@ class FakeDownloader:
 
 @pytest.fixture
 def downloader(monkeypatch):
-  yt_dlp = pytest.importorskip('yt_dlp')
   monkeypatch.setattr(yt_dlp, 'YoutubeDL', FakeDownloader)
   monkeypatch.setattr(FakeDownloader, 'asked', [])
   monkeypatch.setattr(FakeDownloader, 'gone', set())
@@ -140,7 +140,6 @@ def test_addresses_and_options_of_the_call(tmp_path, downloader):
 
 
 def test_the_options_suit_yt_dlp(tmp_path, monkeypatch):
-  yt_dlp = pytest.importorskip('yt_dlp')
   real, made = yt_dlp.YoutubeDL, []
 
   class Unconnected(real):
