@@ -36,8 +36,8 @@ import sys
 
 from absl import flags
 
-from audionet_tf import command, machine, params, text
-from audionet_tf.errors import UserError
+from audionet_tf.core import cli, durations, system, text
+from audionet_tf.core.errors import UserError
 
 flags.DEFINE_string('model', None, 'a run, or a SavedModel of audionet_tf.export: a version or the folder of versions')
 flags.DEFINE_string('output', None, 'folder for the captions; made when missing')
@@ -71,39 +71,41 @@ SHOWN_WITHOUT_END = '{desc}: {n:.0f} s [{elapsed}{postfix}]'
 
 def check_arguments(values, paths):
   """Raises UserError for what can be known to be wrong before anything is loaded."""
-  from audionet_tf import caption_files, clip_tables
+  from audionet_tf.captioning import formats
+  from audionet_tf.data import clip_tables
 
   for name in ('model', 'output'):
-    command.check(values[name], f'caption needs --{name}')
-  command.check(paths, 'caption needs the files to listen to, after the flags')
+    cli.require(values[name], f'caption needs --{name}')
+  cli.require(paths, 'caption needs the files to listen to, after the flags')
   for key in values['format'] or ['']:
-    known = ', '.join(caption_files.FORMATS)
-    command.check(key in caption_files.FORMATS, f'format is {key!r}, allowed is one or more of {known}')
+    known = ', '.join(formats.FORMATS)
+    cli.require(key in formats.FORMATS, f'format is {key!r}, allowed is one or more of {known}')
   for name in ('window_ms', 'hop_ms', 'batch_size'):
     value = values[name]
-    command.check(value is None or value > 0, f'{name} is {value}, allowed is more than 0')
+    cli.require(value is None or value > 0, f'{name} is {value}, allowed is more than 0')
   blocks = values['blocks']
   if blocks is not None:
     numbers = len(blocks) == 3 and all(word.isdecimal() for word in blocks)
-    command.check(numbers, f'blocks is {",".join(blocks)!r}, allowed is PATCHES,HOP,TOTAL such as 5,2,10')
+    cli.require(numbers, f'blocks is {",".join(blocks)!r}, allowed is PATCHES,HOP,TOTAL such as 5,2,10')
   clip_tables.check_names([pathlib.Path(path).name for path in paths])
 
 
 def rules_of(values, served):
-  """events.Rules of the flags, checked."""
-  from audionet_tf import caption_tables, events
+  """event_detection.DetectionConfig of the flags, checked."""
+  from audionet_tf.captioning import event_detection
+  from audionet_tf.captioning import rules as captioning_rules
 
   class_names = served.class_names
   exclusive = served.settings.activation(next(iter(served.settings.classes))) == 'softmax'
-  rules = events.Rules(
+  rules = event_detection.DetectionConfig(
     **{name: values[name] for name in ('threshold', 'release', 'top')},
     join=values['join'] or ('sum' if exclusive else 'max'),
-    **{f'{name}_seconds': params.seconds(values[f'{name}_ms']) for name in ('smooth', 'merge', 'shortest')},
-    stop=caption_tables.read_stop(values['stop']),
-    names=caption_tables.read_names(values['names'], class_names) if values['names'] else {},
-    thresholds=caption_tables.read_thresholds(values['thresholds']) if values['thresholds'] else {},
+    **{f'{name}_seconds': durations.seconds(values[f'{name}_ms']) for name in ('smooth', 'merge', 'shortest')},
+    stop=captioning_rules.read_stop(values['stop']),
+    names=captioning_rules.read_names(values['names'], class_names) if values['names'] else {},
+    thresholds=captioning_rules.read_thresholds(values['thresholds']) if values['thresholds'] else {},
   )
-  events.check(rules, class_names)
+  event_detection.check(rules, class_names)
   return rules
 
 
@@ -124,44 +126,45 @@ def bar(name):
 
 def caption_file(listener, rules, path, folder, values):
   """Writes everything for one file; returns its Captions."""
-  from audionet_tf import caption_files, captions
+  from audionet_tf.captioning import captioner, formats
 
   name = pathlib.Path(path).name
   shown, progress = bar(name)
   with shown:
-    heard = captions.captions(listener, path, rules, progress)
+    heard = captioner.captions(listener, path, rules, progress)
   about = {'file': name, 'seconds': round(heard.seconds, 6), 'model': values['model']}
-  caption_files.write(folder, name, values['format'], heard.events, heard.cues, about)
+  formats.write(folder, name, values['format'], heard.events, heard.cues, about)
   if values['burn']:
-    from audionet_tf import burning
+    from audionet_tf.captioning import burn_in
 
     shown, progress = bar(f'{name}: burning')
     with shown:
-      burning.burn(path, folder, heard.cues, values['burn'], values['font'], progress)
+      burn_in.burn(path, folder, heard.cues, values['burn'], values['font'], progress)
   return heard
 
 
 def write_settings(folder, values, paths, settings):
   """A copy of what this was called with, and of the student's rate, window and teachers."""
-  from audionet_tf import files
+  from audionet_tf.core import files
 
   student = {name: getattr(settings, name) for name in ('student', 'sample_rate_hz', 'mono', 'window_seconds')}
-  with files.named_when_whole(folder / SETTINGS_NAME) as file:
+  with files.atomic_write(folder / SETTINGS_NAME) as file:
     json.dump({'flags': values, 'files': paths, 'student': student}, file, indent=1)
 
 
 def main(argv):
-  values, paths = command.flag_values(__name__), argv[1:]
+  values, paths = cli.flag_values(__name__), argv[1:]
   check_arguments(values, paths)
-  machine.keep_freed_memory()
-  with command.hidden('sklearn', 'matplotlib'):  # as in audionet_tf.infer
-    from audionet_tf import captions, serving
+  system.keep_freed_memory()
+  with cli.pretend_missing('sklearn', 'matplotlib'):  # as in audionet_tf.infer
+    from audionet_tf.captioning import captioner
+    from audionet_tf.saved_model import loader
 
-  served = serving.load(values['model'])
+  served = loader.load(values['model'])
   rules = rules_of(values, served)
-  seconds = (params.seconds(values[name]) for name in ('window_ms', 'hop_ms'))
+  seconds = (durations.seconds(values[name]) for name in ('window_ms', 'hop_ms'))
   blocks = values['blocks'] and tuple(map(int, values['blocks']))
-  listener = captions.listener(served, *seconds, blocks, values['batch_size'])
+  listener = captioner.listener(served, *seconds, blocks, values['batch_size'])
   folder = pathlib.Path(values['output'])
   folder.mkdir(parents=True, exist_ok=True)
   write_settings(folder, values, paths, served.settings)
@@ -180,7 +183,7 @@ def main(argv):
 
 
 def run():
-  command.run(main)
+  cli.run(main)
 
 
 if __name__ == '__main__':

@@ -28,7 +28,8 @@ from collections.abc import Callable
 
 from absl import flags
 
-from audionet_tf import command, params, text
+from audionet_tf.core import cli, durations, text
+from audionet_tf.data import params
 
 flags.DEFINE_string('from', None, 'the weights to convert: a .npy, .t7, .pth, .pt, .ckpt, .index or .h5 file')
 flags.DEFINE_string('student', 'audionet', 'the network that the weights are of')
@@ -44,11 +45,11 @@ class Importer:
   """How weights of a student are read.
 
   Attributes:
-    read: (path, student) -> (keras.Model, conversion.Original); with `takes_pca` (path, student, pca or None).
+    read: (path, student) -> (keras.Model, converter.ReferenceModel); with `takes_pca` (path, student, pca or None).
     suffixes: of the files.
     sound: the RecordParams of the original training.
     takes_pca: whether --pca goes with it.
-    activation: key of losses.ACTIVATIONS: what its logits are.
+    activation: key of heads.ACTIVATIONS: what its logits are.
   """
 
   read: Callable
@@ -59,27 +60,27 @@ class Importer:
 
 
 def read_audionet(path, student):
-  from audionet_tf import torch_weights
+  from audionet_tf.conversion import audionet
 
-  return torch_weights.read_audionet(path, student)
+  return audionet.read_audionet(path, student)
 
 
 def read_soundnet(path, student):
-  from audionet_tf import soundnet_weights
+  from audionet_tf.conversion import soundnet
 
-  return soundnet_weights.read(path, student)
+  return soundnet.read(path, student)
 
 
 def read_vggish(path, student, pca):
-  from audionet_tf import mel_weights
+  from audionet_tf.conversion import vggish_yamnet
 
-  return mel_weights.read_vggish(path, student, pca)
+  return vggish_yamnet.read_vggish(path, student, pca)
 
 
 def read_yamnet(path, student):
-  from audionet_tf import mel_weights
+  from audionet_tf.conversion import vggish_yamnet
 
-  return mel_weights.read_yamnet(path, student)
+  return vggish_yamnet.read_yamnet(path, student)
 
 
 PATCH = params.RecordParams(sample_rate_hz=16000, window_seconds=0.975)
@@ -105,30 +106,31 @@ def chosen_importer(values):
   student, suffix = values['student'], pathlib.Path(values['from']).suffix.lower()
   known = '; '.join(f'{name} from {", ".join(importer.suffixes)}' for name, importer in IMPORTERS.items())
   found = student in IMPORTERS and suffix in IMPORTERS[student].suffixes
-  command.check(found, f'{student} from {suffix or "a file without suffix"} is not known; known: {known}')
+  cli.require(found, f'{student} from {suffix or "a file without suffix"} is not known; known: {known}')
   importer = IMPORTERS[student]
-  command.check(importer.takes_pca or not values['pca'], '--pca goes with --student=vggish_pca')
-  given = {'sample_rate_hz': values['sample_rate'], 'window_seconds': params.seconds(values['window_ms'])}
+  cli.require(importer.takes_pca or not values['pca'], '--pca goes with --student=vggish_pca')
+  given = {'sample_rate_hz': values['sample_rate'], 'window_seconds': durations.seconds(values['window_ms'])}
   sound = dataclasses.replace(importer.sound, **{name: value for name, value in given.items() if value is not None})
   return dataclasses.replace(importer, sound=sound)
 
 
 def main(argv):
-  command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; the weights are given as --from=FILE')
-  values = command.flag_values(__name__)
+  cli.require(len(argv) == 1, f'unexpected argument {argv[-1]!r}; the weights are given as --from=FILE')
+  values = cli.flag_values(__name__)
   for name in ('from', 'output'):
-    command.check(values[name], f'convert needs --{name}')
+    cli.require(values[name], f'convert needs --{name}')
   output = pathlib.Path(values['output'])
-  command.check(output.suffix == '.keras', f'output is {values["output"]}, expected is a name that ends in .keras')
+  cli.require(output.suffix == '.keras', f'output is {values["output"]}, expected is a name that ends in .keras')
   importer = chosen_importer(values)
-  command.check(pathlib.Path(values['from']).is_file(), f'{values["from"]}: no such file; expected are trained weights')
+  cli.require(pathlib.Path(values['from']).is_file(), f'{values["from"]}: no such file; expected are trained weights')
 
-  from audionet_tf import conversion, students
+  from audionet_tf.conversion import converter
+  from audionet_tf.models import student_file
 
   more = [values['pca']] if importer.takes_pca else []
   model, original = importer.read(values['from'], values['student'], *more)
-  classes = conversion.class_names(values['labels'], model)
-  settings = students.StudentSettings(
+  classes = converter.class_names(values['labels'], model)
+  settings = student_file.StudentConfig(
     student=values['student'],
     sample_rate_hz=importer.sound.sample_rate_hz,
     mono=importer.sound.mono,
@@ -136,7 +138,7 @@ def main(argv):
     classes=classes,
     activations=dict.fromkeys(classes, importer.activation),
   )
-  found = conversion.convert(model, original, settings, output)
+  found = converter.convert(model, original, settings, output)
   counts = ', '.join(f'{len(names)} classes ({head})' for head, names in settings.classes.items())
   print(f'{output}: {model.count_params()} parameters, {counts or "no classes"}')
   print(f'compared with {original.program} on sounds of {", ".join(map(str, original.samples))} samples:')
@@ -145,7 +147,7 @@ def main(argv):
 
 
 def run():
-  command.run(main)
+  cli.run(main)
 
 
 if __name__ == '__main__':

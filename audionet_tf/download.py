@@ -13,7 +13,7 @@ clip that has gone from YouTube is reported, the rest go on; the exit code is 1 
 
 from absl import flags
 
-from audionet_tf import command
+from audionet_tf.core import cli
 
 flags.DEFINE_string('segments', None, 'CSV of AudioSet: YTID, start_seconds, end_seconds, labels')
 flags.DEFINE_multi_string(
@@ -23,24 +23,24 @@ flags.DEFINE_string('output', None, 'folder to put the clips into')
 
 
 def main(argv):
-  from audionet_tf import audioset
+  from audionet_tf.data import audioset, youtube
 
-  values = command.flag_values(__name__)
-  command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; clips are given as --ids=ID,ID')
-  command.check(values['output'], 'download needs --output')
+  values = cli.flag_values(__name__)
+  cli.require(len(argv) == 1, f'unexpected argument {argv[-1]!r}; clips are given as --ids=ID,ID')
+  cli.require(values['output'], 'download needs --output')
   segments, source = audioset.PAPER_CLIPS, "the paper's ten clips"
   if values['segments']:
     segments, source = audioset.read_segments(values['segments']), values['segments']
   ids = [part for text in values['ids'] for part in text.split(',') if part.strip()]
   clips = audioset.choose(ids or audioset.PAPER_CLIPS, segments, source)
-  audioset.import_yt_dlp()
+  youtube.import_yt_dlp()
   outcome = audioset.download_clips(clips, values['output'])
   print(', '.join(f'{len(names)} {what}' for what, names in outcome.items()) + f': {values["output"]}')
   return 1 if outcome['failed'] else 0
 
 
 def run():
-  command.run(main)
+  cli.run(main)
 
 
 if __name__ == '__main__':

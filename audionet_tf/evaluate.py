@@ -35,8 +35,8 @@ import pathlib
 
 from absl import flags
 
-from audionet_tf import command, files
-from audionet_tf.errors import UserError
+from audionet_tf.core import cli, files
+from audionet_tf.core.errors import UserError
 
 flags.DEFINE_string('model', None, 'folder of a run or an export, or a .keras file')
 flags.DEFINE_string('records', None, 'folder that tfrecords.build wrote')
@@ -70,113 +70,112 @@ flags.DEFINE_string(
   'figure', None, 'with --clips the confusion matrix, with --labels curves and calibration: .png, .pdf or .svg'
 )
 
-
 FOLD = '{fold}'  # in --model: stands for the fold that a model was not trained on
 
 
 def check_arguments(values, argv):
   """Raises UserError for what can be known to be wrong before anything is loaded."""
-  command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
-  command.check(values['model'], 'evaluate needs --model')
-  command.check(
-    values['records'] or values['clips'] or values['labels'], 'evaluate needs --records, --clips or --labels'
-  )
-  command.check(not (values['clips'] and values['labels']), '--clips and --labels: one of them, please')
+  cli.require(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
+  cli.require(values['model'], 'evaluate needs --model')
+  cli.require(values['records'] or values['clips'] or values['labels'], 'evaluate needs --records, --clips or --labels')
+  cli.require(not (values['clips'] and values['labels']), '--clips and --labels: one of them, please')
   for name, other in (('groups', 'clips'), ('vision', 'clips'), ('folds', 'clips'), ('vocabulary', 'labels')):
-    command.check(values[other] or not values[name], f'--{name} goes with --{other}')
-  command.check(values['clips'] or values['labels'] or not values['figure'], '--figure goes with --clips or --labels')
+    cli.require(values[other] or not values[name], f'--{name} goes with --{other}')
+  cli.require(values['clips'] or values['labels'] or not values['figure'], '--figure goes with --clips or --labels')
   if FOLD in values['model']:
-    command.check(values['clips'] and values['folds'], f'{FOLD} in --model needs --clips and --folds')
-    command.check(not values['records'], f'{FOLD} in --model goes with --clips, not with --records')
-  command.check(values['window_ms'] is None or values['window_ms'] > 0, f'window_ms is {values["window_ms"]}')
+    cli.require(values['clips'] and values['folds'], f'{FOLD} in --model needs --clips and --folds')
+    cli.require(not values['records'], f'{FOLD} in --model goes with --clips, not with --records')
+  cli.require(values['window_ms'] is None or values['window_ms'] > 0, f'window_ms is {values["window_ms"]}')
   if values['figure']:
-    from audionet_tf import plots
+    from audionet_tf.plotting import style
 
-    plots.check_path(values['figure'])
+    style.check_path(values['figure'])
 
 
 def on_records(student, values):
   """Compares with the teacher, prints the table, returns the numbers."""
-  from audionet_tf import evaluation, evaluation_tables
+  from audionet_tf.evaluation import report, teacher_agreement
 
-  measured = evaluation.evaluate_records(student, values['records'], teacher_of(student, values), values['batch_size'])
-  print(evaluation_tables.of_records(measured))
+  measured = teacher_agreement.evaluate_records(
+    student, values['records'], teacher_of(student, values), values['batch_size']
+  )
+  print(report.of_records(measured))
   return measured
 
 
 def teacher_of(student, values):
   """The teacher of --teacher, or the one that the model names, once the user has been told which file that is."""
-  from audionet_tf import evaluation
+  from audionet_tf.evaluation import teacher_agreement
 
   if values['teacher']:
     arguments = {key: values[f'teacher_{key}'] for key in ('weights', 'labels', 'input_range', 'dtype')}
-    return evaluation.load_teacher(student, {'source': values['teacher'], **arguments})
-  named = evaluation.named_teacher(student)
+    return teacher_agreement.load_teacher(student, {'source': values['teacher'], **arguments})
+  named = teacher_agreement.named_teacher(student)
   places = [named[key] for key in ('source', 'weights', 'labels') if named[key] not in (None, 'imagenet')]
   print('teacher, as the model names it:', ', '.join(map(repr, places)), flush=True)
   try:
-    return evaluation.load_teacher(student, named)
+    return teacher_agreement.load_teacher(student, named)
   except UserError as error:
     raise UserError(f'{error} (looked for from {os.getcwd()}; --teacher names another)') from error
 
 
 def on_clips(student, values, folds):
   """Names the clips of the folds; returns the numbers."""
-  from audionet_tf import clip_accuracy, clip_vision
+  from audionet_tf.evaluation import clip_accuracy, vision
 
   groups = clip_accuracy.read_groups(values['groups'], student.class_names)
   clips = clip_accuracy.read_clips(values['clips'], values['media_root'], folds)
   window_seconds = values['window_ms'] and values['window_ms'] / 1000
   measured = clip_accuracy.evaluate_clips(student, clips, groups, window_seconds)
   if values['vision']:
-    measured['vision'] = clip_vision.evaluate(teacher_of(student, values), measured, groups)
+    measured['vision'] = vision.evaluate(teacher_of(student, values), measured, groups)
   return measured
 
 
 def on_labels(student, values):
   """Scores the clips of a table of labels, prints and draws; returns the numbers."""
-  from audionet_tf import evaluation_tables, label_evaluation
+  from audionet_tf.evaluation import multilabel, report
 
-  table = label_evaluation.read(values['labels'], student.class_names, values['vocabulary'])
+  table = multilabel.read(values['labels'], student.class_names, values['vocabulary'])
   root = values['media_root'] or pathlib.Path(values['labels']).parent
-  measured = label_evaluation.evaluate(student, table, root, values['window_ms'] and values['window_ms'] / 1000)
-  print(evaluation_tables.of_labels(measured))
+  measured = multilabel.evaluate(student, table, root, values['window_ms'] and values['window_ms'] / 1000)
+  print(report.of_labels(measured))
   if values['figure']:
-    from audionet_tf import plots, plots_scores
+    from audionet_tf.plotting import curves, style
 
-    plots.save(plots_scores.curves(measured['classes'], measured['calibration']), values['figure'])
+    style.save(curves.curves(measured['classes'], measured['calibration']), values['figure'])
   return measured
 
 
 def on_folds(values):
   """Judges every fold with its own model; returns the numbers of all clips, and of every fold."""
-  from audionet_tf import clip_accuracy, evaluation
+  from audionet_tf.evaluation import clip_accuracy, predictor
 
   folds = {}
   for fold in values['folds']:
-    student = evaluation.load_student(values['model'].replace(FOLD, fold))
+    student = predictor.load_student(values['model'].replace(FOLD, fold))
     folds[fold] = on_clips(student, values, [fold])
   return clip_accuracy.together(folds)
 
 
 def show(measured, values):
   """Prints what was measured on clips, and draws the confusion matrix if wanted."""
-  from audionet_tf import evaluation_tables
+  from audionet_tf.evaluation import report
 
-  print(evaluation_tables.of_clips(measured))
+  print(report.of_clips(measured))
   if values['figure']:
-    from audionet_tf import plots, plots_sets
+    from audionet_tf.plotting import clips, style
 
-    plots.save(plots_sets.confusion(measured['confusion'], measured['categories']), values['figure'])
+    style.save(clips.confusion(measured['confusion'], measured['categories']), values['figure'])
 
 
 def main(argv):
-  values = command.flag_values(__name__)
+  values = cli.flag_values(__name__)
   check_arguments(values, argv)
-  from audionet_tf import evaluation
+  from audionet_tf.evaluation import predictor
 
   measured, by_fold = {'model': values['model']}, FOLD in values['model']
-  student = None if by_fold else evaluation.load_student(values['model'])
+  student = None if by_fold else predictor.load_student(values['model'])
   if values['records']:
     measured['records'] = {'source': values['records']} | on_records(student, values)
   if values['clips']:
@@ -192,12 +191,12 @@ def main(argv):
 
 def write_json(path, measured):
   path.parent.mkdir(parents=True, exist_ok=True)
-  with files.named_when_whole(path) as file:
+  with files.atomic_write(path) as file:
     json.dump(measured, file, indent=1)
 
 
 def run():
-  command.run(main)
+  cli.run(main)
 
 
 if __name__ == '__main__':

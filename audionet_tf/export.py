@@ -11,7 +11,7 @@ import pathlib
 
 from absl import flags
 
-from audionet_tf import command
+from audionet_tf.core import cli
 
 flags.DEFINE_string('run_dir', None, 'folder that audionet_tf.train has written')
 flags.DEFINE_string('model', None, 'a student (.keras, its .json beside it), instead of --run_dir')
@@ -22,21 +22,22 @@ STUDENT_FILE = 'student.keras'
 
 
 def main(argv):
-  values = command.flag_values(__name__)
-  command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; flags begin with --')
-  command.check(values['output'], 'export needs --output')
+  values = cli.flag_values(__name__)
+  cli.require(len(argv) == 1, f'unexpected argument {argv[-1]!r}; flags begin with --')
+  cli.require(values['output'], 'export needs --output')
   chosen = [name for name in ('run_dir', 'model') if values[name]]
-  command.check(len(chosen) == 1, f'export needs one of --run_dir and --model, got {" and ".join(chosen) or "neither"}')
+  cli.require(len(chosen) == 1, f'export needs one of --run_dir and --model, got {" and ".join(chosen) or "neither"}')
   path = values['model'] or pathlib.Path(values['run_dir']) / STUDENT_FILE
 
-  from audionet_tf import serving, students
+  from audionet_tf.models import student_file
+  from audionet_tf.saved_model import export
 
-  model, settings = students.load(path)
-  print(serving.export(model, settings, values['output'], tflite=values['tflite']))
+  model, settings = student_file.load(path)
+  print(export.export(model, settings, values['output'], tflite=values['tflite']))
 
 
 def run():
-  command.run(main)
+  cli.run(main)
 
 
 if __name__ == '__main__':

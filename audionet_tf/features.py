@@ -25,7 +25,8 @@ import pathlib
 
 from absl import flags
 
-from audionet_tf import clip_tables, command, machine
+from audionet_tf.core import cli, system
+from audionet_tf.data import clip_tables
 
 flags.DEFINE_string('model', None, 'a run, a student (.keras), or a SavedModel of audionet_tf.export')
 flags.DEFINE_list('layer', 'pool5', 'one layer or several; a wrong name lists the right ones')
@@ -38,22 +39,22 @@ flags.DEFINE_float('clip_seconds', None, 'repeat or cut every sound to this leng
 
 def check_arguments(values, paths):
   """Raises UserError for what can be known to be wrong before anything is loaded."""
-  from audionet_tf import feature_files
+  from audionet_tf.representations import files
 
   for name in ('model', 'output', 'layer'):
-    command.check(values[name], f'features needs --{name}')
-  known = ' or '.join(feature_files.FORMATS)
-  command.check(values['format'] in feature_files.FORMATS, f'format is {values["format"]!r}, allowed is {known}')
+    cli.require(values[name], f'features needs --{name}')
+  known = ' or '.join(files.FORMATS)
+  cli.require(values['format'] in files.FORMATS, f'format is {values["format"]!r}, allowed is {known}')
   bytes_only = values['format'] != 'tfrecord' or values['layer'] == ['pca']
-  command.check(bytes_only, f'format tfrecord is for --layer=pca alone, not {",".join(values["layer"])}')
+  cli.require(bytes_only, f'format tfrecord is for --layer=pca alone, not {",".join(values["layer"])}')
   seconds = values['clip_seconds']
-  command.check(seconds is None or 0 < seconds <= 3600, f'clip_seconds is {seconds}, allowed is up to 3600')
-  command.check(bool(paths) != bool(values['clips']), 'features needs files after the flags, or --clips')
-  command.check(values['clips'] or not values['audio'], '--audio goes with --clips')
+  cli.require(seconds is None or 0 < seconds <= 3600, f'clip_seconds is {seconds}, allowed is up to 3600')
+  cli.require(bool(paths) != bool(values['clips']), 'features needs files after the flags, or --clips')
+  cli.require(values['clips'] or not values['audio'], '--audio goes with --clips')
 
 
 def main(argv):
-  values, paths = command.flag_values(__name__), argv[1:]
+  values, paths = cli.flag_values(__name__), argv[1:]
   check_arguments(values, paths)
   if values['clips']:
     clips = clip_tables.read(values['clips'], values['audio'])
@@ -62,24 +63,25 @@ def main(argv):
   else:
     names = [pathlib.Path(path).name for path in paths]
     clip_tables.check_names(names)
-  machine.keep_freed_memory()
-  with command.hidden('sklearn', 'matplotlib'):  # Keras would import both for what nothing here uses
-    from audionet_tf import feature_extraction, feature_files, layer_models
+  system.keep_freed_memory()
+  with cli.pretend_missing('sklearn', 'matplotlib'):  # Keras would import both for what nothing here uses
+    from audionet_tf.representations import extraction, files
+    from audionet_tf.saved_model import layer_outputs
 
-  model = layer_models.load(values['model'], values['layer'])
+  model = layer_outputs.load(values['model'], values['layer'])
   folder = pathlib.Path(values['output'])
   folder.mkdir(parents=True, exist_ok=True)
-  done = feature_extraction.extract(model, paths, folder, values['format'], values['clip_seconds'], names)
+  done = extraction.extract(model, paths, folder, values['format'], values['clip_seconds'], names)
   print(f'{folder}: {len(done["outputs"])} files of {", ".join(values["layer"])}')
   if done['renewed']:
     print(f'{len(done["renewed"])} of them held another sound of that name and were heard again')
-  for line in feature_files.remarks(done['outputs']):
+  for line in files.remarks(done['outputs']):
     print(line)
   return 1 if done['unreadable'] else 0
 
 
 def run():
-  command.run(main)
+  cli.run(main)
 
 
 if __name__ == '__main__':

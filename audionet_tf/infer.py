@@ -28,8 +28,8 @@ import sys
 
 from absl import flags
 
-from audionet_tf import command, machine, params, text
-from audionet_tf.errors import UserError
+from audionet_tf.core import cli, durations, system, text
+from audionet_tf.core.errors import UserError
 
 flags.DEFINE_string('model', None, 'a run, or a SavedModel of audionet_tf.export: a version or the folder of versions')
 flags.DEFINE_string('output', None, 'folder for the results; made when missing')
@@ -50,20 +50,20 @@ TEXT_COLUMNS = (0, 2)
 
 def check_arguments(values, paths):
   """Raises UserError for what can be known to be wrong before anything is loaded."""
-  from audionet_tf import inference_files
+  from audionet_tf.inference import writers
 
   for name in ('model', 'output'):
-    command.check(values[name], f'infer needs --{name}')
-  command.check(paths, 'infer needs the files to listen to, after the flags')
+    cli.require(values[name], f'infer needs --{name}')
+  cli.require(paths, 'infer needs the files to listen to, after the flags')
   for key in values['format'] or ['']:
-    known = ', '.join(inference_files.FORMATS)
-    command.check(key in inference_files.FORMATS, f'format is {key!r}, allowed is one or more of {known}')
+    known = ', '.join(writers.FORMATS)
+    cli.require(key in writers.FORMATS, f'format is {key!r}, allowed is one or more of {known}')
   for name in ('window_ms', 'hop_ms', 'top', 'batch_size'):
     value = values[name]
-    command.check(value is None or value > 0, f'{name} is {value}, allowed is more than 0')
+    cli.require(value is None or value > 0, f'{name} is {value}, allowed is more than 0')
   names = collections.Counter(pathlib.Path(path).name for path in paths)
   name, count = names.most_common(1)[0]
-  command.check(count == 1, f'{count} inputs are called {name}: their results would be one file; use two --output')
+  cli.require(count == 1, f'{count} inputs are called {name}: their results would be one file; use two --output')
 
 
 def summary(name, heard, class_names, top):
@@ -75,16 +75,17 @@ def summary(name, heard, class_names, top):
 
 
 def main(argv):
-  values, paths = command.flag_values(__name__), argv[1:]
+  values, paths = cli.flag_values(__name__), argv[1:]
   check_arguments(values, paths)
-  machine.keep_freed_memory()
+  system.keep_freed_memory()
   # Keras would import both for features that nothing here uses: two fifths of the time until the first window.
-  with command.hidden('sklearn', 'matplotlib'):
-    from audionet_tf import inference, serving
+  with cli.pretend_missing('sklearn', 'matplotlib'):
+    from audionet_tf.inference import predict
+    from audionet_tf.saved_model import loader
 
-  served = serving.load(values['model'])
-  window_seconds, hop_seconds = (params.seconds(values[name]) for name in ('window_ms', 'hop_ms'))
-  listener = inference.listener(
+  served = loader.load(values['model'])
+  window_seconds, hop_seconds = (durations.seconds(values[name]) for name in ('window_ms', 'hop_ms'))
+  listener = predict.file_predictor(
     served, values['format'], window_seconds, hop_seconds, values['top'], values['batch_size'], head=values['head']
   )
   folder = pathlib.Path(values['output'])
@@ -92,7 +93,7 @@ def main(argv):
   rows, notes, failed = [list(COLUMNS)], [], 0
   for path in paths:
     try:
-      heard = inference.listen(listener, path, folder, values['model'])
+      heard = predict.predict_file(listener, path, folder, values['model'])
       name = pathlib.Path(path).name
       rows += summary(name, heard, listener.class_names, values['top'])
       if heard.repeats > 1:
@@ -115,7 +116,7 @@ def main(argv):
 
 
 def run():
-  command.run(main)
+  cli.run(main)
 
 
 if __name__ == '__main__':

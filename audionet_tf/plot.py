@@ -40,7 +40,7 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from audionet_tf import command
+from audionet_tf.core import cli
 
 flags.DEFINE_string('run_dir', None, 'kl: folder that audionet_tf.train has written')
 flags.DEFINE_string('epochs', '', 'kl: BEGIN:END, counted from 0, END left out; default all')
@@ -68,30 +68,32 @@ WAVE_RATE_HZ = 16000
 
 def kl(values):
   """The figure of mean KL over epochs. `values`: the flags, as a dict."""
-  from audionet_tf import plots, results
+  from audionet_tf.plotting import curves
+  from audionet_tf.training import history
 
-  return plots.kl_per_video(*results.read_mean_kl(values['run_dir'], values['epochs']))
+  return curves.kl_per_video(*history.read_mean_kl(values['run_dir'], values['epochs']))
 
 
 def heard_most(values, default, most):
   """(Inference, positions of its classes of highest mean probability)."""
-  from audionet_tf import results
+  from audionet_tf.inference import readers
 
   top = default if values['top'] is None else values['top']
-  command.check(1 <= top <= most, f'top is {top}, allowed is 1 to {most}')
-  heard = results.read_inference(values['inference'], values['labels'])
+  cli.require(1 <= top <= most, f'top is {top}, allowed is 1 to {most}')
+  heard = readers.read_inference(values['inference'], values['labels'])
   return heard, np.argsort(-heard.probabilities.mean(0, dtype=np.float64), kind='stable')[:top]
 
 
 def signals(values):
   """The figure of probabilities over time and sound."""
-  from audionet_tf import media, plots, results
+  from audionet_tf.media import decoding, overview
+  from audionet_tf.plotting import sound, style
 
-  heard, best = heard_most(values, 3, plots.MOST_LINES)
-  wave = results.envelope(media.sound_chunks(values['media'], WAVE_RATE_HZ))
+  heard, best = heard_most(values, 3, style.MOST_LINES)
+  wave = overview.envelope(decoding.decode_audio(values['media'], WAVE_RATE_HZ))
   names = [heard.class_names[i] for i in best]
   title = pathlib.Path(values['media']).name
-  return plots.signals(
+  return sound.signals(
     title, heard.start_seconds, heard.end_seconds, heard.probabilities[:, best], names, wave, WAVE_RATE_HZ
   )
 
@@ -100,92 +102,99 @@ def timeline(values):
   """The figure of sound, spectrogram and classes over time."""
   import tqdm
 
-  from audionet_tf import caption_files, media, plots_sound, results, spectrograms
+  from audionet_tf.captioning import formats
+  from audionet_tf.media import decoding, overview
+  from audionet_tf.plotting import sound
 
-  heard, best = heard_most(values, 10, plots_sound.MOST_ROWS)
-  events = caption_files.read_events(values['events']) if values['events'] else []
+  heard, best = heard_most(values, 10, sound.MOST_ROWS)
+  events = formats.read_events(values['events']) if values['events'] else []
   classes = {
     'start_seconds': heard.start_seconds,
     'end_seconds': heard.end_seconds,
     'probabilities': heard.probabilities[:, best],
     'class_names': [heard.class_names[i] for i in best],
   }
-  mel = spectrograms.MelPicture(WAVE_RATE_HZ)
-  chunks = mel.watch(media.sound_chunks(values['media'], WAVE_RATE_HZ))
-  wave = results.envelope(tqdm.tqdm(chunks, desc='reading', unit=' s of sound', delay=2))  # a chunk is a second
+  mel = overview.MelPicture(WAVE_RATE_HZ)
+  chunks = mel.watch(decoding.decode_audio(values['media'], WAVE_RATE_HZ))
+  wave = overview.envelope(tqdm.tqdm(chunks, desc='reading', unit=' s of sound', delay=2))  # a chunk is a second
   title = pathlib.Path(values['media']).name
-  return plots_sound.timeline(title, classes, wave, mel.picture(), WAVE_RATE_HZ, events)
+  return sound.timeline(title, classes, wave, mel.picture(), WAVE_RATE_HZ, events)
 
 
 def filters(values):
   """The figure of the first layer's filters."""
-  from audionet_tf import first_layer, plots_sound
+  from audionet_tf.plotting import sound
+  from audionet_tf.saved_model import filters as saved_model_filters
 
-  kernel, settings = first_layer.load(values['model'])
-  return plots_sound.filters(kernel, settings.sample_rate_hz, f'{settings.student}: its first layer')
+  kernel, settings = saved_model_filters.load(values['model'])
+  return sound.filters(kernel, settings.sample_rate_hz, f'{settings.student}: its first layer')
 
 
 def tsne(values):
   """The figure of clips laid out by their features."""
-  from audionet_tf import feature_maps, layouts, plots_sets
+  from audionet_tf.plotting import clips
+  from audionet_tf.plotting import tsne as plotting_tsne
+  from audionet_tf.representations import maps
 
-  command.check(bool(values['clips']) != bool(values['inference']), 'plot tsne needs --clips=CSV or --inference=FOLDER')
-  command.check(values['clips'] or not values['teacher'], 'plot tsne --teacher needs --clips, the folder of the videos')
-  names, features = feature_maps.read_features(values['features'], values['layer'])
+  cli.require(bool(values['clips']) != bool(values['inference']), 'plot tsne needs --clips=CSV or --inference=FOLDER')
+  cli.require(values['clips'] or not values['teacher'], 'plot tsne --teacher needs --clips, the folder of the videos')
+  names, features = maps.read_features(values['features'], values['layer'])
   if values['teacher']:
     groups = seen(values, names)
   elif values['clips']:
-    command.check(len(values['clips']) == 1, 'plot tsne: --clips is one CSV')
-    groups = feature_maps.categories(values['clips'][0], names)
+    cli.require(len(values['clips']) == 1, 'plot tsne: --clips is one CSV')
+    groups = maps.categories(values['clips'][0], names)
   else:
-    groups = feature_maps.opinions(values['inference'], names)
-  points = layouts.plane(features, values['seed'])
-  return plots_sets.plane(points, groups, f'{values["layer"]}: t-SNE of {len(names):,} clips')
+    groups = maps.student_top1(values['inference'], names)
+  points = plotting_tsne.plane(features, values['seed'])
+  return clips.plane(points, groups, f'{values["layer"]}: t-SNE of {len(names):,} clips')
 
 
 def seen(values, names):
   """What the teacher sees in the videos called `names`, a class name each."""
-  from audionet_tf import clip_vision, teachers, unit_search
+  from audionet_tf.evaluation import vision
+  from audionet_tf.teachers import frozen_teacher
+  from audionet_tf.units import search
 
-  command.check(
-    not teachers.is_given(values['teacher']),
+  cli.require(
+    not frozen_teacher.is_given(values['teacher']),
     f'--teacher={values["teacher"]} is a file of answers; a map needs a network that looks at pictures',
   )
-  paths = [(f'/{path.as_posix()}', path) for path in unit_search.media_files(values['clips'])]
+  paths = [(f'/{path.as_posix()}', path) for path in search.media_files(values['clips'])]
   found = {name: [path for place, path in paths if place.endswith(f'/{name}')] for name in names}
   wrong = [f'{len(same)} of {name}' for name, same in found.items() if len(same) != 1]
-  command.check(
-    not wrong, f'--clips={",".join(values["clips"])}: holds {", ".join(wrong[:3])}; expected is one of each'
-  )
-  teacher = teachers.load(values['teacher'], labels=values['teacher_labels'])
-  return clip_vision.opinions(teacher, [found[name][0] for name in names])
+  cli.require(not wrong, f'--clips={",".join(values["clips"])}: holds {", ".join(wrong[:3])}; expected is one of each')
+  teacher = frozen_teacher.load(values['teacher'], labels=values['teacher_labels'])
+  return vision.teacher_top1(teacher, [found[name][0] for name in names])
 
 
 def confusion(values):
   """The figure of a confusion matrix."""
-  from audionet_tf import plots_sets, results
+  from audionet_tf.evaluation import confusion as evaluation_confusion
+  from audionet_tf.plotting import clips
 
   path = values['evaluation'] or values['probe']
-  command.check(path and not (values['evaluation'] and values['probe']), 'plot confusion needs --evaluation or --probe')
-  found = results.read_confusions(path)
+  cli.require(path and not (values['evaluation'] and values['probe']), 'plot confusion needs --evaluation or --probe')
+  found = evaluation_confusion.read_confusions(path)
   if values['layer']:
     chosen = {place: matrix for place, matrix in found.items() if values['layer'] in place.split('.')}
-    command.check(chosen, f'{path}: no confusion matrix of {values["layer"]}; there are {", ".join(found)}')
+    cli.require(chosen, f'{path}: no confusion matrix of {values["layer"]}; there are {", ".join(found)}')
     found = chosen
-  command.check(len(found) == 1, f'{path}: holds several confusion matrices, {", ".join(found)}: choose by --layer')
+  cli.require(len(found) == 1, f'{path}: holds several confusion matrices, {", ".join(found)}: choose by --layer')
   ((counts, names),) = found.values()
-  return plots_sets.confusion(counts, names, values['layer'] or '')
+  return clips.confusion(counts, names, values['layer'] or '')
 
 
 def units(values):
   """Writes the page of units; returns the exit code."""
   wrong = [unit for unit in values['unit'] if not unit.isdecimal()]
-  command.check(not wrong, f'unit is {" ".join(wrong)!r}, allowed are numbers from 0 up, as in --unit=3,7')
+  cli.require(not wrong, f'unit is {" ".join(wrong)!r}, allowed are numbers from 0 up, as in --unit=3,7')
   numbers = list(dict.fromkeys(map(int, values['unit'])))
-  from audionet_tf import unit_search, units
+  from audionet_tf.units import page as units_page
+  from audionet_tf.units import search
 
-  ear = unit_search.load_ear(values['model'], values['layer'])
-  page, unreadable = units.write_page(ear, unit_search.media_files(values['clips']), values['output'], numbers)
+  ear = search.load_ear(values['model'], values['layer'])
+  page, unreadable = units_page.write_page(ear, search.media_files(values['clips']), values['output'], numbers)
   print(page)
   return 1 if unreadable else 0
 
@@ -204,26 +213,26 @@ PAGES = {'units': (units, ('model', 'layer', 'clips', 'output'))}
 
 def save(draw, values):
   """Writes a figure, says where; returns the exit code."""
-  from audionet_tf import plots
+  from audionet_tf.plotting import style
 
-  path = plots.check_path(values['output'])
-  plots.save(draw(values), path)
+  path = style.check_path(values['output'])
+  style.save(draw(values), path)
   print(path)
   return 0
 
 
 def main(argv):
   came, known = ' '.join(argv[1:]) or 'nothing', FIGURES | PAGES
-  command.check(came in known, f'which figure? {came!r} came, allowed is {" or ".join(known)}')
+  cli.require(came in known, f'which figure? {came!r} came, allowed is {" or ".join(known)}')
   draw, required = known[came]
-  values = command.flag_values(__name__)
+  values = cli.flag_values(__name__)
   for name in required:
-    command.check(values[name], f'plot {came} needs --{name}')
+    cli.require(values[name], f'plot {came} needs --{name}')
   return draw(values) if came in PAGES else save(draw, values)
 
 
 def run():
-  command.run(main)
+  cli.run(main)
 
 
 if __name__ == '__main__':

@@ -23,7 +23,8 @@ import sys
 
 from absl import flags
 
-from audionet_tf import clip_tables, command, machine
+from audionet_tf.core import cli, system
+from audionet_tf.data import clip_tables
 
 flags.DEFINE_string('clips', None, 'CSV of labelled clips: filename, fold, category or target')
 flags.DEFINE_string('audio', None, 'folder that the paths in --clips start from; default: that of the CSV')
@@ -43,16 +44,16 @@ flags.DEFINE_float('clip_seconds', None, 'repeat or cut clips to this length; 0:
 
 def check_arguments(values, argv):
   """Raises UserError for what can be known to be wrong before anything is loaded."""
-  command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
+  cli.require(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
   for name in ('clips', 'output', 'layer'):
-    command.check(values[name], f'probe needs --{name}')
+    cli.require(values[name], f'probe needs --{name}')
   for name in ('window_seconds', 'hop_steps', 'c'):
-    command.check(values[name] is None or values[name] > 0, f'{name} is {values[name]}, allowed is more than 0')
+    cli.require(values[name] is None or values[name] > 0, f'{name} is {values[name]}, allowed is more than 0')
   seconds = values['clip_seconds']
-  command.check(seconds is None or 0 <= seconds <= 3600, f'clip_seconds is {seconds}, allowed is 0 to 3600')
+  cli.require(seconds is None or 0 <= seconds <= 3600, f'clip_seconds is {seconds}, allowed is 0 to 3600')
   for name, known in (('pool', ('windows', 'mean', 'statistics')), ('classifier', ('svm', 'softmax'))):
-    command.check(values[name] in known, f'{name} is {values[name]!r}, allowed is one of {", ".join(known)}')
-  command.check(len(set(values['layer'])) == len(values['layer']), f'layer {",".join(values["layer"])} names one twice')
+    cli.require(values[name] in known, f'{name} is {values[name]!r}, allowed is one of {", ".join(known)}')
+  cli.require(len(set(values['layer'])) == len(values['layer']), f'layer {",".join(values["layer"])} names one twice')
 
 
 def chosen_clips(values):
@@ -62,34 +63,37 @@ def chosen_clips(values):
   there = {clip.fold: None for clip in clips}
   for name in ('folds', 'judge'):
     for fold in values[name]:
-      command.check(fold in there, f'{name}: no clips of fold {fold}; there are {", ".join(there)}')
+      cli.require(fold in there, f'{name}: no clips of fold {fold}; there are {", ".join(there)}')
   used = values['folds'] or list(there)
   judged = values['judge'] or used
-  command.check(set(judged) <= set(used), f'--judge={",".join(judged)} must be among --folds={",".join(used)}')
+  cli.require(set(judged) <= set(used), f'--judge={",".join(judged)} must be among --folds={",".join(used)}')
   return [clip for clip in clips if clip.fold in used], judged
 
 
 def main(argv):
-  values = command.flag_values(__name__)
+  values = cli.flag_values(__name__)
   check_arguments(values, argv)
   clips, folds = chosen_clips(values)
-  machine.keep_freed_memory()
-  from audionet_tf import layer_models, plots, plots_sets, probing
+  system.keep_freed_memory()
+  from audionet_tf.plotting import clips as plotting_clips
+  from audionet_tf.plotting import style
+  from audionet_tf.representations import probing
+  from audionet_tf.saved_model import layer_outputs
 
   def load(layers):
-    command.check(values['model'], f'layer {", ".join(layers)} needs --model; {" and ".join(probing.BASELINES)} do not')
-    return layer_models.load(values['model'], layers)
+    cli.require(values['model'], f'layer {", ".join(layers)} needs --model; {" and ".join(probing.BASELINES)} do not')
+    return layer_outputs.load(values['model'], layers)
 
   folder = pathlib.Path(values['output'])
   folder.mkdir(parents=True, exist_ok=True)
   names = ('window_seconds', 'hop_steps', 'pool', 'classifier', 'c', 'standardize')
-  settings = probing.Settings(**{name: values[name] for name in names})
+  settings = probing.ProbeConfig(**{name: values[name] for name in names})
   measured = probing.judge_layers(load, values['layer'], clips, folds, folder, settings, values['clip_seconds'])
   measured = {'clips': values['clips'], 'model': values['model']} | measured
   probing.write_json(folder / 'probe.json', measured)
   for layer, found in measured['layers'].items():
-    figure = plots_sets.confusion(found['confusion'], found['class_names'], f'{layer}, {values["classifier"]}')
-    plots.save(figure, folder / f'confusion-{layer}.png')
+    figure = plotting_clips.confusion(found['confusion'], found['class_names'], f'{layer}, {values["classifier"]}')
+    style.save(figure, folder / f'confusion-{layer}.png')
   print(probing.table(measured))
   if measured['unreadable']:
     print(f'{len(measured["unreadable"])} clips cannot be read and are left out', file=sys.stderr)
@@ -97,7 +101,7 @@ def main(argv):
 
 
 def run():
-  command.run(main)
+  cli.run(main)
 
 
 if __name__ == '__main__':

@@ -13,8 +13,9 @@ Only this machine can reach the service, unless --host says otherwise; there is 
 
 from absl import flags
 
-from audionet_tf import command, machine, service_settings
-from audionet_tf.errors import UserError
+from audionet_tf.core import cli, system
+from audionet_tf.core.errors import UserError
+from audionet_tf.service import settings
 
 flags.DEFINE_string('model', None, 'a run, or a SavedModel of audionet_tf.export: a version or the folder of versions')
 flags.DEFINE_string('name', 'audionet', 'of the model in addresses: /v1/models/NAME')
@@ -44,18 +45,18 @@ RANGES = {
 
 def check_arguments(values, arguments):
   """Raises UserError for what can be known to be wrong before anything is loaded."""
-  command.check(values['model'], 'serve needs --model')
-  command.check(not arguments, f'serve takes flags only, got {" ".join(arguments)[:100]!r}')
+  cli.require(values['model'], 'serve needs --model')
+  cli.require(not arguments, f'serve takes flags only, got {" ".join(arguments)[:100]!r}')
   for name, (low, high) in RANGES.items():
-    command.check(low <= values[name] <= high, f'{name} is {values[name]}, allowed is {low} to {high}')
-  service_settings.check_askers(values['allowed_host'], values['allowed_origin'])
+    cli.require(low <= values[name] <= high, f'{name} is {values[name]}, allowed is {low} to {high}')
+  settings.check_askers(values['allowed_host'], values['allowed_origin'])
   fine = values['name'] and all(c.isalnum() or c in '-_.' for c in values['name'])
-  command.check(fine, f'name is {values["name"]!r}, allowed are letters, digits, -, _ and .')
+  cli.require(fine, f'name is {values["name"]!r}, allowed are letters, digits, -, _ and .')
 
 
 def limits_of(values):
-  """service_settings.Limits from the flags."""
-  return service_settings.Limits(
+  """settings.Limits from the flags."""
+  return settings.Limits(
     upload_bytes=values['max_upload_mb'] << 20,
     sound_seconds=60 * values['max_minutes'],
     decode_seconds=values['decode_seconds'],
@@ -66,31 +67,32 @@ def limits_of(values):
 
 
 def main(argv):
-  values = command.flag_values(__name__)
+  values = cli.flag_values(__name__)
   check_arguments(values, argv[1:])
-  machine.keep_freed_memory()
-  with command.hidden('sklearn', 'matplotlib'):
-    from audionet_tf import serving
+  system.keep_freed_memory()
+  with cli.pretend_missing('sklearn', 'matplotlib'):
+    from audionet_tf.saved_model import loader
   try:
-    from audionet_tf import service, service_listening
+    from audionet_tf.service import app as service_app
+    from audionet_tf.service import server
   except ModuleNotFoundError as error:
     raise UserError(f"serving needs {error.name}: pip install 'audionet_tf[serve]'") from None
   fetch, hosts = None, ()
   if values['allow_download']:
-    from audionet_tf import web_videos
+    from audionet_tf.service import video_download
 
-    hosts = web_videos.checked_hosts(values['download_hosts'])
-    fetch = web_videos.fetcher(hosts, limits_of(values).upload_bytes, values['decode_seconds'])
-  listening = service_listening.bound(values['host'], values['port'])
-  served = serving.load(values['model'])
-  made = service.make(served, values['name'], limits_of(values), values['threshold'], fetch, hosts)
-  names = service_settings.names_of(values['host'], values['allowed_host'])
-  app = service.application(made, names, (service.EXTENSION_ORIGIN, *values['allowed_origin']))
-  return service_listening.run(app, listening, f'{made.name}: {served.settings.student} of {served.path}')
+    hosts = video_download.checked_hosts(values['download_hosts'])
+    fetch = video_download.fetcher(hosts, limits_of(values).upload_bytes, values['decode_seconds'])
+  listening = server.bound(values['host'], values['port'])
+  served = loader.load(values['model'])
+  made = service_app.make(served, values['name'], limits_of(values), values['threshold'], fetch, hosts)
+  names = settings.names_of(values['host'], values['allowed_host'])
+  app = service_app.application(made, names, (service_app.EXTENSION_ORIGIN, *values['allowed_origin']))
+  return server.run(app, listening, f'{made.name}: {served.settings.student} of {served.path}')
 
 
 def run():
-  command.run(main)
+  cli.run(main)
 
 
 if __name__ == '__main__':

@@ -38,7 +38,7 @@ records: a second run with the same teacher does not ask again.
 
 from absl import flags
 
-from audionet_tf import command
+from audionet_tf.core import cli
 
 FLAGS = flags.FLAGS
 
@@ -147,18 +147,19 @@ flags.DEFINE_string('profile', None, 'Epochs FIRST:LAST, counted from 0, to prof
 
 
 def main(argv):
-  command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
-  command.check(FLAGS.run_dir, 'train needs --run_dir')
-  command.check(bool(FLAGS.records) != bool(FLAGS.embeddings), 'train needs --records, or --embeddings in their place')
+  cli.require(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
+  cli.require(FLAGS.run_dir, 'train needs --run_dir')
+  cli.require(bool(FLAGS.records) != bool(FLAGS.embeddings), 'train needs --records, or --embeddings in their place')
   for name in ('graph', 'profile', 'projector') if FLAGS.embeddings else ():
-    command.check(not FLAGS[name].value, f'--{name} shows sound in TensorBoard; with --embeddings there is none')
-  command.check(FLAGS.init or FLAGS.trainable == 'all', '--trainable=head needs --init: a student whose rest is kept')
+    cli.require(not FLAGS[name].value, f'--{name} shows sound in TensorBoard; with --embeddings there is none')
+  cli.require(FLAGS.init or FLAGS.trainable == 'all', '--trainable=head needs --init: a student whose rest is kept')
   profile = epoch_range(FLAGS.profile)
-  from audionet_tf import augmentation, embedding_training, run_settings, training
+  from audionet_tf.data import augmentation
+  from audionet_tf.training import config, embedding_trainer, trainer
 
   alone = FLAGS.loss == 'reconstruction'
-  command.check(not (alone and FLAGS['teacher'].present), '--loss=reconstruction asks no teacher; leave --teacher out')
-  teachers = run_settings.named_teachers(
+  cli.require(not (alone and FLAGS['teacher'].present), '--loss=reconstruction asks no teacher; leave --teacher out')
+  teachers = config.named_teachers(
     [] if alone else FLAGS.teacher,
     weights=FLAGS.teacher_weights,
     labels=FLAGS.teacher_labels,
@@ -167,10 +168,10 @@ def main(argv):
     loss_weight=FLAGS.loss_weight,
   )
   if FLAGS.embeddings:
-    command.check(not FLAGS['teacher'].present, "--embeddings have AudioSet's labels in them; leave --teacher out")
-    command.check(len(FLAGS.teacher_labels) == 1, '--embeddings need --teacher_labels, one file of the classes')
-    teachers = (run_settings.TeacherOptions('embeddings', labels=FLAGS.teacher_labels[0]),)
-  options = run_settings.Options(
+    cli.require(not FLAGS['teacher'].present, "--embeddings have AudioSet's labels in them; leave --teacher out")
+    cli.require(len(FLAGS.teacher_labels) == 1, '--embeddings need --teacher_labels, one file of the classes')
+    teachers = (config.TeacherConfig('embeddings', labels=FLAGS.teacher_labels[0]),)
+  options = config.TrainingConfig(
     student=FLAGS.student,
     teachers=teachers,
     teacher_mode=FLAGS.teacher_mode,
@@ -197,10 +198,10 @@ def main(argv):
   )
   how = FLAGS.run_dir, options, FLAGS.resume, FLAGS.checkpoint_every
   if FLAGS.embeddings:
-    exported = embedding_training.train(FLAGS.embeddings, *how)
+    exported = embedding_trainer.train(FLAGS.embeddings, *how)
   else:
     projected = FLAGS.teacher_mode == 'stored' if FLAGS.projector is None else FLAGS.projector
-    exported = training.train(FLAGS.records, *how, profile, FLAGS.graph, projected)
+    exported = trainer.train(FLAGS.records, *how, profile, FLAGS.graph, projected)
   print(f'student: {FLAGS.run_dir}/student.keras\nSavedModel: {exported}')
 
 
@@ -209,7 +210,7 @@ def epoch_range(text):
   if text is None:
     return None
   first, _, last = text.partition(':')
-  command.check(
+  cli.require(
     first.isdigit() and last.isdigit() and int(first) <= int(last),
     f'--profile={text}: expected is FIRST:LAST, as in 3:5',
   )
@@ -217,7 +218,7 @@ def epoch_range(text):
 
 
 def run():
-  command.run(main)
+  cli.run(main)
 
 
 if __name__ == '__main__':

@@ -27,8 +27,8 @@ import benchmark_lines
 import benchmark_measure
 from absl import flags
 
-from audionet_tf import command
-from audionet_tf.errors import UserError
+from audionet_tf.core import cli
+from audionet_tf.core.errors import UserError
 
 FLAGS = flags.FLAGS
 PACKAGES = ('tensorflow', 'keras', 'torch', 'av', 'numpy', 'pillow')
@@ -53,7 +53,7 @@ def chosen_parts(only, everything):
   """Names of the parts to measure, in the table's order; UserError lists the known ones."""
   known = list(benchmark_lines.PARTS)
   for name in only or ():
-    command.check(name in known, f'--only={name} is not known; known are {", ".join(known)}')
+    cli.require(name in known, f'--only={name} is not known; known are {", ".join(known)}')
   return [name for name in known if (name in only if only else everything or name not in LONG)]
 
 
@@ -108,9 +108,9 @@ def measure(names, data, work, quick):
 
 
 def main(argv):
-  command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
+  cli.require(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
   data = pathlib.Path(FLAGS.data).resolve() if FLAGS.data else None
-  command.check(data is None or data.is_dir(), f'--data={FLAGS.data}: no such folder')
+  cli.require(data is None or data.is_dir(), f'--data={FLAGS.data}: no such folder')
   names = chosen_parts(FLAGS.only, FLAGS.all)
   facts = machine_facts()
   lines, skipped, failed = measure(names, data, FLAGS.work, FLAGS.quick)
@@ -130,4 +130,4 @@ def main(argv):
 
 if __name__ == '__main__':
   define_flags()
-  command.run(main)
+  cli.run(main)

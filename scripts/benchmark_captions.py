@@ -28,13 +28,16 @@ def captions(context):
 
 
 def write_model(folder):
-  from audionet_tf import serving, students
+  from audionet_tf.models import registry, student_file
+  from audionet_tf.saved_model import export
 
-  settings = students.StudentSettings('audionet', 16000, 'mean', 0.04, {'teacher': [f'class {i}' for i in range(1000)]})
-  student = students.build('audionet', {'teacher': 1000})
+  settings = student_file.StudentConfig(
+    'audionet', 16000, 'mean', 0.04, {'teacher': [f'class {i}' for i in range(1000)]}
+  )
+  student = registry.build('audionet', {'teacher': 1000})
   dense = student.get_layer('dense_teacher')
   dense.kernel.assign(200 * dense.kernel)  # surer than an untrained one: it finds events
-  serving.export(student, settings, folder)
+  export.export(student, settings, folder)
 
 
 def write_video(path, seconds):

@@ -25,12 +25,12 @@ def features(context):
 
 
 def write_model(path):
-  from audionet_tf import students
+  from audionet_tf.models import registry, student_file
 
   heads = {'objects': 1000, 'scenes': 401}
   classes = {head: [f'class {i}' for i in range(count)] for head, count in heads.items()}
-  settings = students.StudentSettings('soundnet8', 22050, 'first', 20, classes)
-  students.save(path, students.build('soundnet8', heads), settings)
+  settings = student_file.StudentConfig('soundnet8', 22050, 'first', 20, classes)
+  student_file.save(path, registry.build('soundnet8', heads), settings)
 
 
 if __name__ == '__main__':

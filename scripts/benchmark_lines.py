@@ -16,7 +16,7 @@ import benchmark_service
 import benchmark_soundnet
 from benchmark_measure import Line, Skipped, in_turns, median_ratio, run, verdict
 
-from tfrecords import sources
+from tfrecords import videos
 
 SCRIPTS = pathlib.Path(__file__).parent
 THREADS = 2  # of the lines that are not about one core
@@ -113,7 +113,7 @@ def build(context):
   clips = clips_of(context)
   if not shutil.which('ffmpeg'):
     raise Skipped('needs the ffmpeg command (Debian: apt-get install ffmpeg)')
-  paths = {video.id: video.path for video in sources.find([str(clips)])}
+  paths = {video.id: video.path for video in videos.find([str(clips)])}
   seconds = {'ours': [], 'ours_usable': [], 'ffmpeg': [], 'ffmpeg_usable': []}
   usable = None
   for turn in range(context.sizes.build_turns):

@@ -37,15 +37,16 @@ def answer(seconds):
   import numpy as np
   import tensorflow as tf
 
-  from audionet_tf import log_mel as front
-  from audionet_tf import machine, streaming
+  from audionet_tf.core import system
+  from audionet_tf.inference import chunking
+  from audionet_tf.layers import log_mel as layers_log_mel
 
-  machine.keep_freed_memory()
-  rate = front.VGGISH['sample_rate_hz']
-  layer = front.LogMel(**front.VGGISH)
+  system.keep_freed_memory()
+  rate = layers_log_mel.VGGISH['sample_rate_hz']
+  layer = layers_log_mel.LogMel(**layers_log_mel.VGGISH)
   hear = tf.function(layer, input_signature=[tf.TensorSpec([1, None], tf.float32)])
-  piece = tf.constant(np.random.default_rng(0).uniform(-1, 1, [1, streaming.PIECE_SAMPLES]).astype(np.float32))
-  pieces, rest = divmod(seconds * rate, streaming.PIECE_SAMPLES)
+  piece = tf.constant(np.random.default_rng(0).uniform(-1, 1, [1, chunking.PIECE_SAMPLES]).astype(np.float32))
+  pieces, rest = divmod(seconds * rate, chunking.PIECE_SAMPLES)
 
   def turn():
     began = time.perf_counter()

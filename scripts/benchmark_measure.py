@@ -12,8 +12,8 @@ import tempfile
 
 import tqdm
 
-from audionet_tf import files
-from audionet_tf.errors import UserError
+from audionet_tf.core import files
+from audionet_tf.core.errors import UserError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LOG_TAIL_BYTES = 2000
@@ -64,7 +64,7 @@ def median_ratio(ours, theirs):
 def write(path, content):
   """JSON, seen whole or not at all."""
   path.parent.mkdir(parents=True, exist_ok=True)
-  with files.named_when_whole(path) as file:
+  with files.atomic_write(path) as file:
     json.dump(content, file, indent=1)
 
 

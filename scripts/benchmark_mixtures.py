@@ -25,7 +25,7 @@ import mixtures
 from absl import flags
 from project_commands import ROOT, run
 
-from audionet_tf import command, files, text
+from audionet_tf.core import cli, files, text
 
 FLAGS = flags.FLAGS
 STUDENTS = {'attention': 'logmel_attention', 'mean': 'logmel_steps'}
@@ -86,18 +86,18 @@ def table(results):
 
 
 def main(argv):
-  command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
+  cli.require(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
   data, work = pathlib.Path(FLAGS.data or '').resolve(), pathlib.Path(FLAGS.work).resolve()
-  command.check(FLAGS.data and (data / 'esc10.csv').is_file(), f'--data={FLAGS.data}: no esc10.csv in it')
+  cli.require(FLAGS.data and (data / 'esc10.csv').is_file(), f'--data={FLAGS.data}: no esc10.csv in it')
   there = mixtures.folds_of(data / 'esc10.csv', data / 'audio')
   for fold in (*FLAGS.folds, FLAGS.judge):
-    command.check(fold in there, f'no fold {fold} in {data}; there are {", ".join(there)}')
-  command.check(set(FLAGS.folds) - {FLAGS.judge}, '--folds: at least one beside --judge')
+    cli.require(fold in there, f'no fold {fold} in {data}; there are {", ".join(there)}')
+  cli.require(set(FLAGS.folds) - {FLAGS.judge}, '--folds: at least one beside --judge')
   records, labels, judged = prepared(data, work)
   results = {
     name: {seed: measured(name, seed, work, records, labels, judged) for seed in FLAGS.seeds} for name in STUDENTS
   }
-  with files.named_when_whole(work / 'mixtures.json') as file:
+  with files.atomic_write(work / 'mixtures.json') as file:
     json.dump({'results': results, 'train_flags': FLAGS.train_flags}, file, indent=1)
   print(table(results))
   print(work / 'mixtures.json')
@@ -105,4 +105,4 @@ def main(argv):
 
 if __name__ == '__main__':
   define_flags()
-  command.run(main)
+  cli.run(main)

@@ -15,10 +15,12 @@ P50_MS, P99_MS = 10, 50
 START_SECONDS = 120
 EXPORT = """
 import sys
-from audionet_tf import serving, students
+from audionet_tf.saved_model import export
+from audionet_tf.models import student_file
+from audionet_tf.models import registry
 names = [f'class {i}' for i in range(1000)]
-settings = students.StudentSettings('audionet', 16000, 'mean', 0.04, {'teacher': names})
-serving.export(students.build('audionet', {'teacher': 1000}), settings, sys.argv[1])
+settings = student_file.StudentConfig('audionet', 16000, 'mean', 0.04, {'teacher': names})
+export.export(registry.build('audionet', {'teacher': 1000}), settings, sys.argv[1])
 """
 
 

@@ -16,7 +16,8 @@ import time
 import benchmark_measure
 import numpy as np
 
-from audionet_tf import geometry, params, soundnet
+from audionet_tf.data import params
+from audionet_tf.models import receptive_field, soundnet
 
 HEADS = {'objects': 1000, 'scenes': 401}
 SAMPLE_RATE_HZ = 22050
@@ -66,7 +67,7 @@ def arrays(seconds, batch):
   """(sound f32 [B, samples], dict of head to answers f32 [B, T, classes]), T as many as the network's steps."""
   rng = np.random.default_rng(0)
   samples = seconds * SAMPLE_RATE_HZ
-  steps = geometry.length(samples, soundnet.windows(soundnet.SOUNDNET8))
+  steps = receptive_field.output_length(samples, soundnet.windows(soundnet.SOUNDNET8))
   answers = {head: rng.dirichlet(np.full(n, 0.1), (batch, steps)).astype(np.float32) for head, n in HEADS.items()}
   return rng.uniform(-0.5, 0.5, (batch, samples)).astype(np.float32), answers
 
@@ -76,28 +77,30 @@ def ours(seconds, batch, steps):
   import keras
   import tensorflow as tf
 
-  from audionet_tf import machine, run_settings, teachers, training
+  from audionet_tf.core import system
+  from audionet_tf.teachers import frozen_teacher
+  from audionet_tf.training import config, trainer
 
-  machine.keep_freed_memory()
+  system.keep_freed_memory()
   sound, answers = arrays(seconds, batch)
   images = next(iter(answers.values())).shape[1]
   record_params = params.RecordParams(
     window_seconds=seconds, hop_seconds=seconds, sample_rate_hz=SAMPLE_RATE_HZ, images_per_window=images
   )
-  options = run_settings.Options(
+  options = config.TrainingConfig(
     student='soundnet8',
-    teachers=tuple(run_settings.TeacherOptions(head, name=head) for head in HEADS),
+    teachers=tuple(config.TeacherConfig(head, name=head) for head in HEADS),
     batch_size=batch,
     optimizer='adam',
     learning_rate=1e-3,
     loss_reduction='mean',
   )
   taught = [
-    teachers.Teacher(head, [f'class {i}' for i in range(classes)], None, False, {}, 'random')
+    frozen_teacher.Teacher(head, [f'class {i}' for i in range(classes)], None, False, {}, 'random')
     for head, classes in HEADS.items()
   ]
   manifest = {'params': record_params, 'windows': batch, 'videos': [{'first_window': 0, 'windows': batch}]}
-  distiller = training.build_distiller(manifest, taught, options)
+  distiller = trainer.build_distiller(manifest, taught, options)
   data = {'audio': sound, 'video_id': np.zeros(batch, np.int64), 'index': np.arange(batch)}
   data |= {'mask': np.ones(batch, np.float32)} | {f'teacher/{head}': answer for head, answer in answers.items()}
   dataset = tf.data.Dataset.from_tensors(data).cache().repeat()
@@ -143,9 +146,9 @@ def pytorch(seconds, batch, steps):
   import torch
   from torch.nn import functional
 
-  from audionet_tf import machine
+  from audionet_tf.core import system
 
-  torch.set_num_threads(machine.processors())
+  torch.set_num_threads(system.processors())
   torch.manual_seed(0)
   sound, answers = arrays(seconds, batch)
   sound = torch.tensor(sound)[:, None]

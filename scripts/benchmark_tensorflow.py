@@ -16,19 +16,12 @@ import benchmark_measure
 import keras
 import numpy as np
 
-from audionet_tf import (
-  callbacks,
-  input_pipeline,
-  machine,
-  records,
-  run_settings,
-  serving,
-  soft_labels,
-  strategy,
-  students,
-  teachers,
-  training,
-)
+from audionet_tf.core import system
+from audionet_tf.data import input_pipeline, records, soft_labels
+from audionet_tf.models import registry, student_file
+from audionet_tf.saved_model import export
+from audionet_tf.teachers import frozen_teacher, labelling
+from audionet_tf.training import callbacks, config, distribution, trainer
 
 BATCH, SAMPLES, CLASSES = 512, 640, 1000
 WARM_UP_EPOCHS = 5
@@ -59,40 +52,40 @@ def random_teacher():
     odds = np.exp(3 * rng.normal(size=[len(images), CLASSES]))
     return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
 
-  return teachers.Teacher('teacher', [f'class {i}' for i in range(CLASSES)], probabilities, False, {}, 'random')
+  return frozen_teacher.Teacher('teacher', [f'class {i}' for i in range(CLASSES)], probabilities, False, {}, 'random')
 
 
 def stored_labels(records_folder):
   """(manifest of the records, source of the stored labels, the teacher)."""
   manifest, teacher = records.read_manifest(records_folder), random_teacher()
-  folder = soft_labels.ensure(records_folder, manifest, [teacher])
+  folder = labelling.ensure(records_folder, manifest, [teacher])
   stored = soft_labels.read_manifest(folder)
-  return manifest, input_pipeline.label_source(folder, stored), teacher
+  return manifest, soft_labels.label_source(folder, stored), teacher
 
 
 def epoch(records_folder, runs_folder, epochs):
-  """Trains as audionet_tf.training.train does, every turn in a run folder of its own."""
-  machine.keep_freed_memory()
+  """Trains as audionet_tf.training.trainer.train does, every turn in a run folder of its own."""
+  system.keep_freed_memory()
   last = FIRST_EPOCH + WARM_UP_EPOCHS + int(epochs) + 1
-  options = run_settings.Options(epochs=last, batch_size=BATCH)
-  devices = strategy.make(options.replicas)
+  options = config.TrainingConfig(epochs=last, batch_size=BATCH)
+  devices = distribution.make(options.replicas)
   manifest, source, teacher = stored_labels(records_folder)
   with devices.scope():
-    distiller = training.build_distiller(manifest, [teacher], options)
+    distiller = trainer.build_distiller(manifest, [teacher], options)
   run_dirs = (pathlib.Path(runs_folder) / f'run{number}' for number in itertools.count())
 
   def turn():
     run_dir = next(run_dirs)
     run_dir.mkdir(parents=True)
-    ids = training.ids_of(manifest)
+    ids = trainer.ids_of(manifest)
     log = callbacks.RunLog(run_dir, {'num_epochs': last}, ids, manifest['windows'])
     log.begin(0)
-    shown = training.tensorboard(run_dir, records_folder, manifest, source, distiller, [teacher], log, None, False)
+    shown = trainer.tensorboard(run_dir, records_folder, manifest, source, distiller, [teacher], log, None, False)
     hooks = [callbacks.Guard(ids), log, callbacks.Checkpoints(run_dir, distiller), shown]
     hooks += [callbacks.Progress(log, FIRST_EPOCH, last), stamps := Stamps()]
     replicas = devices.num_replicas_in_sync
-    drawn = training.training_batches(records_folder, manifest, source, options, FIRST_EPOCH, replicas)
-    training.fit(distiller, drawn, manifest, options, FIRST_EPOCH, hooks)
+    drawn = trainer.training_batches(records_folder, manifest, source, options, FIRST_EPOCH, replicas)
+    trainer.fit(distiller, drawn, manifest, options, FIRST_EPOCH, hooks)
     return stamps.per_epoch()
 
   benchmark_measure.answer_turns(turn)
@@ -129,7 +122,7 @@ def pipeline(records_folder, repeats, batches):
 
   A turn answers (windows a second, windows a second of processor time: what an idle machine would give).
   """
-  machine.keep_freed_memory()
+  system.keep_freed_memory()
   _, source, _ = stored_labels(records_folder)
   repeated = dataclasses.replace(source, paths=source.paths * int(repeats))
   taken = iter(input_pipeline.training_batches(repeated, BATCH, seed=0))
@@ -148,8 +141,8 @@ def pipeline(records_folder, repeats, batches):
 def model(folder):
   """Exports an untrained AudioNet: what it says costs as much as what a trained one says."""
   names = [f'class {i}' for i in range(CLASSES)]
-  settings = students.StudentSettings('audionet', 16000, 'mean', SAMPLES / 16000, {'teacher': names})
-  serving.export(students.build('audionet', {'teacher': CLASSES}), settings, folder)
+  settings = student_file.StudentConfig('audionet', 16000, 'mean', SAMPLES / 16000, {'teacher': names})
+  export.export(registry.build('audionet', {'teacher': CLASSES}), settings, folder)
 
 
 if __name__ == '__main__':

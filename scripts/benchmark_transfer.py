@@ -28,7 +28,7 @@ import tqdm
 import transfer
 from absl import flags
 
-from audionet_tf import command
+from audionet_tf.core import cli
 
 FLAGS = flags.FLAGS
 transfer.define_flags('runs/transfer', 'transfer.json')
@@ -55,4 +55,4 @@ def seeds_of(name):
 
 
 if __name__ == '__main__':
-  command.run(main)
+  cli.run(main)

@@ -19,7 +19,7 @@ import tqdm
 import transfer
 from absl import flags
 
-from audionet_tf import command
+from audionet_tf.core import cli
 
 FLAGS = flags.FLAGS
 transfer.define_flags('runs/chosen', 'chosen.json')
@@ -85,4 +85,4 @@ def others(place):
 
 
 if __name__ == '__main__':
-  command.run(main)
+  cli.run(main)

@@ -10,7 +10,7 @@ import demo_sounds
 import numpy as np
 from tqdm import tqdm
 
-from audionet_tf import files
+from audionet_tf.core import files
 
 THINGS = ('bell', 'bird', 'clock', 'drum', 'engine', 'kettle', 'rain', 'siren', 'violin', 'waves')
 FRAMES_PER_SECOND = 12
@@ -56,7 +56,7 @@ def picture(clip, t_seconds):
 
 def write(path, clip, seconds):
   """Encodes a clip as H.264 and AAC. The file takes its name only when it is whole."""
-  with files.named_when_whole(path, 'wb') as file, av.open(file.name, 'w') as container:
+  with files.atomic_write(path, 'wb') as file, av.open(file.name, 'w') as container:
     video = container.add_stream('libx264', rate=FRAMES_PER_SECOND, options={'preset': 'ultrafast', 'crf': '23'})
     video.width, video.height, video.pix_fmt = demo_pictures.WIDTH, demo_pictures.HEIGHT, 'yuv420p'
     audio = container.add_stream('aac', rate=demo_sounds.RATE_HZ, layout='mono')

@@ -8,9 +8,10 @@ import json
 import os
 import pathlib
 
-from audionet_tf import files, records
-from audionet_tf.errors import UserError
-from tfrecords import sources
+from audionet_tf.core import files
+from audionet_tf.core.errors import UserError
+from audionet_tf.data import records
+from tfrecords import videos
 
 SETTINGS_NAME = 'demo.json'
 SUMMARY_NAME = 'summary.txt'  # written last: a folder that has it is finished
@@ -56,7 +57,7 @@ def unfinished(folder, asked):
 
 def write_text(path, text):
   """Writes a text file that is never seen half-written."""
-  with files.named_when_whole(path) as file:
+  with files.atomic_write(path) as file:
     file.write(text)
 
 
@@ -65,7 +66,7 @@ def check_videos(folder):
   if not os.path.isdir(folder):
     raise UserError(f'{folder}: {"not a folder" if os.path.exists(folder) else "no such folder"}; give one with videos')
   try:
-    sources.find([folder])
+    videos.find([folder])
   except UserError:
     raise UserError(f'{folder}: no videos in it (.mp4, .mkv, .webm, .mov, ...); give a folder with videos') from None
 

@@ -21,7 +21,7 @@ import demo_steps
 import demo_summary
 from absl import flags
 
-from audionet_tf import command
+from audionet_tf.core import cli
 
 flags.DEFINE_string('output', 'runs/demo', 'Folder of the results: new, or that of a demo that was stopped.')
 flags.DEFINE_string(
@@ -36,8 +36,8 @@ flags.DEFINE_float('max_seconds', 30, 'Use only the first N seconds of each of y
 
 
 def main(argv):
-  values = command.flag_values(__name__)
-  command.check(len(argv) <= 2, f'unexpected argument {argv[-1]!r}; expected is one folder of videos, or none')
+  values = cli.flag_values(__name__)
+  cli.require(len(argv) <= 2, f'unexpected argument {argv[-1]!r}; expected is one folder of videos, or none')
   own = os.path.abspath(argv[1]) if len(argv) == 2 else None
   if own:
     demo_folders.check_videos(own)
@@ -58,4 +58,4 @@ def stop(signum, frame):
 if __name__ == '__main__':
   signal.signal(signal.SIGTERM, stop)
   sys.stdout.reconfigure(line_buffering=True)
-  command.run(main)
+  cli.run(main)

@@ -11,8 +11,8 @@ import urllib.request
 
 import demo_folders
 
-from audionet_tf import files
-from audionet_tf.errors import UserError
+from audionet_tf.core import files
+from audionet_tf.core.errors import UserError
 
 SCRIPTS = pathlib.Path(os.path.relpath(pathlib.Path(__file__).parent))
 PYTHON = os.path.relpath(sys.executable)
@@ -190,7 +190,7 @@ def step(title, line, stdout=None, done=()):
   print(f'$ {PYTHON} {shown}')
   began = time.monotonic()
   if stdout:
-    with files.named_when_whole(stdout) as file:
+    with files.atomic_write(stdout) as file:
       code = run_child([sys.executable, *arguments], stdout=file).returncode
   else:
     code = run_child([sys.executable, *arguments]).returncode

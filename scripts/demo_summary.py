@@ -58,22 +58,22 @@ Look closer:     {folder}/tensorboard --logdir={run}/train/tensorboard
 
 def teacher_answers(records_folder):
   """(dict of video id to f64 [classes], the teacher's mean answer; class names) from the labels beside records."""
-  from audionet_tf import input_pipeline, soft_labels
+  from audionet_tf.data import batch_keys, input_pipeline, soft_labels
 
   folder = max(pathlib.Path(records_folder, soft_labels.FOLDER).iterdir(), key=lambda path: path.stat().st_mtime)
   stored = soft_labels.read_manifest(folder)
   head, teacher = next(iter(stored['teachers'].items()))
   sums = np.zeros([len(stored['videos']), len(teacher['classes'])])
   counts = np.zeros([len(stored['videos']), 1])
-  for batch in input_pipeline.sequential_batches(input_pipeline.label_source(folder, stored), 256).as_numpy_iterator():
-    np.add.at(sums, batch['video_id'], batch[input_pipeline.TEACHER + head].mean(1))
+  for batch in input_pipeline.sequential_batches(soft_labels.label_source(folder, stored), 256).as_numpy_iterator():
+    np.add.at(sums, batch['video_id'], batch[batch_keys.TEACHER + head].mean(1))
     np.add.at(counts, batch['video_id'], 1)
   return dict(zip(stored['videos'], sums / np.maximum(counts, 1), strict=True)), teacher['classes']
 
 
 def draw_confusion(path, pairs, class_names):
   """Counts of clips: rows what the teacher saw, columns what the student heard; the most frequent classes."""
-  from audionet_tf import plots, plots_sets
+  from audionet_tf.plotting import clips, style
 
   classes, counts = np.unique(np.array(pairs), return_counts=True)
   kept = sorted(classes[np.argsort(-counts, kind='stable')][:MOST_CLASSES])
@@ -82,9 +82,9 @@ def draw_confusion(path, pairs, class_names):
   for seen, heard in pairs:
     if seen in place and heard in place:
       matrix[place[seen], place[heard]] += 1
-  figure = plots_sets.confusion(matrix, [class_names[number] for number in kept])
+  figure = clips.confusion(matrix, [class_names[number] for number in kept])
   figure.axes[0].set_ylabel('seen by the teacher')
-  plots.save(figure, path)
+  style.save(figure, path)
 
 
 def shortened(text):

@@ -13,7 +13,8 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from audionet_tf import command, files, labels
+from audionet_tf.core import cli, files
+from audionet_tf.data import class_lists
 
 FETCH = flags.DEFINE_string('fetch', None, 'Download the ImageNet weights of this teacher instead, if need be.')
 OUTPUT = flags.DEFINE_string('output', None, 'The classifier to write: a .keras file.')
@@ -63,20 +64,20 @@ def train(path, stills_per_thing, epochs):
   model.fit(pictures[held:], classes[held:], batch_size=32, epochs=epochs, verbose=0)
   _, right = model.evaluate(pictures[:held], classes[:held], verbose=0)
   path.parent.mkdir(parents=True, exist_ok=True)
-  labels.write_class_names(path.with_suffix('.txt'), demo_clips.THINGS)
-  with files.named_when_whole(path, 'wb') as file:
+  class_lists.write_class_names(path.with_suffix('.txt'), demo_clips.THINGS)
+  with files.atomic_write(path, 'wb') as file:
     model.save(file.name)
   return right
 
 
 def main(argv):
-  command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; flags begin with --')
+  cli.require(len(argv) == 1, f'unexpected argument {argv[-1]!r}; flags begin with --')
   if FETCH.value:
-    from audionet_tf import teachers
+    from audionet_tf.teachers import frozen_teacher
 
-    teachers.load(FETCH.value)
+    frozen_teacher.load(FETCH.value)
     return
-  command.check(
+  cli.require(
     OUTPUT.value and OUTPUT.value.endswith('.keras'), '--output=FILE.keras is missing: where to put the classifier'
   )
   right = train(pathlib.Path(OUTPUT.value), STILLS.value, EPOCHS.value)
@@ -84,4 +85,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  command.run(main)
+  cli.run(main)

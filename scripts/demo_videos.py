@@ -9,7 +9,7 @@ function of its thing and number alone. Clips that are there already are kept.
 import demo_clips
 from absl import flags
 
-from audionet_tf import command
+from audionet_tf.core import cli
 
 OUTPUT = flags.DEFINE_string('output', None, 'Folder for the videos.')
 HEARD = flags.DEFINE_integer('heard', 6, 'Clips of each thing to learn from.', lower_bound=1)
@@ -18,10 +18,10 @@ SECONDS = flags.DEFINE_float('seconds', 4, 'Length of a clip.', lower_bound=1, u
 
 
 def main(argv):
-  command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; flags begin with --')
-  command.check(OUTPUT.value, '--output=FOLDER is missing: where to put the videos')
+  cli.require(len(argv) == 1, f'unexpected argument {argv[-1]!r}; flags begin with --')
+  cli.require(OUTPUT.value, '--output=FOLDER is missing: where to put the videos')
   demo_clips.write_all(OUTPUT.value, HEARD.value, UNHEARD.value, SECONDS.value)
 
 
 if __name__ == '__main__':
-  command.run(main)
+  cli.run(main)

@@ -7,7 +7,9 @@ import numpy as np
 import tqdm
 from scipy.io import wavfile
 
-from audionet_tf import clip_tables, files, media
+from audionet_tf.core import files
+from audionet_tf.data import clip_tables
+from audionet_tf.media import decoding
 
 RATE_HZ, SECONDS = 22050, 10
 MOST_SOUNDS = 3  # in a mixture
@@ -47,13 +49,13 @@ def make(table, audio, folds, count, seed, folder):
     name = f'mixture-{number:05d}.wav'
     wavfile.write(folder / name, RATE_HZ, np.rint(mixture * 32767).astype(np.int16))
     rows.append([name, ';'.join(sorted(chosen))])
-  with files.named_when_whole(folder / 'labels.csv') as file:
+  with files.atomic_write(folder / 'labels.csv') as file:
     csv.writer(file).writerows([['file', 'labels'], *rows])
 
 
 def heard(path):
   """f64 [samples]: a clip, as loud as its loudest sample allows."""
-  samples = np.concatenate([pcm for _, pcm in media.sound_chunks(path, RATE_HZ)]).astype(np.float64)
+  samples = np.concatenate([pcm for _, pcm in decoding.decode_audio(path, RATE_HZ)]).astype(np.float64)
   return samples / max(1.0, np.abs(samples).max())
 
 

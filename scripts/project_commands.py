@@ -5,7 +5,7 @@ import shlex
 import subprocess
 import sys
 
-from audionet_tf import command
+from audionet_tf.core import cli
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -15,4 +15,4 @@ def run(module, *arguments):
   line = [sys.executable, '-m', module, *map(str, arguments)]
   print('$', shlex.join(['python', *line[1:]]), file=sys.stderr, flush=True)
   code = subprocess.run(line, cwd=ROOT, stdout=sys.stderr, check=False).returncode
-  command.check(not code, f'{module} failed with exit code {code}')
+  cli.require(not code, f'{module} failed with exit code {code}')

@@ -8,7 +8,7 @@ import statistics
 from absl import flags
 from project_commands import ROOT, run
 
-from audionet_tf import command, files, text
+from audionet_tf.core import cli, files, text
 
 FLAGS = flags.FLAGS
 
@@ -130,7 +130,7 @@ def probed(place, folder, row, fold, model=()):
   if not before.exists() or read(before) != asked:
     before.unlink(missing_ok=True)  # what is there now may be overwritten by halves
     run('audionet_tf.probe', *place.sounds(), *model, *asked, f'--output={output}')
-    with files.named_when_whole(before) as file:
+    with files.atomic_write(before) as file:
       json.dump(asked, file)
   return {layer: found['mean'] for layer, found in read(output / 'probe.json')['layers'].items()}
 
@@ -143,11 +143,9 @@ def check_settings(place, name, row, extra):
   path = place.work / 'settings.json'
   before = read(path) if path.exists() else {}
   changed = [key for key in given if before.get(key, given[key]) != given[key]]
-  command.check(
-    not changed, f'{place.work}: was made with other {", ".join(changed)}; give another --work, or delete it'
-  )
+  cli.require(not changed, f'{place.work}: was made with other {", ".join(changed)}; give another --work, or delete it')
   place.work.mkdir(parents=True, exist_ok=True)
-  with files.named_when_whole(path) as file:
+  with files.atomic_write(path) as file:
     json.dump(before | given, file, indent=1)
 
 
@@ -214,16 +212,16 @@ def check_place():
   place = Place(*(pathlib.Path(FLAGS[name].value or '').resolve() for name in ('data', 'videos', 'work')))
   for name, file in (('data', 'esc10/esc10.csv'), ('videos', 'videos.csv')):
     given = FLAGS[name].value
-    command.check(given and (getattr(place, name) / file).is_file(), f'--{name}={given}: no {file} in it')
+    cli.require(given and (getattr(place, name) / file).is_file(), f'--{name}={given}: no {file} in it')
   for fold in FLAGS.folds:
-    command.check(fold in place.folds(), f'--folds: no fold{fold} in {place.videos}')
+    cli.require(fold in place.folds(), f'--folds: no fold{fold} in {place.videos}')
   return place
 
 
 def chosen(argv, known):
   """(rows asked for, Place) of the flags. UserError where they do not fit. `known`: names of rows."""
-  command.check(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
+  cli.require(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
   names = FLAGS.rows or list(known)
   for name in names:
-    command.check(name in known, f'--rows: {name} is not known; known are {", ".join(known)}')
+    cli.require(name in known, f'--rows: {name} is not known; known are {", ".join(known)}')
   return names, check_place()

@@ -14,10 +14,10 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell's background
 @pytest.fixture(scope='session', autouse=True)
 def pictures_at_the_end():
   """TensorBoard's pictures after the last epoch only: they would take half the time of runs as small as these."""
-  from audionet_tf import summaries
+  from audionet_tf.training import tensorboard
 
   with pytest.MonkeyPatch.context() as patched:
-    patched.setattr(summaries, 'in_series', lambda number: False)
+    patched.setattr(tensorboard, 'in_series', lambda number: False)
     yield
 
 

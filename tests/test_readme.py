@@ -11,7 +11,7 @@ from configparser import ConfigParser
 
 import commands
 import pytest
-import synthetic
+import synthetic_records
 
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / 'scripts'))
@@ -130,7 +130,7 @@ def test_readme_runs_from_clips_to_figures(tmp_path):
   for thing in ('kettle', 'drum'):
     demo_clips.write(tmp_path / f'clips/{thing}.mp4', demo_clips.clip(thing, 0), 1)
   demo_clips.write(tmp_path / 'cat.mp4', demo_clips.clip('kettle', 1), 1)
-  teacher = synthetic.colour_teacher(tmp_path / 'teacher.keras')
+  teacher = synthetic_records.colour_teacher(tmp_path / 'teacher.keras')
   small = {
     'tfrecords.build': ['--image_size=32'],
     'audionet_tf.train': [f'--teacher={teacher}', '--epochs=50', '--learning_rate=1e-4'],

@@ -21,7 +21,8 @@ import sys
 
 from absl import flags
 
-from audionet_tf import command, machine, params
+from audionet_tf.core import cli, durations, system
+from audionet_tf.data import params
 
 VIDEOS = flags.DEFINE_multi_string('videos', None, 'File, glob or folder of videos; may be given several times.')
 OUTPUT = flags.DEFINE_string('output', None, 'Folder for the records.')
@@ -48,17 +49,17 @@ MEMORY = flags.DEFINE_integer('memory_mb', 4096, 'Address space allowed to the d
 def main(argv):
   from tfrecords import builder
 
-  command.check(len(argv) == 1, f'{argv[1:]}: unexpected; videos are given as --videos=FILE|GLOB|FOLDER')
-  command.check(VIDEOS.value, '--videos=FILE|GLOB|FOLDER is missing: what to build from')
-  command.check(OUTPUT.value, '--output=FOLDER is missing: where to put the records')
+  cli.require(len(argv) == 1, f'{argv[1:]}: unexpected; videos are given as --videos=FILE|GLOB|FOLDER')
+  cli.require(VIDEOS.value, '--videos=FILE|GLOB|FOLDER is missing: what to build from')
+  cli.require(OUTPUT.value, '--output=FOLDER is missing: where to put the records')
   at_least_1 = (WINDOW_MS, HOP_MS, SHARDS, WORKERS, TIMEOUT)
   for flag, least in (*((flag, 1) for flag in at_least_1), (MAX_SECONDS, 0), (MEMORY, 256)):
     fits = flag.value is None or least <= flag.value < 1e9
-    command.check(fits, f'--{flag.name} is {flag.value}, allowed is {least} or more')
+    cli.require(fits, f'--{flag.name} is {flag.value}, allowed is {least} or more')
   hop_ms = WINDOW_MS.value if HOP_MS.value is None else HOP_MS.value
   settings = params.RecordParams(
-    window_seconds=params.seconds(WINDOW_MS.value),
-    hop_seconds=params.seconds(hop_ms),
+    window_seconds=durations.seconds(WINDOW_MS.value),
+    hop_seconds=durations.seconds(hop_ms),
     images_per_window=IMAGES.value,
     sample_rate_hz=SAMPLE_RATE.value,
     mono=MONO.value,
@@ -73,11 +74,11 @@ def main(argv):
     output=OUTPUT.value,
     params=settings,
     shards=SHARDS.value,
-    workers=WORKERS.value or machine.processors(),
+    workers=WORKERS.value or system.processors(),
     timeout_seconds=TIMEOUT.value,
     memory_bytes=MEMORY.value << 20,
   )
-  command.check(
+  cli.require(
     summary.windows,
     f'nothing was built: none of {len(summary.failures)} files can be used; {OUTPUT.value}/failures.json says why',
   )
@@ -90,7 +91,7 @@ def main(argv):
 
 
 def run():
-  command.run(main)
+  cli.run(main)
 
 
 if __name__ == '__main__':

@@ -14,9 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 
-from audionet_tf import records, text
-from audionet_tf.errors import MediaError, UserError
-from tfrecords import assemble, pool, sources, worker
+from audionet_tf.core import text
+from audionet_tf.core.errors import MediaError, UserError
+from audionet_tf.data import records
+from tfrecords import pool, worker
+from tfrecords import shards as tfrecords_shards
+from tfrecords import videos as tfrecords_videos
 
 PARTS = '.parts'
 FAILURES_NAME = 'failures.json'
@@ -44,7 +47,7 @@ def build(arguments, output, params, shards=None, workers=1, timeout_seconds=120
   """Builds the records of videos in a folder, or what is missing of them.
 
   Args:
-    arguments: list of files, globs and folders, as `sources.find` takes them.
+    arguments: list of files, globs and folders, as `videos.find` takes them.
     output: the folder; made where it does not exist.
     params: RecordParams.
     shards: number of shards, None for one from the size.
@@ -60,7 +63,7 @@ def build(arguments, output, params, shards=None, workers=1, timeout_seconds=120
     OSError: the folder cannot be written, the disk is full.
   """
   begun, output = time.monotonic(), pathlib.Path(output)
-  videos = sources.find(arguments)
+  videos = tfrecords_videos.find(arguments)
   fields = {
     'params': dataclasses.asdict(params),
     'sources': [os.path.abspath(argument) for argument in arguments],
@@ -78,15 +81,15 @@ def build(arguments, output, params, shards=None, workers=1, timeout_seconds=120
     decoded = [job for job in jobs if job.video_id not in made]
     failures |= _decode(decoded, workers, timeout_seconds)
     made |= {
-      job.video_id: assemble.from_part(job.part, job.video_id, digests[job.video_id])
+      job.video_id: tfrecords_shards.from_part(job.part, job.video_id, digests[job.video_id])
       for job in decoded
       if job.video_id not in failures
     }
-    assemble.write_json(output / FAILURES_NAME, dict(sorted(failures.items())))
+    tfrecords_shards.write_json(output / FAILURES_NAME, dict(sorted(failures.items())))
     done = [windows for _, windows in sorted((kept | made).items())]
     if done and (made or len(kept) != len(manifest['videos'])):
       with _bar(sum(len(v.paths) for v in done), 'shards', 'window') as bar:
-        manifest = assemble.write(output, done, fields, shards, bar.update)
+        manifest = tfrecords_shards.write(output, done, fields, shards, bar.update)
     shutil.rmtree(output / PARTS)
   shard_rows = manifest['shards'] if done else []
   return Summary(
@@ -141,11 +144,11 @@ def _old_manifest(folder, fields):
 
 
 def _kept(folder, old, digests):
-  """dict of id to assemble.Windows of the videos that are in the shards unchanged; none where a shard is damaged."""
+  """dict of id to shards.Windows of the videos that are in the shards unchanged; none where a shard is damaged."""
   if not old:
     return {}
   try:
-    present = assemble.from_shards(folder, old)
+    present = tfrecords_shards.from_shards(folder, old)
   except (UserError, FileNotFoundError) as error:
     print(f'building all again: {error}', file=sys.stderr)
     return {}
@@ -158,7 +161,7 @@ def _digests(videos, workers):
 
   def attempt(video):
     try:
-      return sources.digest(video.path), None
+      return tfrecords_videos.digest(video.path), None
     except MediaError as error:
       return None, error.reason
 
@@ -190,11 +193,11 @@ def _part_paths(folder, videos, digests, params):
 
 
 def _finished(jobs, digests):
-  """dict of id to assemble.Windows of the parts that a killed build finished; damaged ones are removed."""
+  """dict of id to shards.Windows of the parts that a killed build finished; damaged ones are removed."""
   finished = {}
   for job in jobs:
     try:
-      finished[job.video_id] = assemble.from_part(job.part, job.video_id, digests[job.video_id])
+      finished[job.video_id] = tfrecords_shards.from_part(job.part, job.video_id, digests[job.video_id])
     except FileNotFoundError:
       continue
     except UserError:

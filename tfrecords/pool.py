@@ -31,7 +31,7 @@ def run(jobs, workers, timeout_seconds):
     (job, int) for windows finished so far and (job, worker.Outcome) at its end, as they come.
   """
   context = multiprocessing.get_context('forkserver')
-  context.set_forkserver_preload(['tfrecords.worker', 'audionet_tf.command'])
+  context.set_forkserver_preload(['tfrecords.worker', 'audionet_tf.core.cli'])
   waiting, running = list(reversed(jobs)), {}
   try:
     while waiting or running:

@@ -14,9 +14,12 @@ from collections import deque
 import numpy as np
 from PIL import Image
 
-from audionet_tf import audio, files, local_files, media, records
-from audionet_tf.errors import MediaError, UserError
-from audionet_tf.params import RecordParams, exact
+from audionet_tf.core import files
+from audionet_tf.core.durations import exact
+from audionet_tf.core.errors import MediaError, UserError
+from audionet_tf.data import records, tfrecord_io
+from audionet_tf.data.params import RecordParams
+from audionet_tf.media import decoding, integrity, timeline
 
 REPORT_SECONDS = 0.2  # between two messages about finished windows
 # A file may give windows of FREE_SECONDS, and of another second for so many bytes of it. The lowest rates in use are
@@ -98,13 +101,13 @@ def write_part(job, report):
   """
   count, reported, params = 0, 0.0, job.params
   with contextlib.ExitStack() as stack:
-    path = stack.enter_context(local_files.unpacked(job.path, os.path.dirname(job.part)))
-    file = stack.enter_context(files.named_when_whole(job.part, 'wb', partial_path(job, os.getpid())))
+    path = stack.enter_context(integrity.decompressed(job.path, os.path.dirname(job.part)))
+    file = stack.enter_context(files.atomic_write(job.part, 'wb', partial_path(job, os.getpid())))
     most = most_windows(os.path.getsize(job.path), params)
     for index, pcm, images in windows(path, params):
       if count >= most:
         raise MediaError(job.path, f'too small for its length: {count} windows, and it goes on')
-      file.write(records.framed(records.window_example(params, job.video_id, index, pcm, images)))
+      file.write(tfrecord_io.framed(records.window_example(params, job.video_id, index, pcm, images)))
       count += 1
       if time.monotonic() - reported > REPORT_SECONDS:
         report(count)
@@ -113,7 +116,7 @@ def write_part(job, report):
       if params.short_videos == 'skip':
         what = 'sound and picture do not share' if params.images_per_window else 'the sound does not fill'
         raise MediaError(job.path, f'{what} one window of {params.window_seconds} s')
-      file.write(records.framed(records.window_example(params, job.video_id, 0, *short_window(path, params))))
+      file.write(tfrecord_io.framed(records.window_example(params, job.video_id, 0, *short_window(path, params))))
       count = 1
     report(count)  # fails where nobody listens any more: then another build may be at work here
   return count
@@ -133,14 +136,14 @@ def windows(path, params):
     yield from paired_windows(path, params)
     return
   with contextlib.closing(sound_of(path, params)) as chunks:
-    for index, pcm in audio.cut_windows(chunks, params.window_seconds, params.hop_seconds, params.sample_rate_hz):
+    for index, pcm in timeline.cut_windows(chunks, params.window_seconds, params.hop_seconds, params.sample_rate_hz):
       yield index, pcm, []
 
 
 def sound_of(path, params, max_seconds=None):
-  """`media.sound_chunks` as the params say, to `max_seconds` where given."""
+  """`decoding.decode_audio` as the params say, to `max_seconds` where given."""
   stop = params.max_seconds if max_seconds is None else max_seconds
-  return media.sound_chunks(path, params.sample_rate_hz, params.mono, stop)
+  return decoding.decode_audio(path, params.sample_rate_hz, params.mono, stop)
 
 
 def short_window(path, params):
@@ -185,7 +188,7 @@ def first_pictures(path, params):
   times, images, encode = deque(params.image_seconds(0)), [], encoder(params)
   if not times:
     return images
-  with contextlib.closing(media.pictures(path)) as pictures:
+  with contextlib.closing(decoding.decode_frames(path)) as pictures:
     for start, end, frame in pictures:
       if start > times[0]:
         break
@@ -210,8 +213,8 @@ def paired_windows(path, params):
   """
   with contextlib.ExitStack() as stack:
     chunks = stack.enter_context(contextlib.closing(sound_of(path, params)))
-    pictures = stack.enter_context(contextlib.closing(media.pictures(path)))
-    heard = audio.cut_windows(chunks, params.window_seconds, params.hop_seconds, params.sample_rate_hz)
+    pictures = stack.enter_context(contextlib.closing(decoding.decode_frames(path)))
+    heard = timeline.cut_windows(chunks, params.window_seconds, params.hop_seconds, params.sample_rate_hz)
     seen = shown_windows(pictures, params, encoder(params))
     images_index, images = -1, None
     for index, pcm in heard:
@@ -260,7 +263,7 @@ def shown_windows(pictures, params, encode):
 
 def encoder(params):
   """A function of a decoded frame that gives the JPEG or PNG that `params` describe."""
-  small = media.picture_maker(params.image_size)
+  small = decoding.frame_resizer(params.image_size)
   options = {'format': 'JPEG', 'quality': params.jpeg_quality} if params.image_format == 'jpeg' else {'format': 'PNG'}
 
   def encode(frame):

@@ -1,0 +1,1 @@
+"""Sound event detection on scores, and everything made of events: subtitles, tables, burn-in."""

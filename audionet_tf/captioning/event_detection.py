@@ -1,0 +1,264 @@
+"""What sounds when: from scores over time to events, and from events to cues. NumPy and SciPy only.
+
+A row is a stretch of sound and a score for every name; an event is a run of rows. Rows may overlap, as sliding windows
+do. The first row of an event then holds only a bit of the sound, at its end, and the event begins there (`edges`): with
+windows that overlap by half, within a hop of the sound, whether a class is told at its first touch of a window or only
+when it fills half of it.
+"""
+
+import dataclasses
+
+import numpy as np
+from scipy import ndimage
+
+from audionet_tf.core import text
+from audionet_tf.core.errors import UserError
+
+EPSILON_SECONDS = 1e-6  # seconds: sums of hops are rounded
+ONSET_OVERLAP = 0.25  # of a window that a sound fills when its score reaches the threshold: between a touch and a half
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectionConfig:
+  """When a score is an event.
+
+  Attributes:
+    threshold: an event has at least one row with this score.
+    release: the event lasts while the score is at least this share of its threshold: hysteresis.
+    smooth_seconds: length of a running median over the rows; shorter than three rows it changes nothing. A median
+      leaves the edges of what is longer than half of it where they are.
+    merge_seconds: events of one name with a gap of at most this length are one.
+    shortest_seconds: what is shorter after that is dropped.
+    top: names at a time; 0 for all.
+    thresholds: dict of name, or class name, to a threshold of its own.
+    stop: names, or class names, of which there are no events.
+    names: dict of class name to the name that people read; classes of one name are heard as one.
+    join: key of JOINS, how the scores of these classes become one.
+  """
+
+  threshold: float = 0.2
+  release: float = 0.7
+  smooth_seconds: float = 0.4
+  merge_seconds: float = 0.5
+  shortest_seconds: float = 0.2
+  top: int = 3
+  thresholds: dict = dataclasses.field(default_factory=dict)
+  stop: tuple = ()
+  names: dict = dataclasses.field(default_factory=dict)
+  join: str = 'sum'
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+  """A sound: seconds since the start of the file, its name, mean and highest score."""
+
+  start_seconds: float
+  end_seconds: float
+  name: str
+  score: float
+  peak: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Cue:
+  """What is to be read during a stretch of time: names, the highest score first."""
+
+  start_seconds: float
+  end_seconds: float
+  names: tuple
+
+
+# Scores [n, classes] that exclude each other, as those of a softmax, are added; others are not.
+JOINS = {'sum': lambda scores: scores.sum(1).clip(max=1), 'max': lambda scores: scores.max(1)}
+
+
+def check(rules, class_names):
+  """Raises UserError where a rule is out of range or speaks of a class that the student does not have."""
+  limits = {'threshold': (0, 1), 'release': (0, 1), 'top': (0, np.inf)}
+  limits |= dict.fromkeys(('smooth_seconds', 'merge_seconds', 'shortest_seconds'), (0, np.inf))
+  for name, (low, high) in limits.items():
+    value = getattr(rules, name)
+    if not low <= value <= high or (name == 'threshold' and value == 0):
+      raise UserError(f'{name} is {value:g}, allowed is {low} to {high:g}')
+  if rules.join not in JOINS:
+    raise UserError(f'join is {rules.join!r}, allowed is {" or ".join(JOINS)}')
+  for name, value in rules.thresholds.items():
+    if not 0 < value <= 1:
+      raise UserError(f'the threshold of {name!r} is {value:g}, allowed is 0 to 1')
+  if rules.names and not set(rules.names) & set(class_names):
+    raise UserError(f'the names are of none of the classes, such as {class_names[0]!r}')
+  known = set(class_names) | set(rules.names.values())
+  for name in (*rules.thresholds, *rules.stop):
+    if name not in known:
+      raise UserError(f'the student has no class {name!r}, but {len(class_names)} such as {class_names[0]!r}')
+
+
+def group_classes(class_names, rules):
+  """How classes become names: in one line each, as any file may hold them.
+
+  Returns:
+    (names, groups, thresholds): list of str, in the order of their first class; for each the numbers of its classes;
+    f64 [names], infinite where there shall be no events.
+  """
+  groups, names = {}, [rules.names.get(class_name, class_name) for class_name in class_names]
+  for number, name in enumerate(names):
+    groups.setdefault(text.one_line(name), []).append(number)
+  thresholds = []
+  for group in groups.values():
+    called = {each[number] for number in group for each in (names, class_names)}
+    own = [value for key, value in rules.thresholds.items() if key in called]
+    thresholds.append(np.inf if called & set(rules.stop) else min(own, default=rules.threshold))
+  return list(groups), list(groups.values()), np.array(thresholds, np.float64)
+
+
+def pool_scores(scores, groups, join='sum'):
+  """Scores [n, classes] to scores [n, names]. `groups`: numbers of the classes of each name."""
+  names = scores[:, [group[0] for group in groups]]
+  for column, group in enumerate(groups):
+    if len(group) > 1:
+      names[:, column] = JOINS[join](scores[:, group])
+  return names
+
+
+def detect_events(start_seconds, end_seconds, scores, names, thresholds, rules):
+  """The events in a sound.
+
+  Args:
+    start_seconds, end_seconds: float [n] of the rows, both rising.
+    scores: float [n, names], finite.
+    names: list of str.
+    thresholds: float [names] (`grouping`).
+    rules: Rules.
+
+  Returns:
+    list of Event, by their start.
+
+  Raises:
+    ValueError: the arrays do not fit each other.
+  """
+  starts, ends = (np.round(np.asarray(times, np.float64), 6) for times in (start_seconds, end_seconds))
+  if scores.shape != (len(starts), len(names)) or len(ends) != len(starts) or len(thresholds) != len(names):
+    raise ValueError(f'{len(starts)} starts, {len(ends)} ends, {len(names)} names, but scores {scores.shape}')
+  if not len(starts):
+    return []
+  heard = np.flatnonzero(scores.max(0) >= thresholds)  # a median is no higher
+  thresholds = thresholds[heard].astype(np.float64)
+  values = smoothed(scores[:, heard].astype(np.float32), starts, rules.smooth_seconds)
+  active = values >= rules.release * thresholds
+  if rules.top:
+    crowded = np.flatnonzero(active.sum(1) > rules.top)
+    ranked = np.where(active[crowded], -values[crowded], np.inf).argsort(1, kind='stable')
+    active[crowded[:, None], ranked[:, rules.top :]] = False
+  begin_at, end_at = edges(starts, ends)
+  found = []
+  for column, number in enumerate(heard):
+    begins, last = active_runs(active[:, column], values[:, column], thresholds[column])
+    if len(begins):
+      spans = begins, last, *stretches(begin_at[begins], end_at[last], starts, ends)
+      found += spans_to_events(spans, values[:, column], names[number], rules)
+  return sorted(found, key=lambda event: (event.start_seconds, -event.score, event.name))
+
+
+def smoothed(scores, starts, seconds):
+  """A running median over the rows [n, names], as long as `seconds` are; the first and last row stand for beyond."""
+  length = 2 * int(seconds / hop_of(starts) / 2 + EPSILON_SECONDS) + 1
+  if length < 3:
+    return scores
+  medians = np.empty_like(scores)
+  for column, values in enumerate(np.ascontiguousarray(scores.T)):  # one by one, in line: SciPy's quick case
+    medians[:, column] = ndimage.median_filter(values, length, mode='nearest')
+  return medians
+
+
+def hop_of(starts):
+  """Seconds from row to row; infinite where there is one row."""
+  return max(EPSILON_SECONDS, np.median(np.diff(starts))) if len(starts) > 1 else np.inf
+
+
+def edges(starts, ends):
+  """(begin_at, end_at) f64 [n]: where an event begins whose first row this is, and ends whose last row it is.
+
+  A row that overlaps its neighbours is the first because the sound fills HEARD_SHARE of it, at its end, give or take
+  half a hop. At the ends of the sound there is nothing to share.
+  """
+  overlap = np.maximum(0, ends[:-1] - starts[1:])
+  hops = np.diff(starts)
+  begin_at, end_at = starts.copy(), ends.copy()
+  begin_at[1:] += np.clip((1 - ONSET_OVERLAP) * (ends - starts)[1:] - hops / 2, 0, overlap)
+  end_at[:-1] -= np.clip((1 - ONSET_OVERLAP) * (ends - starts)[:-1] - hops / 2, 0, overlap)
+  return begin_at, end_at
+
+
+def stretches(begin, end, starts, ends):
+  """(begin, end) of events, each at least a hop long: what only a row or two heard is in the middle of them."""
+  shortest = min(hop_of(starts), (ends - starts).min())
+  middle = (begin + end) / 2
+  brief = end - begin < shortest
+  return np.where(brief, middle - shortest / 2, begin), np.where(brief, middle + shortest / 2, end)
+
+
+def active_runs(active, values, threshold):
+  """(first, last) rows of the stretches of bool [n] whose highest value reaches the threshold: two int arrays."""
+  steps = np.diff(np.concatenate([[False], active, [False]]).astype(np.int8))
+  begins, behind = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
+  if not len(begins):
+    return begins, behind
+  pairs = np.stack([begins, behind], 1).ravel()
+  loud = np.maximum.reduceat(np.append(values, -np.inf), pairs)[::2] >= threshold
+  return begins[loud], behind[loud] - 1
+
+
+def spans_to_events(spans, values, name, rules):
+  """Merges neighbours, then drops what is too short.
+
+  Args:
+    spans: (first row, last row, start_seconds, end_seconds), an array each.
+    values: float [n], the scores.
+    name: str.
+    rules: Rules.
+  """
+  first, last, begin, end = spans
+  apart = begin[1:] - end[:-1] > rules.merge_seconds + EPSILON_SECONDS
+  opens, closes = np.append(True, apart), np.append(apart, True)
+  found = []
+  for row, last_row, start, stop in zip(first[opens], last[closes], begin[opens], end[closes], strict=True):
+    if stop - start >= rules.shortest_seconds - EPSILON_SECONDS:
+      inside = values[row : last_row + 1]
+      score, peak = float(inside.mean(dtype=np.float64)), float(inside.max())
+      found.append(Event(round(float(start), 6), round(float(stop), 6), name, score, peak))
+  return found
+
+
+def clip_to_duration(events, seconds):
+  """The events within a sound of this length: a window may reach behind its end."""
+  kept = [event for event in events if event.start_seconds < seconds]
+  return [dataclasses.replace(event, end_seconds=min(event.end_seconds, seconds)) for event in kept]
+
+
+def cues(events, top=0):
+  """Cues that follow one another and never overlap: a new one wherever a sound begins or ends.
+
+  Args:
+    events: list of Event.
+    top: names in a cue, those of the highest score; 0 for all.
+
+  Returns:
+    list of Cue, times rounded to milliseconds.
+  """
+  changes = {}
+  for number, event in enumerate(events):
+    begin, end = round(event.start_seconds, 3), round(event.end_seconds, 3)
+    if begin < end:
+      changes.setdefault(begin, []).append((number, True))
+      changes.setdefault(end, []).append((number, False))
+  found, sounding, times = [], set(), sorted(changes)
+  for time, following in zip(times, times[1:], strict=False):
+    for number, begins in changes[time]:
+      (sounding.add if begins else sounding.remove)(number)
+    ranked = sorted((events[number] for number in sounding), key=lambda event: (-event.score, event.name))
+    names = tuple(dict.fromkeys(event.name for event in ranked))[: top or None]
+    if names and found and (found[-1].end_seconds, found[-1].names) == (time, names):
+      found[-1] = dataclasses.replace(found[-1], end_seconds=following)
+    elif names:
+      found.append(Cue(time, following, names))
+  return found

@@ -1,0 +1,57 @@
+"""Tables that people write for captions: names to read, thresholds, what is not to be told. CSV or one name a line."""
+
+import pathlib
+
+from audionet_tf.core.errors import UserError
+from audionet_tf.data import class_lists
+
+CLASS_COLUMNS = ('class_name', 'mid', 'name')  # the first that names classes of the student; else `index`
+
+
+def read_names(path, class_names):
+  """dict of class name to display name.
+
+  Args:
+    path: CSV with `display_name` and `class_name`, `mid` or `name`, whose rows of other classes are passed over; or
+      with `index`, the number of the class, and a row for each. AudioSet's `index,mid,display_name` is either.
+    class_names: of the student.
+
+  Raises:
+    UserError: no such file, no such column, or no row of one of the classes.
+  """
+  rows = class_lists.read_table(path, [(*CLASS_COLUMNS, 'index'), ('display_name',)])
+  columns = [[row[column].strip() for row in rows] for column in CLASS_COLUMNS if column in rows[0]]
+  indices = [row.get('index', '').strip() for row in rows]
+  if sorted(indices) == sorted(map(str, range(len(class_names)))):
+    columns.append([class_names[int(index)] for index in indices])
+  shown = [row['display_name'].strip() for row in rows]
+  for keys in columns:
+    found = {key: name or key for key, name in zip(keys, shown, strict=True) if key in class_names}
+    if found:
+      return found
+  raise UserError(f'{path}: names none of the {len(class_names)} classes, such as {class_names[0]!r}')
+
+
+def read_thresholds(path):
+  """dict of name to threshold, from a CSV with `threshold` and `class_name`, `name` or `display_name`.
+
+  Raises:
+    UserError: no such file, no such column, or a threshold that is no number above 0 and up to 1.
+  """
+  columns = ('class_name', 'name', 'display_name')
+  rows = class_lists.read_table(path, [columns, ('threshold',)])
+  column = next(column for column in columns if column in rows[0])
+  found = {}
+  for number, row in enumerate(rows, 2):
+    try:
+      found[row[column].strip()] = float(row['threshold'])
+    except ValueError:
+      raise UserError(f'{path}: row {number}: threshold is {row["threshold"]!r}, allowed is 0 to 1') from None
+  return found
+
+
+def read_stop(words):
+  """Names from a list of names; of one that is a text file, those in it, one a line."""
+  if len(words) == 1 and pathlib.Path(words[0]).is_file():
+    return tuple(name for name in class_lists.read_class_names(words[0]) if name)
+  return tuple(word.strip() for word in words if word.strip())

@@ -1,0 +1,109 @@
+"""Reads AudioNet's weights from PyTorch checkpoints (`.pth`), and runs them in PyTorch to compare with.
+
+A checkpoint is a state dict: `conv.weight` (16, 1, 64), `conv.bias`, `dense.weight` (classes, 16), `dense.bias`.
+Those that Bryce (2018) published are in the pickle format of PyTorch 0.3, saved from a GPU. Nothing but tensors is
+ever unpickled.
+"""
+
+import pathlib
+import pickle
+import re
+
+import numpy as np
+
+from audionet_tf.conversion import converter
+from audionet_tf.core.errors import UserError
+from audionet_tf.models import audionet, registry
+
+HEAD = 'teacher'
+FILTERS, KERNEL = audionet.AUDIONET['filters'], audionet.AUDIONET['kernel_size']
+CLASSES = 'classes'  # stands for the number of classes in the shapes below
+AUDIONET_SHAPES = {
+  'conv.weight': (FILTERS, 1, KERNEL),
+  'conv.bias': (FILTERS,),
+  'dense.weight': (CLASSES, FILTERS),
+  'dense.bias': (CLASSES,),
+}
+COMPARED_SAMPLES = (1, 63, 64, 640, 16000)  # below, at and above the kernel: the edges differ most
+ONE_FORM = 'save it with torch.save(model.state_dict(), ...)'
+
+
+def import_torch():
+  """The torch module; UserError where it is not installed."""
+  try:
+    import torch
+  except ImportError:
+    raise UserError("reading .pth needs PyTorch: pip install 'audionet_tf[torch]'") from None
+  return torch
+
+
+def read_tensors(path):
+  """The tensors of a .pth as dict of name to array, without the `module.` of DataParallel.
+
+  Floating-point numbers of every size come as f32; others as they are.
+
+  Raises UserError: no such file, unreadable, anything in it but named tensors.
+  """
+  torch = import_torch()
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise UserError(f'{path}: no such file; expected is a PyTorch checkpoint')
+  try:
+    state = torch.load(path, map_location='cpu', weights_only=True)
+  except pickle.UnpicklingError as error:
+    named = re.search(r'GLOBAL (\S+)', str(error))
+    reason = f'calls {named[1]}' if named else 'is no pickle of tensors'
+    raise UserError(f'{path}: refused, it {reason}; a checkpoint may hold nothing but tensors; {ONE_FORM}') from None
+  except Exception as error:  # damaged bytes raise whatever they hit
+    raise UserError(f'{path}: not a readable PyTorch checkpoint ({type(error).__name__}: {error})') from error
+  if not isinstance(state, dict) or not all(torch.is_tensor(value) for value in state.values()):
+    raise UserError(f'{path}: not a state dict, a dict of tensors; {ONE_FORM}')
+  try:
+    return {str(name).removeprefix('module.'): as_array(value) for name, value in state.items()}
+  except (TypeError, RuntimeError) as error:  # quantized, sparse
+    raise UserError(f'{path}: its tensors are not plain numbers ({error})') from None
+
+
+def as_array(tensor):
+  tensor = tensor.detach()
+  return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+
+
+def check_audionet(path, tensors):
+  """Number of classes; UserError names every tensor that is missing, not AudioNet's or of another shape."""
+  classes = len(tensors['dense.bias']) if np.ndim(tensors.get('dense.bias')) == 1 else 0
+  faults = [f'{name} is missing' for name in AUDIONET_SHAPES if name not in tensors]
+  faults += [f'{name} is not of AudioNet' for name in tensors if name not in AUDIONET_SHAPES]
+  for name, shape in AUDIONET_SHAPES.items():
+    found = tensors[name].shape if name in tensors else None
+    # Without a bias to count them, any number of classes will do.
+    shown = tuple((classes or (found and found[0])) if size is CLASSES else size for size in shape)
+    if found is not None and (found != shown or not tensors[name].size):
+      faults.append(f'{name} is {found}, expected is {str(shape).replace(chr(39), "")}')
+  if faults:
+    raise UserError(f'{path}: not the weights of AudioNet: {"; ".join(faults)}')
+  return classes
+
+
+def read_audionet(path, student='audionet'):
+  """(keras.Model with the weights of a .pth, converter.ReferenceModel: the same tensors in PyTorch)."""
+  tensors = read_tensors(path)
+  model = registry.build(student, {HEAD: check_audionet(path, tensors)})
+  tensors = converter.floats(path, tensors)
+  conv, dense = model.get_layer('conv'), model.get_layer(f'dense_{HEAD}')
+  conv.set_weights([tensors['conv.weight'].transpose(2, 1, 0), tensors['conv.bias']])  # [K, 1, filters]
+  dense.set_weights([tensors['dense.weight'].T, tensors['dense.bias']])  # [filters, classes]
+  return model, converter.ReferenceModel(
+    'PyTorch', lambda waveform: {dense.name: audionet_logits(tensors, waveform)}, COMPARED_SAMPLES
+  )
+
+
+def audionet_logits(tensors, waveform):
+  """AudioNet as PyTorch computes it (Bryce 2018, table 1): f32 [B, samples] -> f32 [B, classes]."""
+  torch = import_torch()
+  functional = torch.nn.functional
+  t = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in tensors.items()}
+  x = torch.from_numpy(waveform)[:, None]  # [B, 1, samples]
+  x = functional.conv1d(x, t['conv.weight'], t['conv.bias'], stride=2, padding=32)  # [B, 16, samples // 2 + 1]
+  x = functional.max_pool1d(x, 8, stride=1, padding=4).mean(2)  # [B, 16]
+  return functional.linear(x, t['dense.weight'], t['dense.bias']).numpy()

@@ -1,0 +1,149 @@
+"""Reads `.npy` files that hold a pickled dict of dicts of arrays, as NumPy under Python 2 and 3 wrote them.
+
+Files come from strangers, and unpickling calls what a file names. Here it may name four things, NumPy's constructors of
+arrays, and none of them is called either: plain stand-ins take their arguments, since NumPy's own trust a pickled dtype
+enough to read numbers as pointers. The operations are counted and checked before the first is carried out.
+"""
+
+import codecs
+import io
+import math
+import pathlib
+import pickle
+import pickletools
+
+import numpy as np
+
+from audionet_tf.core.errors import UserError
+
+MAX_BYTES = 1 << 30  # of a file: sound8.npy has 0.06 GB
+MAX_OPERATIONS = 20_000  # sound8.npy has fewer than 2,000
+KINDS = 'fiub'  # of the arrays' numbers; objects in the outermost array only
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+class Dtype:
+  """Stands in for numpy.dtype: its code, 'f4', and its byte order, '<'."""
+
+  def __init__(self, code, *_):
+    self.code, self.order = str(code), '|'
+
+  def __setstate__(self, state):
+    self.order = str(state[1])
+
+  def dtype(self):
+    """The numpy.dtype; ValueError unless it is one of plain numbers."""
+    try:
+      dtype = np.dtype(self.code).newbyteorder(self.order)
+    except TypeError as error:
+      raise ValueError(str(error)) from None
+    if dtype.kind not in KINDS:
+      raise ValueError(f'an array of {self.code!r}, expected are numbers')
+    return dtype
+
+
+class Array:
+  """Stands in for numpy.ndarray: `items` of an array of objects, or `values` of one of numbers."""
+
+  def __init__(self, *_):
+    self.values = self.items = None
+
+  def __setstate__(self, state):
+    _, shape, dtype, fortran_order, data = state
+    if dtype.code.startswith('O'):
+      self.items = list(data)
+    else:
+      self.values = numbers(data, dtype, shape, 'F' if fortran_order else 'C')
+
+
+def numbers(data, dtype, shape, order='C'):
+  """The array of `shape` in the bytes `data`; a str, as Python 3 reads Python 2's bytes, counts as Latin-1."""
+  data = data.encode('latin-1') if isinstance(data, str) else bytes(data)
+  dtype = dtype.dtype()
+  if not all(isinstance(size, int) and size >= 0 for size in shape) or math.prod(shape) * dtype.itemsize != len(data):
+    raise ValueError(f'an array of shape {str(shape)[:80]} does not hold {len(data)} bytes')
+  return np.frombuffer(data, dtype).reshape(shape, order=order)
+
+
+def from_buffer(data, dtype, shape, order):
+  """Stands in for numpy._core.numeric._frombuffer, of NumPy's arrays since protocol 5."""
+  array = Array()
+  array.values = numbers(data, dtype, shape, 'F' if order == 'F' else 'C')
+  return array
+
+
+def encode(text, encoding):
+  """Stands in for _codecs.encode, by which Python 3 writes bytes in protocol 2."""
+  if codecs.lookup(encoding).name != 'iso8859-1':
+    raise ValueError(f'bytes written as {encoding!r}, expected is latin1')
+  return text.encode('latin-1')
+
+
+ALLOWED = {('numpy', 'ndarray'): Array, ('numpy', 'dtype'): Dtype, ('_codecs', 'encode'): encode}
+for core in ('core', '_core'):  # the names before and since NumPy 2
+  ALLOWED[f'numpy.{core}.multiarray', '_reconstruct'] = Array
+  ALLOWED[f'numpy.{core}.numeric', '_frombuffer'] = from_buffer
+
+
+class Unpickler(pickle.Unpickler):
+  def find_class(self, module, name):
+    if (module, name) not in ALLOWED:
+      raise UserError(f'refused, it calls {module}.{name}; allowed are arrays, in dicts')
+    return ALLOWED[module, name]
+
+
+def read(path):
+  """Dict of name to dict of name to array.
+
+  Raises:
+    UserError: no such file, too large, damaged, anything else in it; nothing that it names is called.
+  """
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise UserError(f'{path}: no such file; expected is a .npy')
+  size = path.stat().st_size
+  if size > MAX_BYTES:
+    raise UserError(f'{path}: {size} bytes, allowed are {MAX_BYTES}')
+  data = path.read_bytes()
+  try:
+    pickled = data[header_length(data) :]
+    check_operations(pickled)
+    return named_arrays(Unpickler(io.BytesIO(pickled), encoding='latin1').load())
+  except UserError as error:
+    raise UserError(f'{path}: {error}') from None
+  except Exception as error:  # damaged bytes raise whatever they hit
+    raise UserError(f'{path}: not a readable .npy of named arrays ({type(error).__name__}: {error})') from error
+
+
+def header_length(data):
+  """Bytes before the pickle. ValueError unless the header announces one object."""
+  file = io.BytesIO(data)
+  version = np.lib.format.read_magic(file)
+  if version not in HEADERS:
+    raise ValueError(f'version {version} of the format, expected is (1, 0) or (2, 0)')
+  shape, _, dtype = HEADERS[version](file)
+  if dtype.kind != 'O' or shape != ():
+    raise ValueError(f'{dtype} of shape {shape}, expected is one pickled dict')
+  return file.tell()
+
+
+def check_operations(pickled):
+  """ValueError for a pickle of more operations than weights need, or of places in memory that it never fills."""
+  for count, (operation, argument, _) in enumerate(pickletools.genops(pickled), 1):
+    place = argument if operation.name in ('PUT', 'BINPUT', 'LONG_BINPUT') else 0
+    if max(count, place) > MAX_OPERATIONS:  # the unpickler takes memory up to the place, used or not
+      raise ValueError(f'more than {MAX_OPERATIONS} operations; weights of a network need fewer')
+
+
+def named_arrays(value):
+  """Dict of dict of array from what was unpickled."""
+  items = value.items if isinstance(value, Array) else None
+  if not items or len(items) != 1 or not isinstance(items[0], dict):
+    raise ValueError('it does not hold one dict')
+  for name, layer in items[0].items():
+    if not isinstance(name, str) or not isinstance(layer, dict):
+      raise ValueError(f'{str(name)[:40]!r} is no dict of arrays')
+    for part, array in layer.items():
+      if not isinstance(part, str) or not isinstance(array, Array) or array.values is None:
+        raise ValueError(f'{name[:40]}/{str(part)[:40]} is no array of numbers')
+  return {name: {part: array.values for part, array in layer.items()} for name, layer in items[0].items()}

@@ -1,0 +1,182 @@
+"""Reads SoundNet's published weights of 8 and of 5 layers: `sound8.npy`, Torch7 files, PyTorch ports.
+
+  .npy        a pickled dict of dicts: conv1/weights (64, 1, 1, 16), conv1/gamma, ... conv8, conv8_2
+  .t7         Torch7's own: an nn.Sequential of SpatialConvolution and SpatialBatchNormalization, of nn or cudnn
+  .pth, .pt   state dicts of PyTorch, with conv1.0.weight and conv1.1.running_mean, or conv1.weight and
+              batchnorm1.running_mean
+
+The heads are `objects` and `scenes`; a file may lack one of them.
+"""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from audionet_tf.conversion import audionet, converter, restricted_pickle, soundnet_numpy, torch7, torch7_soundnet
+from audionet_tf.core.errors import UserError
+from audionet_tf.models import registry, soundnet
+
+TABLES = {'soundnet8': soundnet.SOUNDNET8, 'soundnet5': soundnet.SOUNDNET5}
+HEADS = torch7_soundnet.HEADS
+NORM = ('gamma', 'beta', 'mean', 'var')
+PARTS = ('weights', 'biases', *NORM)
+# Of a kernel's axes (time, 1, inputs, outputs): their order in a file.
+TF_AXES, TORCH_AXES = (0, 1, 2, 3), (3, 2, 0, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Naming:
+  """What a file calls the parts of a layer, in the order of PARTS, its heads, in the order of HEADS."""
+
+  parts: tuple
+  heads: tuple
+  kernel_axes: tuple = TORCH_AXES
+
+  def name(self, part, layer, number=''):
+    return self.parts[PARTS.index(part)].format(layer=layer, number=number)
+
+
+TORCH_NORM = torch7_soundnet.KINDS['SpatialBatchNormalization']
+NPY = Naming(tuple(f'{{layer}}/{part}' for part in PARTS), ('{layer}', '{layer}_2'), TF_AXES)
+SEQUENTIAL = Naming(
+  ('{layer}.0.weight', '{layer}.0.bias', *(f'{{layer}}.1.{part}' for part in TORCH_NORM)), ('{layer}', '{layer}_2')
+)
+FLAT = Naming(
+  ('{layer}.weight', '{layer}.bias', *(f'batchnorm{{number}}.{part}' for part in TORCH_NORM)),
+  ('{layer}_objs', '{layer}_scns'),
+)
+TORCH7 = Naming(
+  ('{layer}/weight', '{layer}/bias', *(f'{{layer}}/norm/{part}' for part in TORCH_NORM)),
+  ('{layer}/objects', '{layer}/scenes'),
+)
+
+
+def npy_arrays(content, table):
+  """(Naming, dict of name to array, faults) of what `restricted_pickle.read` gave."""
+  return NPY, {f'{layer}/{part}': array for layer, parts in content.items() for part, array in parts.items()}, []
+
+
+def torch_arrays(content, table):
+  """(Naming, dict of name to array, faults) of a state dict. Kernels of Conv1d get the axis that Conv2d has."""
+  naming = FLAT if 'conv1.weight' in content else SEQUENTIAL
+  arrays = {name: x for name, x in content.items() if not name.endswith('.num_batches_tracked')}
+  return naming, {name: x[..., None] if x.ndim == 3 else x for name, x in arrays.items()}, []
+
+
+def t7_arrays(content, table):
+  """(Naming, dict of name to array, faults) of a Torch7 network."""
+  return TORCH7, *torch7_soundnet.named_arrays(content, table)
+
+
+FORMATS = {  # suffix: how the file is read, what is found in it
+  '.npy': (restricted_pickle.read, npy_arrays),
+  '.t7': (torch7.read, t7_arrays),
+  '.pth': (audionet.read_tensors, torch_arrays),
+  '.pt': (audionet.read_tensors, torch_arrays),
+}
+
+
+def expected(table, naming, arrays):
+  """Dict of a file's names to (layer, part, shape): the layers are the student's, `conv8_objects` among them.
+
+  Only the heads that are there at all are expected. A shape is None where the number of classes cannot be told.
+  """
+  names, inputs = {}, 1
+  for layer, filters, kernel, _, _ in table:
+    if filters is None:
+      continue
+    number = layer.removeprefix('conv')
+    if filters != soundnet.HEADS:
+      shape = tuple((kernel, 1, inputs, filters)[axis] for axis in naming.kernel_axes)
+      for part in PARTS:
+        names[naming.name(part, layer, number)] = layer, part, shape if part == 'weights' else (filters,)
+      inputs = filters
+      continue
+    for head, template in zip(HEADS, naming.heads, strict=True):
+      weights, biases = (naming.name(part, template.format(layer=layer)) for part in ('weights', 'biases'))
+      if weights in arrays or biases in arrays:
+        classes = arrays[biases].size if biases in arrays else None
+        shape = tuple((kernel, 1, inputs, classes)[axis] for axis in naming.kernel_axes)
+        names[weights] = f'{layer}_{head}', 'weights', shape if classes else None
+        names[biases] = f'{layer}_{head}', 'biases', (classes,) if classes else None
+  return names
+
+
+def mismatches(table, naming, arrays):
+  """What is missing, misshapen or of no layer, each in words."""
+  names = expected(table, naming, arrays)
+  last = table[-1][0]
+  faults = [f'{name} is missing' for name in names if name not in arrays]
+  if not any(layer.startswith(f'{last}_') for layer, _, _ in names.values()):
+    faults.append(f'it has neither {" nor ".join(head.format(layer=last) for head in naming.heads)}')
+  for name, (_, part, shape) in names.items():
+    if name in arrays and arrays[name].shape != shape and (shape or part == 'biases'):
+      faults.append(f'{name} is {arrays[name].shape}, expected is {shape or "one number a class"}')
+  return faults + [f'{name[:60]} is of no layer' for name in arrays if name not in names]
+
+
+def untrained_batch_norms(weights):
+  """Words on batch norms that were never trained: a fault of converters."""
+  lost = [layer for layer, parts in weights.items() if 'var' in parts and is_default(parts)]
+  faults = [f'the batch norm of {", ".join(lost)} was lost: means all 0, variances all 1'] if lost else []
+  negative = [layer for layer, parts in weights.items() if 'var' in parts and parts['var'].min() < 0]
+  return faults + [f'{layer} has variances below 0' for layer in negative]
+
+
+def is_default(parts):
+  return not parts['mean'].any() and (parts['var'] == 1).all()
+
+
+def read(path, student):
+  """(keras.Model with the weights of a file, converter.ReferenceModel).
+
+  Args:
+    path: its suffix is a key of FORMATS.
+    student: key of TABLES.
+
+  Raises:
+    UserError: names what is missing, misshapen or untrained.
+  """
+  load, find = FORMATS[pathlib.Path(path).suffix.lower()]
+  content = load(path)
+  naming, arrays, faults = find(content, TABLES[student])
+  faults = faults or mismatches(TABLES[student], naming, arrays)
+  if faults:
+    for other, table in TABLES.items():
+      naming, arrays, wrong = find(content, table)
+      if not wrong and not mismatches(table, naming, arrays):
+        raise UserError(f'{path}: these are weights of {other}, not of {student}; use --student={other}')
+  converter.refuse(path, faults, f'not the weights of {student}')
+  weights = {}
+  arrays = converter.floats(path, arrays)
+  for name, (layer, part, _) in expected(TABLES[student], naming, arrays).items():
+    values = arrays[name]
+    if part == 'weights':
+      values = values.transpose(np.argsort(naming.kernel_axes))[:, 0]  # [K, inputs, outputs]
+    weights.setdefault(layer, {})[part] = values
+  converter.refuse(path, untrained_batch_norms(weights))
+  return filled(student, weights), original(student, weights)
+
+
+def filled(student, weights):
+  """The student with the weights, a dict of layer to dict of part to f32 array."""
+  last = TABLES[student][-1][0]
+  heads = {layer.removeprefix(f'{last}_'): parts for layer, parts in weights.items() if 'mean' not in parts}
+  model = registry.build(student, {head: len(parts['biases']) for head, parts in heads.items()})
+  for layer, parts in weights.items():
+    convolution = layer if 'mean' not in parts else f'{layer}_conv'
+    model.get_layer(convolution).set_weights([parts['weights'], parts['biases']])
+    if 'mean' in parts:
+      model.get_layer(f'{layer}_norm').set_weights([parts[part] for part in NORM])
+  return model
+
+
+def original(student, weights):
+  """converter.ReferenceModel: SoundNet by the definition of each layer, in float64, at its shortest input and above."""
+  shortest = registry.shortest_samples(student)
+  return converter.ReferenceModel(
+    'NumPy',
+    lambda waveform: soundnet_numpy.activations(TABLES[student], weights, waveform),
+    (shortest, shortest + 87_654),
+  )

@@ -1,0 +1,61 @@
+"""Arrays that grow by rows, written to .npz or HDF5 in memory that does not grow with them.
+
+A writer is a context manager `path -> add`; `add(name, rows)` takes an array's next rows, [n, ...]. The file takes its
+name at the end of the block, when it is whole.
+"""
+
+import contextlib
+import shutil
+import tempfile
+import zipfile
+
+import numpy as np
+
+from audionet_tf.core import files
+
+COPY_BYTES = 1 << 20
+
+
+@contextlib.contextmanager
+def npz(path):
+  """A .npy begins with its number of rows, known at the end only: rows wait in temporary files without names."""
+  with contextlib.ExitStack() as stack:
+    file = stack.enter_context(files.atomic_write(path, 'wb'))
+    spools, kinds = {}, {}
+
+    def add(name, rows):
+      if name not in spools:
+        spools[name] = stack.enter_context(tempfile.TemporaryFile(dir=path.parent))
+        kinds[name] = rows.dtype, rows.shape[1:]
+      spools[name].write(rows.tobytes())
+
+    yield add
+    with zipfile.ZipFile(file, 'w', zipfile.ZIP_STORED) as archive:
+      for name, (dtype, shape) in kinds.items():
+        rows = spools[name].tell() // (dtype.itemsize * int(np.prod(shape)))
+        spools[name].seek(0)
+        with archive.open(f'{name}.npy', 'w', force_zip64=True) as member:
+          header = {'descr': dtype.str, 'fortran_order': False, 'shape': (rows, *shape)}
+          np.lib.format.write_array_header_1_0(member, header)
+          shutil.copyfileobj(spools[name], member, COPY_BYTES)
+
+
+@contextlib.contextmanager
+def hdf5(path):
+  """One resizable dataset an array; text as UTF-8."""
+  import h5py
+
+  with files.atomic_write(path, 'wb') as file, h5py.File(file.name, 'w') as out:
+
+    def add(name, rows):
+      kind = h5py.string_dtype() if rows.dtype.kind == 'U' else rows.dtype
+      data = rows.astype(object) if rows.dtype.kind == 'U' else rows
+      if name not in out:
+        shape = rows.shape[1:]
+        out.create_dataset(name, data=data, dtype=kind, shape=rows.shape, maxshape=(None, *shape), chunks=True)
+        return
+      before = len(out[name])
+      out[name].resize(before + len(rows), axis=0)
+      out[name][before:] = data
+
+    yield add

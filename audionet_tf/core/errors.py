@@ -1,0 +1,19 @@
+"""The one error that a user can cause and mend."""
+
+
+class UserError(ValueError):
+  """Bad data or a bad argument. The message is one line: what came, what is allowed, what to do.
+
+  Commands print it without a traceback and exit with code 1 (`cli.run`).
+  """
+
+
+class MediaError(UserError):
+  """A media file that cannot be used. `reason` is the message without the path."""
+
+  def __init__(self, path, reason):
+    super().__init__(f'{path}: {reason}')
+    self.path, self.reason = path, reason
+
+  def __reduce__(self):
+    return MediaError, (self.path, self.reason)

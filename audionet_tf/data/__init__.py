@@ -1,0 +1,1 @@
+"""Everything on disk that training reads, and tf.data over it."""

@@ -1,0 +1,168 @@
+"""The record: one window of sound with its pictures, as a tf.train.Example in TFRecord files.
+
+The schema is the table FEATURES; the writer and the parser both walk it. The builder writes through `tfrecord_io`, and
+so without TensorFlow.
+
+| feature               | dtype | count            | holds                                                  |
+|-----------------------|-------|------------------|--------------------------------------------------------|
+| `schema_version`      | int64 | 1                | SCHEMA_VERSION                                         |
+| `video/id`            | bytes | 1                | UTF-8, the same for all windows of a video             |
+| `window/index`        | int64 | 1                | k; the window covers [k hop, k hop + window)           |
+| `window/start_us`     | int64 | 1                | k hop, in microseconds of presentation time            |
+| `audio/sample_rate_hz`| int64 | 1                | rate of the sound                                      |
+| `audio/pcm`           | bytes | 1                | mono, int16, little endian, window x rate samples      |
+| `image/encoded`       | bytes | T                | JPEG or PNG, RGB, image_size x image_size              |
+| `image/time_us`       | int64 | T                | presentation time asked for: the middle of each part   |
+"""
+
+import json
+import pathlib
+
+import numpy as np
+
+from audionet_tf.core.errors import UserError
+from audionet_tf.data import params, tfrecord_io
+from audionet_tf.media.timeline import PCM_SCALE
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = 'manifest.json'
+
+ONE, IMAGES = '1', 'T'
+FEATURES = {
+  'schema_version': ('int64', ONE),
+  'video/id': ('bytes', ONE),
+  'window/index': ('int64', ONE),
+  'window/start_us': ('int64', ONE),
+  'audio/sample_rate_hz': ('int64', ONE),
+  'audio/pcm': ('bytes', ONE),
+  'image/encoded': ('bytes', IMAGES),
+  'image/time_us': ('int64', IMAGES),
+}
+
+
+def window_example(params, video_id, index, pcm, images, image_seconds=None):
+  """One window as the bytes of an Example; without pictures it has no features of pictures.
+
+  Args:
+    params: RecordParams.
+    video_id: str.
+    index: number of the window.
+    pcm: int16 [window_samples].
+    images: T encoded images, bytes.
+    image_seconds: their T times; None for those that the params say.
+
+  Raises:
+    ValueError: a count does not fit the params.
+  """
+  if pcm.shape != (params.window_samples,) or pcm.dtype != np.int16:
+    raise ValueError(f'pcm is {pcm.dtype} {pcm.shape}, expected int16 ({params.window_samples},)')
+  if len(images) != params.images_per_window:
+    raise ValueError(f'{len(images)} images, expected {params.images_per_window}')
+  values = {
+    'schema_version': [SCHEMA_VERSION],
+    'video/id': [video_id.encode()],
+    'window/index': [index],
+    'window/start_us': [microseconds(params.start_seconds(index))],
+    'audio/sample_rate_hz': [params.sample_rate_hz],
+    'audio/pcm': [pcm.astype('<i2').tobytes()],
+    'image/encoded': list(images),
+    'image/time_us': [microseconds(t) for t in image_seconds or params.image_seconds(index)],
+  }
+  return tfrecord_io.serialize({name: values[name] for name in FEATURES if values[name]})
+
+
+def microseconds(seconds):
+  """Seconds (float or Fraction) as integer microseconds."""
+  return round(seconds * 1_000_000)
+
+
+def read_manifest(folder):
+  """The manifest of a folder of records, as a dict with `params` as RecordParams.
+
+  Keys: `schema_version`; `params`; `windows` (in all); `digest` (of the records: changes when any of them does);
+  `videos`: list of dicts `id`, `digest`, `windows`, `first_window` (they are numbered without gaps); `shards`: list of
+  dicts `name`, `windows`, `bytes`; what the builder adds for itself.
+
+  Raises UserError: no such folder, no manifest, another schema, no windows, a shard missing or cut short.
+  """
+  folder = pathlib.Path(folder)
+  path = folder / MANIFEST_NAME
+  if not path.is_file():
+    raise UserError(f'{folder}: no records here ({MANIFEST_NAME} is missing); make them with python -m tfrecords.build')
+  try:
+    manifest = json.loads(path.read_text(encoding='utf-8'))
+    version = manifest['schema_version']
+    if version != SCHEMA_VERSION:
+      raise UserError(f'{path}: schema version {version}, this program reads {SCHEMA_VERSION}; build the records again')
+    manifest['params'] = params.RecordParams(**manifest['params'])
+    fields = [
+      (manifest, {'windows': int, 'digest': str, 'videos': list, 'shards': list}),
+      *((video, {'id': str, 'windows': int, 'first_window': int}) for video in manifest['videos']),
+      *((shard, {'name': str, 'windows': int, 'bytes': int}) for shard in manifest['shards']),
+    ]
+    for row, kinds in fields:
+      for key, kind in kinds.items():
+        if not isinstance(row[key], kind):
+          raise TypeError(f'{key} is {row[key]!r}')
+  except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    raise UserError(f'{path}: not a manifest of this program ({type(error).__name__}: {error})') from None
+  if not manifest['windows']:
+    raise UserError(f'{folder}: the records are empty; build them again from videos with sound and picture')
+  check_shards(folder, manifest['shards'], 'build the records again')
+  return manifest
+
+
+def check_shards(folder, shards, advice):
+  """Raises UserError, ending in `advice`, unless each of `shards`, dicts `name` and `bytes`, lies whole in `folder`."""
+  for shard in shards:
+    path = pathlib.Path(folder) / shard['name']
+    if path.name != shard['name']:
+      raise UserError(f'{folder}: shard name {shard["name"]!r} leaves the folder')
+    if not path.is_file() or path.stat().st_size != shard['bytes']:
+      raise UserError(f'{path}: missing or cut short; {advice}')
+
+
+def shard_paths(folder, manifest):
+  """Paths of the shards, in order, as str."""
+  return [str(pathlib.Path(folder) / shard['name']) for shard in manifest['shards']]
+
+
+def parse_batch(serialized, params, images=False):
+  """A batch of Examples as named tensors, for use in tf.data after `batch`.
+
+  Args:
+    serialized: string [B].
+    params: RecordParams of the records.
+    images: whether to give the encoded pictures too.
+
+  Returns:
+    dict: `audio` f32 [B, samples] in [-1, 1); `video/id` string [B]; `index` int64 [B]; `start_us` int64 [B];
+    with images `image/encoded` string [B, T].
+  """
+  import tensorflow as tf
+
+  wanted = {'video/id': 'video/id', 'index': 'window/index', 'start_us': 'window/start_us', 'audio': 'audio/pcm'}
+  if images:
+    wanted['image/encoded'] = 'image/encoded'
+  dtypes = {'int64': tf.int64, 'bytes': tf.string}
+  shapes = {ONE: [], IMAGES: [params.images_per_window]}
+  spec = {name: tf.io.FixedLenFeature(shapes[FEATURES[name][1]], dtypes[FEATURES[name][0]]) for name in wanted.values()}
+  parsed = tf.io.parse_example(serialized, spec)
+  batch = {ours: parsed[theirs] for ours, theirs in wanted.items()}
+  batch['audio'] = decode_pcm(batch['audio'], params.window_samples)  # [B, samples]
+  return batch
+
+
+def decode_pcm(pcm, samples):
+  """int16 little-endian bytes, string [B], as f32 [B, samples] in [-1, 1). TensorFlow."""
+  import tensorflow as tf
+
+  decoded = tf.io.decode_raw(pcm, tf.int16, little_endian=True)
+  return tf.ensure_shape(scaled_pcm(decoded), [None, samples])
+
+
+def scaled_pcm(pcm):
+  """int16 samples as f32 in [-1, 1). TensorFlow."""
+  import tensorflow as tf
+
+  return tf.cast(pcm, tf.float32) / PCM_SCALE

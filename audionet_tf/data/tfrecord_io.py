@@ -1,0 +1,89 @@
+"""tf.train.Example and TFRecord framing without TensorFlow, whose import costs more than building a short video.
+
+The message is declared here for the protobuf library; a test reads these bytes with TensorFlow's own classes.
+"""
+
+import functools
+import os
+import struct
+
+import google_crc32c
+import numpy as np
+
+from audionet_tf.core.errors import UserError
+
+
+@functools.cache
+def example_class():
+  """tf.train.Example for the protobuf library, in a pool of its own: TensorFlow may be loaded beside it."""
+  from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+  field = descriptor_pb2.FieldDescriptorProto
+  file = descriptor_pb2.FileDescriptorProto(name='audionet_example.proto', package='tensorflow', syntax='proto3')
+
+  def message(name, *fields):
+    proto = file.message_type.add(name=name)
+    for number, (field_name, label, kind, type_name) in enumerate(fields, 1):
+      proto.field.add(name=field_name, number=number, label=label, type=kind, type_name=type_name)
+    return proto
+
+  one, many, sub = field.LABEL_OPTIONAL, field.LABEL_REPEATED, field.TYPE_MESSAGE
+  message('BytesList', ('value', many, field.TYPE_BYTES, None))
+  message('FloatList', ('value', many, field.TYPE_FLOAT, None))
+  message('Int64List', ('value', many, field.TYPE_INT64, None))
+  message(
+    'Feature',
+    ('bytes_list', one, sub, '.tensorflow.BytesList'),
+    ('float_list', one, sub, '.tensorflow.FloatList'),
+    ('int64_list', one, sub, '.tensorflow.Int64List'),
+  )
+  features = message('Features', ('feature', many, sub, '.tensorflow.Features.FeatureEntry'))
+  entry = features.nested_type.add(name='FeatureEntry')
+  entry.options.map_entry = True
+  entry.field.add(name='key', number=1, label=one, type=field.TYPE_STRING)
+  entry.field.add(name='value', number=2, label=one, type=sub, type_name='.tensorflow.Feature')
+  message('Example', ('features', one, sub, '.tensorflow.Features'))
+  pool = descriptor_pool.DescriptorPool()
+  pool.Add(file)
+  return message_factory.GetMessageClass(pool.FindMessageTypeByName('tensorflow.Example'))
+
+
+def serialize(features):
+  """A dict of feature name to a list of int or bytes, as the bytes of an Example. Equal dicts give equal bytes."""
+  example = example_class()()
+  for name, values in features.items():
+    feature = example.features.feature[name]
+    (feature.bytes_list if isinstance(values[0], bytes) else feature.int64_list).value.extend(values)
+  return example.SerializeToString(deterministic=True)
+
+
+def framed(payload):
+  """`payload` as a TFRecord: length, its masked CRC, the bytes, their masked CRC (little endian)."""
+  length = struct.pack('<Q', len(payload))
+  return b''.join((length, masked_crc(length), payload, masked_crc(payload)))
+
+
+def masked_crc(data):
+  """CRC32C as TFRecord stores it: rotated right by 15 bits plus a constant."""
+  crc = google_crc32c.value(data)
+  return struct.pack('<I', (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def record_offsets(path, cut_short=False):
+  """int64 [records, 2]: where each framed record of a TFRecord file begins and how long it is, in bytes.
+
+  Raises UserError where the file ends inside a record; with `cut_short` that record is left out.
+  """
+  size, position, found = os.path.getsize(path), 0, []
+  with open(path, 'rb') as file:
+    while position < size:
+      file.seek(position)
+      header = file.read(8)
+      length = struct.unpack('<Q', header)[0] + 16 if len(header) == 8 else size
+      if position + length > size and cut_short:
+        break
+      if position + length > size:
+        raise UserError(f'{path}: ends inside a record at byte {position}; build it again')
+      found.append((position, length))
+      position += length
+  return np.array(found, np.int64).reshape(-1, 2)

@@ -1,0 +1,76 @@
+"""What `evaluate` measured, as aligned text."""
+
+from audionet_tf.core import text
+
+NAMES_TOLD = 5  # of the classes that are left out of means
+
+
+def named(names):
+  """A few names in a line; of many the first, and how many there are. JSON has them all."""
+  shown = ', '.join(text.printable(name) for name in names[:NAMES_TOLD])
+  more = len(names) - NAMES_TOLD
+  return f'{len(names)} classes, {shown} and {more} more' if more > 0 else shown
+
+
+def of_records(measured):
+  """A row a video and one for all windows. `measured`: from evaluation.evaluate_records."""
+
+  def row(name, values):
+    return [name, str(values['windows']), f'{values["kl"]:.4f}', *(f'{values[k]:.1%}' for k in ('top1', 'top5'))]
+
+  rows = [['video', 'windows', 'KL', 'top-1', 'top-5']]
+  rows += [row(name, values) for name, values in sorted(measured['videos'].items())]
+  rows.append(row('all windows', measured))
+  return f'{text.aligned(rows)}\nmean KL of the videos: {measured["kl_of_videos"]:.4f} nats'
+
+
+def of_labels(measured):
+  """A row a class, the best first, and their means. `measured`: from label_evaluation.evaluate."""
+  measures = ('average_precision', 'roc_auc', 'd_prime')
+
+  def row(name, positives, values):
+    return [name, positives, *('-' if values[key] is None else f'{values[key]:.3f}' for key in measures)]
+
+  rows = [['class', 'clips', 'AP', 'ROC AUC', "d'"]]
+  rows += [row(name, str(values['positives']), values) for name, values in measured['classes'].items()]
+  means = measured['means']
+  rows.append(row('mean of the classes', str(measured['clips']), means))
+  lines = [text.aligned(rows)]
+  for key, why in (
+    ('without_positives', 'no clip has'),
+    ('without_negatives', 'every clip has'),
+    ('told_apart_perfectly', "d' is infinite of"),
+  ):
+    if means[key]:
+      lines.append(f'left out of the means, as {why} it: {named(means[key])}')
+  if means['d_prime_of_mean_auc'] is not None:
+    lines.append(f"d' of the mean AUC: {means['d_prime_of_mean_auc']:.3f}")
+  lines.append(f'calibration error: {measured["calibration"]["error"]:.3f}')
+  return '\n'.join(lines)
+
+
+def of_clips(measured):
+  """The confusion matrix, a row a true category, the accuracy, and what there is of folds and vision.
+
+  Args:
+    measured: from clip_accuracy.evaluate_clips, or `together`.
+  """
+  names = measured['categories']
+  rows = [['true, below; named, right', *(str(i + 1) for i in range(len(names))), 'right']]
+  for i, (name, counts) in enumerate(zip(names, measured['confusion'], strict=True)):
+    share = f'{counts[i] / sum(counts):.0%}' if sum(counts) else '-'
+    rows.append([f'{i + 1:2} {name}', *(str(count) if count else '.' for count in counts), share])
+  right = sum(counts[i] for i, counts in enumerate(measured['confusion']))
+  unread = f', {len(measured["unreadable"])} unreadable' if measured['unreadable'] else ''
+  lines = [text.aligned(rows), f'accuracy: {measured["accuracy"]:.1%} ({right} of {measured["clips"]} clips{unread})']
+  if 'folds' in measured:
+    shares = ', '.join(f'{fold}: {accuracy:.1%}' for fold, accuracy in measured['folds'].items())
+    deviation = '-' if measured['deviation'] is None else f'{measured["deviation"]:.1%}'
+    lines.append(f'folds {shares}; mean {measured["mean"]:.1%}, deviation {deviation}')
+  if 'vision' in measured:
+    seen = measured['vision']
+    lines.append(
+      f'of {seen["clips"]} clips with pictures: sound {seen["sound"]:.1%}, the teacher {seen["vision"]:.1%}, '
+      f'both together {seen["sound_and_vision"]:.1%}'
+    )
+  return '\n'.join(lines)

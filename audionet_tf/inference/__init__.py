@@ -1,0 +1,1 @@
+"""A loaded export over one file: windows, steps, chunking, writers and readers of results."""

@@ -1,0 +1,144 @@
+"""Sound of any length in pieces, so that the steps of a network's layers are those of one pass over the whole.
+
+A layer's zero padding belongs at the two ends of the sound only. Pieces therefore overlap by what a step hears, start
+at multiples of the layers' hop, and of an inner piece only the steps are kept whose field lies inside it.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from audionet_tf.core.errors import UserError
+from audionet_tf.models import receptive_field
+
+PIECE_SAMPLES = 1 << 19  # more is no faster, and needs more memory
+FIELDS = 8  # a piece is at least so many fields long: an eighth of it is heard twice
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+  """A part of the sound.
+
+  Attributes:
+    pcm: int16 [n].
+    start: sample of the whole that is its first.
+    keep: dict of layer to (begin, end), which of this piece's steps follow those of the pieces before it.
+  """
+
+  pcm: np.ndarray
+  start: int
+  keep: dict
+
+
+def piece_samples(tables):
+  """Samples in a piece for a dict of layer to its table of sliding windows (`receptive_field`)."""
+  steps = [receptive_field.receptive_field(table) for table in tables.values()]
+  hop = max(step.hop for step in steps)
+  return -(-max(PIECE_SAMPLES, FIELDS * max(step.field for step in steps)) // hop) * hop
+
+
+def pieces(chunks, tables, samples=None):
+  """Cuts sound into pieces, in memory that does not grow with its length.
+
+  Args:
+    chunks: iterable of int16 [n], one after another.
+    tables: dict of layer to its table, all of one network: the largest hop is a multiple of every other.
+    samples: in a piece; None for `piece_samples(tables)`. The last one may be shorter.
+
+  Yields:
+    Piece. All the kept steps of a layer, one after another, are those of the whole sound.
+
+  Raises:
+    ValueError: pieces too short to get on.
+  """
+  samples = samples or piece_samples(tables)
+  steps = {layer: receptive_field.receptive_field(table) for layer, table in tables.items()}
+  grid = max(step.hop for step in steps.values())
+  start, done, held, size = 0, dict.fromkeys(tables, 0), [], 0
+  for chunk in chunks:
+    held.append(chunk)
+    size += len(chunk)
+    while size > samples:  # else this may be the last piece
+      whole = np.concatenate(held)
+      inside = {layer: max(done[layer], steps_inside(step, start + samples)) for layer, step in steps.items()}
+      yield piece(whole[:samples], steps, start, done, inside)
+      done = inside
+      first = min(first_sample(step, done[layer]) for layer, step in steps.items())
+      following = max(0, first // grid * grid)
+      if following <= start:
+        raise ValueError(f'pieces of {samples} samples are too short for these layers')
+      held, size, start = [whole[following - start :]], size - (following - start), following
+  if size:
+    whole = np.concatenate(held)
+    yield piece(
+      whole, steps, start, done, {k: receptive_field.output_length(start + size, table) for k, table in tables.items()}
+    )
+
+
+def piece(pcm, steps, start, done, end):
+  """The Piece that starts at sample `start` and whose steps `done` to `end`, counted in the whole, are kept."""
+  before = {layer: start // step.hop for layer, step in steps.items()}
+  return Piece(pcm, start, {layer: (done[layer] - before[layer], end[layer] - before[layer]) for layer in steps})
+
+
+def first_sample(step, number):
+  """First sample of what step `number` hears; below zero in the padding."""
+  return round(step.first_center - (step.field - 1) / 2) + number * step.hop
+
+
+def steps_inside(step, samples):
+  """How many steps, from the first one on, hear nothing behind the first `samples`."""
+  return max(0, (samples - step.field - first_sample(step, 0)) // step.hop + 1)
+
+
+def repeated(chunks, shortest):
+  """Sound of at least `shortest` samples: shorter sound is repeated whole times, as SoundNet's code does.
+
+  Args:
+    chunks: iterable of int16 [n].
+    shortest: samples.
+
+  Returns:
+    (times, iterator of int16 [n]): how often the sound is in it; 1 where it is long enough.
+
+  Raises:
+    UserError: no sound at all.
+  """
+  chunks, held, size = iter(chunks), [], 0
+  for chunk in chunks:
+    held.append(chunk)
+    size += len(chunk)
+    if size >= shortest:
+      return 1, chained(held, chunks)
+  if not size:
+    raise UserError('no sound in it')
+  times = -(-shortest // size)
+  return times, iter([np.tile(np.concatenate(held), times)])
+
+
+def filled(chunks, table, rest=True):
+  """Sound, and behind it the silence that it needs to be a step.
+
+  Args:
+    chunks: iterable of int16 [n], one after another.
+    table: of sliding windows without padding.
+    rest: whether a rest behind the last whole step becomes a step, too: YAMNet's `pad_waveform`.
+
+  Yields:
+    int16 [n]. UserError where there is no sound at all.
+  """
+  step, size = receptive_field.receptive_field(table), 0
+  for chunk in chunks:
+    size += len(chunk)
+    yield chunk
+  if not size:
+    raise UserError('no sound in it')
+  steps_behind = -(-max(0, size - step.field) // step.hop) if rest else 0
+  yield np.zeros(max(0, step.field + steps_behind * step.hop - size), np.int16)
+
+
+def chained(held, chunks):
+  """The items of a list, then those of an iterator."""
+  while held:
+    yield held.pop(0)
+  yield from chunks

@@ -1,0 +1,88 @@
+"""The log-mel spectrogram as a layer: inside the model, so that training, serving and TFLite cannot disagree."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from audionet_tf.media import mel
+
+# Arguments of LogMel as VGGish and YAMNet have them: they differ in the offset.
+VGGISH = {'sample_rate_hz': 16000, 'window_seconds': 0.025, 'hop_seconds': 0.01, 'bands': 64}
+VGGISH |= {'lower_hz': 125.0, 'upper_hz': 7500.0, 'offset': 0.01}
+PRESETS = {'vggish': VGGISH, 'yamnet': VGGISH | {'offset': 0.001}}
+
+
+@keras.saving.register_keras_serializable(package='audionet_tf')
+class LogMel(keras.layers.Layer):
+  """log(mel bands of the magnitude spectrum + offset).
+
+  Call: f32 [B, samples] -> f32 [B, frames, bands], frames = 1 + (samples - window) // hop; what is left over is
+  dropped. The Hann window is periodic. `LogMel(**PRESETS['vggish'])` is VGGish's.
+
+  The transform is computed in float64: beside a loud sine, the rounding of float32 is a hundredth of the offset.
+
+  Args:
+    sample_rate_hz: of the sound.
+    window_seconds, hop_seconds: of the frames; the transform has the next power of two.
+    bands, lower_hz, upper_hz: the mel bands, HTK's scale.
+    offset: added before the logarithm: 0.01 in VGGish, 0.001 in YAMNet.
+    transform: 'float64', or 'float32' for TensorFlow Lite, which knows no other.
+  """
+
+  def __init__(
+    self,
+    sample_rate_hz,
+    window_seconds,
+    hop_seconds,
+    bands,
+    lower_hz,
+    upper_hz,
+    offset,
+    transform='float64',
+    **kwargs,
+  ):
+    kwargs['trainable'] = False
+    super().__init__(**kwargs)
+    self.settings = {
+      'sample_rate_hz': sample_rate_hz,
+      'window_seconds': window_seconds,
+      'hop_seconds': hop_seconds,
+      'bands': bands,
+      'lower_hz': lower_hz,
+      'upper_hz': upper_hz,
+      'offset': offset,
+      'transform': transform,
+    }
+    self.window = round(window_seconds * sample_rate_hz)
+    self.hop = round(hop_seconds * sample_rate_hz)
+    self.fft_samples = 1 << (self.window - 1).bit_length()
+    self.hann = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.window) / self.window)).astype(transform)
+    self.mel = mel.mel_matrix(bands, self.fft_samples, sample_rate_hz, lower_hz, upper_hz).astype(np.float32)
+
+  def call(self, waveform):
+    frames = tf.signal.frame(waveform, self.window, self.hop)  # [B, frames, window]
+    spectrum = tf.signal.rfft(tf.cast(frames, self.hann.dtype) * self.hann, [self.fft_samples])
+    magnitude = tf.abs(tf.cast(spectrum, tf.complex64))  # [B, frames, fft_samples / 2 + 1]
+    return tf.math.log(tf.matmul(magnitude, self.mel) + self.settings['offset'])  # [B, frames, bands]
+
+  def compute_output_shape(self, input_shape):
+    samples = input_shape[1]
+    frames = None if samples is None else max(0, 1 + (samples - self.window) // self.hop)
+    return (input_shape[0], frames, self.settings['bands'])
+
+  def get_config(self):
+    return super().get_config() | self.settings
+
+
+def in_float32(model):
+  """The model itself, or where it has a LogMel a copy, with the same weights, whose transforms are in float32."""
+  if not any(isinstance(layer, LogMel) for layer in model.layers):
+    return model
+
+  def copied(layer):
+    changed = {'transform': 'float32'} if isinstance(layer, LogMel) else {}
+    return type(layer).from_config(layer.get_config() | changed)
+
+  copy = keras.models.clone_model(model, clone_function=copied)
+  copy.set_weights(model.get_weights())
+  return copy

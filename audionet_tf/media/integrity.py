@@ -1,0 +1,139 @@
+"""What can be said and done about a media file before a decoder sees it: regular, whole, unpacked."""
+
+import contextlib
+import gzip
+import os
+import pathlib
+import stat
+import struct
+import tempfile
+import zlib
+
+from audionet_tf.core.errors import MediaError
+
+MAX_UNPACKED_BYTES = 4 << 30  # of a .gz
+EBML_ID = b'\x1a\x45\xdf\xa3'  # Matroska and WebM
+FIRST_BOXES = (b'ftyp', b'styp', b'moov', b'moof', b'mdat', b'wide', b'free', b'skip', b'uuid', b'pnot', b'sidx')
+MAX_PARTS = 1_000_000  # looked at; a file of more is taken as whole
+VITAL_BOXES = (b'moov', b'moof', b'mdat')  # what trails behind them may be rubbish and does no harm
+OPEN_SIZES = (0, 0xFFFFFFFF)  # RIFF written to a pipe
+
+
+def check_regular(path):
+  """Raises MediaError unless `path` is a regular file with something in it (links to one are followed)."""
+  try:
+    found = os.stat(path)
+  except OSError as error:
+    raise MediaError(path, (error.strerror or 'cannot be opened').lower()) from None
+  if not stat.S_ISREG(found.st_mode):
+    raise MediaError(path, 'not a regular file')
+  if not found.st_size:
+    raise MediaError(path, 'empty file')
+
+
+def readable(path):
+  """`open(path, 'rb')`, refusals as MediaError."""
+  try:
+    return open(path, 'rb')
+  except OSError as error:
+    raise MediaError(path, (error.strerror or 'cannot be opened').lower()) from None
+
+
+@contextlib.contextmanager
+def decompressed(path, folder=None):
+  """`path` itself, or a temporary copy of what is inside it where it ends in .gz; gone at the end of the block.
+
+  Raises MediaError: a damaged .gz, or more than MAX_UNPACKED_BYTES inside.
+  """
+  path = pathlib.Path(path)
+  if path.suffix.lower() != '.gz':
+    yield path
+    return
+  check_regular(path)
+  with tempfile.NamedTemporaryFile(prefix='unpacked-', suffix=pathlib.Path(path.stem).suffix, dir=folder) as out:
+    with readable(path) as file, gzip.GzipFile(fileobj=file) as packed:
+      while block := _gzip_block(path, packed):
+        out.write(block)
+        if out.tell() > MAX_UNPACKED_BYTES:
+          raise MediaError(path, f'holds more than {MAX_UNPACKED_BYTES >> 30} GiB, the limit of a .gz')
+    out.flush()
+    yield pathlib.Path(out.name)
+
+
+def _gzip_block(path, packed):
+  try:
+    return packed.read(1 << 20)
+  except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    raise MediaError(path, f'damaged or truncated .gz ({error})') from None
+  except OSError as error:
+    raise MediaError(path, (error.strerror or str(error)).lower()) from None
+
+
+def is_truncated(path):
+  """True where the file `path` ends inside a part that its own headers declare as longer."""
+  size = os.path.getsize(path)
+  with readable(path) as file:
+    head = file.read(12)
+    file.seek(0)
+    if head[:4] == EBML_ID:
+      return _matroska_end(file, size) > size
+    if head[:4] in (b'RIFF', b'RF64') and head[8:12] in (b'AVI ', b'WAVE'):
+      declared = struct.unpack('<I', head[4:8])[0]
+      return head[:4] == b'RIFF' and declared not in OPEN_SIZES and declared + 8 > size
+    if head[4:8] in FIRST_BOXES:
+      return _boxes_end(file, size) > size
+  return False
+
+
+def _boxes_end(file, size):
+  """Where the last vital top-level box of an MP4 or QuickTime file should end, in bytes."""
+  position, end = 0, 0
+  for _ in range(MAX_PARTS):
+    file.seek(position)
+    header = file.read(16)
+    if len(header) < 8:
+      break
+    length, kind = struct.unpack('>I4s', header[:8])
+    if length == 1 and len(header) == 16:
+      length = struct.unpack('>Q', header[8:])[0]
+    if length < 8:  # 0: to the end of the file; else not a box
+      break
+    position += length
+    end = position if kind in VITAL_BOXES else end
+    if position >= size:
+      break
+  return end
+
+
+def _matroska_end(file, size):
+  """Where the last element of a Matroska file should end, in bytes.
+
+  Elements of an open size (segments and clusters written to a pipe) are entered, all others passed over.
+  """
+  end = 0
+  for _ in range(MAX_PARTS):
+    if end >= size:
+      break
+    file.seek(end)
+    if not _element(file, keep_marker=True):  # its id
+      break
+    length = _element(file, keep_marker=False)
+    end = file.tell() + (length or 0)
+  return end
+
+
+def _element(file, keep_marker):
+  """Reads an EBML number of variable length; None where it is missing or says 'unknown'."""
+  first = file.read(1)
+  if not first or not first[0]:
+    return None
+  width = 9 - first[0].bit_length()
+  rest = file.read(width - 1)
+  if len(rest) < width - 1:
+    return None
+  value = int.from_bytes(first + rest, 'big')
+  if keep_marker:
+    return value
+  ones = (1 << (7 * width)) - 1
+  value &= ones
+  return None if value == ones else value

@@ -1,0 +1,109 @@
+"""Sound on the grid of presentation time: gaps filled, pieces joined, windows cut."""
+
+from fractions import Fraction
+
+import numpy as np
+
+from audionet_tf.core import durations
+from audionet_tf.core.errors import UserError
+
+# Muxers round and codecs are primed (AAC 23 ms, MP3 25 ms): a stream that starts this late counts as from zero.
+LATE_SECONDS = Fraction(30, 1000)
+# Time stamps of sound that stray less are jitter (a tick is 1 ms in Matroska and FLV); more is a gap or an overlap.
+JITTER_SECONDS = Fraction(5, 1000)
+# A larger gap in the sound is a broken clock, and filling it would go on for ever.
+MAX_GAP_SECONDS = 60
+MAX_FILLED_SECONDS = 600  # in all gaps of a file: a few bytes of time stamps must not become hours of silence
+MAX_RATE_HZ = 768_000  # of a source; a header may claim anything, and a second of it is held at a time
+
+
+def fill_gaps(blocks):
+  """Fills gaps with zeros and drops overlaps.
+
+  Args:
+    blocks: iterable of (start, rate, f32 [n]); `start` in samples of `rate` from time zero, None for 'goes on'.
+
+  Yields:
+    (start, rate, f32 [n]), n > 0, each starting where the one before ended.
+
+  Raises:
+    UserError: the rate changes or is above MAX_RATE_HZ, or the clock jumps by more than MAX_GAP_SECONDS, gaps
+      add up to more than MAX_FILLED_SECONDS.
+  """
+  expected, first_rate, filled = None, None, 0
+  for start, rate, samples in blocks:
+    if first_rate is None:
+      first_rate, jitter_samples, most_samples = rate, int(JITTER_SECONDS * rate), MAX_GAP_SECONDS * rate
+    if not 0 < rate <= MAX_RATE_HZ:
+      raise UserError(f'sample rate is {rate} Hz, at most {MAX_RATE_HZ} is allowed')
+    if rate != first_rate:
+      raise UserError(f'sample rate changes from {first_rate} to {rate} Hz')
+    jitter, most = jitter_samples, most_samples
+    if expected is None:
+      start = start or 0
+      expected = 0 if 0 < start <= LATE_SECONDS * rate else start
+      jitter = 0
+    gap = 0 if start is None else start - expected
+    if abs(gap) > most:
+      raise UserError(f'time stamps of the sound jump by {gap / rate:.0f} s')
+    if gap > jitter:
+      filled += gap
+      if filled > MAX_FILLED_SECONDS * rate:
+        raise UserError(f'gaps in the sound of more than {MAX_FILLED_SECONDS} s in all')
+      yield expected, rate, np.zeros(gap, np.float32)
+      expected += gap
+    elif gap < -jitter:
+      samples = samples[-gap:]
+    if samples.size:
+      yield expected, rate, samples
+      expected += samples.size
+
+
+def coalesce(blocks):
+  """Joins contiguous (start, rate, samples) to about a second each: every call of a resampler has its price."""
+  held, held_start, count = [], 0, 0
+  for start, rate, samples in blocks:
+    held_start = held_start if held else start
+    held.append(samples)
+    count += samples.size
+    if count >= rate:
+      yield held_start, rate, np.concatenate(held)
+      held, count = [], 0
+  if held:
+    yield held_start, rate, np.concatenate(held)
+
+
+def cut_windows(chunks, window_seconds, hop_seconds, sample_rate_hz):
+  """Cuts contiguous sound into windows. Window k starts at k hop, to the nearest sample: no drift.
+
+  Args:
+    chunks: iterable of (start_sample, int16 [n]), contiguous, from `decoding.decode_audio`.
+    window_seconds, hop_seconds: as a person writes them: 0.04 is exactly 1/25.
+    sample_rate_hz: of the chunks.
+
+  Yields:
+    (index, int16 [window_samples]) for each window that the chunks cover wholly, in order. Memory is constant.
+  """
+  hop = durations.exact(hop_seconds) * sample_rate_hz
+  hop = int(hop) if hop.denominator == 1 else hop  # whole numbers are much faster
+  size = round(durations.exact(window_seconds) * sample_rate_hz)
+  index, held, held_start, end = None, [], 0, 0
+  for start, samples in chunks:
+    if index is None:
+      index = max(0, int(start / hop) - 1)
+      while round(index * hop) < start:
+        index += 1
+      held_start = start
+    held.append(samples)
+    end = start + len(samples)
+    if round(index * hop) + size > end:
+      continue
+    whole = held[0] if len(held) == 1 else np.concatenate(held)
+    while (begin := round(index * hop)) + size <= end:
+      yield index, whole[begin - held_start : begin - held_start + size]
+      index += 1
+    drop = min(max(0, begin - held_start), len(whole))
+    held, held_start = [whole[drop:]], held_start + drop
+
+
+PCM_SCALE = 32768.0  # int16 full scale: stored sample / PCM_SCALE lies in [-1, 1)

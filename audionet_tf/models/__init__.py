@@ -1,0 +1,1 @@
+"""Networks as tables of layers, their registry, receptive-field arithmetic, and a student on disk."""

@@ -1,0 +1,46 @@
+"""YAMNet: MobileNet v1 on log-mel patches of 0.96 s, one every 0.48 s.
+
+Layers by name: `layer1` ... `layer14` after batch normalization and ReLU, `layer2_depthwise` ... likewise; all its
+batch normalizations have an offset and no scale. The original fills the sound up with silence to a last patch: so do
+`infer`, `caption` and `features`. In a window, of training or of an export, a patch that it does not fill is dropped.
+"""
+
+import keras
+
+from audionet_tf.models import patch_classifier
+
+# stride, filters of layers 2 to 14: a depthwise convolution, then one of 1 x 1
+YAMNET = ((1, 64), (2, 128), (1, 128), (2, 256), (1, 256), (2, 512), *[(1, 512)] * 5, (2, 1024), (1, 1024))
+FIRST_FILTERS = 32
+EPSILON = 1e-4
+CLASSES = 521  # of the published network
+PRESET = 'yamnet'
+
+
+def yamnet(heads, table=YAMNET, first_filters=FIRST_FILTERS):
+  """A student (`patch_classifier.student`); `patch_embedding` has width 1024.
+
+  Args:
+    heads: dict of head name to number of classes.
+    table: rows of (stride, filters).
+    first_filters: of the first layer.
+  """
+
+  def finished(x, name):
+    x = keras.layers.BatchNormalization(
+      momentum=0.9, scale=False, epsilon=EPSILON, synchronized=True, name=f'{name}_norm'
+    )(x)
+    return keras.layers.ReLU(name=name)(x)
+
+  plain = {'padding': 'same', 'use_bias': False}
+
+  def body(x):
+    x = finished(keras.layers.Conv2D(first_filters, 3, 2, name='layer1_conv', **plain)(x), 'layer1')
+    for number, (stride, filters) in enumerate(table, 2):
+      name = f'layer{number}'
+      depthwise = keras.layers.DepthwiseConv2D(3, stride, name=f'{name}_depthwise_conv', **plain)(x)
+      x = finished(depthwise, f'{name}_depthwise')
+      x = finished(keras.layers.Conv2D(filters, 1, name=f'{name}_conv', **plain)(x), name)
+    return keras.layers.GlobalAveragePooling2D(name='pool')(x)  # [N, 1024]
+
+  return patch_classifier.student(heads, 'yamnet', PRESET, body)

@@ -1,0 +1,1 @@
+"""Layer activations over many files, and the linear probe on them."""

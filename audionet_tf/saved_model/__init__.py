@@ -1,0 +1,1 @@
+"""The exported SavedModel: signatures, writer, loader, verification, TFLite."""

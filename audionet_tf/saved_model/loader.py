@@ -1,0 +1,112 @@
+"""Loads an export (`writer` lists its files, `signatures` what it answers)."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from audionet_tf.core import saved_model_allowlist
+from audionet_tf.core.errors import UserError
+from audionet_tf.models import student_file
+from audionet_tf.saved_model import signatures, verify
+from audionet_tf.saved_model.writer import SETTINGS_FILE
+
+
+def versions(folder):
+  """The version numbers below `folder`, rising."""
+  return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir())
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedExport:
+  """A loaded export.
+
+  Attributes:
+    settings: StudentSettings.
+    class_names: list of str, of the first head; empty where there is none.
+    signatures: dict of signature name to concrete function; call them with `waveform=`.
+    module: what was loaded; it keeps the variables alive.
+    path: the version folder.
+  """
+
+  settings: student_file.StudentConfig
+  class_names: list
+  signatures: dict
+  module: object = dataclasses.field(repr=False)
+  path: pathlib.Path | None = None
+
+  def predict(self, waveform):
+    """`serving_default` on f32 [batch, samples], as a dict of NumPy arrays; `top_classes` are str."""
+    return self._answers('serving_default', waveform)
+
+  def windows(self, waveform):
+    """`windows` on f32 [samples], as a dict of NumPy arrays; `top_classes` are str."""
+    return self._answers('windows', waveform)
+
+  def _answers(self, signature, waveform):
+    outputs = self.signatures[signature](waveform=tf.constant(waveform, tf.float32))
+    arrays = {name: output.numpy() for name, output in outputs.items()}
+    if 'top_classes' in arrays:
+      arrays['top_classes'] = np.char.decode(arrays['top_classes'].astype(bytes), 'utf-8')
+    return arrays
+
+
+def read_settings(path):
+  """StudentSettings from the assets of the version folder `path`. UserError when missing or not fit for use."""
+  file = path / 'assets' / SETTINGS_FILE
+  try:
+    settings = student_file.StudentConfig(**json.loads(file.read_text(encoding='utf-8')))
+    signatures.window_samples(settings)
+    lists = list(settings.classes.values())
+    if not all(isinstance(names, list) and names for names in lists):
+      raise TypeError('classes are not lists of names')
+    if not all(isinstance(name, str) for names in lists for name in names):
+      raise TypeError('a class name is not a string')
+  except FileNotFoundError:
+    raise UserError(f'{path}: a SavedModel, but not of a student: assets/{SETTINGS_FILE} is missing') from None
+  except (ValueError, TypeError, AttributeError) as error:
+    raise UserError(f'{file}: not the settings of a student ({error})') from None
+  return settings
+
+
+def load(path, names=True):
+  """The export at `path`: a version folder, its parent (then the highest version) or a run that holds one, as Served.
+
+  Args:
+    path: of the export.
+    names: whether it must have classes to name.
+
+  Raises:
+    UserError: no export there, a damaged one, one that lacks a signature or an output, one with operations that a
+      student has no use for, or without classes.
+  """
+  path = pathlib.Path(path)
+  path = path / 'export' if (path / 'export').is_dir() else path
+  if not (path / 'saved_model.pb').is_file():
+    numbers = versions(path) if path.is_dir() else []
+    if path.suffix == '.keras' and path.is_file():
+      raise UserError(
+        f'{path}: weights alone; audionet_tf.export --model={path} --output=DIR makes a SavedModel of them'
+      )
+    if not numbers:
+      raise UserError(f'{path}: no SavedModel here; audionet_tf.export writes one, training too, as RUN/export/1')
+    return load(path / str(numbers[-1]), names)
+  settings = read_settings(path)
+  if names:
+    student_file.check_names(path, settings)
+  class_names = next(iter(settings.classes.values()), [])
+  saved_model_allowlist.refuse_foreign(path)
+  try:
+    module = tf.saved_model.load(str(path))
+    known = verify.expected_outputs(settings).keys()
+    functions = {name: function for name, function in module.signatures.items() if name in known}
+  except Exception as error:  # TensorFlow raises whatever its parts raise: a damaged export is the user's to mend
+    raise UserError(f'{path}: not a readable export ({type(error).__name__}: {error})') from error
+  verify.check_signatures(path, functions, settings)
+  probabilities = functions['serving_default'].structured_outputs.get('probabilities')
+  found = 0 if probabilities is None else probabilities.shape[-1]
+  if found != len(class_names):
+    raise UserError(f'{path}: {found} classes, but {len(class_names)} class names')
+  return LoadedExport(settings, class_names, functions, module, path)

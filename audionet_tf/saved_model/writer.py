@@ -1,0 +1,56 @@
+"""Writes the files of an export.
+
+DIR/1/saved_model.pb, variables/      two to four signatures, stock TensorFlow operations only
+DIR/1/assets/class_names.txt          one name per line, in the order of the classes
+DIR/1/assets/settings.json            student_file.StudentConfig
+DIR/1/assets.extra/                   warm-up requests for TensorFlow Serving
+DIR/1/model.tflite                    on request; `serving_default` only
+"""
+
+import dataclasses
+import json
+import pathlib
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+
+from audionet_tf.data.class_lists import write_class_names
+from audionet_tf.saved_model import signatures
+
+WARMUP_BATCH = 32
+CLASS_NAMES_FILE, SETTINGS_FILE, TFLITE_FILE = 'class_names.txt', 'settings.json', 'model.tflite'
+
+
+def write(model, settings, folder):
+  """The SavedModel with its assets and warm-up requests, in `folder`."""
+  module = tf.Module()
+  module.student_variables = [variable.value for variable in model.variables]
+  functions = signatures.all_signatures(model, settings)
+  with tempfile.TemporaryDirectory() as assets:
+    assets = pathlib.Path(assets)
+    for names in list(settings.classes.values())[:1]:
+      write_class_names(assets / CLASS_NAMES_FILE, names)
+    (assets / SETTINGS_FILE).write_text(json.dumps(dataclasses.asdict(settings), indent=1), encoding='utf-8')
+    module.asset_files = [tf.saved_model.Asset(str(path)) for path in sorted(assets.iterdir())]
+    tf.saved_model.save(module, str(folder), signatures=functions)
+  write_warmup(folder, settings)
+
+
+def write_warmup(folder, settings):
+  """Requests that TensorFlow Serving replays before it serves: one window, a batch, a waveform of three windows."""
+  from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+  length = signatures.window_samples(settings)
+  batch = signatures.windows_at_once(settings, WARMUP_BATCH)
+  shapes = [('serving_default', [1, length]), ('serving_default', [batch, length]), ('windows', [3 * length])]
+  path = folder / 'assets.extra' / 'tf_serving_warmup_requests'
+  path.parent.mkdir()
+  with tf.io.TFRecordWriter(str(path)) as writer:
+    for signature, shape in shapes:
+      request = predict_pb2.PredictRequest()
+      request.model_spec.name = settings.student
+      request.model_spec.signature_name = signature
+      request.inputs['waveform'].CopyFrom(tf.make_tensor_proto(np.zeros(shape, np.float32)))
+      log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+      writer.write(log.SerializeToString())

@@ -1,0 +1,53 @@
+"""The HTTP server around the service: its socket, its log, its end."""
+
+import signal
+import socket
+import sys
+
+import uvicorn
+
+from audionet_tf.core.errors import UserError
+
+CONNECTIONS = 512
+IDLE_SECONDS = 30
+LAST_ANSWERS_SECONDS = 5
+
+
+def bound(host, port):
+  """A socket that is bound to the address. UserError where it cannot be had."""
+  try:
+    (family, kind, _, _, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    listening = socket.socket(family, kind)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(address)
+  except OSError as error:
+    raise UserError(f'cannot listen at {host}, port {port}: {error.strerror}; take another --port') from None
+  return listening
+
+
+def run(app, listening, what):
+  """Answers until the process is told to stop; returns 0.
+
+  Args:
+    app: ASGI application.
+    listening: socket of `bound`.
+    what: is served, for the one line that says that it is.
+  """
+  host, port = listening.getsockname()[:2]
+  shown = f'[{host}]' if ':' in host else host
+  config = uvicorn.Config(
+    app,
+    log_level='error',
+    access_log=False,
+    ws='none',
+    server_header=False,
+    limit_concurrency=CONNECTIONS,
+    timeout_keep_alive=IDLE_SECONDS,
+    timeout_graceful_shutdown=LAST_ANSWERS_SECONDS,
+  )
+  server = uvicorn.Server(config)
+  for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends in order, then raises again what it was told
+    signal.signal(number, lambda *_: None)
+  print(f'serving {what} at http://{shown}:{port}', file=sys.stderr, flush=True)
+  server.run(sockets=[listening])
+  return 0

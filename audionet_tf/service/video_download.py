@@ -1,0 +1,152 @@
+"""Videos of known sites, fetched by yt-dlp (extra `download`) in a process of its own, for the caption service.
+
+  python -m audionet_tf.service.video_download SETTINGS
+
+SETTINGS is a JSON object: `address`, of `address_of`; `extractor`; `folder`, where the sound goes; `most_bytes`. On
+standard output comes one JSON line: {"name": title} or {"error": "why not"}.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import pathlib
+import re
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.parse
+
+from audionet_tf.core.errors import UserError
+from audionet_tf.data import youtube
+from audionet_tf.service import subprocesses
+
+# Site to yt-dlp's name for it. No other of its extractors is let loose on an address, least of all the generic one,
+# which asks any server.
+EXTRACTORS = {'youtube.com': 'youtube', 'vimeo.com': 'vimeo', 'dailymotion.com': 'dailymotion'}
+OTHER_NAMES = {'youtu.be': 'youtube.com', 'dai.ly': 'dailymotion.com'}
+PATH = re.compile(r'/[\w/-]{1,200}', re.ASCII)
+FORMAT = 'ba[abr<=160]/ba/wv*+ba/w'  # the sound is enough
+
+
+def checked_hosts(names):
+  """The hosts as a tuple. UserError: one that is not known, or yt-dlp is missing."""
+  for name in names:
+    if name not in EXTRACTORS:
+      raise UserError(f'download_hosts has {name!r}, allowed are {", ".join(EXTRACTORS)}')
+  youtube.import_yt_dlp()
+  return tuple(names)
+
+
+def address_of(text, hosts):
+  """(address, extractor) of the video that `text` is the address of, put together anew.
+
+  Args:
+    text: str, of a stranger.
+    hosts: keys of EXTRACTORS that are allowed.
+
+  Raises:
+    UserError: anything else than the address of a video on one of the hosts.
+  """
+  try:
+    parts = urllib.parse.urlsplit(text.strip()[:500])
+    name = (parts.hostname or '').removeprefix('www.').removeprefix('m.').removeprefix('music.')
+    host = OTHER_NAMES.get(name, name)
+    plain = parts.scheme in ('http', 'https') and parts.port is None and parts.username is None
+  except ValueError:
+    plain, host = False, ''
+  if not plain or host not in hosts:
+    raise UserError(f'the address is not of a video on {" or ".join(hosts) or "a host that is allowed"}')
+  if host == 'youtube.com':
+    return f'https://www.youtube.com/watch?v={youtube.video_id(text)}', EXTRACTORS[host]
+  if not PATH.fullmatch(parts.path):
+    raise UserError(f'the address is not of a video on {host}')
+  return f'https://{name}{parts.path}', EXTRACTORS[host]
+
+
+def download(settings):
+  """Fetches the sound of a video to `settings['folder']`; returns its title. UserError where yt-dlp cannot."""
+  yt_dlp = youtube.import_yt_dlp()
+  options = {
+    'format': FORMAT,
+    'paths': {'home': settings['folder']},
+    'outtmpl': {'default': 'video.%(ext)s'},
+    'allowed_extractors': [settings['extractor']],
+    'max_filesize': settings['most_bytes'],
+    'noplaylist': True,
+    'playlist_items': '1',
+    'cachedir': False,
+    'socket_timeout': 20,
+    'retries': 2,
+    'quiet': True,
+    'no_warnings': True,
+    'noprogress': True,
+    'logger': youtube.Silent(),
+  }
+  try:
+    with yt_dlp.YoutubeDL(options) as downloader:
+      found = downloader.extract_info(settings['address'])
+  except yt_dlp.utils.YoutubeDLError as error:
+    plain = re.sub(r'\x1b\[[\d;]*m', '', str(error))  # without its colours
+    raise UserError(plain.removeprefix('ERROR:').strip()) from error
+  return str(found.get('title') or 'video')
+
+
+def fetcher(hosts, most_bytes, seconds):
+  """A coroutine function: address -> (file object, name). It raises UserError.
+
+  Args:
+    hosts: keys of EXTRACTORS.
+    most_bytes: of a file.
+    seconds: after which a download is given up.
+  """
+
+  async def fetch(text):
+    address, extractor = address_of(text, hosts)
+    with tempfile.TemporaryDirectory(prefix='audionet-') as folder:
+      settings = {'address': address, 'extractor': extractor, 'folder': folder, 'most_bytes': most_bytes}
+      name = await answer_of(settings, seconds)
+      files = [path for path in pathlib.Path(folder).iterdir() if path.is_file() and not path.is_symlink()]
+      if len(files) != 1:
+        raise UserError(f'yt-dlp left {len(files)} files instead of one')
+      return open(files[0], 'rb'), name  # it outlives its name
+
+  return fetch
+
+
+async def answer_of(settings, seconds):
+  """Has a process of its own `download`; returns the title. UserError: why not."""
+  command = [sys.executable, '-m', 'audionet_tf.service.video_download', json.dumps(settings)]
+  async with subprocesses.started(command, stdin=subprocess.DEVNULL, start_new_session=True) as (process, said):
+    try:
+      async with asyncio.timeout(seconds):
+        out = await said.read()
+        await subprocesses.ended(process)
+    except TimeoutError:
+      raise UserError(f'the video was not fetched within {seconds:g} s') from None
+    finally:
+      with contextlib.suppress(ProcessLookupError):  # what it has started, too
+        os.killpg(process.pid, signal.SIGKILL)
+  try:
+    answer = json.loads(out)
+  except ValueError:
+    raise UserError(f'the download ended without an answer (exit code {process.returncode})') from None
+  if 'error' in answer:
+    raise UserError(answer['error'])
+  return answer['name']
+
+
+def main():
+  settings = json.loads(sys.argv[1])
+  resource.setrlimit(resource.RLIMIT_FSIZE, (settings['most_bytes'],) * 2)
+  resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+  try:
+    print(json.dumps({'name': download(settings)}))
+  except UserError as error:
+    print(json.dumps({'error': str(error)}))
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,1 @@
+"""Frozen image classifiers and precomputed predictions as targets, and the pass that stores them."""

@@ -1,0 +1,106 @@
+"""Labels as a teacher: a CSV that says what each clip is.
+
+Labels that do not exclude each other (`label_tables` has their forms) give 0 or 1 for every class: a window has all
+labels of the rows that it overlaps with. They need a loss of `losses.MULTI_LABEL_LOSSES`.
+
+One class a clip gives distributions that are sure of it. The KL divergence from such a distribution is the
+cross-entropy of the label. The CSV has a header; `filename` or `path` names a clip, `category` or `target` its class. A
+video of the records is found by its whole id, else by the name of its file, with or without suffix: `fold1/dog-7.mp4`
+is `dog-7.wav` too. Class names are the categories in the order of `target`, or of the alphabet where there is none.
+"""
+
+import functools
+import hashlib
+import json
+
+import numpy as np
+
+from audionet_tf.core.digests import file_digest
+from audionet_tf.core.errors import UserError
+from audionet_tf.data import class_lists, weak_labels
+from audionet_tf.teachers import precomputed
+
+
+def load_weak(path, classes=None):
+  """The precomputed.PrecomputedTargets of a CSV of labels that do not exclude each other.
+
+  Args:
+    path: of the CSV.
+    classes: path of a file of its classes (`class_lists.vocabulary`), or None.
+
+  Raises:
+    UserError: as `weak_labels.read`.
+  """
+  precomputed.check_file(path)
+  vocabulary = classes and class_lists.vocabulary(classes)
+  table = weak_labels.read(path, vocabulary)
+  digest = hashlib.sha256(json.dumps([file_digest(path), vocabulary]).encode()).hexdigest()
+  answers = functools.partial(multi_hot_answers, path, table)
+  return precomputed.PrecomputedTargets(len(table.class_names), table.class_names, digest, answers)
+
+
+def multi_hot_answers(path, table, manifest):
+  """`Given.answers` of a weak_labels.Table: f32 [A, classes] of 0 and 1."""
+  params = manifest['params']
+  found = {video['id']: table.find(video['id']) for video in manifest['videos']}
+  missing = [video for video, rows in found.items() if rows is None]
+  if missing:
+    raise UserError(f'{path}: no row for {precomputed.named(missing)} of the records')
+
+  def answers(video, window):
+    start = float(params.start_seconds(window))
+    heard = table.multi_hot(found[video], start, start + params.window_seconds)
+    return np.repeat(heard[None], params.answers_per_window, axis=0)
+
+  return answers
+
+
+def load(path):
+  """The PrecomputedTargets of a CSV. UserError: no such file, no such columns, categories and targets that differ."""
+  precomputed.check_file(path)
+  rows = class_lists.read_table(path, (('path', 'filename'), ('category', 'target')))
+  class_names = classes_of(path, rows)
+  index = {}
+  for row in rows:
+    name = row.get('path') or row.get('filename') or ''
+    category = class_names.index(category_of(row))
+    for key in (name, *weak_labels.names_of(name)):
+      index.setdefault(key, set()).add(category)
+  answers = functools.partial(one_hot_answers, path, index, len(class_names))
+  return precomputed.PrecomputedTargets(len(class_names), class_names, file_digest(path), answers)
+
+
+def category_of(row):
+  return row.get('category') or row.get('target') or ''
+
+
+def classes_of(path, rows):
+  """The categories in order. UserError where one has two targets, or two have one."""
+  pairs = {(category_of(row), row.get('target') or '') for row in rows}
+  names, targets = ([pair[i] for pair in pairs] for i in (0, 1))
+  if '' in names:
+    raise UserError(f'{path}: a row without category')
+  if not any(targets):
+    return sorted(names)
+  if not all(target.isdecimal() for target in targets):
+    raise UserError(f'{path}: targets are {", ".join(sorted(set(targets))[:5])}; expected are whole numbers')
+  if len(set(names)) < len(pairs) or len({int(target) for target in targets}) < len(pairs):
+    raise UserError(f'{path}: category and target do not go together one to one')
+  return [name for _, name in sorted((int(target), name) for name, target in pairs)]
+
+
+def one_hot_answers(path, index, classes, manifest):
+  """`Given.answers`; `index`: dict of path, name and stem to the set of classes that rows of that name have."""
+  found, missing, ambiguous = {}, [], []
+  for video in (video['id'] for video in manifest['videos']):
+    categories = next((index[key] for key in (video, *weak_labels.names_of(video)) if key in index), set())
+    if len(categories) == 1:
+      found[video] = min(categories)
+    else:
+      (ambiguous if categories else missing).append(video)
+  for videos, what in ((missing, 'no row for'), (ambiguous, 'rows of different categories for')):
+    if videos:
+      raise UserError(f'{path}: {what} {precomputed.named(videos)} of the records')
+  sure = np.eye(classes, dtype=np.float32)
+  size = manifest['params'].answers_per_window
+  return lambda video, window: np.repeat(sure[None, found[video]], size, axis=0)

@@ -1,0 +1,258 @@
+"""Teachers: frozen picture classifiers, asked for a probability distribution over their classes.
+
+| flag                    | allowed                     | meaning                                                     |
+|-------------------------|-----------------------------|-------------------------------------------------------------|
+| `--teacher`             | vgg16, mobilenet_v2, ...    | a classifier of `keras.applications`, preprocessing its own |
+|                         | X.keras                     | pictures in 0..255, preprocessing inside the file           |
+|                         | folder/ (SavedModel)        | `serving_default`; uint8 as they are, float in [0, 1]       |
+|                         | X.tflite                    | (u)int8 as they are, float in [-1, 1]; stored labels only   |
+|                         | X.npz, X.npy, X.tfrecord    | answers that exist already (`precomputed`)                |
+|                         | X.csv                       | labels of the clips (`clip_labels`)                        |
+| `--teacher_weights`     | imagenet                    | downloaded once by Keras into ~/.keras/models               |
+|                         | none                        | random, the same on every run: to try the machinery         |
+|                         | X.weights.h5, X.h5, X.keras | of the named `keras.applications` classifier                |
+| `--teacher_labels`      | a text file                 | class names, one a line, as many as classes                 |
+|                         | X.csv                       | `index,mid,display_name`: the classes of labels (X.csv)     |
+| `--teacher_dtype`       | float32, bfloat16           | arithmetic of Keras teachers; the softmax is float32        |
+| `--teacher_input_range` | BLACK,WHITE                 | as a float model from a file wants them                     |
+
+Pictures of another size are resized, bilinear, with a low-pass filter where they shrink.
+Outputs that are no distribution (negative, or of a sum far from one) are taken as logits.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from audionet_tf.core import text
+from audionet_tf.core.errors import UserError
+from audionet_tf.data import batch_keys, class_lists, weak_labels
+from audionet_tf.teachers import clip_labels, image_classifier, keras_applications, precomputed, tflite
+
+DTYPES = ('float32', 'bfloat16')
+SUM_TOLERANCE = 0.02  # of probabilities computed in half precision
+PROBE_PIXELS = 224  # side of the probe pictures where a model takes any size
+
+
+@dataclasses.dataclass(frozen=True)
+class Teacher:
+  """A frozen classifier of pictures.
+
+  Attributes:
+    name: of the student's head that learns from it.
+    class_names: list of str.
+    probabilities: images u8 [N, H, W, 3] (RGB, any size) -> f32 [N, classes], each row of sum 1. A plain function:
+      held by a model it is not tracked, so the teacher's weights enter no checkpoint.
+    in_graph: whether `probabilities` can be called inside a tf.function; False for `.tflite`.
+    description: JSON-able; `source`, `name`, `weights`, `labels`, `dtype` and `input_range` are arguments of `load`,
+      `input_size`, `classes`, `outputs` (what the model gives: 'logits' or 'probabilities') and `digest` are what it
+      found.
+    digest: sha256 of the weights or of the file of answers, hex.
+    given: None, or for answers that exist already `given_answers.Given.answers`; then `probabilities` is None.
+  """
+
+  name: str
+  class_names: list
+  probabilities: Callable
+  in_graph: bool
+  description: dict
+  digest: str
+  given: Callable | None = None
+
+
+def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32', input_range=None):
+  """The teacher that `source` names.
+
+  Args:
+    source: name of a `keras.applications` classifier, path of a `.keras` or `.tflite` file, or a SavedModel folder;
+      or a file of answers or labels (`is_given`).
+    name: of the teacher, and of the student's head.
+    weights: of a `keras.applications` classifier: 'imagenet', 'none' or a path.
+    labels: path of a file of class names; None takes ImageNet's for `keras.applications`, else 'class 0', ...
+    dtype: 'float32' or 'bfloat16'; bfloat16 for Keras models only.
+    input_range: (black, white) as a float model from a file wants them; None for the default of its format.
+
+  Raises:
+    UserError: an unknown name, a wrong or damaged file, no network, labels that do not fit.
+  """
+  source = str(source)
+  if dtype not in DTYPES:
+    raise UserError(f'teacher dtype is {dtype!r}, allowed is {" or ".join(DTYPES)}')
+  if input_range is not None:
+    input_range = checked_range(input_range)
+  class_names = read_labels(labels)
+  if is_given(source):
+    return given_teacher(source, name, weights, labels, class_names, dtype, input_range)
+  model = picture_model(source, weights, class_names, dtype, input_range)
+  if class_names is None:
+    class_names = default_class_names(source, model.classes, weights)
+  if len(class_names) != model.classes:
+    raise UserError(labels_mismatch(source, labels, class_names, model.classes))
+  kind = model.kind or probed_kind(source, model)
+  description = {
+    'source': source,
+    'name': name,
+    'weights': str(weights),
+    'labels': None if labels is None else str(labels),
+    'dtype': dtype,
+    'input_range': None if input_range is None else list(input_range),
+    'input_size': None if model.size is None else list(model.size),
+    'classes': model.classes,
+    'outputs': kind,
+    'digest': model.digest,
+  }
+
+  def probabilities(images):
+    answers = distribution(model.outputs(resized(images, model.size)), kind)
+    return tf.stop_gradient(answers)  # spares a student's tape the way back through the teacher
+
+  return Teacher(name, class_names, probabilities, model.in_graph, description, model.digest)
+
+
+def is_given(source):
+  """Whether `source` is a file of answers or labels, which needs no pictures."""
+  return pathlib.Path(source).suffix in (*precomputed.READERS, '.csv')
+
+
+def given_teacher(source, name, weights, labels, class_names, dtype, input_range):
+  """The Teacher of a file of answers or labels; arguments as of `load`, and the names in the file `labels`."""
+  path = pathlib.Path(source)
+  if (weights, dtype, input_range) != ('imagenet', 'float32', None):
+    raise UserError(f'{source}: answers that are there already; weights, dtype and input range are for classifiers')
+  weak = path.suffix == '.csv' and weak_labels.is_weak(path)
+  if weak:
+    found = clip_labels.load_weak(path, labels)
+  elif path.suffix == '.csv':
+    if class_names is not None:
+      raise UserError(f'{source}: its own categories are the class names; leave out {labels}')
+    found = clip_labels.load(path)
+  else:
+    found = precomputed.load(path, class_names and len(class_names))
+  class_names = class_names or found.class_names or default_class_names(source, found.classes, weights)
+  if len(class_names) != found.classes:
+    raise UserError(labels_mismatch(source, labels, class_names, found.classes))
+  description = {
+    'source': source,
+    'name': name,
+    'weights': weights,
+    'labels': None if labels is None else str(labels),
+    'dtype': dtype,
+    'input_range': None,
+    'input_size': None,
+    'classes': found.classes,
+    'outputs': batch_keys.MULTI_LABEL if weak else 'probabilities',
+    'digest': found.digest,
+  }
+  return Teacher(name, class_names, None, False, description, found.digest, found.answers)
+
+
+def picture_model(source, weights, class_names, dtype, input_range):
+  """The PictureModel that `source` names, and UserErrors for arguments that do not go with it."""
+  path = pathlib.Path(source)
+  known = keras_applications.find(source)
+  if known and not path.suffix:
+    if input_range is not None:
+      raise UserError(f'{source} has its own preprocessing; an input range is for models from files')
+    return keras_applications.load(known, weights, class_names and len(class_names), dtype)
+  if path.suffix in ('.h5', '.hdf5'):
+    raise UserError(f'{source}: weights alone; name their network: --teacher=vgg16 --teacher_weights={source}')
+  if not path.exists():
+    if path.suffix or '/' in source:
+      raise UserError(f'{source}: no such teacher; expected is a .keras or .tflite file, or a SavedModel folder')
+    raise keras_applications.unknown(source)
+  if weights != 'imagenet':
+    raise UserError(f'{source} has its own weights; weights ({weights}) are for names of keras.applications')
+  if path.suffix == '.keras' and path.is_file():
+    return image_classifier.load_keras_file(path, dtype, input_range)
+  if dtype != 'float32':
+    raise UserError(f'{source}: {dtype} is for names of keras.applications and .keras files')
+  if path.suffix == '.tflite' and path.is_file():
+    return tflite.load_tflite(path, input_range)
+  if path.is_dir():
+    return image_classifier.load_saved_model(path, input_range)
+  raise UserError(f'{source}: not a teacher; expected is a .keras or .tflite file, or a SavedModel folder')
+
+
+def checked_range(input_range):
+  """(black, white) as floats. UserError for anything but two different finite numbers."""
+  try:
+    low, high = (float(side) for side in input_range)
+  except (TypeError, ValueError):
+    raise UserError(f'input range is {input_range!r}, expected are two numbers: black, white') from None
+  if not (np.isfinite([low, high]).all() and low != high):
+    raise UserError(f'input range is {low}, {high}; expected are two different finite numbers')
+  return low, high
+
+
+def read_labels(path):
+  """The class names in a file, or None for None."""
+  return None if path is None else class_lists.read_class_names(path)
+
+
+def default_class_names(source, classes, weights):
+  """ImageNet's names where ImageNet's weights are in it, or a thousand classes of the user's file; else numbers."""
+  if keras_applications.find(source) and classes == keras_applications.IMAGENET_CLASSES and weights != 'none':
+    names = keras_applications.imagenet_class_names()
+    if names:
+      return names
+  return class_lists.numbered_class_names(classes)
+
+
+def labels_mismatch(source, path, class_names, classes):
+  """The line for labels that do not fit."""
+  line = f'{path}: {len(class_names)} class names, but {source} knows {classes} classes'
+  if class_names[0].lower() == 'background' and len(class_names) == classes + 1:
+    line += "; the first name, 'background', belongs to models of 1001 classes: take it out"
+  return line
+
+
+def resized(images, size):
+  """Images u8 [N, H, W, 3] as f32 in 0..255, [N, *size, 3]; untouched where the sizes agree or any will do."""
+  images = tf.convert_to_tensor(images)
+  if images.dtype != tf.uint8 or images.shape.rank != 4:
+    raise ValueError(f'images are {images.dtype.name} {images.shape}, expected uint8 [N, H, W, 3]')
+  if size is None or tuple(images.shape[1:3]) == tuple(size):
+    return tf.cast(images, tf.float32)
+  return tf.image.resize(images, size, method='bilinear', antialias=True)  # f32 [N, *size, 3]
+
+
+def distribution(outputs, kind):
+  """Outputs [N, classes] as f32 distributions: softmax of logits; probabilities to the sum of one."""
+  outputs = tf.cast(outputs, tf.float32)
+  if kind == 'logits':
+    return tf.nn.softmax(outputs)
+  outputs = tf.maximum(outputs, 0.0)
+  total = tf.reduce_sum(outputs, axis=-1, keepdims=True)
+  classes = outputs.shape[-1]
+  # Rounded to steps of 1/256, a distribution over many classes can be zero in all of them.
+  return tf.where(total > 0, tf.math.divide_no_nan(outputs, total), 1.0 / classes)
+
+
+def probed_kind(source, model):
+  """'logits' or 'probabilities', from the answers to grey, noise and a gradient: the same on every run."""
+  height, width = model.size or (PROBE_PIXELS, PROBE_PIXELS)
+  noise = np.random.default_rng(0).integers(0, 256, [2, height, width, 3])
+  gradient = np.broadcast_to(np.linspace(0, 255, width)[:, None], [height, width, 3])
+  probes = np.stack([np.full([height, width, 3], 128), *noise, gradient]).astype(np.float32)
+  try:
+    outputs = np.asarray(model.outputs(tf.constant(probes)), np.float32)
+  except Exception as error:  # whatever a stranger's model does with a picture
+    raise UserError(f'{source}: does not answer to pictures ({text.brief(error)})') from error
+  if not np.isfinite(outputs).all():
+    raise UserError(f'{source}: its answers are not finite numbers; its weights are damaged')
+  return 'probabilities' if are_probabilities(outputs) else 'logits'
+
+
+def are_probabilities(outputs):
+  """Whether all rows of `outputs` [N, classes] are distributions, or were before they were rounded.
+
+  A quantised softmax gives steps of 1/256, and of a thousand small probabilities most are rounded to nothing.
+  """
+  sums = outputs.sum(-1)
+  if (outputs < 0).any():
+    return False
+  rounded = (outputs * 256 == np.rint(outputs * 256)).all()
+  return bool((sums < 1.1).all() if rounded else (np.abs(sums - 1) < SUM_TOLERANCE).all())

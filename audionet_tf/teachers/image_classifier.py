@@ -1,0 +1,175 @@
+"""Picture classifiers from Keras: `.keras` files and SavedModel folders.
+
+Files come from strangers. Code inside them is not run (Lambda layers; in SavedModels all that `saved_models` refuses),
+and a damaged file is one line. What is left of a model's operations is trusted: a model is a program, so use those
+whose origin you know.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from audionet_tf.core import digests, saved_model_allowlist, text
+from audionet_tf.core.errors import UserError
+
+MAX_SIDE_PIXELS = 2048  # of the pictures that a model asks for: a hostile file must not order gigabytes
+MAX_CLASSES = 100_000
+RAW = (0.0, 255.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class PictureModel:
+  """A classifier as a function of pictures of its own size.
+
+  Attributes:
+    outputs: pictures f32 [N, H, W, 3] in 0..255 -> f32 [N, classes], logits or probabilities.
+    size: (H, W) in pixels; None where any size will do.
+    classes: number of classes.
+    digest: sha256 of the weights, hex.
+    kind: 'logits' or 'probabilities' where the model itself says so, else None.
+    in_graph: whether `outputs` can be called inside a tf.function.
+  """
+
+  outputs: Callable
+  size: tuple | None
+  classes: int
+  digest: str
+  kind: str | None = None
+  in_graph: bool = True
+
+
+def checked_size(source, shape):
+  """(H, W) of an input shape [N, H, W, 3], or None where both are free. UserError for anything but pictures."""
+  shape = [None if side in (None, -1) else int(side) for side in shape]
+  if len(shape) != 4 or shape[3] != 3 or (shape[1] is None) != (shape[2] is None):
+    raise UserError(f'{source}: its input is {shape}; a picture classifier takes [pictures, height, width, 3]')
+  if shape[1] is None:
+    return None
+  if not all(1 <= side <= MAX_SIDE_PIXELS for side in shape[1:3]):
+    raise UserError(f'{source}: its pictures are {shape[1]}x{shape[2]} pixels, allowed is up to {MAX_SIDE_PIXELS}')
+  return tuple(shape[1:3])
+
+
+def checked_classes(source, shape):
+  """Number of classes of an output shape [N, classes] or [N, 1, 1, classes]. UserError for anything else."""
+  shape = [None if side in (None, -1) else int(side) for side in shape]
+  if len(shape) not in (2, 4) or shape[-1] is None or any(side != 1 for side in shape[1:-1]):
+    raise UserError(f'{source}: its output is {shape}; a classifier gives [pictures, classes]')
+  if not 2 <= shape[-1] <= MAX_CLASSES:
+    raise UserError(f'{source}: it knows {shape[-1]} classes, allowed is 2 to {MAX_CLASSES}')
+  return shape[-1]
+
+
+def ranged(pictures, input_range):
+  """Pictures in 0..255 as numbers from black to white of `input_range`; the pictures themselves for RAW."""
+  low, high = input_range
+  return pictures if (low, high) == RAW else pictures * ((high - low) / 255.0) + low
+
+
+def refuse_range(source, input_range):
+  """UserError when an input range is given for a model that takes the pictures' own bytes."""
+  if input_range is not None:
+    raise UserError(f'{source}: takes whole pixels from 0 to 255; an input range is for models of float pictures')
+
+
+def whole_numbers(pictures):
+  """Pictures f32 as uint8: exact for those that were not resized."""
+  return tf.cast(tf.clip_by_value(tf.round(pictures), 0.0, 255.0), tf.uint8)
+
+
+def set_compute_dtype(model, dtype):
+  """Makes a Keras model compute in bfloat16, its last weighted layer and what follows in float32.
+
+  The policy goes to the layers of this model: the global one, and with it the student, stays as it is.
+  """
+  if dtype == 'float32':
+    return
+  weighted = [number for number, layer in enumerate(model.layers) if layer.weights]
+  for layer in model.layers[: weighted[-1] if weighted else 0]:
+    layer.dtype_policy = keras.DTypePolicy('mixed_bfloat16')
+    if hasattr(layer, 'layers'):
+      for inner in layer.layers:
+        inner.dtype_policy = keras.DTypePolicy('mixed_bfloat16')
+
+
+def keras_outputs(model, preprocess):
+  """`outputs` of a PictureModel from a Keras model: inference mode, frozen.
+
+  The model lives in the closure alone: held as an attribute by another model it would enter that one's checkpoints.
+  """
+  model.trainable = False
+
+  def outputs(pictures):
+    answers = model(preprocess(pictures), training=False)
+    return tf.cast(tf.reshape(answers, [-1, answers.shape[-1]]), tf.float32)  # [N, classes]
+
+  return outputs
+
+
+def load_keras_file(path, dtype='float32', input_range=None):
+  """PictureModel of a `.keras` file: preprocessing inside, pictures in 0..255 unless `input_range` differs."""
+  try:
+    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+  except Exception as error:  # Keras raises whatever its parts raise: the file is the user's to mend
+    if 'lambda' in str(error).lower():
+      raise UserError(f'{path}: holds a Lambda layer, that is code, which is not run; use registered layers') from error
+    raise UserError(f'{path}: not a readable .keras file ({text.brief(error)})') from error
+  inputs, outputs = getattr(model, 'inputs', None) or [], getattr(model, 'outputs', None) or []
+  if len(inputs) != 1 or len(outputs) != 1:
+    raise UserError(f'{path}: {len(inputs)} inputs and {len(outputs)} outputs; a picture classifier has one of each')
+  size, classes = checked_size(path, inputs[0].shape), checked_classes(path, outputs[0].shape)
+  set_compute_dtype(model, dtype)
+  if keras.backend.is_int_dtype(inputs[0].dtype):
+    refuse_range(path, input_range)
+    return PictureModel(keras_outputs(model, whole_numbers), size, classes, digests.file_digest(path))
+  input_range = input_range or RAW
+  answer = keras_outputs(model, lambda pictures: ranged(pictures, input_range))
+  return PictureModel(answer, size, classes, digests.file_digest(path))
+
+
+def load_saved_model(path, input_range=None):
+  """PictureModel of a SavedModel's `serving_default`: uint8 pictures as they are, float ones in [0, 1] by default."""
+  folder = pathlib.Path(path)
+  if not (folder / 'saved_model.pb').is_file():
+    raise UserError(f'{folder}: no saved_model.pb in this folder, so it is not a SavedModel')
+  try:
+    saved_model_allowlist.refuse_foreign(folder)
+    loaded = tf.saved_model.load(str(folder))
+    signature = loaded.signatures['serving_default']
+  except UserError:
+    raise
+  except KeyError:
+    raise UserError(f'{folder}: no signature serving_default; it has {sorted(loaded.signatures)}') from None
+  except Exception as error:  # protobuf, TensorFlow and Keras raise their own kinds
+    raise UserError(f'{folder}: not a readable SavedModel ({text.brief(error)})') from error
+  specs, results = signature.structured_input_signature[1], signature.structured_outputs
+  answers = {name: spec for name, spec in results.items() if spec.shape.rank in (2, 4)}
+  if len(specs) != 1 or len(answers) != 1:
+    raise UserError(
+      f'{folder}: serving_default takes {sorted(specs)} and gives {sorted(results)};'
+      ' a picture classifier takes one tensor and gives one of [pictures, classes]'
+    )
+  (argument, spec), (key, answer) = *specs.items(), *answers.items()
+  if spec.shape.rank is None or spec.dtype not in (tf.uint8, tf.float32):
+    raise UserError(f'{folder}: its input is {spec.dtype.name} {spec.shape}; expected are uint8 or float32 pictures')
+  size, classes = checked_size(folder, spec.shape), checked_classes(folder, answer.shape)
+  if spec.shape[0] not in (None, 1):
+    raise UserError(f'{folder}: takes exactly {spec.shape[0]} pictures; expected is any number, or one')
+  if spec.dtype == tf.uint8:
+    refuse_range(folder, input_range)
+  input_range = input_range or (0.0, 1.0)
+
+  def ask(pictures):
+    pictures = whole_numbers(pictures) if spec.dtype == tf.uint8 else ranged(pictures, input_range)
+    return tf.cast(tf.reshape(signature(**{argument: pictures})[key], [-1, classes]), tf.float32)
+
+  def outputs(pictures, keep=loaded):  # the variables live as long as `loaded` does
+    if spec.shape[0] is None:
+      return ask(pictures)
+    one = tf.TensorSpec([classes], tf.float32)
+    return tf.map_fn(lambda picture: ask(picture[None])[0], pictures, fn_output_signature=one)
+
+  return PictureModel(outputs, size, classes, digests.folder_digest(folder))

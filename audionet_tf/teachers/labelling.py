@@ -1,0 +1,198 @@
+"""The pass that asks the teachers once and stores what they predict, in the form of `data/soft_labels.py`."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from audionet_tf.core import files
+from audionet_tf.core.errors import UserError
+from audionet_tf.data import batch_keys, input_pipeline, records, soft_labels, tfrecord_io
+from audionet_tf.data.soft_labels import FOLDER, FORMAT_VERSION
+from audionet_tf.media import timeline
+
+ANSWERS = ('dtype', 'input_range', 'outputs')  # parts of a teacher's description that change its answers
+
+
+def ensure(records_folder, manifest, teachers, batch_size=64):
+  """The folder with the teachers' answers to all pictures of the records; asks them for what is not there yet.
+
+  A killed run leaves the blocks that it finished; the next one goes on after them. Two runs at once: one waits.
+
+  Args:
+    records_folder: folder of records.
+    manifest: of the records, from `records.read_manifest`.
+    teachers: list of frozen_teacher.Teacher, of different names; none where only the sound is wanted.
+    batch_size: pictures that a teacher is asked at a time.
+
+  Returns:
+    pathlib.Path of the folder.
+
+  Raises:
+    UserError: teachers of the same name, of pictures where there are none, whose answers do not fit; damaged records.
+  """
+  names = [teacher.name for teacher in teachers]
+  if len(set(names)) != len(names):
+    raise UserError(f'teachers are named {names}; expected are different names')
+  check_pictures(manifest, [teacher.name for teacher in teachers if teacher.given is None])
+  folder = pathlib.Path(records_folder) / FOLDER / labels_key(manifest, teachers)
+  folder.mkdir(parents=True, exist_ok=True)
+  with locked(folder):
+    if not soft_labels.is_whole(folder, teachers):
+      make(pathlib.Path(records_folder), manifest, teachers, folder, batch_size)
+  return folder
+
+
+def check_pictures(manifest, names):
+  """UserError where teachers that are asked with pictures meet records of sound alone."""
+  if names and not manifest['params'].images_per_window:
+    raise UserError(
+      f'the records hold no pictures (--images_per_window=0), and teacher {", ".join(names)} judges by them; build '
+      'records with pictures, or teach from a file of labels or answers (.csv, .npz, .npy, .tfrecord)'
+    )
+
+
+def labels_key(manifest, teachers):
+  """16 hex digits of a digest of everything that changes the stored answers."""
+  asked = {teacher.name: [teacher.digest, *(teacher.description.get(part) for part in ANSWERS)] for teacher in teachers}
+  text = json.dumps([FORMAT_VERSION, manifest['digest'], asked], sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def locked(folder):
+  """Holds the folder for one process; the system lets go of it when that process ends, however it ends."""
+  with open(folder / '.lock', 'w') as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    yield
+
+
+def make(records_folder, manifest, teachers, folder, batch_size):
+  """Asks for the shards that are missing, then writes the manifest."""
+  count = len(manifest['shards'])
+  names = [f'labels-{number:05d}-of-{count:05d}.tfrecord' for number in range(count)]
+  sources = dict(zip(names, manifest['shards'], strict=True))
+  missing = [name for name in names if not soft_labels.is_finished(folder / name, sources[name]['windows'])]
+  answers = manifest['params'].answers_per_window
+  done = manifest['windows'] - sum(sources[name]['windows'] for name in missing)
+  ask = [(teacher.name, answerer(teacher, batch_size, manifest)) for teacher in teachers]
+  look = any(teacher.given is None for teacher in teachers)
+  unit = ' pictures' if look else ' answers'
+  what = 'asking the teacher' if teachers else 'taking out the sound'
+  with tqdm.tqdm(total=manifest['windows'] * answers, initial=done * answers, desc=what, unit=unit) as progress:
+    for name in missing:
+      source = records_folder / sources[name]['name']
+      write_shard(source, folder / name, sources[name]['windows'], manifest, ask, look, progress)
+      if not soft_labels.is_finished(folder / name, sources[name]['windows']):
+        raise UserError(f'{records_folder / sources[name]["name"]}: not the windows of its manifest; build it again')
+  soft_labels.write_manifest(folder, manifest, teachers, [(name, sources[name]['windows']) for name in names])
+
+
+def answerer(teacher, batch_size, manifest):
+  """Function of a batch of `batches` -> float16 [B, A, classes] (NumPy)."""
+  if teacher.given is None:
+    ask = asker(teacher, batch_size, manifest['params'].image_size)
+    return lambda batch: ask(batch['image'])[batch['position'].numpy()]
+  given = teacher.given(manifest)
+
+  def look_up(batch):
+    windows = zip(batch['video/id'].numpy(), batch['index'].numpy().tolist(), strict=True)
+    return np.stack([given(video.decode(), index) for video, index in windows]).astype('<f2')
+
+  return look_up
+
+
+def asker(teacher, batch_size, image_size):
+  """images u8 [N, S, S, 3], any N -> float16 [N, classes] (NumPy): asks `batch_size` pictures at a time."""
+  probabilities = teacher.probabilities
+  if teacher.in_graph:
+    images_spec = tf.TensorSpec([None, image_size, image_size, 3], tf.uint8)
+    probabilities = tf.function(probabilities, input_signature=[images_spec])
+
+  def ask(images):
+    parts = [images[start : start + batch_size] for start in range(0, images.shape[0], batch_size)]
+    return np.concatenate([np.asarray(probabilities(part)) for part in parts]).astype('<f2')
+
+  return ask
+
+
+def batches(path, params, skip=0, images=True):
+  """tf.data of a shard's blocks after the first `skip`.
+
+  A block: `audio`, `video/id`, `index`; with `images` also `image` u8 [U, S, S, 3] and `position` int32 [B, T].
+
+  `image` holds each of the batch's pictures once; `position` says which of them belongs where. Neighbouring windows
+  often show the same frame, and a still video shows one all along.
+  """
+  size, pictures = params.image_size, params.images_per_window
+
+  def decode(serialized):
+    batch = records.parse_batch(serialized, params, images=images)
+    if not images:
+      return batch
+    encoded, position = tf.unique(tf.reshape(batch.pop('image/encoded'), [-1]))
+    decoded = tf.map_fn(input_pipeline.decode_picture, encoded, fn_output_signature=tf.uint8)
+    batch['image'] = tf.ensure_shape(decoded, [None, size, size, 3])
+    batch['position'] = tf.reshape(position, [-1, pictures])
+    return batch
+
+  blocks = tf.data.TFRecordDataset(path).batch(input_pipeline.BLOCK_WINDOWS).skip(skip)
+  return blocks.map(decode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+
+
+def finished_blocks(path):
+  """(number, bytes) of the whole blocks at the beginning of a file that a killed run may have left."""
+  count, size = 0, 0
+  if path.exists():
+    content = path.read_bytes()
+    for start, length in tfrecord_io.record_offsets(path, cut_short=True):
+      framed = content[start : start + length]
+      if tfrecord_io.framed(framed[12:-4]) != framed:  # length and checksums stand before and behind the bytes
+        break
+      count, size = count + 1, int(start + length)
+  return count, size
+
+
+def write_shard(source, target, windows, manifest, ask, look, progress):
+  """Writes the answers to one shard of records under a temporary name, then renames it.
+
+  Args:
+    source, target: paths of the shards.
+    windows: in the shard.
+    manifest: of the records.
+    ask: list of (teacher's name, `answerer(...)`).
+    look: whether any of them needs the pictures.
+    progress: tqdm, advanced by answers.
+  """
+  positions = {video['id'].encode(): number for number, video in enumerate(manifest['videos'])}
+  params = manifest['params']
+  partial = target.with_name(f'.{target.name}.partial')
+  try:
+    done, size = finished_blocks(partial)
+    progress.update(min(done * input_pipeline.BLOCK_WINDOWS, windows) * params.answers_per_window)
+    with open(partial, 'r+b' if done else 'wb') as file:
+      file.truncate(size)
+      file.seek(size)
+      for batch in batches(str(source), params, done, look):
+        answers = {name: answer(batch) for name, answer in ask}  # [B, A, classes]
+        pcm = (batch['audio'].numpy() * timeline.PCM_SCALE).astype('<i2')  # exact: it came from int16
+        features = {
+          'audio/pcm': [pcm.tobytes()],
+          'video': [positions[video] for video in batch['video/id'].numpy()],
+          'index': batch['index'].numpy().tolist(),
+          **{batch_keys.TEACHER + name: [rows.tobytes()] for name, rows in answers.items()},
+        }
+        file.write(tfrecord_io.framed(tfrecord_io.serialize(features)))
+        progress.update(len(batch['index']) * params.answers_per_window)
+      files.sync(file)
+  except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+    raise UserError(f'{source}: damaged; build the records again ({" ".join(error.message.split())[:160]})') from error
+  except KeyError as error:
+    raise UserError(f'{source}: video {error} is not in the manifest; build the records again') from None
+  os.replace(partial, target)

@@ -1,0 +1,1 @@
+"""Fitting a student: configuration, train steps, losses, metrics, callbacks, TensorBoard."""

@@ -1,0 +1,188 @@
+"""What happens around the epochs: guard, figures of the run, checkpoints, progress. In `fit`, in this order."""
+
+import json
+import pathlib
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from audionet_tf.core import files
+from audionet_tf.core.errors import UserError
+
+CHECK_EVERY = 200  # steps between two looks at the loss inside an epoch: a look waits for the device
+
+
+class Guard(keras.callbacks.Callback):
+  """Stops the run at a loss or at weights that are not finite, and says where, before anything of them is saved."""
+
+  def __init__(self, video_ids):
+    super().__init__()
+    self.video_ids = video_ids
+
+  def on_epoch_begin(self, epoch, logs=None):
+    self.epoch = epoch
+
+  def on_train_batch_end(self, batch, logs=None):
+    if batch % CHECK_EVERY == CHECK_EVERY - 1:
+      self.look()
+
+  def on_epoch_end(self, epoch, logs=None):
+    self.look()
+    # The loss of the last step was taken before its update.
+    bad = [v.path for v in self.model.student.trainable_variables if not np.isfinite(v.numpy()).all()]
+    if bad:
+      raise UserError(f'{", ".join(bad)} are not finite after epoch {epoch}; lower --learning_rate')
+
+  def look(self):
+    finite_steps = self.model.finite_steps
+    if not finite_steps.broken.numpy():
+      return
+    bad = ~np.isfinite(self.model.video_means.total.numpy())
+    names = [name for name, is_bad in zip(self.video_ids, bad, strict=True) if is_bad]
+    raise UserError(
+      f'the loss is not finite in epoch {self.epoch}, step {int(finite_steps.result())}, counted from 0 '
+      f'(videos: {", ".join(names[:5])}{", ..." if len(names) > 5 else ""}); lower --learning_rate, or look at these'
+    )
+
+
+class RunLog(keras.callbacks.Callback):
+  """The figures of a run: a line an epoch in metrics.jsonl and in epochs.jsonl, the original's stats.json.
+
+  stats.json (keys of the original's training statistics): `num_epochs`, `video_sample_period_msec`, `batch_size`,
+  `learning_rate`, `epochs`: list of {`videos`: {id: {`kldiv`: mean, `kldiv_per_frame`: list, on request}},
+  `training_time`: seconds}; of an autoencoder `squared_error` and `squared_error_per_frame`, of labels that do not
+  exclude each other `cross_entropy` and `cross_entropy_per_frame`. The lines of epochs.jsonl are the entries of that
+  list: it is joined from them at most every STATS_SECONDS, and what is in memory does not grow.
+
+  Attributes: of the last epoch, `row` as in metrics.jsonl and `videos` as in stats.json.
+  """
+
+  STATS_SECONDS = 10
+
+  def __init__(self, run_dir, header, video_ids, windows):
+    super().__init__()
+    folder = pathlib.Path(run_dir)
+    self.stats_path, self.metrics_path, self.epochs_path = (
+      folder / name for name in ('stats.json', 'metrics.jsonl', 'epochs.jsonl')
+    )
+    self.header, self.video_ids, self.windows = header, video_ids, windows
+    self.row, self.videos = None, None
+
+  def begin(self, first_epoch):
+    """Keeps the figures of the epochs before `first_epoch`; a killed run may have written more."""
+    for path in (self.metrics_path, self.epochs_path):
+      lines = path.read_text().splitlines()[:first_epoch] if first_epoch else []
+      if len(lines) < first_epoch:
+        raise UserError(f'{path}: holds {len(lines)} epochs, the checkpoint {first_epoch}; start again')
+      with files.atomic_write(path) as file:
+        file.writelines(line + '\n' for line in lines)
+    self.write_stats()
+
+  def on_epoch_begin(self, epoch, logs=None):
+    self.began = time.monotonic()
+
+  def on_epoch_end(self, epoch, logs=None):
+    seconds = time.monotonic() - self.began
+    model = self.model
+    values = model.video_means.result().numpy().tolist()
+    heard = [pair for pair in zip(self.video_ids, values, strict=True) if not np.isnan(pair[1])]
+    self.videos = {name: {model.stats_key: value} for name, value in heard}
+    if model.window_means is not None:
+      self.add_windows()
+    self.row = {'epoch': epoch, **{name: float(m.result()) for name, m in model.means.items()}}
+    self.row |= {
+      'learning_rate': float(model.optimizer.learning_rate.numpy()),
+      'seconds': seconds,
+      'examples_per_second': self.windows / seconds,
+    }
+    for path, row in (
+      (self.epochs_path, {'videos': self.videos, 'training_time': seconds}),
+      (self.metrics_path, self.row),
+    ):
+      with open(path, 'a') as file:
+        file.write(json.dumps(row) + '\n')
+    if time.monotonic() - self.written_at > self.STATS_SECONDS:
+      self.write_stats()
+
+  def add_windows(self):
+    values = self.model.window_means.result().numpy()
+    for name, rows in zip(self.video_ids, np.split(values, self.model.window_ends[:-1]), strict=True):
+      self.videos[name][f'{self.model.stats_key}_per_frame'] = rows.tolist()
+
+  def write_stats(self):
+    with files.atomic_write(self.stats_path) as file, open(self.epochs_path) as lines:
+      file.write(json.dumps(self.header)[:-1] + ', "epochs": [')
+      for number, line in enumerate(lines):
+        file.write((',\n' if number else '\n') + line.rstrip('\n'))
+      file.write('\n]}\n')
+    self.written_at = time.monotonic()
+
+  def on_train_end(self, logs=None):
+    self.write_stats()
+
+
+class Checkpoints(keras.callbacks.Callback):
+  """Saves what a run needs to go on as if it had never stopped, and restores it.
+
+  That is: weights, optimizer, number of epochs done, and the states of the seed generators (dropout), which Keras
+  leaves out of checkpoints. The order of the data is a function of seed and epoch and needs no state.
+  """
+
+  EVERY_SECONDS = 60
+
+  def __init__(self, run_dir, distiller, every_epochs=0):
+    super().__init__()
+    self.every_epochs = every_epochs
+    self.epochs_done = tf.Variable(0, dtype=tf.int64, trainable=False)
+    rng = [v.value for v in distiller.student.variables if 'seed_generator' in v.path]
+    self.checkpoint = tf.train.Checkpoint(
+      student=distiller.student, optimizer=distiller.optimizer, epochs_done=self.epochs_done, rng=rng
+    )
+    self.manager = tf.train.CheckpointManager(
+      self.checkpoint, str(pathlib.Path(run_dir) / 'checkpoints'), max_to_keep=3
+    )
+    self.saved_at = time.monotonic()
+
+  def restore(self):
+    """Restores the newest checkpoint, if there is one. Returns how many epochs are done."""
+    if self.manager.latest_checkpoint:
+      self.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
+    return int(self.epochs_done.numpy())
+
+  def on_epoch_end(self, epoch, logs=None):
+    due = (epoch + 1) % self.every_epochs == 0 if self.every_epochs else self.minute_over()
+    if due or epoch + 1 == self.params['epochs']:
+      self.epochs_done.assign(epoch + 1)
+      self.manager.save()
+      self.saved_at = time.monotonic()
+
+  def minute_over(self):
+    return time.monotonic() - self.saved_at >= self.EVERY_SECONDS
+
+
+class Progress(keras.callbacks.Callback):
+  """One line: epochs done, rate, remaining time, figures of the last epoch."""
+
+  SHOWN = {
+    'kl': 'KL {:.3f}',
+    'cross_entropy': 'cross-entropy {:.3f}',
+    'top1': 'top-1 {:.1%}',
+    'squared_error': 'squared error {:.3g}',
+  }
+
+  def __init__(self, log, first_epoch, epochs):
+    super().__init__()
+    self.log = log
+    self.bar = tqdm.tqdm(total=epochs, initial=first_epoch, unit='epoch', desc='training', mininterval=0.5)
+
+  def on_epoch_end(self, epoch, logs=None):
+    row = self.log.row
+    figures = [text.format(row[name]) for name, text in self.SHOWN.items() if name in row]
+    self.bar.set_postfix_str(', '.join([*figures, f'{row["examples_per_second"]:,.0f} windows/s']), refresh=False)
+    self.bar.update()
+
+  def on_train_end(self, logs=None):
+    self.bar.close()

@@ -1,0 +1,210 @@
+"""What decides the result of a run, and what must agree for a run to be resumed."""
+
+import dataclasses
+import re
+
+from audionet_tf.core.errors import UserError
+from audionet_tf.data import augmentation
+from audionet_tf.models import alignment, registry
+from audionet_tf.training import losses, warm_start
+from audionet_tf.training.optimizers import OPTIMIZERS, SCHEDULES
+
+LOSSES = (*sorted(losses.LOSSES | losses.MULTI_LABEL_LOSSES), losses.RECONSTRUCTION)
+
+# SoundNet's own weight of a head is this over its number of classes: its criterion divides by batch x classes and by
+# the 8 terms (4 steps, 2 heads), and is multiplied by 250. 0.125 for 1000 classes, 0.312 for 401.
+ORIGINAL_WEIGHT_TIMES_CLASSES = 250 / 8 * 4
+NAMED = re.compile(r'([A-Za-z]\w*)=(.*)', re.ASCII | re.DOTALL)
+
+
+@dataclasses.dataclass(frozen=True)
+class TeacherConfig:
+  """One teacher: arguments of `frozen_teacher.load`, and the weight of its head.
+
+  `loss_weight` is a number above 0, or 'original' for what SoundNet's code comes to: 125 / classes.
+  """
+
+  source: str
+  name: str = 'teacher'
+  weights: str = 'imagenet'
+  labels: str | None = None
+  dtype: str = 'float32'
+  input_range: tuple | None = None
+  loss_weight: float | str = 1.0
+
+  def __post_init__(self):
+    weight = self.loss_weight
+    if weight != 'original' and not (isinstance(weight, int | float) and 0 < weight < float('inf')):
+      raise UserError(f'loss weight of {self.name} is {weight!r}, allowed is any number above 0, or original')
+
+  def arguments(self):
+    """Arguments of `frozen_teacher.load`."""
+    return {key: value for key, value in dataclasses.asdict(self).items() if key != 'loss_weight'}
+
+  def head_weight(self, classes):
+    """The weight of a head of `classes` classes."""
+    return ORIGINAL_WEIGHT_TIMES_CLASSES / classes if self.loss_weight == 'original' else float(self.loss_weight)
+
+
+def named_teachers(sources, **settings):
+  """The teachers that repeated flags name.
+
+  Args:
+    sources: list of 'NAME=SOURCE', NAME of letters, digits and _; or 'SOURCE', whose name is 'teacher'. A SOURCE
+      without name is the only teacher: it replaces those before it, and is replaced by named ones behind it. Of two of
+      one name the last counts, so that a command line overrides a flagfile.
+    **settings: field of TeacherOptions to a list of 'NAME=VALUE', or of 'VALUE' for all teachers that are not named.
+
+  Returns:
+    Tuple of TeacherOptions, in the order of their first mention.
+
+  Raises:
+    UserError: a setting for a teacher that there is not.
+  """
+  found, alone = {}, False
+  for name, source in map(split_name, sources):
+    if name is None or alone:
+      found = {}
+    alone = name is None
+    found[name or 'teacher'] = {'source': source}
+  for field, texts in settings.items():
+    values = [split_name(text) for text in texts]
+    for name, value in values:
+      if name not in (None, *found):
+        raise UserError(
+          f'{field} {name}={value}: no teacher is called {name}; there is {", ".join(found)} (a path begins with ./)'
+        )
+    for name, given in found.items():
+      own = [value for of, value in values if of == name] or [value for of, value in values if of is None]
+      given |= {field: PARSERS.get(field, str)(own[-1])} if own else {}
+  return tuple(TeacherConfig(name=name, **given) for name, given in found.items())
+
+
+def split_name(text):
+  """'objects=vgg16' as ('objects', 'vgg16'); what has no name as (None, text)."""
+  match = NAMED.fullmatch(text)
+  return match.groups() if match else (None, text)
+
+
+def number_pair(text):
+  """'0,255' as (0.0, 255.0)."""
+  try:
+    black, white = (float(part) for part in text.split(','))
+  except ValueError:
+    raise UserError(f'input range is {text}; expected are two numbers, as in 0,255') from None
+  return black, white
+
+
+def weight(text):
+  """'0.5' as 0.5; 'original' as it is."""
+  try:
+    return text if text == 'original' else float(text)
+  except ValueError:
+    raise UserError(f'loss weight is {text}; expected is a number, or original') from None
+
+
+PARSERS = {'input_range': number_pair, 'loss_weight': weight, 'labels': lambda text: text or None}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+  """What decides the result of a run. The defaults are the paper's (Bryce 2018, table 3) and its code's.
+
+  Attributes:
+    student: key of students.STUDENTS.
+    teachers: tuple of TeacherOptions, one head each; the loss is the sum over heads of weight x distance. Empty for a
+      student that reconstructs.
+    teacher_mode: 'stored' asks each teacher once and keeps its answers, 'online' asks in every step.
+    epochs, batch_size, optimizer, learning_rate, momentum (Adam: beta 1), nesterov: as named.
+    schedule: of SCHEDULES, what becomes of the learning rate.
+    warmup_epochs: in which the learning rate rises from 0.
+    weight_decay: share of each weight that a step takes off, times the learning rate (Loshchilov and Hutter 2019).
+    loss: key of losses.LOSSES, the distance that is trained; of losses.MULTI_LABEL_LOSSES, where classes do not exclude
+      each other; or losses.RECONSTRUCTION.
+    label_smoothing: of a loss of labels. balance: classes come in turn (`balanced`), not every window once a pass.
+    loss_reduction: 'sum' or 'mean' over the global batch.
+    target_steps: key of alignment.TARGET_STEPS: which pictures a step of the student answers for.
+    augment: dict of key of augmentation.AUGMENTATIONS to value, `augmentation.parse`.
+    replicas: copies of the student; 0: every GPU, or the processor.
+    seed: of initial weights, order of the data, dropout.
+    init: None, or the RUN or .keras file of a student whose weights are the beginning (`starting_weights`).
+    trainable: 'all', or 'head' for the heads alone.
+    per_frame: keep the KL of every window in stats.json.
+  """
+
+  student: str = 'audionet'
+  teachers: tuple = (TeacherConfig('vgg16'),)
+  teacher_mode: str = 'stored'
+  epochs: int = 5000
+  batch_size: int = 512
+  optimizer: str = 'sgd'
+  learning_rate: float = 1e-4
+  momentum: float = 0.9
+  nesterov: bool = True
+  schedule: str = 'constant'
+  warmup_epochs: int = 0
+  weight_decay: float = 0.0
+  loss: str = 'kl'
+  label_smoothing: float = 0.0
+  balance: bool = False
+  loss_reduction: str = 'sum'
+  target_steps: str = 'covered'
+  augment: dict = dataclasses.field(default_factory=dict)
+  replicas: int = 0
+  seed: int = 0
+  per_frame: bool = False
+  init: str | None = None
+  trainable: str = 'all'
+
+  def __post_init__(self):
+    for name, allowed in (
+      ('student', sorted(registry.STUDENTS)),
+      ('teacher_mode', ['online', 'stored']),
+      ('optimizer', sorted(OPTIMIZERS)),
+      ('schedule', SCHEDULES),
+      ('loss', LOSSES),
+      ('loss_reduction', ['mean', 'sum']),
+      ('target_steps', sorted(alignment.TARGET_STEPS)),
+      ('trainable', warm_start.TRAINABLE),
+    ):
+      if getattr(self, name) not in allowed:
+        raise UserError(f'{name} is {getattr(self, name)!r}, allowed is {" or ".join(allowed)}')
+    for name, low, high in (
+      ('epochs', 1, 10**9),
+      ('batch_size', 1, 10**6),
+      ('momentum', 0, 0.9999),
+      ('warmup_epochs', 0, self.epochs - 1),
+      ('weight_decay', 0, 1),
+      ('label_smoothing', 0, 0.5),
+      ('seed', 0, 2**32 - 1),
+    ):
+      if not low <= getattr(self, name) <= high:
+        raise UserError(f'{name} is {getattr(self, name)}, allowed is {low} to {high}')
+    self.check_learning()
+    if self.balance and (len(self.teachers) != 1 or self.teacher_mode != 'stored' or self.per_frame):
+      raise UserError('balance needs one teacher, a table of labels, and keeps no figures of single windows')
+    augmentation.check(self.augment)
+    moving = augmentation.moving_answers(self.augment)
+    hiding = augmentation.hiding_bands(self.augment)
+    if hiding and not registry.network(self.student).spectrogram:
+      seeing = [name for name, network in registry.STUDENTS.items() if network.spectrogram]
+      raise UserError(
+        f'augment {", ".join(hiding)}: {self.student} has no spectrogram to hide a part of; {", ".join(seeing)} has'
+      )
+    if moving and self.teacher_mode == 'online':
+      raise UserError(f'augment {", ".join(moving)}: changes stored answers; use --teacher_mode=stored')
+    if not self.learning_rate > 0:
+      raise UserError(f'learning_rate is {self.learning_rate}, allowed is any number above 0')
+
+  def check_learning(self):
+    """UserError unless a student that nobody teaches is to learn from nobody, and the others from somebody."""
+    alone = registry.network(self.student).reconstructs
+    if alone != (self.loss == losses.RECONSTRUCTION):
+      wanted = losses.RECONSTRUCTION if alone else ' or '.join(LOSSES[:-1])
+      raise UserError(f'loss is {self.loss!r}; {self.student} learns by {wanted}')
+    if alone and (self.teachers or self.teacher_mode == 'online' or self.trainable != 'all'):
+      raise UserError(f'{self.student} has neither teacher nor head; leave --teacher, --teacher_mode, --trainable out')
+    if not alone and not self.teachers:
+      raise UserError(f'{self.student} learns from teachers; name one')
+    if self.label_smoothing and self.loss not in losses.MULTI_LABEL_LOSSES:
+      raise UserError(f'label_smoothing goes with loss {" or ".join(losses.MULTI_LABEL_LOSSES)}, not with {self.loss}')

@@ -1,0 +1,61 @@
+"""Reads the statistics that training leaves in a run: the KL of every video in every epoch."""
+
+import json
+import pathlib
+import re
+
+import numpy as np
+
+from audionet_tf.core.errors import UserError
+
+STATS_NAME = 'stats.json'
+
+
+def epoch_range(text, trained):
+  """'0:50' as range(0, 50): epochs count from 0, the end is left out; either side may be empty.
+
+  Args:
+    text: 'begin:end', 'begin:', ':end', ':' or ''.
+    trained: number of epochs there are.
+
+  Raises UserError when the range is empty or reaches past what was trained.
+  """
+  match = re.fullmatch(r'(\d*):(\d*)', text or ':')
+  if not match:
+    raise UserError(f'epochs is {text!r}, allowed is BEGIN:END, counted from 0 without END, such as 0:50')
+  begin, end = int(match[1] or 0), int(match[2] or trained)
+  if not 0 <= begin < end <= trained:
+    raise UserError(f'epochs is {text!r}, but {trained} were trained: allowed is 0:{trained} or a part of it')
+  return range(begin, end)
+
+
+def read_mean_kl(run_dir, epochs=''):
+  """Mean KL of every video in every epoch, from `run_dir`/stats.json (or that file itself).
+
+  Args:
+    run_dir: folder of a run.
+    epochs: see `epoch_range`.
+
+  Returns:
+    (range of epochs, dict of video name to f64 [epochs]); NaN where a video is not in an epoch.
+  """
+  path = pathlib.Path(run_dir)
+  path = path / STATS_NAME if path.is_dir() else path
+  if not path.is_file():
+    raise UserError(f'{path}: no statistics here; --run_dir is a folder that audionet_tf.train has written')
+  try:
+    listed = json.loads(path.read_text(encoding='utf-8'))['epochs']
+    chosen = epoch_range(epochs, len(listed))
+    table = {name: np.full(len(chosen), np.nan) for i in chosen for name in listed[i]['videos']}
+    for row, i in enumerate(chosen):
+      for name, video in listed[i]['videos'].items():
+        if not {'kldiv', 'kldiv_per_frame'} & video.keys():
+          raise UserError(f'{path}: holds no KL of {name}, but {", ".join(video) or "nothing"}')
+        table[name][row] = video['kldiv'] if 'kldiv' in video else np.mean(video['kldiv_per_frame'])
+  except UserError:
+    raise
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    raise UserError(f'{path}: not statistics of a run ({type(error).__name__}: {error})') from None
+  if not table:
+    raise UserError(f'{path}: no videos in the epochs asked for')
+  return chosen, table

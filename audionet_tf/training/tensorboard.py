@@ -1,0 +1,177 @@
+"""What TensorBoard shows of a run: curves, the first filters, weights, a few examples to look at and listen to."""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from audionet_tf.data import input_pipeline
+from audionet_tf.media import overview, timeline
+from audionet_tf.models import heads, registry
+from audionet_tf.models.heads import LOGITS
+from audionet_tf.plotting import sound as plotting_sound
+from audionet_tf.plotting import style
+from audionet_tf.saved_model import filters
+
+EXAMPLES = 4
+TIMELINE_CLASSES = 8
+CANDIDATE_BYTES = 4 << 20  # of sound: the windows among which the examples are picked, one a video
+
+
+class Summaries(keras.callbacks.Callback):
+  """Scalars every epoch; pictures, histograms and examples after epochs 1, 2, 5, 10, 20, 50, ... and the last
+
+  Args:
+    folder: of the event files.
+    log: callbacks.RunLog, which has the figures of the epoch.
+    class_names: dict of head to names.
+    examples: what `pick_examples` gave.
+    profile: None or (first, last) epoch to profile, counted from 0.
+    graph: whether to write the graph of the student.
+  """
+
+  def __init__(self, folder, log, class_names, examples, profile=None, graph=False):
+    super().__init__()
+    self.folder = str(folder)
+    self.log, self.class_names, self.examples = log, class_names, examples
+    self.profile, self.graph, self.profiling = profile, graph, False
+    self.writer = tf.summary.create_file_writer(self.folder)
+
+  def on_train_begin(self, logs=None):
+    with self.writer.as_default(step=0):
+      for i, name in enumerate(self.examples['names']):
+        if self.examples['image'].shape[1]:
+          tf.summary.image(f'examples/{i} picture', self.examples['image'][i, :1], description=name)
+        sound = self.examples['audio'][i][None, :, None]
+        tf.summary.audio(f'examples/{i} sound', sound, self.examples['sample_rate_hz'], description=name)
+      if self.graph:
+        student = self.model.student
+        traced = tf.function(lambda waveform: student(waveform)).get_concrete_function(self.examples['audio'])
+        tf.summary.graph(traced.graph)
+
+  def on_epoch_begin(self, epoch, logs=None):
+    if self.profile and self.profile[0] <= epoch <= self.profile[1] and not self.profiling:
+      tf.profiler.experimental.start(self.folder)
+      self.profiling = True
+
+  def on_epoch_end(self, epoch, logs=None):
+    if self.profiling and epoch == self.profile[1]:
+      self.stop_profiling()
+    with self.writer.as_default(step=epoch):
+      for name, value in self.log.row.items():
+        if name != 'epoch':
+          tf.summary.scalar(name, value)
+      for name, figures in self.log.videos.items():
+        tf.summary.scalar(f'{self.model.distance}_of_video/{name}', figures[self.model.stats_key])
+      if in_series(epoch + 1) or epoch + 1 == self.params['epochs']:
+        self.write_details()
+
+  def write_details(self):
+    student = self.model.student
+    for variable in student.trainable_variables:
+      tf.summary.histogram(f'weights/{variable.path}', variable.numpy())
+    kernel = filters.first_kernel(student.trainable_variables)
+    if kernel is not None:
+      figure = plotting_sound.filters(kernel, self.examples['sample_rate_hz'], 'the first layer')
+      tf.summary.image('filters', style.to_rgb(figure)[None])
+    outputs = student(self.examples['audio'], training=False)
+    for i, name in enumerate(self.examples['names'] if 'waveform' in outputs else []):
+      sound = outputs['waveform'][i][None, :, None]
+      tf.summary.audio(f'examples/{i} given back', sound, self.examples['sample_rate_hz'], description=name)
+    for head, names in self.class_names.items():
+      heard = heads.ACTIVATIONS[self.model.activation](outputs[LOGITS + head]).numpy()
+      said = heard.mean(axis=1)
+      tf.summary.text(f'examples/{head}', predictions_table(self.examples, head, said, names))
+      if registry.network(student.name).layers:
+        for i in range(len(heard)):
+          figure = example_timeline(self.examples, i, heard[i], names, student.name)
+          tf.summary.image(f'examples/{i} {head}', style.to_rgb(figure)[None], description=self.examples['names'][i])
+
+  def stop_profiling(self):
+    tf.profiler.experimental.stop()
+    self.profiling = False
+
+  def on_train_end(self, logs=None):
+    if self.profiling:
+      self.stop_profiling()
+    self.writer.close()
+
+
+def in_series(number):
+  """Whether `number` is one of 1, 2, 5, 10, 20, 50, 100, ..."""
+  leading = number / 10 ** int(math.log10(number))
+  return leading in (1, 2, 5)
+
+
+def predictions_table(examples, head, said, class_names, top=3):
+  """Markdown: for each example, what the teacher saw and what the student heard."""
+  rows = ['| example | video | teacher saw | student heard |', '|---|---|---|---|']
+  for i, name in enumerate(examples['names']):
+    opinions = [
+      ', '.join(f'{class_names[c]} {p[c]:.0%}' for c in np.argsort(-p)[:top])
+      for p in (examples['teacher'][head][i], said[i])
+    ]
+    cells = [cell.replace('|', '\\|') for cell in (name, *opinions)]
+    rows.append(f'| {i} | ' + ' | '.join(cells) + ' |')
+  return '\n'.join(rows)
+
+
+def example_timeline(examples, i, probabilities, class_names, network):
+  """The timeline of example `i`: its sound, its spectrogram, and the classes that the student heard most in its steps.
+
+  Args:
+    examples: of `pick_examples`.
+    i: int.
+    probabilities: f32 [T, classes].
+    class_names: list of str [classes].
+    network: key of students.STUDENTS.
+  """
+  rate = examples['sample_rate_hz']
+  pcm = np.rint(examples['audio'][i].numpy() * timeline.PCM_SCALE).astype(np.int16)
+  centers, hop = registry.step_seconds(network, len(pcm), rate)
+  mel = overview.MelPicture(rate)
+  wave = overview.envelope(mel.watch([(0, pcm)]))
+  best = np.argsort(-probabilities.mean(0))[:TIMELINE_CLASSES]
+  heard = {
+    'start_seconds': np.maximum(centers - hop / 2, 0),
+    'end_seconds': np.minimum(centers + hop / 2, len(pcm) / rate),
+    'probabilities': probabilities[:, best],
+    'class_names': [class_names[c] for c in best],
+  }
+  return plotting_sound.timeline(examples['names'][i], heard, wave, mel.picture(), rate)
+
+
+def candidates(params):
+  """How many windows the examples are picked from."""
+  return max(EXAMPLES, CANDIDATE_BYTES // (4 * params.window_samples))
+
+
+def pick_examples(records_folder, manifest, batches, targets):
+  """A few windows of different videos, to be shown in every run alike.
+
+  Args:
+    records_folder, manifest: of the records, which hold the pictures.
+    batches: dataset of training's batches in the order of the files, of `candidates` windows.
+    targets: function from a batch to the teachers' answers, dict of head to f32 [B, T, classes].
+
+  Returns:
+    dict: `names` of the videos; `audio` f32 [N, samples]; `image` u8 [N, T, size, size, 3]; `sample_rate_hz`;
+    `teacher`: dict of head to f32 [N, classes], the mean over time.
+  """
+  params = manifest['params']
+  batch = next(iter(batches))
+  _, first = np.unique(batch['video_id'].numpy(), return_index=True)
+  chosen = np.sort(first)[:EXAMPLES]
+  answers = targets({name: tf.gather(x, chosen) for name, x in batch.items()})
+  encoded = [[]] * len(chosen)
+  if params.images_per_window:
+    first_pictures = next(iter(input_pipeline.encoded_pictures(records_folder, manifest, candidates(params))))
+    encoded = tf.gather(first_pictures, chosen)
+  return {
+    'names': [manifest['videos'][int(v)]['id'] for v in tf.gather(batch['video_id'], chosen)],
+    'audio': tf.gather(batch['audio'], chosen),
+    'image': tf.stack([[input_pipeline.decode_picture(x) for x in row] for row in encoded]),
+    'sample_rate_hz': params.sample_rate_hz,
+    'teacher': {head: p.numpy().mean(axis=1) for head, p in answers.items()},
+  }

@@ -1,0 +1,1 @@
+"""Which sounds activate a unit: statistics, search over files, HTML page."""

@@ -1,0 +1,143 @@
+"""Captions burned into copies: streams unchanged and cues at their times, or pictures that show them."""
+
+import av
+import media_clips
+import numpy as np
+import pytest
+
+from audionet_tf.captioning import burn_in, event_detection, overlay
+from audionet_tf.core.errors import MediaError, UserError
+from audionet_tf.media import decoding
+
+CUES = [event_detection.Cue(0.24, 0.6, ('Dog & <b>', 'rain')), event_detection.Cue(0.6, 0.8, ('Türglocke',))]
+SUBTITLES = {
+  '.mp4': ('mov_text', ['Dog & <b>, rain', 'Türglocke']),
+  '.webm': ('webvtt', ['Dog &amp; &lt;b&gt;, rain', 'Türglocke']),
+  '.mkv': ('srt', ['Dog & ‹b›, rain', 'Türglocke']),
+}
+WEBM = {'video_codec': 'libvpx', 'pix_fmt': 'yuv420p', 'audio_codec': 'libopus', 'rate_hz': 48000}
+CODED = media_clips.CODED | {'rate_hz': 48000}
+
+
+def packets(path, kinds=('video', 'audio')):
+  """[(kind, seconds, bytes)] of the streams of these kinds, in seconds since the start of the file."""
+  with av.open(str(path)) as container:
+    zero = decoding.time_zero(container)
+    return sorted(
+      (p.stream.type, round(float(p.pts * p.time_base - zero), 3), bytes(p))
+      for p in container.demux()
+      if p.size and p.stream.type in kinds
+    )
+
+
+def subtitles(path):
+  """(codec, [(start, end, text)]) of the stream of subtitles, in seconds since the start of the file."""
+  with av.open(str(path)) as container:
+    (stream,) = container.streams.subtitles
+    zero, found = decoding.time_zero(container), []
+    for packet in container.demux(stream):
+      data = bytes(packet)[2:] if stream.codec_context.name == 'mov_text' else bytes(packet)
+      if data:
+        start = float(packet.pts * packet.time_base - zero)
+        found.append((round(start, 3), round(start + float(packet.duration * packet.time_base), 3), data.decode()))
+    return stream.codec_context.name, found
+
+
+@pytest.mark.parametrize(
+  ('name', 'suffix', 'options'),
+  [
+    ('a.mp4', '.mp4', CODED),
+    ('a.webm', '.webm', WEBM),
+    ('a.mkv', '.mkv', {'sound_start': 0.3}),
+    ('late.mkv', '.mkv', {'times': [0.5 + 0.04 * i for i in range(25)], 'sound_start': 0.5}),
+    ('a.avi', '.mkv', CODED | {'audio_codec': 'mp3'}),
+    ('b.avi', '.mkv', CODED | {'video_codec': 'libx264', 'audio_codec': 'mp3'}),
+    ('a.ts', '.mkv', CODED | {'format': 'mpegts'}),
+  ],
+)
+def test_soft_copies_keep_every_packet(tmp_path, name, suffix, options):
+  path = media_clips.write(tmp_path / name, 1.0, **options)
+  told = []
+  copy = burn_in.burn(path, tmp_path, CUES, 'soft', progress=lambda *seconds: told.append(seconds))
+  assert copy.name == f'{name}.captioned{suffix}'
+  codec, texts = SUBTITLES[suffix]
+  found = subtitles(copy)
+  assert found[0] == codec and [cue[2] for cue in found[1]] == texts
+  np.testing.assert_allclose([cue[:2] for cue in found[1]], [(0.24, 0.6), (0.6, 0.8)], atol=0.002)
+  if name == 'b.avi':  # its pictures have no times of their own
+    return
+  before, after = packets(path), packets(copy)
+  assert [p[0] for p in before] == [p[0] for p in after]
+  if name != 'a.ts':  # whose AAC carries headers that Matroska keeps elsewhere
+    assert [p[2] for p in before] == [p[2] for p in after]
+  np.testing.assert_allclose([p[1] for p in before], [p[1] for p in after], atol=0.002)
+  assert 0.8 < told[-1][0] <= told[-1][1] + 0.05 <= 1.6
+
+
+@pytest.mark.parametrize(('name', 'options'), [('a.mp4', CODED), ('a.webm', WEBM), ('a.mkv', {})])
+def test_a_copy_of_a_copy_has_both_streams(tmp_path, name, options):
+  path = media_clips.write(tmp_path / name, 1.0, **options)
+  copy = burn_in.burn(burn_in.burn(path, tmp_path, CUES, 'soft'), tmp_path, CUES[:1], 'soft')
+  with av.open(str(copy)) as container:
+    counts = [sum(packet.size > 2 for packet in container.demux(s)) for s in container.streams.subtitles[:1]]
+    assert len(container.streams.subtitles) == 2 and counts == [2]
+
+
+@pytest.mark.parametrize(
+  ('options', 'shape'),
+  [
+    ({'size': (130, 97)}, (96, 130)),
+    (CODED | {'size': (200, 150), 'matrix': [0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30]}, (200, 150)),
+  ],
+)
+def test_hard_copies_show_the_cue_of_their_time(tmp_path, options, shape):
+  path = media_clips.write(tmp_path / ('a.mp4' if 'matrix' in options else 'a.mkv'), 1.0, **options)
+  copy = burn_in.burn(path, tmp_path, CUES, 'hard')
+  seen = {float(start): frame.to_ndarray(format='gray') for start, _, frame in decoding.decode_frames(copy)}
+  assert len(seen) == 25 and list(seen.values())[0].shape == shape
+  for time, picture in seen.items():
+    drawn = 0.24 - 1e-3 <= time < 0.8 - 1e-3
+    bottom, top = picture[-shape[0] // 3 :].astype(int), picture[: shape[0] // 3]
+    assert (np.ptp(bottom) > 60) == drawn, time
+    assert abs(top.mean() - media_clips.grey(time, 1)) < 6
+  different = np.abs(
+    seen[min(seen, key=lambda t: abs(t - 0.4))].astype(int) - seen[min(seen, key=lambda t: abs(t - 0.7))]
+  )
+  assert different[-shape[0] // 3 :].max() > 60
+  sound = [np.concatenate([pcm for _, pcm in decoding.decode_audio(file, 16000)]) for file in (path, copy)]
+  np.testing.assert_allclose(sound[0][:15000], sound[1][:15000], atol=40)
+
+
+def test_the_overlay_is_white_on_dark_and_inside():
+  planes = [np.full((120, 200), 200, np.uint8), *(np.full((60, 100), 60, np.uint8) for _ in range(2))]
+  shown = overlay.overlay('a very long caption ' * 30, 200, 120)
+  overlay.draw(planes, shown)
+  height, width = shown.keep[0].shape
+  box = planes[0][shown.top : shown.top + height, shown.left : shown.left + width]
+  assert box.max() > 225 and box[0].max() <= 0.35 * 200 + 0.65 * 16 + 1
+  assert shown.top + height <= 120 and shown.left + width <= 200 and height % 2 == width % 2 == 0
+  outside = planes[0].copy()
+  outside[shown.top : shown.top + height, shown.left : shown.left + width] = 200
+  assert (outside == 200).all()
+  assert planes[1].min() == 60 and planes[1][shown.top // 2 + 1, shown.left // 2 + 1] == round(0.35 * 60 + 0.65 * 128)
+  assert len(overlay.lines_of('word ' * 200, overlay.font_of(None, 12), 150)) == 3
+  overlay.overlay('x' * 120, 16, 16)
+
+
+def test_what_cannot_be_burned(tmp_path, monkeypatch):
+  sound = media_clips.write(tmp_path / 'a.wav', times=[])
+  with pytest.raises(MediaError, match='a.wav: no picture in it'):
+    burn_in.burn(sound, tmp_path, CUES, 'soft')
+  (tmp_path / 'b.mp4').write_bytes(b'\0' * 4000)
+  with pytest.raises(MediaError, match='b.mp4: not a media file'):
+    burn_in.burn(tmp_path / 'b.mp4', tmp_path, CUES, 'hard')
+  video = media_clips.write(tmp_path / 'c.mkv', 0.4, sounds=[])
+  with pytest.raises(UserError, match='a.wav: not a font'):
+    burn_in.burn(video, tmp_path, CUES, 'hard', font=str(sound))
+  (tmp_path / 'c.mkv.captioned.mkv').symlink_to(video)
+  with pytest.raises(UserError, match='would take the place of the video'):
+    burn_in.burn(video, tmp_path, CUES, 'soft')
+  monkeypatch.setattr(burn_in, 'suffix_of', lambda *_: '.webm')
+  with pytest.raises(MediaError, match=r'c.mkv: cannot be copied to \.webm'):
+    burn_in.burn(video, tmp_path, CUES, 'soft')
+  assert not [path for path in tmp_path.iterdir() if 'partial' in path.name or 'webm' in path.name]

@@ -1,0 +1,187 @@
+"""Events from scores: each rule against a plain loop or a case worked out by hand; times with windows that overlap."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from audionet_tf.captioning import event_detection
+from audionet_tf.core.errors import UserError
+
+PLAIN = event_detection.DetectionConfig(
+  threshold=0.5, release=1.0, smooth_seconds=0, merge_seconds=0, shortest_seconds=0, top=0
+)
+
+
+def rules(**changes):
+  return dataclasses.replace(PLAIN, **changes)
+
+
+def find(scores, hop=1.0, window=None, names=None, **changes):
+  """[(name, start, end)] of the events of scores [n, names], or [n] of one name."""
+  scores = np.array(scores, np.float32)
+  scores = scores[:, None] if scores.ndim == 1 else scores
+  names = names or [f'name {i}' for i in range(scores.shape[1])]
+  starts = np.arange(len(scores)) * hop
+  limits = np.full(len(names), changes.get('threshold', PLAIN.threshold))
+  found = event_detection.detect_events(starts, starts + (window or hop), scores, names, limits, rules(**changes))
+  return [(event.name, event.start_seconds, event.end_seconds) for event in found]
+
+
+def loop(scores, hop, on, release, merge, shortest):
+  """The same for one name, as a person would do it: forwards, row by row."""
+  runs, open_run = [], None
+  for row, score in enumerate([*scores, -1]):
+    if score >= on * release:
+      open_run = open_run or [row, row, score]
+      open_run[1:] = [row, max(open_run[2], score)]
+    elif open_run:
+      runs += [open_run] if open_run[2] >= on else []
+      open_run = None
+  spans = [[first * hop, (last + 1) * hop] for first, last, _ in runs]
+  joined = spans[:1]
+  for start, end in spans[1:]:
+    if start - joined[-1][1] <= merge + 1e-9:
+      joined[-1][1] = end
+    else:
+      joined.append([start, end])
+  return [(start, end) for start, end in joined if end - start >= shortest - 1e-9]
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_as_a_loop_finds_them(seed):
+  rng = np.random.default_rng(seed)
+  scores = np.clip(np.cumsum(rng.normal(0, 0.15, 400)) % 1.3, 0, 1).astype(np.float32)
+  on, release, merge, shortest = 0.6, rng.uniform(0.3, 1), rng.uniform(0, 0.5), rng.uniform(0, 0.5)
+  found = find(scores, 0.1, threshold=on, release=release, merge_seconds=merge, shortest_seconds=shortest)
+  expected = loop(scores.tolist(), 0.1, on, release, merge, shortest)
+  assert len(expected) > 5
+  np.testing.assert_allclose([event[1:] for event in found], expected, atol=1e-6)
+
+
+def test_scores_are_mean_and_maximum_of_the_rows():
+  scores = np.array([[0], [0.6], [0.8], [0.1], [0.7], [0]], np.float32)
+  starts = np.arange(6.0)
+  (event,) = event_detection.detect_events(starts, starts + 1, scores, ['a'], np.array([0.5]), rules(merge_seconds=1))
+  assert (event.start_seconds, event.end_seconds) == (1, 5)
+  assert event.score == pytest.approx((0.6 + 0.8 + 0.1 + 0.7) / 4) and event.peak == pytest.approx(0.8)
+
+
+def test_the_median_is_numpys():
+  scores = np.random.default_rng(0).uniform(0, 1, (200, 3)).astype(np.float32)
+  found = event_detection.smoothed(scores, np.arange(200) * 0.04, 0.2)
+  padded = np.concatenate([scores[:1], scores[:1], scores, scores[-1:], scores[-1:]])
+  np.testing.assert_array_equal(found, np.median([padded[i : i + 200] for i in range(5)], 0))
+  assert event_detection.smoothed(scores, np.arange(200) * 0.96, 0.4) is scores
+  assert event_detection.smoothed(scores[:1], np.zeros(1), 0.4).shape == (1, 3)
+
+
+def test_a_median_leaves_edges_where_they_are():
+  scores = np.zeros(100)
+  scores[[5, 30]], scores[40:60], scores[50] = 0.9, 0.9, 0
+  assert find(scores, 0.04, smooth_seconds=0.2, threshold=0.2) == [('name 0', 1.6, 2.4)]
+
+
+def test_the_loudest_names_only():
+  scores = [[0.9, 0.8, 0.7], [0.9, 0.6, 0.7], [0.1, 0.6, 0.7]]
+  assert find(scores, top=2) == [('name 0', 0, 2), ('name 1', 0, 1), ('name 2', 1, 3), ('name 1', 2, 3)]
+  assert len(find(scores)) == 3
+
+
+@pytest.mark.parametrize('share', [0.02, 0.25, 0.5])
+@pytest.mark.parametrize('onset', np.arange(3.0, 4.0, 0.07))
+def test_windows_that_overlap_by_half_are_right_within_a_hop(share, onset):
+  """A class is told when the sound fills `share` of a window: from a touch to a half."""
+  hop, window, end = 0.5, 1.0, onset + 2.9
+  starts = np.arange(20) * hop
+  filled = np.clip(np.minimum(starts + window, end) - np.maximum(starts, onset), 0, None) / window
+  ((_, begins, ends),) = find(np.where(filled >= share, 0.8, 0.1), hop, window)
+  assert abs(begins - onset) <= hop and abs(ends - end) <= hop
+
+
+def test_brief_sound_in_windows_that_overlap_is_one_hop_long_and_in_their_middle():
+  assert find([0, 0, 0.9, 0, 0], 0.5, 1.0) == [('name 0', 1.25, 1.75)]
+  assert find([0, 0, 0.9, 0.9, 0], 0.5, 1.0) == [('name 0', 1.5, 2.0)]
+
+
+def test_at_the_ends_of_the_sound_nothing_is_shared():
+  assert find([0.9] * 6, 0.5, 1.0) == [('name 0', 0, 3.5)]
+
+
+def test_windows_with_gaps_between_them_are_one_event():
+  assert find([0, 0.9, 0.9, 0], 2.0, 1.0) == [('name 0', 2, 5)]
+
+
+def test_nothing_and_one_row():
+  assert event_detection.detect_events(np.zeros(0), np.zeros(0), np.zeros((0, 1)), ['a'], np.ones(1), PLAIN) == []
+  assert find([0.9], 5.0) == [('name 0', 0, 5)]
+  assert find(np.zeros((10, 3))) == []
+
+
+def test_arrays_that_do_not_fit():
+  with pytest.raises(ValueError, match='3 starts'):
+    event_detection.detect_events(np.arange(3), np.arange(3), np.zeros((2, 1)), ['a'], np.ones(1), PLAIN)
+
+
+NAMES = ['tabby', 'dog', 'tiger cat', 'rain\r\nWEBVTT']
+
+
+def test_classes_become_names():
+  chosen = rules(
+    names={'tabby': 'cat', 'tiger cat': 'cat'}, thresholds={'cat': 0.3, 'dog': 0.4}, stop=('rain\r\nWEBVTT',)
+  )
+  event_detection.check(chosen, NAMES)
+  names, groups, thresholds = event_detection.group_classes(NAMES, chosen)
+  assert (names, groups) == (['cat', 'dog', 'rain WEBVTT'], [[0, 2], [1], [3]])
+  assert thresholds.tolist() == [0.3, 0.4, np.inf]
+  scores = np.array([[0.25, 0.5, 0.125, 0.125], [0.75, 0, 0.5, 0]])
+  assert event_detection.pool_scores(scores, groups).tolist() == [[0.375, 0.5, 0.125], [1.0, 0, 0]]
+  assert event_detection.pool_scores(scores, groups, 'max').tolist() == [[0.25, 0.5, 0.125], [0.75, 0, 0]]
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'threshold': 0}, 'threshold is 0, allowed is 0 to 1'),
+    ({'threshold': float('nan')}, 'threshold is nan'),
+    ({'release': 1.5}, 'release is 1.5'),
+    ({'merge_seconds': -1}, 'merge_seconds is -1'),
+    ({'join': 'mean'}, "join is 'mean', allowed is sum or max"),
+    ({'stop': ('dogs',)}, "no class 'dogs', but 4 such as 'tabby'"),
+    ({'thresholds': {'dog': 2}}, "threshold of 'dog' is 2"),
+    ({'thresholds': {'cow': 0.1}}, "no class 'cow'"),
+    ({'names': {'cow': 'x'}}, 'names are of none'),
+  ],
+)
+def test_rules_that_are_wrong(changes, message):
+  with pytest.raises(UserError, match=message):
+    event_detection.check(rules(**changes), NAMES)
+
+
+def event(name, start, end, score=0.5):
+  return event_detection.Event(start, end, name, score, score)
+
+
+def test_cues_follow_one_another():
+  heard = [event('a', 0, 4, 0.5), event('b', 1, 3, 0.9), event('c', 2, 6, 0.2), event('a', 7, 8)]
+  found = [(cue.start_seconds, cue.end_seconds, *cue.names) for cue in event_detection.cues(heard, top=2)]
+  assert found == [(0, 1, 'a'), (1, 3, 'b', 'a'), (3, 4, 'a', 'c'), (4, 6, 'c'), (7, 8, 'a')]
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_cues_tell_what_sounds_at_every_time(seed):
+  rng = np.random.default_rng(seed)
+  heard = [event(f'{rng.integers(5)}', s, s + rng.uniform(0.001, 3), rng.uniform()) for s in rng.uniform(0, 20, 40)]
+  found = event_detection.cues(heard)
+  for cue, following in zip(found, found[1:], strict=False):
+    assert cue.start_seconds < cue.end_seconds <= following.start_seconds
+    assert cue.end_seconds < following.start_seconds or cue.names != following.names
+  for time in rng.uniform(0, 23, 200):
+    shown = {name for cue in found if cue.start_seconds <= time < cue.end_seconds for name in cue.names}
+    sounding = {e.name for e in heard if round(e.start_seconds, 3) <= time < round(e.end_seconds, 3)}
+    assert shown == sounding
+
+
+def test_events_end_with_the_sound():
+  heard = [event('a', 0, 4), event('b', 3.5, 3.7)]
+  assert event_detection.clip_to_duration(heard, 2.5) == [event('a', 0, 2.5)]

@@ -1,0 +1,63 @@
+"""audionet_tf.caption as a command."""
+
+import json
+
+import av
+import commands
+import media_clips
+import pytest
+import tones
+import webvtt
+
+from audionet_tf.captioning import formats
+from audionet_tf.saved_model import export
+
+
+def caption(*arguments, **options):
+  """(exit code, stdout, lines of stderr that are errors) of the command."""
+  done = commands.run('audionet_tf.caption', *arguments, **options)
+  assert 'Traceback' not in done.stderr, done.stderr
+  return done.returncode, done.stdout, [line for line in done.stderr.splitlines() if line.startswith('error: ')]
+
+
+@pytest.mark.slow
+def test_command_from_a_video_to_all_files(tmp_path):
+  served = tones.student(['silence', 'low -->\n<b>', 'high'])
+  folder = export.export(served.module, served.settings, tmp_path / 'export')
+  sound, coded = tones.sound(6, ('low', 1, 3), ('high', 4, 5)), media_clips.CODED | {'rate_hz': tones.RATE}
+  video = media_clips.write(tmp_path / 'a.mp4', 6.0, sounds=[sound], **coded)
+  (tmp_path / 'broken.mp4').write_bytes(b'\0' * 5000)
+  (tmp_path / 'names.csv').write_text('class_name,display_name\nhigh,"A high, pure tone"\n')
+  (tmp_path / 'limits.csv').write_text('class_name,threshold\nhigh,0.9\n')
+  options = ['--stop=silence', f'--names={tmp_path}/names.csv', f'--thresholds={tmp_path}/limits.csv', '--burn=soft']
+  files = [tmp_path / 'broken.mp4', video, tmp_path / 'missing.wav']
+  code, told, errors = caption(f'--model={folder}', f'--output={tmp_path}/out', *options, *files)
+  assert code == 1 and told == 'a.mp4: 2 events in 6.0 s\n'
+  for error, name in zip(errors, ('broken.mp4: ', 'missing.wav: '), strict=True):
+    assert name in error
+  out = tmp_path / 'out'
+  suffixes = [suffix for suffix, _ in formats.FORMATS.values()]
+  expected = {'settings.json', 'a.mp4.captioned.mp4', *(f'a.mp4{suffix}' for suffix in suffixes)}
+  assert {path.name for path in out.iterdir()} == expected
+  cues = webvtt.read(str(out / 'a.mp4.vtt'))
+  assert [cue.text for cue in cues] == ['low --&gt; &lt;b&gt;', 'A high, pure tone']
+  for cue, (start, end) in zip(cues, [(1, 3), (4, 5)], strict=True):
+    assert abs(cue.start_in_seconds + cue.start_time.milliseconds / 1000 - start) <= 0.04
+    assert abs(cue.end_in_seconds + cue.end_time.milliseconds / 1000 - end) <= 0.04
+  settings = json.loads((out / 'settings.json').read_text())
+  assert settings['flags']['stop'] == ['silence'] and settings['student']['student'] == 'audionet'
+  with av.open(str(out / 'a.mp4.captioned.mp4')) as copy:
+    assert [stream.type for stream in copy.streams] == ['video', 'audio', 'subtitle']
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    (['--model=m', '--output=o'], 'needs the files'),
+    (['--model=m', '--output=o', '--format=ass', 'a.wav'], "format is 'ass', allowed is one or more of vtt, srt"),
+    (['--model=m', '--output=o', '--blocks=5,2', 'a.wav'], "blocks is '5,2', allowed is PATCHES,HOP,TOTAL"),
+  ],
+)
+def test_command_refuses_at_once(tmp_path, arguments, message):
+  code, _, errors = caption(*arguments, cwd=tmp_path)
+  assert code == 1 and len(errors) == 1 and message in errors[0] and not list(tmp_path.iterdir())

@@ -1,0 +1,38 @@
+"""Output files are seen whole or not at all."""
+
+import os
+
+import pytest
+
+from audionet_tf.core import files
+
+
+@pytest.mark.parametrize(('mode', 'content', 'read'), [('w', 'é\r\n\n', 'é\r\n\n'.encode()), ('wb', b'\xff', b'\xff')])
+def test_the_name_comes_last(tmp_path, monkeypatch, mode, content, read):
+  path = tmp_path / 'x.tar.json'
+  path.write_bytes(b'old')
+  order = []
+  for name in ('fsync', 'replace'):
+    real = getattr(os, name)
+    monkeypatch.setattr(os, name, lambda *args, name=name, real=real: order.append(name) or real(*args))
+  with files.atomic_write(path, mode) as file:
+    file.write(content)
+    assert path.read_bytes() == b'old' and os.path.basename(file.name) == '.x.tar.partial.json'
+  assert path.read_bytes() == read and os.listdir(tmp_path) == ['x.tar.json']
+  assert order == ['fsync', 'replace']
+
+
+def test_a_failure_leaves_what_was_there(tmp_path):
+  path = tmp_path / 'x'
+  path.write_text('old')
+  with pytest.raises(KeyboardInterrupt), files.atomic_write(path, partial=tmp_path / 'y') as file:
+    file.write('new')
+    assert (tmp_path / 'y').exists()
+    raise KeyboardInterrupt
+  assert path.read_text() == 'old' and os.listdir(tmp_path) == ['x']
+
+
+def test_a_library_may_write_to_the_name(tmp_path):
+  with files.atomic_write(tmp_path / 'x.bin', 'wb') as file, open(file.name, 'wb') as other:
+    other.write(b'theirs')
+  assert (tmp_path / 'x.bin').read_bytes() == b'theirs'

@@ -1,0 +1,152 @@
+"""AudioSet's embeddings: written, read, and trained on."""
+
+import dataclasses
+import json
+
+import keras
+import media_clips
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from audionet_tf.core.errors import UserError
+from audionet_tf.data import audioset_embeddings, input_pipeline
+from audionet_tf.models import student_file, vggish
+from audionet_tf.representations import extraction, files, maps
+from audionet_tf.saved_model import layer_outputs
+
+RNG = np.random.default_rng(0)
+TINY = {'convolutions': (('conv1', 2), ('pool1', None), ('pool2', None)), 'dense': (('fc2', 128),)}
+
+
+def audioset(path, examples):
+  """A file as AudioSet's: `examples`, (id, labels, u8 [T, 128])."""
+  with tf.io.TFRecordWriter(str(path)) as writer:
+    for video, labels, rows in examples:
+      feature = {
+        'video_id': tf.train.Feature(bytes_list=tf.train.BytesList(value=[video.encode()])),
+        'start_time_seconds': tf.train.Feature(float_list=tf.train.FloatList(value=[30.0])),
+        'end_time_seconds': tf.train.Feature(float_list=tf.train.FloatList(value=[40.0])),
+        'labels': tf.train.Feature(int64_list=tf.train.Int64List(value=labels)),
+      }
+      steps = [tf.train.Feature(bytes_list=tf.train.BytesList(value=[row.tobytes()])) for row in rows]
+      lists = {'audio_embedding': tf.train.FeatureList(feature=steps)}
+      example = tf.train.SequenceExample(
+        context=tf.train.Features(feature=feature), feature_lists=tf.train.FeatureLists(feature_list=lists)
+      )
+      writer.write(example.SerializeToString())
+  return path
+
+
+def rows(steps, seed=0):
+  return np.random.default_rng(seed).integers(0, 256, [steps, 128]).astype(np.uint8)
+
+
+@pytest.fixture(scope='module')
+def written(tmp_path_factory):
+  """Features of two sounds in two formats: dict of format to outputs; the model's path."""
+  folder = tmp_path_factory.mktemp('features')
+  keras.utils.set_random_seed(0)
+  model = vggish.vggish({}, quantised=True, **TINY)
+  student_file.save(folder / 's.keras', model, student_file.StudentConfig('vggish_pca', 16000, 'mean', 0.975, {}))
+  sounds = [RNG.uniform(-1, 1, [1, round(seconds * 16000)]).astype(np.float32) for seconds in (3.5, 40)]
+  paths = [
+    media_clips.write(folder / f'{i}.wav', times=[], sounds=[sound], rate_hz=16000) for i, sound in enumerate(sounds)
+  ]
+  loaded = layer_outputs.load(folder / 's.keras', ['pca'])
+  outputs = {kind: extraction.extract(loaded, paths, folder, kind)['outputs'] for kind in ('npz', 'tfrecord')}
+  return folder, paths, outputs
+
+
+def test_tensorflow_reads_what_features_write(written):
+  _, paths, outputs = written
+  for path, steps in zip(paths, (3, 41), strict=True):
+    (raw,) = list(tf.data.TFRecordDataset(str(outputs['tfrecord'][path])))
+    context, lists = tf.io.parse_single_sequence_example(
+      raw,
+      {name: tf.io.FixedLenFeature([], tf.float32) for name in ('start_time_seconds', 'end_time_seconds')},
+      {'audio_embedding': tf.io.FixedLenSequenceFeature([], tf.string)},
+    )
+    found = tf.io.decode_raw(lists['audio_embedding'], tf.uint8).numpy()
+    _, expected = files.read(outputs['npz'][path], ['pca'])
+    assert found.shape == (steps, 128)
+    np.testing.assert_array_equal(found, expected['pca'][0])
+    assert float(context['start_time_seconds']) == 0
+    assert float(context['end_time_seconds']) == pytest.approx(0.96 * steps)
+
+
+def test_features_are_read_again_in_either_format(written):
+  folder, paths, outputs = written
+  for path in paths:
+    (about, found), (other, expected) = (files.read(outputs[kind][path], ['pca']) for kind in outputs)
+    for values, wanted in zip(found['pca'], expected['pca'], strict=True):
+      np.testing.assert_allclose(values, wanted, atol=1e-4)
+    assert about == other
+    np.testing.assert_allclose(maps.read_mean(outputs['tfrecord'][path], 'pca'), expected['pca'][0].mean(0), rtol=1e-5)
+  again = extraction.extract(layer_outputs.load(folder / 's.keras', ['pca']), paths, folder, 'tfrecord')
+  assert again['outputs'] == outputs['tfrecord']
+
+
+def test_audiosets_own_files(tmp_path):
+  path = audioset(tmp_path / 'a.tfrecord', [('x', [3, 5], rows(10)), ('y', [], rows(4, 1))])
+  first, second = audioset_embeddings.read(path)
+  assert (first.video_id, first.labels, first.start_seconds, first.end_seconds) == ('x', (3, 5), 30, 40)
+  np.testing.assert_array_equal(first.embedding, rows(10))
+  np.testing.assert_allclose(second.center_seconds(), 30 + 15_599 / 2 / 16_000 + 0.96 * np.arange(4))
+  with pytest.raises(UserError, match='2 clips of AudioSet, not the features of one file'):
+    files.read(path, ['pca'])
+
+
+def test_a_clip_is_written_as_it_was_read():
+  clip = audioset_embeddings.Clip('ü', 1.5, 4.5, (2, 7), rows(3), json.dumps({'a': 1}))
+  again = audioset_embeddings.parsed(audioset_embeddings.serialized(clip))
+  np.testing.assert_array_equal(again.embedding, clip.embedding)
+  assert dataclasses.replace(again, embedding=None) == dataclasses.replace(clip, embedding=None)
+
+
+def test_damaged_files_are_named(tmp_path):
+  path = audioset(tmp_path / 'a.tfrecord', [('x', [0], rows(10))])
+  content = bytearray(path.read_bytes())
+  content[200] ^= 1
+  for broken, expected in (
+    (bytes(content), 'record at byte 0 is no embedding of AudioSet .not its checksum'),
+    (path.read_bytes()[:-9], 'ends inside a record'),
+  ):
+    path.write_bytes(broken)
+    with pytest.raises(UserError, match=expected):
+      list(audioset_embeddings.read(path))
+  uneven = tf.train.SequenceExample()
+  uneven.context.feature['video_id'].bytes_list.value.append(b'x')
+  for row in (b'ab', b'abc'):
+    uneven.feature_lists.feature_list['audio_embedding'].feature.add().bytes_list.value.append(row)
+  for payload in (uneven.SerializeToString(), b'\xff\xff', b''):
+    with pytest.raises(ValueError):
+      audioset_embeddings.parsed(payload)
+
+
+def test_batches_of_embeddings(tmp_path):
+  examples = [('x', [0, 2], rows(10)), ('y', [1], rows(4, 1)), ('z', [2, 2], rows(12, 2))]
+  paths = [audioset(tmp_path / 'a.tfrecord', examples[:2]), audioset(tmp_path / 'b.tfrecord', examples[2:])]
+  manifest = audioset_embeddings.read_manifest(paths, 3)
+  assert manifest['windows'] == 3
+  source = audioset_embeddings.source(paths, manifest, 'labels', 3)
+  (batch,) = list(input_pipeline.sequential_batches(source, 8))
+  np.testing.assert_array_equal(batch['video_id'], [0, 1, 2])
+  np.testing.assert_allclose(batch['teacher/labels'][:, 0], [[1, 0, 1], [0, 1, 0], [0, 0, 1]])
+  for number, (_, _, values) in enumerate(examples):
+    expected = values[np.arange(10) % len(values)].astype(np.float64) / 128 - 1
+    np.testing.assert_allclose(batch['audio'][number], expected.ravel(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ('example', 'expected'),
+  [
+    (('x', [3], rows(2)), r'x has labels \[3\], expected are 0 to 2'),
+    (('x', [], rows(2)), r'x has labels \[\]'),
+    (('x', [0], rows(2)[:, :64]), 'x has 64 numbers a step, expected are 128'),
+  ],
+)
+def test_unfit_embeddings_are_named(tmp_path, example, expected):
+  path = audioset(tmp_path / 'a.tfrecord', [example])
+  with pytest.raises(UserError, match=expected):
+    audioset_embeddings.read_manifest([path], 3)

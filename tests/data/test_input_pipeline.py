@@ -1,0 +1,113 @@
+"""Order, completeness and content of the batches."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import synthetic_records
+import tensorflow as tf
+
+from audionet_tf.data import input_pipeline, records, soft_labels, tfrecord_io
+from audionet_tf.data.params import RecordParams
+
+VIDEOS = {'a.mp4': 5, 'b.mp4': 13, 'c.mp4': 7}  # 25 windows: three batches of 8 and one of 1
+
+
+@pytest.fixture
+def source(tmp_path):
+  pcm = synthetic_records.write_records(tmp_path, VIDEOS)
+  manifest = records.read_manifest(tmp_path)
+  return input_pipeline.record_source(tmp_path, manifest), pcm
+
+
+def windows_of(batches, count):
+  """The (video, index) pairs of the first `count` batches, a list a batch."""
+  found = []
+  for batch in itertools.islice(batches, count):
+    keep = batch['mask'].numpy() > 0
+    found.append(list(zip(batch['video_id'].numpy()[keep], batch['index'].numpy()[keep], strict=True)))
+  return found
+
+
+def test_each_pass_holds_every_window_once_in_a_new_order(source):
+  source, pcm = source
+  passes = windows_of(input_pipeline.training_batches(source, 8, seed=0), 12)
+  assert [len(batch) for batch in passes] == [8, 8, 8, 1] * 3
+  orders = [sum(passes[i : i + 4], []) for i in (0, 4, 8)]
+  assert all(sorted(order) == sorted(orders[0]) for order in orders)
+  assert len(set(orders[0])) == len(pcm) == 25
+  assert orders[0] != orders[1] != orders[2] != orders[0]
+
+
+def test_order_is_a_function_of_seed_and_pass(source):
+  source, _ = source
+  whole = windows_of(input_pipeline.training_batches(source, 8, seed=7), 12)
+  tf.random.set_seed(123)  # the global seed must not matter
+  assert windows_of(input_pipeline.training_batches(source, 8, seed=7, first_pass=2), 4) == whole[8:]
+  assert windows_of(input_pipeline.training_batches(source, 8, seed=8), 4) != whole[:4]
+
+
+def test_turns_of_a_large_set_lose_nothing(source):
+  source = dataclasses.replace(source[0], shuffle_windows=6)
+  batches = windows_of(input_pipeline.training_batches(source, 8, seed=0), 4)
+  assert [len(batch) for batch in batches] == [8, 8, 8, 1]
+  assert len(set(sum(batches, []))) == 25
+
+
+def test_replicas_get_masked_examples_to_share_evenly(source):
+  source, _ = source
+  batches = list(itertools.islice(input_pipeline.training_batches(source, 8, seed=0, replicas=3), 4))
+  sizes = [(len(batch['audio']), float(tf.reduce_sum(batch['mask']))) for batch in batches]
+  assert sizes == [(9, 8), (9, 8), (9, 8), (3, 1)]
+  for batch, (size, real) in zip(batches, sizes, strict=True):
+    # Not silence, which batch normalization would hear.
+    np.testing.assert_array_equal(batch['audio'][int(real) :], batch['audio'][:1].numpy().repeat(size - int(real), 0))
+
+
+def test_content(source):
+  source, pcm = source
+  names = sorted(VIDEOS)
+  seen = 0
+  for batch in input_pipeline.sequential_batches(source, 8):
+    for i in range(len(batch['index'])):
+      key = names[int(batch['video_id'][i])], int(batch['index'][i])
+      np.testing.assert_array_equal(batch['audio'][i], pcm[key] / 32768)
+      image = batch['image'][i].numpy()
+      assert image.shape == (1, 32, 32, 3)
+      np.testing.assert_array_equal(image[0, 20], image[0, 5] // 2)  # as synthetic.picture paints it
+      seen += 1
+  assert seen == 25
+
+
+def test_stored_answers_are_parsed(tmp_path):
+  rng = np.random.default_rng(0)
+  answers = rng.dirichlet(np.ones(6), (5, 2)).astype('<f2')
+  sound = rng.integers(-30000, 30000, (5, 640)).astype('<i2')
+  payload = b''
+  for rows in (slice(0, 3), slice(3, 5)):  # a block of three windows and one of two
+    block = {
+      'audio/pcm': [sound[rows].tobytes()],
+      'video': list(range(5))[rows],
+      'index': [9, 8, 7, 6, 5][rows],
+      'teacher/t': [answers[rows].tobytes()],
+    }
+    payload += tfrecord_io.framed(tfrecord_io.serialize(block))
+  (tmp_path / 'labels').write_bytes(payload)
+  params = RecordParams(images_per_window=2)
+  teachers = {'t': {'classes': list('abcdef'), 'description': {}}}
+  manifest = {'params': params, 'teachers': teachers, 'shards': [{'name': 'labels'}]}
+  (batch,) = input_pipeline.sequential_batches(soft_labels.label_source(tmp_path, manifest), 8)
+  np.testing.assert_array_equal(batch['audio'], sound / 32768)
+  expected = answers.astype(np.float32)
+  np.testing.assert_allclose(batch['teacher/t'], expected / expected.sum(-1, keepdims=True), rtol=1e-6)
+  assert batch['video_id'].numpy().tolist() == [0, 1, 2, 3, 4]
+  assert batch['index'].numpy().tolist() == [9, 8, 7, 6, 5]
+  assert batch['mask'].numpy().tolist() == [1] * 5
+
+
+def test_long_windows_are_mixed_in_small_turns():
+  params = RecordParams
+  assert input_pipeline.shuffle_windows(params()) == 10_000
+  soundnet = params(window_seconds=20, hop_seconds=20, sample_rate_hz=22050, images_per_window=4)
+  assert 64 <= input_pipeline.shuffle_windows(soundnet) < 300  # a window is almost a megabyte

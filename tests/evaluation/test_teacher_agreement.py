@@ -1,0 +1,178 @@
+"""What a student is judged by: records, against SciPy, and the teacher of its settings; the command."""
+
+import dataclasses
+import io
+import json
+import pathlib
+
+import evaluation_fixtures
+import numpy as np
+import pytest
+import synthetic_records
+from PIL import Image
+from scipy import special
+
+from audionet_tf.core import digests as core_digests
+from audionet_tf.core.errors import UserError
+from audionet_tf.evaluation import predictor, teacher_agreement
+from audionet_tf.saved_model import export
+from audionet_tf.teachers import frozen_teacher
+
+
+@pytest.fixture(scope='module')
+def scene(tmp_path_factory):
+  """A folder with records, a teacher of five classes, RUN with a student of it, RUN/export/1."""
+  folder = tmp_path_factory.mktemp('scene')
+  pcm = synthetic_records.write_records(folder / 'records', {'a.mp4': 5, 'b.mp4': 12, 'c.mp4': 1})
+  teacher = frozen_teacher.load(synthetic_records.colour_teacher(folder / 'teacher.keras'))
+  model, settings = evaluation_fixtures.known_student(folder / 'run', teacher=teacher)
+  export.export(model, settings, folder / 'run' / 'export')
+  return folder, pcm, teacher, model
+
+
+def expected_measures(scene):
+  """The numbers of every video, from the pictures and sounds themselves: dict of id to [windows, 3]."""
+  _, pcm, teacher, model = scene
+  measures = {}
+  for number, video in enumerate(['a.mp4', 'b.mp4', 'c.mp4']):
+    colour = ((number * 83) % 256, (number * 47 + 90) % 256, (number * 29 + 160) % 256)
+    picture = np.asarray(Image.open(io.BytesIO(synthetic_records.picture(colour, 32))))[None]
+    answer = np.asarray(teacher.probabilities(picture), np.float64)[0]
+    sounds = np.stack([values for (name, _), values in sorted(pcm.items()) if name == video]) / 32768
+    said = special.softmax(model(sounds.astype(np.float32))['logits/teacher'].numpy()[:, 0].astype(np.float64), -1)
+    ranks = (said > said[:, answer.argmax()][:, None]).sum(-1)
+    measures[video] = np.stack([special.rel_entr(answer, said).sum(-1), ranks < 1, ranks < 5], -1)
+  return measures
+
+
+@pytest.mark.parametrize('place', ['run', 'run/export', 'run/export/1', 'run/student.keras'])
+def test_evaluate_records(scene, place):
+  folder, _, teacher, _ = scene
+  student = predictor.load_student(folder / place)
+  assert student.class_names == list('abcde')
+  found = teacher_agreement.evaluate_records(student, folder / 'records', teacher, batch_size=4)
+  expected = expected_measures(scene)
+  assert list(found['videos']) == list(expected) and found['windows'] == 18
+  for video, values in expected.items():
+    row = found['videos'][video]
+    assert row['windows'] == len(values)
+    np.testing.assert_allclose(
+      [row[k] for k in teacher_agreement.MEASURES], values.mean(0), rtol=2e-3
+    )  # float16 answers
+  everything = np.concatenate(list(expected.values()))
+  np.testing.assert_allclose([found[k] for k in teacher_agreement.MEASURES], everything.mean(0), rtol=2e-3)
+  np.testing.assert_allclose(found['kl_of_videos'], np.mean([v[:, 0].mean() for v in expected.values()]), rtol=2e-3)
+
+
+def test_the_teacher_comes_from_the_settings(scene, tmp_path):
+  folder, _, teacher, _ = scene
+  student = predictor.load_student(folder / 'run')
+  assert teacher_agreement.load_teacher(student, teacher_agreement.named_teacher(student)).digest == teacher.digest
+  evaluation_fixtures.known_student(tmp_path / 'converted')
+  with pytest.raises(UserError, match='--teacher'):
+    teacher_agreement.named_teacher(predictor.load_student(tmp_path / 'converted'))
+  evaluation_fixtures.known_student(tmp_path / 'other', class_names=('x', 'y'))
+  with pytest.raises(UserError, match='knows 5 classes, the student 2'):
+    teacher_agreement.load_teacher(predictor.load_student(tmp_path / 'other'), {'source': folder / 'teacher.keras'})
+
+
+def test_a_teacher_that_changed_is_noticed_unless_it_is_given(scene, tmp_path):
+  _, _, teacher, _ = scene
+  changed = synthetic_records.colour_teacher(tmp_path / 'changed.keras', size=16)
+  named = teacher.description | {'source': str(changed)}
+  evaluation_fixtures.known_student(tmp_path / 'run', teacher=dataclasses.replace(teacher, description=named))
+  student = predictor.load_student(tmp_path / 'run')
+  digests = core_digests.file_digest(changed)[:16], teacher.digest[:16]
+  with pytest.raises(UserError, match='{}.*{}'.format(*digests)):
+    teacher_agreement.load_teacher(student, teacher_agreement.named_teacher(student))
+  assert teacher_agreement.load_teacher(student, {'source': changed}).class_names == teacher.class_names
+  older = {key: value for key, value in named.items() if key != 'digest'}
+  evaluation_fixtures.known_student(tmp_path / 'run', teacher=dataclasses.replace(teacher, description=older))
+  student = predictor.load_student(tmp_path / 'run')
+  assert teacher_agreement.load_teacher(student, teacher_agreement.named_teacher(student)).digest != teacher.digest
+
+
+@pytest.mark.parametrize('said', ['vgg16', {'source': 5}, {'source': 'x', 'weights': None, 'dtype': 'float32'}])
+def test_a_teacher_that_no_program_wrote_down_is_damaged(scene, tmp_path, said):
+  _, _, teacher, _ = scene
+  evaluation_fixtures.known_student(tmp_path / 'run', teacher=dataclasses.replace(teacher, description=said))
+  with pytest.raises(UserError, match='damaged'):
+    teacher_agreement.named_teacher(predictor.load_student(tmp_path / 'run'))
+
+
+def test_records_that_sound_otherwise_are_refused(scene, tmp_path):
+  folder, _, teacher, _ = scene
+  evaluation_fixtures.known_student(tmp_path / 'run', sample_rate_hz=22050)
+  with pytest.raises(UserError, match='sample_rate_hz of the records is 16000, of the student 22050'):
+    teacher_agreement.evaluate_records(predictor.load_student(tmp_path / 'run'), folder / 'records', teacher)
+
+
+def test_a_student_that_diverged_is_told(tmp_path):
+  evaluation_fixtures.known_student(tmp_path / 'run', scale=float('nan'))
+  student = predictor.load_student(tmp_path / 'run')
+  with pytest.raises(UserError, match='not finite'):
+    student.logits(np.ones([1, 640], np.float32))
+
+
+def test_what_is_no_student(tmp_path):
+  with pytest.raises(UserError, match='nowhere'):
+    predictor.load_student(tmp_path / 'nowhere')
+  evaluation_fixtures.known_student(tmp_path / 'run')
+  settings = json.loads((tmp_path / 'run' / 'student.json').read_text())
+  (tmp_path / 'run' / 'student.json').write_text(json.dumps(settings | {'classes': {'other': ['a']}}))
+  with pytest.raises(UserError, match='head other'):
+    predictor.load_student(tmp_path / 'run')
+
+
+@pytest.fixture
+def tones(tmp_path):
+  return evaluation_fixtures.tones(tmp_path)
+
+
+def test_command_on_records_and_clips(scene, tones):
+  folder, _, _, _ = scene
+  groups = evaluation_fixtures.write_csv(
+    tones / 'own.csv', [['category', 'class_name'], ['deep', 'a'], ['shrill', 'b']]
+  )
+  done = evaluation_fixtures.evaluate(
+    f'--model={folder}/run',
+    f'--records={folder}/records',
+    f'--clips={tones}/videos.csv',
+    f'--groups={groups}',
+    '--folds=1',
+    f'--output={tones}/out/x.json',
+    f'--figure={tones}/out/confusion.png',
+  )
+  assert done.returncode == 0, done.stderr
+  measured = json.loads((tones / 'out' / 'x.json').read_text())
+  assert done.stdout.startswith(f"teacher, as the model names it: '{folder}/teacher.keras'\n")
+  assert f'{measured["records"]["kl"]:.4f}' in done.stdout and 'b.mp4' in done.stdout
+  assert 'accuracy: 100.0% (3 of 3 clips)' in done.stdout and measured['clips']['accuracy'] == 1
+  assert (tones / 'out' / 'confusion.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_command_says_where_it_looked_for_the_teacher(scene, tmp_path):
+  folder, _, teacher, _ = scene
+  named = teacher.description | {'source': 'gone/teacher.keras'}
+  evaluation_fixtures.known_student(tmp_path / 'run', teacher=dataclasses.replace(teacher, description=named))
+  done = evaluation_fixtures.evaluate(f'--model={tmp_path}/run', f'--records={folder}/records')
+  assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1
+  assert 'gone/teacher.keras: no such teacher' in done.stderr
+  assert f'looked for from {pathlib.Path.cwd()}; --teacher' in done.stderr
+
+
+@pytest.mark.parametrize(
+  'arguments, expected',
+  [
+    (['--records=x'], '--model'),
+    (['--model=x'], '--records'),
+    (['--model=x', '--records=y', '--groups=z'], '--groups goes with'),
+    (['--model=x', '--records=y', '--figure=z.png'], '--figure goes with'),
+    (['--model=x', '--clips=y', '--groups=z', '--figure=z.gif'], 'z.gif'),
+    (['--model=x', '--records=y', 'z'], 'unexpected argument'),
+  ],
+)
+def test_command_mistakes_are_one_line(arguments, expected):
+  done = evaluation_fixtures.evaluate(*arguments)
+  assert done.returncode == 1 and expected in done.stderr
+  assert len(done.stderr.strip().splitlines()) == 1

@@ -1,0 +1,281 @@
+"""Listening to files: the same sound as in training, the same numbers in every format, and mishaps."""
+
+import csv
+import gzip
+import json
+import subprocess
+import sys
+import tracemalloc
+
+import commands
+import media_clips
+import numpy as np
+import pytest
+
+from audionet_tf.core.errors import MediaError, UserError
+from audionet_tf.inference import predict, readers
+from audionet_tf.media import decoding, timeline
+from audionet_tf.models import registry, student_file
+from audionet_tf.saved_model import export, loader
+
+NAMES = ['rooster', 'crane', 'crane', 'Türglocke, "alt"', 'a', 'b', 'c']
+FORMATS = ('json', 'csv', 'npz')
+
+
+def softmax(x):
+  powers = np.exp(x - x.max(-1, keepdims=True))
+  return powers / powers.sum(-1, keepdims=True)
+
+
+@pytest.fixture(scope='module')
+def model():
+  model = registry.build('audionet', {'teacher': len(NAMES)})
+  rng = np.random.default_rng(0)
+  for variable in model.weights:
+    variable.assign(rng.normal(size=variable.shape))
+  return model
+
+
+@pytest.fixture(scope='module')
+def exported(model, tmp_path_factory):
+  settings = student_file.StudentConfig('audionet', 16000, 'mean', 0.04, {'teacher': NAMES})
+  return export.export(model, settings, tmp_path_factory.mktemp('exports'))
+
+
+@pytest.fixture(scope='module')
+def served(exported):
+  return loader.load(exported)
+
+
+def noise(seconds, rate_hz, channels=1, seed=0):
+  rng = np.random.default_rng(seed)
+  loudness = np.linspace(0.05, 0.5, round(seconds * rate_hz))  # so that every window has its own answer
+  return (rng.uniform(-1, 1, [channels, loudness.size]) * loudness).astype(np.float32)
+
+
+def write_sound(path, seconds=1.0, rate_hz=16000, channels=1, **more):
+  return media_clips.write(path, seconds, times=[], rate_hz=rate_hz, sounds=[noise(seconds, rate_hz, channels)], **more)
+
+
+def listen(served, path, folder, formats=FORMATS, **options):
+  return predict.predict_file(predict.file_predictor(served, formats, **options), path, folder, 'the model')
+
+
+def read_csv(path):
+  with open(path, newline='', encoding='utf-8') as file:
+    return list(csv.reader(file))
+
+
+@pytest.mark.parametrize(('window', 'hop'), [(0.04, 0.04), (0.1, 0.03)])
+def test_hears_what_the_records_hold(model, served, tmp_path, window, hop):
+  path = write_sound(tmp_path / 'a.wav', 2.05, rate_hz=48000, channels=2)
+  heard = listen(served, path, tmp_path, ['npz'], window_seconds=window, hop_seconds=hop, batch_size=16)
+  cut = list(timeline.cut_windows(decoding.decode_audio(path, 16000), window, hop, 16000))
+  expected = model(np.stack([pcm for _, pcm in cut]) / np.float32(32768))
+  logits = np.asarray(expected['logits/teacher'], np.float64)[:, 0]
+  with np.load(tmp_path / 'a.wav.npz', allow_pickle=False) as found:
+    np.testing.assert_allclose(found['probabilities'], softmax(logits), atol=1e-6)
+    np.testing.assert_allclose(found['embedding'], expected['embedding'], rtol=1e-5, atol=1e-6)
+    assert found['start_seconds'].tolist() == [round(index * hop, 9) for index, _ in cut]
+    assert found['end_seconds'].tolist() == [round(index * hop + window, 9) for index, _ in cut]
+    np.testing.assert_allclose(heard.probabilities, found['probabilities'].mean(0), atol=1e-6)
+  assert heard.windows == len(cut) == int((2.05 - window) / hop + 1e-9) + 1
+
+
+def test_the_formats_agree(served, tmp_path):
+  path = write_sound(tmp_path / 'a.wav', 1.0)
+  listen(served, path, tmp_path, top=3, batch_size=7)
+  document = json.loads((tmp_path / 'a.wav.json').read_text())
+  rows = read_csv(tmp_path / 'a.wav.csv')
+  with np.load(tmp_path / 'a.wav.npz', allow_pickle=False) as arrays:
+    arrays = dict(arrays)
+  assert set(arrays) == {'start_seconds', 'end_seconds', 'probabilities', 'embedding', 'repeats', 'class_names'}
+  assert document.pop('frame_probabilities') == [[float(f'{p:.7g}') for p in row] for row in arrays['probabilities']]
+  for key in ('start_seconds', 'end_seconds'):
+    assert document.pop(f'window_{key}') == arrays[key].tolist()
+  assert document.pop('repeats') == 1 and arrays['repeats'].tolist() == [1]
+  assert document == {
+    'video_file': str(path),
+    'model_file': 'the model',
+    'sample_period_msec': 40,
+    'window_msec': 40,
+    'class_names': NAMES,
+  }
+  assert arrays['class_names'].tolist() == NAMES
+  ranked = ['class_1', 'probability_1', 'class_2', 'probability_2', 'class_3', 'probability_3']
+  assert rows[0] == ['start_seconds', 'end_seconds', *ranked, 'repeats']
+  assert len(rows) == 26
+  for row, start, end, values in zip(
+    rows[1:], arrays['start_seconds'], arrays['end_seconds'], arrays['probabilities'], strict=True
+  ):
+    assert (float(row[0]), float(row[1])) == (start, end)
+    best = np.argsort(-values, kind='stable')[:3]
+    assert row[2:-1:2] == [NAMES[i] for i in best] and row[-1] == '1'
+    np.testing.assert_allclose(np.array(row[3:-1:2], float), values[best], rtol=1e-6)
+  for suffix in ('json', 'npz'):  # what the figures are drawn from
+    read = readers.read_inference(tmp_path / f'a.wav.{suffix}')
+    np.testing.assert_allclose(read.probabilities, arrays['probabilities'], rtol=1e-6)
+    assert read.class_names == NAMES
+    assert (read.start_seconds.tolist(), read.end_seconds.tolist()) == tuple(
+      arrays[key].tolist() for key in ('start_seconds', 'end_seconds')
+    )
+
+
+def test_more_top_classes_than_classes(served, tmp_path):
+  listen(served, write_sound(tmp_path / 'a.wav', 0.2), tmp_path, ['csv'], top=50)
+  assert [len(row) for row in read_csv(tmp_path / 'a.wav.csv')] == [3 + 2 * len(NAMES)] * 6
+
+
+@pytest.mark.parametrize(('samples', 'windows'), [(1, 1), (639, 1), (640, 1), (1279, 1), (1600, 2)])
+def test_any_length(model, served, tmp_path, samples, windows):
+  sound = noise(samples / 16000, 16000)[:, :samples]
+  path = media_clips.write(tmp_path / 'a.wav', times=[], sounds=[sound])
+  heard = listen(served, path, tmp_path)
+  assert heard.windows == windows
+  padded = np.zeros(windows * 640, np.float32)
+  pcm = np.concatenate([pcm for _, pcm in decoding.decode_audio(path, 16000)])[: windows * 640]
+  padded[: len(pcm)] = pcm / np.float32(32768)
+  logits = np.asarray(model(padded.reshape(windows, 640))['logits/teacher'])[:, 0]
+  document = json.loads((tmp_path / 'a.wav.json').read_text())
+  np.testing.assert_allclose(document['frame_probabilities'], softmax(logits), atol=1e-6)
+
+
+def test_silence_is_the_same_in_every_window(model, served, tmp_path):
+  path = media_clips.write(tmp_path / 'a.wav', times=[], sounds=[np.zeros(8000, np.float32)])
+  heard = listen(served, path, tmp_path, ['npz'])
+  expected = softmax(np.asarray(model(np.zeros([1, 640], np.float32))['logits/teacher'])[0, 0])
+  with np.load(tmp_path / 'a.wav.npz') as found:
+    np.testing.assert_allclose(found['probabilities'], np.tile(expected, (12, 1)), atol=1e-6)
+  assert heard.seconds == pytest.approx(0.48)
+
+
+def test_sound_that_starts_late_keeps_its_times(served, tmp_path):
+  for name, sound, starts in (('long.mkv', noise(0.5, 16000), [0.52, 0.56]), ('short.mkv', noise(0.01, 16000), [0.5])):
+    path = media_clips.write(tmp_path / name, 1.0, sounds=[sound], sound_start=0.5)
+    listen(served, path, tmp_path, ['npz'])
+    with np.load(tmp_path / f'{name}.npz') as found:
+      assert found['start_seconds'][: len(starts)].tolist() == starts
+      assert found['end_seconds'][0] == pytest.approx(starts[0] + 0.04)
+
+
+def test_packed_files_are_read_and_named_as_they_are(served, tmp_path):
+  path = write_sound(tmp_path / 'a.wav', 0.3)
+  (tmp_path / 'a.wav.gz').write_bytes(gzip.compress(path.read_bytes()))
+  (tmp_path / 'bad.wav.gz').write_bytes(gzip.compress(b'no sound at all'))
+  plain, packed = (listen(served, tmp_path / name, tmp_path, ['csv']) for name in ('a.wav', 'a.wav.gz'))
+  assert plain.probabilities.tolist() == packed.probabilities.tolist()
+  with pytest.raises(MediaError, match='bad.wav.gz: ') as error:
+    listen(served, tmp_path / 'bad.wav.gz', tmp_path)
+  assert 'unpacked' not in str(error.value)
+
+
+def test_nothing_half_written_stays(served, tmp_path, monkeypatch):
+  def breaks(path, *arguments):
+    yield 0, np.zeros(64000, np.int16)
+    raise MediaError(path, 'damaged')
+
+  monkeypatch.setattr(decoding, 'decode_audio', breaks)
+  with pytest.raises(MediaError, match='x.wav: damaged'):
+    listen(served, 'x.wav', tmp_path, batch_size=8)
+  monkeypatch.setattr(decoding, 'decode_audio', lambda *arguments: iter(()))
+  with pytest.raises(UserError, match='no sound'):
+    listen(served, 'x.wav', tmp_path)
+  assert not list(tmp_path.iterdir())
+
+
+def stand_in(served, classes=20, value=1.0):
+  """A Listener that says `value` for every class."""
+  listener = predict.file_predictor(served, FORMATS, batch_size=64)
+
+  def hear(pcm, count):
+    rows = np.full([len(pcm), classes], value, np.float32)
+    tops = {'top': np.zeros([len(pcm), 3], np.int32), 'top_probabilities': rows[:, :3]}
+    return {'sum': rows.sum(0), 'probabilities': rows, 'embedding': rows, **tops}
+
+  served = loader.LoadedExport(served.settings, [f'class {i}' for i in range(classes)], {}, None)
+  return predict.FilePredictor(hear, served, listener.cut, 64, 3, FORMATS)
+
+
+def test_answers_that_are_not_finite_are_refused(served, tmp_path):
+  path = write_sound(tmp_path / 'a.wav', 0.3)
+  with pytest.raises(UserError, match='not finite'):
+    predict.predict_file(stand_in(served, value=np.nan), path, tmp_path, 'm')
+  assert [file.name for file in tmp_path.iterdir()] == ['a.wav']
+
+
+def test_memory_does_not_grow_with_length(served, tmp_path, monkeypatch):
+  listener = stand_in(served)
+
+  def peak(seconds):
+    second = np.zeros(16000, np.int16)
+    monkeypatch.setattr(decoding, 'decode_audio', lambda *arguments: ((16000 * i, second) for i in range(seconds)))
+    tracemalloc.start()
+    heard = predict.predict_file(listener, f'{seconds}.wav', tmp_path, 'm')
+    found = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert heard.windows == 25 * seconds
+    return found
+
+  peak(20)  # what is made once
+  short, long = peak(300), peak(600)
+  written = {n: sum((tmp_path / f'{n}.wav.{key}').stat().st_size for key in FORMATS) for n in (300, 600)}
+  assert long - short < 0.1 * (written[600] - written[300])
+  rows = read_csv(tmp_path / '600.wav.csv')
+  assert rows[-1][:2] == ['599.96', '600.0'] and len(rows) == 15001
+
+
+def infer(*arguments):
+  return commands.run('audionet_tf.infer', *arguments)
+
+
+@pytest.mark.slow
+def test_command_names_the_bad_file_and_reads_the_others(served, exported, tmp_path):
+  (tmp_path / 'two\x1b[2J.wav').write_bytes(b'moves the cursor')
+  good = [write_sound(tmp_path / 'one.wav', 1.0), write_sound(tmp_path / 'two.flac', 0.5, audio_codec='flac')]
+  (tmp_path / 'broken.mp4').write_bytes(b'\x00' * 5000)
+  files = [good[0], *(tmp_path / name for name in ('broken.mp4', 'missing.wav', 'two\x1b[2J.wav')), good[1]]
+  done = infer(f'--model={exported.parent}', f'--output={tmp_path / "out"}', '--format=csv,json', '--top=2', *files)
+  assert done.returncode == 1
+  errors = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
+  for line, name in zip(errors, ('broken.mp4: ', 'missing.wav: ', 'two?[2J.wav: '), strict=True):
+    assert name in line
+  assert 'Traceback' not in done.stderr
+  names = sorted(path.name for path in (tmp_path / 'out').iterdir())
+  assert names == ['one.wav.csv', 'one.wav.json', 'two.flac.csv', 'two.flac.json']
+  lines = done.stdout.splitlines()
+  assert lines[0].split() == ['file', 'seconds', 'class', 'probability'] and len(lines) == 5
+  heard = listen(served, good[0], tmp_path, ['csv'])
+  best = np.argsort(-heard.probabilities, kind='stable')[:2]
+  assert lines[1].split() == ['one.wav', '1.0', *NAMES[best[0]].split(), f'{heard.probabilities[best[0]]:.4f}']
+  assert lines[2].split() == [*NAMES[best[1]].split(), f'{heard.probabilities[best[1]]:.4f}']
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    (['--model=m', 'a.wav'], 'needs --output'),
+    (['--output=o', 'a.wav'], 'needs --model'),
+    (['--model=m', '--output=o'], 'needs the files'),
+    (['--model=m', '--output=o', '--format=xml', 'a.wav'], "format is 'xml', allowed is one or more of json, csv, npz"),
+    (['--model=m', '--output=o', '--format=', 'a.wav'], "format is ''"),
+    (['--model=m', '--output=o', '--window_ms=0', 'a.wav'], 'window_ms is 0'),
+    (['--model=m', '--output=o', '--top=-1', 'a.wav'], 'top is -1'),
+    (['--model=m', '--output=o', 'x/a.wav', 'y/a.wav'], '2 inputs are called a.wav'),
+  ],
+)
+def test_command_refuses_at_once(tmp_path, arguments, message):
+  command = [sys.executable, '-X', 'importtime', '-m', 'audionet_tf.infer', *arguments]
+  done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=tmp_path)
+  assert done.returncode == 1 and not list(tmp_path.iterdir())
+  told = [line for line in done.stderr.splitlines() if not line.startswith('import time:')]
+  assert len(told) == 1 and told[0].startswith('error: ') and message in told[0]
+  assert '| tensorflow\n' not in done.stderr
+
+
+@pytest.mark.slow
+def test_command_refuses_what_is_no_model(tmp_path):
+  done = infer('--model=nothing', f'--output={tmp_path / "out"}', write_sound(tmp_path / 'a.wav', 0.1))
+  assert done.returncode == 1 and not (tmp_path / 'out').exists()
+  assert done.stderr.strip().splitlines() == [
+    'error: nothing: no SavedModel here; audionet_tf.export writes one, training too, as RUN/export/1'
+  ]

@@ -1,0 +1,179 @@
+"""The autoencoder against PyTorch's layers, and runs that nobody teaches, from records to a probe's features."""
+
+import json
+
+import media_clips
+import numpy as np
+import pytest
+import soundnets
+import synthetic_records
+import tensorflow as tf
+import torch
+
+from audionet_tf.core.errors import UserError
+from audionet_tf.data import records
+from audionet_tf.data.params import RecordParams
+from audionet_tf.evaluation import predictor
+from audionet_tf.media import decoding
+from audionet_tf.models import autoencoder, receptive_field, registry, student_file
+from audionet_tf.representations import extraction, files
+from audionet_tf.saved_model import layer_outputs, loader
+from audionet_tf.training import callbacks, config, history, trainer, warm_start
+
+RATE = 16_000
+PARAMS = RecordParams(0.25, 0.25, 0, RATE)
+LAYERS = ['conv1', 'pool1', 'conv2', 'pool2', 'conv3', 'conv4']
+
+
+@pytest.fixture(scope='module')
+def student():
+  """Random, but for the decoder's last layer as clear as the others."""
+  model = soundnets.student('autoencoder', {})
+  for layer in model.layers:
+    if layer.name.startswith('deconv') and layer.weights and layer.name.endswith('conv'):
+      layer.bias.assign(np.linspace(-1, 1, layer.bias.shape[0]))
+  return model
+
+
+def norm(x, layer):
+  gamma, beta, mean, var = (torch.tensor(v.numpy()) for v in layer.weights)
+  return torch.relu(torch.nn.functional.batch_norm(x, mean, var, gamma, beta, False, eps=1e-5))
+
+
+def test_the_decoder_is_pytorchs_transposed_convolutions(student):
+  sound = soundnets.noise(2, 5_000)
+  hidden = registry.layer_model(student, 'autoencoder', ['conv4'])(sound, training=False)['conv4'].numpy()
+  x = torch.tensor(hidden.transpose(0, 2, 1))
+  with torch.no_grad():
+    # Of a convolution of stride s and padding p behind which a pool takes 8 steps, the middle moves by 7 s / 2.
+    for name, stride, padding in (
+      ('deconv4', 2, 4),
+      ('deconv3', 2, 8),
+      ('deconv2', 16, 16 - 7),
+      ('deconv1', 16, 32 - 7),
+    ):
+      layer = student.get_layer(name if name == 'deconv1' else f'{name}_conv')
+      kernel, bias = (torch.tensor(v.numpy()) for v in layer.weights)  # [size, out, in]
+      x = torch.nn.functional.conv_transpose1d(x, kernel.permute(2, 1, 0), bias, stride)[:, :, padding:]
+      x = x if name == 'deconv1' else norm(x, student.get_layer(f'{name}_norm'))
+  expected = x.numpy()[:, 0, :5_000]
+  outputs = student(sound, training=False)
+  np.testing.assert_allclose(outputs['waveform'], expected, atol=1e-4 * np.abs(expected).max())
+  np.testing.assert_allclose(outputs['embedding'], hidden.mean(1), rtol=1e-4)
+
+
+@pytest.mark.parametrize('samples', [222, 1_023, 4_096, 4_097])
+def test_as_much_comes_back_as_went_in(student, samples):
+  assert student(soundnets.noise(1, samples), training=False)['waveform'].shape == (1, samples)
+
+
+def test_the_encoder_is_soundnets_and_a_decoders_step_lies_in_the_middle_of_what_it_heard():
+  eight = registry.network('soundnet8').layers
+  assert registry.build('autoencoder', {}).name == 'autoencoder'
+  assert registry.network('autoencoder').layers == {name: eight[name] for name in LAYERS}
+  assert [row[:4] for row in autoencoder.mirrored(autoencoder.ENCODER)] == [
+    ('deconv4', 64, 8, 2),
+    ('deconv3', 32, 16, 2),
+    ('deconv2', 16, 32, 16),
+    ('deconv1', 1, 64, 16),
+  ]
+  for table in (((64, 2, 32), (8, 8, 0)), ((32, 2, 16), (8, 8, 0)), ((16, 2, 8),), ((8, 2, 4),)):
+    (row,) = [row for row in autoencoder.mirrored(autoencoder.ENCODER) if row[2] == table[0][0]]
+    assert -row[4] + (row[2] - 1) / 2 == receptive_field.receptive_field(table).first_center
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+  """Folder with records/ of sound without pictures, and run/: two epochs on them."""
+  folder = tmp_path_factory.mktemp('world')
+  synthetic_records.write_records(folder / 'records', {'a': 5, 'b': 4}, PARAMS)
+  trainer.train(folder / 'records', folder / 'run', options(epochs=2, per_frame=True), checkpoint_every=1)
+  return folder
+
+
+def options(**changes):
+  given = {'student': 'autoencoder', 'loss': 'reconstruction', 'teachers': (), 'epochs': 4, 'batch_size': 4}
+  return config.TrainingConfig(
+    **{**given, 'optimizer': 'adam', 'learning_rate': 1e-2, 'loss_reduction': 'mean', **changes}
+  )
+
+
+def test_a_run_without_a_teacher_learns_and_says_by_which_figure(world):
+  rows = [json.loads(line) for line in (world / 'run/metrics.jsonl').read_text().splitlines()]
+  assert rows[1]['squared_error'] < 0.9 * rows[0]['squared_error'] and 'kl' not in rows[0]
+  stats = json.loads((world / 'run/stats.json').read_text())
+  for row, epoch in zip(rows, stats['epochs'], strict=True):
+    windows = [value for video in epoch['videos'].values() for value in video['squared_error_per_frame']]
+    assert len(windows) == 9
+    assert row['squared_error'] == pytest.approx(np.mean(windows), rel=1e-5)
+  with pytest.raises(UserError, match='holds no KL of a, but squared_error'):
+    history.read_mean_kl(world / 'run')
+  assert not list((world / 'records').rglob('*teacher*'))
+
+
+def test_the_loss_is_the_mean_square_and_a_checkpoint_holds_all(world):
+  model, _ = student_file.load(world / 'run/student.keras')
+  manifest = records.read_manifest(world / 'records')
+  kept = trainer.build_distiller(manifest, [], options(seed=5))
+  assert callbacks.Checkpoints(world / 'run', kept).restore() == 2
+  for ours, expected in zip(kept.student.weights, model.get_weights(), strict=True):
+    np.testing.assert_array_equal(ours, expected)
+  assert int(kept.optimizer.iterations) == 6  # two epochs of nine windows, four at a time
+  sound = soundnets.noise(3, PARAMS.window_samples)
+  batch = {'audio': sound, 'mask': np.float32([1, 1, 0]), 'video_id': np.array([0, 1, 1]), 'index': np.zeros(3, int)}
+  kept.test_step({name: tf.constant(x) for name, x in batch.items()})
+  errors = ((model(sound, training=False)['waveform'].numpy() - sound) ** 2).mean(1)
+  assert float(kept.means['squared_error'].result()) == pytest.approx(errors[:2].mean(), rel=1e-5)
+  np.testing.assert_allclose(kept.video_means.result(), errors[:2], rtol=1e-5)
+
+
+@pytest.mark.parametrize('model', ['run', 'run/export'])
+def test_features_are_read_by_name_with_their_times(world, tmp_path, model):
+  sound = soundnets.noise(1, RATE)[0]
+  path = media_clips.write(tmp_path / 'a.wav', times=[], sounds=[sound], rate_hz=RATE)
+  layers = ['pool1', 'conv4', 'embedding']
+  extraction.extract(layer_outputs.load(world / model, layers), [path], tmp_path)
+  _, found = files.read(tmp_path / 'a.wav.npz', layers)
+  student, settings = student_file.load(world / 'run/student.keras')
+  pcm = np.concatenate([pcm for _, pcm in decoding.decode_audio(path, RATE, settings.mono)])[None] / np.float32(32768)
+  expected = registry.layer_model(student, 'autoencoder', layers[:2])(pcm, training=False)
+  for layer, values in expected.items():
+    np.testing.assert_allclose(found[layer][0], values[0], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found[layer][1], registry.step_seconds('autoencoder', RATE, RATE, layer)[0], atol=1e-6)
+  np.testing.assert_allclose(found['embedding'][0][0], expected['conv4'].numpy()[0].mean(0), rtol=1e-3, atol=1e-4)
+
+
+def test_an_export_gives_the_embedding_and_nobody_asks_it_for_names(world):
+  served = loader.load(world / 'run', names=False)
+  sound = soundnets.noise(2, 3 * PARAMS.window_samples)
+  model, settings = student_file.load(world / 'run/student.keras')
+  answers = served.predict(sound)
+  assert set(answers) == {'embedding'} and settings.classes == {}
+  np.testing.assert_allclose(answers['embedding'], model(sound, training=False)['embedding'], rtol=1e-3, atol=1e-4)
+  assert served.windows(sound[0])['embedding'].shape == (3, 128)
+  for load in (loader.load, predictor.load_student):
+    for path in (world / 'run', world / 'run/export'):
+      with pytest.raises(UserError, match='autoencoder names nothing; features and probe read its layers'):
+        load(path)
+
+
+def test_soundnet_begins_where_an_autoencoder_ended(world):
+  student = registry.build('soundnet8', {'t': 3})
+  taken, new = warm_start.copy_matching_layers(student, world / 'run', PARAMS)
+  assert taken == [f'conv{n}_{part}' for n in range(1, 5) for part in ('conv', 'norm')]
+  assert 'conv5_conv' in new and 'conv8_t' in new
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'loss': 'kl'}, "loss is 'kl'; autoencoder learns by reconstruction"),
+    ({'student': 'soundnet8'}, "loss is 'reconstruction'; soundnet8 learns by .*kl or l2"),
+    ({'student': 'soundnet8', 'loss': 'l2'}, 'soundnet8 learns from teachers; name one'),
+    ({'teachers': (config.TeacherConfig('vgg16'),)}, 'autoencoder has neither teacher nor head'),
+    ({'teacher_mode': 'online'}, 'autoencoder has neither teacher nor head'),
+  ],
+)
+def test_who_teaches_whom(changes, message):
+  with pytest.raises(UserError, match=message):
+    options(**changes)

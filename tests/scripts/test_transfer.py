@@ -1,0 +1,151 @@
+"""The transfer benchmark: who hears what, what its table says, and what it refuses."""
+
+import csv
+import dataclasses
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / 'scripts'
+sys.path.insert(0, str(SCRIPTS))
+
+import transfer  # noqa: E402
+
+from audionet_tf.core.errors import UserError  # noqa: E402
+
+
+def results():
+  values = {('1', '0'): 0.5, ('2', '0'): 0.7, ('1', '1'): 0.6, ('2', '1'): 0.9}
+  return [
+    {'row': 'best', 'fold': fold, 'seed': seed, 'shares': {'named': value, 'embedding': 0.5}}
+    for (fold, seed), value in values.items()
+  ]
+
+
+def test_summary_is_over_folds_and_over_seeds():
+  named, embedding = transfer.summary(results())
+  assert named['mean'] == pytest.approx(0.675)
+  assert named['folds'] == pytest.approx({'1': 0.55, '2': 0.8})
+  assert named['over_folds'] == pytest.approx(0.25 / 2**0.5)
+  assert named['over_seeds'] == pytest.approx(0.15 / 2**0.5)
+  assert (embedding['figure'], embedding['over_folds']) == ('embedding', 0)
+
+
+def test_table_says_what_is_required():
+  lines = transfer.table(transfer.summary(results()), transfer.ROWS).splitlines()
+  cells = [line.split() for line in lines[1:]]
+  assert cells[0] == ['best', 'named', '85.0', '93.0', '55.0', '80.0', '67.5', '17.7', '10.6']
+  assert cells[1][:4] == ['best', 'embedding', '87.0', '93.0']
+  mfcc = [{'row': 'mfcc', 'fold': '1', 'seed': None, 'shares': {'mfcc': 0.6}}]
+  last = transfer.table(transfer.summary(mfcc), transfer.ROWS).splitlines()[1]
+  assert last.split() == ['mfcc', 'mfcc', '-', '-', '60.0', '60.0', '-', '-']
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+  """A Place whose commands are written down instead of run, each leaving what the next step reads."""
+  for fold in '123':
+    (tmp_path / f'videos/fold{fold}').mkdir(parents=True)
+  (tmp_path / 'data/teacher').mkdir(parents=True)
+  for name in ('a.tflite', 'a.txt'):
+    (tmp_path / 'data/teacher' / name).touch()
+  calls = []
+
+  def run(module, *arguments):
+    given = dict(str(argument)[2:].partition('=')[::2] for argument in arguments if '=' in str(argument))
+    folders = [str(argument).rpartition('/')[2] for argument in arguments if '--videos=' in str(argument)]
+    calls.append((module, given, folders))
+    if module == 'audionet_tf.evaluate':
+      clips = {'accuracy': 0.25, 'vision': {'sound': 0.25, 'vision': 1.0, 'sound_and_vision': 0.5}}
+      pathlib.Path(given['output']).write_text(json.dumps({'clips': clips}))
+    elif module == 'audionet_tf.probe':
+      pathlib.Path(given['output']).mkdir(parents=True, exist_ok=True)
+      layers = {layer: {'mean': 0.75} for layer in given['layer'].split(',')}
+      (pathlib.Path(given['output']) / 'probe.json').write_text(json.dumps({'layers': layers}))
+    elif module == 'audionet_tf.train':
+      (pathlib.Path(given['run_dir']) / 'export/1').mkdir(parents=True)
+
+  monkeypatch.setattr(transfer, 'run', run)
+  return transfer.Place(tmp_path / 'data', tmp_path / 'videos', tmp_path / 'work'), calls
+
+
+def test_the_fold_that_judges_is_never_heard_and_no_label_reaches_the_student(place):
+  place, calls = place
+  shares = transfer.judge(place, 'best', transfer.ROWS['best'], '2', '0', ['epochs=1'])
+  assert shares == {'named': 0.25, 'vision': 1.0, 'sound_and_vision': 0.5, 'embedding': 0.75}
+  (build, given, heard), (train, trained, _), (evaluate, judged, _), (probe, probed, _) = calls
+  assert [build, train, evaluate, probe] == [
+    'tfrecords.build',
+    *(f'audionet_tf.{n}' for n in ('train', 'evaluate', 'probe')),
+  ]
+  assert heard == ['fold1', 'fold3'] and trained['records'] == given['output']
+  assert trained['teacher'].endswith('a.tflite') and not any('.csv' in value for value in trained.values())
+  assert trained['epochs'] == '1' and judged['folds'] == '2'
+  assert (probed['folds'], probed['judge']) == ('1,2,3', '2')
+  transfer.judge(place, 'best', transfer.ROWS['best'], '2', '0', ['epochs=1'])
+  assert len(calls) == 4  # what is done is not done again
+
+
+@pytest.mark.parametrize('name', ['best', 'mfcc'])
+def test_results_of_other_settings_are_not_taken(place, name):
+  place, calls = place
+
+  def judge(place, extra=()):
+    transfer.judge(place, name, transfer.ROWS[name], '2', '0', list(extra))
+    return len(calls)
+
+  assert judge(place) == judge(place)
+  with pytest.raises(UserError, match='work: .* videos;.*--work'):
+    judge(dataclasses.replace(place, left_out=('3',)))
+  with pytest.raises(UserError, match=f'flags of {name};'):
+    judge(place, ['epochs=2'])
+
+
+def test_a_student_is_probed_again_where_the_probe_is_another(place):
+  place, calls = place
+  row = transfer.ROWS['best']
+  for c, count in (('0.1', 4), ('0.1', 4), ('0.2', 5)):
+    transfer.judge(place, 'best', dataclasses.replace(row, probe=(f'--c={c}',)), '2', '0', [])
+    assert len(calls) == count and calls[-1][0] == 'audionet_tf.probe' and calls[-1][1]['c'] == c
+  (probed,) = place.work.glob('**/probe.json')
+  (probed.parent / 'asked.json').unlink()  # as before it was written
+  transfer.judge(place, 'best', dataclasses.replace(row, probe=('--c=0.2',)), '2', '0', [])
+  assert len(calls) == 6
+
+
+def test_a_probe_that_was_broken_off_is_not_taken_for_another(place, monkeypatch):
+  place, _ = place
+  row, run = transfer.ROWS['mfcc'], transfer.run
+  transfer.judge(place, 'mfcc', row, '2', None, [])
+
+  def broken_off(module, *arguments):
+    run(module, *arguments)
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(transfer, 'run', broken_off)
+  for probe in (('--c=0.2',), row.probe):
+    with pytest.raises(KeyboardInterrupt):
+      transfer.judge(place, 'mfcc', dataclasses.replace(row, probe=probe), '2', None, [])
+
+
+def test_candidates_are_compared_without_the_fold_left_out(place):
+  place, _ = place
+  assert transfer.inner_folds(['1', '2', '3', '4'], '3') == ['4', '1', '2']
+  inside = transfer.Place(place.data, place.videos, place.work, left_out=('3',))
+  assert inside.folds() == ['1', '2']
+
+
+def test_mistakes_are_one_line(tmp_path):
+  (tmp_path / 'esc10').mkdir()
+  with (tmp_path / 'esc10/esc10.csv').open('w', newline='') as file:
+    csv.writer(file).writerow(['filename', 'fold', 'category'])
+  for arguments, message in (
+    ([], 'no esc10/esc10.csv'),
+    ([f'--data={tmp_path}'], '--videos=None: no videos.csv in it'),
+  ):
+    line = [sys.executable, SCRIPTS / 'benchmark_transfer.py', *arguments]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and message in done.stderr and len(done.stderr.splitlines()) == 1

@@ -1,0 +1,255 @@
+"""The service over HTTP, with a real export: TensorFlow Serving's interface, who may ask, the page, its health."""
+
+import concurrent.futures
+import dataclasses
+import http.client
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+
+import httpx
+import numpy as np
+import pytest
+import running_service
+import tone_service
+import tones
+
+from audionet_tf.saved_model import loader
+from audionet_tf.service import app
+from audionet_tf.service.batching import Batcher
+from audionet_tf.service.settings import EXTENSION_ORIGIN, Budget
+
+MODEL = '/v1/models/audionet'
+
+
+@pytest.fixture(scope='module')
+def exported(tmp_path_factory):
+  return tone_service.export(tmp_path_factory.mktemp('exports'))
+
+
+@pytest.fixture(scope='module')
+def served(exported):
+  return loader.load(exported)
+
+
+@pytest.fixture(scope='module')
+def made(served):
+  return app.make(served, limits=tone_service.LIMITS)
+
+
+@pytest.fixture(scope='module')
+def client(made):
+  with tone_service.client(made) as client:
+    yield client
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(made, tmp_path, monkeypatch):
+  """After every test."""
+  with tone_service.nothing_is_left(made, tmp_path, monkeypatch):
+    yield
+
+
+def test_status_and_metadata_are_those_of_tensorflow_serving(client, served):
+  state = client.get(MODEL).json()
+  assert state == {
+    'model_version_status': [
+      {'version': '1', 'state': 'AVAILABLE', 'status': {'error_code': 'OK', 'error_message': ''}}
+    ]
+  }
+  assert client.get(f'{MODEL}/versions/1').json() == state
+  document = client.get(f'{MODEL}/metadata').json()
+  assert document['model_spec'] == {'name': 'audionet', 'signature_name': '', 'version': '1'}
+  signatures = document['metadata']['signature_def']['signature_def']
+  default = signatures['serving_default']
+  assert default['method_name'] == 'tensorflow/serving/predict'
+  assert default['inputs']['waveform']['dtype'] == 'DT_FLOAT'
+  assert [dim['size'] for dim in default['inputs']['waveform']['tensor_shape']['dim']] == ['-1', '-1']
+  assert set(default['outputs']) == set(served.signatures['serving_default'].structured_outputs)
+  assert set(signatures) >= {'serving_default', 'windows'}
+
+
+def waveforms(count, samples=640):
+  return np.random.default_rng(0).uniform(-1, 1, [count, samples]).astype(np.float32)
+
+
+@pytest.mark.parametrize('path', [MODEL, f'{MODEL}/versions/1'])
+def test_predict_by_rows_and_by_tensors(client, served, path):
+  sound = waveforms(3)
+  expected = served.predict(sound)
+  rows = client.post(f'{path}:predict', json={'instances': sound.tolist()}).json()['predictions']
+  assert len(rows) == 3 and set(rows[0]) == set(expected)
+  named = [{'waveform': row} for row in sound.tolist()]
+  request = {'signature_name': 'serving_default', 'instances': named}
+  assert client.post(f'{path}:predict', json=request).json()['predictions'] == rows
+  for inputs in (sound.tolist(), {'waveform': sound.tolist()}):
+    columns = client.post(f'{path}:predict', json={'inputs': inputs}).json()['outputs']
+    for name, values in expected.items():
+      found = [row[name] for row in rows]
+      assert found == columns[name]
+      if name == 'top_classes':
+        assert found == values.tolist()
+      else:
+        np.testing.assert_allclose(found, values, atol=1e-6)
+
+
+def test_the_other_signature_takes_one_waveform(client, served):
+  sound = waveforms(1, 2000)[0]
+  expected = served.windows(sound)
+  outputs = client.post(
+    f'{MODEL}:predict', json={'signature_name': 'windows', 'inputs': {'waveform': sound.tolist()}}
+  ).json()['outputs']
+  np.testing.assert_allclose(outputs['probabilities'], expected['probabilities'], atol=1e-6)
+  np.testing.assert_allclose(outputs['end_seconds'], [0.04, 0.08, 0.12], atol=1e-6)
+
+
+def test_classify_names_the_best(client):
+  sound = [tones.sound(0.04, (name, 0, 1)).tolist() for name in ('low', 'high')]
+  request = {'examples': [{'waveform': row} for row in sound]}
+  results = client.post(f'{MODEL}:classify', json=request).json()['results']
+  assert [row[0][0] for row in results] == tone_service.NAMES[1:]
+  assert all(len(row) == 3 and abs(sum(value for _, value in row) - 1) < 1e-5 for row in results)
+
+
+def test_everybody_gets_the_answer_to_the_own_question(client, served, made):
+  asked = [waveforms(1 + i % 3, 640 + 160 * (i % 2)) + i / 100 for i in range(24)]
+  expected = [served.predict(sound)['probabilities'] for sound in asked]
+
+  def ask(sound):
+    return client.post(f'{MODEL}:predict', json={'inputs': sound.tolist()}).json()['outputs']['probabilities']
+
+  with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    for found, values in zip(pool.map(ask, asked), expected, strict=True):
+      np.testing.assert_allclose(found, values, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ('path', 'body', 'status', 'said'),
+  [
+    (f'{MODEL}:predict', b'{"instances": [[1', 400, 'not JSON'),
+    (f'{MODEL}:predict', b'[1]', 400, 'not a JSON object'),
+    (f'{MODEL}:predict', b'{}', 400, 'instances'),
+    (f'{MODEL}:predict', b'{"instances": [[0]], "inputs": [[0]]}', 400, 'either'),
+    (f'{MODEL}:predict', b'{"instances": []}', 400, 'something in it'),
+    (f'{MODEL}:predict', b'{"instances": [[1, 2], [1]]}', 400, 'table of numbers'),
+    (f'{MODEL}:predict', b'{"instances": [["1", "2"]]}', 400, 'table of numbers'),
+    (f'{MODEL}:predict', b'{"instances": [[true]]}', 400, 'table of numbers'),
+    (f'{MODEL}:predict', b'{"instances": [[null]]}', 400, 'table of numbers'),
+    (f'{MODEL}:predict', b'{"inputs": [[1e39]]}', 400, 'float32'),
+    (f'{MODEL}:predict', b'{"inputs": ' + b'[' * 60 + b']' * 60 + b'}', 400, 'table of numbers'),
+    (f'{MODEL}:predict', b'{"inputs": ' + b'[' * 5000 + b']' * 5000 + b'}', 400, 'not JSON'),
+    (f'{MODEL}:predict', b'{"inputs": {"sound": [[1]]}}', 400, 'expected is waveform'),
+    (f'{MODEL}:predict', b'{"signature_name": "x\\ny", "inputs": [[1]]}', 400, 'known are serving_default'),
+    (f'{MODEL}:predict', b'{"signature_name": "windows", "inputs": [[1]]}', 400, 'samples'),
+    (f'{MODEL}:predict', b'{"inputs": [[' + b'0,' * (1 << 20) + b'0]]}', 413, 'allowed are 1 MiB'),
+    (f'{MODEL}:classify', b'{"examples": [[0]]}', 400, 'examples'),
+    (f'{MODEL}:regress', b'{}', 404, 'predict, classify'),
+    (f'{MODEL}/versions/2:predict', b'{"inputs": [[0]]}', 404, 'known is audionet, version 1'),
+    ('/v1/models/other:predict', b'{"inputs": [[0]]}', 404, 'known is audionet'),
+    ('/v1/captions', b'{"url": "http://127.0.0.1/"}', 415, 'multipart'),
+  ],
+)
+def test_a_mistake_is_one_line_with_a_status(client, path, body, status, said):
+  answer = client.post(path, content=body)
+  assert answer.status_code == status
+  assert set(answer.json()) == {'error'}
+  assert said in answer.json()['error'] and '\n' not in answer.json()['error']
+
+
+def test_limits_of_predictions(client, made, monkeypatch):
+  request = {'inputs': waveforms(2).tolist()}
+  for changed, status, said in (({'requests_bytes': 9}, 503, 'try again'), ({'answer_bytes': 9}, 413, 'less sound')):
+    monkeypatch.setattr(made, 'limits', dataclasses.replace(tone_service.LIMITS, **changed))
+    monkeypatch.setattr(made, 'bodies', Budget(made.limits.requests_bytes))
+    answer = client.post(f'{MODEL}:predict', json=request)
+    assert answer.status_code == status and said in answer.json()['error']
+    assert made.bodies.held == 0
+  monkeypatch.setattr(made, 'limits', dataclasses.replace(tone_service.LIMITS, predict_seconds=0.2))
+  connection = http.client.HTTPConnection(client.base_url.host, client.base_url.port)
+  connection.putrequest('POST', f'{MODEL}:predict')
+  connection.putheader('Content-Length', '100')
+  connection.endheaders(b'{"inputs":')  # and nothing more
+  answer = connection.getresponse()
+  assert answer.status == 408 and b'0.2 s' in answer.read()
+  connection.close()
+
+
+def test_a_student_that_fails_at_warm_up_is_not_ready_and_says_so(served):
+  def fails(waveform):
+    raise RuntimeError('no')
+
+  broken = app.make(served)
+  broken.batcher = Batcher(fails, 1, 1)
+  with running_service.running(broken) as address:
+    running_service.wait(lambda: broken.failure)
+    answer = httpx.get(f'{address}/readyz')
+  assert answer.status_code == 503 and 'does not answer' in answer.json()['error']
+
+
+def test_other_sites_may_not_ask(client):
+  assert client.get('/v1/service', headers={'Host': 'evil.example'}).status_code == 421
+  for origin in ('http://evil.example', 'null', 'http://127.0.0.1:1'):
+    answer = client.post(f'{MODEL}:predict', json={'inputs': [[0]]}, headers={'Origin': origin})
+    assert answer.status_code == 403 and 'access-control-allow-origin' not in answer.headers
+  own = str(client.base_url).rstrip('/')
+  assert client.get('/v1/service', headers={'Origin': own}).status_code == 200
+  asked = {'Origin': EXTENSION_ORIGIN, 'Access-Control-Request-Method': 'POST'}
+  answer = client.options('/v1/captions', headers=asked)
+  assert answer.status_code == 204 and answer.headers['access-control-allow-origin'] == EXTENSION_ORIGIN
+
+
+def test_the_page_needs_nothing_from_elsewhere(client):
+  page = client.get('/')
+  policy = page.headers['content-security-policy']
+  assert "default-src 'self'" in policy and 'unsafe' not in policy
+  assert page.headers['cross-origin-resource-policy'] == 'same-origin'
+  for place in re.findall(r'(?:src|href)="([^"]+)"', page.text):
+    assert client.get(f'/{place}').status_code == 200
+  assert not re.search(r'style="|onclick|<script>|<style>', page.text)
+  for place in app.PAGE:
+    assert not re.search(r'https?://(?!www\.w3\.org)', client.get(place).text)
+  assert client.get('/extension/manifest.json').status_code == 404
+
+
+def test_health_readiness_and_figures(client):
+  running_service.wait(lambda: client.get('/readyz').status_code == 200)
+  assert client.get('/healthz').json() == {'status': 'alive'}
+  assert [client.head(place).status_code for place in ('/healthz', '/readyz', '/')] == [200, 200, 200]
+  client.get('/made/up/path')
+  client.post(f'{MODEL}:predict', json={'instances': waveforms(1).tolist()})
+  figures = client.get('/metrics').text
+  assert re.search(r'audionet_requests_total\{method="POST",route="predict",status="200"\} \d', figures)
+  assert 'route="unknown"' in figures and 'made' not in figures
+  assert re.search(r'audionet_captioned_seconds_total \d', figures)
+  about = client.get('/v1/service').json()
+  assert about['sample_rate_hz'] == 16000 and about['live'] == {'samples': 640, 'examples': 25}
+
+
+def test_the_client_of_the_documentation(client, capsys):
+  text = (pathlib.Path(__file__).resolve().parents[2] / 'docs' / 'serving.md').read_text()
+  (example,) = re.findall(r'^```python\n(.*?)^```', text, re.DOTALL | re.MULTILINE)
+  exec(example.replace('http://127.0.0.1:8501', str(client.base_url).rstrip('/')), {})
+  assert capsys.readouterr().out.startswith('silence 0.99')
+
+
+def answers(address):
+  """Whether somebody listens there and says that all is well."""
+  try:
+    return httpx.get(address).status_code == 200
+  except httpx.ConnectError:
+    return False
+
+
+def test_the_command_serves_and_ends_in_order(exported):
+  command = [sys.executable, '-m', 'audionet_tf.serve', f'--model={exported}', '--port=0']
+  with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    try:
+      line = process.stderr.readline()
+      address = re.search(r'http://127\.0\.0\.1:\d+', line).group()
+      running_service.wait(lambda: answers(f'{address}/healthz'))
+      assert httpx.post(f'{address}{MODEL}:predict', json={'inputs': [[0.0] * 640]}).status_code == 200
+    finally:
+      process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0

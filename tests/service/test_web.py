@@ -1,0 +1,293 @@
+"""The page and the extension in a real Chromium, against the real service and a real export."""
+
+import contextlib
+import dataclasses
+import functools
+import http.server
+import itertools
+import json
+import pathlib
+import threading
+import time
+
+import chromium
+import pytest
+
+if chromium.PROGRAM is None:
+  pytest.skip('no Chromium here (Debian: apt install chromium)', allow_module_level=True)
+
+import media_clips
+import running_service
+import tones
+
+from audionet_tf.saved_model import export, loader
+from audionet_tf.service import app
+from audionet_tf.service.settings import EXTENSION_ORIGIN, Limits
+
+EXTENSION = pathlib.Path(app.__file__).parent / 'web' / 'extension'
+NAMES = ['silence', 'low', 'high <b>tone</b> --> & more']
+TONES = [('low', 1, 2), ('high', 3, 4.2)]
+SHOWN = "!document.querySelector('#result').hidden"
+PROBLEM = "document.querySelector('#problem').textContent"
+CUES = "[...document.querySelector('#video').textTracks[0].activeCues ?? []].map((c) => c.text)"
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  """A folder with clips: sounds.webm with the tones, low.wav with one for the microphone, bad.mp4, large.wav."""
+  folder = tmp_path_factory.mktemp('site')
+  codecs = {'video_codec': 'libvpx', 'pix_fmt': 'yuv420p', 'audio_codec': 'libopus', 'size': (320, 180)}
+  media_clips.write(folder / 'sounds.webm', 5, fps=10, sounds=[tones.sound(5, *TONES)], **codecs)
+  media_clips.write(folder / 'low.wav', 3, times=[], sounds=[tones.sound(3, ('low', 0, 3))])
+  media_clips.write(folder / 'long.webm', 30, fps=5, sounds=[tones.sound(30, ('high', 0, 30))], **codecs)
+  (folder / 'bad.mp4').write_bytes(b'no video')
+  (folder / 'large.wav').write_bytes(bytes((1 << 20) + 1))
+  for name, source in (('short', 'sounds'), ('long', 'long')):
+    page = '<!doctype html><title>A page</title><video width=320></video><script>'
+    page += f"fetch('{source}.webm').then((r) => r.blob()).then((blob) => {{"
+    page += "document.querySelector('video').src = URL.createObjectURL(blob); })</script>"  # so that it can be sought
+    (folder / f'{name}.html').write_text(page)
+  return folder
+
+
+@pytest.fixture(scope='module')
+def made(tmp_path_factory):
+  student = tones.student(NAMES)
+  exported = export.export(student.module, student.settings, tmp_path_factory.mktemp('exports'))
+  return app.make(loader.load(exported), limits=Limits(upload_bytes=1 << 20))
+
+
+@pytest.fixture(scope='module')
+def address(made):
+  with running_service.running(made, host_names=('127.0.0.1',)) as address:
+    yield address
+
+
+@pytest.fixture(scope='module')
+def browser(folder):
+  with chromium.running(
+    '--use-fake-ui-for-media-stream',
+    '--use-fake-device-for-media-stream',
+    f'--use-file-for-fake-audio-capture={folder / "low.wav"}',
+  ) as browser:
+    yield browser
+
+
+@pytest.fixture
+def extended():
+  """A browser with the extension, which may capture tabs unasked; where a microphone is faked, no tab can be heard."""
+  with chromium.running(
+    f'--load-extension={EXTENSION}',
+    '--disable-features=DisableLoadExtensionCommandLineSwitch',
+    f'--allowlisted-extension-id={EXTENSION_ORIGIN.rpartition("/")[2]}',
+  ) as browser:
+    yield browser
+
+
+@pytest.fixture
+def page(browser, address):
+  """The service's page; nothing has gone wrong on it at the end of the test."""
+  page = browser.page()
+  page.call('Runtime.enable')
+  page.call('Log.enable')
+  page.open(address)
+  page.wait("document.querySelector('#about').textContent.includes('kinds of sound')")
+  yield page
+  page.run('1')  # what has been said by now has arrived
+  assert not [m for m in page.messages if m['method'] == 'Runtime.exceptionThrown']
+  assert not [m for m in page.messages if m['method'] == 'Log.entryAdded' and m['params']['entry']['level'] == 'error']
+  page.call('Page.close')
+
+
+def seek(page, seconds):
+  page.run(f"document.querySelector('#video').currentTime = {seconds}")
+  page.wait("!document.querySelector('#video').seeking")
+
+
+def test_from_a_file_to_a_cue_at_the_right_time(page, folder):
+  page.choose('#chooser', folder / 'sounds.webm')
+  page.wait(SHOWN)
+  page.wait("document.querySelector('#video').readyState > 1")
+  page.wait("document.querySelector('#video').textTracks[0].cues?.length")
+  for seconds, name in (
+    (0.5, 'silence'),
+    (0.94, 'silence'),
+    (1.06, 'low'),
+    (1.9, 'low'),
+    (3.06, 'high'),
+    (4.3, 'silence'),
+  ):
+    seek(page, seconds)
+    (text,) = page.wait(f'{CUES}.length === 1 && {CUES}')
+    assert text.startswith(name)
+    assert page.wait("document.querySelector('#top span').textContent").startswith(name)
+  assert page.run("document.querySelector('#video').textTracks[0].mode") == 'showing'
+  heard = page.run("[...document.querySelectorAll('#events span:first-of-type')].map((e) => e.textContent)")
+  assert heard == ['silence', 'low', 'silence', NAMES[2], 'silence']  # as text, not as markup
+  assert page.run("document.querySelector('#threshold').getAttribute('aria-valuetext')") == '20 %'
+  page.run("document.querySelector('#threshold').value = 95")
+  assert page.run("document.querySelectorAll('#downloads a').length") == 6
+  found = page.run("fetch(document.querySelector('#downloads a[download$=vtt]').href).then((r) => r.text())")
+  assert found.startswith('WEBVTT') and '00:00:01.000 --> 00:00:02.000' in found
+
+
+def test_seeking_by_keyboard_and_mouse(page, folder):
+  page.choose('#chooser', folder / 'sounds.webm')
+  page.wait(SHOWN)
+  page.wait("document.querySelector('#video').readyState > 1")
+  page.run("document.querySelector('#timeline').focus()")
+  for key, code, seconds in (
+    ('ArrowRight', 39, 1),
+    ('ArrowUp', 38, 2),
+    ('ArrowLeft', 37, 1),
+    ('End', 35, 5),
+    ('Home', 36, 0),
+  ):
+    page.press(key, code)
+    page.wait(f"Math.abs(document.querySelector('#video').currentTime - {seconds}) < 0.1")
+    assert abs(float(page.run("document.querySelector('#timeline').getAttribute('aria-valuenow')")) - seconds) < 0.11
+  page.press(' ', 32, ' ')
+  page.wait("!document.querySelector('#video').paused")
+  page.press(' ', 32, ' ')
+  page.wait("document.querySelector('#video').paused")
+  box = page.run(
+    '((canvas) => { canvas.scrollIntoView(); const { left, width, top } = canvas.getBoundingClientRect(); '
+    "return [left, width, top]; })(document.querySelector('.wave canvas'))"
+  )
+  page.click(box[0] + 0.7 * box[1], box[2] + 10)
+  page.wait("Math.abs(document.querySelector('#video').currentTime - 3.5) < 0.1")
+  page.run("document.querySelectorAll('#events button')[1].click()")
+  page.wait("Math.abs(document.querySelector('#video').currentTime - 1) < 0.1")
+
+
+def test_everything_can_be_reached_by_tab(page, folder):
+  page.choose('#chooser', folder / 'sounds.webm')
+  page.wait(SHOWN)
+  page.run("document.querySelector('#chooser').focus()")
+  reached = []
+  for _ in range(40):
+    page.press('Tab', 9)
+    reached.append(page.run("document.activeElement.id || document.activeElement.closest('[id]')?.id"))
+  order = [name for name, _ in itertools.groupby(reached)]
+  wanted = ['video', 'threshold', 'downloads', 'timeline', 'events', 'microphone']
+  assert [name for name in order if name in wanted][: len(wanted)] == wanted
+
+
+def test_a_file_that_another_one_took_the_place_of_is_not_shown(page, folder):
+  """The first one's timeline is slow to come; the second is chosen meanwhile."""
+  page.run(
+    'window.names = []; window.late = 0; window.asked = fetch; window.fetch = async (address) => { '
+    "if (String(address).includes('timeline') && !late++) await new Promise((go) => { window.go = go; }); "
+    'return asked(address); }; '
+    "new MutationObserver(() => names.push(document.querySelector('#name').textContent))"
+    ".observe(document.querySelector('#name'), { childList: true })"
+  )
+  page.choose('#chooser', folder / 'sounds.webm')
+  page.wait('window.late === 1')
+  page.choose('#chooser', folder / 'low.wav')
+  page.wait('window.go && window.names.length')
+  page.run('window.go()')
+  page.run('new Promise((done) => setTimeout(done, 300))')
+  assert page.run('window.names.join()') == 'low.wav'
+
+
+@pytest.mark.parametrize(('name', 'said'), [('bad.mp4', 'not a media file'), ('large.wav', 'at most 1 MiB')])
+def test_a_bad_file_is_refused_in_words(page, folder, name, said):
+  page.choose('#chooser', folder / name)
+  text = page.wait(PROBLEM)
+  assert said in text and name in text
+  assert page.run("document.querySelector('#work').hidden") and not page.run(SHOWN)
+  page.choose('#chooser', folder / 'sounds.webm')  # and it goes on
+  page.wait(SHOWN)
+  assert page.run("document.querySelector('#problem').hidden")
+
+
+def test_two_users_at_once(page, browser, address, folder):
+  other = browser.page(address)
+  page.choose('#chooser', folder / 'sounds.webm')
+  other.choose('#chooser', folder / 'low.wav')
+  page.wait(SHOWN)
+  other.wait(SHOWN)
+  heading = "document.querySelector('#name').textContent"
+  assert (page.run(heading), other.run(heading)) == ('sounds.webm', 'low.wav')
+  assert other.run("document.querySelectorAll('#events li').length") == 1
+  other.call('Page.close')
+
+
+def test_the_microphone_is_named_as_it_sounds(page):
+  page.run("document.querySelector('#microphone').click()")
+  page.wait("document.querySelector('#live-top span')?.textContent === 'low'")
+  assert page.wait("document.querySelector('#live-log span')?.textContent").startswith('low')
+  page.run("document.querySelector('#microphone').click()")
+  assert page.run("document.querySelector('#microphone').textContent") == 'Listen'
+
+
+@contextlib.contextmanager
+def site(folder):
+  """The address of a web site with the folder's files."""
+
+  class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+      pass
+
+  server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=folder))
+  threading.Thread(target=server.serve_forever, daemon=True).start()
+  yield f'http://127.0.0.1:{server.server_port}/'
+  server.shutdown()
+
+
+def shows(page, name, wanted=True):
+  """Waits until the overlay of a page shows a name, or does not any more."""
+  end = time.monotonic() + chromium.WAIT_SECONDS
+  while (name in (shown := page.shadow_text())) != wanted:
+    assert time.monotonic() < end, shown
+    time.sleep(0.1)
+
+
+class Popup:
+  """The extension's popup as a page of its own, and the tab of a page that it speaks of."""
+
+  def __init__(self, browser, home, service_address):
+    self.popup = browser.page(f'{EXTENSION_ORIGIN}/popup.html')
+    self.page = browser.page(home)
+    self.page.wait("document.querySelector('video').readyState > 1")
+    self.set(port=int(service_address.rpartition(':')[2]), threshold=0.2)
+    self.tab = self.popup.run("chrome.tabs.query({ url: 'http://127.0.0.1/*' }).then((all) => all.at(-1).id)")
+
+  def set(self, **settings):
+    self.popup.run(f'chrome.storage.local.set({json.dumps(settings)})')
+
+  def ask(self, kind):
+    message = {'to': 'background', 'type': kind, 'tabId': self.tab}
+    return self.popup.run(f'chrome.runtime.sendMessage({json.dumps(message)})')
+
+
+def test_the_extension_names_the_sound_of_a_page(extended, address, folder):
+  with site(folder) as home:
+    popup = Popup(extended, f'{home}long.html', address)
+    popup.page.run("document.querySelector('video').play()")
+    assert popup.ask('start') == {'on': True, 'state': 'Listening to the tab.'}
+    shows(popup.page, NAMES[2])
+    assert popup.ask('stop') == {'on': False, 'state': ''}
+    shows(popup.page, NAMES[2], False)
+    popup.set(port=9)
+    assert 'No service answers' in popup.ask('start')['state']
+
+
+def test_the_extension_captions_a_video_that_the_service_may_fetch(extended, made, folder):
+  async def fetch(asked):
+    assert asked.endswith('/short.html')
+    return open(folder / 'sounds.webm', 'rb'), 'a video'
+
+  fetching = dataclasses.replace(made, fetch=fetch, hosts=('127.0.0.1',))
+  with running_service.running(fetching) as address, site(folder) as home:
+    popup = Popup(extended, f'{home}short.html', address)
+    popup.ask('start')
+    for seconds, name in ((1.5, 'low'), (3.5, NAMES[2]), (1.1, 'low')):
+      popup.page.run(f"document.querySelector('video').currentTime = {seconds}")
+      shows(popup.page, name)
+    assert popup.ask('state') == {'on': True, 'state': '5 sounds found.'}
+    popup.page.run("document.querySelector('video').currentTime = 0.5")
+    shows(popup.page, 'silence')
+    popup.set(threshold=0.999)
+    shows(popup.page, 'silence', False)

@@ -1,0 +1,58 @@
+"""The caption service in a thread of the test, at a port of its own."""
+
+import contextlib
+import os
+import pathlib
+import threading
+import time
+
+import uvicorn
+
+from audionet_tf.service import app
+from audionet_tf.service import server as service_server
+
+
+@contextlib.contextmanager
+def running(made, **options):
+  """The address at which a app.Service answers. `options`: of service.application."""
+  listening = service_server.bound('127.0.0.1', 0)
+  config = uvicorn.Config(app.application(made, **options), log_level='critical')
+  server = uvicorn.Server(config)
+  thread = threading.Thread(target=server.run, kwargs={'sockets': [listening]}, daemon=True)
+  thread.start()
+  try:
+    wait(lambda: server.started)
+    yield f'http://127.0.0.1:{listening.getsockname()[1]}'
+  finally:
+    server.should_exit = True
+    thread.join(20)
+    listening.close()
+
+
+def wait(condition, seconds=20):
+  """Returns once `condition()` is true."""
+  end = time.monotonic() + seconds
+  while not condition():
+    assert time.monotonic() < end, 'never true'
+    time.sleep(0.01)
+
+
+def children():
+  """Programs that this process has started and that have not ended: dict of number to name."""
+  found = {}
+  for stat in pathlib.Path('/proc').glob('[0-9]*/stat'):
+    with contextlib.suppress(OSError):
+      name, _, rest = stat.read_text().rpartition(')')
+      if rest.split()[1] == str(os.getpid()) and rest.split()[0] != 'Z':
+        found[int(stat.parent.name)] = name
+  return found
+
+
+def open_unnamed():
+  """Files that this process holds open and that have no name any more."""
+  found = []
+  for link in pathlib.Path('/proc/self/fd').iterdir():
+    with contextlib.suppress(OSError):
+      if os.readlink(link).endswith('(deleted)'):
+        found.append(os.readlink(link))
+  return found

@@ -1,0 +1,31 @@
+"""A sound as VGGish and YAMNet get it in PyTorch, and the students that are made of their published weights."""
+
+import numpy as np
+import numpy_log_mel
+import torch
+
+from audionet_tf.conversion import converter, vggish_yamnet
+from audionet_tf.layers import log_mel
+from audionet_tf.models import student_file
+
+SOUND = np.random.default_rng(3).uniform(-1, 1, 40_000).astype(np.float32)
+
+
+def patches(preset, hop):
+  """torch [T, 1, 96, 64] of SOUND, by the reference of the front end's test."""
+  mel = numpy_log_mel.reference(SOUND, **log_mel.PRESETS[preset])
+  cut = np.stack([mel[start : start + 96] for start in range(0, len(mel) - 95, hop)])
+  return torch.from_numpy(cut)[:, None]
+
+
+def torch_kernel(values):
+  return torch.from_numpy(values.astype(np.float64)).permute(3, 2, 0, 1)
+
+
+def converted(path, student, folder, labels=(), **pca):
+  """The student that `convert` writes from a file, read again."""
+  read = vggish_yamnet.read_yamnet if student == 'yamnet' else vggish_yamnet.read_vggish
+  model, original = read(path, student, **pca)
+  settings = student_file.StudentConfig(student, 16000, 'mean', 0.975, converter.class_names(list(labels), model))
+  found = converter.convert(model, original, settings, folder / 'student.keras')
+  return found, *student_file.load(folder / 'student.keras')

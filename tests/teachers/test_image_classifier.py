@@ -1,0 +1,226 @@
+"""Teachers from files, .keras, SavedModel and TFLite: as NumPy answers, and every way in which a file can be wrong."""
+
+import inspect
+import zipfile
+
+import image_classifiers
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from audionet_tf.core import digests
+from audionet_tf.core.errors import UserError
+from audionet_tf.teachers import frozen_teacher
+
+
+@pytest.mark.parametrize('activation', ['softmax', None])
+def test_keras_files_answer_as_numpy_does(tmp_path, activation):
+  path = tmp_path / 'tiny.keras'
+  image_classifiers.keras_classifier(activation=activation).save(path)
+  teacher = frozen_teacher.load(path, name='tiny')
+  assert teacher.in_graph and teacher.name == 'tiny'
+  assert teacher.description['outputs'] == ('probabilities' if activation else 'logits')
+  np.testing.assert_allclose(
+    np.asarray(teacher.probabilities(image_classifiers.IMAGES)),
+    image_classifiers.expected(image_classifiers.IMAGES, 0, 1),
+    atol=1e-6,
+  )
+  in_graph = tf.function(teacher.probabilities)(tf.constant(image_classifiers.IMAGES))
+  np.testing.assert_allclose(
+    np.asarray(in_graph), image_classifiers.expected(image_classifiers.IMAGES, 0, 1), atol=1e-6
+  )
+
+
+def test_keras_files_may_compute_in_half_precision_and_the_global_policy_stays(tmp_path):
+  image_classifiers.keras_classifier().save(tmp_path / 'tiny.keras')
+  half = np.asarray(
+    frozen_teacher.load(tmp_path / 'tiny.keras', dtype='bfloat16').probabilities(image_classifiers.IMAGES)
+  )
+  difference = np.abs(half - image_classifiers.expected(image_classifiers.IMAGES, 0, 1)).max()
+  assert 1e-5 < difference < 0.02
+  assert keras.config.dtype_policy().name == 'float32'
+
+
+def test_a_keras_file_may_want_another_range_or_whole_pixels(tmp_path):
+  image_classifiers.keras_classifier(scale=1.0).save(tmp_path / 'unit.keras')
+  unit = frozen_teacher.load(tmp_path / 'unit.keras', input_range=(-1, 1))
+  np.testing.assert_allclose(
+    np.asarray(unit.probabilities(image_classifiers.IMAGES)),
+    image_classifiers.expected(image_classifiers.IMAGES, -1, 1),
+    atol=1e-6,
+  )
+  arguments = {key: unit.description[key] for key in inspect.signature(frozen_teacher.load).parameters}
+  assert frozen_teacher.load(**arguments).description == unit.description
+  inner = image_classifiers.keras_classifier()
+  pictures = keras.Input([image_classifiers.SIZE, image_classifiers.SIZE, 3], dtype='uint8')
+  keras.Model(pictures, inner(keras.layers.Rescaling(1.0)(pictures))).save(tmp_path / 'whole.keras')
+  whole = frozen_teacher.load(tmp_path / 'whole.keras')
+  np.testing.assert_allclose(
+    np.asarray(whole.probabilities(image_classifiers.IMAGES)),
+    image_classifiers.expected(image_classifiers.IMAGES, 0, 1),
+    atol=1e-6,
+  )
+  with pytest.raises(UserError, match='takes whole pixels'):
+    frozen_teacher.load(tmp_path / 'whole.keras', input_range=(0, 1))
+  with pytest.raises(UserError, match='two different finite numbers'):
+    frozen_teacher.load(tmp_path / 'unit.keras', input_range=(1, 1))
+
+
+def test_a_teacher_is_always_in_inference_mode_and_never_trained(tmp_path):
+  pictures = keras.Input([image_classifiers.SIZE, image_classifiers.SIZE, 3])
+  x = keras.layers.GlobalAveragePooling2D()(keras.layers.Dropout(0.9)(pictures))
+  logits = keras.layers.Dense(image_classifiers.CLASSES)(keras.layers.BatchNormalization()(x))
+  keras.Model(pictures, logits).save(tmp_path / 'noisy.keras')
+  teacher = frozen_teacher.load(tmp_path / 'noisy.keras')
+  first = np.asarray(teacher.probabilities(image_classifiers.IMAGES))
+  with tf.GradientTape() as tape:
+    second = teacher.probabilities(image_classifiers.IMAGES)
+  assert (first == np.asarray(second)).all()
+  assert all(gradient is None for gradient in tape.gradient(second, tape.watched_variables()))
+
+
+def test_a_model_that_holds_a_teacher_does_not_save_it(tmp_path):
+  image_classifiers.keras_classifier().save(tmp_path / 'tiny.keras')
+
+  class Holder(keras.Model):
+    def __init__(self, teacher):
+      super().__init__()
+      self.teacher = teacher
+
+  holder = Holder(frozen_teacher.load(tmp_path / 'tiny.keras'))
+  assert holder.weights == []
+  saved = tf.train.Checkpoint(model=holder).save(str(tmp_path / 'checkpoint'))
+  assert {name for name, _ in tf.train.list_variables(saved)} == {
+    '_CHECKPOINTABLE_OBJECT_GRAPH',
+    'save_counter/.ATTRIBUTES/VARIABLE_VALUE',
+  }
+
+
+def test_keras_files_with_code_or_damage_are_refused(tmp_path):
+  pictures = keras.Input([image_classifiers.SIZE, image_classifiers.SIZE, 3])
+  x = keras.layers.GlobalAveragePooling2D()(keras.layers.Lambda(lambda x: x * 2)(pictures))
+  keras.Model(pictures, keras.layers.Dense(image_classifiers.CLASSES)(x)).save(tmp_path / 'code.keras')
+  with pytest.raises(UserError, match='Lambda layer, that is code'):
+    frozen_teacher.load(tmp_path / 'code.keras')
+  whole = tmp_path / 'tiny.keras'
+  image_classifiers.keras_classifier().save(whole)
+  (tmp_path / 'cut.keras').write_bytes(whole.read_bytes()[:3000])
+  with zipfile.ZipFile(tmp_path / 'other.keras', 'w') as archive:
+    archive.writestr('config.json', '{}')
+  for name in ('cut.keras', 'other.keras'):
+    with pytest.raises(UserError, match=f'{name}: not a readable .keras file') as caught:
+      frozen_teacher.load(tmp_path / name)
+    assert '\n' not in str(caught.value)
+
+
+def test_what_is_no_picture_classifier_is_refused(tmp_path):
+  sound = keras.Input([16])
+  keras.Model(sound, keras.layers.Dense(2)(sound)).save(tmp_path / 'sound.keras')
+  with pytest.raises(UserError, match=r'its input is \[None, 16\]; a picture classifier takes'):
+    frozen_teacher.load(tmp_path / 'sound.keras')
+  pictures = keras.Input([image_classifiers.SIZE, image_classifiers.SIZE, 3])
+  keras.Model(pictures, keras.layers.Conv2D(2, 3)(pictures)).save(tmp_path / 'map.keras')
+  with pytest.raises(UserError, match=r'its output is \[None, 6, 6, 2\]; a classifier gives'):
+    frozen_teacher.load(tmp_path / 'map.keras')
+  huge = keras.Input([4000, 4000, 3])
+  keras.Model(huge, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(huge))).save(tmp_path / 'huge.keras')
+  with pytest.raises(UserError, match='4000x4000 pixels, allowed is up to'):
+    frozen_teacher.load(tmp_path / 'huge.keras')
+  nan = image_classifiers.keras_classifier()
+  nan.get_layer('top').set_weights([image_classifiers.KERNEL * np.nan, image_classifiers.BIAS])
+  nan.save(tmp_path / 'nan.keras')
+  with pytest.raises(UserError, match='not finite'):
+    frozen_teacher.load(tmp_path / 'nan.keras')
+
+
+@pytest.mark.parametrize(('batch', 'dtype'), [(None, tf.float32), (None, tf.uint8), (1, tf.float32)])
+def test_saved_models_answer_as_numpy_does(tmp_path, batch, dtype):
+  path = image_classifiers.Classifier(batch, dtype).save(tmp_path / 'saved')
+  teacher = frozen_teacher.load(path)
+  np.testing.assert_allclose(
+    np.asarray(teacher.probabilities(image_classifiers.IMAGES)),
+    image_classifiers.expected(image_classifiers.IMAGES, 0, 1),
+    atol=1e-6,
+  )
+  in_graph = tf.function(teacher.probabilities)(tf.constant(image_classifiers.IMAGES))
+  np.testing.assert_allclose(
+    np.asarray(in_graph), image_classifiers.expected(image_classifiers.IMAGES, 0, 1), atol=1e-6
+  )
+  assert teacher.class_names == ['class 0', 'class 1', 'class 2']
+
+
+def test_saved_models_that_reach_for_files_or_are_damaged_are_refused(tmp_path):
+  def reads(outputs):
+    return tf.nn.softmax(outputs) + tf.cast(tf.strings.length(tf.io.read_file('/etc/hostname')), tf.float32)
+
+  with pytest.raises(UserError, match='refused, holds operations .* ReadFile'):
+    frozen_teacher.load(image_classifiers.Classifier(last=reads).save(tmp_path / 'reads'))
+  (tmp_path / 'empty').mkdir()
+  with pytest.raises(UserError, match='no saved_model.pb'):
+    frozen_teacher.load(tmp_path / 'empty')
+  whole = image_classifiers.Classifier().save(tmp_path / 'cut')
+  digest = frozen_teacher.load(whole).digest
+  graph = whole / 'saved_model.pb'
+  content = graph.read_bytes()
+  graph.write_bytes(content[:-50])
+  with pytest.raises(UserError, match='not a readable SavedModel'):
+    frozen_teacher.load(whole)
+  graph.write_bytes(content)
+  next((whole / 'variables').glob('*.data*')).write_bytes(b'')
+  with pytest.raises(UserError, match='not a readable SavedModel'):
+    frozen_teacher.load(whole)
+  assert digest != digests.folder_digest(whole)
+
+
+def test_float_tflite_takes_minus_one_to_one_by_default(tmp_path):
+  path = image_classifiers.Classifier(1).to_tflite(tmp_path / 'float.tflite')
+  teacher = frozen_teacher.load(path)
+  assert not teacher.in_graph
+  np.testing.assert_allclose(
+    np.asarray(teacher.probabilities(image_classifiers.IMAGES)),
+    image_classifiers.expected(image_classifiers.IMAGES, -1, 1),
+    atol=1e-5,
+  )
+  unit = frozen_teacher.load(path, input_range=(0, 1)).probabilities(tf.constant(image_classifiers.IMAGES))
+  np.testing.assert_allclose(np.asarray(unit), image_classifiers.expected(image_classifiers.IMAGES, 0, 1), atol=1e-5)
+
+
+def test_tflite_of_an_open_size_is_refused(tmp_path):
+  class Open(image_classifiers.Classifier):
+    def __init__(self):
+      super().__init__(1)
+      self.function = tf.function(self.answer, [tf.TensorSpec([1, None, None, 3], tf.float32)])
+
+  with pytest.raises(UserError, match='leaves the size of its pictures open'):
+    frozen_teacher.load(Open().to_tflite(tmp_path / 'open.tflite'))
+
+
+@pytest.mark.parametrize('quantised', [(tf.uint8, tf.uint8), (tf.int8, tf.int8), (tf.uint8, tf.float32)])
+def test_quantised_tflite_takes_pixels_as_they_are_and_gives_distributions(tmp_path, quantised):
+  path = image_classifiers.Classifier(1).to_tflite(tmp_path / 'quantised.tflite', quantised)
+  teacher = frozen_teacher.load(path)
+  assert teacher.description['outputs'] == 'probabilities'
+  got = np.asarray(teacher.probabilities(image_classifiers.IMAGES))
+  np.testing.assert_allclose(got.sum(-1), 1, rtol=1e-6)
+  np.testing.assert_allclose(got, image_classifiers.expected(image_classifiers.IMAGES, -1, 1), atol=0.04)
+  with pytest.raises(UserError, match='takes whole pixels'):
+    frozen_teacher.load(path, input_range=(0, 1))
+
+
+def test_damaged_tflite_files_do_not_take_the_process_with_them(tmp_path):
+  whole = image_classifiers.Classifier(1).to_tflite(tmp_path / 'whole.tflite').read_bytes()
+  for size in (0, 5, 200, len(whole) // 2, len(whole) - 100):
+    (tmp_path / 'cut.tflite').write_bytes(whole[:size])
+    with pytest.raises(UserError, match='cut.tflite: not a .tflite file, or damaged'):
+      frozen_teacher.load(tmp_path / 'cut.tflite')
+
+
+def test_tflite_with_operations_of_tensorflow_is_refused(tmp_path):
+  from tensorflow.lite.tools import flatbuffer_utils
+
+  model = flatbuffer_utils.read_model(str(image_classifiers.Classifier(1).to_tflite(tmp_path / 'stock.tflite')))
+  model.operatorCodes[0].customCode = b'FlexReadFile'
+  flatbuffer_utils.write_model(model, str(tmp_path / 'flex.tflite'))
+  with pytest.raises(UserError, match='custom operations FlexReadFile'):
+    frozen_teacher.load(tmp_path / 'flex.tflite')

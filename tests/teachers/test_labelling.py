@@ -1,0 +1,292 @@
+"""Stored answers, read back with NumPy and TensorFlow's own Example, against asking the teacher directly."""
+
+import dataclasses
+import fcntl
+import io
+import json
+import struct
+import threading
+import time
+
+import numpy as np
+import PIL.Image
+import pytest
+import tensorflow as tf
+
+from audionet_tf.core.errors import UserError
+from audionet_tf.data import input_pipeline, records, soft_labels, tfrecord_io
+from audionet_tf.data import params as data_params
+from audionet_tf.teachers import frozen_teacher, labelling
+
+CLASSES = 5
+WEIGHTS = np.random.default_rng(2).normal(0, 0.02, [3, CLASSES]).astype(np.float32)
+
+
+class Interrupted(Exception):
+  """Stands for the end of the process in the middle of a shard."""
+
+
+def answer(images):
+  """The tests' teacher, in TensorFlow: softmax of the mean colour times a matrix."""
+  return tf.nn.softmax(tf.reduce_mean(tf.cast(images, tf.float32), [1, 2]) @ WEIGHTS)
+
+
+def make_teacher(asked=None, stop_after=None, name='colours', in_graph=False, digest='d1', **description):
+  """A Teacher that notes the sizes of its batches in `asked` and raises after `stop_after` of them."""
+
+  def probabilities(images):
+    if asked is not None:
+      asked.append(len(images))
+      if stop_after is not None and len(asked) > stop_after:
+        raise Interrupted
+    return answer(images)
+
+  names = [f'colour {i}' for i in range(CLASSES)]
+  return frozen_teacher.Teacher(name, names, probabilities, in_graph, {'source': 'a test'} | description, digest)
+
+
+def picture(colour):
+  file = io.BytesIO()
+  PIL.Image.new('RGB', (16, 16), tuple(int(part) for part in colour)).save(file, 'PNG')
+  return file.getvalue()
+
+
+def write_records(folder, pictures=2, same_picture=False, shards=3, windows=21):
+  """Records of two videos, each picture of a random colour: (manifest, shards of (video, index, pcm, colours))."""
+  params = data_params.RecordParams(
+    window_seconds=0.01, hop_seconds=0.01, images_per_window=pictures, image_size=16, image_format='png'
+  )
+  rng = np.random.default_rng(0)
+  written = [[] for _ in range(shards)]
+  for number in range(windows):
+    video, index = number % 2, number // 2
+    pcm = rng.integers(-32768, 32768, params.window_samples).astype(np.int16)
+    colours = np.full([pictures, 3], 77) if same_picture else rng.integers(0, 256, [pictures, 3])
+    written[number % shards].append((video, index, pcm, colours))
+  listed = []
+  folder.mkdir(exist_ok=True)
+  for number, shard in enumerate(written):
+    path = folder / f'records-{number}.tfrecord'
+    examples = [
+      records.window_example(params, f'video {video}', index, pcm, [picture(colour) for colour in colours])
+      for video, index, pcm, colours in shard
+    ]
+    path.write_bytes(b''.join(tfrecord_io.framed(example) for example in examples))
+    listed.append({'name': path.name, 'windows': len(shard), 'bytes': path.stat().st_size})
+  content = {
+    'schema_version': records.SCHEMA_VERSION,
+    'params': dataclasses.asdict(params),
+    'windows': windows,
+    'digest': 'records 1',
+    'videos': [{'id': f'video {video}', 'digest': '', 'windows': 0, 'first_window': 0} for video in (0, 1)],
+    'shards': listed,
+  }
+  (folder / records.MANIFEST_NAME).write_text(json.dumps(content))
+  return records.read_manifest(folder), written
+
+
+def read_shard(path, pictures=2, teacher='colours'):
+  """The windows of a file of blocks, by struct and TensorFlow's Example: dicts `video`, `index`, `pcm`, `answers`."""
+  content, position, found = path.read_bytes(), 0, []
+  while position < len(content):
+    (length,) = struct.unpack_from('<Q', content, position)
+    block = tf.train.Example.FromString(content[position + 12 : position + 12 + length]).features.feature
+    videos, indices = (block[name].int64_list.value for name in ('video', 'index'))
+    assert len(videos) == len(indices) <= input_pipeline.BLOCK_WINDOWS
+    pcm = np.frombuffer(block['audio/pcm'].bytes_list.value[0], '<i2').reshape(len(videos), -1)
+    answers = np.frombuffer(block[f'teacher/{teacher}'].bytes_list.value[0], '<f2').reshape(-1, pictures, CLASSES)
+    found += [
+      {'video': video, 'index': index, 'pcm': sound, 'answers': said}
+      for video, index, sound, said in zip(videos, indices, pcm, answers, strict=True)
+    ]
+    position += length + 16
+  return found
+
+
+def expected(colours):
+  """The teacher's answers to pictures of one colour each, in NumPy."""
+  powers = np.exp(colours.astype(np.float32) @ WEIGHTS)
+  return powers / powers.sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize(('pictures', 'in_graph', 'batch_size'), [(1, False, 4), (2, True, 64), (5, False, 3)])
+def test_stored_answers_equal_asking_directly(tmp_path, monkeypatch, pictures, in_graph, batch_size):
+  monkeypatch.setattr(input_pipeline, 'BLOCK_WINDOWS', 4)  # seven windows a shard: a whole block and a small one
+  manifest, written = write_records(tmp_path, pictures)
+  asked = []
+  teacher = make_teacher(None if in_graph else asked, in_graph=in_graph)
+  folder = labelling.ensure(tmp_path, manifest, [teacher], batch_size)
+  assert folder.parent == tmp_path / 'labels'
+  for number, shard in enumerate(written):
+    stored = read_shard(folder / f'labels-{number:05d}-of-00003.tfrecord', pictures)
+    for window, (video, index, pcm, colours) in zip(stored, shard, strict=True):
+      assert (window['video'], window['index']) == (video, index)
+      np.testing.assert_array_equal(window['pcm'], pcm)
+      np.testing.assert_allclose(window['answers'], expected(colours), rtol=2e-3, atol=1e-7)
+  assert not asked or max(asked) <= batch_size
+
+
+def test_the_manifest_says_what_was_asked(tmp_path):
+  manifest, written = write_records(tmp_path)
+  stored = soft_labels.read_manifest(labelling.ensure(tmp_path, manifest, [make_teacher(dtype='float32')]))
+  assert stored['records_digest'] == 'records 1' and stored['params'] == manifest['params']
+  assert stored['windows'] == 21 and stored['videos'] == ['video 0', 'video 1']
+  assert stored['teachers']['colours'] == {
+    'description': {'source': 'a test', 'dtype': 'float32'},
+    'digest': 'd1',
+    'classes': [f'colour {i}' for i in range(CLASSES)],
+  }
+  assert [shard['windows'] for shard in stored['shards']] == [len(shard) for shard in written]
+
+
+def test_training_reads_what_was_stored(tmp_path):
+  manifest, written = write_records(tmp_path)
+  folder = labelling.ensure(tmp_path, manifest, [make_teacher()])
+  stored = soft_labels.read_manifest(folder)
+  batch = next(iter(input_pipeline.sequential_batches(soft_labels.label_source(folder, stored), 100)))
+  windows = [window for shard in written for window in shard]
+  wanted = np.stack([expected(colours) for *_, colours in windows])
+  np.testing.assert_allclose(batch['teacher/colours'], wanted, rtol=2e-3, atol=1e-7)
+  assert (batch['audio'].numpy() * 32768 == np.stack([pcm for _, _, pcm, _ in windows])).all()
+  assert batch['video_id'].numpy().tolist() == [video for video, *_ in windows]
+
+
+def test_several_teachers_stand_side_by_side(tmp_path):
+  manifest, written = write_records(tmp_path)
+  folder = labelling.ensure(tmp_path, manifest, [make_teacher(), make_teacher(name='again', in_graph=True)])
+  path = folder / 'labels-00002-of-00003.tfrecord'
+  for one, other in zip(read_shard(path), read_shard(path, teacher='again'), strict=True):
+    np.testing.assert_allclose(one['answers'], other['answers'], rtol=2e-3)
+  with pytest.raises(UserError, match='expected are different names'):
+    labelling.ensure(tmp_path, manifest, [make_teacher(), make_teacher()])
+
+
+def test_equal_pictures_are_asked_once_a_batch(tmp_path):
+  manifest, _ = write_records(tmp_path, same_picture=True)
+  asked = []
+  labelling.ensure(tmp_path, manifest, [make_teacher(asked)], batch_size=64)
+  assert asked == [1, 1, 1]  # one for each shard
+
+
+def test_what_is_stored_is_not_asked_again_but_another_teacher_is(tmp_path):
+  manifest, _ = write_records(tmp_path)
+  first, second = [], []
+  folder = labelling.ensure(tmp_path, manifest, [make_teacher(first)])
+  assert labelling.ensure(tmp_path, manifest, [make_teacher(second)]) == folder
+  assert first and not second
+  others = [make_teacher(digest='d2'), make_teacher(dtype='bfloat16'), make_teacher(name='other')]
+  folders = {labelling.ensure(tmp_path, manifest, [other]) for other in others}
+  folders.add(labelling.ensure(tmp_path, manifest | {'digest': 'records 2'}, [make_teacher()]))
+  assert len(folders | {folder}) == 5
+
+
+def test_other_class_names_are_written_down_without_asking(tmp_path):
+  manifest, _ = write_records(tmp_path)
+  labelling.ensure(tmp_path, manifest, [make_teacher()])
+  asked = []
+  renamed = dataclasses.replace(make_teacher(asked), class_names=list('abcde'))
+  folder = labelling.ensure(tmp_path, manifest, [renamed])
+  assert soft_labels.read_manifest(folder)['teachers']['colours']['classes'] == list('abcde')
+  assert not asked
+
+
+def test_a_killed_run_goes_on_after_its_finished_shards(tmp_path):
+  manifest, _ = write_records(tmp_path, pictures=1)
+  whole = labelling.ensure(tmp_path, manifest, [make_teacher()], batch_size=4)
+  wanted = {path.name: path.read_bytes() for path in whole.iterdir()}
+  for path in whole.iterdir():
+    path.unlink()
+  with pytest.raises(Interrupted):  # seven windows a shard, two batches each: in the middle of the second shard
+    labelling.ensure(tmp_path, manifest, [make_teacher([], stop_after=3)], batch_size=4)
+  left = {path.name for path in whole.iterdir()}
+  assert 'labels-00000-of-00003.tfrecord' in left and '.labels-00001-of-00003.tfrecord.partial' in left
+  assert 'labels-00001-of-00003.tfrecord' not in left and 'manifest.json' not in left
+  with pytest.raises(UserError, match='no finished soft labels'):
+    soft_labels.read_manifest(whole)
+  asked = []
+  assert labelling.ensure(tmp_path, manifest, [make_teacher(asked)], batch_size=4) == whole
+  assert sum(asked) == 14
+  assert {path.name: path.read_bytes() for path in whole.iterdir()} == wanted
+
+
+@pytest.mark.parametrize('tail', [b'', b'torn', b'\0' * 40])
+def test_a_killed_run_goes_on_inside_a_shard(tmp_path, monkeypatch, tail):
+  monkeypatch.setattr(input_pipeline, 'BLOCK_WINDOWS', 2)  # ten blocks of two windows, one of one
+  manifest, _ = write_records(tmp_path, pictures=1, shards=1)
+  whole = labelling.ensure(tmp_path, manifest, [make_teacher()])
+  wanted = {path.name: path.read_bytes() for path in whole.iterdir()}
+  for path in whole.iterdir():
+    path.unlink()
+  with pytest.raises(Interrupted):
+    labelling.ensure(tmp_path, manifest, [make_teacher([], stop_after=6)])
+  with open(whole / '.labels-00000-of-00001.tfrecord.partial', 'ab') as file:
+    file.write(tail)
+  asked = []
+  labelling.ensure(tmp_path, manifest, [make_teacher(asked)])
+  assert asked == [2, 2, 2, 2, 1]
+  assert {path.name: path.read_bytes() for path in whole.iterdir()} == wanted
+
+
+def test_a_shard_that_is_cut_or_gone_is_made_again(tmp_path):
+  manifest, _ = write_records(tmp_path, pictures=1)
+  folder = labelling.ensure(tmp_path, manifest, [make_teacher()])
+  first, second = (folder / f'labels-0000{number}-of-00003.tfrecord' for number in (0, 1))
+  wanted = first.read_bytes(), second.read_bytes()
+  first.write_bytes(wanted[0][:-5])
+  second.unlink()
+  with pytest.raises(UserError, match='labels-00000-of-00003.tfrecord: missing or cut short'):
+    soft_labels.read_manifest(folder)
+  asked = []
+  labelling.ensure(tmp_path, manifest, [make_teacher(asked)])
+  assert sum(asked) == 14 and (first.read_bytes(), second.read_bytes()) == wanted
+
+
+def test_two_runs_at_once_take_turns(tmp_path):
+  manifest, _ = write_records(tmp_path)
+  teacher = make_teacher()
+  folder = tmp_path / 'labels' / labelling.labels_key(manifest, [teacher])
+  folder.mkdir(parents=True)
+  second = threading.Thread(target=labelling.ensure, args=(tmp_path, manifest, [teacher]))
+  with open(folder / '.lock', 'w') as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    second.start()
+    time.sleep(0.5)
+    assert second.is_alive() and not list(folder.glob('*.tfrecord*')) and not list(folder.glob('.labels*'))
+  second.join(30)
+  assert soft_labels.read_manifest(folder)['windows'] == 21
+
+
+def test_manifests_of_strangers_are_checked(tmp_path):
+  manifest, _ = write_records(tmp_path)
+  folder = labelling.ensure(tmp_path, manifest, [make_teacher()])
+  path = folder / 'manifest.json'
+  content = json.loads(path.read_text())
+  for change, line in (
+    ({'format_version': 99}, 'format 99, this program reads 1'),
+    ({'shards': [{'name': '../../records-0.tfrecord', 'windows': 7, 'bytes': 1}]}, 'leaves the folder'),
+    ({'shards': 3}, 'not a manifest of soft labels'),
+    ({'params': {'unknown': 1}}, 'not a manifest of soft labels'),
+  ):
+    path.write_text(json.dumps(content | change))
+    with pytest.raises(UserError, match=line):
+      soft_labels.read_manifest(folder)
+  path.write_text('{')
+  with pytest.raises(UserError, match='not a manifest'):
+    soft_labels.read_manifest(folder)
+
+
+def test_damaged_records_are_one_line(tmp_path):
+  manifest, _ = write_records(tmp_path)
+  path = tmp_path / 'records-1.tfrecord'
+  content = path.read_bytes()
+  path.write_bytes(content[:200] + b'\x00\x01\x02\x03' + content[204:])
+  with pytest.raises(UserError, match='records-1.tfrecord: damaged; build the records again') as caught:
+    labelling.ensure(tmp_path, manifest, [make_teacher()])
+  assert '\n' not in str(caught.value)
+  path.write_bytes(b'')  # whole, but not the seven windows that the manifest lists
+  with pytest.raises(UserError, match='records-1.tfrecord: not the windows of its manifest'):
+    labelling.ensure(tmp_path, manifest, [make_teacher()])
+  path.write_bytes(content)
+  renamed = manifest | {'videos': [{'id': 'another', 'digest': '', 'windows': 0, 'first_window': 0}]}
+  with pytest.raises(UserError, match='is not in the manifest'):
+    labelling.ensure(tmp_path, renamed, [make_teacher(digest='d3')])

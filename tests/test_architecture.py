@@ -1,0 +1,125 @@
+"""Packages import only those before them, heavy packages have one home each, and nothing imports in a circle."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+# A package imports itself and those before it; the commands, `audionet_tf/*.py`, come last and are not imported.
+ORDER = [
+  *(
+    'core',
+    'media',
+    'data',
+    'layers',
+    'models',
+    'saved_model',
+    'teachers',
+    'plotting',
+    'inference',
+    'units',
+    'training',
+  ),
+  *('representations', 'evaluation', 'captioning', 'conversion', 'service'),
+]
+ONE_HOME = {  # package: modules, or packages of ours, that may import it
+  'av': ['media', 'captioning/burn_in'],
+  'fastapi': ['service'],
+  'matplotlib': ['plotting'],
+  'sklearn.manifold': ['plotting'],
+  'starlette': ['service'],
+  'tensorflow_io': ['media/wav_tfio'],
+  'torch': ['conversion'],
+  'uvicorn': ['service'],
+  'yt_dlp': ['data/youtube'],
+}
+NO_TENSORFLOW = ['audionet_tf', 'tfrecords.build', 'tfrecords.builder']
+
+
+def modules():
+  """dict of dotted name to path, of every module of ours."""
+  paths = [*(ROOT / 'audionet_tf').rglob('*.py'), *(ROOT / 'tfrecords').glob('*.py')]
+  return {'.'.join(p.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__'): p for p in paths}
+
+
+MODULES = modules()
+COMMANDS = [name for name, path in MODULES.items() if path.parent.name == 'audionet_tf' and path.stem[0] != '_']
+
+
+def imported(path):
+  """Dotted names that a module imports, wherever it does, lazily too."""
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      yield node.module
+      yield from (f'{node.module}.{alias.name}' for alias in node.names)
+
+
+def place(name):
+  """Position of a module's package in ORDER; commands and the builder, which uses the library, are behind all."""
+  parts = name.split('.')
+  return ORDER.index(parts[1]) if parts[0] == 'audionet_tf' and parts[1:] and parts[1] in ORDER else len(ORDER)
+
+
+def test_every_package_has_its_place():
+  folders = {path.parent.name for path in (ROOT / 'audionet_tf').glob('*/__init__.py')}
+  assert folders == set(ORDER)
+
+
+def test_imports_follow_the_order():
+  wrong = [
+    f'{name} imports {other}'
+    for name, path in MODULES.items()
+    for other in imported(path)
+    if other in MODULES and place(other) > place(name)
+  ]
+  assert not wrong
+
+
+def test_no_module_imports_itself_through_others():
+  edges = {name: {other for other in imported(path) if other in MODULES} - {name} for name, path in MODULES.items()}
+  while leaves := [name for name, others in edges.items() if not others]:
+    edges = {name: others - set(leaves) for name, others in edges.items() if others}
+  assert not edges
+
+
+def test_the_library_imports_no_builder_and_nobody_imports_commands():
+  wrong = [
+    f'{name} imports {other}'
+    for name, path in MODULES.items()
+    for other in imported(path)
+    if (other in COMMANDS and name not in COMMANDS)
+    or (other.startswith('tfrecords') and name.startswith('audionet_tf'))
+  ]
+  assert not wrong
+
+
+def test_heavy_packages_have_one_home():
+  wrong = [
+    f'{name} imports {other}'
+    for name, path in MODULES.items()
+    for other in imported(path)
+    for package, homes in ONE_HOME.items()
+    if f'{other}.'.startswith(f'{package}.')
+    and not any(f'{name}.'.startswith(f'audionet_tf.{home.replace("/", ".")}.') for home in homes)
+  ]
+  assert not wrong
+
+
+def test_flags_are_defined_in_commands_only():
+  users = {name for name, path in MODULES.items() if 'flags.DEFINE' in path.read_text()}
+  assert users <= {*COMMANDS, 'tfrecords.build'}
+
+
+def test_packages_import_nothing_by_themselves():
+  for path in (ROOT / 'audionet_tf').glob('*/__init__.py'):
+    assert [type(node) for node in ast.parse(path.read_text()).body] == [ast.Expr], path
+
+
+def test_importing_commands_loads_no_tensorflow():
+  for name in (*NO_TENSORFLOW, *COMMANDS):
+    code = f'import sys, {name}; sys.exit("tensorflow" in sys.modules or "keras" in sys.modules)'
+    assert subprocess.run([sys.executable, '-c', code]).returncode == 0, name

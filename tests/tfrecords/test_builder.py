@@ -1,0 +1,212 @@
+"""The builder, run after run: what is made, kept, refused, named."""
+
+import errno
+import gzip
+import json
+import os
+from fractions import Fraction
+
+import built_records
+import media_clips
+import pytest
+
+from audionet_tf.core.errors import UserError
+from audionet_tf.data.params import RecordParams
+from tfrecords import builder, pool, shards, worker
+
+
+def test_the_bytes_do_not_depend_on_workers(tmp_path):
+  videos = built_records.three(tmp_path / 'videos')
+  built_records.build(videos, tmp_path / 'one', workers=1)
+  built_records.build(videos, tmp_path / 'two', workers=2)
+  assert built_records.shard_bytes(tmp_path / 'one') == built_records.shard_bytes(tmp_path / 'two')
+  assert (tmp_path / 'one/manifest.json').read_text() == (tmp_path / 'two/manifest.json').read_text()
+
+
+def test_shards_are_balanced_and_mixed(tmp_path):
+  built_records.build(built_records.three(tmp_path / 'videos'), tmp_path / 'out', shards=3)
+  manifest = json.loads((tmp_path / 'out/manifest.json').read_text())
+  assert [shard['windows'] for shard in manifest['shards']] == [20, 20, 20]
+  assert [v['id'] for v in manifest['videos']] == ['a.mkv', 'b.mkv', 'c.mkv']
+  assert [v['windows'] for v in manifest['videos']] == [15, 20, 25]
+  rows = [(row['video/id'][0], row['window/index'][0]) for row in built_records.read(tmp_path / 'out')]
+  assert len(set(rows)) == 60
+  assert rows != sorted(rows)
+  assert all(len({video for video, _ in rows[i : i + 20]}) == 3 for i in (0, 20, 40))
+  assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == sorted(
+    ['failures.json', 'manifest.json'] + [shard['name'] for shard in manifest['shards']]
+  )
+
+
+def test_a_second_run_builds_what_is_missing_and_nothing_else(tmp_path, monkeypatch):
+  videos, out = built_records.three(tmp_path / 'videos'), tmp_path / 'out'
+  built_records.build(videos, out)
+  decoded, decode = [], builder._decode
+
+  def counted(jobs, *args):
+    decoded.append([job.video_id for job in jobs])
+    return decode(jobs, *args)
+
+  monkeypatch.setattr(builder, '_decode', counted)
+  before = {path.name: path.stat().st_mtime_ns for path in out.iterdir() if path.name != 'failures.json'}
+  summary = built_records.build(videos, out)
+  assert (summary.built, summary.kept, summary.windows) == (0, 3, 60)
+  assert {path.name: path.stat().st_mtime_ns for path in out.iterdir() if path.name != 'failures.json'} == before
+  media_clips.write(videos / 'b.mkv', seconds=0.4)
+  media_clips.write(videos / 'd.mkv', seconds=0.8)
+  (videos / 'a.mkv').unlink()
+  summary = built_records.build(videos, out)
+  assert (summary.built, summary.kept, summary.windows) == (2, 1, 10 + 25 + 20)
+  assert decoded == [[], ['b.mkv', 'd.mkv']]
+  built_records.build(videos, tmp_path / 'fresh')
+  assert built_records.shard_bytes(out) == built_records.shard_bytes(tmp_path / 'fresh')
+  next(out.glob('*00000-of-00002.tfrecord')).write_bytes(b'')
+  assert built_records.build(videos, out).built == 3
+  assert built_records.shard_bytes(out) == built_records.shard_bytes(tmp_path / 'fresh')
+
+
+def test_other_arguments_are_refused(tmp_path):
+  videos, out = built_records.three(tmp_path / 'videos'), tmp_path / 'out'
+  built_records.build(videos, out)
+  before = built_records.shard_bytes(out)
+  with pytest.raises(UserError, match='window_seconds was 0.04 and is now 0.08'):
+    built_records.build(videos, out, RecordParams(0.08, image_format='png', image_size=16))
+  with pytest.raises(UserError, match='shards_asked was None and is now 3'):
+    built_records.build(videos, out, shards=3)
+  with pytest.raises(UserError, match='sources was'):
+    built_records.build(videos / 'a.mkv', out)
+  (tmp_path / 'odd').mkdir()
+  (tmp_path / 'odd/manifest.json').write_text('{"videos": [1]}')
+  with pytest.raises(UserError, match='not a manifest'):
+    built_records.build(videos, tmp_path / 'odd')
+  assert built_records.shard_bytes(out) == before
+
+
+def test_files_that_cannot_be_used_are_named(tmp_path, capsys):
+  videos = built_records.three(tmp_path / 'videos')
+  (videos / 'sub').mkdir()
+  media_clips.write(videos / 'silent.mkv', sounds=[])
+  media_clips.write(videos / 'sub/sound.wav', times=[])
+  media_clips.write(videos / 'short.mkv', seconds=1, times=[Fraction(0)], fps=100)
+  (videos / 'text.mp4').write_text('#EXTM3U\n/etc/passwd\n')
+  (videos / 'notes.txt').write_text('no video')
+  (videos / 'cut.mkv').write_bytes((videos / 'c.mkv').read_bytes()[:-3000])
+  (videos / 'bad.mkv.gz').write_bytes(gzip.compress((videos / 'b.mkv').read_bytes())[:-100])
+  (videos / 'good.mkv.gz').write_bytes(gzip.compress((videos / 'a.mkv').read_bytes()))
+  os.mkfifo(videos / 'fifo.mp4')
+  (videos / 'gone.mp4').symlink_to('nowhere')
+  summary = built_records.build(videos, tmp_path / 'out')
+  reasons = {
+    'silent.mkv': 'no sound',
+    'sub/sound.wav': 'no picture',
+    'short.mkv': 'do not share one window',
+    'text.mp4': 'not a media file',
+    'cut.mkv': 'truncated',
+    'bad.mkv.gz': 'truncated .gz',
+    'fifo.mp4': 'not a regular file',
+    'gone.mp4': 'no such file',
+  }
+  written = json.loads((tmp_path / 'out/failures.json').read_text())
+  assert written == summary.failures
+  assert set(written) == set(reasons)
+  shown = capsys.readouterr().err
+  for name, reason in reasons.items():
+    assert reason in written[name]
+    assert f'skipped {name}: {written[name]}' in shown
+  assert summary.videos == 4
+  assert len(built_records.by_index(tmp_path / 'out', 'good.mkv.gz')) == 15
+  assert not [path for path in (tmp_path / 'out').rglob('*') if 'part' in path.name or 'unpacked' in path.name]
+
+
+def test_too_little_memory_is_a_reason(tmp_path):
+  media_clips.write(tmp_path / 'a.mkv', size=(1920, 1080), seconds=0.4)
+  summary = built_records.build(tmp_path / 'a.mkv', tmp_path / 'out', memory_bytes=1 << 20)
+  assert summary.windows == 0
+  assert 'a.mkv' in summary.failures
+
+
+def test_a_full_disk_is_an_error_of_the_build(tmp_path, monkeypatch):
+  job = worker.Job('a', str(media_clips.write(tmp_path / 'a.mkv')), '/dev/full/part', built_records.PNG, 1 << 32)
+  sent = []
+
+  class Connection:
+    send = staticmethod(sent.append)
+
+  def refuse(*args):
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+  monkeypatch.setattr(worker.resource, 'setrlimit', lambda *a: None)
+  monkeypatch.setattr(worker.signal, 'signal', lambda *a: None)
+  monkeypatch.setattr(worker, 'write_part', refuse)
+  worker.work(Connection, job)
+  assert sent[-1].errno == errno.ENOSPC
+  monkeypatch.setattr(pool, 'run', lambda jobs, *a: ((job, sent[-1]) for job in jobs))
+  with pytest.raises(OSError, match='No space left'):
+    built_records.build(tmp_path / 'a.mkv', tmp_path / 'out')
+
+
+def test_what_an_interrupted_build_finished_is_used(tmp_path, monkeypatch):
+  videos, out = built_records.three(tmp_path / 'videos'), tmp_path / 'out'
+
+  def interrupted(jobs, *args):
+    for i, (job, event) in enumerate(run(jobs, *args)):
+      if i and isinstance(event, worker.Outcome):
+        raise KeyboardInterrupt
+      yield job, event
+
+  run = pool.run
+  with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    patch.setattr(pool, 'run', interrupted)
+    built_records.build(videos, out)
+  assert not (out / 'manifest.json').exists()
+  finished = {path.name for path in (out / '.parts').iterdir()}
+  assert finished
+  assert all(name.endswith('.tfrecord') for name in finished)
+  (out / '.parts/half.partial').write_bytes(b'x')
+  decoded = []
+  monkeypatch.setattr(pool, 'run', lambda jobs, *a: decoded.extend(jobs) or run(jobs, *a))
+  assert built_records.build(videos, out).windows == 60
+  assert len(decoded) == 3 - len(finished)
+  assert not (out / '.parts').exists()
+  built_records.build(videos, tmp_path / 'fresh')
+  assert built_records.shard_bytes(out) == built_records.shard_bytes(tmp_path / 'fresh')
+
+
+@pytest.mark.parametrize('left', [0, 5, 0.5, -1])
+def test_a_damaged_part_is_made_again(tmp_path, monkeypatch, left):
+  videos, out = built_records.three(tmp_path / 'videos'), tmp_path / 'out'
+  with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    patch.setattr(shards, 'write', interrupt)
+    built_records.build(videos, out)
+  parts = sorted((out / '.parts').iterdir())
+  assert len(parts) == 3
+  content = parts[1].read_bytes()
+  parts[1].write_bytes(content[: int(left * len(content)) if 0 < left < 1 else left])
+  decoded, run = [], pool.run
+  monkeypatch.setattr(pool, 'run', lambda jobs, *a: decoded.extend(jobs) or run(jobs, *a))
+  assert built_records.build(videos, out).windows == 60
+  assert [job.part for job in decoded] == [str(parts[1])]
+  built_records.build(videos, tmp_path / 'fresh')
+  assert built_records.shard_bytes(out) == built_records.shard_bytes(tmp_path / 'fresh')
+
+
+def interrupt(*arguments):
+  raise KeyboardInterrupt
+
+
+def test_shards_and_manifest_are_on_the_disk_before_they_have_their_names(tmp_path, monkeypatch):
+  videos, events = built_records.three(tmp_path / 'videos'), []
+  for name in ('fsync', 'replace'):
+    real = getattr(os, name)
+    monkeypatch.setattr(os, name, lambda *args, name=name, real=real: events.append(name) or real(*args))
+  built_records.build(videos, tmp_path / 'out', shards=3)
+  files = ['fsync', 'replace'] * 2  # failures and manifest; the parts are other processes' work
+  assert events == files[:2] + ['fsync'] * 3 + ['replace'] * 3 + files[2:]
+
+
+def test_two_builds_do_not_share_a_folder(tmp_path):
+  videos = built_records.three(tmp_path / 'videos')
+  (tmp_path / 'out').mkdir()
+  with builder._locked(tmp_path / 'out'), pytest.raises(UserError, match='another build'):
+    built_records.build(videos, tmp_path / 'out')
+  assert built_records.build(videos, tmp_path / 'out').windows == 60

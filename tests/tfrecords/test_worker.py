@@ -1,0 +1,129 @@
+"""A window holds the sound and the pictures of one time."""
+
+import io
+import os
+from fractions import Fraction
+
+import built_records
+import media_clips
+import numpy as np
+import pytest
+from PIL import Image
+
+from audionet_tf.core.errors import MediaError
+from audionet_tf.data import records
+from audionet_tf.data.params import RecordParams
+from tfrecords import worker
+
+
+def job_of(path, part):
+  return worker.Job('a', str(path), str(part), built_records.PNG, 1 << 32)
+
+
+def test_sound_and_picture_of_a_window_are_of_one_time(tmp_path):
+  media_clips.write(tmp_path / 'a.mkv', seconds=2)
+  summary = built_records.build(tmp_path / 'a.mkv', tmp_path / 'out')
+  windows = built_records.by_index(tmp_path / 'out', 'a.mkv')
+  assert summary.windows == len(windows) == 50
+  for index, row in windows.items():
+    assert row['window/start_us'] == [index * 40_000]
+    assert row['image/time_us'] == [index * 40_000 + 20_000]
+    assert built_records.greys(row) == [media_clips.grey(index * 0.04, 2)]
+    np.testing.assert_allclose(
+      built_records.pcm(row), media_clips.ramp(32000, 16000, 2)[index * 640 : index * 640 + 640], atol=1e-4
+    )
+
+
+def test_a_picture_that_starts_at_the_very_moment_is_shown(tmp_path):
+  media_clips.write(tmp_path / 'a.mkv', fps=50)
+  built_records.build(tmp_path / 'a.mkv', tmp_path / 'out')
+  for index, row in built_records.by_index(tmp_path / 'out', 'a.mkv').items():
+    assert built_records.greys(row) == [media_clips.grey(index * 0.04 + 0.02, 1)]
+
+
+def test_long_windows_that_overlap_and_variable_frame_rate(tmp_path):
+  times = [Fraction(ms, 1000) for ms in (0, 90, 100, 350, 600, 620, 1500)]
+  media_clips.write(tmp_path / 'a.mkv', seconds=2, times=times)
+  params = RecordParams(0.5, 0.2, images_per_window=3, image_format='png', image_size=16)
+  built_records.build(tmp_path / 'a.mkv', tmp_path / 'out', params)
+  windows = built_records.by_index(tmp_path / 'out', 'a.mkv')
+  assert list(windows) == [k for k in range(20) if 0.2 * k + 0.5 <= 1.5 + 0.04]  # the last picture lasts a 25th
+  for index, row in windows.items():
+    asked = [Fraction(index, 5) + Fraction(2 * i + 1, 12) for i in range(3)]
+    assert built_records.greys(row) == [media_clips.grey(max(t for t in times if t <= moment), 2) for moment in asked]
+    assert len(built_records.pcm(row)) == 8000
+
+
+@pytest.mark.parametrize(
+  'options, expected',
+  [
+    ({'sound_start': 0.3}, range(8, 25)),
+    ({'times': [Fraction(i, 25) + Fraction(1, 2) for i in range(20)]}, range(13, 25)),
+    ({'sounds': [media_clips.ramp(8000, 16000, 1)]}, range(12)),
+    ({'sounds': [media_clips.ramp(48000, 16000, 3)]}, range(25)),
+    ({'fps': 24}, range(25)),
+    ({'fps': Fraction(30000, 1001)}, range(25)),
+    ({'sounds': [media_clips.ramp(16000, 16000, 1), media_clips.ramp(3200, 16000, 1)]}, range(25)),
+    ({'format': 'matroska', 'options': {'live': '1'}}, range(25)),
+  ],
+)
+def test_windows_are_what_both_streams_cover(tmp_path, options, expected):
+  media_clips.write(tmp_path / 'a.mkv', **options)
+  built_records.build(tmp_path / 'a.mkv', tmp_path / 'out')
+  assert list(built_records.by_index(tmp_path / 'out', 'a.mkv')) == list(expected)
+
+
+def test_max_seconds_and_jpeg(tmp_path):
+  media_clips.write(tmp_path / 'a.mkv', seconds=2)
+  built_records.build(tmp_path / 'a.mkv', tmp_path / 'out', RecordParams(max_seconds=0.5))
+  windows = built_records.by_index(tmp_path / 'out', 'a.mkv')
+  assert list(windows) == list(range(12))
+  picture = Image.open(io.BytesIO(windows[3]['image/encoded'][0]))
+  assert (picture.format, picture.size, picture.mode) == ('JPEG', (224, 224), 'RGB')
+  assert abs(int(np.asarray(picture)[100, 100, 0]) - media_clips.grey(0.12, 2)) <= 2
+
+
+def test_tensorflow_reads_the_records(tmp_path):
+  import tensorflow as tf
+
+  media_clips.write(tmp_path / 'a.mkv')
+  built_records.build(tmp_path / 'a.mkv', tmp_path / 'out')
+  manifest = records.read_manifest(tmp_path / 'out')
+  dataset = tf.data.TFRecordDataset(records.shard_paths(tmp_path / 'out', manifest)).batch(30)
+  batch = next(iter(dataset.map(lambda s: records.parse_batch(s, manifest['params'], images=True))))
+  order = np.argsort(batch['index'].numpy())
+  np.testing.assert_allclose(batch['audio'].numpy()[order].ravel(), media_clips.ramp(16000, 16000, 1), atol=1e-4)
+  picture = tf.io.decode_image(batch['image/encoded'][order[7], 0]).numpy()
+  assert (picture == media_clips.grey(0.28, 1)).all()
+
+
+def test_a_part_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+  part, synced = tmp_path / 'part', []
+  sync = os.fsync
+  monkeypatch.setattr(os, 'fsync', lambda handle: synced.append(part.exists()) or sync(handle))
+  worker.write_part(job_of(media_clips.write(tmp_path / 'a.mkv'), part), lambda count: None)
+  assert synced == [False] and part.exists()
+
+
+def test_a_small_file_does_not_become_a_large_one(tmp_path, monkeypatch):
+  path = media_clips.write(tmp_path / 'a.mkv', seconds=2)
+  monkeypatch.setattr(worker, 'FREE_SECONDS', 1)
+  assert worker.write_part(job_of(path, tmp_path / 'part'), lambda count: None) == 50
+  monkeypatch.setattr(worker, 'LEAST_BYTES_A_SECOND', path.stat().st_size)  # of one second, that is, and one is free
+  assert worker.write_part(job_of(path, tmp_path / 'part'), lambda count: None) == 50
+  monkeypatch.setattr(worker, 'LEAST_BYTES_A_SECOND', 1.1 * path.stat().st_size)
+  with pytest.raises(MediaError, match='too small for its length'):
+    worker.write_part(job_of(path, tmp_path / 'other'), lambda count: None)
+  assert sorted(file.name for file in tmp_path.iterdir()) == ['a.mkv', 'part']
+
+
+def test_a_part_whose_build_is_gone_does_not_appear(tmp_path):
+  job = job_of(media_clips.write(tmp_path / 'a.mkv'), tmp_path / 'part')
+
+  def report(count):
+    if count == 25:
+      raise BrokenPipeError
+
+  with pytest.raises(BrokenPipeError):
+    worker.write_part(job, report)
+  assert [path.name for path in tmp_path.iterdir()] == ['a.mkv']

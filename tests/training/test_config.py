@@ -1,0 +1,109 @@
+"""Teachers as flags name them, and the weights of their heads."""
+
+import json
+import math
+import types
+
+import pytest
+
+from audionet_tf.core.errors import UserError
+from audionet_tf.training import config, optimizers, resume
+from audionet_tf.training.config import TeacherConfig, named_teachers
+
+
+def sources(texts):
+  return {teacher.name: teacher.source for teacher in named_teachers(texts)}
+
+
+def test_a_source_alone_is_the_only_teacher():
+  assert sources(['vgg16']) == {'teacher': 'vgg16'}
+  assert sources(['vgg16', 'mobilenet_v2']) == {'teacher': 'mobilenet_v2'}  # a flagfile's, then the command line's
+  assert sources(['vgg16', 'a=x.keras', 'b_2=y']) == {'a': 'x.keras', 'b_2': 'y'}
+  assert sources(['a=x', 'b=y', 'vgg16']) == {'teacher': 'vgg16'}
+  assert sources(['a=x', 'b=y', 'a=z']) == {'a': 'z', 'b': 'y'}
+  assert sources(['./a=b.keras', 'data/c=d']) == {'teacher': 'data/c=d'}
+
+
+def test_settings_are_for_all_or_for_one():
+  a, b, c = named_teachers(
+    ['a=x', 'b=y', 'c=z'],
+    weights=['imagenet', 'b=none'],
+    labels=['c=names.txt'],
+    input_range=['0,255', 'a=-1,1'],
+    loss_weight=['b=0.25', 'original', 'c=3'],
+    dtype=[],
+  )
+  assert a == TeacherConfig('x', 'a', input_range=(-1.0, 1.0), loss_weight='original')
+  assert b == TeacherConfig('y', 'b', 'none', input_range=(0.0, 255.0), loss_weight=0.25)
+  assert c == TeacherConfig('z', 'c', labels='names.txt', input_range=(0.0, 255.0), loss_weight=3.0)
+  assert named_teachers(['vgg16'], labels=['teacher=a.txt'], dtype=['bfloat16', 'float32']) == (
+    TeacherConfig('vgg16', labels='a.txt'),
+  )
+
+
+@pytest.mark.parametrize(
+  ('settings', 'message'),
+  [
+    ({'labels': ['d=names.txt']}, 'no teacher is called d; there is a, b'),
+    ({'loss_weight': ['heavy']}, 'expected is a number, or original'),
+    ({'loss_weight': ['a=0']}, 'loss weight of a is 0.0, allowed is any number above 0'),
+    ({'loss_weight': ['nan']}, 'allowed is any number above 0'),
+    ({'input_range': ['1']}, 'expected are two numbers, as in 0,255'),
+  ],
+)
+def test_settings_that_do_not_fit_are_one_line(settings, message):
+  with pytest.raises(UserError, match=message):
+    named_teachers(['a=x', 'b=y'], **settings)
+
+
+def test_original_weights_are_what_soundnets_criterion_comes_to():
+  heads = {'objects': 1000, 'scenes': 401}
+  for name, classes in heads.items():
+    # Torch: each of 4 steps x 2 heads gives KL / (batch x classes), their sum is divided by 8 and multiplied by 250;
+    # of a window whose KL is 1 in every step of one head, that is:
+    expected = sum(1 / classes for _ in range(4)) / 8 * 250
+    assert TeacherConfig('x', name, loss_weight='original').head_weight(classes) == pytest.approx(expected)
+  assert config.TeacherConfig('x').head_weight(5) == 1.0
+
+
+def test_a_run_older_than_an_option_goes_on_as_if_it_had_the_default(tmp_path):
+  path = tmp_path / 'settings.json'
+  loaded = types.SimpleNamespace(digest='d', class_names=['a'])
+  manifest = {'digest': 'r', 'windows': 3}
+  now = resume.settings_of(config.TrainingConfig(), manifest, [loaded], 1)
+  before = {name: value for name, value in now.items() if name not in ('loss', 'init', 'target_steps', 'trainable')}
+  del before['teachers'][0]['loss_weight']
+  path.write_text(json.dumps(before))
+  now = resume.settings_of(config.TrainingConfig(), manifest, [loaded], 1)
+  resume.check_same(path, now)
+  with pytest.raises(UserError, match='loss was kl, is l2$'):
+    resume.check_same(path, now | {'loss': 'l2'})
+  for damaged in ('{', '[]', '{}', '{"teachers": 3}'):
+    path.write_text(damaged)
+    with pytest.raises(UserError, match='damaged; choose another --run_dir'):
+      resume.check_same(path, now)
+
+
+@pytest.mark.parametrize(('schedule', 'warmup'), [('constant', 0), ('constant', 2), ('cosine', 0), ('cosine', 2)])
+def test_learning_rate_by_step(schedule, warmup):
+  options = config.TrainingConfig(
+    epochs=10, learning_rate=0.5, schedule=schedule, warmup_epochs=warmup, weight_decay=0.1
+  )
+  optimizer = optimizers.optimizer(options, steps_per_epoch=7)
+  assert optimizer.weight_decay == 0.1
+  for step in range(70):
+    optimizer.iterations.assign(step)
+    expected = 0.5
+    if step < 7 * warmup:
+      expected *= step / (7 * warmup)
+    elif schedule == 'cosine':
+      expected *= (1 + math.cos(math.pi * (step - 7 * warmup) / (70 - 7 * warmup))) / 2
+    assert float(optimizer.learning_rate) == pytest.approx(expected, abs=1e-6)
+
+
+def test_what_only_a_spectrogram_undergoes_is_refused_for_students_without():
+  config.TrainingConfig(student='logmel_cnn', augment={'time_mask': 0.2})
+  with pytest.raises(UserError, match='augment time_mask: audionet has no spectrogram .*logmel_cnn.* has'):
+    config.TrainingConfig(augment={'gain': 6, 'time_mask': 0.2})
+  with pytest.raises(UserError, match='warmup_epochs is 5, allowed is 0 to 4'):
+    config.TrainingConfig(epochs=5, warmup_epochs=5)

@@ -1,0 +1,298 @@
+"""Whole runs: what they write, how they resume, what they refuse. The teacher judges colours; the sound is tones."""
+
+import json
+import signal
+import time
+
+import commands
+import keras
+import numpy as np
+import pytest
+import synthetic_records
+import tensorflow as tf
+
+from audionet_tf.core.errors import UserError
+from audionet_tf.data.params import RecordParams
+from audionet_tf.models import student_file
+from audionet_tf.training import callbacks, config, tensorboard, trainer
+from audionet_tf.training.distiller import Distiller
+from audionet_tf.training.tensorboard import in_series
+
+VIDEOS = {'a.mp4': 9, 'b.mp4': 14, 'sub/c.mp4': 10}
+WINDOWS = sum(VIDEOS.values())
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+  """Folder with records/, teacher.keras and labels.txt."""
+  folder = tmp_path_factory.mktemp('world')
+  synthetic_records.write_records(folder / 'records', VIDEOS, first_window=3)
+  synthetic_records.colour_teacher(folder / 'teacher.keras')
+  (folder / 'labels.txt').write_text('red\ngreen\nblue\ngrey\nblack\n')
+  return folder
+
+
+def options(world, **changes):
+  teacher = config.TeacherConfig(str(world / 'teacher.keras'), labels=str(world / 'labels.txt'))
+  given = {'teachers': (teacher,), 'epochs': 4, 'batch_size': 8, 'learning_rate': 1e-2}
+  return config.TrainingConfig(**{**given, **changes})
+
+
+def weights_of(run_dir):
+  return [w.numpy() for w in student_file.load(run_dir / 'student.keras')[0].weights]
+
+
+def events_of(run_dir):
+  """dict of tag to list of (step, value proto) from the TensorBoard files."""
+  found = {}
+  for path in sorted((run_dir / 'tensorboard').rglob('events.*')):
+    for event in tf.compat.v1.train.summary_iterator(str(path)):
+      for value in event.summary.value:
+        found.setdefault(value.tag, []).append((event.step, value))
+  return found
+
+
+@pytest.fixture(scope='module')
+def stored(world):
+  run_dir = world / 'stored'
+  with pytest.MonkeyPatch.context() as patched:
+    patched.setattr(tensorboard, 'in_series', in_series)  # pictures as users get them
+    trainer.train(world / 'records', run_dir, options(world, per_frame=True))
+  return run_dir
+
+
+def test_a_run_learns_and_writes_its_figures(stored):
+  rows = [json.loads(line) for line in (stored / 'metrics.jsonl').read_text().splitlines()]
+  assert [row['epoch'] for row in rows] == [0, 1, 2, 3]
+  assert rows[-1]['kl'] < 0.8 * rows[0]['kl']
+  stats = json.loads((stored / 'stats.json').read_text())
+  assert (stats['num_epochs'], stats['video_sample_period_msec']) == (4, 40)
+  assert (stats['batch_size'], stats['learning_rate']) == (8, 1e-2)
+  for row, epoch in zip(rows, stats['epochs'], strict=True):
+    assert {name: len(v['kldiv_per_frame']) for name, v in epoch['videos'].items()} == VIDEOS
+    for video in epoch['videos'].values():
+      assert video['kldiv'] == pytest.approx(np.mean(video['kldiv_per_frame']), rel=1e-5)
+    everything = [kl for video in epoch['videos'].values() for kl in video['kldiv_per_frame']]
+    assert row['kl'] == pytest.approx(np.mean(everything), rel=1e-5)
+
+
+def test_tensorboard_shows_the_run(stored):
+  events = events_of(stored)
+  assert [step for step, _ in events['kl']] == [0, 1, 2, 3]
+  assert {'top1', 'top5', 'learning_rate', 'examples_per_second', 'filters', 'weights/conv/kernel'} <= set(events)
+  assert {f'kl_of_video/{name}' for name in VIDEOS} <= set(events)
+  assert [step for step, _ in events['filters']] == [0, 1, 3]  # after epochs 1, 2 and the last
+  table = events['examples/teacher'][0][1].tensor.string_val[0].decode()
+  assert 'teacher saw' in table
+  assert all(name in table for name in VIDEOS)
+  sounds = [tag for tag in events if tag.endswith(' sound')]
+  assert len(sounds) == len(VIDEOS)
+
+
+def test_a_finished_run_holds_an_export_of_its_student(stored):
+  sound = np.random.default_rng(0).normal(size=(2, 640)).astype(np.float32) * 0.1
+  model, settings = student_file.load(stored / 'student.keras')
+  assert settings.classes == {'teacher': ['red', 'green', 'blue', 'grey', 'black']}
+  served = tf.saved_model.load(str(stored / 'export' / '1'))
+  said = served.signatures['serving_default'](waveform=tf.constant(sound))['probabilities']
+  np.testing.assert_allclose(said, tf.nn.softmax(model(sound)['logits/teacher'])[:, 0], atol=1e-6)
+
+
+def test_online_teacher_gives_the_same_training(world, stored):
+  run_dir = world / 'online'
+  trainer.train(world / 'records', run_dir, options(world, per_frame=True, teacher_mode='online'))
+  for a, b in zip(weights_of(stored), weights_of(run_dir), strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_resuming_a_finished_run_changes_nothing(world, stored):
+  before = (stored / 'student.keras').stat(), weights_of(stored)
+  trainer.train(world / 'records', stored, options(world, per_frame=True), resume=True)
+  for a, b in zip(before[1], weights_of(stored), strict=True):
+    np.testing.assert_array_equal(a, b)
+  assert len((stored / 'metrics.jsonl').read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'learning_rate': 1e-3, 'seed': 5}, 'learning_rate was 0.01, is 0.001; seed was 0, is 5'),
+    ({'epochs': 9}, 'epochs was 4, is 9'),
+  ],
+)
+def test_other_settings_are_refused(world, stored, changes, message):
+  with pytest.raises(UserError, match=f'cannot resume with other settings: {message}'):
+    trainer.train(world / 'records', stored, options(world, per_frame=True, **changes), resume=True)
+
+
+def test_a_run_is_not_overwritten(world, stored):
+  with pytest.raises(UserError, match='holds a run already; go on with --resume'):
+    trainer.train(world / 'records', stored, options(world))
+
+
+@pytest.mark.parametrize('batch_size', [8, 64])  # five steps an epoch; one, whose loss is still finite
+def test_weights_that_are_not_finite_stop_the_run_and_are_not_saved(world, batch_size):
+  run_dir = world / f'infinite{batch_size}'
+  with pytest.raises(UserError, match='not finite (in epoch 0, step [1-4]|after epoch 0).*lower --learning_rate'):
+    trainer.train(world / 'records', run_dir, options(world, learning_rate=1e39, batch_size=batch_size))
+  assert not list(run_dir.glob('checkpoints/ckpt*'))
+  assert not (run_dir / 'student.keras').exists()
+
+
+def test_damaged_labels_are_one_line(world):
+  run_dir = world / 'damaged'
+  shard = next((world / 'records' / 'labels').glob('*/labels-00000*'))
+  whole = shard.read_bytes()
+  shard.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
+  try:
+    with pytest.raises(UserError, match='damaged .* delete it and make it again'):
+      trainer.train(world / 'records', run_dir, options(world))
+  finally:
+    shard.write_bytes(whole)
+
+
+def test_a_profile_of_the_last_epochs_is_written(world):
+  run_dir = world / 'profiled'
+  trainer.train(world / 'records', run_dir, options(world, epochs=2), profile=(1, 9), graph=True)
+  assert list((run_dir / 'tensorboard').rglob('*.xplane.pb'))
+
+
+def test_several_pictures_teach_one_step(world, tmp_path):
+  params = RecordParams(images_per_window=4, image_size=32, image_format='png')
+  synthetic_records.write_records(tmp_path / 'records', {'a': 6, 'b': 5}, params)
+  trainer.train(tmp_path / 'records', tmp_path / 'run', options(world, epochs=1))
+  assert (tmp_path / 'run' / 'export' / '1').is_dir()
+
+
+def test_two_teachers_teach_a_head_each(world):
+  synthetic_records.colour_teacher(world / 'scenes.keras', classes=3)
+  flags = ['--teacher=scenes=' + str(world / 'scenes.keras'), '--loss_weight=scenes=0.5', '--epochs=2']
+  flags += [f'--teacher=objects={world / "teacher.keras"}', f'--teacher_labels=objects={world / "labels.txt"}']
+  commands.run(*command(world, world / 'two', *flags), check=True)
+  row = json.loads((world / 'two' / 'metrics.jsonl').read_text().splitlines()[-1])
+  assert row['kl'] == pytest.approx((row['kl_objects'] + row['kl_scenes']) / 2, rel=1e-5)
+  settings = student_file.load(world / 'two' / 'student.keras')[1]
+  assert settings.classes == {
+    'scenes': ['class 0', 'class 1', 'class 2'],
+    'objects': ['red', 'green', 'blue', 'grey', 'black'],
+  }
+  written = json.loads((world / 'two' / 'settings.json').read_text())
+  assert {t['name']: t['loss_weight'] for t in written['teachers']} == {'scenes': 0.5, 'objects': 1.0}
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'student': 'nonet'}, "student is 'nonet', allowed is .*audionet"),
+    ({'loss': 'l1'}, "loss is 'l1', allowed is .*kl or l2 or reconstruction"),
+    ({'target_steps': 'all'}, 'allowed is covered or nearest or same or window'),
+    ({'loss_reduction': 'max'}, 'allowed is mean or sum'),
+    ({'learning_rate': 0}, 'allowed is any number above 0'),
+    ({'epochs': 0}, 'allowed is 1 to'),
+    ({'seed': -1}, 'allowed is 0 to'),
+  ],
+)
+def test_options_are_checked(world, changes, message):
+  with pytest.raises(UserError, match=message):
+    options(world, **changes)
+
+
+def dice(world_seed=0):
+  keras.utils.set_random_seed(world_seed)
+  waveform = keras.Input([640])
+  hidden = keras.layers.Dropout(0.5)(keras.layers.Dense(8)(waveform))
+  student = keras.Model(waveform, {'logits/t': keras.layers.Reshape([1, 5])(keras.layers.Dense(5)(hidden))})
+  distiller = Distiller(student, ['t'], 1)
+  distiller.compile(optimizer=keras.optimizers.Adam(1e-2), jit_compile=False)
+  distiller(tf.zeros([1, 640]))
+  distiller.optimizer.build(student.trainable_variables)
+  return distiller
+
+
+def test_checkpoints_hold_optimizer_and_dice(tmp_path):
+  rng = np.random.default_rng(0)
+  batch = {
+    'audio': tf.constant(rng.normal(size=(6, 640)), tf.float32),
+    'teacher/t': tf.constant(rng.dirichlet(np.ones(5), (6, 1)), tf.float32),
+    'video_id': tf.zeros([6], tf.int64),
+    'index': tf.range(6, dtype=tf.int64),
+    'mask': tf.ones([6]),
+  }
+  data = tf.data.Dataset.from_tensors(batch).repeat()
+
+  def run(distiller, first, last):
+    log = callbacks.RunLog(tmp_path, {}, ['v'], 6)
+    checkpoints = callbacks.Checkpoints(tmp_path, distiller, every_epochs=1)
+    assert checkpoints.restore() == first
+    log.begin(first)
+    fit = {'steps_per_epoch': 2, 'verbose': 0, 'shuffle': False}
+    distiller.fit(data, initial_epoch=first, epochs=last, callbacks=[log, checkpoints], **fit)
+    return [w.numpy() for w in distiller.student.trainable_variables]
+
+  run(dice(), 0, 2)
+  resumed = run(dice(world_seed=99), 2, 4)
+  for path in tmp_path.glob('*'):
+    path.unlink() if path.is_file() else [p.unlink() for p in path.glob('*')]
+  straight = run(dice(), 0, 4)
+  for a, b in zip(straight, resumed, strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+EPOCHS = 30
+
+
+def command(world, run_dir, *extra):
+  flags = {
+    'records': world / 'records', 'run_dir': run_dir, 'teacher': world / 'teacher.keras', 'epochs': EPOCHS,
+    'batch_size': 8, 'learning_rate': 1e-3, 'checkpoint_every': 7,
+  }  # fmt: skip
+  return ['audionet_tf.train', *(f'--{k}={v}' for k, v in flags.items()), *extra]
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_equals_never_killed(world):
+  """Killed twice: before the first checkpoint, and in the middle."""
+  teacher = config.TeacherConfig(str(world / 'teacher.keras'))
+  same = options(world, teachers=(teacher,), epochs=EPOCHS, learning_rate=1e-3)
+  trainer.train(world / 'records', world / 'whole', same, checkpoint_every=7)
+  run_dir = world / 'killed'
+  for at_least in (1, 12):
+    child = commands.start(command(world, run_dir, '--resume'))
+    log = run_dir / 'metrics.jsonl'
+    deadline = time.monotonic() + 250
+    while not (log.exists() and len(log.read_text().splitlines()) > at_least):
+      assert time.monotonic() < deadline and child.is_alive(), 'the run ended before it could be killed'
+      time.sleep(0.02)
+    child.kill()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL and not (run_dir / 'student.keras').exists()
+  done = commands.run(*command(world, run_dir, '--resume'), check=True)
+  assert 'resuming after epoch' in done.stderr
+  for a, b in zip(weights_of(world / 'whole'), weights_of(run_dir), strict=True):
+    np.testing.assert_array_equal(a, b)
+  kl = [
+    [json.loads(line)['kl'] for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+    for folder in (world / 'whole', run_dir)
+  ]
+  assert kl[0] == kl[1]
+
+
+def test_the_command_fails_in_one_line(world, tmp_path):
+  done = commands.run(*command(world, tmp_path / 'run'), f'--records={tmp_path}')
+  assert done.returncode == 1
+  assert done.stderr.startswith('error: ')
+  assert done.stderr.count('\n') == 1
+  assert 'no records here' in done.stderr
+
+
+@pytest.mark.slow
+def test_the_command_trains_on_two_replicas(world, stored):
+  run_dir = world / 'replicas'
+  commands.run(*command(world, run_dir, '--epochs=4', '--learning_rate=1e-2', '--replicas=2'), check=True)
+  kl = [
+    [json.loads(line)['kl'] for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+    for folder in (stored, run_dir)
+  ]
+  np.testing.assert_allclose(*kl, rtol=1e-5)
+  for a, b in zip(weights_of(stored), weights_of(run_dir), strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-5)
