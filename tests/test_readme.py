@@ -13,10 +13,9 @@ import commands
 import pytest
 import synthetic_records
 
-ROOT = pathlib.Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / 'scripts'))
+from demo import clips
 
-import demo_clips  # noqa: E402
+ROOT = pathlib.Path(__file__).parents[1]
 
 DOCUMENTS = ('README.md', 'CONTRIBUTING.md')
 OTHERS = ('pip', '.venv/bin/pip', 'tensorboard')  # programs that are not ours
@@ -128,8 +127,8 @@ def test_readme_runs_from_clips_to_figures(tmp_path):
   """The commands in their order, on two clips, with a small teacher and few epochs; then the serving example."""
   (tmp_path / 'clips').mkdir()
   for thing in ('kettle', 'drum'):
-    demo_clips.write(tmp_path / f'clips/{thing}.mp4', demo_clips.clip(thing, 0), 1)
-  demo_clips.write(tmp_path / 'cat.mp4', demo_clips.clip('kettle', 1), 1)
+    clips.write(tmp_path / f'clips/{thing}.mp4', clips.clip(thing, 0), 1)
+  clips.write(tmp_path / 'cat.mp4', clips.clip('kettle', 1), 1)
   teacher = synthetic_records.colour_teacher(tmp_path / 'teacher.keras')
   small = {
     'tfrecords.build': ['--image_size=32'],
