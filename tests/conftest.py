@@ -1,8 +1,6 @@
 import collections
 import os
 import signal
-import sys
-import types
 
 import pytest
 
@@ -11,27 +9,6 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')  # of PyTorch, whose threads would
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell's background jobs have it
   signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-class NoTorch(types.ModuleType):
-  """Stands for PyTorch in test modules where it is not installed: what uses it is skipped, at import or in a test."""
-
-  def __getattr__(self, name):
-    if name.startswith('__'):
-      raise AttributeError(name)
-    pytest.skip('PyTorch is not installed', allow_module_level=True)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_collection():
-  """`scripts/test --latest` runs without PyTorch. It alone may: elsewhere a test module that misses it fails."""
-  if os.environ.get('TESTS_WITHOUT_TORCH') == '1':
-    sys.modules['torch'] = NoTorch('torch')
-  try:
-    return (yield)
-  finally:
-    if isinstance(sys.modules.get('torch'), NoTorch):
-      del sys.modules['torch']
 
 
 @pytest.fixture(scope='session', autouse=True)

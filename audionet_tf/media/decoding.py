@@ -259,7 +259,7 @@ def _frames(path, container, stream):
     packets += 1
     try:
       decoded = packet.decode()
-    except av.FFmpegError as error:
+    except (av.FFmpegError, ValueError) as error:  # the latter from PyAV 19, where a decoder does not open
       errors += 1
       if errors > SPARE_ERRORS + packets / 100:
         raise MediaError(path, f'damaged {stream.type} ({_brief(error)})') from None

@@ -11,7 +11,7 @@ import sys
 import commands
 import numpy as np
 import pytest
-import torch
+from torch_or_skip import torch
 
 from audionet_tf.conversion import audionet, converter
 from audionet_tf.core.errors import UserError
@@ -196,7 +196,7 @@ def test_damaged_checkpoints(tmp_path, kind):
 
 def test_without_torch_the_extra_is_named(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'torch', None)
-  with pytest.raises(UserError, match=r"pip install 'audionet_tf\[torch\]'"):
+  with pytest.raises(UserError, match=r"PyTorch: .* scripts/setup torch, or pip install '\.\[torch\]'"):
     audionet.read_tensors(tmp_path / 'x.pth')
 
 

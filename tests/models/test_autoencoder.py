@@ -8,7 +8,7 @@ import pytest
 import soundnets
 import synthetic_records
 import tensorflow as tf
-import torch
+from torch_or_skip import torch
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import records

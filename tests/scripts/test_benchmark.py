@@ -9,7 +9,7 @@ import av
 import commands
 import numpy as np
 import pytest
-import torch
+from torch_or_skip import needs_torch, torch
 
 from audionet_tf.core.errors import UserError
 from benchmark import data, log_mel, main, measure, pytorch, rows, soundnet
@@ -121,12 +121,14 @@ def test_a_broken_process_is_named_with_what_it_said():
     measure.in_turns({'A': [sys.executable, '-c', 'raise SystemExit("no such luck")']}, None, 1, 'test')
 
 
+@needs_torch
 def test_pytorch_network_is_audionet():
   net = pytorch.AudioNet()
   assert sum(p.numel() for p in net.parameters()) == 18_040  # Bryce 2018, table 1
   assert net(torch.zeros(3, 1, 640)).shape == (3, 1000)
 
 
+@needs_torch
 def test_pytorch_network_is_soundnet():
   net = soundnet.torch_network()
   assert sum(p.numel() for p in net.parameters()) == 14_352_713  # with 1000 and 401 classes, those of the original
@@ -134,6 +136,7 @@ def test_pytorch_network_is_soundnet():
     assert [tuple(said.shape) for said in net(torch.zeros(1, 1, 441_000))] == [(1, 1000, 4), (1, 401, 4)]
 
 
+@needs_torch
 @pytest.mark.slow
 def test_steps_of_soundnet_are_measured():
   (line,) = rows.PARTS['soundnet'](rows.Context(None, None, rows.QUICK))

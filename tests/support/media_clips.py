@@ -60,13 +60,14 @@ def write(
     times: start times of the pictures, seconds; None for regular ones; [] for no picture stream.
     sounds: list of f32 [n] or [channels, n], one a stream; None for one ramp; [] for no sound stream.
     sound_start: presentation time of the first sample, seconds.
-    picture: function of the start time that gives u8 [H, W] or [H, W, 3]; None for flat grey that tells the time.
+    picture: function of the start time that gives u8 [H, W] or [H, W, 3]; None for flat grey that tells the time,
+      and begins again at black behind `seconds`.
     matrix: FFmpeg's nine display matrix integers.
     format, options: container and its muxer's options.
   """
   times = frames_at(fps, seconds) if times is None else times
   sounds = [ramp(round(seconds * rate_hz), rate_hz, seconds)] if sounds is None else sounds
-  picture = picture or (lambda t: np.full(size[::-1], grey(t, seconds), np.uint8))
+  picture = picture or (lambda t: np.full(size[::-1], grey(t, seconds) % 256, np.uint8))
   with av.open(str(path), 'w', format=format, options=options or {}) as out:
     packets = []
     if len(times):
