@@ -14,7 +14,7 @@ from audionet_tf.core.errors import UserError
 
 # Before TensorFlow is first imported: its start-up notices are about hardware that users did not ask for.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-START_UP_NOTICE = re.compile(rb'WARNING: All log messages before absl::InitializeLog|[IW]\d{4} \d\d:\d\d')
+START_UP_NOTICE = re.compile(rb'WARNING: All log messages before absl::InitializeLog|[IW]\d{4} |\d[\d:. -]*: [IW] ')
 
 
 class QuietTensorFlow:

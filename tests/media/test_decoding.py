@@ -206,3 +206,13 @@ def test_memory_does_not_grow_with_length(tmp_path):
     path = media_clips.write(tmp_path / f'{seconds}.mkv', seconds=seconds, fps=10, size=(320, 240), rate_hz=44100)
     peaks.append(int(subprocess.check_output([sys.executable, '-c', program, str(path)])))
   assert peaks[1] < peaks[0] + 6_000  # KiB
+
+
+def test_metadata_that_are_no_text_do_no_harm(tmp_path):
+  media_clips.write(tmp_path / 'a.wav', times=[], sounds=[media_clips.ramp(8000, 16000, 0.5)])
+  whole = (tmp_path / 'a.wav').read_bytes()
+  title = b'INFOINAM' + (4).to_bytes(4, 'little') + b'caf\xe9'  # Latin-1
+  place = whole.index(b'data')
+  chunk = b'LIST' + len(title).to_bytes(4, 'little') + title
+  (tmp_path / 'b.wav').write_bytes(whole[:place] + chunk + whole[place:])
+  np.testing.assert_array_equal(media_clips.heard(tmp_path / 'b.wav')[1], media_clips.heard(tmp_path / 'a.wav')[1])
