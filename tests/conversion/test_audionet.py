@@ -11,7 +11,7 @@ import sys
 import commands
 import numpy as np
 import pytest
-from torch_or_skip import torch
+from torch_or_skip import needs_torch, torch
 
 from audionet_tf.conversion import audionet, converter
 from audionet_tf.core.errors import UserError
@@ -172,6 +172,7 @@ class Evil:
     return os.mkdir, (str(self.target),)
 
 
+@needs_torch
 @pytest.mark.parametrize('kind', ['zip', 'legacy', 'plain'])
 def test_code_in_a_pickle_is_refused(tmp_path, kind):
   evil = {'conv.weight': Evil(tmp_path / 'harmed')}
