@@ -49,7 +49,7 @@ def check_arguments(values, arguments):
   cli.require(not arguments, f'serve takes flags only, got {" ".join(arguments)[:100]!r}')
   for name, (low, high) in RANGES.items():
     cli.require(low <= values[name] <= high, f'{name} is {values[name]}, allowed is {low} to {high}')
-  settings.check_askers(values['allowed_host'], values['allowed_origin'])
+  settings.check_allowed_clients(values['allowed_host'], values['allowed_origin'])
   fine = values['name'] and all(c.isalnum() or c in '-_.' for c in values['name'])
   cli.require(fine, f'name is {values["name"]!r}, allowed are letters, digits, -, _ and .')
 
@@ -83,10 +83,10 @@ def main(argv):
 
     hosts = video_download.checked_hosts(values['download_hosts'])
     fetch = video_download.fetcher(hosts, limits_of(values).upload_bytes, values['decode_seconds'])
-  listening = server.bound(values['host'], values['port'])
+  listening = server.bind_socket(values['host'], values['port'])
   served = loader.load(values['model'])
   made = service_app.make(served, values['name'], limits_of(values), values['threshold'], fetch, hosts)
-  names = settings.names_of(values['host'], values['allowed_host'])
+  names = settings.allowed_host_names(values['host'], values['allowed_host'])
   app = service_app.application(made, names, (service_app.EXTENSION_ORIGIN, *values['allowed_origin']))
   return server.run(app, listening, f'{made.name}: {served.settings.student} of {served.path}')
 

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
-import importlib.resources
+import mimetypes
 from collections.abc import Callable
 
 import fastapi
@@ -24,6 +24,7 @@ from absl import logging
 from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
 
 from audionet_tf.captioning import captioner
 from audionet_tf.models import registry
@@ -32,20 +33,8 @@ from audionet_tf.service import captions_api, middleware, predict_api
 from audionet_tf.service import jobs as service_jobs
 from audionet_tf.service import metrics as service_metrics
 from audionet_tf.service.batching import Batcher
-from audionet_tf.service.settings import EXTENSION_ORIGIN, Budget, Limits, Refused
+from audionet_tf.service.settings import EXTENSION_ORIGIN, Budget, Limits, RequestRefused
 
-PAGE = {
-  '/': ('index.html', 'text/html; charset=utf-8'),
-  '/style.css': ('style.css', 'text/css; charset=utf-8'),
-  '/app.js': ('app.js', 'text/javascript; charset=utf-8'),
-  '/page.js': ('page.js', 'text/javascript; charset=utf-8'),
-  '/upload.js': ('upload.js', 'text/javascript; charset=utf-8'),
-  '/microphone.js': ('microphone.js', 'text/javascript; charset=utf-8'),
-  '/timeline.js': ('timeline.js', 'text/javascript; charset=utf-8'),
-  '/live.js': ('extension/live.js', 'text/javascript; charset=utf-8'),
-  '/recorder.js': ('extension/recorder.js', 'text/javascript; charset=utf-8'),
-  '/icon.svg': ('icon.svg', 'image/svg+xml'),
-}
 LIVE_SECONDS = 1.0  # of sound in an answer to live sound, unless the student needs more
 LONGEST_LIVE_SECONDS = 5.0
 WARM_BATCHES = (1, 2, 8)
@@ -112,7 +101,7 @@ def application(service, host_names=(), origins=(EXTENSION_ORIGIN,)):
   add_captions(app, service)
   add_watching(app, service)
   add_page(app)
-  return middleware.Guard(app, host_names, origins, service.metrics)
+  return middleware.guarded(app, host_names, origins, service.metrics)
 
 
 @contextlib.asynccontextmanager
@@ -152,7 +141,7 @@ async def sweep(service):
 def add_errors(app):
   """Everything that is refused is refused in one form."""
 
-  @app.exception_handler(Refused)
+  @app.exception_handler(RequestRefused)
   async def refused(request, error):
     headers = {'Retry-After': str(error.retry_seconds)} if error.retry_seconds else None
     return middleware.refusal(error.status, error.reason, headers)
@@ -174,7 +163,7 @@ def add_model(app, service):
   def check(name, version=None):
     if name != service.name or version not in (None, predict_api.version(served)):
       known = f'{service.name}, version {predict_api.version(served)}'
-      raise Refused(404, f'no such model; known is {known}')
+      raise RequestRefused(404, f'no such model; known is {known}')
 
   async def status(name: str, version: str | None = None):
     check(name, version)
@@ -192,7 +181,7 @@ def add_model(app, service):
     parts = request.path_params
     check(parts['name'], parts.get('version'))
     if parts['method'] not in predict_api.METHODS:
-      raise Refused(404, f'methods are {", ".join(predict_api.METHODS)}')
+      raise RequestRefused(404, f'methods are {", ".join(predict_api.METHODS)}')
     limits = service.limits
     with service.bodies.share() as take:
       body = await captions_api.body_of(request, limits.request_bytes, limits.predict_seconds, take)
@@ -235,7 +224,7 @@ def add_watching(app, service):
   @app.api_route('/readyz', methods=['GET', 'HEAD'])
   async def readiness():
     if not service.ready:
-      raise Refused(503, service.failure or 'warming up', retry_seconds=1)
+      raise RequestRefused(503, service.failure or 'warming up', retry_seconds=1)
     return {'status': 'ready'}
 
   @app.get('/metrics')
@@ -275,12 +264,6 @@ def live(settings):
 
 
 def add_page(app):
-  """The page and what it consists of: a table of files, no paths from clients."""
-  folder = importlib.resources.files('audionet_tf.service') / 'web'
-  for place, (file, kind) in PAGE.items():
-    answer = Response((folder / file).read_bytes(), media_type=kind, headers={'Cache-Control': 'no-cache'})
-
-    async def page(request, answer=answer):
-      return answer
-
-    app.router.add_route(place, page, methods=['GET'])
+  """The page, `web/`: whatever no route matches is one of its files, or missing."""
+  mimetypes.add_type('text/javascript', '.js')  # the system's own table may say otherwise; browsers insist
+  app.router.default = StaticFiles(packages=[('audionet_tf', 'web')], html=True)

@@ -7,7 +7,7 @@ from concurrent import futures
 
 import numpy as np
 
-from audionet_tf.service.settings import Refused
+from audionet_tf.service.settings import RequestRefused
 
 
 class Batcher:
@@ -28,9 +28,9 @@ class Batcher:
     self.others = 0
 
   async def ask(self, waveform):
-    """The answers for f32 [n, samples]: dict of arrays [n, ...]. Refused where too many wait."""
+    """The answers for f32 [n, samples]: dict of arrays [n, ...]. RequestRefused where too many wait."""
     if len(self.waiting) >= self.most_waiting:
-      raise Refused(503, f'{self.most_waiting} requests wait already', retry_seconds=1)
+      raise RequestRefused(503, f'{self.most_waiting} requests wait already', retry_seconds=1)
     future = asyncio.get_running_loop().create_future()
     self.waiting.append((waveform, future, time.monotonic()))
     if self.turns is None:
@@ -38,9 +38,9 @@ class Batcher:
     return await future
 
   async def other(self, function, *arguments):
-    """`function(*arguments)` in the thread of the answers. Refused where too many wait."""
+    """`function(*arguments)` in the thread of the answers. RequestRefused where too many wait."""
     if self.others >= self.most_waiting:
-      raise Refused(503, f'{self.most_waiting} requests wait already', retry_seconds=1)
+      raise RequestRefused(503, f'{self.most_waiting} requests wait already', retry_seconds=1)
     self.others += 1
     try:
       return await self.called(function, *arguments)

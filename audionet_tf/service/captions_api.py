@@ -15,7 +15,7 @@ from audionet_tf.captioning import formats
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
 from audionet_tf.service import predict_api, timeline
-from audionet_tf.service.settings import Refused, sizes
+from audionet_tf.service.settings import RequestRefused, sizes
 
 NAME_CHARACTERS = 120
 FIELD_BYTES = 1 << 14
@@ -41,7 +41,7 @@ async def body_of(request, most, seconds, take=lambda count: None):
     take: called with the bytes of each part that arrives; may refuse.
 
   Raises:
-    Refused: too much, too slow, broken off.
+    RequestRefused: too much, too slow, broken off.
   """
   parts = []
   try:
@@ -50,15 +50,15 @@ async def body_of(request, most, seconds, take=lambda count: None):
         take(len(chunk))
         parts.append(chunk)
   except TimeoutError:
-    raise Refused(408, f'the request took longer than {seconds:g} s to arrive') from None
+    raise RequestRefused(408, f'the request took longer than {seconds:g} s to arrive') from None
   return b''.join(parts)
 
 
 async def chunks_of(request, most):
-  """The body as it comes. Refused where it is declared to be, or is, longer than `most` bytes, or breaks off."""
+  """The body as it comes. RequestRefused where it is declared to be, or is, longer than `most` bytes, or breaks off."""
   declared = request.headers.get('content-length', '0')
   total = int(declared) if declared.isdecimal() else 0
-  too_large = Refused(413, f'{sizes(total)} are too much, allowed are {sizes(most)}')
+  too_large = RequestRefused(413, f'{sizes(total)} are too much, allowed are {sizes(most)}')
   if total > most:
     raise too_large
   total = 0
@@ -66,21 +66,21 @@ async def chunks_of(request, most):
     async for chunk in request.stream():
       total += len(chunk)
       if total > most:
-        raise Refused(413, f'more than the {sizes(most)} allowed')
+        raise RequestRefused(413, f'more than the {sizes(most)} allowed')
       yield chunk
   except ClientDisconnect:
-    raise Refused(400, 'the upload broke off') from None
+    raise RequestRefused(400, 'the upload broke off') from None
 
 
 async def upload_of(request, limits):
   """(file object, name) of the file in a multipart request; the caller closes it.
 
   Raises:
-    Refused: not such a request, too large, too slow.
+    RequestRefused: not such a request, too large, too slow.
   """
   kind = request.headers.get('content-type', '').partition(';')[0].strip().lower()
   if kind != 'multipart/form-data':
-    raise Refused(415, 'expected is multipart/form-data with the field file, as curl -F file=@NAME sends it')
+    raise RequestRefused(415, 'expected is multipart/form-data with the field file, as curl -F file=@NAME sends it')
   parser = MultiPartParser(
     request.headers, chunks_of(request, limits.upload_bytes), max_files=1, max_fields=8, max_part_size=FIELD_BYTES
   )
@@ -88,12 +88,12 @@ async def upload_of(request, limits):
     async with asyncio.timeout(limits.upload_seconds):
       form = await parser.parse()
   except MultiPartException as error:
-    raise Refused(400, f'not a proper upload: {error.message}') from None
+    raise RequestRefused(400, f'not a proper upload: {error.message}') from None
   except TimeoutError:
-    raise Refused(408, f'the upload took longer than {limits.upload_seconds:g} s') from None
+    raise RequestRefused(408, f'the upload took longer than {limits.upload_seconds:g} s') from None
   upload = form.get('file')
   if not hasattr(upload, 'file'):
-    raise Refused(400, 'no file in the upload; its field is called file')
+    raise RequestRefused(400, 'no file in the upload; its field is called file')
   return upload.file, shown_name(upload.filename)
 
 
@@ -104,7 +104,7 @@ def shown_name(name):
 
 
 def threshold_of(request, default):
-  """The probability in the query's `threshold`, or `default`. Refused where it is none."""
+  """The probability in the query's `threshold`, or `default`. RequestRefused where it is none."""
   given = request.query_params.get('threshold')
   try:
     threshold = default if given is None else float(given)
@@ -112,7 +112,7 @@ def threshold_of(request, default):
     threshold = -1
   least = timeline.LEAST_THRESHOLD
   if not least <= threshold <= 1:
-    raise Refused(400, f'threshold is {str(given)[:20]!r}, allowed is {least} to 1')
+    raise RequestRefused(400, f'threshold is {str(given)[:20]!r}, allowed is {least} to 1')
   return threshold
 
 
@@ -160,7 +160,7 @@ async def post_captions(service, request):
     gone.cancel()
     task.cancel()
   if not task.done():
-    raise Refused(400, 'nobody waits for the answer')
+    raise RequestRefused(400, 'nobody waits for the answer')
   identity, result = task.result()
   suffix = 'vtt' if 'text/vtt' in accept else 'json'
   body, kind = await asyncio.to_thread(written, service, identity, result, threshold, suffix)
@@ -182,16 +182,20 @@ def counted(service, task):
 
 
 async def downloaded(service, request):
-  """(file object, name) of the video whose address the request holds. Refused unless the service may fetch it."""
+  """(file object, name) of the video whose address the request holds.
+
+  Raises:
+    RequestRefused: the service may not fetch it, or cannot.
+  """
   if service.fetch is None:
-    raise Refused(403, 'this service fetches no videos; it was started without --allow_download')
+    raise RequestRefused(403, 'this service fetches no videos; it was started without --allow_download')
   address = predict_api.parsed(await body_of(request, FIELD_BYTES, service.limits.predict_seconds)).get('url')
   if not isinstance(address, str):
-    raise Refused(400, 'expected is {"url": "https://..."}')
+    raise RequestRefused(400, 'expected is {"url": "https://..."}')
   try:
     return await service.fetch(address)
   except UserError as error:
-    raise Refused(422, error) from None
+    raise RequestRefused(422, error) from None
 
 
 async def disconnected(request):
@@ -216,7 +220,7 @@ async def progress_lines(service, task, messages, threshold):
       identity, result = task.result()
       body, _ = await asyncio.to_thread(written, service, identity, result, threshold, 'json')
       yield event('result', json.loads(body))
-    except Refused as error:
+    except RequestRefused as error:
       yield event('error', {'error': error.reason, 'status': error.status})
     except Exception as error:  # the answer has begun: what is left of a status is an event
       logging.exception('captions: %s', type(error).__name__)
@@ -232,7 +236,7 @@ def event(name, data):
 async def get_captions(service, request, identity, suffix):
   """Captions that were made before, in a format of KINDS, for any threshold."""
   if suffix not in KINDS:
-    raise Refused(404, f'captions come as {", ".join(KINDS)}')
+    raise RequestRefused(404, f'captions come as {", ".join(KINDS)}')
   result = service.jobs.results.get(identity)
   threshold = threshold_of(request, service.threshold)
   body, kind = await asyncio.to_thread(written, service, identity, result, threshold, suffix)

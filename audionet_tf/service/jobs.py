@@ -17,10 +17,10 @@ from concurrent import futures
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.service import subprocesses, timeline
-from audionet_tf.service.settings import Refused
+from audionet_tf.service.settings import RequestRefused
 
 
-class Stopped(Exception):
+class Cancelled(Exception):
   """Nobody waits for the answer any more."""
 
 
@@ -49,10 +49,10 @@ class Results:
     return identity
 
   def get(self, identity):
-    """The Result of an id. Refused where there is none, or none any more."""
+    """The Result of an id. RequestRefused where there is none, or none any more."""
     self.drop_old()
     if identity not in self.held:
-      raise Refused(404, 'no such captions, or none any more')
+      raise RequestRefused(404, 'no such captions, or none any more')
     return self.held[identity]
 
   def drop_old(self):
@@ -84,9 +84,9 @@ class Jobs:
     self.admitted = 0
 
   def admit(self):
-    """Counts a request in. Refused where there are too many; else `leave` must follow."""
+    """Counts a request in. RequestRefused where there are too many; else `leave` must follow."""
     if self.admitted >= self.limits.captions_at_once + self.limits.captions_waiting:
-      raise Refused(503, f'{self.admitted} files are being captioned or wait; try again', retry_seconds=10)
+      raise RequestRefused(503, f'{self.admitted} files are being captioned or wait; try again', retry_seconds=10)
     self.admitted += 1
 
   def leave(self):
@@ -104,7 +104,7 @@ class Jobs:
       (id, Result).
 
     Raises:
-      Refused: no sound in it, too long, too slow to decode.
+      RequestRefused: no sound in it, too long, too slow to decode.
     """
     if self.turns.locked():
       report({'stage': 'waiting'})
@@ -123,7 +123,7 @@ class Jobs:
 
     def told(so_far):
       if stopped.is_set():
-        raise Stopped
+        raise Cancelled
       message = {'stage': 'listening', 'seconds': round(so_far, 1), 'of': round(seconds, 1)}
       loop.call_soon_threadsafe(report, message)
 
@@ -141,7 +141,7 @@ class Jobs:
       await asyncio.gather(future, return_exceptions=True)
       raise
     except UserError as error:
-      raise Refused(422, getattr(error, 'reason', error)) from None
+      raise RequestRefused(422, getattr(error, 'reason', error)) from None
 
   def close(self):
     self.threads.shutdown(wait=False, cancel_futures=True)
@@ -157,7 +157,7 @@ async def decoded(source, sound, settings, limits, report):
     report: as of `Jobs.caption`.
 
   Raises:
-    Refused: what is wrong with the file, or that it takes too long.
+    RequestRefused: what is wrong with the file, or that it takes too long.
   """
   source.flush()
   os.lseek(source.fileno(), 0, os.SEEK_SET)
@@ -181,9 +181,9 @@ async def decoded(source, sound, settings, limits, report):
             report({'stage': 'decoding', 'seconds': round(last['seconds'], 1)})
         await subprocesses.ended(process)
   except TimeoutError:
-    raise Refused(422, f'its sound was not decoded within {limits.decode_seconds:g} s') from None
+    raise RequestRefused(422, f'its sound was not decoded within {limits.decode_seconds:g} s') from None
   if 'error' in last:
-    raise Refused(422, last['error'])
+    raise RequestRefused(422, last['error'])
   if 'done' not in last:
-    raise Refused(422, f'the decoder gave up on it (exit code {process.returncode})')
+    raise RequestRefused(422, f'the decoder gave up on it (exit code {process.returncode})')
   return last['done']

@@ -13,20 +13,20 @@ import tensorflow as tf
 
 from audionet_tf.models import registry
 from audionet_tf.saved_model import signatures
-from audionet_tf.service.settings import Refused, sizes
+from audionet_tf.service.settings import RequestRefused, sizes
 
 DEFAULT = 'serving_default'
 METHODS = ('predict', 'classify')
 
 
 def parsed(body):
-  """The JSON object in a request's bytes. Refused unless it is one."""
+  """The JSON object in a request's bytes. RequestRefused unless it is one."""
   try:
     document = orjson.loads(body)
   except orjson.JSONDecodeError as error:
-    raise Refused(400, f'not JSON: {error}') from None
+    raise RequestRefused(400, f'not JSON: {error}') from None
   if not isinstance(document, dict):
-    raise Refused(400, 'the request is not a JSON object')
+    raise RequestRefused(400, 'the request is not a JSON object')
   return document
 
 
@@ -41,19 +41,19 @@ def predict_request(body, served):
     The waveform is f32 [batch, samples], or [samples] for signatures that take that.
 
   Raises:
-    Refused: anything else than such a request.
+    RequestRefused: anything else than such a request.
   """
   document = parsed(body)
   signature = document.get('signature_name') or DEFAULT
   if not isinstance(signature, str) or signature not in served.signatures:
-    raise Refused(400, f'signature_name is {str(signature)[:100]!r}, known are {", ".join(served.signatures)}')
+    raise RequestRefused(400, f'signature_name is {str(signature)[:100]!r}, known are {", ".join(served.signatures)}')
   forms = [form for form in ('instances', 'inputs') if form in document]
   if len(forms) != 1:
-    raise Refused(400, 'expected is either "instances", a row each, or "inputs", a tensor each')
+    raise RequestRefused(400, 'expected is either "instances", a row each, or "inputs", a tensor each')
   value = document[forms[0]]
   if forms[0] == 'instances':
     if not isinstance(value, list) or not value:
-      raise Refused(400, '"instances" is not a list with something in it')
+      raise RequestRefused(400, '"instances" is not a list with something in it')
     value = [named(item) for item in value] if isinstance(value[0], dict) else value
   else:
     value = named(value)
@@ -65,12 +65,12 @@ def named(value):
   if not isinstance(value, dict):
     return value
   if set(value) != {'waveform'}:
-    raise Refused(400, f'inputs are {", ".join(sorted(value))[:200] or "none"}, expected is waveform')
+    raise RequestRefused(400, f'inputs are {", ".join(sorted(value))[:200] or "none"}, expected is waveform')
   return value['waveform']
 
 
 def checked_waveform(value, signature, served):
-  """f32 [batch, samples] or [samples] from lists of numbers, fit for the signature. Refused where it is not."""
+  """f32 [batch, samples] or [samples] from lists of numbers, fit for the signature. RequestRefused where it is not."""
   rank = rank_of(served, signature)
   form = 'batch x samples' if rank == 2 else 'samples'
   try:
@@ -78,17 +78,19 @@ def checked_waveform(value, signature, served):
   except ValueError:
     array = np.array(None)
   if array.dtype.kind not in 'if' or array.ndim != rank or not array.size:
-    raise Refused(400, f'waveform of {signature} is not a table of numbers, {form}')
+    raise RequestRefused(400, f'waveform of {signature} is not a table of numbers, {form}')
   if array.size > signatures.SAMPLES_AT_ONCE:
-    raise Refused(413, f'waveform has {array.size} samples, allowed are {signatures.SAMPLES_AT_ONCE} in a request')
+    raise RequestRefused(
+      413, f'waveform has {array.size} samples, allowed are {signatures.SAMPLES_AT_ONCE} in a request'
+    )
   settings = served.settings
   shortest = 1 if signature == 'windows' else registry.shortest_samples(settings.student)
   if array.shape[-1] < shortest:
-    raise Refused(400, f'waveform has {array.shape[-1]} samples, {settings.student} needs {shortest}')
+    raise RequestRefused(400, f'waveform has {array.shape[-1]} samples, {settings.student} needs {shortest}')
   with np.errstate(over='ignore'):
     waveform = array.astype(np.float32)
   if not np.isfinite(waveform).all():
-    raise Refused(400, 'waveform has numbers that are no float32')
+    raise RequestRefused(400, 'waveform has numbers that are no float32')
   return waveform
 
 
@@ -131,10 +133,10 @@ def dumped(document):
 
 
 def classify_request(body, served):
-  """f32 [batch, samples] of the bytes of a request to classify. Refused: anything else."""
+  """f32 [batch, samples] of the bytes of a request to classify. RequestRefused: anything else."""
   examples = parsed(body).get('examples')
   if not isinstance(examples, list) or not examples or not all(isinstance(item, dict) for item in examples):
-    raise Refused(400, 'expected is {"examples": [{"waveform": [...]}, ...]}')
+    raise RequestRefused(400, 'expected is {"examples": [{"waveform": [...]}, ...]}')
   return checked_waveform([named(item) for item in examples], DEFAULT, served)
 
 
@@ -155,7 +157,7 @@ async def answered(method, body, served, batcher, limits):
     limits: service_settings.Limits.
 
   Raises:
-    Refused: not a proper request; too many wait; too late; too long an answer.
+    RequestRefused: not a proper request; too many wait; too late; too long an answer.
   """
   if method == 'classify':
     signature, waveform, form = DEFAULT, classify_request(body, served), None
@@ -168,10 +170,11 @@ async def answered(method, body, served, batcher, limits):
       else:
         outputs = await batcher.other(answers(served, signature), waveform)
   except TimeoutError:
-    raise Refused(504, f'not answered within {limits.predict_seconds:g} s', retry_seconds=1) from None
+    raise RequestRefused(504, f'not answered within {limits.predict_seconds:g} s', retry_seconds=1) from None
   size = sum(values.nbytes for values in outputs.values())
   if size > limits.answer_bytes:
-    raise Refused(413, f'the answer has {sizes(size)}, allowed are {sizes(limits.answer_bytes)}; ask about less sound')
+    allowed = sizes(limits.answer_bytes)
+    raise RequestRefused(413, f'the answer has {sizes(size)}, allowed are {allowed}; ask about less sound')
   return predict_answer(outputs, form) if form else classify_answer(outputs)
 
 

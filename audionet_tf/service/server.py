@@ -13,7 +13,7 @@ IDLE_SECONDS = 30
 LAST_ANSWERS_SECONDS = 5
 
 
-def bound(host, port):
+def bind_socket(host, port):
   """A socket that is bound to the address. UserError where it cannot be had."""
   try:
     (family, kind, _, _, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -30,7 +30,7 @@ def run(app, listening, what):
 
   Args:
     app: ASGI application.
-    listening: socket of `bound`.
+    listening: socket of `bind_socket`.
     what: is served, for the one line that says that it is.
   """
   host, port = listening.getsockname()[:2]

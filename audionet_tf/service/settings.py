@@ -51,7 +51,7 @@ class Limits:
   results_seconds: float = 3600
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
   """A request that is not answered: `status` of HTTP, `reason` in one line, `retry_seconds` where waiting may help."""
 
   def __init__(self, status, reason, retry_seconds=None):
@@ -67,23 +67,26 @@ class Budget:
 
   @contextlib.contextmanager
   def share(self):
-    """A function that takes bytes, which come back at the end of the context. It is Refused where too few are left."""
-    mine = 0
+    """A function that takes bytes, which come back at the end of the context.
+
+    It raises RequestRefused where too few are left.
+    """
+    taken = 0
 
     def take(count):
-      nonlocal mine
+      nonlocal taken
       if self.held + count > self.most:
-        raise Refused(503, f'requests of {sizes(self.held)} are being answered; try again', retry_seconds=1)
+        raise RequestRefused(503, f'requests of {sizes(self.held)} are being answered; try again', retry_seconds=1)
       self.held += count
-      mine += count
+      taken += count
 
     try:
       yield take
     finally:
-      self.held -= mine
+      self.held -= taken
 
 
-def names_of(host, allowed):
+def allowed_host_names(host, allowed):
   """Names under which a service that listens at `host` may be asked: set of str, small letters.
 
   Of one that only this machine can reach these are this machine's; else its name in the network, too.
@@ -92,7 +95,7 @@ def names_of(host, allowed):
   return {name.lower() for name in (*LOOPBACK, host, *machines, *allowed)}
 
 
-def check_askers(names, origins):
+def check_allowed_clients(names, origins):
   """UserError for names and origins that no request could have: they would be allowed in vain."""
   for name in names:
     if not name or not all(c.isalnum() or c in '-_.' for c in name):

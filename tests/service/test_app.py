@@ -22,6 +22,7 @@ from audionet_tf.service.batching import Batcher
 from audionet_tf.service.settings import EXTENSION_ORIGIN, Budget
 
 MODEL = '/v1/models/audionet'
+WEB = pathlib.Path(app.__file__).parent / 'web'
 
 
 @pytest.fixture(scope='module')
@@ -197,7 +198,10 @@ def test_other_sites_may_not_ask(client):
   assert client.get('/v1/service', headers={'Origin': own}).status_code == 200
   asked = {'Origin': EXTENSION_ORIGIN, 'Access-Control-Request-Method': 'POST'}
   answer = client.options('/v1/captions', headers=asked)
-  assert answer.status_code == 204 and answer.headers['access-control-allow-origin'] == EXTENSION_ORIGIN
+  assert answer.status_code == 200 and answer.headers['access-control-allow-origin'] == EXTENSION_ORIGIN
+  answer = client.get('/v1/service', headers={'Origin': EXTENSION_ORIGIN})
+  assert answer.headers['access-control-allow-origin'] == EXTENSION_ORIGIN and 'Origin' in answer.headers['vary']
+  assert set(client.get('/v1/service', headers={'Origin': 'http://['}).json()) == {'error'}
 
 
 def test_the_page_needs_nothing_from_elsewhere(client):
@@ -205,12 +209,24 @@ def test_the_page_needs_nothing_from_elsewhere(client):
   policy = page.headers['content-security-policy']
   assert "default-src 'self'" in policy and 'unsafe' not in policy
   assert page.headers['cross-origin-resource-policy'] == 'same-origin'
+  kinds = {'.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml'}
   for place in re.findall(r'(?:src|href)="([^"]+)"', page.text):
-    assert client.get(f'/{place}').status_code == 200
+    answer = client.get(f'/{place}')
+    assert answer.status_code == 200 and answer.headers['cache-control'] == 'no-cache'
+    assert answer.headers['content-type'].partition(';')[0] == kinds[pathlib.Path(place).suffix]
   assert not re.search(r'style="|onclick|<script>|<style>', page.text)
-  for place in app.PAGE:
-    assert not re.search(r'https?://(?!www\.w3\.org)', client.get(place).text)
-  assert client.get('/extension/manifest.json').status_code == 404
+  files = [path.relative_to(WEB) for path in WEB.rglob('*') if path.suffix in kinds]
+  assert len(files) > 12
+  for file in files:
+    assert not re.search(r'https?://(?!www\.w3\.org|127\.0\.0\.1)', client.get(f'/{file}').text)
+
+
+def test_the_page_is_read_only_and_nothing_beside_it_is_served(client):
+  for place in ('/%2e%2e/service.py', '/..%2fservice.py', '//etc/passwd', '/extension', '/x' * 5000, '/a%00b'):
+    answer = client.get(place)
+    assert answer.status_code == 404 and set(answer.json()) == {'error'}
+  assert client.post('/index.html').status_code == 405
+  assert client.get('/v1/captions').status_code == 405 and client.get('/v1/nothing').status_code == 404
 
 
 def test_health_readiness_and_figures(client):

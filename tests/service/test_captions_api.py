@@ -186,7 +186,7 @@ def test_a_client_that_leaves_takes_its_work_along(client, made, tmp_path, monke
       for _ in range(2000):
         report(1.0)
         time.sleep(0.01)
-    except jobs.Stopped:
+    except jobs.Cancelled:
       stopped.set()
       raise
 

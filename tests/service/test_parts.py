@@ -17,13 +17,15 @@ import numpy as np
 import pytest
 import threadpoolctl
 import uvloop
+from starlette.responses import Response
 
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.models import student_file
 from audionet_tf.service import decoder, jobs, middleware, video_download
+from audionet_tf.service import metrics as service_metrics
 from audionet_tf.service import settings as service_settings
 from audionet_tf.service.batching import Batcher
-from audionet_tf.service.settings import EXTENSION_ORIGIN, Budget, Refused
+from audionet_tf.service.settings import EXTENSION_ORIGIN, Budget, RequestRefused
 
 EXTENSION = pathlib.Path(video_download.__file__).parent / 'web' / 'extension'
 
@@ -76,7 +78,7 @@ def test_a_call_holds_so_many_samples_and_no_more_unless_one_request_does():
 def test_an_error_is_for_those_who_asked_and_too_many_are_sent_away():
   student = Student()
   answers = asyncio.run(asked(Batcher(student, 100, 2), student, sounds((1, 5), (1, 13), (1, 5), (1, 5))))
-  assert isinstance(answers[1], RuntimeError) and isinstance(answers[3], Refused) and answers[3].status == 503
+  assert isinstance(answers[1], RuntimeError) and isinstance(answers[3], RequestRefused) and answers[3].status == 503
   np.testing.assert_array_equal(answers[2]['twice'], np.full([1, 5], 4))
 
 
@@ -110,7 +112,7 @@ def test_calls_of_other_functions_are_as_many_at_most():
 
   (*answered, refused), later = asyncio.run(run())
   assert [answer['twice'].shape for answer in answered] == [(1, 5)] * 2 and later == 4
-  assert isinstance(refused, Refused) and refused.status == 503
+  assert isinstance(refused, RequestRefused) and refused.status == 503
 
 
 def test_bytes_are_shared_and_come_back():
@@ -118,45 +120,68 @@ def test_bytes_are_shared_and_come_back():
   with budget.share() as take, budget.share() as other:
     take(4)
     other(6)
-    with pytest.raises(Refused, match='try again') as refused:
+    with pytest.raises(RequestRefused, match='try again') as refused:
       take(1)
     assert refused.value.status == 503 and budget.held == 10
   assert budget.held == 0
 
 
-def answer_to(host, hosts=('localhost',), origin=None):
-  """Status that the guard refuses a request with; None where it lets it pass."""
-  headers = [(b'host', host.encode()), *([(b'origin', origin.encode())] if origin else [])]
-  scope = {'type': 'http', 'method': 'GET', 'headers': headers}
-  refused = middleware.Guard(None, hosts, ('https://b.example',), None).refused(scope, origin)
-  return refused and refused.status_code
+def status_for(host, hosts=('localhost',), **headers):
+  """Status of the response to a request with these headers, to an application that answers everything with 204."""
+  headers = {'host': host, **{name.replace('_', '-'): value for name, value in headers.items()}}
+  scope = {'type': 'http', 'method': 'OPTIONS' if len(headers) > 2 else 'GET', 'path': '/'}
+  scope['headers'] = [(name.encode(), value.encode()) for name, value in headers.items()]
+  metrics, messages = service_metrics.Metrics(), []
+
+  async def send(message):
+    messages.append(message)
+
+  app = middleware.guarded(Response(status_code=204), hosts, ('https://b.example',), metrics)
+  asyncio.run(app(scope, None, send))
+  start, *_ = messages
+  assert dict(start['headers'])[b'x-content-type-options'] == b'nosniff'
+  assert f'status="{start["status"]}"' in metrics.text()[0].decode()
+  return start['status']
 
 
 def test_a_name_that_a_site_makes_point_here_is_refused_wherever_the_service_listens(monkeypatch):
   monkeypatch.setattr('socket.gethostname', lambda: 'Den')
   monkeypatch.setattr('socket.getfqdn', lambda: 'den.home')
-  local, network = service_settings.names_of('127.0.0.1', ['B.home']), service_settings.names_of('0.0.0.0', [])
+  local = service_settings.allowed_host_names('127.0.0.1', ['B.home'])
+  network = service_settings.allowed_host_names('0.0.0.0', [])
   assert local == {'localhost', '127.0.0.1', '::1', 'b.home'}
   for host in ('localhost:8501', '127.0.0.1:8501', '[::1]:8501', 'b.HOME'):
-    assert answer_to(host, local) is None
+    assert status_for(host, local) == 204
   for host in ('den.home', 'DEN:80', '192.168.0.7:8501', '[fe80::1]:8501'):
-    assert answer_to(host, network) is None
+    assert status_for(host, network) == 204
   for host in ('evil.example', '1.evil.example', '', 'localhost.evil.example', '[', '127.0.0.1.evil.example:8501'):
-    assert answer_to(host, local) == answer_to(host, network) == 421
-  assert answer_to('192.168.0.7', network, 'http://evil.example') == 403
-  assert answer_to('192.168.0.7', network, 'https://b.example') is None
+    assert status_for(host, local) == status_for(host, network) == 421
+    assert status_for(host, ()) == 204  # where any name is allowed
+
+
+def test_other_origins_are_refused_and_allowed_ones_answered():
+  own = '192.168.0.7:8501'
+  assert status_for(own, origin=f'http://{own}') == status_for(own, origin='https://b.example') == 204
+  for origin in ('http://evil.example', 'null', 'http://192.168.0.7', 'https://b.example:1', 'https://b.example.evil'):
+    assert status_for(own, origin=origin) == 403
+    assert status_for(own, origin=origin, access_control_request_method='POST') == 403
+  for origin in ('http://[', 'http://[::1', '//]'):
+    assert status_for(own, origin=origin) == 400
+  asked = {'origin': 'https://b.example', 'access_control_request_private_network': 'true'}
+  assert status_for(own, **asked, access_control_request_method='POST') == 200
+  assert status_for(own, **asked, access_control_request_method='DELETE') == 400
 
 
 def test_who_is_allowed_in_vain_is_a_mistake():
-  service_settings.check_askers(
+  service_settings.check_allowed_clients(
     ['sounds.example.org', 'den'], ['https://example.org', 'http://[::1]:80', 'moz-extension://a']
   )
   for name in ('example.org:80', 'http://example.org', ''):
     with pytest.raises(UserError, match='allowed_host is'):
-      service_settings.check_askers([name], [])
+      service_settings.check_allowed_clients([name], [])
   for origin in ('https://example.org/', 'example.org', 'https://Example.org', '*', 'null', 'https://'):
     with pytest.raises(UserError, match='allowed_origin is'):
-      service_settings.check_askers([], [origin])
+      service_settings.check_allowed_clients([], [origin])
 
 
 def decoded(path, most=100):

@@ -15,7 +15,7 @@ from audionet_tf.service import server as service_server
 @contextlib.contextmanager
 def running(made, **options):
   """The address at which a app.Service answers. `options`: of service.application."""
-  listening = service_server.bound('127.0.0.1', 0)
+  listening = service_server.bind_socket('127.0.0.1', 0)
   config = uvicorn.Config(app.application(made, **options), log_level='critical')
   server = uvicorn.Server(config)
   thread = threading.Thread(target=server.run, kwargs={'sockets': [listening]}, daemon=True)

@@ -1,7 +1,7 @@
 // The microphone, named as it sounds.
 
 import { $, element, say, showBars, threshold } from './page.js';
-import { listen } from './live.js';
+import { listen } from './extension/live.js';
 
 const LOG_ENTRIES = 50;
 
@@ -39,7 +39,7 @@ export async function toggleMicrophone(about) {
     const raw = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
     const stream = await navigator.mediaDevices.getUserMedia({ audio: raw });
     stopListening = await listen(stream, {
-      base: '', about, recorder: 'recorder.js', heard, failed: (error) => quiet(error.message),
+      base: '', about, recorder: 'extension/recorder.js', heard, failed: (error) => quiet(error.message),
     });
     $('live').hidden = false;
     $('microphone').textContent = 'Stop listening';
