@@ -4,7 +4,7 @@
 
 writes captions/clip.mp4.vtt and, the same for song.flac,
 
-  vtt, srt  subtitles: WebVTT for browsers, SRT for players; cues follow one another and never overlap
+  vtt, srt  subtitles: WebVTT for browsers, SRT for players; cues never overlap and last a second or longer
   json      clip.mp4.events.json: every event with its mean and highest score; audionet_tf.plot timeline draws it
   csv       clip.mp4.events.csv: the same as a table
   labels    clip.mp4.labels.txt: a label track for Audacity

@@ -91,7 +91,8 @@ def captions(listener, path, rules=None, progress=None):
   names, groups, thresholds = event_detection.group_classes(class_names, rules)
   heard = score_file(listener, path, groups, rules.join, progress)
   found = detect(heard, names, thresholds, rules)
-  return Captions(found, event_detection.cues(found, rules.top), heard.seconds, heard.repeats)
+  cues = event_detection.cues(found, rules.top, rules.cue_seconds, heard.seconds)
+  return Captions(found, cues, heard.seconds, heard.repeats)
 
 
 @dataclasses.dataclass(frozen=True)

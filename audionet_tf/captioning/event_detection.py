@@ -6,7 +6,9 @@ windows that overlap by half, within a hop of the sound, whether a class is told
 when it fills half of it.
 """
 
+import collections
 import dataclasses
+import re
 
 import numpy as np
 from scipy import ndimage
@@ -34,6 +36,7 @@ class DetectionConfig:
     stop: names, or class names, of which there are no events.
     names: dict of class name to the name that people read; classes of one name are heard as one.
     join: key of JOINS, how the scores of these classes become one.
+    cue_seconds: shortest time that a cue is shown, so that people can read it.
   """
 
   threshold: float = 0.2
@@ -46,6 +49,7 @@ class DetectionConfig:
   stop: tuple = ()
   names: dict = dataclasses.field(default_factory=dict)
   join: str = 'sum'
+  cue_seconds: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +79,7 @@ JOINS = {'sum': lambda scores: scores.sum(1).clip(max=1), 'max': lambda scores: 
 def check(rules, class_names):
   """Raises UserError where a rule is out of range or speaks of a class that the student does not have."""
   limits = {'threshold': (0, 1), 'release': (0, 1), 'top': (0, np.inf)}
-  limits |= dict.fromkeys(('smooth_seconds', 'merge_seconds', 'shortest_seconds'), (0, np.inf))
+  limits |= dict.fromkeys(('smooth_seconds', 'merge_seconds', 'shortest_seconds', 'cue_seconds'), (0, np.inf))
   for name, (low, high) in limits.items():
     value = getattr(rules, name)
     if not low <= value <= high or (name == 'threshold' and value == 0):
@@ -87,7 +91,7 @@ def check(rules, class_names):
       raise UserError(f'the threshold of {name!r} is {value:g}, allowed is 0 to 1')
   if rules.names and not set(rules.names) & set(class_names):
     raise UserError(f'the names are of none of the classes, such as {class_names[0]!r}')
-  known = set(class_names) | set(rules.names.values())
+  known = {*class_names, *first_synonyms(class_names), *rules.names.values()}
   for name in (*rules.thresholds, *rules.stop):
     if name not in known:
       raise UserError(f'the student has no class {name!r}, but {len(class_names)} such as {class_names[0]!r}')
@@ -100,7 +104,8 @@ def group_classes(class_names, rules):
     (names, groups, thresholds): list of str, in the order of their first class; for each the numbers of its classes;
     f64 [names], infinite where there shall be no events.
   """
-  groups, names = {}, [rules.names.get(class_name, class_name) for class_name in class_names]
+  groups = {}
+  names = [rules.names.get(*pair) for pair in zip(class_names, first_synonyms(class_names), strict=True)]
   for number, name in enumerate(names):
     groups.setdefault(text.one_line(name), []).append(number)
   thresholds = []
@@ -109,6 +114,17 @@ def group_classes(class_names, rules):
     own = [value for key, value in rules.thresholds.items() if key in called]
     thresholds.append(np.inf if called & set(rules.stop) else min(own, default=rules.threshold))
   return list(groups), list(groups.values()), np.array(thresholds, np.float64)
+
+
+def first_synonyms(class_names):
+  """Short names of classes: 'book jacket' for ImageNet's 'book jacket, dust cover, dust jacket'.
+
+  A name stays whole where its first synonym is another class's as well (AudioSet has three that begin with 'Inside, '),
+  and where its first comma is inside parentheses.
+  """
+  firsts = [re.match(r'[^,(]+(?=, )|.*', name, re.DOTALL)[0] for name in class_names]
+  counts = collections.Counter(first.casefold() for first in firsts)
+  return [first if counts[first.casefold()] == 1 else name for first, name in zip(firsts, class_names, strict=True)]
 
 
 def pool_scores(scores, groups, join='sum'):
@@ -235,12 +251,14 @@ def clip_to_duration(events, seconds):
   return [dataclasses.replace(event, end_seconds=min(event.end_seconds, seconds)) for event in kept]
 
 
-def cues(events, top=0):
-  """Cues that follow one another and never overlap: a new one wherever a sound begins or ends.
+def cues(events, top=0, shortest_seconds=0.0, sound_seconds=np.inf):
+  """Cues that follow one another and never overlap: a new one wherever an event begins or ends.
 
   Args:
     events: list of Event.
     top: names in a cue, those of the highest score; 0 for all.
+    shortest_seconds: shortest length of a cue (`readable`).
+    sound_seconds: end of the sound, and of the last cue.
 
   Returns:
     list of Cue, times rounded to milliseconds.
@@ -251,14 +269,60 @@ def cues(events, top=0):
     if begin < end:
       changes.setdefault(begin, []).append((number, True))
       changes.setdefault(end, []).append((number, False))
-  found, sounding, times = [], set(), sorted(changes)
+  exact, active, times = [], set(), sorted(changes)
   for time, following in zip(times, times[1:], strict=False):
     for number, begins in changes[time]:
-      (sounding.add if begins else sounding.remove)(number)
-    ranked = sorted((events[number] for number in sounding), key=lambda event: (-event.score, event.name))
+      (active.add if begins else active.remove)(number)
+    ranked = sorted((events[number] for number in active), key=lambda event: (-event.score, event.name))
     names = tuple(dict.fromkeys(event.name for event in ranked))[: top or None]
-    if names and found and (found[-1].end_seconds, found[-1].names) == (time, names):
-      found[-1] = dataclasses.replace(found[-1], end_seconds=following)
+    if names and exact and (exact[-1].end_seconds, exact[-1].names) == (time, names):
+      exact[-1] = dataclasses.replace(exact[-1], end_seconds=following)
     elif names:
-      found.append(Cue(time, following, names))
-  return found
+      exact.append(Cue(time, following, names))
+  return readable(exact, top, shortest_seconds, sound_seconds) if shortest_seconds else exact
+
+
+def readable(exact, top, shortest_seconds, sound_seconds):
+  """Cues without flicker: each is shown for `shortest_seconds`, unless the whole sound is shorter.
+
+  A shorter cue goes to its neighbours where these show all of its names anyway, such as the 80 ms during which one
+  sound ends and the next has begun. Any other is shown longer, and what begins meanwhile is late, by less than
+  `shortest_seconds`; what is over by then adds its names to the cue on the screen.
+
+  Args:
+    exact: list of Cue, in order, without overlap.
+    top, shortest_seconds, sound_seconds: as for `cues`.
+  """
+  least, shown, early = shortest_seconds - EPSILON_SECONDS, [], None
+  for cue, following in zip(exact, [*exact[1:], None], strict=True):
+    last = shown[-1] if shown else Cue(-np.inf, -np.inf, ())
+    start = max(last.end_seconds, cue.start_seconds if early is None else early)
+    names, brief, early = set(cue.names), cue.end_seconds - start < least, None
+    touches = following and following.start_seconds == cue.end_seconds
+    after = following.names if touches and following.end_seconds - following.start_seconds >= least else ()
+    before = last.names if last.end_seconds == start else ()
+    end = max(cue.end_seconds, min(round(start + shortest_seconds, 3), sound_seconds))
+    if cue.end_seconds <= start:
+      shown[-1] = with_names(last, cue, top)
+    elif before and (cue.names == before or (brief and names <= {*before, *after})):
+      shown[-1] = dataclasses.replace(last, end_seconds=cue.end_seconds)
+    elif brief and names <= set(after):
+      early = start
+    elif end - start >= least:
+      shown.append(Cue(start, end, cue.names))
+    elif (
+      end - last.start_seconds < 2 * shortest_seconds - EPSILON_SECONDS
+    ):  # the sound ends, and there is no time for both
+      shown[-1] = with_names(last, cue, top)
+    else:  # the sound ends: begin earlier
+      start = max(0.0, round(end - shortest_seconds, 3))
+      if shown:
+        shown[-1] = dataclasses.replace(last, end_seconds=min(last.end_seconds, start))
+      shown.append(Cue(start, end, cue.names))
+  return shown
+
+
+def with_names(last, cue, top):
+  """The Cue `last`, which also shows the names of a later cue and lasts as long."""
+  names = tuple(dict.fromkeys(last.names + cue.names))[: top or None]
+  return Cue(last.start_seconds, max(last.end_seconds, cue.end_seconds), names)

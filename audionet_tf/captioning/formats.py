@@ -21,7 +21,7 @@ from audionet_tf.core.errors import UserError
 
 # SRT has no escapes: players take these for tags and for commands of other formats.
 SRT_LOOKALIKES = str.maketrans('<>{}', '‹›()')
-SEPARATOR = ', '  # between the names in a cue
+SEPARATOR = ' · '  # between the names in a cue
 
 
 def vtt_text(cue):

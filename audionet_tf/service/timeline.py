@@ -59,7 +59,7 @@ def found(heard, threshold):
     return [], []
   rules = event_detection.DetectionConfig(threshold=threshold)
   events = captioner.detect(heard.scored, heard.names, [threshold] * len(heard.names), rules)
-  return events, event_detection.cues(events, rules.top)
+  return events, event_detection.cues(events, rules.top, rules.cue_seconds, heard.scored.seconds)
 
 
 def pcm_pieces(path):

@@ -11,9 +11,9 @@ from audionet_tf.media import decoding
 
 CUES = [event_detection.Cue(0.24, 0.6, ('Dog & <b>', 'rain')), event_detection.Cue(0.6, 0.8, ('Türglocke',))]
 SUBTITLES = {
-  '.mp4': ('mov_text', ['Dog & <b>, rain', 'Türglocke']),
-  '.webm': ('webvtt', ['Dog &amp; &lt;b&gt;, rain', 'Türglocke']),
-  '.mkv': ('srt', ['Dog & ‹b›, rain', 'Türglocke']),
+  '.mp4': ('mov_text', ['Dog & <b> · rain', 'Türglocke']),
+  '.webm': ('webvtt', ['Dog &amp; &lt;b&gt; · rain', 'Türglocke']),
+  '.mkv': ('srt', ['Dog & ‹b› · rain', 'Türglocke']),
 }
 WEBM = {'video_codec': 'libvpx', 'pix_fmt': 'yuv420p', 'audio_codec': 'libopus', 'rate_hz': 48000}
 CODED = media_clips.CODED | {'rate_hz': 48000}

@@ -36,11 +36,11 @@ def write(path, seconds=12.0, heard=HEARD, **more):
 def test_times_are_those_of_the_sound_within_a_hop(served, tmp_path, options, hop):
   path = write(tmp_path / 'a.wav')
   heard = captioner.captions(captioner.listener(served, **options), path, RULES)
-  for found in (heard.events, heard.cues):
-    names = [event.name if hasattr(event, 'name') else ', '.join(event.names) for event in found]
-    assert names == [name for name, *_ in HEARD]
-    for event, (_, start, end) in zip(found, HEARD, strict=True):
-      assert abs(event.start_seconds - start) <= hop and abs(event.end_seconds - end) <= hop
+  assert [event.name for event in heard.events] == [name for name, *_ in HEARD]
+  assert [cue.names for cue in heard.cues] == [(name,) for name, *_ in HEARD]
+  for event, cue, (_, start, end) in zip(heard.events, heard.cues, HEARD, strict=True):
+    for each, expected_end in ((event, end), (cue, max(end, start + RULES.cue_seconds))):
+      assert abs(each.start_seconds - start) <= hop and abs(each.end_seconds - expected_end) <= hop
   assert heard.seconds == 12.0 and heard.repeats == 1
 
 

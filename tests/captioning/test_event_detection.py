@@ -185,3 +185,88 @@ def test_cues_tell_what_sounds_at_every_time(seed):
 def test_events_end_with_the_sound():
   heard = [event('a', 0, 4), event('b', 3.5, 3.7)]
   assert event_detection.clip_to_duration(heard, 2.5) == [event('a', 0, 2.5)]
+
+
+SHORTEST = 1.0
+
+
+def readable(*exact, end=60.0, top=0):
+  """[(start, end, *names)] of readable cues; each of `exact` is (start, end, names apart by a space)."""
+  exact = [event_detection.Cue(start, stop, tuple(names.split())) for start, stop, names in exact]
+  return [
+    (cue.start_seconds, cue.end_seconds, *cue.names) for cue in event_detection.readable(exact, top, SHORTEST, end)
+  ]
+
+
+@pytest.mark.parametrize(
+  ('exact', 'expected'),
+  [
+    # Long enough, or alone.
+    ([(0, 2, 'a'), (2, 3, 'b')], [(0, 2, 'a'), (2, 3, 'b')]),
+    ([(5, 5.3, 'a')], [(5, 6, 'a')]),
+    # One ends while the next has begun, one ends before the other, one begins before the other.
+    ([(0, 3, 'a'), (3, 3.08, 'a b'), (3.08, 9, 'b')], [(0, 3.08, 'a'), (3.08, 9, 'b')]),
+    ([(0, 3, 'a b'), (3, 3.08, 'a')], [(0, 3.08, 'a', 'b')]),
+    ([(1, 1.08, 'a'), (1.08, 4, 'a b')], [(1, 4, 'a', 'b')]),
+    ([(0, 3, 'a b'), (3, 3.5, 'a'), (3.5, 6, 'a b')], [(0, 6, 'a', 'b')]),
+    # A brief sound during a long one, before one, and several in a row.
+    ([(0, 3, 'a'), (3, 3.3, 'a b'), (3.3, 9, 'a')], [(0, 3, 'a'), (3, 4, 'a', 'b'), (4, 9, 'a')]),
+    ([(2, 2.3, 'a'), (2.5, 9, 'b')], [(2, 3, 'a'), (3, 9, 'b')]),
+    ([(2, 2.3, 'a'), (2.3, 2.6, 'b'), (2.6, 9, 'c')], [(2, 3, 'a', 'b'), (3, 9, 'c')]),
+    ([(2, 2.3, 'a'), (2.3, 3.4, 'b')], [(2, 3, 'a'), (3, 4, 'b')]),
+    # The end of the sound, at 60 s.
+    ([(50, 59.5, 'a'), (59.5, 60, 'b')], [(50, 59, 'a'), (59, 60, 'b')]),
+    ([(59.7, 60, 'a')], [(59, 60, 'a')]),
+    ([(58.5, 59.5, 'a'), (59.5, 60, 'b')], [(58.5, 60, 'a', 'b')]),
+  ],
+)
+def test_brief_cues_go_to_their_neighbours_or_last_longer(exact, expected):
+  assert readable(*exact) == expected
+
+
+def test_a_sound_shorter_than_a_cue_has_one_as_long_as_it_is():
+  assert readable((0.1, 0.3, 'a'), (0.3, 0.4, 'b'), end=0.4) == [(0, 0.4, 'a', 'b')]
+  assert readable((2, 2.1, 'a b'), (2.1, 2.2, 'c d'), top=3) == [(2, 3, 'a', 'b', 'c')]
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_readable_cues_are_long_enough_and_tell_the_same(seed):
+  """Against the exact cues, in steps of 10 ms: what a person would check with a stopwatch."""
+  rng = np.random.default_rng(seed)
+  lengths = rng.exponential(rng.choice([0.3, 1.5]), 60) + 0.01
+  found = [
+    event(f'{rng.integers(4)}', s, min(20, s + n)) for s, n in zip(rng.uniform(0, 19.9, 60), lengths, strict=True)
+  ]
+  found = found[: rng.integers(1, 60)]
+  exact, shown = event_detection.cues(found), event_detection.cues(found, 0, SHORTEST, 20.0)
+  assert all(first.end_seconds <= second.start_seconds for first, second in zip(shown, shown[1:], strict=False))
+  assert all(cue.end_seconds - cue.start_seconds >= SHORTEST - 1e-6 for cue in shown)
+  assert shown[0].start_seconds >= 0 and shown[-1].end_seconds <= 20
+  for first, second in ((exact, shown), (shown, exact)):  # every name is shown about when it sounds, and no other
+    for cue in first:
+      near = [o for o in second if o.start_seconds < cue.end_seconds + 1 and o.end_seconds > cue.start_seconds - 1]
+      assert set(cue.names) <= {name for other in near for name in other.names}
+  for cue in exact:  # what lasts is late by less than a second and stays until its end, or the last second
+    for time in np.arange(cue.start_seconds + SHORTEST, cue.end_seconds - SHORTEST, 0.01):
+      assert [set(o.names) for o in shown if o.start_seconds <= time < o.end_seconds] == [set(cue.names)]
+
+
+IMAGENET = ['book jacket, dust cover, dust jacket', 'maillot', 'maillot, tank suit', 'crane', 'Crane, bird', 'tabby']
+AUDIOSET = [
+  'Inside, small room',
+  'Inside, public space',
+  'Roaring cats (lions, tigers)',
+  'Vehicle horn, car horn',
+  'A,B',
+]
+
+
+def test_classes_of_several_synonyms_have_the_first_unless_two_would_be_one():
+  assert event_detection.first_synonyms(IMAGENET) == ['book jacket', *IMAGENET[1:]]
+  assert event_detection.first_synonyms(AUDIOSET) == [*AUDIOSET[:3], 'Vehicle horn', 'A,B']
+  chosen = rules(names={'tabby': 'A cat, grey'}, thresholds={IMAGENET[0]: 0.1}, stop=('maillot',))
+  event_detection.check(chosen, IMAGENET)
+  names, groups, thresholds = event_detection.group_classes(IMAGENET, chosen)
+  assert names == ['book jacket', *IMAGENET[1:5], 'A cat, grey'] and groups == [[i] for i in range(6)]
+  assert thresholds.tolist() == [0.1, np.inf, 0.5, 0.5, 0.5, 0.5]
+  event_detection.check(rules(stop=('book jacket',)), IMAGENET)
