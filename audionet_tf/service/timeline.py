@@ -127,6 +127,8 @@ def classes_over_time(start_seconds, end_seconds, scores, names):
     'start_seconds': np.round(start_seconds[::group], 3).tolist(),
     'end_seconds': np.round(grouped(end_seconds, group, np.max), 3).tolist(),
     'names': [names[number] for number in used],
-    'bars': [{'name': place[n], 'values': np.rint(columns[:, n]).astype(int).tolist()} for n in bars.tolist()],
+    'bars': [
+      {'name': place[n], 'values': np.round(columns[:, n].astype(np.float64), 1).tolist()} for n in bars.tolist()
+    ],
     'top': top,
   }

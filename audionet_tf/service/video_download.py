@@ -23,8 +23,7 @@ from audionet_tf.core.errors import UserError
 from audionet_tf.data import youtube
 from audionet_tf.service import subprocesses
 
-# Site to yt-dlp's name for it. No other of its extractors is let loose on an address, least of all the generic one,
-# which asks any server.
+# Site to yt-dlp's name for it.
 EXTRACTORS = {'youtube.com': 'youtube', 'vimeo.com': 'vimeo', 'dailymotion.com': 'dailymotion'}
 OTHER_NAMES = {'youtu.be': 'youtube.com', 'dai.ly': 'dailymotion.com'}
 PATH = re.compile(r'/[\w/-]{1,200}', re.ASCII)
@@ -68,30 +67,14 @@ def address_of(text, hosts):
 
 def download(settings):
   """Fetches the sound of a video to `settings['folder']`; returns its title. UserError where yt-dlp cannot."""
-  yt_dlp = youtube.import_yt_dlp()
-  options = {
-    'format': FORMAT,
-    'paths': {'home': settings['folder']},
-    'outtmpl': {'default': 'video.%(ext)s'},
-    'allowed_extractors': [settings['extractor']],
-    'max_filesize': settings['most_bytes'],
-    'noplaylist': True,
-    'playlist_items': '1',
-    'cachedir': False,
-    'socket_timeout': 20,
-    'retries': 2,
-    'quiet': True,
-    'no_warnings': True,
-    'noprogress': True,
-    'logger': youtube.Silent(),
-  }
-  try:
-    with yt_dlp.YoutubeDL(options) as downloader:
-      found = downloader.extract_info(settings['address'])
-  except yt_dlp.utils.YoutubeDLError as error:
-    plain = re.sub(r'\x1b\[[\d;]*m', '', str(error))  # without its colours
-    raise UserError(plain.removeprefix('ERROR:').strip()) from error
-  return str(found.get('title') or 'video')
+  return youtube.download_video(
+    settings['address'],
+    settings['extractor'],
+    settings['folder'],
+    'video',
+    format=FORMAT,
+    max_filesize=settings['most_bytes'],
+  )
 
 
 def fetcher(hosts, most_bytes, seconds):
@@ -109,9 +92,7 @@ def fetcher(hosts, most_bytes, seconds):
       settings = {'address': address, 'extractor': extractor, 'folder': folder, 'most_bytes': most_bytes}
       name = await answer_of(settings, seconds)
       files = [path for path in pathlib.Path(folder).iterdir() if path.is_file() and not path.is_symlink()]
-      if len(files) != 1:
-        raise UserError(f'yt-dlp left {len(files)} files instead of one')
-      return open(files[0], 'rb'), name  # it outlives its name
+      return open(youtube.only_file(files), 'rb'), name  # it outlives its name
 
   return fetch
 

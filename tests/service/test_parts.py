@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import runpy
 import tempfile
 import threading
 import wave
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import threadpoolctl
 import uvloop
+from PIL import Image
 from starlette.responses import Response
 
 from audionet_tf.core.errors import MediaError, UserError
@@ -232,6 +234,20 @@ def test_the_extension_has_the_identity_that_the_service_admits():
   assert f'chrome-extension://{identity}' == EXTENSION_ORIGIN
 
 
+def test_the_icons_of_the_extension_are_the_drawing_in_their_sizes():
+  """As Chromium wants them, and as scripts/draw_icons.py draws icon.svg."""
+  draw = runpy.run_path(str(pathlib.Path(__file__).resolve().parents[2] / 'scripts' / 'draw_icons.py'))
+  manifest = json.loads((EXTENSION / 'manifest.json').read_text())
+  assert manifest['icons'] == manifest['action']['default_icon'] and set(manifest['icons']) == {'16', '32', '48', '128'}
+  for size, name in manifest['icons'].items():
+    with Image.open(EXTENSION / name) as picture:
+      assert picture.format == 'PNG' and picture.size == (int(size), int(size))
+      found, drawn = (np.asarray(each.convert('RGBA'), int) for each in (picture, draw['icon'](int(size))))
+      assert np.abs(found - drawn).max() <= 2  # whatever the version of Pillow
+      middle, corner = found[int(size) // 2, int(size) // 16], found[0, 0]
+      assert middle.tolist() == [0x0B, 0x5F, 0xD0, 255] and corner[3] < 64
+
+
 def test_the_extension_asks_for_no_more_than_it_uses_and_nothing_is_missing():
   manifest = json.loads((EXTENSION / 'manifest.json').read_text())
   assert manifest['host_permissions'] == ['http://127.0.0.1/*'] and 'content_scripts' not in manifest
@@ -240,6 +256,6 @@ def test_the_extension_asks_for_no_more_than_it_uses_and_nothing_is_missing():
   assert set(manifest['permissions']) == used
   pages = ''.join(path.read_text() for path in EXTENSION.glob('*.html'))
   named = re.findall(r'(?:src|href)="([^"]+)"', pages) + re.findall(r"'(?:\./)?(\w+\.(?:js|html))'", scripts)
-  named += [manifest['action']['default_popup'], manifest['background']['service_worker']]
+  named += [manifest['action']['default_popup'], manifest['background']['service_worker'], *manifest['icons'].values()]
   assert [name for name in named if not (EXTENSION / name).is_file()] == []
   assert not re.search(r'innerHTML|\beval\b|https?://(?!127\.0\.0\.1)', scripts + pages)

@@ -1,10 +1,12 @@
 """Videos that the service fetches: which addresses, from which hosts, and that a download leaves nothing."""
 
 import asyncio
+import contextlib
 import pathlib
 
 import pytest
 import running_service
+import yt_dlp
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import youtube
@@ -51,6 +53,29 @@ def test_hosts_are_of_a_list(monkeypatch):
   assert video_download.checked_hosts(['youtube.com']) == ('youtube.com',)
   with pytest.raises(UserError, match='dailymotion'):
     video_download.checked_hosts(['example.org'])
+
+
+def test_yt_dlp_gets_one_site_and_a_limit_and_says_why_it_fails(tmp_path, monkeypatch):
+  calls = []
+
+  class Downloader(contextlib.nullcontext):
+    def __enter__(self):
+      return self
+
+    def extract_info(self, address):
+      calls.append((address, self.enter_result))  # which holds the options
+      if address.endswith('2'):
+        raise yt_dlp.utils.DownloadError('\x1b[0;31mERROR:\x1b[0m gone')
+      return {'title': 'A title'}
+
+  monkeypatch.setattr(yt_dlp, 'YoutubeDL', Downloader)
+  settings = {'address': 'https://vimeo.com/1', 'extractor': 'vimeo', 'folder': str(tmp_path), 'most_bytes': 1000}
+  assert video_download.download(settings) == 'A title'
+  ((address, options),) = calls
+  assert address == 'https://vimeo.com/1' and options['paths']['home'] == str(tmp_path)
+  assert (options['allowed_extractors'], options['max_filesize'], options['cachedir']) == (['vimeo'], 1000, False)
+  with pytest.raises(UserError, match='^gone$'):
+    video_download.download(settings | {'address': 'https://vimeo.com/2'})
 
 
 def test_a_download_is_one_file_and_leaves_nothing(tmp_path, monkeypatch):
