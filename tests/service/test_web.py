@@ -131,6 +131,95 @@ def test_from_a_file_to_a_cue_at_the_right_time(page, folder):
   assert found.startswith('WEBVTT') and '00:00:01.000 --> 00:00:02.000' in found
 
 
+def test_a_reload_shows_the_result_again_and_the_file_can_be_added(page, folder):
+  events = "[...document.querySelectorAll('#events li')].map((e) => e.textContent).join()"
+  page.choose('#chooser', folder / 'sounds.webm')
+  page.wait(SHOWN)
+  before = page.run(events)
+  page.run('window.before = true')
+  page.call('Page.reload')
+  page.wait(f'!window.before && document.querySelector("#name") && {SHOWN}')
+  assert page.run("document.querySelector('#name').textContent") == 'sounds.webm' and page.run(events) == before
+  assert page.run("document.querySelector('#video').hidden && !document.querySelector('#fileless').hidden")
+  page.run("document.querySelector('#timeline').focus()")
+  for _ in range(2):
+    page.press('ArrowRight', 39)
+  page.wait("document.querySelector('#top span').textContent === 'silence'")
+  page.choose('#replay', folder / 'sounds.webm')
+  page.wait("document.querySelector('#video').readyState > 1 && document.querySelector('#fileless').hidden")
+  seek(page, 1.5)
+  page.wait(f"{CUES}.join() === 'low'")
+  page.run("location.hash = ''")
+  page.wait("document.querySelector('#result').hidden && !document.querySelector('#try').hidden")
+
+
+def test_a_result_that_is_gone_is_a_message(browser, address):
+  page = browser.page(f'{address}/#nothing')
+  assert 'no such captions' in page.wait(PROBLEM)
+  assert not page.run(SHOWN) and page.run('location.hash') == ''
+  page.call('Page.close')
+
+
+def test_an_example_can_be_tried_without_a_file(page):
+  page.run("document.querySelector('#example').click()")
+  page.wait(SHOWN)
+  assert page.run("document.querySelector('#name').textContent") == 'example.wav'
+  names = page.run("[...document.querySelectorAll('#events span:first-of-type')].map((e) => e.textContent)")
+  assert {'silence', 'low'} <= set(names)  # its beeps are of 1000 Hz
+  page.wait("Math.abs(document.querySelector('#video').duration - 8) < 0.01")
+  assert page.run("document.querySelector('#try').hidden")
+
+
+def cue_box(page):
+  """(left, right, top, bottom) of the cue on the screen."""
+
+  def find(node):
+    if 'pseudo' in node.get('attributes', []) and '-webkit-media-text-track-display' in node['attributes']:
+      yield node
+    for child in (*node.get('shadowRoots', ()), *node.get('children', ())):
+      yield from find(child)
+
+  node = next(find(page.call('DOM.getDocument', depth=-1, pierce=True)['root']))
+  corners = page.call('DOM.getBoxModel', nodeId=node['nodeId'])['model']['border']
+  return min(corners[::2]), max(corners[::2]), min(corners[1::2]), max(corners[1::2])
+
+
+def test_a_long_cue_wraps_inside_the_video(page, folder):
+  page.choose('#chooser', folder / 'sounds.webm')
+  page.wait(SHOWN)
+  page.wait("document.querySelector('#video').textTracks[0].cues?.length")
+  page.run("document.querySelector('#video').textTracks[0].cues[0].text = 'a long name of a class '.repeat(12)")
+  seek(page, 0.5)
+  page.wait(f'{CUES}.length')
+  page.run("document.querySelector('#video').scrollIntoView()")
+  edges = '(({ left, right, top, bottom }) => [left, right, top, bottom])(%s.getBoundingClientRect())'
+  left, right, top, bottom = page.run(edges % "document.querySelector('#video')")
+  box = cue_box(page)
+  assert left <= box[0] + 1 and box[1] - 1 <= right and top <= box[2] + 1 and box[3] <= bottom
+  assert box[3] - box[2] > 50 and box[2] - top < 20  # several lines, at the top
+
+
+def test_rows_of_classes_are_scaled_to_the_largest_score(page, folder):
+  """As of a thousand classes: no score is above 2 %."""
+  page.run(
+    'window.plain = fetch; window.fetch = async (address) => { const answer = await plain(address); '
+    "if (!String(address).includes('timeline')) return answer; const shown = await answer.json(); "
+    'for (const bar of shown.classes.bars) bar.values = bar.values.map((value) => value / 50); '
+    'return new Response(JSON.stringify(shown)); }'
+  )
+  page.choose('#chooser', folder / 'sounds.webm')
+  page.wait(SHOWN)
+  heights = page.wait(
+    '((rows) => rows.length && rows[0].width > 300 && rows.map((canvas) => { '
+    "const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height); "
+    'const first = data.findIndex((value, i) => i % 4 === 3 && value); '
+    'return first < 0 ? 0 : 1 - Math.floor(first / 4 / canvas.width) / canvas.height; }))'
+    "([...document.querySelectorAll('.row.class canvas')])"
+  )
+  assert len(heights) == 3 and min(heights) > 0.8 and max(heights) == 1
+  assert page.run("document.querySelector('#scale').textContent").startswith('Classes: full height is 2 %')
+
+
 def test_seeking_by_keyboard_and_mouse(page, folder):
   page.choose('#chooser', folder / 'sounds.webm')
   page.wait(SHOWN)

@@ -23,7 +23,7 @@ async function show(file, result, isCurrent) {
   $('result').hidden = false;
   $('try').hidden = true;
   shown.line = timeline($('timeline'), answer, { now, seek, toggle });
-  $('scale').textContent = shown.line.largest < 95 ? `Classes: full height is ${shown.line.largest} %.` : '';
+  $('scale').textContent = shown.line.largest < 95 ? `Classes: full height is ${+shown.line.largest.toFixed(1)} %.` : '';
   play(file);
   showEvents(result.events);
   const count = result.events.length === 1 ? 'One sound' : `${result.events.length} sounds`;
