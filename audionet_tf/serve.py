@@ -1,14 +1,15 @@
-"""Serves a student over HTTP: TensorFlow Serving's interface, captions for uploads, and a page to use them by hand.
+"""Serves a student over HTTP: TensorFlow Serving's REST API, captions for uploads, and a web page.
 
   python -m audionet_tf.serve --model=runs/clips/export --port=8501
 
-Then http://127.0.0.1:8501 is a page that takes a video or a sound, or listens to the microphone, and
+Then http://127.0.0.1:8501 is a page that captions a video, a sound file or the microphone, and
 
   curl -F file=@clip.mp4 -H 'Accept: text/vtt' http://127.0.0.1:8501/v1/captions
   curl -d '{"instances": [[0.1, 0.2, ...]]}' http://127.0.0.1:8501/v1/models/audionet:predict
 
-caption a file and ask the student. docs/serving.md tells the rest, and how TensorFlow Serving takes the same export.
-Only this machine can reach the service, unless --host says otherwise; there is no login. Needs the extra `serve`.
+caption a file and predict with the student. docs/serving.md has the details, and how TensorFlow Serving takes the same
+export. Only this machine can reach the service, unless --host says otherwise; there is no login. Needs the extra
+`serve`.
 """
 
 from absl import flags
@@ -44,14 +45,14 @@ RANGES = {
 
 
 def check_arguments(values, arguments):
-  """Raises UserError for what can be known to be wrong before anything is loaded."""
+  """Raises UserError for mistakes that can be found before anything is loaded."""
   cli.require(values['model'], 'serve needs --model')
   cli.require(not arguments, f'serve takes flags only, got {" ".join(arguments)[:100]!r}')
   for name, (low, high) in RANGES.items():
     cli.require(low <= values[name] <= high, f'{name} is {values[name]}, allowed is {low} to {high}')
   settings.check_allowed_clients(values['allowed_host'], values['allowed_origin'])
-  fine = values['name'] and all(c.isalnum() or c in '-_.' for c in values['name'])
-  cli.require(fine, f'name is {values["name"]!r}, allowed are letters, digits, -, _ and .')
+  valid = values['name'] and all(c.isalnum() or c in '-_.' for c in values['name'])
+  cli.require(valid, f'name is {values["name"]!r}, allowed are letters, digits, -, _ and .')
 
 
 def limits_of(values):

@@ -33,7 +33,7 @@ REFUSED_STATUSES = (400, 403, 421)  # of requests that reach no route
 
 def refusal(status, reason, headers=None):
   """The response to a request that is refused: TensorFlow Serving's form."""
-  return Response(predict_api.dumped({'error': reason}), status, headers, 'application/json')
+  return Response(predict_api.dump({'error': reason}), status, headers, 'application/json')
 
 
 def guarded(app, hosts, origins, metrics):

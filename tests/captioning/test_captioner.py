@@ -129,9 +129,9 @@ def test_blocks_that_do_not_fit(served, blocks):
 def test_progress_and_packed_files(served, tmp_path):
   path = write(tmp_path / 'a.wav', 60.0)
   (tmp_path / 'a.wav.gz').write_bytes(gzip.compress(path.read_bytes()))
-  listener, told = captioner.listener(served, batch_size=100), []
-  heard = captioner.captions(listener, tmp_path / 'a.wav.gz', RULES, lambda *seconds: told.append(seconds))
-  assert told[-1] == (60.0, 60.0) and len(told) == 15 and told == sorted(told)
+  listener, reports = captioner.listener(served, batch_size=100), []
+  heard = captioner.captions(listener, tmp_path / 'a.wav.gz', RULES, lambda *seconds: reports.append(seconds))
+  assert reports[-1] == (60.0, 60.0) and len(reports) == 15 and reports == sorted(reports)
   assert heard == captioner.captions(listener, path, RULES)
   (tmp_path / 'b.wav.gz').write_bytes(gzip.compress(b'no sound'))
   with pytest.raises(MediaError, match='b.wav.gz: not a media file'):

@@ -147,7 +147,7 @@ def test_classes_become_names():
     ({'release': 1.5}, 'release is 1.5'),
     ({'merge_seconds': -1}, 'merge_seconds is -1'),
     ({'join': 'mean'}, "join is 'mean', allowed is sum or max"),
-    ({'stop': ('dogs',)}, "no class 'dogs', but 4 such as 'tabby'"),
+    ({'stop': ('dogs',)}, "no class 'dogs'; it has 4, such as 'tabby'"),
     ({'thresholds': {'dog': 2}}, "threshold of 'dog' is 2"),
     ({'thresholds': {'cow': 0.1}}, "no class 'cow'"),
     ({'names': {'cow': 'x'}}, 'names are of none'),

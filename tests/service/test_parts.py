@@ -1,4 +1,4 @@
-"""Parts of the service that need no student: batches, budgets, who may ask, decoding, the extension's manifest."""
+"""Parts of the service that need no student: batches, budgets, who may ask, decoding, the extension."""
 
 import asyncio
 import base64
@@ -33,7 +33,7 @@ EXTENSION = pathlib.Path(video_download.__file__).parent / 'web' / 'extension'
 
 
 class Student:
-  """Answers twice what it hears, when it is let; keeps the shapes that it was asked."""
+  """Doubles its input once `go` is set; keeps the shapes of its calls."""
 
   def __init__(self):
     self.shapes, self.go = [], threading.Event()
@@ -46,52 +46,52 @@ class Student:
     return {'twice': 2 * waveform}
 
 
-async def asked(batcher, student, waveforms):
-  """What came of every question, answers or errors; the first one is under way when the others are asked."""
-  first = asyncio.create_task(batcher.ask(waveforms[0]))
+async def submit_all(batcher, student, waveforms):
+  """The outputs or errors of all requests; the first one is running when the others are submitted."""
+  first = asyncio.create_task(batcher.submit(waveforms[0]))
   while not student.shapes:
     await asyncio.sleep(0.001)
-  rest = [asyncio.create_task(batcher.ask(waveform)) for waveform in waveforms[1:]]
+  others = [asyncio.create_task(batcher.submit(waveform)) for waveform in waveforms[1:]]
   await asyncio.sleep(0)
   student.go.set()
-  return await asyncio.gather(first, *rest, return_exceptions=True)
+  return await asyncio.gather(first, *others, return_exceptions=True)
 
 
 def sounds(*shapes):
   return [np.full(shape, number, np.float32) for number, shape in enumerate(shapes)]
 
 
-def test_those_who_wait_are_answered_together_by_their_length():
-  student, watched = Student(), []
-  batcher = Batcher(student, 100, 10, lambda joined, seconds: watched.append(joined))
+def test_batcher_groups_requests_of_equal_length():
+  student, sizes = Student(), []
+  batcher = Batcher(student, 100, 10, lambda requests, seconds: sizes.append(requests))
   waveforms = sounds((1, 5), (2, 5), (1, 7), (1, 5), (3, 7))
-  answers = asyncio.run(asked(batcher, student, waveforms))
-  assert student.shapes == [(1, 5), (3, 5), (4, 7)] and watched == [1, 2, 2]
+  answers = asyncio.run(submit_all(batcher, student, waveforms))
+  assert student.shapes == [(1, 5), (3, 5), (4, 7)] and sizes == [1, 2, 2]
   for waveform, answer in zip(waveforms, answers, strict=True):
     np.testing.assert_array_equal(answer['twice'], 2 * waveform)
 
 
-def test_a_call_holds_so_many_samples_and_no_more_unless_one_request_does():
+def test_a_batch_has_a_largest_size_unless_one_request_is_larger():
   student = Student()
-  asyncio.run(asked(Batcher(student, 10, 10), student, sounds((1, 5), (1, 5), (1, 5), (1, 5), (4, 5))))
+  asyncio.run(submit_all(Batcher(student, 10, 10), student, sounds((1, 5), (1, 5), (1, 5), (1, 5), (4, 5))))
   assert student.shapes == [(1, 5), (2, 5), (1, 5), (4, 5)]
 
 
-def test_an_error_is_for_those_who_asked_and_too_many_are_sent_away():
+def test_an_error_fails_its_batch_only_and_too_many_requests_are_refused():
   student = Student()
-  answers = asyncio.run(asked(Batcher(student, 100, 2), student, sounds((1, 5), (1, 13), (1, 5), (1, 5))))
+  answers = asyncio.run(submit_all(Batcher(student, 100, 2), student, sounds((1, 5), (1, 13), (1, 5), (1, 5))))
   assert isinstance(answers[1], RuntimeError) and isinstance(answers[3], RequestRefused) and answers[3].status == 503
   np.testing.assert_array_equal(answers[2]['twice'], np.full([1, 5], 4))
 
 
-def test_who_gave_up_is_not_heard():
+def test_a_cancelled_request_is_not_predicted():
   async def run():
     student = Student()
     batcher = Batcher(student, 100, 10)
-    first = asyncio.create_task(batcher.ask(np.zeros([1, 5], np.float32)))
+    first = asyncio.create_task(batcher.submit(np.zeros([1, 5], np.float32)))
     while not student.shapes:
       await asyncio.sleep(0.001)
-    second = asyncio.create_task(batcher.ask(np.zeros([1, 6], np.float32)))
+    second = asyncio.create_task(batcher.submit(np.zeros([1, 6], np.float32)))
     await asyncio.sleep(0)
     second.cancel()
     await asyncio.sleep(0)
@@ -103,21 +103,21 @@ def test_who_gave_up_is_not_heard():
   assert asyncio.run(run()) == [(1, 5)]
 
 
-def test_calls_of_other_functions_are_as_many_at_most():
+def test_the_number_of_other_calls_is_limited():
   async def run():
     student = Student()
     batcher = Batcher(student, 100, 2)
-    calls = [asyncio.create_task(batcher.other(student, row)) for row in sounds((1, 5), (1, 5), (1, 5))]
+    calls = [asyncio.create_task(batcher.call(student, row)) for row in sounds((1, 5), (1, 5), (1, 5))]
     await asyncio.sleep(0)
     student.go.set()
-    return await asyncio.gather(*calls, return_exceptions=True), await batcher.other(len, 'four')
+    return await asyncio.gather(*calls, return_exceptions=True), await batcher.call(len, 'four')
 
   (*answered, refused), later = asyncio.run(run())
   assert [answer['twice'].shape for answer in answered] == [(1, 5)] * 2 and later == 4
   assert isinstance(refused, RequestRefused) and refused.status == 503
 
 
-def test_bytes_are_shared_and_come_back():
+def test_a_budget_is_shared_and_given_back():
   budget = Budget(10)
   with budget.share() as take, budget.share() as other:
     take(4)
@@ -146,7 +146,7 @@ def status_for(host, hosts=('localhost',), **headers):
   return start['status']
 
 
-def test_a_name_that_a_site_makes_point_here_is_refused_wherever_the_service_listens(monkeypatch):
+def test_foreign_host_names_are_refused_wherever_the_service_listens(monkeypatch):
   monkeypatch.setattr('socket.gethostname', lambda: 'Den')
   monkeypatch.setattr('socket.getfqdn', lambda: 'den.home')
   local = service_settings.allowed_host_names('127.0.0.1', ['B.home'])
@@ -174,7 +174,7 @@ def test_other_origins_are_refused_and_allowed_ones_answered():
   assert status_for(own, **asked, access_control_request_method='DELETE') == 400
 
 
-def test_who_is_allowed_in_vain_is_a_mistake():
+def test_allowed_clients_that_no_request_can_match_are_mistakes():
   service_settings.check_allowed_clients(
     ['sounds.example.org', 'den'], ['https://example.org', 'http://[::1]:80', 'moz-extension://a']
   )
@@ -187,44 +187,46 @@ def test_who_is_allowed_in_vain_is_a_mistake():
 
 
 def decoded(path, most=100):
-  out, told = io.BytesIO(), []
-  seconds = decoder.decode(str(path), out, {'sample_rate_hz': 16000, 'mono': 'mean', 'max_seconds': most}, told.append)
+  out, reports = io.BytesIO(), []
+  seconds = decoder.decode(
+    str(path), out, {'sample_rate_hz': 16000, 'mono': 'mean', 'max_seconds': most}, reports.append
+  )
   with wave.open(io.BytesIO(out.getvalue())) as sound:
     assert sound.getparams()[:3] == (1, 2, 16000)
-    return seconds, np.frombuffer(sound.readframes(sound.getnframes()), np.int16), told
+    return seconds, np.frombuffer(sound.readframes(sound.getnframes()), np.int16), reports
 
 
-def test_the_decoder_gives_the_sound_that_students_hear(tmp_path):
+def test_the_decoder_gives_the_sound_that_students_get(tmp_path):
   path = media_clips.write(tmp_path / 'a.mkv', 45, fps=1, rate_hz=44100, sound_start=0.5)
   start, expected = media_clips.heard(path)
-  seconds, pcm, told = decoded(path)
+  seconds, pcm, reports = decoded(path)
   assert start == 8000 and not pcm[:start].any() and seconds == len(pcm) / 16000
   np.testing.assert_array_equal(pcm[start:] / 32768, expected)
-  assert [round(s) // 20 for s in told] == [1, 2]
+  assert [round(s) // 20 for s in reports] == [1, 2]
   with pytest.raises(MediaError, match='longer than the 40 s'):
     decoded(path, 40)
 
 
-def test_programs_are_started_without_a_fork_of_the_service(tmp_path, monkeypatch):
-  """A fork ends the threads behind NumPy's products, and who multiplies at that moment waits for them for ever."""
+def test_processes_are_started_without_a_fork_of_the_service(tmp_path, monkeypatch):
+  """A fork ends OpenBLAS's threads, and a matrix product at that moment waits for them for ever."""
   program = tmp_path / 'python'
   program.write_text('#!/bin/sh\necho \'{"seconds": 1}\'\necho \'{"done": 2, "name": "a video"}\'\n')
   program.chmod(0o755)
   monkeypatch.setattr(jobs.sys, 'executable', str(program))
   settings = student_file.StudentConfig('audionet', 16000, 'mean', 0.1, {})
-  told = []
+  reports = []
 
   async def both():
     with tempfile.TemporaryFile() as file:
-      seconds = await jobs.decoded(file, file, settings, service_settings.Limits(), told.append)
-    with pytest.raises(UserError, match='without an answer'):
-      await video_download.answer_of({}, 10)
+      seconds = await jobs.decode(file, file, settings, service_settings.Limits(), reports.append)
+    with pytest.raises(UserError, match='without a message'):
+      await video_download.run_download({}, 10)
     return seconds
 
   with threadpoolctl.threadpool_limits(2):
     np.ones([600, 600]) @ np.ones([600, 600])  # it has its threads from now on
     before = set(os.listdir('/proc/self/task'))
-    assert uvloop.run(both()) == 2 and [message['seconds'] for message in told] == [0, 1]
+    assert uvloop.run(both()) == 2 and [message['seconds'] for message in reports] == [0, 1]
     assert before <= set(os.listdir('/proc/self/task'))
 
 
