@@ -34,13 +34,13 @@ def subtitles(path):
   """(codec, [(start, end, text)]) of the stream of subtitles, in seconds since the start of the file."""
   with av.open(str(path)) as container:
     (stream,) = container.streams.subtitles
-    zero, found = decoding.time_zero(container), []
+    zero, cues = decoding.time_zero(container), []
     for packet in container.demux(stream):
       data = bytes(packet)[2:] if stream.codec_context.name == 'mov_text' else bytes(packet)
       if data:
         start = float(packet.pts * packet.time_base - zero)
-        found.append((round(start, 3), round(start + float(packet.duration * packet.time_base), 3), data.decode()))
-    return stream.codec_context.name, found
+        cues.append((round(start, 3), round(start + float(packet.duration * packet.time_base), 3), data.decode()))
+    return stream.codec_context.name, cues
 
 
 @pytest.mark.parametrize(
@@ -61,9 +61,9 @@ def test_soft_copies_keep_every_packet(tmp_path, name, suffix, options):
   copy = burn_in.burn(path, tmp_path, CUES, 'soft', progress=lambda *seconds: reports.append(seconds))
   assert copy.name == f'{name}.captioned{suffix}'
   codec, texts = SUBTITLES[suffix]
-  found = subtitles(copy)
-  assert found[0] == codec and [cue[2] for cue in found[1]] == texts
-  np.testing.assert_allclose([cue[:2] for cue in found[1]], [(0.24, 0.6), (0.6, 0.8)], atol=0.002)
+  cues = subtitles(copy)
+  assert cues[0] == codec and [cue[2] for cue in cues[1]] == texts
+  np.testing.assert_allclose([cue[:2] for cue in cues[1]], [(0.24, 0.6), (0.6, 0.8)], atol=0.002)
   if name == 'b.avi':  # its pictures have no times of their own
     return
   before, after = packets(path), packets(copy)

@@ -88,12 +88,12 @@ def test_predict_by_rows_and_by_tensors(client, served, path):
   for inputs in (sound.tolist(), {'waveform': sound.tolist()}):
     columns = client.post(f'{path}:predict', json={'inputs': inputs}).json()['outputs']
     for name, values in expected.items():
-      found = [row[name] for row in rows]
-      assert found == columns[name]
+      by_row = [row[name] for row in rows]
+      assert by_row == columns[name]
       if name == 'top_classes':
-        assert found == values.tolist()
+        assert by_row == values.tolist()
       else:
-        np.testing.assert_allclose(found, values, atol=1e-6)
+        np.testing.assert_allclose(by_row, values, atol=1e-6)
 
 
 def test_the_other_signature_takes_one_waveform(client, served):
@@ -122,8 +122,8 @@ def test_concurrent_requests_get_their_own_predictions(client, served, made):
     return client.post(f'{MODEL}:predict', json={'inputs': sound.tolist()}).json()['outputs']['probabilities']
 
   with concurrent.futures.ThreadPoolExecutor(8) as pool:
-    for found, values in zip(pool.map(predict, requests), expected, strict=True):
-      np.testing.assert_allclose(found, values, atol=1e-6)
+    for outputs, values in zip(pool.map(predict, requests), expected, strict=True):
+      np.testing.assert_allclose(outputs, values, atol=1e-6)
 
 
 @pytest.mark.parametrize(

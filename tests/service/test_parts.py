@@ -169,9 +169,9 @@ def test_other_origins_are_refused_and_allowed_ones_answered():
     assert status_for(own, origin=origin, access_control_request_method='POST') == 403
   for origin in ('http://[', 'http://[::1', '//]'):
     assert status_for(own, origin=origin) == 400
-  asked = {'origin': 'https://b.example', 'access_control_request_private_network': 'true'}
-  assert status_for(own, **asked, access_control_request_method='POST') == 200
-  assert status_for(own, **asked, access_control_request_method='DELETE') == 400
+  preflight = {'origin': 'https://b.example', 'access_control_request_private_network': 'true'}
+  assert status_for(own, **preflight, access_control_request_method='POST') == 200
+  assert status_for(own, **preflight, access_control_request_method='DELETE') == 400
 
 
 def test_allowed_clients_that_no_request_can_match_are_mistakes():
@@ -244,9 +244,9 @@ def test_the_icons_of_the_extension_are_the_drawing_in_their_sizes():
   for size, name in manifest['icons'].items():
     with Image.open(EXTENSION / name) as picture:
       assert picture.format == 'PNG' and picture.size == (int(size), int(size))
-      found, drawn = (np.asarray(each.convert('RGBA'), int) for each in (picture, draw['icon'](int(size))))
-      assert np.abs(found - drawn).max() <= 2  # whatever the version of Pillow
-      middle, corner = found[int(size) // 2, int(size) // 16], found[0, 0]
+      saved, drawn = (np.asarray(each.convert('RGBA'), int) for each in (picture, draw['icon'](int(size))))
+      assert np.abs(saved - drawn).max() <= 2  # whatever the version of Pillow
+      middle, corner = saved[int(size) // 2, int(size) // 16], saved[0, 0]
       assert middle.tolist() == [0x0B, 0x5F, 0xD0, 255] and corner[3] < 64
 
 
