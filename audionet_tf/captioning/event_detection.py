@@ -302,7 +302,7 @@ def readable(exact, top, shortest_seconds, sound_seconds):
     touches = following and following.start_seconds == cue.end_seconds
     after = following.names if touches and following.end_seconds - following.start_seconds >= least else ()
     before = last.names if last.end_seconds == start else ()
-    end = max(cue.end_seconds, min(round(start + shortest_seconds, 3), sound_seconds))
+    end = max(cue.end_seconds, round(min(start + shortest_seconds, sound_seconds), 3))
     if cue.end_seconds <= start:
       shown[-1] = with_names(last, cue, top)
     elif before and (cue.names == before or (brief and names <= {*before, *after})):
