@@ -137,4 +137,4 @@ def route_name(scope, status):
     return getattr(scope['endpoint'], '__name__', 'unknown')
   if scope['method'] == 'OPTIONS' or status in REFUSED_STATUSES:
     return 'refused' if status in REFUSED_STATUSES else 'preflight'
-  return 'page' if 200 <= status < 400 else 'unknown'
+  return 'page' if status in (200, 206, 304) else 'unknown'
