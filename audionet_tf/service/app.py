@@ -270,4 +270,4 @@ def live(settings):
 def add_page(app):
   """The page, `web/`: whatever no route matches is one of its files, or missing."""
   mimetypes.add_type('text/javascript', '.js')  # the system's own table may say otherwise; browsers insist
-  app.router.default = StaticFiles(packages=[('audionet_tf', 'web')], html=True)
+  app.router.default = StaticFiles(packages=[(__package__, 'web')], html=True)
