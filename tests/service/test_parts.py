@@ -237,8 +237,8 @@ def test_the_extension_has_the_identity_that_the_service_admits():
 
 
 def test_the_icons_of_the_extension_are_the_drawing_in_their_sizes():
-  """As Chromium wants them, and as scripts/draw_icons.py draws icon.svg."""
-  draw = runpy.run_path(str(pathlib.Path(__file__).resolve().parents[2] / 'scripts' / 'draw_icons.py'))
+  """As Chromium wants them, and as scripts/lib/draw_icons.py draws icon.svg."""
+  draw = runpy.run_path(str(pathlib.Path(__file__).resolve().parents[2] / 'scripts/lib/draw_icons.py'))
   manifest = json.loads((EXTENSION / 'manifest.json').read_text())
   assert manifest['icons'] == manifest['action']['default_icon'] and set(manifest['icons']) == {'16', '32', '48', '128'}
   for size, name in manifest['icons'].items():

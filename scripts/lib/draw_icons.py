@@ -1,6 +1,6 @@
-"""Draws the icons of the browser extension from audionet_tf/web/icon.svg: Chromium takes no SVG there.
+"""Draws the icons of the browser extension from audionet_tf/service/web/icon.svg: Chromium takes no SVG there.
 
-  python scripts/draw_icons.py
+  python scripts/lib/draw_icons.py
 
 The drawing is rectangles with round corners, which Pillow can do; any other shape is an error.
 """
@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 from PIL import Image, ImageDraw
 
-WEB = pathlib.Path(__file__).parents[1] / 'audionet_tf' / 'web'
+WEB = pathlib.Path(__file__).resolve().parents[2] / 'audionet_tf/service/web'
 SIZES = (16, 32, 48, 128)
 FINER = 16  # drawn so many times larger, then reduced: smooth edges
 
