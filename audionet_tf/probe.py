@@ -23,7 +23,7 @@ import sys
 
 from absl import flags
 
-from audionet_tf.core import cli, system
+from audionet_tf.core import cli, files, system
 from audionet_tf.data import clip_tables
 
 flags.DEFINE_string('clips', None, 'CSV of labelled clips: filename, fold, category or target')
@@ -90,7 +90,7 @@ def main(argv):
   settings = probing.ProbeConfig(**{name: values[name] for name in names})
   measured = probing.judge_layers(load, values['layer'], clips, folds, folder, settings, values['clip_seconds'])
   measured = {'clips': values['clips'], 'model': values['model']} | measured
-  probing.write_json(folder / 'probe.json', measured)
+  files.write_json(folder / 'probe.json', measured)
   for layer, found in measured['layers'].items():
     figure = plotting_clips.confusion(found['confusion'], found['class_names'], f'{layer}, {values["classifier"]}')
     style.save(figure, folder / f'confusion-{layer}.png')

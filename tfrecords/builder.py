@@ -2,8 +2,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
-import hashlib
 import json
 import os
 import pathlib
@@ -14,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 
-from audionet_tf.core import text
+from audionet_tf.core import files, text
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.data import records
 from tfrecords import pool, worker
@@ -85,7 +83,7 @@ def build(arguments, output, params, shards=None, workers=1, timeout_seconds=120
       for job in decoded
       if job.video_id not in failures
     }
-    tfrecords_shards.write_json(output / FAILURES_NAME, dict(sorted(failures.items())))
+    files.write_json(output / FAILURES_NAME, dict(sorted(failures.items())), ensure_ascii=False)
     done = [windows for _, windows in sorted((kept | made).items())]
     if done and (made or len(kept) != len(manifest['videos'])):
       with _bar(sum(len(v.paths) for v in done), 'shards', 'window') as bar:
@@ -107,15 +105,12 @@ def build(arguments, output, params, shards=None, workers=1, timeout_seconds=120
 @contextlib.contextmanager
 def _locked(folder):
   """Holds the folder against a second build; the lock ends with the process, however it ends."""
-  handle = os.open(folder, os.O_RDONLY)
-  try:
+  with contextlib.ExitStack() as stack:
     try:
-      fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      stack.enter_context(files.locked(folder, wait=False))
     except BlockingIOError:
       raise UserError(f'{folder}: another build is at work there; wait for it or choose another --output') from None
     yield
-  finally:
-    os.close(handle)
 
 
 def _old_manifest(folder, fields):
@@ -188,7 +183,7 @@ def _part_paths(folder, videos, digests, params):
   paths = {}
   for video in videos:
     key = json.dumps([records.SCHEMA_VERSION, video.id, digests[video.id], params], sort_keys=True)
-    paths[video.id] = str(folder / f'{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.tfrecord')
+    paths[video.id] = str(folder / f'{digests.blake2b(key.encode())}.tfrecord')
   return paths
 
 

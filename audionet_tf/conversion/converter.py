@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import tqdm
 
+from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import class_lists
 from audionet_tf.models import heads as models_heads
@@ -49,8 +50,7 @@ def floats(path, arrays):
 def refuse(path, faults, what='unfit weights'):
   """Raises UserError of the first of the faults, if there are any."""
   if faults:
-    more = f'; and {len(faults) - SHOWN_FAULTS} more' if len(faults) > SHOWN_FAULTS else ''
-    raise UserError(f'{path}: {what}: {"; ".join(faults[:SHOWN_FAULTS])}{more}')
+    raise UserError(f'{path}: {what}: {text.first_of(faults, SHOWN_FAULTS, "; ")}')
 
 
 def class_names(label_files, model):

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from audionet_tf.conversion import converter, mel_numpy
+from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
 from audionet_tf.models import patch_classifier, registry, vggish, yamnet
 
@@ -73,7 +74,7 @@ def checkpoint(path):
     reader = tf.train.load_checkpoint(prefix)
     return {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}, reader.get_tensor
   except READING as error:
-    raise UserError(f'{path}: not a readable checkpoint of TensorFlow ({" ".join(str(error).split())[:120]})') from None
+    raise UserError(f'{path}: not a readable checkpoint of TensorFlow ({text.brief(error)})') from None
 
 
 def hdf5(path):
@@ -90,7 +91,7 @@ def hdf5(path):
     with h5py.File(path) as file:
       file.visititems(note)
   except READING as error:
-    raise UserError(f'{path}: not a readable .h5 file ({" ".join(str(error).split())[:120]})') from None
+    raise UserError(f'{path}: not a readable .h5 file ({text.brief(error)})') from None
 
   converter.refuse(path, elsewhere, 'not all its weights are inside')
 
@@ -111,7 +112,7 @@ def weights_of(path, names, shapes, read, what):
   try:
     arrays = {name: np.asarray(read(name)) for name in names}
   except READING as error:
-    raise UserError(f'{path}: damaged ({" ".join(str(error).split())[:120]})') from None
+    raise UserError(f'{path}: damaged ({text.brief(error)})') from None
   weights = {}
   for name, values in converter.floats(path, arrays).items():
     layer, number, _ = names[name]
@@ -175,7 +176,7 @@ def read_pca(path, width=128):
   except FileNotFoundError:
     raise UserError(f'{path}: no such file; expected are the parameters of a PCA, .npz') from None
   except (OSError, ValueError, EOFError, MemoryError, AttributeError, zipfile.BadZipFile) as error:
-    raise UserError(f'{path}: not a readable .npz ({" ".join(str(error).split())[:120]})') from None
+    raise UserError(f'{path}: not a readable .npz ({text.brief(error)})') from None
   faults = [f'{name} is missing' for name in PCA if name not in arrays]
   for name, shape in zip(PCA, [(width, width), (width,)], strict=True):
     if name in arrays and arrays[name].shape != shape:

@@ -93,8 +93,7 @@ def write_manifest(folder, manifest, teachers, shards):
     },
     'shards': [{'name': name, 'windows': windows, 'bytes': (folder / name).stat().st_size} for name, windows in shards],
   }
-  with files.atomic_write(folder / records.MANIFEST_NAME) as file:
-    json.dump(content, file, indent=1)
+  files.write_json(folder / records.MANIFEST_NAME, content)
 
 
 def is_finished(path, windows):

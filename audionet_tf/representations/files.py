@@ -84,7 +84,7 @@ def _read(path, layers):
   except FileNotFoundError:
     raise UserError(f'{path}: no such file of features') from None
   except (KeyError, ValueError, IndexError, OSError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:
-    raise UserError(f'{path}: not a file of these features ({" ".join(str(error).split())})') from None
+    raise UserError(f'{path}: not a file of these features ({text.brief(error)})') from None
   return about, arrays
 
 
@@ -125,16 +125,10 @@ def remarks(outputs):
       rests.append(rest)
       unheard.append(source.name)
   lines = [
-    f'too short for {layer or "a window"}, repeated: {first_of(names)}; '
+    f'too short for {layer or "a window"}, repeated: {text.first_of(names)}; '
     + ('all layers heard the repeated sound, and times are its' if layer else 'times are those of the repeated sound')
     for layer, names in repeated.items()
   ]
   if rests:
-    lines.append(f'up to {max(rests):.2f} s of a sound fill no window and are not heard: {first_of(unheard)}')
+    lines.append(f'up to {max(rests):.2f} s of a sound fill no window and are not heard: {text.first_of(unheard)}')
   return lines
-
-
-def first_of(names, most=5):
-  """The first of some names, and how many more there are."""
-  more = f' and {len(names) - most} more' if len(names) > most else ''
-  return ', '.join(map(text.printable, names[:most])) + more

@@ -1,13 +1,10 @@
 """The probe: features of labelled clips, one linear classifier a fold, one row a layer."""
 
 import dataclasses
-import json
-import pathlib
 
 import numpy as np
 import tqdm
 
-from audionet_tf.core import files as core_files
 from audionet_tf.core import text
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.media import prefetch
@@ -201,9 +198,3 @@ def table(measured):
     chosen = ' '.join(dict.fromkeys(f'{found["folds"][fold]["c"]:g}' for fold in folds))
     rows.append([layer, *accuracies, f'{100 * found["mean"]:.1f} %', deviation, chosen])
   return text.aligned(rows)
-
-
-def write_json(path, measured):
-  """Writes `probe.json`, whole or not at all."""
-  with core_files.atomic_write(pathlib.Path(path)) as file:
-    json.dump(measured, file, indent=1)

@@ -124,10 +124,10 @@ def load_keras_file(path, dtype='float32', input_range=None):
   set_compute_dtype(model, dtype)
   if keras.backend.is_int_dtype(inputs[0].dtype):
     refuse_range(path, input_range)
-    return PictureModel(keras_outputs(model, whole_numbers), size, classes, digests.file_digest(path))
+    return PictureModel(keras_outputs(model, whole_numbers), size, classes, digests.of_file(path))
   input_range = input_range or RAW
   answer = keras_outputs(model, lambda pictures: ranged(pictures, input_range))
-  return PictureModel(answer, size, classes, digests.file_digest(path))
+  return PictureModel(answer, size, classes, digests.of_file(path))
 
 
 def load_saved_model(path, input_range=None):
@@ -172,4 +172,4 @@ def load_saved_model(path, input_range=None):
     one = tf.TensorSpec([classes], tf.float32)
     return tf.map_fn(lambda picture: ask(picture[None])[0], pictures, fn_output_signature=one)
 
-  return PictureModel(outputs, size, classes, digests.folder_digest(folder))
+  return PictureModel(outputs, size, classes, digests.of_saved_model(folder))

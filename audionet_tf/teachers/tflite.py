@@ -103,4 +103,4 @@ def load_tflite(path, input_range=None):
     answers = pool.answers(given.astype(dtype)).astype(np.float32)
     return (answers - out_zero) * np.float32(out_scale) if out_scale else answers
 
-  return image_classifier.PictureModel(ask, size, classes, digests.file_digest(path), in_graph=False)
+  return image_classifier.PictureModel(ask, size, classes, digests.of_file(path), in_graph=False)
