@@ -13,13 +13,12 @@ import h5py
 import numpy as np
 import tensorflow as tf
 
-from audionet_tf.conversion import converter, mel_numpy
+from audionet_tf.conversion import converter
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
 from audionet_tf.models import patch_classifier, registry, vggish, yamnet
 
 HEAD = 'audioset'
-COMPARED_SAMPLES = (15_600, 40_000)
 PCA = ('pca_eigen_vectors', 'pca_means')
 MAX_CLASSES = 100_000
 # What TensorFlow's and HDF5's readers raise of damaged files.
@@ -121,7 +120,7 @@ def weights_of(path, names, shapes, read, what):
 
 
 def read_vggish(path, student, pca=None):
-  """(keras.Model with the weights of a checkpoint, converter.ReferenceModel). The model has no heads.
+  """keras.Model with the weights of a checkpoint. The model has no heads.
 
   Args:
     path: of a file of the checkpoint.
@@ -139,11 +138,11 @@ def read_vggish(path, student, pca=None):
   if pca:
     width = model.output['embedding'].shape[1]
     model.get_layer(vggish.QUANTISED).set_weights(read_pca(pca, width))
-  return model, original(model, weights, [patch_classifier.HIDDEN])
+  return model
 
 
 def read_yamnet(path, student='yamnet'):
-  """(keras.Model with the weights of a .h5, converter.ReferenceModel); errors as in `read_vggish`."""
+  """keras.Model with the weights of a .h5; errors as in `read_vggish`."""
   shapes, read = hdf5(path)
   classes = shapes.get('logits/logits/bias:0', (yamnet.CLASSES,))
   if len(classes) != 1 or not 0 < classes[0] <= MAX_CLASSES:
@@ -153,19 +152,12 @@ def read_yamnet(path, student='yamnet'):
   negative = [layer for layer, parts in weights.items() if layer.endswith('_norm') and parts[-1].min() < 0]
   converter.refuse(path, [f'{layer} has variances below 0' for layer in negative])
   fill(model, weights)
-  return model, original(model, weights, [patch_classifier.HIDDEN, f'{patch_classifier.LOGITS}_{HEAD}'])
+  return model
 
 
 def fill(model, weights):
   for layer, values in weights.items():
     model.get_layer(layer).set_weights(values)
-
-
-def original(model, weights, names):
-  """converter.ReferenceModel: the same arrays in NumPy, in float64."""
-  return converter.ReferenceModel(
-    'NumPy', lambda waveform: mel_numpy.activations(model, weights, names, waveform), COMPARED_SAMPLES
-  )
 
 
 def read_pca(path, width=128):

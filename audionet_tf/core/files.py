@@ -56,7 +56,7 @@ def locked(folder, wait=True):
     folder: pathlib.Path of an existing folder; the lock is a file in it.
     wait: for another process to release it; if False, BlockingIOError is raised where one holds it.
   """
-  with open(folder / LOCK_NAME, 'w') as file:
+  with open(folder / LOCK_NAME, 'a') as file:
     fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     yield
 

@@ -104,7 +104,7 @@ def samples_of(features, clips, settings):
   """
   there = [clip for clip in clips if clip.path in features]
   if not there:
-    raise UserError('none of the clips can be read; paths start from the folder of the CSV or --audio')
+    raise UserError('none of the clips can be read; paths start from the folder of the CSV or --media_root')
   longest, seconds = max((features[clip.path] for clip in there), key=lambda pair: len(pair[0]))
   size = linear_probe.window_steps(settings.window_seconds, seconds, len(longest))
   vectors = []

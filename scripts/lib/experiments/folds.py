@@ -79,7 +79,7 @@ class Place:
     return [f'--teacher={model}', f'--teacher_labels={names}']
 
   def sounds(self):
-    return [f'--clips={self.data / "esc10/esc10.csv"}', f'--audio={self.data / "esc10/audio"}']
+    return [f'--clips={self.data / "esc10/esc10.csv"}', f'--media_root={self.data / "esc10/audio"}']
 
   def folds(self):
     there = sorted(path.name.removeprefix('fold') for path in self.videos.glob('fold*') if path.is_dir())
