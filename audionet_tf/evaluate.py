@@ -94,6 +94,10 @@ def check_arguments(argv):
   for flag, other in ((GROUPS, CLIPS), (VISION, CLIPS), (FOLDS, CLIPS), (VOCABULARY, LABELS)):
     cli.require(other.value or not flag.value, f'--{flag.name} goes with --{other.name}')
   cli.require(CLIPS.value or LABELS.value or not FIGURE.value, '--figure goes with --clips or --labels')
+  if FIGURE.value:
+    from audionet_tf.plotting import style
+
+    style.check_path(FIGURE.value)
   if FOLD in MODEL.value:
     cli.require(CLIPS.value and FOLDS.value, f'{FOLD} in --model needs --clips and --folds')
     cli.require(not RECORDS.value, f'{FOLD} in --model goes with --clips, not with --records')
@@ -103,10 +107,6 @@ def check_arguments(argv):
     cli.require(pathlib.Path(RECORDS.value).is_dir(), f'{RECORDS.value}: no such folder; tfrecords.build makes it')
   for fold in FOLDS.value if FOLD in MODEL.value else ['']:
     student_paths.find(MODEL.value.replace(FOLD, fold))
-  if FIGURE.value:
-    from audionet_tf.plotting import style
-
-    style.check_path(FIGURE.value)
 
 
 def on_records(student):

@@ -58,7 +58,6 @@ def check_arguments(paths):
   cli.require(bytes_only, f'format tfrecord is for --layer=pca alone, not {",".join(LAYER.value)}')
   cli.require(not (paths and CLIPS.value), 'features takes files after the flags, or --clips, not both')
   cli.require(CLIPS.value or not MEDIA_ROOT.value, '--media_root goes with --clips')
-  student_paths.find(MODEL.value)
 
 
 def sounds(paths):
@@ -77,6 +76,7 @@ def sounds(paths):
 def main(argv):
   check_arguments(argv[1:])
   paths, names = sounds(argv[1:])
+  student_paths.find(MODEL.value)
   system.keep_freed_memory()
   cli.import_tensorflow()
   from audionet_tf.representations import extraction

@@ -143,6 +143,7 @@ def timeline():
 
 def filters():
   """The figure of the first layer's filters."""
+  student_paths.find(MODEL.value)
   from audionet_tf.plotting import sound
   from audionet_tf.saved_model import filters as saved_model_filters
 
@@ -210,6 +211,7 @@ def units():
   wrong = [unit for unit in UNIT.value if not unit.isdecimal()]
   cli.require(not wrong, f'unit is {" ".join(wrong)!r}, allowed are numbers from 0 up, as in --unit=3,7')
   numbers = list(dict.fromkeys(map(int, UNIT.value)))
+  student_paths.find(MODEL.value)
   from audionet_tf.units import page as units_page
   from audionet_tf.units import search
 
@@ -247,10 +249,8 @@ def main(argv):
   cli.require(name in known, f'{name!r} is no figure, allowed is {" or ".join(known)}')
   draw, needs = known[name]
   cli.require_given(f'plot {name}', [(need,) for need in (*needs, '--output')])
-  if '--media' in needs:
-    cli.require_any_file([MEDIA.value])
-  if '--model' in needs:
-    student_paths.find(MODEL.value)
+  missing = [path for path in (INFERENCE.value, MEDIA.value) if path and not pathlib.Path(path).exists()]
+  cli.require(not missing, f'no such file: {text.first_of(missing)}')
   return draw() if name in PAGES else save(draw)
 
 

@@ -145,7 +145,8 @@ def require_given(name, needs, arguments=()):
     return flags.FLAGS[need.removeprefix('--')].value not in (None, '', []) if need.startswith('--') else arguments
 
   missing = [' or '.join(alternatives) for alternatives in needs if not any(map(given, alternatives))]
-  require(not missing, f'{name} needs {", and ".join(missing)} (--help explains)')
+  *first, last = missing or ['']
+  require(not missing, f'{name} needs {", ".join(first)}{", and " * bool(first)}{last} (--help explains)')
 
 
 def require(condition, message):
@@ -225,14 +226,21 @@ def help_page(main, topics, needs, tables):
 
 
 def flag_line(flag, needs):
-  """'--name: Help. (required)', or with the alternatives or the default in the brackets."""
+  """'--name: Help.' and in brackets the allowed values, and the default, or that it is required, or instead of what."""
   name = f'--[no]{flag.name}' if flag.boolean else f'--{flag.name}'
-  others = [need for alternatives in needs if f'--{flag.name}' in alternatives for need in alternatives]
-  default = ','.join(map(str, flag.default)) if isinstance(flag.default, list) else flag.default
-  marks = ['required, or ' + ' or '.join(o for o in others if o != f'--{flag.name}') if len(others) > 1 else 'required']
-  if not others:
-    marks = [] if default in (None, '', False) else [f'default: {default}']
-  return f'{name}: {flag.help} ({marks[0]})' if marks else f'{name}: {flag.help}'
+  choices = getattr(flag.parser, 'enum_values', None) or ()
+  words = flag.help.removeprefix(f'<{"|".join(choices)}>: ').partition(';\n')[0]  # what absl adds before and behind
+  marks = ['|'.join(choices)] if choices else []
+  alternatives = next((group for group in needs if f'--{flag.name}' in group), ())
+  others = [need for need in alternatives if need != f'--{flag.name}']
+  if flag.default not in (None, '', False, []):
+    default = ','.join(map(str, flag.default)) if isinstance(flag.default, list) else flag.default
+    marks.append(f'default: {default:g}' if isinstance(default, float) else f'default: {default}')
+  elif others:
+    marks.append(f'required, or {" or ".join(others)}')
+  elif alternatives:
+    marks.append('required')
+  return f'{name}: {words} ({"; ".join(marks)})' if marks else f'{name}: {words}'
 
 
 def import_tensorflow():

@@ -41,11 +41,10 @@ def test_the_command_fails_with_one_line(tmp_path):
   out = f'--output={tmp_path / "out"}'
   cases = {
     'silent.mkv': [f'--videos={tmp_path}/silent.mkv', out],
-    '--videos=FILE': [out],
-    '--output=FOLDER': [f'--videos={tmp_path}'],
+    'build needs --videos': [out],
     'unexpected': [f'--videos={tmp_path}', out, 'more'],
     'no such video': ['--videos=/nowhere/at/all', out],
-    'window_ms is nan': [f'--videos={tmp_path}', out, '--window_ms=nan'],
+    'window_ms=nan: must be a finite': [f'--videos={tmp_path}', out, '--window_ms=nan'],
     'jpeg_quality is 0': [f'--videos={tmp_path}', out, '--jpeg_quality=0'],
   }
   for words, arguments in cases.items():
