@@ -15,7 +15,7 @@ import soundnets
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import clip_tables
 from audionet_tf.models import registry, student_file
-from audionet_tf.representations import linear_probe
+from audionet_tf.representations import baselines, linear_probe
 
 RATE = 22_050
 
@@ -92,7 +92,7 @@ def test_command_names_what_it_cannot_read(pitches, tmp_path):
   [
     (['--clips=c.csv'], 'needs --output'),
     (['--clips=none.csv', '--output=o', '--layer=mfcc'], 'none.csv: no such file'),
-    (['--clips=c.csv', '--output=o'], f'layer pool5 needs --model; only {" and ".join(sound_statistics.BASELINES)}'),
+    (['--clips=c.csv', '--output=o'], f'layer pool5 needs --model; only {" and ".join(baselines.BASELINES)}'),
     (['--clips=c.csv', '--output=o', '--model=m'], 'm: no SavedModel here'),
     (['--clips=c.csv', '--output=o', '--layer=mfcc', '--folds=7'], 'no clips of fold 7; there are 1, 2'),
     (['--clips=c.csv', '--output=o', '--layer=mfcc', '--folds=1', '--judge=2'], 'must be among'),
