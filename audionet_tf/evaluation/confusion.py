@@ -8,13 +8,6 @@ import numpy as np
 from audionet_tf.core.errors import UserError
 
 
-def confusion_matrix(true, said, categories):
-  """int [categories, categories]: a row of a true category counts what was said of its clips."""
-  matrix = np.zeros([categories, categories], int)
-  np.add.at(matrix, (true, said), 1)
-  return matrix
-
-
 def read_confusions(path):
   """Every confusion matrix in a JSON file of audionet_tf.evaluate or audionet_tf.probe.
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import tqdm
 
-from audionet_tf.core import text
+from audionet_tf.core import confusion, text
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.media import prefetch
 from audionet_tf.models import registry
@@ -135,13 +135,14 @@ def probe(features, clips, folds, settings, standardize):
   """
   samples, there = samples_of(features, clips, settings)
   judged = linear_probe.cross_validate(samples, folds, settings.classifier, settings.c, standardize)
-  results, matrix = [], np.zeros([len(samples.classes)] * 2, int)
+  results = []
   for fold, found in judged.items():
-    np.add.at(matrix, (samples.labels[found['clips']], found['said']), 1)
     for number, label in zip(found['clips'], found['said'], strict=True):
       clip = there[number]
       row = {'path': str(clip.path), 'fold': fold, 'category': clip.category, 'named': samples.classes[label]}
       results.append(row)
+  pairs = [(samples.labels[found['clips']], found['said']) for found in judged.values()]
+  true, predicted = map(np.concatenate, zip(*pairs, strict=True))
   accuracies = [found['accuracy'] for found in judged.values()]
   return {
     'folds': {fold: {**found, 'clips': len(found['clips'])} for fold, found in judged.items()},
@@ -151,7 +152,7 @@ def probe(features, clips, folds, settings, standardize):
     'numbers': samples.vectors.shape[1],
     'standardized': standardize,
     'class_names': samples.classes,
-    'confusion': matrix.tolist(),
+    'confusion': confusion.matrix(true, predicted, len(samples.classes)).tolist(),
     'results': results,
   }
 

@@ -11,7 +11,7 @@ from sklearn import calibration, metrics
 from audionet_tf import evaluate
 from audionet_tf.core.errors import UserError
 from audionet_tf.evaluation import metrics as evaluation_metrics
-from audionet_tf.evaluation import multilabel, predictor, report, score_matrix
+from audionet_tf.evaluation import multilabel, predictor, report
 from audionet_tf.models import student_file
 from audionet_tf.plotting import curves, style
 
@@ -23,19 +23,6 @@ def random_scores(clips=400, classes=5):
   labels = rng.uniform(size=(clips, classes)) < 0.2
   scores = rng.uniform(size=labels.shape) * 0.7 + 0.3 * labels * rng.uniform(size=labels.shape)
   return scores.astype(np.float32).round(3), labels  # rounded: some are equal
-
-
-def test_columns_come_back_whole_however_many_at_once(monkeypatch):
-  scores, labels = random_scores(600)
-  for most in (1, 1300, 10**6):
-    monkeypatch.setattr(score_matrix, 'MOST_NUMBERS', most)
-    with score_matrix.ScoreStore(5) as store:
-      for row in zip(scores, labels, strict=True):
-        store.add(*row)
-      found = list(store.columns())
-    assert [number for number, _, _ in found] == [0, 1, 2, 3, 4]
-    np.testing.assert_array_equal(np.stack([column for _, column, _ in found], 1), scores)
-    np.testing.assert_array_equal(np.stack([column for _, _, column in found], 1), labels)
 
 
 def test_areas_are_those_of_pairs_and_of_scikit_learn():
