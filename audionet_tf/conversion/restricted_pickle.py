@@ -8,12 +8,12 @@ enough to read numbers as pointers. The operations are counted and checked befor
 import codecs
 import io
 import math
-import pathlib
 import pickle
 import pickletools
 
 import numpy as np
 
+from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
 
 MAX_BYTES = 1 << 30  # of a file: sound8.npy has 0.06 GB
@@ -98,13 +98,7 @@ def read(path):
   Raises:
     UserError: no such file, too large, damaged, anything else in it; nothing that it names is called.
   """
-  path = pathlib.Path(path)
-  if not path.is_file():
-    raise UserError(f'{path}: no such file; expected is a .npy')
-  size = path.stat().st_size
-  if size > MAX_BYTES:
-    raise UserError(f'{path}: {size} bytes, allowed are {MAX_BYTES}')
-  data = path.read_bytes()
+  data = files.read_bytes(path, MAX_BYTES, 'a .npy')
   try:
     pickled = data[header_length(data) :]
     check_operations(pickled)

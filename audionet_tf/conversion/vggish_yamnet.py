@@ -16,11 +16,11 @@ import tensorflow as tf
 from audionet_tf.conversion import converter
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import class_lists
 from audionet_tf.models import patch_classifier, registry, vggish, yamnet
 
 HEAD = 'audioset'
 PCA = ('pca_eigen_vectors', 'pca_means')
-MAX_CLASSES = 100_000
 # What TensorFlow's and HDF5's readers raise of damaged files.
 READING = (tf.errors.OpError, OSError, RuntimeError, ValueError, LookupError, MemoryError)
 
@@ -145,7 +145,7 @@ def read_yamnet(path, student='yamnet'):
   """keras.Model with the weights of a .h5; errors as in `read_vggish`."""
   shapes, read = hdf5(path)
   classes = shapes.get('logits/logits/bias:0', (yamnet.CLASSES,))
-  if len(classes) != 1 or not 0 < classes[0] <= MAX_CLASSES:
+  if len(classes) != 1 or not 0 < classes[0] <= class_lists.MAX_CLASSES:
     raise UserError(f'{path}: logits/logits/bias:0 is {classes}, expected is one number a class')
   model = registry.build(student, {HEAD: classes[0]})
   weights = weights_of(path, yamnet_names(model), shapes, read, 'YAMNet')

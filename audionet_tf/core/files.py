@@ -6,6 +6,8 @@ import json
 import os
 import pathlib
 
+from audionet_tf.core.errors import UserError
+
 LOCK_NAME = '.lock'
 
 
@@ -40,6 +42,17 @@ def write_json(path, content, **options):
   path.parent.mkdir(parents=True, exist_ok=True)
   with atomic_write(path) as file:
     json.dump(content, file, **{'indent': 1} | options)
+
+
+def read_bytes(path, most_bytes, what):
+  """What a file holds. UserError where it is missing (`what` is expected there) or larger than `most_bytes`."""
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise UserError(f'{path}: no such file; expected is {what}')
+  size = path.stat().st_size
+  if size > most_bytes:
+    raise UserError(f'{path}: {size} bytes, allowed are {most_bytes}')
+  return path.read_bytes()
 
 
 def sync(file):

@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from audionet_tf.core import digests, saved_model_allowlist, text
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import class_lists
 
 MAX_SIDE_PIXELS = 2048  # of the pictures that a model asks for: a hostile file must not order gigabytes
-MAX_CLASSES = 100_000
 RAW = (0.0, 255.0)
 
 
@@ -58,8 +58,8 @@ def checked_classes(source, shape):
   shape = [None if side in (None, -1) else int(side) for side in shape]
   if len(shape) not in (2, 4) or shape[-1] is None or any(side != 1 for side in shape[1:-1]):
     raise UserError(f'{source}: its output is {shape}; a classifier gives [pictures, classes]')
-  if not 2 <= shape[-1] <= MAX_CLASSES:
-    raise UserError(f'{source}: it knows {shape[-1]} classes, allowed is 2 to {MAX_CLASSES}')
+  if not 2 <= shape[-1] <= class_lists.MAX_CLASSES:
+    raise UserError(f'{source}: it knows {shape[-1]} classes, allowed is 2 to {class_lists.MAX_CLASSES}')
   return shape[-1]
 
 

@@ -23,6 +23,7 @@ from absl import logging
 
 from audionet_tf.core import digests, text
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import class_lists
 from audionet_tf.teachers import image_classifier
 
 WEIGHT_SUFFIXES = ('.h5', '.hdf5', '.keras')  # `.weights.h5` among them
@@ -178,7 +179,7 @@ def model_from_file(name, path, classes=None):
     if stored and classes and stored != classes:
       raise UserError(f'{path}: weights for {stored} classes, the labels are {classes}')
     if stored and stored != model.output_shape[-1]:
-      model = build(name, min(stored, image_classifier.MAX_CLASSES))
+      model = build(name, min(stored, class_lists.MAX_CLASSES))
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')  # a hundred, before the one error that says the same
       model.load_weights(path)

@@ -24,10 +24,9 @@ from google.protobuf.message import DecodeError
 
 from audionet_tf.core import digests, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import tfrecord_io
+from audionet_tf.data import class_lists, tfrecord_io
 
 SUM_TOLERANCE = 0.01
-MOST_CLASSES = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +62,8 @@ def load(path, classes=None):
     classes, frames_of = READERS[path.suffix](path, classes)
   except (ValueError, OSError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, DecodeError) as error:
     raise UserError(f'{path}: not readable as {path.suffix} ({text.brief(error)})') from None
-  if not 0 < classes <= MOST_CLASSES:
-    raise UserError(f'{path}: {classes} classes, allowed is 1 to {MOST_CLASSES}')
+  if not 0 < classes <= class_lists.MAX_CLASSES:
+    raise UserError(f'{path}: {classes} classes, allowed is 1 to {class_lists.MAX_CLASSES}')
   return PrecomputedTargets(classes, None, digests.of_file(path), functools.partial(answers, path, classes, frames_of))
 
 
