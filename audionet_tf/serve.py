@@ -13,7 +13,7 @@ Only this machine can reach the service, unless --host says otherwise; there is 
 
 from absl import flags
 
-from audionet_tf.core import cli, system
+from audionet_tf.core import cli, system, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.models import student_paths
 from audionet_tf.service import settings
@@ -82,9 +82,7 @@ def main(argv):
     from audionet_tf.service import app as service_app
     from audionet_tf.service import server
   except ModuleNotFoundError as error:
-    raise UserError(
-      f"serving needs {error.name}: pip install 'audionet_tf[serve]', or in a clone: pip install -e '.[serve]'"
-    ) from None
+    raise UserError(f'serving needs {error.name}: {text.install("serve")}') from None
   fetch, hosts = None, ()
   if ALLOW_DOWNLOAD.value:
     from audionet_tf.service import video_download
