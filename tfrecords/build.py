@@ -6,13 +6,14 @@ r"""Builds training records from videos: windows of sound, each with the picture
 reason, on the screen and in OUTPUT/failures.json. A second run with the same arguments builds only what is missing.
 
 Videos shorter than a window are skipped, or with --short_videos=repeat give one window, as in SoundNet: the picture
-covers the first n of the T image times; the sound is cut or zero-filled to n / T of the window and repeated, and so
-are the pictures. A picture that ends before the first image time, as 5 s with one in the middle of 20 s, has none.
+covers the first n of the T image times; the sound is truncated or zero-padded to n / T of the window and repeated, and
+so are the pictures. A picture that ends before the first image time, as 5 s with one in the middle of 20 s, has none.
 
   python -m tfrecords.build --videos=clips --output=data/soundnet --window_ms=20000 --images_per_window=4 \
     --sample_rate=22050 --mono=first --short_videos=repeat
 
---images_per_window=0 keeps sound alone, of any sound or video file, to train on labels or on answers from files.
+--images_per_window=0 keeps sound alone, of any sound or video file, to train on labels or on precomputed teacher
+outputs.
 
 Train on the records with python -m audionet_tf.train --records=OUTPUT.
 """

@@ -114,6 +114,9 @@ def parse(page, argv):
   if words & HELP:
     print(page())
     sys.exit(0)
+  if '--helpfull' in words:
+    app.usage(writeto_stdout=True)
+    sys.exit(0)
   if '--version' in words:
     print(versions())
     sys.exit(0)

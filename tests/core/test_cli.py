@@ -150,7 +150,14 @@ def test_the_version(module):
   )
 
 
-def test_a_table_at_the_end_of_help(capsys):
+def test_all_flags():
+  done = run('audionet_tf.export', '--helpfull')
+  assert done.returncode == 0
+  for name in ('run_dir', 'flagfile', 'verbosity'):
+    assert re.search(rf'^ +(-\w,)?--{name}: ', done.stdout, re.MULTILINE)
+
+
+def test_a_table_at_the_end_of_help():
   def main(argv):
     pass
 
