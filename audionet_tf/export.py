@@ -1,6 +1,6 @@
 r"""Writes a trained student as a SavedModel for TensorFlow Serving, and as TensorFlow Lite on request.
 
-  python -m audionet_tf.export --run_dir=runs/clips --output=exports/clips --tflite
+  python -m audionet_tf.export --model=runs/clips --output=exports/clips --tflite
 
 writes exports/clips/1, or the next free number: signatures `serving_default` and `windows`, `layers` if layers have
 steps in time, class names and settings as assets, warm-up requests, model.tflite. What was written is loaded again and
@@ -12,19 +12,18 @@ from absl import flags
 from audionet_tf.core import cli
 from audionet_tf.models import student_paths
 
-RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of a run of audionet_tf.train.')
-MODEL = flags.DEFINE_string('model', None, 'A student (.keras, its .json beside it), instead of --run_dir.')
+MODEL = flags.DEFINE_string('model', None, 'A run, or a student (.keras, its .json beside it).')
+flags.DEFINE_alias('run_dir', 'model')  # the old name
 OUTPUT = flags.DEFINE_string('output', None, 'Folder of versions, made if missing.')
 TFLITE = flags.DEFINE_bool('tflite', False, 'Add model.tflite to the version.')
 
-TOPICS = {'run_dir': 'Student', 'output': 'Results'}
-NEEDS = (('--run_dir', '--model'), ('--output',))
+TOPICS = {'model': 'Student', 'output': 'Results'}
+NEEDS = (('--model',), ('--output',))
 
 
 def main(argv):
   cli.no_arguments(argv)
-  cli.require(not (RUN_DIR.value and MODEL.value), 'export takes --run_dir or --model, not both')
-  path = student_paths.resolve(MODEL.value or RUN_DIR.value)
+  path = student_paths.resolve(MODEL.value)
   path = path / student_paths.STUDENT_FILE if path.suffix != '.keras' else path
   student_paths.require_student(path)
   from audionet_tf.models import student_file

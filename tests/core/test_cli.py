@@ -86,7 +86,7 @@ def test_help_marks_what_is_required_and_keeps_line_continuations():
     ('probe', 'probe needs --clips, and --output'),
     ('plot', 'plot needs FIGURE (kl, signals, timeline, filters, tsne, confusion, units)'),
     ('convert', 'convert needs --from, and --output'),
-    ('export', 'export needs --run_dir or --model, and --output'),
+    ('export', 'export needs --model, and --output'),
     ('download', 'download needs --output'),
   ],
 )
@@ -106,7 +106,7 @@ def test_everything_that_is_missing_is_one_message(name, message):
     (['evaluate', '--model=none', '--records=r'], 'r: no such folder; tfrecords.build makes it'),
     (['evaluate', '--model=none', f'--clips={__file__}'], 'none: no SavedModel here'),
     (['plot', 'filters', '--model=none', '--output=x.png'], 'none: no SavedModel here'),
-    (['export', '--run_dir=none', '--output=o'], 'none/student.keras: no such student'),
+    (['export', '--model=none', '--output=o'], 'none/student.keras: no such student'),
     (['convert', '--from=none.h5', '--student=yamnet', '--output=x.keras'], 'none.h5: no such file'),
     (['convert', '--from=a.npy', '--student=nonet', '--output=x.keras'], 'should be one of <audionet|soundnet5|'),
   ],

@@ -88,8 +88,8 @@ def test_command(tmp_path):
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
-    (['--output=out'], 'export needs --run_dir or --model'),
-    (['--output=out', '--model=a', '--run_dir=b'], '--run_dir or --model, not both'),
+    (['--output=out'], 'export needs --model'),
+    (['--output=out', '--run_dir=b'], 'b/student.keras: no such student'),
     (['--model=a.keras'], 'export needs --output'),
     (['--model=a.keras', '--output=out', 'more'], "unexpected argument 'more'"),
   ],
