@@ -126,6 +126,8 @@ def chosen_importer():
   importer = IMPORTERS[student]
   supported = suffix in importer.suffixes
   cli.require(supported, f'{student} from {suffix or "a file without suffix"} is not known; known: {known}')
+  if suffix in ('.pth', '.pt'):
+    cli.require_installed(['torch'], 'torch')
   if not importer.takes_pca:
     cli.require(not PCA.value, '--pca goes with --student=vggish_pca')
   given = {'sample_rate_hz': SAMPLE_RATE.value, 'window_seconds': durations.seconds(WINDOW_MS.value)}

@@ -13,8 +13,7 @@ Only this machine can reach the service, unless --host says otherwise; there is 
 
 from absl import flags
 
-from audionet_tf.core import cli, system, text
-from audionet_tf.core.errors import UserError
+from audionet_tf.core import cli, system
 from audionet_tf.models import student_paths
 from audionet_tf.service import settings
 
@@ -49,6 +48,7 @@ DOWNLOAD_HOSTS = flags.DEFINE_list('download_hosts', ['youtube.com'], 'Whose vid
 
 TOPICS = {'model': 'Student', 'host': 'Network', 'max_upload_mb': 'Limits', 'allow_download': 'Downloads'}
 NEEDS = (('--model',),)
+EXTRA = ('fastapi', 'multipart', 'orjson', 'prometheus_client', 'uvicorn')
 
 
 def check_arguments(arguments):
@@ -57,6 +57,7 @@ def check_arguments(arguments):
   settings.check_allowed_clients(ALLOWED_HOST.value, ALLOWED_ORIGIN.value)
   valid = NAME.value and all(c.isalnum() or c in '-_.' for c in NAME.value)
   cli.require(valid, f'name is {NAME.value!r}, allowed are letters, digits, -, _ and .')
+  cli.require_installed(EXTRA, 'serve')
   student_paths.find_export(MODEL.value)
 
 
@@ -77,12 +78,9 @@ def main(argv):
   system.keep_freed_memory()
   cli.import_tensorflow()
   from audionet_tf.saved_model import loader
+  from audionet_tf.service import app as service_app
+  from audionet_tf.service import server
 
-  try:
-    from audionet_tf.service import app as service_app
-    from audionet_tf.service import server
-  except ModuleNotFoundError as error:
-    raise UserError(f'serving needs {error.name}: {text.install("serve")}') from None
   fetch, hosts = None, ()
   if ALLOW_DOWNLOAD.value:
     from audionet_tf.service import video_download

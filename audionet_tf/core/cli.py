@@ -4,6 +4,7 @@ import contextlib
 import functools
 import importlib.machinery
 import importlib.metadata
+import importlib.util
 import math
 import os
 import pathlib
@@ -174,6 +175,12 @@ def restricted(holder, choices):
 
   flags.register_validator(holder.name, check)
   return holder
+
+
+def require_installed(modules, extra):
+  """UserError, without importing them, unless all of the modules are installed; it names the extra that brings them."""
+  missing = [name for name in modules if importlib.util.find_spec(name) is None]
+  require(not missing, f'{text.first_of(missing)} not installed: {text.install(extra)}')
 
 
 def require_any_file(paths):

@@ -173,6 +173,14 @@ def test_packages_are_hidden_and_come_back():
   import colorsys  # noqa: F401, F811
 
 
+def test_an_extra_is_named_before_anything_is_imported():
+  cli.require_installed(['json', 'os'], 'serve')
+  with pytest.raises(
+    UserError, match=r"nomodule not installed: pip install 'audionet_tf\[serve\]', or in a clone: pip"
+  ):
+    cli.require_installed(['json', 'nomodule'], 'serve')
+
+
 def test_some_missing_files_are_named_later(tmp_path):
   cli.require_any_file([__file__, 'none.wav'])
   with pytest.raises(UserError, match='no such file: a, b, c, d, e and 1 more'):
