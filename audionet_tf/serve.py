@@ -48,7 +48,7 @@ DOWNLOAD_HOSTS = flags.DEFINE_list('download_hosts', ['youtube.com'], 'Whose vid
 
 TOPICS = {'model': 'Student', 'host': 'Network', 'max_upload_mb': 'Limits', 'allow_download': 'Downloads'}
 NEEDS = (('--model',),)
-EXTRA = ('fastapi', 'multipart', 'orjson', 'prometheus_client', 'uvicorn')
+EXTRA = ('fastapi', 'orjson', 'prometheus_client', 'uvicorn')
 
 
 def check_arguments(arguments):

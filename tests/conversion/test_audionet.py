@@ -259,7 +259,7 @@ def test_command(tmp_path):
     (['--from=x.t7', '--output=s.keras'], 'audionet from .pth'),
     (['--from=x.pth', '--output=s.keras', '--student=soundnet'], 'audionet|soundnet5|'),
     (['--from=x.pth', '--output=s.keras', '--labels=a=x.txt'], 'x.pth: no such file'),
-    (['x.pth', '--output=s.keras'], 'unexpected argument'),
+    (['--from=x.pth', 'x.pth', '--output=s.keras'], 'unexpected argument'),
     (['--from=x.pth', '--output=s.keras', '--sample_rate=3'], 'sample_rate_hz is 3'),
   ],
 )
