@@ -57,7 +57,7 @@ def numpy_weights(model, depth):
 
 
 def heads_of(model, depth):
-  return [layer.name for layer in model.layers if layer.name.startswith(f'conv{depth}_')]
+  return [layer.name for layer in model.layers if layer.name.startswith(f'conv{depth}_') and layer.weights]
 
 
 def compare(net, depth, model, samples):

@@ -167,7 +167,8 @@ def test_a_table_at_the_end_of_help():
     assert re.search(rf'^  {name}  ', shown, re.MULTILINE)
 
 
-def test_packages_are_hidden_and_come_back():
+def test_packages_are_hidden_and_come_back(monkeypatch):
+  monkeypatch.delitem(sys.modules, 'colorsys', raising=False)
   with cli.pretend_missing('colorsys'), pytest.raises(ImportError):
     import colorsys  # noqa: F401
   import colorsys  # noqa: F401, F811
