@@ -33,7 +33,7 @@ def of_labels(measured):
     ('told_apart_perfectly', "d' is infinite of"),
   ):
     if means[key]:
-      lines.append(f'left out of the means, as {why} it: {len(means[key])} classes, {text.first_of(means[key])}')
+      lines.append(f'left out of the means, as {why} it: {text.first_of(means[key])}')
   if means['d_prime_of_mean_auc'] is not None:
     lines.append(f"d' of the mean AUC: {means['d_prime_of_mean_auc']:.3f}")
   lines.append(f'calibration error: {measured["calibration"]["error"]:.3f}')

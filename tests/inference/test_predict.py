@@ -261,7 +261,7 @@ def test_command_names_the_bad_file_and_reads_the_others(served, exported, tmp_p
     (['--output=o', 'a.wav'], 'infer needs --model (--help'),
     (['--model=m', '--output=o', '--format=csv,xml', 'a.wav'], "'xml' is not one of json, csv, npz"),
     (['--model=m', '--output=o', '--format=', 'a.wav'], "'' is not one of json"),
-    (['--model=m', '--output=o', '--window_ms=0', 'a.wav'], '--window_ms=0: 0.0 must be'),
+    (['--model=m', '--output=o', '--window_ms=0', 'a.wav'], '--window_ms=0: 0.0 is not number >= 1'),
     (['--model=m', '--output=o', '--window_ms=nan', 'a.wav'], '--window_ms=nan: must be a finite number'),
     (['--model=m', '--output=o', '--top=-1', 'a.wav'], '--top=-1: -1 is not a positive integer'),
     (['--model=m', '--output=o', 'x/a.wav', 'y/a.wav'], '2 inputs are called a.wav'),

@@ -97,7 +97,7 @@ def test_command_names_what_it_cannot_read(pitches, tmp_path):
     (['--clips=c.csv', '--output=o', '--layer=mfcc', '--folds=7'], 'no clips of fold 7; there are 1, 2'),
     (['--clips=c.csv', '--output=o', '--layer=mfcc', '--folds=1', '--judge=2'], 'must be among'),
     (['--clips=c.csv', '--output=o', '--pool=max'], 'value should be one of <windows|mean|statistics>'),
-    (['--clips=c.csv', '--output=o', '--c=0'], '--c=0: 0.0 must be'),
+    (['--clips=c.csv', '--output=o', '--c=0'], '--c=0: 0.0 is not number >= 1e-12'),
     (['--clips=c.csv', '--output=o', '--layer=mfcc,mfcc'], 'names one twice'),
   ],
 )
