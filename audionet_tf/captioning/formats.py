@@ -16,7 +16,7 @@ import webvtt
 from webvtt.models import Timestamp
 
 from audionet_tf.captioning import event_detection
-from audionet_tf.core import files
+from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
 
 # SRT has no escapes: players take these for tags, and for commands of other formats.
@@ -112,9 +112,9 @@ def write(folder, name, formats, events, cues, about):
     about: JSON-able dict, with `file`.
   """
   texts = {suffix: text(events, cues, about) for suffix, text in (FORMATS[key] for key in formats)}
-  for suffix, text in texts.items():
+  for suffix, content in texts.items():
     with files.atomic_write(folder / (name + suffix)) as file:
-      file.write(text)
+      file.write(content)
 
 
 def read_events(path):
@@ -131,5 +131,5 @@ def read_events(path):
   except FileNotFoundError:
     raise UserError(f'{path}: no such file; audionet_tf.caption writes one') from None
   except (ValueError, TypeError, KeyError, RecursionError) as error:
-    raise UserError(f'{path}: cannot read events ({type(error).__name__}: {error})') from None
+    raise UserError(f'{path}: cannot read events ({text.brief(error)})') from None
   return events

@@ -13,7 +13,7 @@ import pickletools
 
 import numpy as np
 
-from audionet_tf.core import files
+from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
 
 MAX_BYTES = 1 << 30  # of a file: sound8.npy has 0.06 GB
@@ -106,7 +106,7 @@ def read(path):
   except UserError as error:
     raise UserError(f'{path}: {error}') from None
   except Exception as error:  # damaged bytes raise whatever they hit
-    raise UserError(f'{path}: not a readable .npy of named arrays ({type(error).__name__}: {error})') from error
+    raise UserError(f'{path}: not a readable .npy of named arrays ({text.brief(error)})') from error
 
 
 def header_length(data):
