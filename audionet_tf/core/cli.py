@@ -19,7 +19,7 @@ import textwrap
 from absl import app, flags, logging
 
 from audionet_tf.core import text
-from audionet_tf.core.errors import UserError
+from audionet_tf.core.errors import UserError, missing_extra
 
 # Before TensorFlow is first imported: its start-up notices are about hardware that users did not ask for.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
@@ -180,7 +180,8 @@ def restricted(holder, choices):
 def require_installed(modules, extra):
   """UserError, without importing them, unless all of the modules are installed; it names the extra that brings them."""
   missing = [name for name in modules if importlib.util.find_spec(name) is None]
-  require(not missing, f'{text.first_of(missing)} not installed: {text.install(extra)}')
+  if missing:
+    raise missing_extra('this command', text.first_of(missing), extra)
 
 
 def require_any_file(paths):

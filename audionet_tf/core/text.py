@@ -37,11 +37,6 @@ def one_line(name):
   return (line if len(line) <= LONGEST_NAME else line[: LONGEST_NAME - 1] + '…').strip() or '?'
 
 
-def install(extra):
-  """How to install an optional part: the name is that of an extra in setup.cfg."""
-  return f"pip install 'audionet_tf[{extra}]', or in a clone: pip install '.[{extra}]'"
-
-
 def first_of(names, most=5, separator=', '):
   """The first few names, printable, and how many more there are: 'a, b and 3 more'."""
   shown = separator.join(printable(str(name)) for name in names[:most])
