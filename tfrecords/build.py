@@ -1,9 +1,10 @@
 r"""Builds training records from videos: windows of sound, each with the pictures shown at that time.
 
-  python -m tfrecords.build --videos=clips --videos='more/**/*.mp4' --output=data/clips
+  python -m tfrecords.build --videos=clips --videos='more/**/*.mp4'
 
---videos takes files, globs and folders (searched through). Files that cannot be used are skipped and named, with the
-reason, on the screen and in OUTPUT/failures.json. A second run with the same arguments builds only what is missing.
+writes data/clips, which flags.txt trains on; --output=FOLDER writes elsewhere. --videos takes files, globs and folders
+(searched through). Files that cannot be used are skipped and named, with the reason, on the screen and in
+OUTPUT/failures.json. A second run with the same arguments builds only what is missing.
 
 Videos shorter than a window are skipped, or with --short_videos=repeat give one window, as in SoundNet: the picture
 covers the first n of the T image times; the sound is truncated or zero-padded to n / T of the window and repeated, and
@@ -15,7 +16,7 @@ so are the pictures. A picture that ends before the first image time, as 5 s wit
 --images_per_window=0 keeps sound alone, of any sound or video file, to train on labels or on precomputed teacher
 outputs.
 
-Train on the records with python -m audionet_tf.train --records=OUTPUT.
+Train on the records with python -m audionet_tf.train --flagfile=flags.txt --records=OUTPUT.
 """
 
 import sys

@@ -1,15 +1,17 @@
-"""Class names, one a line in the order of the classes, and tables of labels (CSV). UTF-8."""
+"""Class names, one per line in the order of the classes, and tables of labels (CSV). UTF-8."""
 
 import csv
+import importlib.resources
 import pathlib
 
 from audionet_tf.core.errors import UserError
 
+IMAGENET_CLASSES = 1000
 MAX_CLASSES = 100_000  # of any model or file of predictions: a damaged number must not allocate gigabytes
 
 
 def read_class_names(path):
-  """The class names in a text file, one a line, or in a .csv of `read_vocabulary`. UserError when there are none."""
+  """The class names in a text file, one per line, or in a .csv of `read_vocabulary`. UserError when there are none."""
   path = pathlib.Path(path)
   if path.suffix.lower() == '.csv':
     return [row['display_name'] for row in read_vocabulary(path)]
@@ -18,11 +20,11 @@ def read_class_names(path):
   except FileNotFoundError:
     raise UserError(f'{path}: no such file of class names') from None
   except (UnicodeDecodeError, IsADirectoryError):
-    raise UserError(f'{path}: not a text file of class names, one a line') from None
+    raise UserError(f'{path}: not a text file of class names, one per line') from None
   while names and not names[-1]:
     names.pop()
   if not names:
-    raise UserError(f'{path}: no class names in it; expected is one a line')
+    raise UserError(f'{path}: no class names in it; expected is one per line')
   return names
 
 
@@ -58,14 +60,53 @@ def vocabulary(path):
 
 
 def write_class_names(path, names):
-  """Writes one name a line; line breaks inside a name become spaces."""
+  """Writes one name per line; line breaks inside a name become spaces."""
   lines = [' '.join(name.split()) or '?' for name in names]
   pathlib.Path(path).write_text('\n'.join(lines) + '\n', encoding='utf-8')
 
 
+def class_names_by_head(label_files, classes):
+  """Dict of head to names, of the heads that have a file.
+
+  Args:
+    label_files: list of 'HEAD=FILE', one name per line, or of one 'FILE' where there is one head.
+    classes: dict of head to number of classes.
+
+  Raises:
+    UserError: no such head or file, two files for a head, another number of names.
+  """
+  files = {}
+  for text in label_files:
+    head, _, file = text.partition('=')
+    if head not in classes or not file:
+      if len(classes) != 1:
+        raise UserError(f'labels is {text!r}, expected is HEAD=FILE; the heads are {", ".join(classes) or "none"}')
+      head, file = next(iter(classes)), text
+    if head in files:
+      raise UserError(f'labels gives two files for {head}: {files[head]} and {file}')
+    files[head] = file
+  found = {head: read_class_names(file) for head, file in files.items()}
+  for head, names in found.items():
+    if len(names) != classes[head]:
+      raise UserError(f'{files[head]}: {len(names)} class names, but the weights have {classes[head]} classes')
+  return found
+
+
 def numbered_class_names(count):
-  """Stand-ins where a teacher comes without names: 'class 0' to 'class <count-1>'."""
+  """Placeholders where a teacher comes without names: 'class 0' to 'class <count-1>'."""
   return [f'class {i}' for i in range(count)]
+
+
+def imagenet_class_names():
+  """The synsets of ILSVRC 2012 in the usual order, synonyms separated by commas: list of 1000 str."""
+  return (importlib.resources.files('audionet_tf.data') / 'imagenet_names.txt').read_text('utf-8').splitlines()
+
+
+def default_class_names(count):
+  """ImageNet's names for 1000 classes, and for 1001, the first of which is 'background'; other counts are numbered."""
+  if count == IMAGENET_CLASSES:
+    return imagenet_class_names()
+  return ['background', *imagenet_class_names()] if count == IMAGENET_CLASSES + 1 else numbered_class_names(count)
 
 
 def read_table(path, columns):

@@ -77,6 +77,17 @@ def microseconds(seconds):
   return round(seconds * 1_000_000)
 
 
+def example_at(path, start, length):
+  """The features of the Example in a framed record. ValueError where it does not have its checksum."""
+  with open(path, 'rb') as file:
+    file.seek(start)
+    framed_payload = file.read(length)
+  payload = framed_payload[12:-4]
+  if tfrecord_io.framed(payload) != framed_payload:
+    raise ValueError(f'record at byte {start} does not have its checksum')
+  return tfrecord_io.example_class().FromString(payload).features.feature
+
+
 def read_manifest(folder):
   """The manifest of a folder of records, as a dict with `params` as RecordParams.
 

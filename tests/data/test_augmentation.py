@@ -234,5 +234,5 @@ def test_options_hold_what_was_asked_for():
   assert config.TrainingConfig(augment={'gain': 3.0}, teacher_mode='online').augment == {'gain': 3.0}
   with pytest.raises(UserError, match='allowed is above 0 and up to 1'):
     config.TrainingConfig(augment={'mix': 2})
-  with pytest.raises(UserError, match='augment shift, mix: changes stored answers; use --teacher_mode=stored'):
+  with pytest.raises(UserError, match='augment shift, mix: changes stored targets; use --teacher_mode=stored'):
     config.TrainingConfig(augment={'shift': 1.0, 'gain': 3.0, 'mix': 0.5}, teacher_mode='online')
