@@ -412,7 +412,8 @@ def build_records(
     UserError: an argument out of range, no such video, records of other arguments in `output`, or no video that can be
       used.
   """
-  from audionet_tf.core import system
+  import joblib
+
   from audionet_tf.data import params
   from tfrecords import builder
 
@@ -441,7 +442,7 @@ def build_records(
       short_videos=short_videos,
     ),
     shards=shards,
-    workers=workers or system.processors(),
+    workers=workers or joblib.cpu_count(),
     timeout_seconds=timeout_seconds,
     memory_bytes=memory_mb << 20,
   )
