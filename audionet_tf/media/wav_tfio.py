@@ -17,8 +17,8 @@ from audionet_tf.core import system
 from audionet_tf.core.errors import MediaError
 from audionet_tf.media import integrity, mixdown, timeline
 
-MOST_SAMPLES = 1 << 22  # of all channels of a file: it is held as a whole
-WAV_HEADER_BYTES = 1 << 16  # in which the sound begins, else it is no plain file
+MOST_SAMPLES = 1 << 22  # of all channels of a file: a file is held in memory
+WAV_HEADER_BYTES = 1 << 16  # the sound of a plain file begins within so many bytes
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # format tags of WAV
 
 # (tag, bits) to what tensorflow-io gives: dtype, zero, full scale.
@@ -31,7 +31,7 @@ KINDS = {
 
 
 class Header(NamedTuple):
-  """What a file says of itself: key of KINDS, rate, channels and samples of each."""
+  """The format that a WAV header declares: `kind` is a key of KINDS, `samples` counts those of one channel."""
 
   kind: tuple
   rate_hz: int
@@ -46,24 +46,24 @@ def header(path):
     if integrity.is_truncated(path):
       return None
     with integrity.readable(path) as file:
-      found = wav_header(file)
-  except (MediaError, struct.error):  # PyAV says what is wrong with it
+      wav = wav_header(file)
+  except (MediaError, struct.error):  # PyAV reports what is wrong with the file
     return None
-  fits = found and 0 < found.rate_hz <= timeline.MAX_RATE_HZ and 0 < found.channels * found.samples <= MOST_SAMPLES
-  return found if fits else None
+  fits = wav and 0 < wav.rate_hz <= timeline.MAX_RATE_HZ and 0 < wav.channels * wav.samples <= MOST_SAMPLES
+  return wav if fits else None
 
 
 def wav_header(file):
-  """The Header of a plain WAV file that is whole, None of any other. struct.error where the file ends too early."""
+  """The Header of a plain, complete WAV file, None for any other. struct.error where the file ends in its header."""
   riff, _, wave = struct.unpack('<4sI4s', file.read(12))
   if (riff, wave) != (b'RIFF', b'WAVE'):
     return None
-  known, end = None, os.fstat(file.fileno()).st_size
+  sample_format, end = None, os.fstat(file.fileno()).st_size
   while file.tell() < WAV_HEADER_BYTES:
     name, size = struct.unpack('<4sI', file.read(8))
     begin = file.tell()
     if name == b'data':
-      kind, channels, rate_hz, align = known or (None, 0, 0, 0)
+      kind, channels, rate_hz, align = sample_format or (None, 0, 0, 0)
       plain = kind in KINDS and channels and align == channels * kind[1] // 8 and begin + size <= end
       return Header(kind, rate_hz, channels, size // align) if plain else None
     if name == b'fmt ':
@@ -71,7 +71,7 @@ def wav_header(file):
       if tag == EXTENSIBLE:
         _, valid_bits, _, tag = struct.unpack('<HHIH', file.read(10))
         tag = tag if valid_bits == bits else None
-      known = (tag, bits), channels, rate_hz, align
+      sample_format = (tag, bits), channels, rate_hz, align
     file.seek(begin + size + size % 2)
   return None
 
@@ -83,7 +83,7 @@ def decoded(paths):
     paths: of files.
 
   Yields:
-    for every path, in order: (rate_hz, f32 [n, channels] in [-1, 1]); None where PyAV is to decode it.
+    (rate_hz, f32 [n, channels] in [-1, 1]) per path, in order; None where PyAV is to decode the file.
   """
   headers = [header(path) for path in paths]
   ours = [number for number, found in enumerate(headers) if found]
@@ -95,13 +95,21 @@ def decoded(paths):
       yield None
       continue
     samples, ready = ready[1], next(sounds, None)
-    # Whose header does not tell the truth is looked at by PyAV.
+    # PyAV reports what is wrong with a file whose header does not match its contents.
     yield (found.rate_hz, samples) if samples.shape == (found.samples, found.channels) else None
 
 
 def dataset(library, paths, headers, numbers):
-  """Iterator over (number, f32 [n, channels]) of the paths with these numbers; those that cannot be decoded are left
-  out.
+  """Decodes files inside tf.data.
+
+  Args:
+    library: the package tensorflow_io.
+    paths: all files.
+    headers: list of Header or None, one per path.
+    numbers: indices of the paths to decode.
+
+  Returns:
+    iterator over (number, f32 [n, channels] in [-1, 1]), in order; files that cannot be decoded are left out.
   """
   import tensorflow as tf
 
@@ -136,7 +144,7 @@ def tensorflow_io():
 
 
 def mono_blocks(rate_hz, samples, mono):
-  """What `decoded` gave as `decoding.pcm_chunks` takes it: (start, rate, f32 [n]), a second each."""
+  """Mixes decoded sound, f32 [n, channels], down to the blocks of `decoding.pcm_chunks`: (start, rate, f32 [rate])."""
   planes = samples.T[:1] if mono == 'first' else samples.T
   for start in range(0, len(samples), rate_hz):
     yield start, rate_hz, mixdown.mean(list(planes[:, start : start + rate_hz]))

@@ -1,4 +1,4 @@
-"""Sound and pictures by presentation time, on clips in which grey and value tell the time."""
+"""Sound and pictures by presentation time, on clips whose grey levels and sample values encode the time."""
 
 import os
 import subprocess
@@ -17,18 +17,18 @@ from audionet_tf.media import decoding
 
 
 def test_pictures_carry_their_times(tmp_path):
-  found = media_clips.seen(media_clips.write(tmp_path / 'a.mkv'))
-  assert [start for start, _, _ in found] == media_clips.frames_at(25, 1)
-  assert [end for _, end, _ in found[:-1]] == [start for start, _, _ in found[1:]]
-  assert 1 <= found[-1][1] <= Fraction(1001, 1000)
-  assert [picture[8, 8, 0] for _, _, picture in found] == [media_clips.grey(start, 1) for start, _, _ in found]
+  pictures = media_clips.seen(media_clips.write(tmp_path / 'a.mkv'))
+  assert [start for start, _, _ in pictures] == media_clips.frames_at(25, 1)
+  assert [end for _, end, _ in pictures[:-1]] == [start for start, _, _ in pictures[1:]]
+  assert 1 <= pictures[-1][1] <= Fraction(1001, 1000)
+  assert [picture[8, 8, 0] for _, _, picture in pictures] == [media_clips.grey(start, 1) for start, _, _ in pictures]
 
 
 def test_variable_frame_rate(tmp_path):
   times = [Fraction(ms, 1000) for ms in (0, 15, 100, 400, 410, 900)]
-  found = media_clips.seen(media_clips.write(tmp_path / 'a.mkv', times=times))
-  assert [start for start, _, _ in found] == times
-  assert [picture[8, 8, 0] for _, _, picture in found] == [media_clips.grey(t, 1) for t in times]
+  pictures = media_clips.seen(media_clips.write(tmp_path / 'a.mkv', times=times))
+  assert [start for start, _, _ in pictures] == times
+  assert [picture[8, 8, 0] for _, _, picture in pictures] == [media_clips.grey(t, 1) for t in times]
 
 
 def test_late_picture_and_late_sound(tmp_path):
@@ -42,7 +42,7 @@ def test_late_picture_and_late_sound(tmp_path):
   np.testing.assert_allclose(samples, media_clips.ramp(media_clips.RATE_HZ, media_clips.RATE_HZ, 1), atol=1e-4)
 
 
-def test_a_timeline_need_not_start_at_zero(tmp_path):
+def test_timeline_that_does_not_start_at_zero(tmp_path):
   path = tmp_path / 'a.ts'
   media_clips.write(path, **{**media_clips.CODED, 'video_codec': 'mpeg2video', 'tick': Fraction(1, 25)})
   with av.open(str(path)) as container:
@@ -67,7 +67,7 @@ def test_resampling_has_no_delay_and_the_level_of_scipy(tmp_path, sample_rate_hz
   assert first == 0
   assert len(samples) == media_clips.RATE_HZ
   np.testing.assert_allclose(samples, expected, atol=2e-3)
-  if start:  # on the same grid wherever the sound begins
+  if start:  # samples lie on the same grid wherever the sound starts
     path = media_clips.write(tmp_path / 'b.mkv', sounds=[sound], rate_hz=sample_rate_hz, sound_start=start)
     first, samples = media_clips.heard(path)
     times = (first + np.arange(len(samples))) / media_clips.RATE_HZ - round(start * sample_rate_hz) / sample_rate_hz
@@ -98,27 +98,27 @@ def test_sample_formats(tmp_path, codec):
   np.testing.assert_allclose(samples, ramp, atol=1e-2 if codec == 'pcm_u8' else 1e-4)
 
 
-def test_mixing_down(tmp_path):
+def test_mixdown_of_stereo(tmp_path):
   left, right = np.full(media_clips.RATE_HZ, 0.5, np.float32), np.full(media_clips.RATE_HZ, -0.1, np.float32)
   path = media_clips.write(tmp_path / 'a.mkv', sounds=[np.stack([left, right])])
   np.testing.assert_allclose(media_clips.heard(path)[1], 0.2, atol=1e-4)
   np.testing.assert_allclose(media_clips.heard(path, mono='first')[1], 0.5, atol=1e-4)
 
 
-def test_of_two_sound_streams_the_default_one(tmp_path):
+def test_the_default_of_two_sound_streams_is_decoded(tmp_path):
   quiet, loud = np.full(media_clips.RATE_HZ, 0.1, np.float32), np.full(media_clips.RATE_HZ, 0.6, np.float32)
   path = media_clips.write(tmp_path / 'a.mkv', sounds=[quiet, loud])
   with av.open(str(path)) as container:
-    wanted = {0: 0.1, 1: 0.6}[container.streams.audio.index(container.streams.best('audio'))]
-  np.testing.assert_allclose(media_clips.heard(path)[1], wanted, atol=1e-4)
+    expected = {0: 0.1, 1: 0.6}[container.streams.audio.index(container.streams.best('audio'))]
+  np.testing.assert_allclose(media_clips.heard(path)[1], expected, atol=1e-4)
 
 
-def test_max_seconds_stops(tmp_path):
+def test_max_seconds_truncates(tmp_path):
   start, samples = media_clips.heard(media_clips.write(tmp_path / 'a.mkv', seconds=3), max_seconds=1.25)
   assert (start, len(samples)) == (0, 20000)
 
 
-def test_max_seconds_before_the_sound_begins(tmp_path):
+def test_max_seconds_before_the_sound_starts_gives_nothing(tmp_path):
   path = media_clips.write(tmp_path / 'a.mkv', seconds=3, sound_start=2)
   assert list(decoding.decode_audio(path, 16000, max_seconds=1.25)) == []
 
@@ -167,14 +167,14 @@ def test_colours_survive(tmp_path):
   np.testing.assert_allclose(media_clips.seen(path)[0][2][8, 8], [200, 30, 60], atol=4)
 
 
-def test_what_is_missing_is_named(tmp_path):
+def test_error_names_the_missing_stream(tmp_path):
   with pytest.raises(MediaError, match='no sound'):
     media_clips.heard(media_clips.write(tmp_path / 'a.mkv', sounds=[]))
   with pytest.raises(MediaError, match='no picture'):
     media_clips.seen(media_clips.write(tmp_path / 'a.wav', times=[]))
 
 
-def test_a_cover_is_not_a_video(tmp_path):
+def test_cover_picture_is_not_a_video(tmp_path):
   path = tmp_path / 'a.mp3'
   with av.open(str(path), 'w') as out:
     sound = out.add_stream('libmp3lame', rate=44100, layout='mono')
@@ -193,7 +193,7 @@ def test_a_cover_is_not_a_video(tmp_path):
 
 @pytest.mark.skipif(not os.path.exists('/proc/self/status'), reason='peak memory is read from /proc')
 def test_memory_does_not_grow_with_length(tmp_path):
-  """Peak memory of reading a clip sixty times as long, in a process of its own."""
+  """Compares peak memory for a clip and for one sixty times as long, each decoded in a process of its own."""
   program = (
     'import re, sys\n'
     'from audionet_tf.media import decoding\n'

@@ -30,7 +30,7 @@ TYPES = {'u8': np.uint8, 's16': np.int16, 's32': np.int32, 'flt': np.float32, 'f
 
 
 def write(path, codec, sample_format, rate_hz, channels, seconds=1.3):
-  """Noise, louder and louder, as one file."""
+  """Writes a file of noise that grows louder."""
   noise = np.random.default_rng(0).uniform(-1, 1, [channels, round(seconds * rate_hz)])
   noise *= np.linspace(0.1, 0.9, noise.shape[1])
   dtype = TYPES[sample_format]
@@ -90,22 +90,22 @@ def heard(path, rate_hz, mono, decoded=None):
 
 
 @pytest.mark.parametrize('name', OURS)
-def test_samples_are_those_of_pyav(folder, found, name):
+def test_samples_equal_pyavs(folder, found, name):
   _, _, rate_hz, channels = OURS[name]
   assert found[name][0] == rate_hz and found[name][1].shape == (round(1.3 * rate_hz), channels)
-  for wanted, mono in ((16_000, 'first'), (22_050, 'mean')):
-    expected = np.concatenate([pcm for _, pcm in decoding.decode_audio(folder / name, wanted, mono)])
-    start, pcm = heard(folder / name, wanted, mono, found[name])
+  for new_rate_hz, mono in ((16_000, 'first'), (22_050, 'mean')):
+    expected = np.concatenate([pcm for _, pcm in decoding.decode_audio(folder / name, new_rate_hz, mono)])
+    start, pcm = heard(folder / name, new_rate_hz, mono, found[name])
     assert start == 0 and np.ptp(pcm.astype(int)) > 30_000
     np.testing.assert_array_equal(pcm, expected)
 
 
 @pytest.mark.parametrize('name', [*REFUSED, 'missing.wav'])
-def test_what_is_not_plain_is_left_to_pyav(found, name):
+def test_other_files_are_left_to_pyav(found, name):
   assert found[name] is None
 
 
-def test_pyav_hears_or_names_the_others(folder):
+def test_pyav_decodes_other_formats_or_names_the_file(folder):
   for name in OTHERS:
     assert len(heard(folder / name, 16_000, 'mean')[1]) > 15_000
   for name in ('cut.wav', 'text.wav', 'missing.wav'):
@@ -119,13 +119,13 @@ def test_long_files_are_left_to_pyav(folder, monkeypatch):
   assert wav_tfio.header(folder / 'u8.wav') == ((1, 8), 8_000, 1, round(1.3 * 8_000))
 
 
-def test_clips_keep_their_order_and_their_errors(folder):
+def test_clips_keep_order_and_errors(folder):
   names = ['s16.wav', 'text.wav', 'sound.mp3', 's24.wav', 'missing.wav', 'u8.wav', 's16.flac']
   opened = prefetch.opened_ahead(
     [folder / name for name in names], names, lambda name, decoded: heard(folder / name, 8_000, 'mean', decoded)
   )
-  for name, (told, future) in zip(names, opened, strict=True):
-    assert told == name
+  for name, (clip, future) in zip(names, opened, strict=True):
+    assert clip == name
     if name in ('text.wav', 'missing.wav'):
       assert isinstance(future.exception(), MediaError)
     else:
