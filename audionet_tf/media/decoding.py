@@ -91,7 +91,7 @@ def declared_duration(path):
 
 
 def _resampled(blocks, sample_rate_hz):
-  """(start, f32 [n]) at the new rate, `start` >= 0, from contiguous (start, rate, f32 [n]): contiguous, without delay."""
+  """Contiguous (start, rate, f32 [n]) to contiguous (start, f32 [n]) at the new rate, without delay; `start` >= 0."""
   resampler, position, first, last = None, 0, 0, 0
   for start, rate, samples in blocks:
     last = math.ceil(Fraction((start + samples.size) * sample_rate_hz, rate))

@@ -42,7 +42,7 @@ class MelPicture:
     self.frames_per_column, self.start_sample, self.end_sample = 1, None, 0
 
   def watch(self, chunks):
-    """Yields (start_sample, int16 [n]) chunks of `decoding.decode_audio` unchanged, after adding each to the picture."""
+    """Yields (start_sample, int16 [n]) chunks of `decoding.decode_audio` unchanged, and adds them to the picture."""
     for start, pcm in chunks:
       self.start_sample = start if self.start_sample is None else self.start_sample
       self.end_sample = start + len(pcm)

@@ -81,7 +81,7 @@ def extract(model, sources, folder, kind='npz', clip_seconds=None, names=None):
   clip_samples = clip_seconds and round(durations.exact(clip_seconds) * rate)
   if clip_samples and clip_samples < shortest:
     raise UserError(f'clip_seconds is {clip_seconds}; these layers need at least {shortest / rate:.3f} s')
-  shortest = 1 if registry.network(model.settings.student).fills else shortest
+  shortest = 1 if registry.network(model.settings.student).pads_last_patch else shortest
   outputs, todo, unreadable, renewed = {}, [], [], []
   for source, name in zip(map(pathlib.Path, sources), names or [pathlib.Path(s).name for s in sources], strict=True):
     about, output = about_of(model, source, clip_seconds), folder / f'{name}.{kind}'
@@ -214,15 +214,15 @@ def pieces(clip, model):
   rate = model.settings.sample_rate_hz
   heard, network = counted(clip, rate), registry.network(model.settings.student)
   if model.tables:
-    heard = chunking.filled(heard, list(network.layers.values())[-1]) if network.fills else heard
+    heard = chunking.filled(heard, list(network.layer_windows.values())[-1]) if network.pads_last_patch else heard
     yield from chunking.pieces(heard, model.tables)
     samples = round(clip.about['sound_seconds'] * rate)
     clip.about['heard_seconds'] = (
-      samples if network.fills else receptive_field.heard_samples(samples, model.tables)
+      samples if network.pads_last_patch else receptive_field.covered_samples(samples, model.tables)
     ) / rate
     return
   window = params.RecordParams(model.settings.window_seconds, model.settings.window_seconds, sample_rate_hz=rate)
-  repeat, count = network.short == 'repeat', 0
+  repeat, count = network.short_input == 'repeat', 0
   for index, pcm in windows.windows(prefetch.placed(heard, clip.first_sample), window, repeat):
     count += 1
     yield chunking.Piece(pcm, None, index * window.hop_seconds)
@@ -277,7 +277,7 @@ def add_steps(clip, model, layer, source, values):
   steps = receptive_field.receptive_field(model.tables[source])
   numbers = clip.steps[layer] + np.arange(len(values))
   clip.steps[layer] += len(values)
-  centers = clip.first_sample + steps.first_center + steps.hop * numbers
+  centers = clip.first_sample + steps.first_center + steps.stride * numbers
   add_rows(clip, layer, values, centers / model.settings.sample_rate_hz)
 
 

@@ -59,7 +59,7 @@ def layer_features(load, layers, clips, folder, clip_seconds):
   """
   model = load(layers)
   network = registry.network(model.settings.student)
-  repeats = network.short == 'repeat' and network.layers
+  repeats = network.short_input == 'repeat' and network.layer_windows
   seconds = (REPEATED_SECONDS if repeats else None) if clip_seconds is None else clip_seconds or None
   kept = folder / 'features' / '-'.join([model.digest[:12], *layers, *([f'{seconds:g}s'] if seconds else [])])
   kept.mkdir(parents=True, exist_ok=True)

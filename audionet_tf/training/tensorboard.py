@@ -83,7 +83,7 @@ class Summaries(keras.callbacks.Callback):
       heard = heads.ACTIVATIONS[self.model.activation](outputs[LOGITS + head]).numpy()
       said = heard.mean(axis=1)
       tf.summary.text(f'examples/{head}', predictions_table(self.examples, head, said, names))
-      if registry.network(student.name).layers:
+      if registry.network(student.name).layer_windows:
         for i in range(len(heard)):
           figure = example_timeline(self.examples, i, heard[i], names, student.name)
           tf.summary.image(f'examples/{i} {head}', style.to_rgb(figure)[None], description=self.examples['names'][i])

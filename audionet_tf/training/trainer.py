@@ -215,7 +215,7 @@ def build_distiller(manifest, teachers, options, student=None):
     'loss_reduction': options.loss_reduction,
     'videos_windows': [(v['first_window'], v['windows']) for v in manifest['videos']] if options.per_frame else None,
   }
-  if registry.network(options.student).reconstructs:
+  if registry.network(options.student).is_autoencoder:
     distiller = AutoencoderTrainer(student, **kept)
   else:
     labelled = options.loss in losses.MULTI_LABEL_LOSSES

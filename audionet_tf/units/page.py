@@ -57,7 +57,7 @@ def write_sounds(ear, path, centers, folder, stem):
   Returns:
     dict of center to dict: `sound`, path from `folder`; `wave` f32 [n]; `heard`, shares of it.
   """
-  rate, field = ear.settings.sample_rate_hz, receptive_field.receptive_field(ear.table).field
+  rate, field = ear.settings.sample_rate_hz, receptive_field.receptive_field(ear.table).size
   half = max(field, SHORTEST_CUT_SECONDS * rate) / 2
   spans = [(max(0, round(center - half)), round(center + half)) for center in centers]
   cuts = cut(decoding.decode_audio(path, rate, ear.settings.mono), spans)
@@ -137,7 +137,7 @@ def write_page(ear, paths, folder, units=()):
 def heading(ear, found, files_heard):
   """(title, introduction) of the page."""
   steps = receptive_field.receptive_field(ear.table)
-  hears, every = (1000 * samples / ear.settings.sample_rate_hz for samples in (steps.field, steps.hop))
+  hears, every = (1000 * samples / ear.settings.sample_rate_hz for samples in (steps.size, steps.stride))
   return (
     f'What excites the units of {ear.layer}',
     f'{ear.settings.student}, {len(found.sums)} units. {files_heard:,} files, {found.steps:,} steps; a step hears '

@@ -41,7 +41,7 @@ def load_ear(path, layer):
   model = layer_outputs.load(path, [layer])
   source, name = model.sources[layer], model.settings.student
   if not model.tables or model.is_mean(layer):
-    tables = registry.network(name).layers
+    tables = registry.network(name).layer_windows
     known = f'those of {name} are {", ".join(tables)}' if tables else f'{name} has none'
     raise UserError(f'layer is {layer!r}, allowed is one that has steps in time; {known}')
   return UnitProbe(lambda pcm: model.hear(pcm[None])[source][0], layer, model.tables[source], model.settings)
@@ -93,7 +93,7 @@ def listen(ear, path, number):
     if not np.isfinite(activations).all():
       raise UserError('the student gives numbers that are not finite: its training diverged')
     if len(activations):
-      one = strongest_of(activations, begin + steps.first_center + steps.hop * before, steps.hop, number)
+      one = strongest_of(activations, begin + steps.first_center + steps.stride * before, steps.stride, number)
       found = merge(found, one) if found else one
     before += len(activations)
   if times > 1:

@@ -162,7 +162,7 @@ def test_vggish_is_exported_as_an_embedding(tmp_path):
   for path in (folder, tmp_path / 'student.keras'):
     with pytest.raises(UserError, match="layer 'logits' is not known"):
       layer_outputs.load(path, ['logits'])
-  with pytest.raises(UserError, match='vggish_pca names nothing; features and probe read its layers'):
+  with pytest.raises(UserError, match='vggish_pca has no classes; use features or probe, which read its layers'):
     loader.load(folder)
   with pytest.raises(UserError, match='the heads are none'):
     converter.class_names(['a.txt'], model)

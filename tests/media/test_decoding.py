@@ -197,7 +197,8 @@ def test_memory_does_not_grow_with_length(tmp_path):
   program = (
     'import re, sys\n'
     'from audionet_tf.media import decoding\n'
-    'n = sum(1 for _ in decoding.decode_audio(sys.argv[1], 16000)) + sum(1 for _ in decoding.decode_frames(sys.argv[1]))\n'
+    'n = sum(1 for _ in decoding.decode_audio(sys.argv[1], 16000))\n'
+    'n += sum(1 for _ in decoding.decode_frames(sys.argv[1]))\n'
     'print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])\n'
   )
   peaks = []

@@ -121,7 +121,7 @@ def test_what_the_unit_heard_is_shaded(student, sounds, tmp_path):
   ear = search.load_ear(student, LAYER)
   (tmp_path / 'sounds').mkdir()
   found = units_page.write_sounds(ear, sounds / '1.wav', [2000.0, 30000.0], tmp_path, 'x')
-  field = receptive_field.receptive_field(ear.table).field
+  field = receptive_field.receptive_field(ear.table).size
   half = units_page.SHORTEST_CUT_SECONDS * RATE_HZ / 2
   np.testing.assert_allclose(found[30000.0]['heard'], [0.5 - field / 4 / half, 0.5 + field / 4 / half], atol=1e-4)
   np.testing.assert_allclose(found[2000.0]['heard'], [0, (2000 + field / 2) / (2000 + half)], atol=1e-4)
