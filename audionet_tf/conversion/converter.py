@@ -35,19 +35,19 @@ class ReferenceModel:
 
 
 def floats(path, arrays):
-  """The arrays as f32. UserError names those that are not of finite floating-point numbers."""
+  """Converts a dict of name to array to f32. UserError where an array does not hold finite floating-point numbers."""
   faults = []
   for name, values in arrays.items():
     if values.dtype.kind != 'f':
       faults.append(f'{name} is of {values.dtype}, expected are floating-point numbers')
-    elif not (np.abs(values) <= np.finfo(np.float32).max).all():  # of NaN it is false
+    elif not (np.abs(values) <= np.finfo(np.float32).max).all():  # false for NaN
       faults.append(f'{name} holds numbers that are not finite')
   refuse(path, faults)
   return {name: values.astype(np.float32) for name, values in arrays.items()}
 
 
 def refuse(path, faults, what='unfit weights'):
-  """Raises UserError of the first of the faults, if there are any."""
+  """Raises UserError with the first few faults, a list of str, unless the list is empty."""
   if faults:
     more = f'; and {len(faults) - SHOWN_FAULTS} more' if len(faults) > SHOWN_FAULTS else ''
     raise UserError(f'{path}: {what}: {"; ".join(faults[:SHOWN_FAULTS])}{more}')

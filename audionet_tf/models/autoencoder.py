@@ -1,7 +1,7 @@
 """A convolutional autoencoder: SoundNet's first four convolutions and a mirrored decoder that reconstructs the sound.
 
-Source: Aytar, Vondrick, Torralba 2016, section 4, the unsupervised baseline. It has no teacher and learns to reconstruct
-its input (`losses.squared_error`); its layers serve as features, as SoundNet's do.
+Source: Aytar, Vondrick, Torralba 2016, section 4, the unsupervised baseline. It has no teacher: it is trained to
+reconstruct its input (`losses.squared_error`), and its layers serve as features, as SoundNet's do.
 
 The paper says only that there are four layers each way, with fractional strides in the decoder. Here a layer of the
 decoder inverts a convolution together with the pool after it: it has the kernel and the filters of the convolution and
