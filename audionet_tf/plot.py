@@ -190,11 +190,11 @@ def units(values):
   wrong = [unit for unit in values['unit'] if not unit.isdecimal()]
   cli.require(not wrong, f'unit is {" ".join(wrong)!r}, allowed are numbers from 0 up, as in --unit=3,7')
   numbers = list(dict.fromkeys(map(int, values['unit'])))
-  from audionet_tf.units import page as units_page
-  from audionet_tf.units import search
+  from audionet_tf.units.page import write_page
+  from audionet_tf.units.search import load_unit_probe, media_files
 
-  ear = search.load_ear(values['model'], values['layer'])
-  page, unreadable = units_page.write_page(ear, search.media_files(values['clips']), values['output'], numbers)
+  probe = load_unit_probe(values['model'], values['layer'])
+  page, unreadable = write_page(probe, media_files(values['clips']), values['output'], numbers)
   print(page)
   return 1 if unreadable else 0
 

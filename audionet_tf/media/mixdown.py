@@ -24,7 +24,7 @@ def mono_blocks(frames, zero, mono):
   Raises:
     UserError: the sample format is not in SAMPLE_TYPES.
   """
-  for sample_format, channels, rate, group in grouped(frames):
+  for sample_format, channels, rate, group in group_frames(frames):
     # Exact integers: a Fraction per frame would cost more than decoding it.
     scale, offset = group[0].time_base * rate, zero * rate
     whole = math.lcm(scale.denominator, offset.denominator)
@@ -36,7 +36,7 @@ def mono_blocks(frames, zero, mono):
       yield start, rate, mixed[begin:end]
 
 
-def grouped(frames):
+def group_frames(frames):
   """Groups successive frames of one format, as every call of NumPy has a fixed cost.
 
   Yields:

@@ -5,7 +5,7 @@ changes to each image network, and its table of weights and multiplies. Patches 
 convolution is followed by batch normalization and ReLU; there is no dropout.
 
 A body is a function of patches f32 [N, 96, 64, 1] to f32 [N, width]. Counts below are for one patch and one head of
-3,087 classes; weights are kernels alone, as in the paper.
+3,087 classes; "weights" are kernels alone, as in the paper, "parameters" count everything.
 
 Inception V3 (Szegedy et al. 2015): the first four layers of its stem, up to the first max pool, and the auxiliary head
 are left out: maps are 96 x 64, 94 x 62, 46 x 30, 22 x 14, 10 x 6. Counted layer by layer these are the 28 M weights of
@@ -44,7 +44,7 @@ RESNET50 = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
 def fc(x):
   """Three layers of 1000 units, the paper's best of 2 to 6 layers of 500 to 4000: f32 [N, 96, 64, 1] -> [N, 1000].
 
-  11,231,000 weights, as many multiplies.
+  11,237,087 parameters, 11,231,000 of them weights; as many multiplies.
   """
   return dense(keras.layers.Flatten(name='flatten')(x), FC, 1)
 
@@ -59,7 +59,7 @@ def dense(x, units, first):
 def alexnet(x):
   """AlexNet in one tower; the first convolution has stride 2 in time, 1 in frequency: f32 [N, 96, 64, 1] -> [N, 4096].
 
-  37,338,464 weights, 767.6 M multiplies.
+  37,355,247 parameters, 37,338,464 of them weights; 767.6 M multiplies.
   """
   for name, filters, kernel, stride, padding in ALEXNET:
     if filters is None:
@@ -70,7 +70,10 @@ def alexnet(x):
 
 
 def vgg19(x):
-  """VGG's configuration E: f32 [N, 96, 64, 1] -> [N, 4096]. 62,022,208 weights, 2.42 G multiplies."""
+  """VGG's configuration E: f32 [N, 96, 64, 1] -> [N, 4096].
+
+  62,055,503 parameters, 62,022,208 of them weights; 2.42 G multiplies.
+  """
   for block, (filters, count) in enumerate(VGG19, 1):
     for number in range(1, count + 1):
       x = convolution(x, filters, 3, f'conv{block}_{number}')
@@ -81,7 +84,7 @@ def vgg19(x):
 def resnet50(x):
   """ResNet-50 (He et al. 2015) with stride 1 in its first convolution: f32 [N, 96, 64, 1] -> [N, 2048].
 
-  29,770,816 weights, 1.86 G multiplies. The last map is 6 x 4.
+  29,880,143 parameters, 29,770,816 of them weights; 1.86 G multiplies. The last map is 6 x 4.
   """
   x = convolution(x, 64, 7, 'conv1')
   x = keras.layers.MaxPooling2D(3, 2, 'same', name='pool1')(x)
@@ -169,7 +172,7 @@ BLOCKS = (
 def inception_v3(x):
   """Inception V3 without the first four layers of its stem: f32 [N, 96, 64, 1] -> [N, 2048].
 
-  28 M weights, 5.44 G multiplies (the paper has 4.7 G: see above).
+  28,094,111 parameters; 5.44 G multiplies (the paper has 4.7 G: see above).
   """
   x = convolution(x, 80, 1, 'stem1', padding='valid', scale=False)
   x = convolution(x, 192, 3, 'stem2', padding='valid', scale=False)

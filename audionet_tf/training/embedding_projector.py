@@ -144,7 +144,7 @@ def strongest(embeddings):
   Args:
     embeddings: f32 [windows, width].
   """
-  found = activations.strongest_windows(embeddings)
+  found = activations.top_in_windows(embeddings)
   listed = {unit: activations.top_moments(found, unit)[:UNIT_WINDOWS] for unit in activations.chosen_units(found, [])}
   return {unit: [(window, value) for window, _, value in row] for unit, row in listed.items() if row}
 

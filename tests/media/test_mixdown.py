@@ -46,14 +46,14 @@ def test_no_frame_is_lost_where_the_format_changes(monkeypatch):
   monkeypatch.setattr(mixdown, 'HELD_SAMPLES', 250)
   kinds = [('s16', 1, 44100)] * 7 + [('s16', 2, 44100)] * 3 + [('fltp', 2, 44100)] + [('fltp', 2, 48000)] * 2
   pairs = [frame_of(kind, n, 50, rate, None, i) for i, (kind, n, rate) in enumerate(kinds)]
-  groups = [len(group) for *_, group in mixdown.grouped(frame for frame, _ in pairs)]
+  groups = [len(group) for *_, group in mixdown.group_frames(frame for frame, _ in pairs)]
   assert groups == [5, 2, 3, 1, 2]
   empty = av.AudioFrame(format='fltp', layout='mono', samples=0)
   blocks = list(mixdown.mono_blocks([empty, *(frame for frame, _ in pairs), empty], 0, 'mean'))
   assert [(start, rate) for start, rate, _ in blocks] == [(None, rate) for *_, rate in kinds]
   np.testing.assert_allclose([mixed for *_, mixed in blocks], [sound.mean(0) for _, sound in pairs], atol=1e-6)
   monkeypatch.setattr(mixdown, 'HELD_FRAMES', 2)
-  assert [len(group) for *_, group in mixdown.grouped(frame for frame, _ in pairs)][:4] == [2, 2, 2, 1]
+  assert [len(group) for *_, group in mixdown.group_frames(frame for frame, _ in pairs)][:4] == [2, 2, 2, 1]
 
 
 def test_nearest_rounds_as_fraction_does():
