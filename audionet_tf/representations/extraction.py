@@ -1,4 +1,4 @@
-"""Features of many clips: files decoded in threads, sounds of equal length heard together, one file a clip."""
+"""Features of many clips: files are decoded in threads, sounds of equal length form batches, one file per clip."""
 
 import collections
 import contextlib
@@ -25,7 +25,7 @@ from audionet_tf.representations import files
 
 BATCH_SAMPLES = 1 << 19
 WAITING_SAMPLES = 1 << 23  # in all groups
-SOUND_SAMPLES = 1 << 22  # of a clip that is held as a whole; longer ones are read while they are heard
+SOUND_SAMPLES = 1 << 22  # of a clip that is decoded ahead as a whole; longer ones are decoded piece by piece
 
 
 @dataclasses.dataclass
@@ -120,23 +120,23 @@ def about_of(model, source, clip_seconds):
 
 
 def deepest(model):
-  """The layer that needs the longest sound; None of networks that hear windows."""
-  needs = {
+  """The layer that needs the longest sound; None for networks on windows."""
+  minima = {
     layer: receptive_field.minimum_input_length(model.tables[source])
     for layer, source in model.sources.items()
     if model.tables
   }
-  return max(needs, key=needs.get, default=None)
+  return max(minima, key=minima.get, default=None)
 
 
 def digest_of(source):
-  """sha256 of a source's bytes, hex. MediaError where it cannot be read."""
+  """SHA-256 of a file, hex. MediaError where it cannot be read."""
   with integrity.readable(source) as file:
     return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def tell(source, error, unreadable):
-  """Names a file that cannot be used, on stderr and in the list."""
+  """Reports a file that cannot be read on stderr, and appends it to the list `unreadable`."""
   unreadable.append(str(source))
   line = ' '.join(f'{source}: {getattr(error, "reason", error)}'.split())
   tqdm.tqdm.write(f'error: {text.printable(line)}', file=sys.stderr)
@@ -172,7 +172,7 @@ def heard_clips(model, clips, kind, shortest, clip_samples, bar):
 
 
 def full(groups):
-  """Takes the groups out that fill a batch, or all where many clips of different lengths wait; yields them."""
+  """Removes and yields the groups that fill a batch, or all groups where too many samples wait."""
   sizes = {length: length * len(group) for length, group in groups.items()}
   for length, size in sizes.items():
     if size >= BATCH_SAMPLES or sum(sizes.values()) > WAITING_SAMPLES:
@@ -180,7 +180,7 @@ def full(groups):
 
 
 def discard(clip, error):
-  """Ends a clip's half-written file, which vanishes."""
+  """Closes the output file of a clip with an error, so that nothing of it is kept."""
   with contextlib.suppress(type(error)):
     clip.writer.__exit__(type(error), error, error.__traceback__)
 
@@ -210,12 +210,12 @@ def open_clip(model, shortest, clip_samples, clip, decoded):
 
 
 def pieces(clip, model):
-  """chunking.Piece of a clip's sound; of networks without steps, a window each, its `keep` the window's start."""
+  """Yields chunking.Piece of a clip's sound; for networks without steps one per window, with its start as `keep`."""
   rate = model.settings.sample_rate_hz
-  heard, network = counted(clip, rate), registry.network(model.settings.student)
+  chunks, network = counted(clip, rate), registry.network(model.settings.student)
   if model.tables:
-    heard = chunking.filled(heard, list(network.layer_windows.values())[-1]) if network.pads_last_patch else heard
-    yield from chunking.pieces(heard, model.tables)
+    chunks = chunking.filled(chunks, list(network.layer_windows.values())[-1]) if network.pads_last_patch else chunks
+    yield from chunking.pieces(chunks, model.tables)
     samples = round(clip.about['sound_seconds'] * rate)
     clip.about['heard_seconds'] = (
       samples if network.pads_last_patch else receptive_field.covered_samples(samples, model.tables)
@@ -223,7 +223,7 @@ def pieces(clip, model):
     return
   window = params.RecordParams(model.settings.window_seconds, model.settings.window_seconds, sample_rate_hz=rate)
   repeat, count = network.short_input == 'repeat', 0
-  for index, pcm in windows.windows(prefetch.placed(heard, clip.first_sample), window, repeat):
+  for index, pcm in windows.windows(prefetch.placed(chunks, clip.first_sample), window, repeat):
     count += 1
     yield chunking.Piece(pcm, None, index * window.hop_seconds)
   samples = round(clip.about['sound_seconds'] * rate)
@@ -234,7 +234,7 @@ def pieces(clip, model):
 
 
 def counted(clip, rate):
-  """The chunks of a clip; afterwards `about` says how many seconds they are, all of them heard as yet."""
+  """Yields the chunks of a clip; sets `sound_seconds` and `heard_seconds` in `about` to their length at the end."""
   samples = 0
   for chunk in clip.chunks:
     samples += len(chunk)
@@ -269,15 +269,15 @@ def named(write, name):
 
 
 def add_steps(clip, model, layer, source, values):
-  """Writes steps with their times, or adds them to a mean."""
+  """Writes steps f32 [n, width] of a layer with their times, or adds them to the sums of a mean over time."""
   if model.is_mean(layer):
     total, count = clip.sums.get(layer, (0, 0))
     clip.sums[layer] = total + values.sum(0, dtype=np.float64), count + len(values)
     return
-  steps = receptive_field.receptive_field(model.tables[source])
+  field = receptive_field.receptive_field(model.tables[source])
   numbers = clip.steps[layer] + np.arange(len(values))
   clip.steps[layer] += len(values)
-  centers = clip.first_sample + steps.first_center + steps.stride * numbers
+  centers = clip.first_sample + field.first_center + field.stride * numbers
   add_rows(clip, layer, values, centers / model.settings.sample_rate_hz)
 
 
@@ -287,7 +287,7 @@ def add_rows(clip, layer, values, centers):
 
 
 def closed(clips, model):
-  """Counts a heard piece of each clip; those that were the last end their clip's file, which is yielded."""
+  """Counts down the waiting pieces of each clip; at zero it closes the clip's file and yields (clip, None)."""
   for clip in clips:
     clip.waiting -= 1
     if clip.waiting:

@@ -193,7 +193,7 @@ def units(shown, windows, rows, sample_rate_hz, seen):
   for window, sound in windows.items():
     mel = overview.MelPicture(sample_rate_hz)
     list(mel.watch([(0, np.rint(sound * timeline.PCM_SCALE).astype(np.int16))]))
-    drawn[window] = {'name': name_of(rows[window]), 'decibels': mel.picture()['decibels'], 'seen': seen.get(window)}
+    drawn[window] = {'name': name_of(rows[window]), 'decibels': mel.picture()['decibels'], 'picture': seen.get(window)}
   return plotting_sound.units('windows that excite units of the embedding most, and how much', shown, drawn)
 
 
