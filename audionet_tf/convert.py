@@ -14,8 +14,9 @@ infer, caption and serve take what audionet_tf.export --model=student.keras make
                         pca, AudioSet's form
   yamnet                YAMNet's yamnet.h5; its head is called audioset, and its classes do not exclude each other
 
-PyTorch's files need pip install 'audionet_tf[torch]'. Nothing in a file is ever run. What was written is read back and
-compared with another program's arithmetic on silence and noise; the largest difference of each layer is printed.
+PyTorch's files need the extra `torch` (scripts/setup torch). Nothing in a file is ever run. What was written is read
+back and compared with another program's arithmetic on silence and noise; the largest difference of each layer is
+printed.
 
 --labels=objects=names.txt names the classes of a head, one a line, and may be given once a head; a student of one head
 takes --labels=names.txt, or YAMNet's yamnet_class_map.csv. Without it 1000 classes get ImageNet's names where Keras can

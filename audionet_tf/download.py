@@ -1,4 +1,4 @@
-"""Downloads clips of AudioSet from YouTube, for research, by yt-dlp (pip install 'audionet_tf[download]').
+"""Downloads clips of AudioSet from YouTube, for research, by yt-dlp (the extra `download`: scripts/setup download).
 
   python -m audionet_tf.download --output=data/paper
 

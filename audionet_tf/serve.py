@@ -14,7 +14,7 @@ Only this machine can reach the service, unless --host says otherwise; there is 
 from absl import flags
 
 from audionet_tf.core import cli, system
-from audionet_tf.core.errors import UserError
+from audionet_tf.core.errors import missing_extra
 from audionet_tf.service import settings
 
 flags.DEFINE_string('model', None, 'a run, or a SavedModel of audionet_tf.export: a version or the folder of versions')
@@ -76,7 +76,7 @@ def main(argv):
     from audionet_tf.service import app as service_app
     from audionet_tf.service import server
   except ModuleNotFoundError as error:
-    raise UserError(f"serving needs {error.name}: pip install 'audionet_tf[serve]'") from None
+    raise missing_extra('serving', error.name, 'serve') from None
   fetch, hosts = None, ()
   if values['allow_download']:
     from audionet_tf.service import video_download

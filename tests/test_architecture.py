@@ -25,6 +25,7 @@ ORDER = [
   *('representations', 'evaluation', 'captioning', 'conversion', 'service'),
 ]
 ONE_HOME = {  # package: modules, or packages of ours, that may import it
+  'ai_edge_litert': ['core/tflite_interpreter'],
   'av': ['media', 'captioning/burn_in'],
   'fastapi': ['service'],
   'matplotlib': ['plotting'],

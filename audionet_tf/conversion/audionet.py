@@ -12,7 +12,7 @@ import re
 import numpy as np
 
 from audionet_tf.conversion import converter
-from audionet_tf.core.errors import UserError
+from audionet_tf.core.errors import UserError, missing_extra
 from audionet_tf.models import audionet, registry
 
 HEAD = 'teacher'
@@ -33,7 +33,7 @@ def import_torch():
   try:
     import torch
   except ImportError:
-    raise UserError("reading .pth needs PyTorch: pip install 'audionet_tf[torch]'") from None
+    raise missing_extra('reading .pth', 'PyTorch', 'torch') from None
   return torch
 
 

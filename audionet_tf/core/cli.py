@@ -1,9 +1,12 @@
 """What every command shares: quiet start, `--help` that reads well, one-line errors, exit codes."""
 
 import contextlib
+import importlib.machinery
 import os
+import re
 import signal
 import sys
+import tempfile
 
 from absl import app, flags, logging
 
@@ -11,6 +14,46 @@ from audionet_tf.core.errors import UserError
 
 # Before TensorFlow is first imported: its start-up notices are about hardware that users did not ask for.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+START_UP_NOTICE = re.compile(rb'WARNING: All log messages before absl::InitializeLog|[IW]\d{4} |\d[\d:. -]*: [IW] ')
+
+
+class QuietTensorFlow:
+  """Import finder of TensorFlow: its start-up notices do not reach the screen, all else that it writes does.
+
+  TensorFlow 2.21 loads its libraries with notices that no variable of the environment silences; so stderr is a file
+  for as long as the import takes.
+  """
+
+  @staticmethod
+  def find_spec(name, path=None, target=None):
+    if name != 'tensorflow' or os.environ.get('TF_CPP_MIN_LOG_LEVEL') == '0':
+      return None
+    spec = importlib.machinery.PathFinder.find_spec(name, path)
+    if spec and spec.loader:
+      execute = spec.loader.exec_module
+      spec.loader.exec_module = lambda module: QuietTensorFlow.quietly(execute, module)
+    return spec
+
+  @staticmethod
+  def quietly(function, *arguments):
+    """Calls the function; what it wrote to stderr is shown afterwards, without the notices."""
+    sys.stderr.flush()
+    screen = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+      os.dup2(file.fileno(), 2)
+      try:
+        return function(*arguments)
+      finally:
+        sys.stderr.flush()
+        os.dup2(screen, 2)
+        os.close(screen)
+        file.seek(0)
+        for line in file:
+          if not START_UP_NOTICE.match(line):
+            os.write(2, line)
+
+
+sys.meta_path.insert(0, QuietTensorFlow)
 
 
 def run(main, argv=None):

@@ -17,3 +17,9 @@ class MediaError(UserError):
 
   def __reduce__(self):
     return MediaError, (self.path, self.reason)
+
+
+def missing_extra(task, package, extra):
+  """UserError that says how to install an extra of setup.cfg: from a clone, as no package index has the project."""
+  how = f"scripts/setup {extra}, or pip install '.[{extra}]'"
+  return UserError(f"{task} needs {package}: in the project's folder run {how}")

@@ -11,50 +11,38 @@ SHORT_VIDEOS = ('skip', 'repeat')
 
 
 @dataclasses.dataclass(frozen=True)
-class RecordParams:
-  """How videos are cut into windows of paired sound and pictures (AudioNet: the generator of Bryce's code).
+class Framing:
+  """How sound is cut into windows.
 
   Attributes:
     window_seconds: length of a window.
     hop_seconds: from the start of a window to the start of the next.
-    images_per_window: T; image i is shown at the middle of the i-th of T equal parts of the window. 0: sound alone.
-    sample_rate_hz: of the stored sound.
+    sample_rate_hz: of the sound.
     mono: 'mean' of all channels, or the 'first'.
-    image_size: width and height of the stored pictures, pixels.
-    image_format: 'jpeg' or 'png'.
-    jpeg_quality: 1 to 95; unused for PNG.
-    max_seconds: windows end at or before this time; None for the whole video.
-    short_videos: what becomes of a video shorter than a window: 'skip' or 'repeat' (`tfrecords.worker.short_window`).
+
+  Raises:
+    UserError: a value out of its range.
   """
 
   window_seconds: float = 0.04
   hop_seconds: float = 0.04
-  images_per_window: int = 1
   sample_rate_hz: int = 16000
   mono: str = 'mean'
-  image_size: int = 224
-  image_format: str = 'jpeg'
-  jpeg_quality: int = 95
-  max_seconds: float | None = None
-  short_videos: str = 'skip'
 
   def __post_init__(self):
-    for name, low, high in (
-      ('window_seconds', 0.001, 3600),
-      ('hop_seconds', 0.001, 3600),
-      ('images_per_window', 0, 1000),
-      ('sample_rate_hz', 1000, 192000),
-      ('image_size', 16, 1024),
-      ('jpeg_quality', 1, 95),
-    ):
+    self.check_ranges(window_seconds=(0.001, 3600), hop_seconds=(0.001, 3600), sample_rate_hz=(1000, 192000))
+    self.check_choices(mono=MONO_MODES)
+
+  def check_ranges(self, **ranges):
+    for name, (low, high) in ranges.items():
       value = getattr(self, name)
       if not low <= value <= high:
         raise UserError(f'{name} is {value}, allowed is {low} to {high}')
-    for name, allowed in (('mono', MONO_MODES), ('image_format', IMAGE_FORMATS), ('short_videos', SHORT_VIDEOS)):
+
+  def check_choices(self, **choices):
+    for name, allowed in choices.items():
       if getattr(self, name) not in allowed:
         raise UserError(f'{name} is {getattr(self, name)!r}, allowed is {" or ".join(allowed)}')
-    if self.max_seconds is not None and self.max_seconds < self.window_seconds:
-      raise UserError(f'max_seconds is {self.max_seconds}, less than one window of {self.window_seconds} s')
 
   @property
   def window_samples(self):
@@ -62,12 +50,40 @@ class RecordParams:
     return round(durations.exact(self.window_seconds) * self.sample_rate_hz)
 
   def start_seconds(self, index):
-    """Start of window `index` as an exact Fraction: no drift however long the video."""
+    """Start of window `index` as an exact Fraction: no drift however long the sound."""
     return index * durations.exact(self.hop_seconds)
 
   def start_sample(self, index):
     """First sample of window `index`, counted from time zero."""
     return round(self.start_seconds(index) * self.sample_rate_hz)
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordParams(Framing):
+  """How videos are cut into windows of paired sound and pictures (AudioNet: the generator of Bryce's code).
+
+  Attributes beside those of Framing:
+    images_per_window: T; image i is shown at the middle of the i-th of T equal parts of the window. 0: sound alone.
+    image_size: width and height of the stored pictures, pixels.
+    image_format: 'jpeg' or 'png'.
+    jpeg_quality: 1 to 95; unused for PNG.
+    max_seconds: windows end at or before this time; None for the whole video.
+    short_videos: what becomes of a video shorter than a window: 'skip' or 'repeat' (`tfrecords.worker.short_window`).
+  """
+
+  images_per_window: int = 1
+  image_size: int = 224
+  image_format: str = 'jpeg'
+  jpeg_quality: int = 95
+  max_seconds: float | None = None
+  short_videos: str = 'skip'
+
+  def __post_init__(self):
+    super().__post_init__()
+    self.check_ranges(images_per_window=(0, 1000), image_size=(16, 1024), jpeg_quality=(1, 95))
+    self.check_choices(image_format=IMAGE_FORMATS, short_videos=SHORT_VIDEOS)
+    if self.max_seconds is not None and self.max_seconds < self.window_seconds:
+      raise UserError(f'max_seconds is {self.max_seconds}, less than one window of {self.window_seconds} s')
 
   def image_seconds(self, index):
     """The T times whose pictures belong to window `index`, as exact Fractions."""

@@ -4,7 +4,7 @@ import pathlib
 import re
 import urllib.parse
 
-from audionet_tf.core.errors import UserError
+from audionet_tf.core.errors import UserError, missing_extra
 
 VIDEO_ID = re.compile(r'[A-Za-z0-9_-]{11}')
 HOSTS = ('youtube.com', 'www.youtube.com', 'm.youtube.com', 'music.youtube.com', 'youtu.be')
@@ -31,7 +31,7 @@ def import_yt_dlp():
   try:
     import yt_dlp
   except ImportError:
-    raise UserError("downloading needs yt-dlp: pip install 'audionet_tf[download]'") from None
+    raise missing_extra('downloading', 'yt-dlp', 'download') from None
   return yt_dlp
 
 

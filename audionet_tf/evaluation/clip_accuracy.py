@@ -112,7 +112,7 @@ def clip_probabilities(student, path, cut, span=None, least_rest=None):
   Args:
     student: evaluation.Student.
     path: of the file.
-    cut: RecordParams: window, rate and mono.
+    cut: Framing: window, rate and mono.
     span: (start, end) in seconds of what is heard of it; None for all.
     least_rest: as of `windows.windows`.
   """
@@ -184,7 +184,7 @@ def evaluate_clips(student, clips, groups, window_seconds=None):
   settings = student.settings
   least_rest = windows.least_rest_of(settings.student, window_seconds)
   window_seconds = window_seconds or settings.window_seconds
-  cut = params.RecordParams(window_seconds, window_seconds, 1, settings.sample_rate_hz, settings.mono)
+  cut = params.Framing(window_seconds, window_seconds, settings.sample_rate_hz, settings.mono)
   probabilities, judged, unreadable = [], [], []
   for path, category in tqdm.tqdm(clips, desc='listening', unit=' clips', delay=1):
     try:

@@ -84,7 +84,7 @@ def evaluate(student, table, root, window_seconds=None):
   settings = student.settings
   least_rest = windows.least_rest_of(settings.student, window_seconds)
   window_seconds = window_seconds or settings.window_seconds
-  cut = params.RecordParams(window_seconds, window_seconds, 1, settings.sample_rate_hz, settings.mono)
+  cut = params.Framing(window_seconds, window_seconds, settings.sample_rate_hz, settings.mono)
   unreadable, calibration, wanted = [], metrics.Calibration(), clips(table, root)
   with score_matrix.ScoreStore(len(table.class_names)) as store:
     for path, span, rows in tqdm.tqdm(wanted, desc='listening', unit=' clips', delay=1):

@@ -38,7 +38,7 @@ class FilePredictor:
     hear: (int16 [batch_size, samples], windows that count) to a dict of NumPy arrays, `sum` of the probabilities, f32
       [classes], and what the formats need.
     served: serving.Served.
-    cut: RecordParams: window, hop, rate and mono of the sound.
+    cut: Framing: window, hop, rate and mono of the sound.
     batch_size: windows in a call.
     top: classes in a row of CSV.
     formats: keys of inference_files.FORMATS.
@@ -47,7 +47,7 @@ class FilePredictor:
 
   hear: object
   served: object
-  cut: params.RecordParams
+  cut: params.Framing
   batch_size: int
   top: int
   formats: tuple
@@ -108,7 +108,7 @@ def file_predictor(
     )
   least_rest = 0.0 if to_the_end else windows.least_rest_of(settings.student, window_seconds, hop_seconds)
   window_seconds = window_seconds or settings.window_seconds
-  cut = params.RecordParams(
+  cut = params.Framing(
     window_seconds=window_seconds,
     hop_seconds=hop_seconds or window_seconds,
     sample_rate_hz=settings.sample_rate_hz,

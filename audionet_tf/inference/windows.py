@@ -21,7 +21,7 @@ def windows(chunks, cut, repeat=False, least_rest=None):
 
   Args:
     chunks: from `decoding.decode_audio`.
-    cut: RecordParams.
+    cut: Framing.
     repeat: bool.
     least_rest: part of a window; where the grid leaves more than this, a last window ends with the sound. None: never.
 

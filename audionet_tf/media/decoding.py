@@ -26,6 +26,8 @@ VIDEO_FORMATS = (
 SOUND_FORMATS = (
   'wav,w64,mp3,flac,aac,aiff,au,caf,ac3,eac3,amr,amrnb,amrwb,ape,dts,tta,tak,wv,mpc,mpc8,voc,dsf,loas,xwma'
 )
+# PyAV 18 stops at metadata that are no UTF-8 unless told otherwise; PyAV 19 does not, and has no such argument.
+READ_ANY_METADATA = {'metadata_errors': 'replace'} if int(av.__version__.partition('.')[0]) < 19 else {}
 MAX_PIXELS = 1 << 25  # of one decoded picture: 8K, 7680 x 4320, fits
 MILLISECOND = Fraction(1, 1000)
 SPARE_ERRORS = 2  # undecodable packets allowed in any stream, plus one per hundred packets
@@ -229,7 +231,7 @@ def opened(path):
     'max_size': str(1 << 14),
   }
   try:
-    container = av.open(os.path.abspath(path), options=options, metadata_errors='replace')
+    container = av.open(os.path.abspath(path), options=options, **READ_ANY_METADATA)
   except DECODER_ERRORS as error:
     raise MediaError(path, f'not a media file of a known format, or truncated ({_brief(error)})') from None
   with container:
@@ -275,7 +277,7 @@ def _frames(path, container, stream):
     packets += 1
     try:
       decoded = packet.decode()
-    except av.FFmpegError as error:
+    except (av.FFmpegError, ValueError) as error:  # the latter from PyAV 19, where a decoder does not open
       errors += 1
       if errors > SPARE_ERRORS + packets / 100:
         raise MediaError(path, f'damaged {stream.type} ({_brief(error)})') from None

@@ -221,7 +221,7 @@ def pieces(clip, model):
       samples if network.pads_last_patch else receptive_field.covered_samples(samples, model.tables)
     ) / rate
     return
-  window = params.RecordParams(model.settings.window_seconds, model.settings.window_seconds, sample_rate_hz=rate)
+  window = params.Framing(model.settings.window_seconds, model.settings.window_seconds, rate)
   repeat, count = network.short_input == 'repeat', 0
   for index, pcm in windows.windows(prefetch.placed(chunks, clip.first_sample), window, repeat):
     count += 1

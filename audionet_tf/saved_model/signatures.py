@@ -31,7 +31,7 @@ computes no more than these need.
 import keras
 import tensorflow as tf
 
-from audionet_tf.data.params import RecordParams
+from audionet_tf.data.params import Framing
 from audionet_tf.layers import minimum_length
 from audionet_tf.models import heads, receptive_field, registry
 
@@ -186,7 +186,7 @@ WINDOWS_AT_ONCE, SAMPLES_AT_ONCE = 256, 1 << 21
 def window_samples(settings):
   """Samples in one of the windows that the student was trained on."""
   sound = {name: getattr(settings, name) for name in ('window_seconds', 'sample_rate_hz', 'mono')}
-  return RecordParams(**sound).window_samples
+  return Framing(**sound).window_samples
 
 
 def windows_at_once(settings, most=WINDOWS_AT_ONCE):

@@ -13,7 +13,7 @@ import tempfile
 
 import tensorflow as tf
 
-from audionet_tf.core import files
+from audionet_tf.core import files, tflite_interpreter
 from audionet_tf.layers import log_mel
 from audionet_tf.models import registry
 from audionet_tf.saved_model import verify, writer
@@ -42,7 +42,7 @@ def convert(saved_model, path, model, settings, length):
     with files.atomic_write(path, 'wb') as file:
       file.write(converter.convert())
   tolerance = verify.TOLERANCE if copy is model else TOLERANCE_FLOAT32
-  run = tf.lite.Interpreter(str(path)).get_signature_runner('serving_default')
+  run = tflite_interpreter.interpreter(path).get_signature_runner('serving_default')
   for waveform in verify.probe_waveforms(length, registry.shortest_samples(settings.student)):
     expected = verify.expected_answers(model, settings, waveform)
     verify.check_close(run(waveform=waveform), expected, f'{path.name}, {waveform.shape[1]} samples', tolerance)

@@ -188,13 +188,17 @@ def status(served):
 
 def metadata(name, served):
   """The answer about the model's signatures, from the export itself."""
+  from google import protobuf
   from google.protobuf import json_format
   from tensorflow.core.protobuf import saved_model_pb2
 
   saved = saved_model_pb2.SavedModel.FromString((served.path / 'saved_model.pb').read_bytes())
+  renamed = int(protobuf.__version__.partition('.')[0]) >= 5
+  defaults = 'always_print_fields_with_no_presence' if renamed else 'including_default_value_fields'
+  options = {defaults: True, 'preserving_proto_field_name': True}
   signatures = {}
   for key, definition in saved.meta_graphs[0].signature_def.items():
-    told = json_format.MessageToDict(definition, including_default_value_fields=True, preserving_proto_field_name=True)
+    told = json_format.MessageToDict(definition, **options)
     signatures[key] = {part: told[part] for part in ('inputs', 'outputs', 'method_name')}
   spec = {'name': name, 'signature_name': '', 'version': version(served)}
   return {'model_spec': spec, 'metadata': {'signature_def': {'signature_def': signatures}}}

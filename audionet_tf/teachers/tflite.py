@@ -8,9 +8,8 @@ import os
 import threading
 
 import numpy as np
-import tensorflow as tf
 
-from audionet_tf.core import digests, text
+from audionet_tf.core import digests, text, tflite_interpreter
 from audionet_tf.core.errors import UserError
 from audionet_tf.teachers import image_classifier
 
@@ -49,7 +48,7 @@ class TFLitePool:
   def interpreter(self):
     """The calling thread's interpreter."""
     if not hasattr(self.local, 'interpreter'):
-      interpreter = tf.lite.Interpreter(self.path, num_threads=1)
+      interpreter = tflite_interpreter.interpreter(self.path, threads=1)
       interpreter.allocate_tensors()
       self.local.interpreter = interpreter
     return self.local.interpreter

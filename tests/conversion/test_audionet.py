@@ -11,7 +11,7 @@ import sys
 import commands
 import numpy as np
 import pytest
-import torch
+from torch_or_skip import needs_torch, torch
 
 from audionet_tf.conversion import audionet, converter
 from audionet_tf.core.errors import UserError
@@ -172,6 +172,7 @@ class Evil:
     return os.mkdir, (str(self.target),)
 
 
+@needs_torch
 @pytest.mark.parametrize('kind', ['zip', 'legacy', 'plain'])
 def test_code_in_a_pickle_is_refused(tmp_path, kind):
   evil = {'conv.weight': Evil(tmp_path / 'harmed')}
@@ -196,7 +197,7 @@ def test_damaged_checkpoints(tmp_path, kind):
 
 def test_error_without_torch_names_the_extra(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'torch', None)
-  with pytest.raises(UserError, match=r"pip install 'audionet_tf\[torch\]'"):
+  with pytest.raises(UserError, match=r"PyTorch: .* scripts/setup torch, or pip install '\.\[torch\]'"):
     audionet.read_tensors(tmp_path / 'x.pth')
 
 

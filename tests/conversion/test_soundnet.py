@@ -9,7 +9,7 @@ import commands
 import numpy as np
 import pytest
 import soundnet_files
-import torch
+from torch_or_skip import torch
 
 from audionet_tf.conversion import converter, soundnet
 from audionet_tf.core.errors import UserError

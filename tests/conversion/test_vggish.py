@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
-import torch
 import vggish_yamnet_files
+from torch_or_skip import torch
 
 from audionet_tf.conversion import converter, vggish_yamnet
 from audionet_tf.core.errors import UserError

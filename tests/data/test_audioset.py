@@ -191,7 +191,7 @@ def test_nothing_left_by_yt_dlp_is_a_failure(tmp_path, downloader, monkeypatch):
 
 def test_without_yt_dlp_the_extra_is_named(monkeypatch):
   monkeypatch.setitem(sys.modules, 'yt_dlp', None)
-  with pytest.raises(UserError, match=r"pip install 'audionet_tf\[download\]'"):
+  with pytest.raises(UserError, match=r"yt-dlp: .* scripts/setup download, or pip install '\.\[download\]'"):
     youtube.import_yt_dlp()
 
 

@@ -142,8 +142,9 @@ def test_what_a_window_undergoes_depends_on_itself_alone():
   values = {'gain': 6, 'time_mask': 0.2}
   whole = augmented(batch, values, (5, 3))
   some = augmented({name: x[[7, 2]] for name, x in batch.items()}, values, (5, 3), mapped=True)
-  for name in ('audio', 'hidden/time'):
-    np.testing.assert_array_equal(some[name], whole[name][[7, 2]])
+  np.testing.assert_array_equal(some['hidden/time'], whole['hidden/time'][[7, 2]])
+  # A gain of another place in the batch may be rounded in another way: 6e-8 with TensorFlow 2.21.
+  np.testing.assert_allclose(some['audio'], whole['audio'][[7, 2]], rtol=1e-6)
   assert len(np.unique(whole['hidden/time'], axis=0)) == 12
   np.testing.assert_array_equal(augmented(batch, {'gain': 6}, (5, 3))['audio'], whole['audio'])
   for seed in ((5, 4), (6, 3)):

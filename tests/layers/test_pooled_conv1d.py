@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-import torch
+from torch_or_skip import torch
 
 from audionet_tf.layers.pooled_conv1d import PooledConv1D, sliding_shifts
 

@@ -32,11 +32,11 @@ def test_truncation_is_detected(tmp_path, name, options):
   path = media_clips.write(tmp_path / name, seconds=2, **options)
   whole = path.read_bytes()
   assert not integrity.is_truncated(path)
-  assert len(media_clips.heard(path)[1]) >= 31000
+  assert len(media_clips.decode_sound(path)[1]) >= 31000
   for share in (0.5, 0.95):
     path.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(MediaError, match='truncated'):
-      media_clips.heard(path)
+      media_clips.decode_sound(path)
 
 
 def test_large_damage_is_an_error_and_four_bad_bytes_are_not(tmp_path):
@@ -45,13 +45,13 @@ def test_large_damage_is_an_error_and_four_bad_bytes_are_not(tmp_path):
   corrupt = whole.copy()
   corrupt[len(whole) // 2 : len(whole) // 2 + 4] = b'\xff' * 4
   path.write_bytes(corrupt)
-  assert len(media_clips.heard(path)[1]) > 3.8 * media_clips.RATE_HZ
-  assert len(media_clips.seen(path)) >= 195
+  assert len(media_clips.decode_sound(path)[1]) > 3.8 * media_clips.RATE_HZ
+  assert len(media_clips.decode_pictures(path)) >= 195
   noise = np.random.default_rng(0).integers(0, 256, len(whole) // 2, np.uint8).tobytes()
   whole[len(whole) // 8 : len(whole) // 8 + len(noise)] = noise
   path.write_bytes(whole)
   with pytest.raises(MediaError, match='damaged'):
-    media_clips.heard(path)
+    media_clips.decode_sound(path)
 
 
 def test_corrupt_bytes_raise_only_media_errors(tmp_path):
@@ -66,7 +66,7 @@ def test_corrupt_bytes_raise_only_media_errors(tmp_path):
     for position in rng.integers(0, len(data), 1 + i // 3):
       data[position] = rng.integers(256)
     path.write_bytes(data)
-    for read in (lambda: media_clips.heard(path), lambda: media_clips.seen(path)):
+    for read in (lambda: media_clips.decode_sound(path), lambda: media_clips.decode_pictures(path)):
       with contextlib.suppress(MediaError):
         read()
 
@@ -83,7 +83,7 @@ def test_playlists_do_not_open_other_files(tmp_path):
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(MediaError, match='not a media file'):
-      media_clips.heard(path)
+      media_clips.decode_sound(path)
 
 
 def test_only_regular_files_are_opened(tmp_path):
@@ -93,18 +93,18 @@ def test_only_regular_files_are_opened(tmp_path):
   reasons = {'fifo.mp4': regular, 'empty.mp4': 'empty file', 'none.mp4': 'no such file', '.': regular}
   for name, reason in reasons.items():
     with pytest.raises(MediaError, match=f': {reason}'):
-      media_clips.heard(tmp_path / name)
+      media_clips.decode_sound(tmp_path / name)
   media_clips.write(tmp_path / 'a.mkv')
   (tmp_path / 'link.mkv').symlink_to('a.mkv')
-  assert len(media_clips.heard(tmp_path / 'link.mkv')[1]) == media_clips.RATE_HZ
+  assert len(media_clips.decode_sound(tmp_path / 'link.mkv')[1]) == media_clips.RATE_HZ
 
 
 def test_pictures_with_too_many_pixels_are_refused(tmp_path, monkeypatch):
   path = media_clips.write(tmp_path / 'a.mkv')
-  assert len(media_clips.seen(path)) == 25
+  assert len(media_clips.decode_pictures(path)) == 25
   monkeypatch.setattr(decoding, 'MAX_PIXELS', 64 * 48 - 1)
   with pytest.raises(MediaError):
-    media_clips.seen(path)
+    media_clips.decode_pictures(path)
 
 
 def test_pictures_that_grow_past_the_limit_are_not_decoded(tmp_path, monkeypatch):
@@ -130,7 +130,7 @@ def test_compressed_videos(tmp_path, monkeypatch):
   compressed.write_bytes(gzip.compress(path.read_bytes()))
   with integrity.decompressed(compressed, tmp_path) as plain:
     assert plain.suffix == '.mkv'
-    assert len(media_clips.heard(plain)[1]) == media_clips.RATE_HZ
+    assert len(media_clips.decode_sound(plain)[1]) == media_clips.RATE_HZ
   assert not plain.exists()
   with integrity.decompressed(path) as plain:
     assert plain == path

@@ -8,7 +8,7 @@ import pytest
 import soundnets
 import synthetic_records
 import tensorflow as tf
-import torch
+from torch_or_skip import torch
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import records
@@ -21,7 +21,7 @@ from audionet_tf.saved_model import layer_outputs, loader
 from audionet_tf.training import callbacks, config, history, trainer, warm_start
 
 RATE = 16_000
-PARAMS = RecordParams(0.25, 0.25, 0, RATE)
+PARAMS = RecordParams(0.25, 0.25, RATE, images_per_window=0)
 LAYERS = ['conv1', 'pool1', 'conv2', 'pool2', 'conv3', 'conv4']
 
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-import torch
+from torch_or_skip import torch
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.models import receptive_field, registry, soundnet

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from audionet_tf.core import tflite_interpreter
 from audionet_tf.core.errors import UserError
 from audionet_tf.saved_model import export, loader, verify
 
@@ -128,13 +129,13 @@ def test_saved_model_cli(folder, model, tmp_path):
 
 def test_tflite_at_any_length(folder, model):
   path = str(folder / '1/model.tflite')
-  runner = tf.lite.Interpreter(path).get_signature_runner('serving_default')
+  runner = tflite_interpreter.interpreter(path).get_signature_runner('serving_default')
   for samples in LENGTHS:
     waveform = audionets.sounds(2, samples)
     answers = runner(waveform=waveform)
     audionets.assert_same(answers, audionets.heard_by_torch(model, waveform))
     assert answers['top_classes'].astype(object)[0, 0].decode() in NAMES
-  interpreter = tf.lite.Interpreter(path)
+  interpreter = tflite_interpreter.interpreter(path)
   tensor = interpreter.get_input_details()[0]['index']
   interpreter.resize_tensor_input(tensor, [1, 333])
   interpreter.allocate_tensors()

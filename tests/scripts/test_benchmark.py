@@ -1,4 +1,3 @@
-import importlib
 import itertools
 import json
 import pathlib
@@ -10,18 +9,12 @@ import av
 import commands
 import numpy as np
 import pytest
-import torch
+from torch_or_skip import needs_torch, torch
 
 from audionet_tf.core.errors import UserError
+from benchmark import data, log_mel, main, measure, pytorch, rows, soundnet
 
 SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / 'scripts'
-
-
-@pytest.fixture
-def script(monkeypatch):
-  """Function from the name of a script's module to the module."""
-  monkeypatch.syspath_prepend(str(SCRIPTS))
-  return importlib.import_module
 
 
 def test_help_names_the_parts():
@@ -38,13 +31,13 @@ def test_help_names_the_parts():
   [(['--only=epohc'], 'known are build, epoch'), (['--data=nowhere'], 'no such folder'), (['build'], "'build'")],
 )
 def test_a_mistake_is_one_line(arguments, said):
-  done = commands.run(SCRIPTS / 'benchmark.py', *arguments)
+  done = commands.run('benchmark.main', *arguments)
   assert done.returncode == 1
   assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1 and said in done.stderr
 
 
-def test_the_long_part_runs_only_when_asked(script):
-  parts = script('benchmark').chosen_parts
+def test_the_long_part_runs_only_when_asked():
+  parts = main.chosen_parts
   assert parts(None, False) == [
     'build',
     'epoch',
@@ -66,17 +59,16 @@ def test_the_long_part_runs_only_when_asked(script):
   [(2.0, None, 2.0, 'ok'), (2.01, None, 2.0, 'short'), (299, 300, None, 'short'), (0.94, 0.95, 1.05, 'short')]
   + [(1.06, 0.95, 1.05, 'short'), (1.0, 0.95, 1.05, 'ok'), (7, None, None, '-')],
 )
-def test_verdict(script, value, least, most, expected):
-  assert script('benchmark_measure').verdict(value, least, most) == expected
+def test_verdict(value, least, most, expected):
+  assert measure.verdict(value, least, most) == expected
 
 
-def test_ratios_are_taken_of_neighbours(script):
+def test_ratios_are_taken_of_neighbours():
   # A machine three times slower in the second turn: the medians' ratio would be 3 / 4.
-  assert script('benchmark_measure').median_ratio([1, 3, 1, 3, 3], [4, 12, 4, 12, 4]) == 0.25
+  assert measure.median_ratio([1, 3, 1, 3, 3], [4, 12, 4, 12, 4]) == 0.25
 
 
-def test_table_is_aligned(script):
-  measure = script('benchmark_measure')
+def test_table_is_aligned():
   lines = [
     measure.Line('epoch', 'PyTorch', '<= 0.45x', '0.1 s : 0.4 s', 0.25, 'ok', {}, []),
     measure.Line('run', 'nothing', '-', '1 min', None, '-', {}, []),
@@ -89,8 +81,7 @@ def test_table_is_aligned(script):
   ]
 
 
-def test_a_command_is_charged_with_its_descendants(script):
-  measure = script('benchmark_measure')
+def test_a_command_is_charged_with_its_descendants():
   busy = 'import time\nwhile time.process_time() < 0.3: pass'
   # The second child is left behind by its parent, as the builder leaves the server of its decoders.
   parent = f"""
@@ -106,20 +97,18 @@ held = bytes([1]) * 90_000_000
     measure.run([sys.executable, '-c', 'raise SystemExit(3)'])
 
 
-def test_processes_take_turns_on_the_processors_they_may_use(script, tmp_path):
-  measure = script('benchmark_measure')
+def test_processes_take_turns_on_the_processors_they_may_use(tmp_path):
   # Each turn notes its name in one file and answers with its number and its processors; other output is no answer.
   program = f"""
 import itertools, os, sys
-sys.path.insert(0, {str(SCRIPTS)!r})
-import benchmark_measure
+from benchmark import measure
 numbers = itertools.count()
 def turn():
   print("noise")
   with open({str(tmp_path / 'log')!r}, "a") as log:
     log.write(sys.argv[1])
   return [next(numbers), len(os.sched_getaffinity(0))]
-benchmark_measure.answer_turns(turn)
+measure.answer_turns(turn)
 """
   commands = {name: [sys.executable, '-c', program, name] for name in 'AB'}
   found = measure.in_turns(commands, measure.first_cpus(1), 3, 'test')
@@ -127,42 +116,41 @@ benchmark_measure.answer_turns(turn)
   assert (tmp_path / 'log').read_text() == 'AB' * 4
 
 
-def test_a_broken_process_is_named_with_what_it_said(script):
-  measure = script('benchmark_measure')
+def test_a_broken_process_is_named_with_what_it_said():
   with pytest.raises(UserError, match='no such luck'):
     measure.in_turns({'A': [sys.executable, '-c', 'raise SystemExit("no such luck")']}, None, 1, 'test')
 
 
-def test_pytorch_network_is_audionet(script):
-  net = script('benchmark_pytorch').AudioNet()
+@needs_torch
+def test_pytorch_network_is_audionet():
+  net = pytorch.AudioNet()
   assert sum(p.numel() for p in net.parameters()) == 18_040  # Bryce 2018, table 1
   assert net(torch.zeros(3, 1, 640)).shape == (3, 1000)
 
 
-def test_pytorch_network_is_soundnet(script):
-  net = script('benchmark_soundnet').torch_network()
+@needs_torch
+def test_pytorch_network_is_soundnet():
+  net = soundnet.torch_network()
   assert sum(p.numel() for p in net.parameters()) == 14_352_713  # with 1000 and 401 classes, those of the original
   with torch.no_grad():
     assert [tuple(said.shape) for said in net(torch.zeros(1, 1, 441_000))] == [(1, 1000, 4), (1, 401, 4)]
 
 
+@needs_torch
 @pytest.mark.slow
-def test_steps_of_soundnet_are_measured(script):
-  lines = script('benchmark_lines')
-  (line,) = lines.PARTS['soundnet'](lines.Context(None, None, lines.QUICK))
+def test_steps_of_soundnet_are_measured():
+  (line,) = rows.PARTS['soundnet'](rows.Context(None, None, rows.QUICK))
   assert len(line.raw['ours_seconds']) == len(line.raw['pytorch_seconds']) == 1
   assert line.ratio == pytest.approx(line.raw['ours_seconds'][0] / line.raw['pytorch_seconds'][0])
 
 
-def test_log_mel_is_stated_by_the_median(script, monkeypatch):
-  lines, log_mel = script('benchmark_lines'), script('benchmark_log_mel')
-  monkeypatch.setattr(log_mel.benchmark_measure, 'in_turns', lambda commands, *_: {'ours': [3.0, 9.0, 4.0]})
-  (line,) = lines.PARTS['log_mel'](lines.Context(None, None, lines.Sizes(sound_seconds=3600)))
+def test_log_mel_is_stated_by_the_median(monkeypatch):
+  monkeypatch.setattr(log_mel.measure, 'in_turns', lambda commands, *_: {'ours': [3.0, 9.0, 4.0]})
+  (line,) = rows.PARTS['log_mel'](rows.Context(None, None, rows.Sizes(sound_seconds=3600)))
   assert (line.ratio, line.verdict) == (900, 'ok')
 
 
-def test_clips_and_sounds_are_as_long_as_asked(script, tmp_path, monkeypatch):
-  data = script('benchmark_data')
+def test_clips_and_sounds_are_as_long_as_asked(tmp_path, monkeypatch):
   monkeypatch.setattr(data, 'BLOCK_SECONDS', 2)
   data.make_clips(tmp_path / 'clips', count=2, seconds=1)
   for path in sorted((tmp_path / 'clips').iterdir()):
@@ -178,29 +166,27 @@ def test_clips_and_sounds_are_as_long_as_asked(script, tmp_path, monkeypatch):
     assert float(container.duration / av.time_base) == pytest.approx(6, abs=0.2)
 
 
-def test_learning_is_held_against_the_curve(script, tmp_path, monkeypatch):
-  lines = script('benchmark_lines')
+def test_learning_is_held_against_the_curve(tmp_path, monkeypatch):
   for name in ('clips', 'teacher', 'work/learning', 'work/learning_records'):
     (tmp_path / name).mkdir(parents=True)
   for name in ('a.tflite', 'a.txt'):
     (tmp_path / 'teacher' / name).touch()
   (tmp_path / 'work/learning_records/manifest.json').write_text('{"windows": 1640}')
   kl = {1: 5.0, 10: 3.5, 20: 2.85, 50: 2.35 * 1.051, 100: 2.16, 200: 2.05 * 0.951}
-  rows = [json.dumps({'kl': kl.get(epoch, 0)}) for epoch in range(1, 201)]
-  (tmp_path / 'work/learning/metrics.jsonl').write_text('\n'.join(rows))
+  epochs = [json.dumps({'kl': kl.get(epoch, 0)}) for epoch in range(1, 201)]
+  (tmp_path / 'work/learning/metrics.jsonl').write_text('\n'.join(epochs))
   ran = []
-  monkeypatch.setattr(lines, 'run', ran.append)
-  found = lines.learning(lines.Context(tmp_path, tmp_path / 'work', lines.Sizes()))
+  monkeypatch.setattr(rows, 'run', ran.append)
+  found = rows.learning(rows.Context(tmp_path, tmp_path / 'work', rows.Sizes()))
   assert [line.verdict for line in found] == ['-', '-', 'ok', 'short', '-', 'ok']
   assert [command[2] for command in ran] == ['tfrecords.build', 'audionet_tf.train'] and '--epochs=200' in ran[1]
 
 
-def test_build_compares_the_same_files(script, tmp_path, monkeypatch):
-  lines, measure = script('benchmark_lines'), script('benchmark_measure')
+def test_build_compares_the_same_files(tmp_path, monkeypatch):
   (tmp_path / 'clips').mkdir()
   for name in ('broken.mp4', 'whole.mp4'):
     (tmp_path / 'clips' / name).touch()
-  monkeypatch.setattr(lines.shutil, 'which', lambda name: name)
+  monkeypatch.setattr(rows.shutil, 'which', lambda name: name)
   costs = itertools.cycle([6, 1, 2, 3])  # build; ffmpeg of broken.mp4 and of whole.mp4; build of whole.mp4
 
   def run(command):
@@ -210,15 +196,14 @@ def test_build_compares_the_same_files(script, tmp_path, monkeypatch):
       (folder / 'manifest.json').write_text(json.dumps({'videos': [{'id': 'whole.mp4'}]}))
     return measure.Usage(next(costs), 0, 0)
 
-  monkeypatch.setattr(lines, 'run', run)
-  everything, usable = lines.build(lines.Context(tmp_path, tmp_path / 'work', lines.Sizes()))
+  monkeypatch.setattr(rows, 'run', run)
+  everything, usable = rows.build(rows.Context(tmp_path, tmp_path / 'work', rows.Sizes()))
   assert (everything.ratio, everything.verdict) == (2.0, 'ok')  # 6 against 1 + 2
   assert usable.ratio == 1.5  # 3 against 2
 
 
-def test_what_is_not_given_is_skipped(script, tmp_path):
-  lines, measure = script('benchmark_lines'), script('benchmark_measure')
-  for data in (None, tmp_path):
-    for part in (lines.build, lines.learning):
+def test_what_is_not_given_is_skipped(tmp_path):
+  for folder in (None, tmp_path):
+    for part in (rows.build, rows.learning):
       with pytest.raises(measure.Skipped, match='--data=FOLDER'):
-        part(lines.Context(data, tmp_path, lines.QUICK))
+        part(rows.Context(folder, tmp_path, rows.QUICK))

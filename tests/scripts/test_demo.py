@@ -14,84 +14,84 @@ import numpy as np
 import pytest
 import synthetic_records
 
+from audionet_tf.core.errors import UserError
+from audionet_tf.data import params
+from demo import (
+  clips,
+  folders,
+  pipeline,
+  summary,
+  synthesis,
+)
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / 'scripts'))
-
-import demo_clips  # noqa: E402
-import demo_folders  # noqa: E402
-import demo_sounds  # noqa: E402
-import demo_steps  # noqa: E402
-import demo_summary  # noqa: E402
-
-from audionet_tf.core.errors import UserError  # noqa: E402
-from audionet_tf.data import params  # noqa: E402
 
 
 def sound_of(thing, number, seconds=1.0):
-  clip = demo_clips.clip(thing, number)
-  return demo_sounds.sound(getattr(demo_sounds, thing), clip.voice, seconds)
+  clip = clips.clip(thing, number)
+  return synthesis.sound(getattr(synthesis, thing), clip.voice, seconds)
 
 
 def band_shares(sound):
   """Shares of the energy below 250, 500, 1000, ... Hz."""
   power = np.abs(np.fft.rfft(sound)) ** 2
-  edges = np.array([0, 250, 500, 1000, 2000, 3000, 5000, 12000]) * len(sound) / demo_sounds.RATE_HZ
+  edges = np.array([0, 250, 500, 1000, 2000, 3000, 5000, 12000]) * len(sound) / synthesis.RATE_HZ
   bands = np.array([power[int(a) : int(b)].sum() for a, b in zip(edges, edges[1:], strict=False)])
   return bands / bands.sum()
 
 
-@pytest.mark.parametrize('thing', demo_clips.THINGS)
+@pytest.mark.parametrize('thing', clips.THINGS)
 def test_a_clip_is_the_same_on_every_call_and_differs_from_the_next(thing):
   first, again, other = (sound_of(thing, number) for number in (3, 3, 4))
   np.testing.assert_array_equal(first, again)
   assert np.abs(first - other).max() > 0.05
   assert 0.3 < np.abs(first).max() <= 1
-  pictures = [demo_clips.picture(demo_clips.clip(thing, number), t) for number, t in ((3, 0.1), (3, 0.4), (4, 0.1))]
+  pictures = [clips.picture(clips.clip(thing, number), t) for number, t in ((3, 0.1), (3, 0.4), (4, 0.1))]
   assert (pictures[0] != pictures[1]).any(), 'nothing moves'
   assert (pictures[0] != pictures[2]).any()
 
 
 def test_things_differ_in_spectrum():
   """The nearest mean spectrum of five clips names most of five others: what AudioNet can hear is enough."""
-  known = np.array([np.mean([band_shares(sound_of(t, n)) for n in range(5)], 0) for t in demo_clips.THINGS])
+  known = np.array([np.mean([band_shares(sound_of(t, n)) for n in range(5)], 0) for t in clips.THINGS])
   right = [
     np.abs(known - band_shares(sound_of(thing, number))).sum(1).argmin() == place
-    for place, thing in enumerate(demo_clips.THINGS)
+    for place, thing in enumerate(clips.THINGS)
     for number in range(5, 10)
   ]
   assert np.mean(right) > 0.8
 
 
 def test_a_written_clip_has_its_pictures_and_its_sound(tmp_path):
-  clip = demo_clips.clip('kettle', 0)
-  demo_clips.write(tmp_path / 'kettle.mp4', clip, 2)
+  clip = clips.clip('kettle', 0)
+  clips.write(tmp_path / 'kettle.mp4', clip, 2)
   assert [path.name for path in tmp_path.iterdir()] == ['kettle.mp4']
   with av.open(str(tmp_path / 'kettle.mp4')) as container:
     frames = [frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)]
   with av.open(str(tmp_path / 'kettle.mp4')) as container:
     sound = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
-  assert len(frames) == 2 * demo_clips.FRAMES_PER_SECOND
-  assert np.abs(frames[5].astype(int) - demo_clips.picture(clip, 5 / demo_clips.FRAMES_PER_SECOND)).mean() < 6
-  peak = np.abs(np.fft.rfft(sound)).argmax() * demo_sounds.RATE_HZ / len(sound)
+  assert len(frames) == 2 * clips.FRAMES_PER_SECOND
+  assert np.abs(frames[5].astype(int) - clips.picture(clip, 5 / clips.FRAMES_PER_SECOND)).mean() < 6
+  peak = np.abs(np.fft.rfft(sound)).argmax() * synthesis.RATE_HZ / len(sound)
   assert abs(peak / (2200 * clip.voice.pitch) - 1) < 0.05
 
 
 def test_finished_and_foreign_folders_are_left_alone(tmp_path):
   output, asked = tmp_path / 'demo', {'epochs': 3}
-  with demo_folders.claimed(output, asked) as folder:
+  with folders.claimed(output, asked) as folder:
     assert folder == output
-    with demo_folders.claimed(output, asked) as other:  # in use
+    with folders.claimed(output, asked) as other:  # in use
       assert other == tmp_path / 'demo-2'
-  with demo_folders.claimed(output, asked) as folder:
+  with folders.claimed(output, asked) as folder:
     assert folder == output  # unfinished: gone on with
-    (folder / demo_folders.SUMMARY_NAME).write_text('done')
-  with demo_folders.claimed(output, asked) as folder:
+    (folder / folders.SUMMARY_NAME).write_text('done')
+  with folders.claimed(output, asked) as folder:
     assert folder == tmp_path / 'demo-2'
-  with demo_folders.claimed(output, {'epochs': 4}) as folder:
+  with folders.claimed(output, {'epochs': 4}) as folder:
     assert folder == tmp_path / 'demo-3'
   (tmp_path / 'mine').mkdir()
   (tmp_path / 'mine/thesis.txt').write_text('mine')
-  with demo_folders.claimed(tmp_path / 'mine', asked) as folder:
+  with folders.claimed(tmp_path / 'mine', asked) as folder:
     assert folder == tmp_path / 'mine-2'
 
 
@@ -104,7 +104,7 @@ def test_a_fifth_of_the_videos_is_kept_unheard(tmp_path, count, unheard):
     (tmp_path / 'own' / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / 'own' / name).write_text(name)
   for _ in range(2):  # again: the same parts
-    demo_folders.part(tmp_path / 'own', tmp_path / 'probe', tmp_path / 'videos')
+    folders.part(tmp_path / 'own', tmp_path / 'probe', tmp_path / 'videos')
     parts = {part: list((tmp_path / 'videos').glob(f'{part}/*')) for part in ('heard', 'unheard')}
     assert {part: len(found) for part, found in parts.items()} == {'heard': count - unheard, 'unheard': unheard}
   assert sorted(link.read_text() for found in parts.values() for link in found) == sorted(names)
@@ -114,30 +114,30 @@ def test_a_fifth_of_the_videos_is_kept_unheard(tmp_path, count, unheard):
 def test_a_folder_without_videos_is_one_line(tmp_path, make):
   make(tmp_path / 'films')
   with pytest.raises(UserError, match='give (one|a folder) with videos'):
-    demo_folders.check_videos(str(tmp_path / 'films'))
+    folders.check_videos(str(tmp_path / 'films'))
 
 
 def test_without_a_network_the_reason_comes_at_once(monkeypatch, tmp_path):
   monkeypatch.setenv('KERAS_HOME', str(tmp_path))
-  monkeypatch.setattr(demo_steps, 'WEIGHTS_URL', 'https://127.0.0.1:9/')  # the discard port: refused
+  monkeypatch.setattr(pipeline, 'WEIGHTS_URL', 'https://127.0.0.1:9/')  # the discard port: refused
   for name in ('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY'):
     monkeypatch.delenv(name, raising=False)
   began = time.monotonic()
-  assert 'refused' in demo_steps.no_vgg16()
-  assert time.monotonic() - began < 2 * demo_steps.NETWORK_SECONDS + 5
+  assert 'refused' in pipeline.no_vgg16()
+  assert time.monotonic() - began < 2 * pipeline.NETWORK_SECONDS + 5
 
 
 def test_table_is_aligned():
-  lines = demo_summary.table([demo_summary.COLUMNS, ['a', 'bell 100%', 'bird 9%', '0.01', 'no']]).splitlines()
+  lines = summary.table([summary.COLUMNS, ['a', 'bell 100%', 'bird 9%', '0.01', 'no']]).splitlines()
   for column, cell in (('the teacher saw', 'bell'), ('the student heard', 'bird'), ('same', 'no')):
     assert lines[0].index(column) == lines[2].index(cell)
   assert lines[2].index('0.01') + 4 == lines[0].index('KL') + 2
-  assert len(demo_summary.shortened('x' * 200)) == demo_summary.NAME_WIDTH
+  assert len(summary.shortened('x' * 200)) == summary.NAME_WIDTH
 
 
 def demo(folder, *arguments):
   """A demo as a child in a session of its own."""
-  line = [sys.executable, str(ROOT / 'scripts/demo_main.py'), f'--output={folder / "demo"}', *arguments]
+  line = [sys.executable, '-m', 'demo.main', f'--output={folder / "demo"}', *arguments]
   return subprocess.Popen(
     line, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
   )
@@ -177,10 +177,10 @@ def test_own_videos_are_looked_at_and_parted(tmp_path, capfd):
   own = tmp_path / 'my films'
   own.mkdir()
   for number in range(3):
-    demo_clips.write(own / f'film {number}.mp4', demo_clips.clip('waves', number), 1.5)
+    clips.write(own / f'film {number}.mp4', clips.clip('waves', number), 1.5)
   (own / 'broken.mp4').write_bytes(b'not a film')
   for _ in range(2):
-    demo_steps.own_videos(tmp_path / 'demo', str(own))
+    pipeline.own_videos(tmp_path / 'demo', str(own))
   told = capfd.readouterr()
   assert 'broken.mp4' in told.err
   assert told.out.count('tfrecords.build') == 1  # done once
@@ -191,11 +191,11 @@ def test_own_videos_are_looked_at_and_parted(tmp_path, capfd):
 @pytest.mark.parametrize('own', [None, '/films'])
 def test_the_small_teacher_steps_in_and_says_so(tmp_path, capsys, monkeypatch, own):
   lines = []
-  monkeypatch.setattr(demo_steps, 'no_vgg16', lambda: 'no network')
-  monkeypatch.setattr(demo_steps, 'step', lambda title, line: lines.append(line))
-  flags = demo_steps.chosen_teacher(tmp_path, own, {'teacher': 'auto', 'stills': 10})
+  monkeypatch.setattr(pipeline, 'no_vgg16', lambda: 'no network')
+  monkeypatch.setattr(pipeline, 'step', lambda title, line: lines.append(line))
+  flags = pipeline.chosen_teacher(tmp_path, own, {'teacher': 'auto', 'stills': 10})
   assert flags == f'--teacher={tmp_path}/teacher.keras --teacher_labels={tmp_path}/teacher.txt'
-  assert len(lines) == 1 and 'demo_teacher.py' in lines[0]
+  assert len(lines) == 1 and 'demo.train_teacher' in lines[0]
   told = capsys.readouterr().out
   assert 'cannot be had (no network)' in told
   assert ('not what is in your videos' in told) == bool(own)
@@ -203,4 +203,4 @@ def test_the_small_teacher_steps_in_and_says_so(tmp_path, capsys, monkeypatch, o
 
 def test_a_failing_step_is_one_line(tmp_path):
   with pytest.raises(UserError, match='exit code 1'):
-    demo_steps.step('', f'-m tfrecords.build --videos={tmp_path}/none.mp4 --output={tmp_path}/records')
+    pipeline.step('', f'-m tfrecords.build --videos={tmp_path}/none.mp4 --output={tmp_path}/records')

@@ -1,15 +1,11 @@
 """Mixtures with weak labels: what is heard in them is what their table says."""
 
 import csv
-import pathlib
-import sys
 
 import numpy as np
 from scipy.io import wavfile
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / 'scripts'))
-import benchmark_mixtures
-import mixtures
+from experiments import mixture_clips, mixtures
 
 HERTZ = {'low': 500, 'middle': 2000, 'high': 5000}
 
@@ -25,7 +21,7 @@ def test_mixtures_hold_the_sounds_of_their_labels(tmp_path):
   with open(tmp_path / 'x.csv', 'w', newline='') as file:
     csv.writer(file).writerows(rows)
   for folder, seed in (('one', 0), ('again', 0), ('other', 1)):
-    mixtures.make(tmp_path / 'x.csv', tmp_path, ['1'], 12, seed, tmp_path / folder)
+    mixture_clips.make(tmp_path / 'x.csv', tmp_path, ['1'], 12, seed, tmp_path / folder)
   with open(tmp_path / 'one/labels.csv') as file:
     table = list(csv.DictReader(file))
   assert {len(row['labels'].split(';')) for row in table} == {1, 2, 3}
@@ -40,14 +36,12 @@ def test_mixtures_hold_the_sounds_of_their_labels(tmp_path):
   assert len(starts) > 6
   texts = [(tmp_path / folder / 'labels.csv').read_text() for folder in ('one', 'again', 'other')]
   assert texts[0] == texts[1] != texts[2]
-  assert mixtures.folds_of(tmp_path / 'x.csv', tmp_path) == ['1', '2']
+  assert mixture_clips.folds_of(tmp_path / 'x.csv', tmp_path) == ['1', '2']
 
 
 def test_the_table_gives_means_and_deviations():
   figures = {'average_precision': 0.5, 'roc_auc': 0.7, 'd_prime_of_mean_auc': 1.0}
-  lines = benchmark_mixtures.table(
-    {'attention': {'0': figures, '1': figures | {'roc_auc': 0.9}}, 'mean': {'0': figures}}
-  )
+  lines = mixtures.table({'attention': {'0': figures, '1': figures | {'roc_auc': 0.9}}, 'mean': {'0': figures}})
   assert lines.splitlines()[1].split() == [
     'attention',
     '2',

@@ -9,12 +9,10 @@ import sys
 
 import pytest
 
+from audionet_tf.core.errors import UserError
+from experiments import folds
+
 SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / 'scripts'
-sys.path.insert(0, str(SCRIPTS))
-
-import transfer  # noqa: E402
-
-from audionet_tf.core.errors import UserError  # noqa: E402
 
 
 def results():
@@ -26,7 +24,7 @@ def results():
 
 
 def test_summary_is_over_folds_and_over_seeds():
-  named, embedding = transfer.summary(results())
+  named, embedding = folds.summary(results())
   assert named['mean'] == pytest.approx(0.675)
   assert named['folds'] == pytest.approx({'1': 0.55, '2': 0.8})
   assert named['over_folds'] == pytest.approx(0.25 / 2**0.5)
@@ -35,12 +33,12 @@ def test_summary_is_over_folds_and_over_seeds():
 
 
 def test_table_says_what_is_required():
-  lines = transfer.table(transfer.summary(results()), transfer.ROWS).splitlines()
+  lines = folds.table(folds.summary(results()), folds.ROWS).splitlines()
   cells = [line.split() for line in lines[1:]]
   assert cells[0] == ['best', 'named', '85.0', '93.0', '55.0', '80.0', '67.5', '17.7', '10.6']
   assert cells[1][:4] == ['best', 'embedding', '87.0', '93.0']
   mfcc = [{'row': 'mfcc', 'fold': '1', 'seed': None, 'shares': {'mfcc': 0.6}}]
-  last = transfer.table(transfer.summary(mfcc), transfer.ROWS).splitlines()[1]
+  last = folds.table(folds.summary(mfcc), folds.ROWS).splitlines()[1]
   assert last.split() == ['mfcc', 'mfcc', '-', '-', '60.0', '60.0', '-', '-']
 
 
@@ -68,13 +66,13 @@ def place(tmp_path, monkeypatch):
     elif module == 'audionet_tf.train':
       (pathlib.Path(given['run_dir']) / 'export/1').mkdir(parents=True)
 
-  monkeypatch.setattr(transfer, 'run', run)
-  return transfer.Place(tmp_path / 'data', tmp_path / 'videos', tmp_path / 'work'), calls
+  monkeypatch.setattr(folds, 'run', run)
+  return folds.Place(tmp_path / 'data', tmp_path / 'videos', tmp_path / 'work'), calls
 
 
 def test_the_fold_that_judges_is_never_heard_and_no_label_reaches_the_student(place):
   place, calls = place
-  shares = transfer.judge(place, 'best', transfer.ROWS['best'], '2', '0', ['epochs=1'])
+  shares = folds.judge(place, 'best', folds.ROWS['best'], '2', '0', ['epochs=1'])
   assert shares == {'named': 0.25, 'vision': 1.0, 'sound_and_vision': 0.5, 'embedding': 0.75}
   (build, given, heard), (train, trained, _), (evaluate, judged, _), (probe, probed, _) = calls
   assert [build, train, evaluate, probe] == [
@@ -85,7 +83,7 @@ def test_the_fold_that_judges_is_never_heard_and_no_label_reaches_the_student(pl
   assert trained['teacher'].endswith('a.tflite') and not any('.csv' in value for value in trained.values())
   assert trained['epochs'] == '1' and judged['folds'] == '2'
   assert (probed['folds'], probed['judge']) == ('1,2,3', '2')
-  transfer.judge(place, 'best', transfer.ROWS['best'], '2', '0', ['epochs=1'])
+  folds.judge(place, 'best', folds.ROWS['best'], '2', '0', ['epochs=1'])
   assert len(calls) == 4  # what is done is not done again
 
 
@@ -94,7 +92,7 @@ def test_results_of_other_settings_are_not_taken(place, name):
   place, calls = place
 
   def judge(place, extra=()):
-    transfer.judge(place, name, transfer.ROWS[name], '2', '0', list(extra))
+    folds.judge(place, name, folds.ROWS[name], '2', '0', list(extra))
     return len(calls)
 
   assert judge(place) == judge(place)
@@ -106,35 +104,35 @@ def test_results_of_other_settings_are_not_taken(place, name):
 
 def test_a_student_is_probed_again_where_the_probe_is_another(place):
   place, calls = place
-  row = transfer.ROWS['best']
+  row = folds.ROWS['best']
   for c, count in (('0.1', 4), ('0.1', 4), ('0.2', 5)):
-    transfer.judge(place, 'best', dataclasses.replace(row, probe=(f'--c={c}',)), '2', '0', [])
+    folds.judge(place, 'best', dataclasses.replace(row, probe=(f'--c={c}',)), '2', '0', [])
     assert len(calls) == count and calls[-1][0] == 'audionet_tf.probe' and calls[-1][1]['c'] == c
   (probed,) = place.work.glob('**/probe.json')
   (probed.parent / 'asked.json').unlink()  # as before it was written
-  transfer.judge(place, 'best', dataclasses.replace(row, probe=('--c=0.2',)), '2', '0', [])
+  folds.judge(place, 'best', dataclasses.replace(row, probe=('--c=0.2',)), '2', '0', [])
   assert len(calls) == 6
 
 
 def test_a_probe_that_was_broken_off_is_not_taken_for_another(place, monkeypatch):
   place, _ = place
-  row, run = transfer.ROWS['mfcc'], transfer.run
-  transfer.judge(place, 'mfcc', row, '2', None, [])
+  row, run = folds.ROWS['mfcc'], folds.run
+  folds.judge(place, 'mfcc', row, '2', None, [])
 
   def broken_off(module, *arguments):
     run(module, *arguments)
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(transfer, 'run', broken_off)
+  monkeypatch.setattr(folds, 'run', broken_off)
   for probe in (('--c=0.2',), row.probe):
     with pytest.raises(KeyboardInterrupt):
-      transfer.judge(place, 'mfcc', dataclasses.replace(row, probe=probe), '2', None, [])
+      folds.judge(place, 'mfcc', dataclasses.replace(row, probe=probe), '2', None, [])
 
 
 def test_candidates_are_compared_without_the_fold_left_out(place):
   place, _ = place
-  assert transfer.inner_folds(['1', '2', '3', '4'], '3') == ['4', '1', '2']
-  inside = transfer.Place(place.data, place.videos, place.work, left_out=('3',))
+  assert folds.inner_folds(['1', '2', '3', '4'], '3') == ['4', '1', '2']
+  inside = folds.Place(place.data, place.videos, place.work, left_out=('3',))
   assert inside.folds() == ['1', '2']
 
 
@@ -146,6 +144,6 @@ def test_mistakes_are_one_line(tmp_path):
     ([], 'no esc10/esc10.csv'),
     ([f'--data={tmp_path}'], '--videos=None: no videos.csv in it'),
   ):
-    line = [sys.executable, SCRIPTS / 'benchmark_transfer.py', *arguments]
+    line = [sys.executable, '-m', 'experiments.transfer', *arguments]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and message in done.stderr and len(done.stderr.splitlines()) == 1

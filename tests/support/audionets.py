@@ -1,7 +1,7 @@
 """Small AudioNets for tests: random, with answers that differ clearly, and what PyTorch hears with their weights."""
 
 import numpy as np
-import torch
+from torch_or_skip import torch
 
 from audionet_tf.models import registry, student_file
 

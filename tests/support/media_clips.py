@@ -1,6 +1,6 @@
-"""Clips that tests encode for themselves: the grey of a picture and the value of a sample tell the time.
+"""Clips that tests encode themselves, whose grey levels and sample values encode the time.
 
-And how they are read back: `heard` and `seen`.
+`decode_sound` and `decode_pictures` read them back.
 """
 
 from fractions import Fraction
@@ -60,13 +60,14 @@ def write(
     times: start times of the pictures, seconds; None for regular ones; [] for no picture stream.
     sounds: list of f32 [n] or [channels, n], one a stream; None for one ramp; [] for no sound stream.
     sound_start: presentation time of the first sample, seconds.
-    picture: function of the start time that gives u8 [H, W] or [H, W, 3]; None for flat grey that tells the time.
+    picture: function of the start time that gives u8 [H, W] or [H, W, 3]; None for flat grey that tells the time,
+      and begins again at black behind `seconds`.
     matrix: FFmpeg's nine display matrix integers.
     format, options: container and its muxer's options.
   """
   times = frames_at(fps, seconds) if times is None else times
   sounds = [ramp(round(seconds * rate_hz), rate_hz, seconds)] if sounds is None else sounds
-  picture = picture or (lambda t: np.full(size[::-1], grey(t, seconds), np.uint8))
+  picture = picture or (lambda t: np.full(size[::-1], grey(t, seconds) % 256, np.uint8))
   with av.open(str(path), 'w', format=format, options=options or {}) as out:
     packets = []
     if len(times):
@@ -98,23 +99,23 @@ def _encoded_pictures(out, times, fps, picture, size, codec, pix_fmt, tick, matr
 def _encoded_sound(out, samples, rate_hz, start, codec):
   layout = {1: 'mono', 2: 'stereo', 4: 'quad'}[len(samples)]
   stream = out.add_stream(codec, rate=rate_hz, layout=layout)
-  wanted = stream.codec_context.format.name
+  sample_format = stream.codec_context.format.name
   packets, block = [], stream.codec_context.frame_size or 1024
   for i in range(0, samples.shape[1], block):
     piece = np.ascontiguousarray(samples[:, i : i + block])
-    if wanted[0] == 's':  # s16, s16p, s32, s32p
-      whole = {'s16': np.int16, 's32': np.int32}[wanted[:3]]
+    if sample_format[0] == 's':  # s16, s16p, s32, s32p
+      whole = {'s16': np.int16, 's32': np.int32}[sample_format[:3]]
       piece = np.rint(piece.astype(np.float64) * np.iinfo(whole).max).astype(whole)
-    planar = wanted.endswith('p')
+    planar = sample_format.endswith('p')
     array = piece if planar else np.ascontiguousarray(piece.T).reshape(1, -1)
-    frame = av.AudioFrame.from_ndarray(array, format=wanted, layout=layout)
+    frame = av.AudioFrame.from_ndarray(array, format=sample_format, layout=layout)
     frame.sample_rate, frame.time_base = rate_hz, Fraction(1, rate_hz)
     frame.pts = i + round(start * rate_hz)
     packets += stream.encode(frame)
   return packets + stream.encode(None)
 
 
-def heard(path, rate_hz=RATE_HZ, **kwargs):
+def decode_sound(path, rate_hz=RATE_HZ, **kwargs):
   """(first sample, float [n] in [-1, 1])."""
   chunks = list(decoding.decode_audio(path, rate_hz, **kwargs))
   for (start, piece), (following, _) in zip(chunks, chunks[1:], strict=False):
@@ -122,7 +123,7 @@ def heard(path, rate_hz=RATE_HZ, **kwargs):
   return chunks[0][0], np.concatenate([piece for _, piece in chunks]) / 32768
 
 
-def seen(path, size=16):
+def decode_pictures(path, size=16):
   """List of (start, end, u8 [size, size, 3])."""
-  small = decoding.frame_resizer(size)
-  return [(start, end, small(frame)) for start, end, frame in decoding.decode_frames(path)]
+  resize = decoding.frame_resizer(size)
+  return [(start, end, resize(frame)) for start, end, frame in decoding.decode_frames(path)]

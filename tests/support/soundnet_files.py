@@ -8,7 +8,7 @@ import pickle
 import struct
 
 import numpy as np
-import torch
+from torch_or_skip import torch
 
 CLASSES = {'objects': 7, 'scenes': 5}
 # Torch7's indices, from 0, of the convolutions; the batch norm is the next; the heads are in the last.

@@ -2,7 +2,7 @@
 
 import numpy as np
 import numpy_log_mel
-import torch
+from torch_or_skip import torch
 
 from audionet_tf.conversion import converter, vggish_yamnet
 from audionet_tf.layers import log_mel

@@ -15,7 +15,7 @@ VIDEOS = [('a.mp4', 3, 0), ('sub/b.mp4', 1, 0), ('sub/late.mp4', 2, 1)]  # id, w
 
 
 def manifest(pictures=2, videos=VIDEOS, **changes):
-  params = RecordParams(1, changes.pop('hop', 1), pictures, **changes)
+  params = RecordParams(1, changes.pop('hop', 1), images_per_window=pictures, **changes)
   return {'params': params, 'videos': [{'id': v, 'windows': n, 'first_window': first} for v, n, first in videos]}
 
 

@@ -15,7 +15,12 @@ RATE_HZ = 16000
 
 def params(pictures, window=2, **changes):
   return RecordParams(
-    window, window, pictures, image_format='png', image_size=16, **{'short_videos': 'repeat'} | changes
+    window,
+    window,
+    images_per_window=pictures,
+    image_format='png',
+    image_size=16,
+    **{'short_videos': 'repeat'} | changes,
   )
 
 

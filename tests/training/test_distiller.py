@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-import torch
+from torch_or_skip import torch
 
 from audionet_tf.data import input_pipeline
 from audionet_tf.models import registry, soundnet

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import synthetic_records
-import torch
+from torch_or_skip import torch
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import params

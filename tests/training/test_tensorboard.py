@@ -26,7 +26,7 @@ CLASSES = ['red\tor so', 'green', 'blue', 'grey', 'black']
 def run(tmp_path_factory):
   """Folder of a run of SoundNet-5 on windows of 3.6 s at 16 kHz, with the projector."""
   folder = tmp_path_factory.mktemp('world')
-  params = RecordParams(3.6, 3.6, 2, 16000, image_size=32, image_format='png')
+  params = RecordParams(3.6, 3.6, 16000, images_per_window=2, image_size=32, image_format='png')
   synthetic_records.write_records(folder / 'records', {'a.mp4': 3, 'b\tc.mp4': 4}, params)
   synthetic_records.colour_teacher(folder / 'teacher.keras')
   (folder / 'labels.txt').write_text('\n'.join(CLASSES))

@@ -1,13 +1,13 @@
 """The log-mel front end on a long sound, in pieces as inference hears it; started by the benchmark.
 
-python scripts/benchmark_log_mel.py SECONDS    answers seconds of the clock, for every turn
+scripts/lib/run benchmark.log_mel SECONDS    answers seconds of the clock, for every turn
 """
 
 import statistics
 import sys
 import time
 
-import benchmark_measure
+from benchmark import measure
 
 LEAST = 500  # times real time
 
@@ -15,18 +15,17 @@ LEAST = 500  # times real time
 def log_mel(context):
   """VGGish's bands of a long sound of 16 kHz, on two cores."""
   seconds, turns = context.sizes.sound_seconds, context.sizes.inference_turns
-  script = str(benchmark_measure.ROOT / 'scripts/benchmark_log_mel.py')
-  command, cpus = [sys.executable, script, str(seconds)], benchmark_measure.first_cpus(2)
-  taken = benchmark_measure.in_turns({'ours': command}, cpus, turns, 'log-mel')['ours']
+  command, cpus = [sys.executable, '-m', 'benchmark.log_mel', str(seconds)], measure.first_cpus(2)
+  taken = measure.in_turns({'ours': command}, cpus, turns, 'log-mel')['ours']
   median = statistics.median(taken)
   return [
-    benchmark_measure.Line(
+    measure.Line(
       f"log-mel of {seconds} s of 16 kHz sound, VGGish's 64 bands, {len(cpus)} cores",
       'real time',
       f'>= {LEAST}x',
       f'{median:.2f} s',
       seconds / median,
-      benchmark_measure.verdict(seconds / median, least=LEAST),
+      measure.verdict(seconds / median, least=LEAST),
       {'wall_seconds': taken},
       [' '.join(command)],
     )
@@ -55,7 +54,7 @@ def answer(seconds):
     hear(piece[:, :rest])
     return time.perf_counter() - began
 
-  benchmark_measure.answer_turns(turn)
+  measure.answer_turns(turn)
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 """An epoch of AudioNet in PyTorch, as the original program trains it; started by the benchmark, which asks for turns.
 
-  python scripts/benchmark_pytorch.py WINDOWS EPOCHS THREADS
+  scripts/lib/run benchmark.pytorch WINDOWS EPOCHS THREADS
 
 The network of Bryce 2018, table 1, on tensors that are in memory as f32: a new permutation each epoch, batches of 512
 and a small last one, KL summed over classes and batch, SGD with Nesterov momentum. Nothing is logged.
@@ -9,9 +9,10 @@ and a small last one, KL summed over classes and batch, SGD with Nesterov moment
 import sys
 import time
 
-import benchmark_measure
 import torch
 from torch.nn import functional
+
+from benchmark import measure
 
 BATCH, SAMPLES, CLASSES = 512, 640, 1000
 WARM_UP_EPOCHS = 2
@@ -52,7 +53,7 @@ def main(windows, epochs, threads):
       train_epoch(net, optimizer, audio, teacher)
     return (time.perf_counter() - began) / epochs  # seconds
 
-  benchmark_measure.answer_turns(turn)
+  measure.answer_turns(turn)
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@ import tqdm
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 LOG_TAIL_BYTES = 2000
 
 
@@ -104,7 +104,7 @@ def run(command, cpus=None):
   Raises:
     UserError: it fails.
   """
-  charge = [sys.executable, str(ROOT / 'scripts' / 'benchmark_charge.py'), *command]
+  charge = [sys.executable, '-m', 'benchmark.account', *command]
   with pinned(cpus):
     done = subprocess.run(charge, cwd=ROOT, stdout=subprocess.PIPE, check=True)
   found = json.loads(done.stdout)

@@ -1,7 +1,7 @@
 """A training step of SoundNet-8, ours and PyTorch's; started by the benchmark, which asks for turns.
 
-  python scripts/benchmark_soundnet.py ours SECONDS BATCH STEPS
-  python scripts/benchmark_soundnet.py pytorch SECONDS BATCH STEPS
+  scripts/lib/run benchmark.soundnet ours SECONDS BATCH STEPS
+  scripts/lib/run benchmark.soundnet pytorch SECONDS BATCH STEPS
 
 The network of Aytar 2016, table 2, in float32: windows of SECONDS at 22,050 Hz, the mean KL of two heads (1000 and 401
 classes), Adam. Ours is the Distiller in `fit`, with all that it logs; PyTorch logs nothing. Both get one batch, from
@@ -13,11 +13,11 @@ import statistics
 import sys
 import time
 
-import benchmark_measure
 import numpy as np
 
 from audionet_tf.data import params
 from audionet_tf.models import receptive_field, soundnet
+from benchmark import measure
 
 HEADS = {'objects': 1000, 'scenes': 401}
 SAMPLE_RATE_HZ = 22050
@@ -41,22 +41,19 @@ def step(context):
   """A training step of SoundNet-8 against the same network in PyTorch, in turns."""
   sizes = context.sizes.soundnet
   arguments = [str(n) for n in (sizes.seconds, sizes.batch, sizes.steps)]
-  commands = {
-    name: [sys.executable, str(benchmark_measure.ROOT / 'scripts/benchmark_soundnet.py'), name, *arguments]
-    for name in WORKERS
-  }
-  cpus = benchmark_measure.first_cpus(2)
-  seconds = benchmark_measure.in_turns(commands, cpus, sizes.turns, 'steps of SoundNet-8')
-  ratio = benchmark_measure.median_ratio(seconds['ours'], seconds['pytorch'])
+  commands = {name: [sys.executable, '-m', 'benchmark.soundnet', name, *arguments] for name in WORKERS}
+  cpus = measure.first_cpus(2)
+  seconds = measure.in_turns(commands, cpus, sizes.turns, 'steps of SoundNet-8')
+  ratio = measure.median_ratio(seconds['ours'], seconds['pytorch'])
   ours, theirs = (statistics.median(seconds[name]) for name in WORKERS)
   return [
-    benchmark_measure.Line(
+    measure.Line(
       f'training step of SoundNet-8, {sizes.batch} windows of {sizes.seconds} s, {len(cpus)} threads',
       'PyTorch, same network and step',
       f'<= {MOST:g}x',
       f'{ours:.3f} s : {theirs:.3f} s',
       ratio,
-      benchmark_measure.verdict(ratio, most=MOST),
+      measure.verdict(ratio, most=MOST),
       {f'{name}_seconds': found for name, found in seconds.items()},
       [' '.join(command) for command in commands.values()],
     )
@@ -112,7 +109,7 @@ def ours(seconds, batch, steps):
     distiller.fit(dataset, steps_per_epoch=steps, verbose=0, shuffle=False, callbacks=[stamp])
     return (ended[0] - began) / steps
 
-  benchmark_measure.answer_turns(turn)
+  measure.answer_turns(turn)
 
 
 def torch_network():
@@ -166,7 +163,7 @@ def pytorch(seconds, batch, steps):
       optimizer.step()
     return (time.perf_counter() - began) / steps
 
-  benchmark_measure.answer_turns(turn)
+  measure.answer_turns(turn)
 
 
 WORKERS = {'ours': ours, 'pytorch': pytorch}

@@ -7,18 +7,11 @@ import shutil
 import statistics
 import sys
 
-import benchmark_captions
-import benchmark_data
-import benchmark_features
-import benchmark_log_mel
-import benchmark_measure
-import benchmark_service
-import benchmark_soundnet
-from benchmark_measure import Line, Skipped, in_turns, median_ratio, run, verdict
-
+from benchmark import captions, data, features, log_mel, measure, service
+from benchmark import soundnet as benchmark_soundnet
+from benchmark.measure import Line, Skipped, in_turns, median_ratio, run, verdict
 from tfrecords import videos
 
-SCRIPTS = pathlib.Path(__file__).parent
 THREADS = 2  # of the lines that are not about one core
 PIPELINE_WINDOWS_PER_SECOND = 100_000
 PAPER_MINUTES = 9 * 60  # Bryce 2018, section 5: four Tesla M60
@@ -90,7 +83,7 @@ def train_command(records, run_dir, *flags):
 
 
 def tensorflow_command(*arguments):
-  return [sys.executable, str(SCRIPTS / 'benchmark_tensorflow.py'), *map(str, arguments)]
+  return [sys.executable, '-m', 'benchmark.tensorflow', *map(str, arguments)]
 
 
 def small_records(context):
@@ -99,7 +92,7 @@ def small_records(context):
   if not records.exists():
     clips = context.work / 'clips'
     if not clips.exists():
-      benchmark_data.make_clips(clips)
+      data.make_clips(clips)
     run(build_command([clips], records, '--max_seconds=10', '--image_size=32'))
   return records, json.loads((records / 'manifest.json').read_text())['windows']
 
@@ -152,10 +145,10 @@ def epoch(context):
   epochs = context.sizes.epochs
   commands = {
     'ours': tensorflow_command('epoch', records, context.work / 'epoch_runs', epochs),
-    'pytorch': [sys.executable, str(SCRIPTS / 'benchmark_pytorch.py'), str(windows), str(epochs), str(THREADS)],
+    'pytorch': [sys.executable, '-m', 'benchmark.pytorch', str(windows), str(epochs), str(THREADS)],
     'stock': tensorflow_command('stock', windows, epochs),
   }
-  cpus = benchmark_measure.first_cpus(THREADS)
+  cpus = measure.first_cpus(THREADS)
   seconds = in_turns(commands, cpus, context.sizes.epoch_turns, 'epochs')
   lines = []
   for other, against, most in (('pytorch', 'PyTorch, same network and step', 0.45), ('stock', 'plain Keras fit', None)):
@@ -180,7 +173,7 @@ def whole_run(context):
   """Ten clips of ten seconds with the paper's flags, from videos to export, by the clock."""
   clips = context.work / 'clips'
   if not clips.exists():
-    benchmark_data.make_clips(clips)
+    data.make_clips(clips)
   try:
     teacher, name = teacher_flags(context), 'the .tflite teacher'
   except Skipped:
@@ -191,7 +184,7 @@ def whole_run(context):
     build_command([clips], records, '--max_seconds=10'),
     train_command(records, context.work / 'whole_run', f'--epochs={epochs}', *teacher),
   ]
-  cpus = benchmark_measure.first_cpus(THREADS)
+  cpus = measure.first_cpus(THREADS)
   minutes = [run(command, cpus).wall_seconds / 60 for command in commands]
   ratio = sum(minutes) / PAPER_MINUTES
   return [
@@ -214,7 +207,7 @@ def pipeline(context):
   lines = []
   for repeats in (1, 20):
     command = tensorflow_command('pipeline', records, repeats, context.sizes.pipeline_batches)
-    cpus = benchmark_measure.first_cpus(1)
+    cpus = measure.first_cpus(1)
     answers = in_turns({'ours': command}, cpus, context.sizes.pipeline_turns, 'pipeline')['ours']
     rates, cpu_rates = zip(*answers, strict=True)
     ratio = statistics.median(rates) / PIPELINE_WINDOWS_PER_SECOND
@@ -240,10 +233,10 @@ def inference(context):
   run(tensorflow_command('model', model))
   sounds = {'WAV': context.work / 'long.wav', 'MP3': context.work / 'long.mp3'}
   short = context.work / 'short.wav'
-  benchmark_data.make_sounds(short, context.work / 'short.mp3', 1)
-  benchmark_data.make_sounds(*sounds.values(), seconds)
+  data.make_sounds(short, context.work / 'short.mp3', 1)
+  data.make_sounds(*sounds.values(), seconds)
   command = [sys.executable, '-m', 'audionet_tf.infer', f'--model={model}', f'--output={output}', '--format=csv']
-  cpus = benchmark_measure.first_cpus(1)
+  cpus = measure.first_cpus(1)
   start_seconds = run([*command, str(short)], cpus).wall_seconds
   lines = []
   for kind, path in sounds.items():
@@ -291,6 +284,6 @@ def learning(context):
 
 
 PARTS = {'build': build, 'epoch': epoch, 'soundnet': benchmark_soundnet.step, 'pipeline': pipeline}
-PARTS |= {'inference': inference, 'features': benchmark_features.features, 'captions': benchmark_captions.captions}
-PARTS |= {'service': benchmark_service.service, 'log_mel': benchmark_log_mel.log_mel}
+PARTS |= {'inference': inference, 'features': features.features, 'captions': captions.captions}
+PARTS |= {'service': service.service, 'log_mel': log_mel.log_mel}
 PARTS |= {'learning': learning, 'whole_run': whole_run}

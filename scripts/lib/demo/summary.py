@@ -5,8 +5,9 @@ import os
 import pathlib
 import sys
 
-import demo_folders
 import numpy as np
+
+from demo import folders
 
 COLUMNS = ('clip', 'the teacher saw', 'the student heard', 'KL', 'same')
 NAME_WIDTH = 28
@@ -29,7 +30,7 @@ def summarize(run, seconds):
   draw_confusion(run / 'figures/confusion.png', pairs, class_names)
   same = sum(a == b for a, b in pairs)
   text = f'\n{table([COLUMNS, *rows])}\n\n{closing(run, measured, same, len(pairs), seconds)}'
-  demo_folders.write_text(run / demo_folders.SUMMARY_NAME, text)
+  folders.write_text(run / folders.SUMMARY_NAME, text)
   return text
 
 

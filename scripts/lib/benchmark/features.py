@@ -1,12 +1,11 @@
 """Features of a long sound by the command, start-up included; started by the benchmark.
 
-python scripts/benchmark_features.py FILE.keras    an untrained SoundNet-8 with heads of 1000 and 401 classes
+scripts/lib/run benchmark.features FILE.keras    an untrained SoundNet-8 with heads of 1000 and 401 classes
 """
 
 import sys
 
-import benchmark_data
-import benchmark_measure
+from benchmark import data, measure
 
 LAYER = 'pool5'
 LEAST = 200  # times real time
@@ -16,12 +15,12 @@ def features(context):
   """The features command on a long sound, SoundNet-8, on two cores."""
   seconds, turns = context.sizes.sound_seconds, context.sizes.inference_turns
   model, sound = context.work / 'soundnet8.keras', context.work / 'long.wav'
-  benchmark_measure.run([sys.executable, str(benchmark_measure.ROOT / 'scripts/benchmark_features.py'), str(model)])
-  benchmark_data.make_sounds(sound, context.work / 'long.mp3', seconds)
+  measure.run([sys.executable, '-m', 'benchmark.features', str(model)])
+  data.make_sounds(sound, context.work / 'long.mp3', seconds)
   command = [sys.executable, '-m', 'audionet_tf.features', f'--model={model}', f'--layer={LAYER}', str(sound)]
   outputs = [f'--output={context.work / f"features{turn}"}' for turn in range(turns)]
   what = f'features of {seconds} s of 44.1 kHz WAV, SoundNet-8 {LAYER}'
-  return [benchmark_measure.real_time_line(what, command, outputs, seconds, LEAST)]
+  return [measure.real_time_line(what, command, outputs, seconds, LEAST)]
 
 
 def write_model(path):

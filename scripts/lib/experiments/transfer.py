@@ -21,37 +21,35 @@ judged is the last one of the flagfile, whatever fold judges.
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-import benchmark_measure
 import tqdm
-import transfer
 from absl import flags
 
 from audionet_tf.core import cli
+from benchmark import measure
+from experiments import folds
 
 FLAGS = flags.FLAGS
-transfer.define_flags('runs/transfer', 'transfer.json')
-flags.adopt_module_key_flags(transfer)  # so that --help lists them
+folds.define_flags('runs/transfer', 'transfer.json')
+flags.adopt_module_key_flags(folds)  # so that --help lists them
 
 
 def main(argv):
-  names, place = transfer.chosen(argv, transfer.ROWS)
+  names, place = folds.chosen(argv, folds.ROWS)
   output = pathlib.Path(FLAGS.output or place.work / 'transfer.json')
   wanted = [(name, fold, seed) for name in names for seed in seeds_of(name) for fold in FLAGS.folds]
   results = []
   for name, fold, seed in tqdm.tqdm(wanted, desc='students', unit='student', file=sys.stderr):
-    shares = transfer.judge(place, name, transfer.ROWS[name], fold, seed, FLAGS.train_flags)
+    shares = folds.judge(place, name, folds.ROWS[name], fold, seed, FLAGS.train_flags)
     results.append({'row': name, 'fold': fold, 'seed': seed, 'shares': shares})
-    found = transfer.summary(results)
-    benchmark_measure.write(output, {'results': results, 'summary': found, 'train_flags': FLAGS.train_flags})
-  print(transfer.table(found, transfer.ROWS))
+    found = folds.summary(results)
+    measure.write(output, {'results': results, 'summary': found, 'train_flags': FLAGS.train_flags})
+  print(folds.table(found, folds.ROWS))
   print(output)
 
 
 def seeds_of(name):
   """The seeds of a row; what is not trained has none."""
-  return FLAGS.seeds if transfer.ROWS[name].flagfile else [None]
+  return FLAGS.seeds if folds.ROWS[name].flagfile else [None]
 
 
 if __name__ == '__main__':

@@ -21,14 +21,12 @@ import subprocess
 import sys
 import tempfile
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-import benchmark_lines
-import benchmark_measure
 from absl import flags
 
 from audionet_tf.core import cli
 from audionet_tf.core.errors import UserError
+from benchmark import measure as benchmark_measure
+from benchmark import rows
 
 FLAGS = flags.FLAGS
 PACKAGES = ('tensorflow', 'keras', 'torch', 'av', 'numpy', 'pillow')
@@ -40,7 +38,7 @@ def define_flags():
   flags.DEFINE_string(
     'data', None, 'Folder with clips/ (videos) and teacher/ (a .tflite, and its class names as .txt).'
   )
-  flags.DEFINE_list('only', None, f'Parts to measure, of {", ".join(benchmark_lines.PARTS)}.')
+  flags.DEFINE_list('only', None, f'Parts to measure, of {", ".join(rows.PARTS)}.')
   flags.DEFINE_bool('all', False, 'Measure the long parts too.')
   flags.DEFINE_bool('quick', False, 'Small sizes, to see that it works.')
   flags.DEFINE_string('output', 'runs/benchmark.json', 'Where the measurements go.')
@@ -51,7 +49,7 @@ def define_flags():
 
 def chosen_parts(only, everything):
   """Names of the parts to measure, in the table's order; UserError lists the known ones."""
-  known = list(benchmark_lines.PARTS)
+  known = list(rows.PARTS)
   for name in only or ():
     cli.require(name in known, f'--only={name} is not known; known are {", ".join(known)}')
   return [name for name in known if (name in only if only else everything or name not in LONG)]
@@ -89,14 +87,14 @@ def first_line(arguments):
 
 def measure(names, data, work, quick):
   """(list of (name of part, Line), dict of part to why it was skipped, dict of part to how it failed)."""
-  sizes = benchmark_lines.QUICK if quick else benchmark_lines.Sizes()
+  sizes = rows.QUICK if quick else rows.Sizes()
   lines, skipped, failed = [], {}, {}
   with tempfile.TemporaryDirectory(prefix='benchmark', dir=work) as folder:
-    context = benchmark_lines.Context(data, pathlib.Path(folder).resolve(), sizes)
+    context = rows.Context(data, pathlib.Path(folder).resolve(), sizes)
     for name in names:
       print(f'== {name}', file=sys.stderr)
       try:
-        found = benchmark_lines.PARTS[name](context)
+        found = rows.PARTS[name](context)
       except benchmark_measure.Skipped as reason:
         skipped[name] = str(reason)
         continue

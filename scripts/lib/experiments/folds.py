@@ -6,9 +6,9 @@ import pathlib
 import statistics
 
 from absl import flags
-from project_commands import ROOT, run
 
 from audionet_tf.core import cli, files, text
+from run_command import ROOT, run
 
 FLAGS = flags.FLAGS
 

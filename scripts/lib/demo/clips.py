@@ -5,12 +5,11 @@ import pathlib
 import zlib
 
 import av
-import demo_pictures
-import demo_sounds
 import numpy as np
 from tqdm import tqdm
 
 from audionet_tf.core import files
+from demo import drawing, synthesis
 
 THINGS = ('bell', 'bird', 'clock', 'drum', 'engine', 'kettle', 'rain', 'siren', 'violin', 'waves')
 FRAMES_PER_SECOND = 12
@@ -22,14 +21,14 @@ class Clip:
   """One clip: how it looks and sounds."""
 
   thing: str
-  look: demo_pictures.Look
-  voice: demo_sounds.Voice
+  look: drawing.Look
+  voice: synthesis.Voice
 
 
 def clip(thing, number):
   """Clip `number` of a thing: the same on every call."""
   rng = np.random.default_rng([number, zlib.crc32(thing.encode())])
-  look = demo_pictures.Look(
+  look = drawing.Look(
     hue=rng.uniform(-0.04, 0.04),
     light=rng.uniform(0.75, 1.15),
     background=tuple(int(c) for c in rng.integers(135, 235, 3)),
@@ -39,7 +38,7 @@ def clip(thing, number):
     tempo=rng.uniform(0.8, 1.25),
     phase=rng.uniform(),
   )
-  voice = demo_sounds.Voice(
+  voice = synthesis.Voice(
     pitch=2 ** rng.uniform(-0.15, 0.15),
     tempo=look.tempo,
     loudness=rng.uniform(0.5, 0.9),
@@ -51,23 +50,23 @@ def clip(thing, number):
 
 def picture(clip, t_seconds):
   """u8 [height, width, 3]: what the clip shows at a time."""
-  return demo_pictures.picture(getattr(demo_pictures, clip.thing), clip.look, t_seconds)
+  return drawing.picture(getattr(drawing, clip.thing), clip.look, t_seconds)
 
 
 def write(path, clip, seconds):
   """Encodes a clip as H.264 and AAC. The file takes its name only when it is whole."""
   with files.atomic_write(path, 'wb') as file, av.open(file.name, 'w') as container:
     video = container.add_stream('libx264', rate=FRAMES_PER_SECOND, options={'preset': 'ultrafast', 'crf': '23'})
-    video.width, video.height, video.pix_fmt = demo_pictures.WIDTH, demo_pictures.HEIGHT, 'yuv420p'
-    audio = container.add_stream('aac', rate=demo_sounds.RATE_HZ, layout='mono')
+    video.width, video.height, video.pix_fmt = drawing.WIDTH, drawing.HEIGHT, 'yuv420p'
+    audio = container.add_stream('aac', rate=synthesis.RATE_HZ, layout='mono')
     for number in range(round(seconds * FRAMES_PER_SECOND)):
       frame = av.VideoFrame.from_ndarray(picture(clip, number / FRAMES_PER_SECOND), format='rgb24')
       container.mux(video.encode(frame))
     container.mux(video.encode(None))
-    sound = demo_sounds.sound(getattr(demo_sounds, clip.thing), clip.voice, seconds)
+    sound = synthesis.sound(getattr(synthesis, clip.thing), clip.voice, seconds)
     for start in range(0, len(sound), SOUND_BLOCK):
       frame = av.AudioFrame.from_ndarray(sound[None, start : start + SOUND_BLOCK], format='fltp', layout='mono')
-      frame.sample_rate, frame.pts = demo_sounds.RATE_HZ, start
+      frame.sample_rate, frame.pts = synthesis.RATE_HZ, start
       container.mux(audio.encode(frame))
     container.mux(audio.encode(None))
 

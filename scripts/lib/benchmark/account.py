@@ -1,6 +1,6 @@
 """Runs a command and tells, as a line of JSON, what it took together with every process that it started.
 
-  python scripts/benchmark_charge.py COMMAND...
+  scripts/lib/run benchmark.account COMMAND...
 
 Orphans are waited for and charged too: the builder's decoders are children of a server process that outlives the
 builder by a moment, so that the builder's own account, read when it ends, lacks nearly all the work.

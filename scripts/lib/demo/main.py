@@ -16,12 +16,10 @@ import signal
 import sys
 import time
 
-import demo_folders
-import demo_steps
-import demo_summary
 from absl import flags
 
 from audionet_tf.core import cli
+from demo import folders, pipeline, summary
 
 flags.DEFINE_string('output', 'runs/demo', 'Folder of the results: new, or that of a demo that was stopped.')
 flags.DEFINE_string(
@@ -40,15 +38,15 @@ def main(argv):
   cli.require(len(argv) <= 2, f'unexpected argument {argv[-1]!r}; expected is one folder of videos, or none')
   own = os.path.abspath(argv[1]) if len(argv) == 2 else None
   if own:
-    demo_folders.check_videos(own)
+    folders.check_videos(own)
   for name in ('teacher', 'teacher_labels'):
     if values[name] and os.path.exists(values[name]):
       values[name] = os.path.abspath(values[name])
   asked = {name: value for name, value in values.items() if name != 'output'} | {'folder': own}
   began = time.monotonic()
-  with demo_folders.claimed(pathlib.Path(values['output']), asked) as run:
-    demo_steps.run_all(run, own, values)
-    print(demo_summary.summarize(run, time.monotonic() - began), end='')
+  with folders.claimed(pathlib.Path(values['output']), asked) as run:
+    pipeline.run_all(run, own, values)
+    print(summary.summarize(run, time.monotonic() - began), end='')
 
 
 def stop(signum, frame):

@@ -1,14 +1,14 @@
 """Captions for a long 720p video by the command, start-up included; started by the benchmark.
 
-python scripts/benchmark_captions.py EXPORT VIDEO SECONDS    an untrained AudioNet of 1000 classes, and the video
+scripts/lib/run benchmark.captions EXPORT VIDEO SECONDS    an untrained AudioNet of 1000 classes, and the video
 """
 
 import pathlib
 import sys
 
 import av
-import benchmark_data
-import benchmark_measure
+
+from benchmark import data, measure
 
 SECONDS, LEAST = 600, 60  # of the video; times real time
 SHAPE = (720, 1280, 3)
@@ -19,12 +19,11 @@ def captions(context):
   """The caption command on a video, all formats, on two cores."""
   seconds, turns = min(SECONDS, context.sizes.sound_seconds), context.sizes.inference_turns
   export, video = context.work / 'captions_export', context.work / 'long.mp4'
-  script = str(benchmark_measure.ROOT / 'scripts/benchmark_captions.py')
-  benchmark_measure.run([sys.executable, script, str(export), str(video), str(seconds)])
+  measure.run([sys.executable, '-m', 'benchmark.captions', str(export), str(video), str(seconds)])
   command = [sys.executable, '-m', 'audionet_tf.caption', f'--model={export}', str(video)]
   outputs = [f'--output={context.work / f"captions{turn}"}' for turn in range(turns)]
   what = f'captions of {seconds} s of 720p video, AudioNet'
-  return [benchmark_measure.real_time_line(what, command, outputs, seconds, LEAST)]
+  return [measure.real_time_line(what, command, outputs, seconds, LEAST)]
 
 
 def write_model(folder):
@@ -43,7 +42,7 @@ def write_model(folder):
 def write_video(path, seconds):
   """H.264 and AAC: a clip of LOOP_SECONDS over and over, its packets copied."""
   clips = pathlib.Path(f'{path}.clips')
-  benchmark_data.make_clips(clips, 1, LOOP_SECONDS, SHAPE)
+  data.make_clips(clips, 1, LOOP_SECONDS, SHAPE)
   with av.open(path, 'w') as out:
     streams, last = None, {}
     for turn in range(-(-seconds // LOOP_SECONDS)):

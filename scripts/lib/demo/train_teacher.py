@@ -1,6 +1,6 @@
 """Trains the demo's small teacher: a classifier of pictures, on labelled stills that the demo draws itself.
 
-  python scripts/demo_teacher.py --output=runs/demo/teacher.keras
+  python demo.train_teacher --output=runs/demo/teacher.keras
 
 writes the classifier and, beside it, teacher.txt with the names of its classes. The stills are of other clips than the
 videos. It stands in for VGG16 where ImageNet's weights cannot be had, and knows nothing but the demo's ten things.
@@ -8,13 +8,13 @@ videos. It stands in for VGG16 where ImageNet's weights cannot be had, and knows
 
 import pathlib
 
-import demo_clips
 import numpy as np
 from absl import flags
 from PIL import Image
 
 from audionet_tf.core import cli, files
 from audionet_tf.data import class_lists
+from demo import clips
 
 FETCH = flags.DEFINE_string('fetch', None, 'Download the ImageNet weights of this teacher instead, if need be.')
 OUTPUT = flags.DEFINE_string('output', None, 'The classifier to write: a .keras file.')
@@ -32,8 +32,8 @@ def stills(count):
   rng = np.random.default_rng(0)
   pictures, classes = [], []
   for number in range(FIRST_CLIP, FIRST_CLIP + count):
-    for label, thing in enumerate(demo_clips.THINGS):
-      drawn = demo_clips.picture(demo_clips.clip(thing, number), rng.uniform(0, CLIP_SECONDS))
+    for label, thing in enumerate(clips.THINGS):
+      drawn = clips.picture(clips.clip(thing, number), rng.uniform(0, CLIP_SECONDS))
       small = Image.fromarray(drawn).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
       pictures.append(np.asarray(small))
       classes.append(label)
@@ -48,7 +48,7 @@ def network():
   layers.append(keras.layers.Conv2D(16, 5, strides=2, padding='same', activation='relu'))
   for filters in (32, 64, 64):
     layers += [keras.layers.Conv2D(filters, 3, padding='same', activation='relu'), keras.layers.MaxPooling2D()]
-  layers += [keras.layers.GlobalMaxPooling2D(), keras.layers.Dense(len(demo_clips.THINGS), activation='softmax')]
+  layers += [keras.layers.GlobalMaxPooling2D(), keras.layers.Dense(len(clips.THINGS), activation='softmax')]
   return keras.Sequential(layers)
 
 
@@ -64,7 +64,7 @@ def train(path, stills_per_thing, epochs):
   model.fit(pictures[held:], classes[held:], batch_size=32, epochs=epochs, verbose=0)
   _, right = model.evaluate(pictures[:held], classes[:held], verbose=0)
   path.parent.mkdir(parents=True, exist_ok=True)
-  class_lists.write_class_names(path.with_suffix('.txt'), demo_clips.THINGS)
+  class_lists.write_class_names(path.with_suffix('.txt'), clips.THINGS)
   with files.atomic_write(path, 'wb') as file:
     model.save(file.name)
   return right

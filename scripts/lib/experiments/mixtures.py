@@ -17,15 +17,12 @@ shows in a few minutes that it works.
 import json
 import pathlib
 import statistics
-import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-import mixtures
 from absl import flags
-from project_commands import ROOT, run
 
 from audionet_tf.core import cli, files, text
+from experiments import mixture_clips
+from run_command import ROOT, run
 
 FLAGS = flags.FLAGS
 STUDENTS = {'attention': 'logmel_attention', 'mean': 'logmel_steps'}
@@ -49,11 +46,15 @@ def prepared(data, work):
   table, audio = data / 'esc10.csv', data / 'audio'
   folds = [fold for fold in FLAGS.folds if fold != FLAGS.judge]
   learnt, judged = work / f'{FLAGS.count}-without{FLAGS.judge}', work / f'{FLAGS.judged}-of{FLAGS.judge}'
-  mixtures.make(table, audio, folds, FLAGS.count, 0, learnt)
-  mixtures.make(table, audio, [FLAGS.judge], FLAGS.judged, 1, judged)
+  mixture_clips.make(table, audio, folds, FLAGS.count, 0, learnt)
+  mixture_clips.make(table, audio, [FLAGS.judge], FLAGS.judged, 1, judged)
   records = work / f'records/{learnt.name}'
   if not (records / 'manifest.json').exists():
-    cut = [f'--window_ms={1000 * mixtures.SECONDS}', f'--sample_rate={mixtures.RATE_HZ}', '--images_per_window=0']
+    cut = [
+      f'--window_ms={1000 * mixture_clips.SECONDS}',
+      f'--sample_rate={mixture_clips.RATE_HZ}',
+      '--images_per_window=0',
+    ]
     run('tfrecords.build', f'--videos={learnt}', f'--output={records}', *cut)
   return records, learnt / 'labels.csv', judged / 'labels.csv'
 
@@ -89,7 +90,7 @@ def main(argv):
   cli.require(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
   data, work = pathlib.Path(FLAGS.data or '').resolve(), pathlib.Path(FLAGS.work).resolve()
   cli.require(FLAGS.data and (data / 'esc10.csv').is_file(), f'--data={FLAGS.data}: no esc10.csv in it')
-  there = mixtures.folds_of(data / 'esc10.csv', data / 'audio')
+  there = mixture_clips.folds_of(data / 'esc10.csv', data / 'audio')
   for fold in (*FLAGS.folds, FLAGS.judge):
     cli.require(fold in there, f'no fold {fold} in {data}; there are {", ".join(there)}')
   cli.require(set(FLAGS.folds) - {FLAGS.judge}, '--folds: at least one beside --judge')

@@ -1,9 +1,9 @@
 """The parts of the benchmark that need TensorFlow, each in a process of its own; started by the benchmark.
 
-python scripts/benchmark_tensorflow.py epoch RECORDS RUNS EPOCHS   turns: seconds an epoch of the training command
-python scripts/benchmark_tensorflow.py stock WINDOWS EPOCHS        turns: the same of stock Keras layers in a plain fit
-python scripts/benchmark_tensorflow.py pipeline RECORDS REPEATS BATCHES   turns: the input alone, windows a second
-python scripts/benchmark_tensorflow.py model FOLDER                an exported student of 1000 classes
+scripts/lib/run benchmark.tensorflow epoch RECORDS RUNS EPOCHS   turns: seconds an epoch of the training command
+scripts/lib/run benchmark.tensorflow stock WINDOWS EPOCHS        turns: the same of stock Keras layers in a plain fit
+scripts/lib/run benchmark.tensorflow pipeline RECORDS REPEATS BATCHES   turns: the input alone, windows a second
+scripts/lib/run benchmark.tensorflow model FOLDER                an exported student of 1000 classes
 """
 
 import dataclasses
@@ -12,7 +12,6 @@ import pathlib
 import sys
 import time
 
-import benchmark_measure
 import keras
 import numpy as np
 
@@ -22,6 +21,7 @@ from audionet_tf.models import registry, student_file
 from audionet_tf.saved_model import export
 from audionet_tf.teachers import frozen_teacher, labelling
 from audionet_tf.training import callbacks, config, distribution, trainer
+from benchmark import measure
 
 BATCH, SAMPLES, CLASSES = 512, 640, 1000
 WARM_UP_EPOCHS = 5
@@ -88,7 +88,7 @@ def epoch(records_folder, runs_folder, epochs):
     trainer.fit(distiller, drawn, manifest, options, FIRST_EPOCH, hooks)
     return stamps.per_epoch()
 
-  benchmark_measure.answer_turns(turn)
+  measure.answer_turns(turn)
 
 
 def stock(windows, epochs):
@@ -114,7 +114,7 @@ def stock(windows, epochs):
     model.fit(audio, teacher, BATCH, epochs=WARM_UP_EPOCHS + int(epochs) + 1, verbose=0, callbacks=[stamps])
     return stamps.per_epoch()
 
-  benchmark_measure.answer_turns(turn)
+  measure.answer_turns(turn)
 
 
 def pipeline(records_folder, repeats, batches):
@@ -135,7 +135,7 @@ def pipeline(records_folder, repeats, batches):
       windows += next(taken)['mask'].shape[0]
     return windows / (time.perf_counter() - began), windows / (time.process_time() - cpu_began)
 
-  benchmark_measure.answer_turns(turn)
+  measure.answer_turns(turn)
 
 
 def model(folder):

@@ -9,12 +9,11 @@ import time
 import urllib.error
 import urllib.request
 
-import demo_folders
-
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
+from demo import folders
 
-SCRIPTS = pathlib.Path(os.path.relpath(pathlib.Path(__file__).parent))
+ROOT = pathlib.Path(os.path.relpath(pathlib.Path(__file__).parents[3]))
 PYTHON = os.path.relpath(sys.executable)
 WEIGHTS_URL = 'https://storage.googleapis.com/tensorflow/keras-applications/vgg16/'
 NETWORK_SECONDS = 5
@@ -36,7 +35,7 @@ def run_all(run, own, values):
   else:
     step(
       'ten things are drawn and recorded',
-      f'{SCRIPTS}/demo_videos.py --output={run}/videos --heard={values["heard"]} --unheard={values["unheard"]}',
+      f'-m demo.make_videos --output={run}/videos --heard={values["heard"]} --unheard={values["unheard"]}',
     )
   judged = 'unheard' if (run / 'videos/unheard').is_dir() else 'heard'
   if judged == 'heard':
@@ -62,7 +61,7 @@ def own_videos(run, own):
     f'-m tfrecords.build --videos={quoted(own)} --output={quoted(run / "records/probe")}'
     ' --window_ms=1000 --max_seconds=1 --image_size=16',
   )
-  demo_folders.part(own, run / 'records/probe', run / 'videos')
+  folders.part(own, run / 'records/probe', run / 'videos')
   (run / 'videos/.parted').touch()
 
 
@@ -75,7 +74,7 @@ def learn(run, own, values):
   step(
     'the teacher looks, the student learns to hear the same',
     f'-m audionet_tf.train --records={quoted(run / "records/heard")} --run_dir={quoted(run / "train")}'
-    f' --flagfile={quoted(SCRIPTS / "flags/demo.flags")} --epochs={values["epochs"]} {teacher}{resume}',
+    f' --flagfile={quoted(ROOT / "scripts/flags/demo.flags")} --epochs={values["epochs"]} {teacher}{resume}',
   )
 
 
@@ -97,7 +96,7 @@ def chosen_teacher(run, own, values):
       print('It knows ten drawn things only: this shows that the line works, not what is in your videos (--teacher).')
   step(
     'a small teacher learns from labelled drawings (no sound)',
-    f'{SCRIPTS}/demo_teacher.py --output={quoted(small)} --stills={values["stills"]}',
+    f'-m demo.train_teacher --output={quoted(small)} --stills={values["stills"]}',
   )
   return flags
 
@@ -107,14 +106,14 @@ def no_vgg16():
   home = pathlib.Path(os.environ.get('KERAS_HOME') or '~/.keras').expanduser()
   if not (home / 'models/vgg16_weights_tf_dim_ordering_tf_kernels.h5').is_file():
     # A child with a time limit: the look-up of a name has none of its own.
-    probe = [sys.executable, __file__, WEIGHTS_URL]
+    probe = [sys.executable, '-m', 'demo.pipeline', WEIGHTS_URL]
     try:
       reason = subprocess.run(probe, capture_output=True, text=True, timeout=2 * NETWORK_SECONDS).stdout.strip()
     except subprocess.TimeoutExpired:
       reason = 'no answer from the network'
     if reason:
       return reason
-  loading = [sys.executable, str(SCRIPTS / 'demo_teacher.py'), '--fetch=vgg16']
+  loading = [sys.executable, '-m', 'demo.train_teacher', '--fetch=vgg16']
   fetched = run_child(loading, stderr=subprocess.PIPE)
   return None if fetched.returncode == 0 else fetched.errors.strip().removeprefix('error: ') or 'download failed'
 
@@ -187,7 +186,8 @@ def step(title, line, stdout=None, done=()):
   arguments = shlex.split(line)
   names = [argument for argument in arguments if not argument.startswith('-')]
   shown = line if len(names) <= 4 else f'{shlex.join(a for a in arguments if a not in names[2:])} ...'
-  print(f'$ {PYTHON} {shown}')
+  own = line.startswith('-m demo.')
+  print(f'$ {ROOT / "scripts/lib/run"} {shown[3:]}' if own else f'$ {PYTHON} {shown}')
   began = time.monotonic()
   if stdout:
     with files.atomic_write(stdout) as file:

@@ -7,7 +7,7 @@ import sys
 
 from audionet_tf.core import cli
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def run(module, *arguments):

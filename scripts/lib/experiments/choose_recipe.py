@@ -12,18 +12,16 @@ import dataclasses
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-import benchmark_measure
 import tqdm
-import transfer
 from absl import flags
 
 from audionet_tf.core import cli
+from benchmark import measure
+from experiments import folds
 
 FLAGS = flags.FLAGS
-transfer.define_flags('runs/chosen', 'chosen.json')
-flags.adopt_module_key_flags(transfer)  # so that --help lists them
+folds.define_flags('runs/chosen', 'chosen.json')
+flags.adopt_module_key_flags(folds)  # so that --help lists them
 flags.DEFINE_bool('thorough', False, 'Judge on each of the three folds that are left.')
 
 LOG_MEL = {  # name: flags of training, behind those of the flagfile
@@ -54,8 +52,8 @@ flags.DEFINE_enum('student', 'best', list(CANDIDATES), 'The row whose candidates
 
 
 def main(argv):
-  names, whole = transfer.chosen(argv, CANDIDATES[FLAGS.student])
-  row = dataclasses.replace(transfer.ROWS[FLAGS.student], layers=())  # nothing but its own answers is compared
+  names, whole = folds.chosen(argv, CANDIDATES[FLAGS.student])
+  row = dataclasses.replace(folds.ROWS[FLAGS.student], layers=())  # nothing but its own answers is compared
   output = pathlib.Path(FLAGS.output or whole.work / 'chosen.json')
   count = None if FLAGS.thorough else 1
   wanted = [
@@ -63,7 +61,7 @@ def main(argv):
     for seed in FLAGS.seeds
     for name in names
     for left_out in FLAGS.folds
-    for fold in transfer.inner_folds(FLAGS.folds, left_out)[:count]
+    for fold in folds.inner_folds(FLAGS.folds, left_out)[:count]
   ]
   results = []
   for name, left_out, fold, seed in tqdm.tqdm(wanted, desc='students', unit='student', file=sys.stderr):
@@ -71,11 +69,11 @@ def main(argv):
       whole, work=whole.work / f'{FLAGS.student}/inside{left_out}', left_out=(left_out, *others(whole))
     )
     extra = [*CANDIDATES[FLAGS.student][name], *FLAGS.train_flags]
-    shares = transfer.judge(place, name, row, fold, seed, extra)
+    shares = folds.judge(place, name, row, fold, seed, extra)
     results.append({'row': name, 'left_out': left_out, 'fold': fold, 'seed': seed, 'shares': shares})
-    found = transfer.summary(results)
-    benchmark_measure.write(output, {'results': results, 'summary': found, 'train_flags': FLAGS.train_flags})
-  print(transfer.table(found, dict.fromkeys(names, transfer.Row(None))))
+    found = folds.summary(results)
+    measure.write(output, {'results': results, 'summary': found, 'train_flags': FLAGS.train_flags})
+  print(folds.table(found, dict.fromkeys(names, folds.Row(None))))
   print(output)
 
 

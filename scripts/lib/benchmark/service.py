@@ -4,7 +4,6 @@ Run as a program it is the clients:  benchmark_service.py PORT CLIENTS SECONDS P
 """
 
 import json
-import pathlib
 import socket
 import sys
 import threading
@@ -82,13 +81,13 @@ def service(context):
   """Lines of the benchmark: clients that hear live, and clients that ask as fast as they are answered."""
   import subprocess
 
-  import benchmark_measure
+  from benchmark import measure
 
   exports, port = context.work / 'service', free_port()
-  benchmark_measure.run([sys.executable, '-c', EXPORT, str(exports)])
+  measure.run([sys.executable, '-c', EXPORT, str(exports)])
   command = [sys.executable, '-m', 'audionet_tf.serve', f'--model={exports}', f'--port={port}']
-  with benchmark_measure.pinned(benchmark_measure.first_cpus(2)):
-    server = subprocess.Popen(command, cwd=benchmark_measure.ROOT, stderr=subprocess.DEVNULL)
+  with measure.pinned(measure.first_cpus(2)):
+    server = subprocess.Popen(command, cwd=measure.ROOT, stderr=subprocess.DEVNULL)
     try:
       wait_for(server, port)
       return [line(context, port, pause, command) for pause in (PAUSE_MS, 0)]
@@ -116,9 +115,9 @@ def line(context, port, pause_ms, command):
   import statistics
   import subprocess
 
-  import benchmark_measure
+  from benchmark import measure
 
-  clients = [sys.executable, str(pathlib.Path(__file__)), str(port), str(CLIENTS)]
+  clients = [sys.executable, '-m', 'benchmark.service', str(port), str(CLIENTS)]
   clients += [str(context.sizes.service_seconds), str(pause_ms)]
   turns = [
     json.loads(subprocess.run(clients, stdout=subprocess.PIPE, check=True).stdout)
@@ -127,7 +126,7 @@ def line(context, port, pause_ms, command):
   p50, p99 = (statistics.median(turn[key] for turn in turns) for key in ('p50', 'p99'))
   fits = p50 <= P50_MS and p99 <= P99_MS
   how = f'each every {pause_ms} ms' if pause_ms else 'each as fast as it is answered'
-  return benchmark_measure.Line(
+  return measure.Line(
     f'service, :predict of one window, {CLIENTS} clients, {how}, 2 cores',
     '',
     f'p50 <= {P50_MS}, p99 <= {P99_MS} ms',

@@ -1,0 +1,1 @@
+"""What the other benchmarks and scripts/choose_recipe run."""

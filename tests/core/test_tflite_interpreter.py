@@ -1,0 +1,37 @@
+"""One function opens TensorFlow Lite files, with LiteRT or with TensorFlow: the same answers, nothing on the screen."""
+
+import importlib.util
+import sys
+import warnings
+
+import image_classifiers
+import numpy as np
+import pytest
+
+from audionet_tf.core import tflite_interpreter
+
+LIBRARIES = ['tensorflow.lite.python.interpreter']
+if importlib.util.find_spec('ai_edge_litert'):  # the extra `litert`
+  LIBRARIES.append('ai_edge_litert.interpreter')
+
+
+@pytest.mark.parametrize('library', LIBRARIES)
+def test_both_answer_as_numpy_does(tmp_path, monkeypatch, library):
+  if library.startswith('tensorflow'):
+    monkeypatch.setitem(sys.modules, 'ai_edge_litert.interpreter', None)
+  path = image_classifiers.Classifier(1).to_tflite(tmp_path / 'x.tflite')
+  with warnings.catch_warnings():
+    warnings.simplefilter('error', UserWarning)
+    interpreter = tflite_interpreter.interpreter(path, threads=1)
+  assert type(interpreter).__module__ == library
+  pictures = image_classifiers.IMAGES[:1].astype(np.float32) / 255
+  scores = interpreter.get_signature_runner('serving_default')(pictures=pictures)['scores']
+  expected = image_classifiers.softmax(pictures.mean((1, 2)) @ image_classifiers.KERNEL + image_classifiers.BIAS)
+  np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize('content', [b'', b'no model' * 9])
+def test_what_is_no_model_is_refused(tmp_path, content):
+  (tmp_path / 'x.tflite').write_bytes(content)
+  with pytest.raises((ValueError, RuntimeError)):
+    tflite_interpreter.interpreter(tmp_path / 'x.tflite')
