@@ -37,7 +37,7 @@ def fill_gaps(blocks):
     if not 0 < rate <= MAX_RATE_HZ:
       raise UserError(f'sample rate is {rate} Hz, at most {MAX_RATE_HZ} is allowed')
     if rate != first_rate:
-      raise UserError(f'sample rate changes from {first_rate} to {rate} Hz')
+      raise UserError(f'sample rate changes from {first_rate} to {rate} Hz; convert the file to a single rate')
     jitter, most = jitter_samples, most_samples
     if expected is None:
       start = start or 0
@@ -45,7 +45,7 @@ def fill_gaps(blocks):
       jitter = 0
     gap = 0 if start is None else start - expected
     if abs(gap) > most:
-      raise UserError(f'time stamps of the sound jump by {gap / rate:.0f} s')
+      raise UserError(f'time stamps of the sound jump by {gap / rate:.0f} s, at most {MAX_GAP_SECONDS} s is allowed')
     if gap > jitter:
       filled += gap
       if filled > MAX_FILLED_SECONDS * rate:

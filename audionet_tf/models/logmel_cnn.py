@@ -106,13 +106,13 @@ def logmel_cnn(heads, table=LOGMEL_CNN, pooled=mean_max_head, name='logmel_cnn')
   x = keras.layers.Reshape([-1, FRONT_END['bands'], 1], name='channel')(x)  # [B, frames, bands, 1]
   for layer, filters, kernel, stride in table:
     if filters is None:
-      x = keras.layers.AveragePooling2D(kernel, stride, name=layer)(x)
+      x = keras.layers.AveragePooling2D(kernel, stride, name=layer)(x)  # [B, steps / 2, bands / 2, filters]
       continue
     x = keras.layers.Conv2D(
       filters, kernel, stride, 'same', use_bias=False, kernel_initializer='he_normal', name=f'{layer}_conv'
     )(x)
     x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=True, name=f'{layer}_norm')(x)
-    x = keras.layers.ReLU(name=layer)(x)
+    x = keras.layers.ReLU(name=layer)(x)  # [B, steps, bands, filters]
   x = keras.layers.AveragePooling2D((1, x.shape[2]), name='mean_of_bands')(x)  # [B, steps, 1, width]
   x = keras.layers.Reshape([-1, x.shape[3]], name='time')(x)  # [B, steps, width]
   return keras.Model(waveform, pooled(x, heads), name=name)

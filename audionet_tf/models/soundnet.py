@@ -67,7 +67,7 @@ def soundnet(table, heads, name):
 
   Returns:
     keras.Model: `waveform` f32 [B, samples] to a dict of `logits/<head>` f32 [B, T, classes] and `embedding`
-    f32 [B, width]; width is 1024 of 8 layers, 256 of 5.
+    f32 [B, width]; width is 1024 with 8 layers, 256 with 5.
   """
   waveform = keras.Input([None], name='waveform')
   x = scaled(waveform)

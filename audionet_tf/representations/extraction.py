@@ -15,8 +15,8 @@ import numpy as np
 import tqdm
 
 from audionet_tf.core import durations, text
-from audionet_tf.core import prefetch as core_prefetch
 from audionet_tf.core.errors import MediaError, UserError
+from audionet_tf.core.prefetch import ahead
 from audionet_tf.data import params
 from audionet_tf.inference import chunking, windows
 from audionet_tf.media import integrity, prefetch
@@ -30,7 +30,7 @@ SOUND_SAMPLES = 1 << 22  # of a clip that is decoded ahead as a whole; longer on
 
 @dataclasses.dataclass
 class Clip:
-  """A clip on its way.
+  """A clip in progress.
 
   Attributes:
     source, output: paths.
@@ -38,9 +38,9 @@ class Clip:
     first_sample: where its sound starts.
     chunks: iterator of int16 [n].
     writer: contextlib.ExitStack that its output file hangs on; `add` takes arrays.
-    waiting: pieces that are not heard yet.
-    steps: dict of layer to how many are written.
-    sums: dict of layer to (sum of its source's steps f64 [width], how many), for means over time.
+    waiting: number of pieces whose activations are not written yet.
+    steps: dict of layer to number of steps written.
+    sums: dict of layer to (sum of steps f64 [width], number of steps), for means over time.
   """
 
   source: pathlib.Path
@@ -56,25 +56,27 @@ class Clip:
 
 
 def extract(model, sources, folder, kind='npz', clip_seconds=None, names=None):
-  """Writes `folder/<name>.<kind>` for every source that is not done; a file that cannot be read is told on stderr.
+  """Writes `folder/<name>.<kind>` with the features of every source; reports unreadable files on stderr.
 
-  Done is what holds this model's features of a source of the same bytes; those of another sound are written anew.
+  Files that hold this model's features of a source with the same bytes are kept; those of a changed source are written
+  again. A last patch is completed with silence where the student does so (`Architecture.pads_last_patch`).
 
   Args:
-    model: layer_models.LayerModel.
-    sources: paths of sound or video files, or of ones packed as .gz.
-    folder: exists.
-    kind: key of feature_files.FORMATS.
-    clip_seconds: every sound is repeated whole times, or cut, to this length; None: as it is, repeated only where it is
-      too short for a layer. What fills a last step with silence, as YAMNet does, does so here.
-    names: what they are called, no two the same, perhaps with sub-folders, which are made; None: their file names.
+    model: layer_outputs.LayerOutputs.
+    sources: paths of sound or video files, or of such files in a .gz.
+    folder: existing pathlib.Path.
+    kind: key of files.FORMATS.
+    clip_seconds: length to which every sound is repeated or truncated; None: as it is, repeated only where it is too
+      short for a layer.
+    names: unique names of the outputs, perhaps with subfolders, which are made; None: the file names of the sources.
 
   Returns:
-    dict: `outputs`, of source to path, in the order of `sources`, of what is there now; `unreadable`, paths; `renewed`,
-    the outputs that held another sound.
+    dict of `outputs`, dict of source to path of its features, in the order of `sources`; `unreadable`, list of paths;
+    `renewed`, list of the outputs that were written again.
 
   Raises:
-    UserError: an output that is another model's; a layer too deep for `clip_seconds`; values that are not finite.
+    UserError: an output belongs to another model, `clip_seconds` is too short for a layer, or activations are not
+      finite.
   """
   shortest = max([receptive_field.minimum_input_length(table) for table in model.tables.values()], default=1)
   rate = model.settings.sample_rate_hz
@@ -152,7 +154,7 @@ def heard_clips(model, clips, kind, shortest, clip_samples, bar):
     try:
       future.result()
       clip.waiting += 1  # itself, until all its pieces are in groups
-      for piece in core_prefetch.ahead(pieces(clip, model)):
+      for piece in ahead(pieces(clip, model)):
         clip.waiting += 1
         groups[len(piece.pcm)].append((clip, piece))
         for group in full(groups):
