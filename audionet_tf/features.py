@@ -1,24 +1,25 @@
-"""Writes what the layers of a student hear in sound or video files: arrays of time x width, with times.
+r"""Writes the activations of a student's layers on sound or video files: arrays of time x width, with times.
 
   python -m audionet_tf.features --model=runs/deep --layer=pool5,conv7 --output=features clip.mp4 song.flac
-  python -m audionet_tf.features --model=student.keras --layer=pool5 --output=features --clips=esc10.csv --audio=sounds
+  python -m audionet_tf.features --model=student.keras --layer=pool5 --output=features --clips=esc10.csv \
+    --media_root=sounds
 
-writes features/clip.mp4.npz and so on: an array a layer, `pool5` f32 [steps, 256], and `pool5/center_seconds`, the
-middle of what each step hears; `about` says which model and which sound. --format=h5 writes HDF5, with the times in the
-group `center_seconds`. Clips of a CSV keep their sub-folders: dogs/1.wav becomes features/dogs/1.wav.npz. A long file
-is heard in pieces, and its steps are those of one pass over the whole.
+writes features/clip.mp4.npz and so on: one array per layer, `pool5` f32 [steps, 256], and `pool5/center_seconds`, the
+middle of each step's receptive field; `about` says which model and which sound. --format=h5 writes HDF5, with the times
+in the group `center_seconds`. Clips of a CSV keep their sub-folders: dogs/1.wav becomes features/dogs/1.wav.npz. A long
+file is computed in pieces, and its steps are those of one pass over the whole.
 
 --layer=pca --format=tfrecord, of a student vggish_pca (audionet_tf.convert), writes AudioSet's form, 128 bytes for
 every 0.96 s in SequenceExamples: audionet_tf/embedding_files.py.
 
 `embedding` is the mean of the last hidden layer over a file. Students without steps in time, such as AudioNet, give one
-vector a window of their training's length; a rest that fills none is not heard, which is said. Sound too short for one
-of the layers is repeated for all of them, as SoundNet's own code does. The first steps of padded layers may have
-negative times: the middle of what they hear lies in the padding.
+vector per window of their training's length; a remainder that fills none is dropped, and reported. Sound too short for
+one of the layers is repeated for all of them, as in SoundNet's own code. The first steps of padded layers may have
+negative times: the middle of their receptive field lies in the padding.
 
 What is done is skipped, so that a stopped run goes on: the features of a source of the same bytes. Those of another
-sound of the same name are replaced, which is said; those of another model are not. A file that cannot be read is named,
-the others are heard, and the exit code is 1.
+sound of the same name are replaced, and reported; those of another model are not. A file that cannot be read is named,
+the others are computed, and the exit code is 1.
 """
 
 import pathlib
@@ -27,61 +28,74 @@ from absl import flags
 
 from audionet_tf.core import cli, system
 from audionet_tf.data import clip_tables
+from audionet_tf.models import student_paths
+from audionet_tf.representations import files
 
-flags.DEFINE_string('model', None, 'a run, a student (.keras), or a SavedModel of audionet_tf.export')
-flags.DEFINE_list('layer', 'pool5', 'one layer or several; a wrong name lists the right ones')
-flags.DEFINE_string('output', None, 'folder for the results; made when missing')
-flags.DEFINE_string('format', 'npz', 'npz or h5; tfrecord for the layer pca')
-flags.DEFINE_string('clips', None, 'CSV with a column filename or path, instead of files after the flags')
-flags.DEFINE_string('audio', None, 'folder that the paths in --clips start from; default: that of the CSV')
-flags.DEFINE_float('clip_seconds', None, 'repeat or cut every sound to this length, as SoundNet is judged: 10')
+MODEL = flags.DEFINE_string('model', None, 'A run, a student.keras, or an export.')
+LAYER = flags.DEFINE_list('layer', 'pool5', 'One layer or several; a wrong name lists the right ones.')
+CLIPS = flags.DEFINE_string('clips', None, 'CSV with a column filename or path, instead of files after the flags.')
+MEDIA_ROOT = flags.DEFINE_string(
+  'media_root', None, 'Folder that the paths in --clips start from; default: that of the CSV.'
+)
+flags.DEFINE_alias('audio', 'media_root')  # the old name
+CLIP_SECONDS = flags.DEFINE_float(
+  'clip_seconds',
+  None,
+  "Repeat or truncate every sound to this length; 10 in SoundNet's evaluation.",
+  lower_bound=0.001,
+  upper_bound=3600,
+)
+OUTPUT = flags.DEFINE_string('output', None, 'Folder for the results, made if missing.')
+FORMAT = flags.DEFINE_enum('format', 'npz', list(files.FORMATS), 'File format; tfrecord is for the layer pca.')
+
+TOPICS = {'model': 'Student', 'clips': 'Sounds', 'output': 'Results'}
+NEEDS = (('--model',), ('--layer',), ('--output',), ('FILE after the flags', '--clips'))
 
 
-def check_arguments(values, paths):
+def check_arguments(paths):
   """Raises UserError for what can be known to be wrong before anything is loaded."""
-  from audionet_tf.representations import files
-
-  for name in ('model', 'output', 'layer'):
-    cli.require(values[name], f'features needs --{name}')
-  known = ' or '.join(files.FORMATS)
-  cli.require(values['format'] in files.FORMATS, f'format is {values["format"]!r}, allowed is {known}')
-  bytes_only = values['format'] != 'tfrecord' or values['layer'] == ['pca']
-  cli.require(bytes_only, f'format tfrecord is for --layer=pca alone, not {",".join(values["layer"])}')
-  seconds = values['clip_seconds']
-  cli.require(seconds is None or 0 < seconds <= 3600, f'clip_seconds is {seconds}, allowed is up to 3600')
-  cli.require(bool(paths) != bool(values['clips']), 'features needs files after the flags, or --clips')
-  cli.require(values['clips'] or not values['audio'], '--audio goes with --clips')
+  bytes_only = FORMAT.value != 'tfrecord' or LAYER.value == ['pca']
+  cli.require(bytes_only, f'format tfrecord is for --layer=pca alone, not {",".join(LAYER.value)}')
+  cli.require(not (paths and CLIPS.value), 'features takes files after the flags, or --clips, not both')
+  cli.require(CLIPS.value or not MEDIA_ROOT.value, '--media_root goes with --clips')
 
 
-def main(argv):
-  values, paths = cli.flag_values(__name__), argv[1:]
-  check_arguments(values, paths)
-  if values['clips']:
-    clips = clip_tables.read(values['clips'], values['audio'])
+def sounds(paths):
+  """(paths of the sounds, names of their results), of the files after the flags or of --clips."""
+  if CLIPS.value:
+    clips = clip_tables.read(CLIPS.value, MEDIA_ROOT.value)
     clip_tables.check_clips(clips)
     paths, names = [clip.path for clip in clips], [clip.name for clip in clips]
   else:
     names = [pathlib.Path(path).name for path in paths]
     clip_tables.check_names(names)
-  system.keep_freed_memory()
-  with cli.pretend_missing('sklearn', 'matplotlib'):  # Keras would import both for what nothing here uses
-    from audionet_tf.representations import extraction, files
-    from audionet_tf.saved_model import layer_outputs
+  cli.require_any_file(paths)
+  return paths, names
 
-  model = layer_outputs.load(values['model'], values['layer'])
-  folder = pathlib.Path(values['output'])
+
+def main(argv):
+  check_arguments(argv[1:])
+  paths, names = sounds(argv[1:])
+  student_paths.find(MODEL.value)
+  system.keep_freed_memory()
+  cli.import_tensorflow()
+  from audionet_tf.representations import extraction
+  from audionet_tf.saved_model import layer_outputs
+
+  model = layer_outputs.load(MODEL.value, LAYER.value)
+  folder = pathlib.Path(OUTPUT.value)
   folder.mkdir(parents=True, exist_ok=True)
-  done = extraction.extract(model, paths, folder, values['format'], values['clip_seconds'], names)
-  print(f'{folder}: {len(done["outputs"])} files of {", ".join(values["layer"])}')
+  done = extraction.extract(model, paths, folder, FORMAT.value, CLIP_SECONDS.value, names)
+  print(f'{folder}: {len(done["outputs"])} files of {", ".join(LAYER.value)}')
   if done['renewed']:
-    print(f'{len(done["renewed"])} of them held another sound of that name and were heard again')
+    print(f'{len(done["renewed"])} of them held another sound of that name and were computed again')
   for line in files.remarks(done['outputs']):
     print(line)
   return 1 if done['unreadable'] else 0
 
 
 def run():
-  cli.run(main)
+  cli.run(main, TOPICS, NEEDS)
 
 
 if __name__ == '__main__':

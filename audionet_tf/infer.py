@@ -1,122 +1,133 @@
-"""Listens to sound or video files with an exported student and writes what it heard, window by window or step by step.
+r"""Predicts what sound and video files sound like, window by window or step by step.
 
-  python -m audionet_tf.infer --model=runs/paper/export --output=heard clip.mp4 song.flac
+  python -m audionet_tf.infer --model=runs/clips clip.mp4 song.flac
 
-writes heard/clip.mp4.json, .csv and .npz, the same for song.flac, and prints the classes heard most in each file:
+prints a table of each file over time and its most probable classes. With --output=DIR
+
+  python -m audionet_tf.infer --model=runs/clips --output=predictions clip.mp4 song.flac
+
+writes predictions/clip.mp4.json, .csv and .npz, the same for song.flac, and prints the most probable classes:
 
   json  every class of every window, with the keys of the original program
-  csv   the --top classes of every window, one row a window
+  csv   the --top classes of every window, one row per window
   npz   every class and the student's embedding, for NumPy
 
---format=csv writes that alone. A student of several teachers has a head for each: --head=NAME chooses whose classes are
-written, else they are those of the first, and that is said.
+--format=csv writes that alone. A student of several teachers has a head for each: --head=NAME chooses the head;
+by default it is the first, and the others are named.
 
-AudioNet hears windows, which follow one another unless --hop_ms says otherwise; sound shorter than one window is padded
-with silence, a rest behind the last one is dropped. logmel networks hear windows too, but repeat sound that is too
-short for one, and with neither --window_ms nor --hop_ms a last window ends with the sound and overlaps the one before
-it, where more than a tenth of a window is left. A SoundNet, or a network of log-mel patches (yamnet, vggish,
-Hershey's), hears a file as a whole, however long, and a row is one of its steps or patches; yamnet's last is filled up
-with silence, what fills no patch of the others is dropped. With --window_ms or --hop_ms it hears windows as well. Sound
-that is too short for a SoundNet is repeated, as its own code does. Repeated sound is one row, as long as the sound;
-that is said, and how often as `repeats` in every format. A file that cannot be read is named, the others are listened
-to, and the exit code is 1.
+AudioNet predicts windows, which follow one another unless --hop_ms says otherwise; sound shorter than one window is
+padded with silence, and a remainder at the end is dropped. logmel networks predict windows too, but repeat sound that
+is too short for one, and with neither --window_ms nor --hop_ms a last window ends with the sound and overlaps the one
+before it, if more than a tenth of a window is left. A SoundNet, or a network of log-mel patches (yamnet, vggish,
+Hershey's), takes a file as a whole, however long: each row is one of its steps or patches; yamnet's last patch is
+padded with silence, what fills no patch of the others is dropped. With --window_ms or --hop_ms they predict windows as
+well. Sound that is too short for a SoundNet is repeated, as in its authors' code. Repeated sound gives a single row
+spanning the file; the number of repetitions is reported as `repeats` in every format. A file that cannot be read is
+named, the others are predicted, and the exit code is 1.
 """
 
-import collections
 import pathlib
-import sys
 
 from absl import flags
 
 from audionet_tf.core import cli, durations, system, text
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import clip_tables
+from audionet_tf.inference import writers
+from audionet_tf.models import student_paths
 
-flags.DEFINE_string('model', None, 'a run, or a SavedModel of audionet_tf.export: a version or the folder of versions')
-flags.DEFINE_string('output', None, 'folder for the results; made when missing')
-flags.DEFINE_string('head', None, "of several: the teacher's name whose classes are written; default: the first")
-flags.DEFINE_list('format', 'json,csv,npz', 'what to write, one or more of json, csv and npz')
-flags.DEFINE_float(
+MODEL = flags.DEFINE_string('model', None, 'A run, or an export: a version or the folder of versions.')
+HEAD = flags.DEFINE_string('head', None, "Of several heads, the teacher's name of the one to use; default: the first.")
+WINDOW_MS = flags.DEFINE_float(
   'window_ms',
   None,
-  'length of a window; default: as the student was trained, 40 for AudioNet; steps or patches where it has such',
+  'Length of a window, milliseconds; default: as in training, or the steps or patches of students that have them.',
+  lower_bound=1,
 )
-flags.DEFINE_float('hop_ms', None, 'from the start of a window to the next; default: the window')
-flags.DEFINE_integer('top', 3, 'classes on the screen and in a row of CSV')
-flags.DEFINE_integer('batch_size', None, 'windows in a call; default: as many as are fast')
+HOP_MS = flags.DEFINE_float('hop_ms', None, 'From window to window; default: the length of a window.', lower_bound=1)
+BATCH_SIZE = flags.DEFINE_integer('batch_size', None, 'Windows per call; default: as many as are fast.', lower_bound=1)
+OUTPUT = flags.DEFINE_string('output', None, 'Folder for the results, made if missing; default: only print them.')
+FORMAT = cli.restricted(
+  flags.DEFINE_list('format', list(writers.FORMATS), 'What to write, one or more of json, csv and npz.'),
+  writers.FORMATS,
+)
+TOP = flags.DEFINE_integer('top', 3, 'Classes per row, on the screen and in CSV.', lower_bound=1)
 
+TOPICS = {'model': 'Student', 'window_ms': 'Windows', 'output': 'Results'}
+NEEDS = (('--model',), ('FILE after the flags',))
 COLUMNS = ('file', 'seconds', 'class', 'probability')
 TEXT_COLUMNS = (0, 2)
 
 
-def check_arguments(values, paths):
+def check_arguments(paths):
   """Raises UserError for what can be known to be wrong before anything is loaded."""
-  from audionet_tf.inference import writers
-
-  for name in ('model', 'output'):
-    cli.require(values[name], f'infer needs --{name}')
-  cli.require(paths, 'infer needs the files to listen to, after the flags')
-  for key in values['format'] or ['']:
-    known = ', '.join(writers.FORMATS)
-    cli.require(key in writers.FORMATS, f'format is {key!r}, allowed is one or more of {known}')
-  for name in ('window_ms', 'hop_ms', 'top', 'batch_size'):
-    value = values[name]
-    cli.require(value is None or value > 0, f'{name} is {value}, allowed is more than 0')
-  names = collections.Counter(pathlib.Path(path).name for path in paths)
-  name, count = names.most_common(1)[0]
-  cli.require(count == 1, f'{count} inputs are called {name}: their results would be one file; use two --output')
+  clip_tables.check_names([pathlib.Path(path).name for path in paths])
+  cli.require_any_file(paths)
+  student_paths.find_export(MODEL.value)
 
 
-def summary(name, heard, class_names, top):
-  """Table rows of one file: its most probable classes over all windows."""
-  best = (-heard.probabilities).argsort(kind='stable')[:top]
-  rows = [['', '', class_names[i], f'{heard.probabilities[i]:.4f}'] for i in best]
-  rows[0][:2] = name, f'{heard.seconds:.1f}'
+def summary(name, predictions, class_names):
+  """Table rows of one file: its most probable classes over all windows. `predictions`: inference.Heard."""
+  best = (-predictions.probabilities).argsort(kind='stable')[: TOP.value]
+  rows = [['', '', class_names[i], f'{predictions.probabilities[i]:.4f}'] for i in best]
+  rows[0][:2] = name, f'{predictions.seconds:.1f}'
   return rows
 
 
-def main(argv):
-  values, paths = cli.flag_values(__name__), argv[1:]
-  check_arguments(values, paths)
-  system.keep_freed_memory()
-  # Keras would import both for features that nothing here uses: two fifths of the time until the first window.
-  with cli.pretend_missing('sklearn', 'matplotlib'):
-    from audionet_tf.inference import predict
-    from audionet_tf.saved_model import loader
+def predict_file(listener, path):
+  """Writes or prints the predictions of a file; returns its inference.Heard."""
+  from audionet_tf.inference import predict
+  from audionet_tf.inference import table as inference_table
 
-  served = loader.load(values['model'])
-  window_seconds, hop_seconds = (durations.seconds(values[name]) for name in ('window_ms', 'hop_ms'))
+  if OUTPUT.value:
+    return predict.predict_file(listener, path, pathlib.Path(OUTPUT.value), MODEL.value)
+  table = inference_table.Table()
+  predictions = predict.predict_file(listener, path, None, MODEL.value, table.add)
+  print(f'{text.printable(pathlib.Path(path).name)}\n{table.text(listener.class_names, TOP.value)}\n')
+  return predictions
+
+
+def main(argv):
+  paths = argv[1:]
+  check_arguments(paths)
+  system.keep_freed_memory()
+  cli.import_tensorflow()
+  from audionet_tf.inference import predict
+  from audionet_tf.saved_model import loader
+
+  served = loader.load(MODEL.value)
+  window_seconds, hop_seconds = durations.seconds(WINDOW_MS.value), durations.seconds(HOP_MS.value)
+  formats = FORMAT.value if OUTPUT.value else ('json',)  # what the table needs too: every probability
   listener = predict.file_predictor(
-    served, values['format'], window_seconds, hop_seconds, values['top'], values['batch_size'], head=values['head']
+    served, formats, window_seconds, hop_seconds, TOP.value, BATCH_SIZE.value, head=HEAD.value
   )
-  folder = pathlib.Path(values['output'])
-  folder.mkdir(parents=True, exist_ok=True)
+  if OUTPUT.value:
+    pathlib.Path(OUTPUT.value).mkdir(parents=True, exist_ok=True)
   rows, notes, failed = [list(COLUMNS)], [], 0
   for path in paths:
     try:
-      heard = predict.predict_file(listener, path, folder, values['model'])
-      name = pathlib.Path(path).name
-      rows += summary(name, heard, listener.class_names, values['top'])
-      if heard.repeats > 1:
-        notes.append(
-          f'{text.printable(name)}: too short for {served.settings.student}, heard {heard.repeats} times over'
-        )
+      predictions = predict_file(listener, path)
     except (UserError, OSError) as error:
       failed += 1
-      told = str(error) if str(path) in str(error) else f'{path}: {error}'
-      print(f'error: {text.printable(" ".join(told.split()))}', file=sys.stderr)
+      cli.fail_file(path, error)
+      continue
+    name = pathlib.Path(path).name
+    rows += summary(name, predictions, listener.class_names)
+    if predictions.repeats > 1:
+      short = f'{name}: too short for {served.settings.student}, repeated {predictions.repeats} times'
+      notes.append(text.printable(short))
   if len(rows) > 1:
     print(text.aligned(rows, TEXT_COLUMNS))
     first, *others = served.settings.classes
-    if others and values['head'] is None:
-      told = f'classes of {first}, the first head; --head names another: {", ".join(others)}'
-      notes.append(text.printable(told))
+    if others and HEAD.value is None:
+      notes.append(text.printable(f'classes of {first}, the first head; --head chooses another: {", ".join(others)}'))
   for note in notes:
     print(note)
   return 1 if failed else 0
 
 
 def run():
-  cli.run(main)
+  cli.run(main, TOPICS, NEEDS)
 
 
 if __name__ == '__main__':

@@ -1,21 +1,21 @@
-"""How good are a student's features? One linear classifier a fold, on labelled clips, as SoundNet was judged.
+r"""Evaluates features: one linear classifier per fold on labelled clips, as in SoundNet's evaluation.
 
-  python -m audionet_tf.probe --clips=esc10.csv --audio=sounds --model=runs/deep --layer=pool5,mfcc --output=probed
+  python -m audionet_tf.probe --clips=esc10.csv --media_root=sounds --model=runs/deep --layer=pool5,mfcc --output=probed
 
-prints the accuracy of every fold, their mean and deviation, and writes probed/probe.json, a confusion matrix a layer
-as probed/confusion-pool5.png, and the features, which the next call reads again where the sounds are the same.
+prints the accuracy of every fold, their mean and standard deviation, and writes probed/probe.json, one confusion matrix
+per layer as probed/confusion-pool5.png, and the features, which the next call reads again if the sounds are the same.
 
 The CSV has columns filename, fold and category or target (ESC-10, ESC-50, DCASE or your own); sound may have any
 format. The protocol is that of SoundNet's code: a clip is repeated to 10 s (for a SoundNet), windows of
 --window_seconds move over the layer's steps, every window is a sample with the clip's label for a linear SVM, one class
-against the rest; a clip is given the class with the largest mean decision value. Each fold is judged by a classifier
-trained on the others; C is chosen on these alone, or fixed with --c=0.01, as the original does. Longer clips are cut to
-these 10 s: for DCASE's of 30 s as the original has them give --window_seconds=5 --clip_seconds=30. Two things of the
-original are left out: its scale of the sound, 2^-22, and that values below 0 count as 0.
+against all others; a clip is given the class with the largest mean decision value. Each fold is evaluated by a
+classifier trained on the others; C is chosen on these alone, or fixed with --c=0.01, as in the original. Longer clips
+are truncated to these 10 s: for DCASE's of 30 s, as in the original, give --window_seconds=5 --clip_seconds=30. Two
+details of the original are left out: it scales the sound by 2^-22, and sets values below 0 to 0.
 
---layer takes any layer of audionet_tf.features, and the baselines mfcc and logmel (mean and deviation over time,
-which need no --model). --pool=statistics makes one sample of a clip instead of windows, as of these: mean and deviation
-of every number over time, the deviation 0 where there is one step; --pool=mean the mean alone.
+--layer takes any layer of audionet_tf.features, and the baselines mfcc and logmel (mean and standard deviation over
+time, which need no --model). --pool=statistics makes one sample per clip instead of windows, as for these: mean and
+standard deviation of every number over time, the deviation 0 if there is one step; --pool=mean the mean alone.
 """
 
 import pathlib
@@ -23,76 +23,107 @@ import sys
 
 from absl import flags
 
-from audionet_tf.core import cli, system
+from audionet_tf.core import cli, files, system
 from audionet_tf.data import clip_tables
+from audionet_tf.models import student_paths
 
-flags.DEFINE_string('clips', None, 'CSV of labelled clips: filename, fold, category or target')
-flags.DEFINE_string('audio', None, 'folder that the paths in --clips start from; default: that of the CSV')
-flags.DEFINE_string('model', None, 'a run, a student (.keras), or a SavedModel of audionet_tf.export')
-flags.DEFINE_list('layer', 'pool5', 'one layer or several, mfcc and logmel among them')
-flags.DEFINE_string('output', None, 'folder for the results; made when missing')
-flags.DEFINE_list('folds', [], 'use only the clips of these folds; default: all')
-flags.DEFINE_list('judge', [], 'judge only these folds, trained on all others in use; default: each in turn')
-flags.DEFINE_float('window_seconds', 1.0, 'length of the windows of steps; 5 for DCASE, with --clip_seconds=30')
-flags.DEFINE_integer('hop_steps', 1, 'steps from a window to the next')
-flags.DEFINE_string('pool', 'windows', 'samples: windows of steps; or of each clip its mean, or statistics, over time')
-flags.DEFINE_string('classifier', 'svm', 'svm or softmax')
-flags.DEFINE_float('c', None, 'fixed C; default: chosen on the training folds')
-flags.DEFINE_bool('standardize', None, 'mean 0 and deviation 1 for every number; default: the baselines only')
-flags.DEFINE_float('clip_seconds', None, 'repeat or cut clips to this length; 0: never; default: 10 for SoundNets')
+CLIPS = flags.DEFINE_string('clips', None, 'CSV of labelled clips: filename, fold, category or target.')
+MEDIA_ROOT = flags.DEFINE_string(
+  'media_root', None, 'Folder that the paths in --clips start from; default: that of the CSV.'
+)
+flags.DEFINE_alias('audio', 'media_root')  # the old name
+CLIP_SECONDS = flags.DEFINE_float(
+  'clip_seconds',
+  None,
+  'Repeat or truncate clips to this length; 0: never; default: 10 for SoundNets.',
+  lower_bound=0,
+  upper_bound=3600,
+)
+FOLDS = flags.DEFINE_list('folds', [], 'Use only the clips of these folds; default: all.')
+JUDGE = flags.DEFINE_list(
+  'judge', [], 'Evaluate only these folds, trained on all others in use; default: each in turn.'
+)
+MODEL = flags.DEFINE_string('model', None, 'A run, a student.keras, or an export; the baselines need none.')
+LAYER = flags.DEFINE_list('layer', 'pool5', 'One layer or several, mfcc and logmel among them.')
+POOL = flags.DEFINE_enum(
+  'pool',
+  'windows',
+  ['windows', 'mean', 'statistics'],
+  'Samples: windows of steps; or of each clip its mean, or statistics, over time.',
+)
+WINDOW_SECONDS = flags.DEFINE_float(
+  'window_seconds', 1.0, 'Length of the windows of steps; 5 for DCASE, with --clip_seconds=30.', lower_bound=0.001
+)
+HOP_STEPS = flags.DEFINE_integer('hop_steps', 1, 'Steps from window to window.', lower_bound=1)
+CLASSIFIER = flags.DEFINE_enum('classifier', 'svm', ['svm', 'softmax'], 'The linear classifier.')
+C = flags.DEFINE_float('c', None, 'Fixed C; default: chosen on the training folds.', lower_bound=1e-12)
+STANDARDIZE = flags.DEFINE_bool(
+  'standardize', None, 'Mean 0 and standard deviation 1 for every number; default: the baselines only.'
+)
+OUTPUT = flags.DEFINE_string('output', None, 'Folder for the results, made if missing.')
+
+TOPICS = {'clips': 'Clips', 'model': 'Features', 'pool': 'Samples', 'classifier': 'Classifier', 'output': 'Results'}
+NEEDS = (('--clips',), ('--layer',), ('--output',))
+BASELINES = ('mfcc', 'logmel')
 
 
-def check_arguments(values, argv):
+def check_arguments(argv):
   """Raises UserError for what can be known to be wrong before anything is loaded."""
-  cli.require(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
-  for name in ('clips', 'output', 'layer'):
-    cli.require(values[name], f'probe needs --{name}')
-  for name in ('window_seconds', 'hop_steps', 'c'):
-    cli.require(values[name] is None or values[name] > 0, f'{name} is {values[name]}, allowed is more than 0')
-  seconds = values['clip_seconds']
-  cli.require(seconds is None or 0 <= seconds <= 3600, f'clip_seconds is {seconds}, allowed is 0 to 3600')
-  for name, known in (('pool', ('windows', 'mean', 'statistics')), ('classifier', ('svm', 'softmax'))):
-    cli.require(values[name] in known, f'{name} is {values[name]!r}, allowed is one of {", ".join(known)}')
-  cli.require(len(set(values['layer'])) == len(values['layer']), f'layer {",".join(values["layer"])} names one twice')
+  cli.no_arguments(argv)
+  layers = LAYER.value
+  cli.require(len(set(layers)) == len(layers), f'layer {",".join(layers)} names one twice')
+  learned = [layer for layer in layers if layer not in BASELINES]
+  if learned:
+    cli.require(MODEL.value, f'layer {", ".join(learned)} needs --model; only {" and ".join(BASELINES)} need none')
+    student_paths.find(MODEL.value)
 
 
-def chosen_clips(values):
-  """(list of Clip, folds to judge) as the flags say."""
-  clips = clip_tables.read(values['clips'], values['audio'], labelled=True)
+def chosen_clips():
+  """(list of Clip, folds to evaluate) as the flags say."""
+  clips = clip_tables.read(CLIPS.value, MEDIA_ROOT.value, labelled=True)
   clip_tables.check_clips(clips)
-  there = {clip.fold: None for clip in clips}
-  for name in ('folds', 'judge'):
-    for fold in values[name]:
-      cli.require(fold in there, f'{name}: no clips of fold {fold}; there are {", ".join(there)}')
-  used = values['folds'] or list(there)
-  judged = values['judge'] or used
+  known = list(dict.fromkeys(clip.fold for clip in clips))
+  for flag in (FOLDS, JUDGE):
+    for fold in flag.value:
+      cli.require(fold in known, f'{flag.name}: no clips of fold {fold}; there are {", ".join(known)}')
+  used = FOLDS.value or known
+  judged = JUDGE.value or used
   cli.require(set(judged) <= set(used), f'--judge={",".join(judged)} must be among --folds={",".join(used)}')
   return [clip for clip in clips if clip.fold in used], judged
 
 
 def main(argv):
-  values = cli.flag_values(__name__)
-  check_arguments(values, argv)
-  clips, folds = chosen_clips(values)
+  check_arguments(argv)
+  clips, folds = chosen_clips()
   system.keep_freed_memory()
   from audionet_tf.plotting import clips as plotting_clips
   from audionet_tf.plotting import style
   from audionet_tf.representations import probing
   from audionet_tf.saved_model import layer_outputs
 
-  def load(layers):
-    cli.require(values['model'], f'layer {", ".join(layers)} needs --model; {" and ".join(probing.BASELINES)} do not')
-    return layer_outputs.load(values['model'], layers)
-
-  folder = pathlib.Path(values['output'])
+  folder = pathlib.Path(OUTPUT.value)
   folder.mkdir(parents=True, exist_ok=True)
-  names = ('window_seconds', 'hop_steps', 'pool', 'classifier', 'c', 'standardize')
-  settings = probing.ProbeConfig(**{name: values[name] for name in names})
-  measured = probing.judge_layers(load, values['layer'], clips, folds, folder, settings, values['clip_seconds'])
-  measured = {'clips': values['clips'], 'model': values['model']} | measured
-  probing.write_json(folder / 'probe.json', measured)
-  for layer, found in measured['layers'].items():
-    figure = plotting_clips.confusion(found['confusion'], found['class_names'], f'{layer}, {values["classifier"]}')
+  settings = probing.ProbeConfig(
+    window_seconds=WINDOW_SECONDS.value,
+    hop_steps=HOP_STEPS.value,
+    pool=POOL.value,
+    classifier=CLASSIFIER.value,
+    c=C.value,
+    standardize=STANDARDIZE.value,
+  )
+  measured = probing.judge_layers(
+    lambda layers: layer_outputs.load(MODEL.value, layers),
+    LAYER.value,
+    clips,
+    folds,
+    folder,
+    settings,
+    CLIP_SECONDS.value,
+  )
+  measured = {'clips': CLIPS.value, 'model': MODEL.value} | measured
+  files.write_json(folder / 'probe.json', measured)
+  for layer, result in measured['layers'].items():
+    figure = plotting_clips.confusion(result['confusion'], result['class_names'], f'{layer}, {CLASSIFIER.value}')
     style.save(figure, folder / f'confusion-{layer}.png')
   print(probing.table(measured))
   if measured['unreadable']:
@@ -101,7 +132,7 @@ def main(argv):
 
 
 def run():
-  cli.run(main)
+  cli.run(main, TOPICS, NEEDS)
 
 
 if __name__ == '__main__':

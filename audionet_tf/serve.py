@@ -1,98 +1,102 @@
-"""Serves a student over HTTP: TensorFlow Serving's interface, captions for uploads, and a page to use them by hand.
+r"""Serves a student over HTTP: predictions as in TensorFlow Serving, captions for uploads, and a page for both.
 
   python -m audionet_tf.serve --model=runs/clips/export --port=8501
 
-Then http://127.0.0.1:8501 is a page that takes a video or a sound, or listens to the microphone, and
+Then http://127.0.0.1:8501 is a page that captions a video, a sound file or the microphone, and
 
   curl -F file=@clip.mp4 -H 'Accept: text/vtt' http://127.0.0.1:8501/v1/captions
   curl -d '{"instances": [[0.1, 0.2, ...]]}' http://127.0.0.1:8501/v1/models/audionet:predict
 
-caption a file and ask the student. docs/serving.md tells the rest, and how TensorFlow Serving takes the same export.
-Only this machine can reach the service, unless --host says otherwise; there is no login. Needs the extra `serve`.
+caption a file and query the student. docs/serving.md has the details, and how TensorFlow Serving takes the same export.
+Only this machine can reach the service, unless --host says otherwise; there is no login. It needs the extra `serve`.
 """
 
 from absl import flags
 
 from audionet_tf.core import cli, system
-from audionet_tf.core.errors import missing_extra
+from audionet_tf.models import student_paths
 from audionet_tf.service import settings
 
-flags.DEFINE_string('model', None, 'a run, or a SavedModel of audionet_tf.export: a version or the folder of versions')
-flags.DEFINE_string('name', 'audionet', 'of the model in addresses: /v1/models/NAME')
-flags.DEFINE_string('host', '127.0.0.1', 'address to listen at; 0.0.0.0 for every network of this machine')
-flags.DEFINE_integer('port', 8501, 'to listen at; 0 for any that is free')
-flags.DEFINE_float('threshold', 0.2, 'probability from which on a class is named, where a request does not say')
-flags.DEFINE_integer('max_upload_mb', 512, 'largest upload, MiB')
-flags.DEFINE_float('max_minutes', 60, 'longest sound in an upload')
-flags.DEFINE_float('decode_seconds', 120, 'time for the decoding of an upload')
-flags.DEFINE_integer('captions_at_once', 2, 'files listened to at a time; four times as many may wait')
-flags.DEFINE_float('keep_minutes', 60, 'how long captions can be fetched again')
-flags.DEFINE_list('allowed_host', [], 'names under which the service may be asked, beside those of this machine')
-flags.DEFINE_list('allowed_origin', [], 'sites whose pages may ask, such as https://example.org')
-flags.DEFINE_bool('allow_download', False, 'fetch videos by their address, with yt-dlp (extra download)')
-flags.DEFINE_list('download_hosts', ['youtube.com'], 'whose videos may be fetched')
+MODEL = flags.DEFINE_string('model', None, 'A run, or an export: a version or the folder of versions.')
+NAME = flags.DEFINE_string('name', 'audionet', 'Of the model in addresses: /v1/models/NAME.')
+THRESHOLD = flags.DEFINE_float(
+  'threshold', 0.2, 'Score that a class must reach, unless a request says otherwise.', lower_bound=0.05, upper_bound=1
+)
+HOST = flags.DEFINE_string('host', '127.0.0.1', 'Address to bind to; 0.0.0.0 for every network of this machine.')
+PORT = flags.DEFINE_integer('port', 8501, 'Port to bind to; 0 for any that is free.', lower_bound=0, upper_bound=65535)
+ALLOWED_HOST = flags.DEFINE_list('allowed_host', [], 'Host names of the service, beside those of this machine.')
+ALLOWED_ORIGIN = flags.DEFINE_list(
+  'allowed_origin', [], 'Sites whose pages may send requests, such as https://example.org.'
+)
+MAX_UPLOAD_MB = flags.DEFINE_integer('max_upload_mb', 512, 'Largest upload, MiB.', lower_bound=1, upper_bound=1 << 16)
+MAX_MINUTES = flags.DEFINE_float(
+  'max_minutes', 60, 'Longest sound in an upload.', lower_bound=0.01, upper_bound=24 * 60
+)
+DECODE_SECONDS = flags.DEFINE_float(
+  'decode_seconds', 120, 'Time limit for decoding an upload.', lower_bound=1, upper_bound=24 * 3600
+)
+CAPTIONS_AT_ONCE = flags.DEFINE_integer(
+  'captions_at_once', 2, 'Files captioned at a time; four times as many may wait.', lower_bound=1, upper_bound=64
+)
+KEEP_MINUTES = flags.DEFINE_float(
+  'keep_minutes', 60, 'How long captions can be fetched again.', lower_bound=0.1, upper_bound=7 * 24 * 60
+)
+ALLOW_DOWNLOAD = flags.DEFINE_bool(
+  'allow_download', False, 'Download videos by their address, with yt-dlp (extra download).'
+)
+DOWNLOAD_HOSTS = flags.DEFINE_list('download_hosts', ['youtube.com'], 'Whose videos may be downloaded.')
 
-RANGES = {
-  'port': (0, 65535),
-  'threshold': (0.05, 1),
-  'max_upload_mb': (1, 1 << 16),
-  'max_minutes': (0.01, 24 * 60),
-  'decode_seconds': (1, 24 * 3600),
-  'captions_at_once': (1, 64),
-  'keep_minutes': (0.1, 7 * 24 * 60),
-}
+TOPICS = {'model': 'Student', 'host': 'Network', 'max_upload_mb': 'Limits', 'allow_download': 'Downloads'}
+NEEDS = (('--model',),)
+EXTRA = ('fastapi', 'orjson', 'prometheus_client', 'uvicorn')
 
 
-def check_arguments(values, arguments):
+def check_arguments(arguments):
   """Raises UserError for what can be known to be wrong before anything is loaded."""
-  cli.require(values['model'], 'serve needs --model')
   cli.require(not arguments, f'serve takes flags only, got {" ".join(arguments)[:100]!r}')
-  for name, (low, high) in RANGES.items():
-    cli.require(low <= values[name] <= high, f'{name} is {values[name]}, allowed is {low} to {high}')
-  settings.check_askers(values['allowed_host'], values['allowed_origin'])
-  fine = values['name'] and all(c.isalnum() or c in '-_.' for c in values['name'])
-  cli.require(fine, f'name is {values["name"]!r}, allowed are letters, digits, -, _ and .')
+  settings.check_allowed_clients(ALLOWED_HOST.value, ALLOWED_ORIGIN.value)
+  valid = NAME.value and all(c.isalnum() or c in '-_.' for c in NAME.value)
+  cli.require(valid, f'name is {NAME.value!r}, allowed are letters, digits, -, _ and .')
+  cli.require_installed(EXTRA, 'serve')
+  student_paths.find_export(MODEL.value)
 
 
-def limits_of(values):
+def limits():
   """settings.Limits from the flags."""
   return settings.Limits(
-    upload_bytes=values['max_upload_mb'] << 20,
-    sound_seconds=60 * values['max_minutes'],
-    decode_seconds=values['decode_seconds'],
-    captions_at_once=values['captions_at_once'],
-    captions_waiting=4 * values['captions_at_once'],
-    results_seconds=60 * values['keep_minutes'],
+    upload_bytes=MAX_UPLOAD_MB.value << 20,
+    sound_seconds=60 * MAX_MINUTES.value,
+    decode_seconds=DECODE_SECONDS.value,
+    captions_at_once=CAPTIONS_AT_ONCE.value,
+    captions_waiting=4 * CAPTIONS_AT_ONCE.value,
+    results_seconds=60 * KEEP_MINUTES.value,
   )
 
 
 def main(argv):
-  values = cli.flag_values(__name__)
-  check_arguments(values, argv[1:])
+  check_arguments(argv[1:])
   system.keep_freed_memory()
-  with cli.pretend_missing('sklearn', 'matplotlib'):
-    from audionet_tf.saved_model import loader
-  try:
-    from audionet_tf.service import app as service_app
-    from audionet_tf.service import server
-  except ModuleNotFoundError as error:
-    raise missing_extra('serving', error.name, 'serve') from None
+  cli.import_tensorflow()
+  from audionet_tf.saved_model import loader
+  from audionet_tf.service import app as service_app
+  from audionet_tf.service import server
+
   fetch, hosts = None, ()
-  if values['allow_download']:
+  if ALLOW_DOWNLOAD.value:
     from audionet_tf.service import video_download
 
-    hosts = video_download.checked_hosts(values['download_hosts'])
-    fetch = video_download.fetcher(hosts, limits_of(values).upload_bytes, values['decode_seconds'])
-  listening = server.bound(values['host'], values['port'])
-  served = loader.load(values['model'])
-  made = service_app.make(served, values['name'], limits_of(values), values['threshold'], fetch, hosts)
-  names = settings.names_of(values['host'], values['allowed_host'])
-  app = service_app.application(made, names, (service_app.EXTENSION_ORIGIN, *values['allowed_origin']))
+    hosts = video_download.checked_hosts(DOWNLOAD_HOSTS.value)
+    fetch = video_download.fetcher(hosts, limits().upload_bytes, DECODE_SECONDS.value)
+  listening = server.bind_socket(HOST.value, PORT.value)
+  served = loader.load(MODEL.value)
+  made = service_app.make(served, NAME.value, limits(), THRESHOLD.value, fetch, hosts)
+  names = settings.allowed_host_names(HOST.value, ALLOWED_HOST.value)
+  app = service_app.application(made, names, (service_app.EXTENSION_ORIGIN, *ALLOWED_ORIGIN.value))
   return server.run(app, listening, f'{made.name}: {served.settings.student} of {served.path}')
 
 
 def run():
-  cli.run(main)
+  cli.run(main, TOPICS, NEEDS)
 
 
 if __name__ == '__main__':

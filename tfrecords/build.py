@@ -1,61 +1,74 @@
-"""Builds training records from videos: windows of sound, each with the pictures shown at that time.
+r"""Builds training records from videos: windows of sound, each with the pictures shown at that time.
 
-  python -m tfrecords.build --videos=clips --videos='more/**/*.mp4' --output=data/records
+  python -m tfrecords.build --videos=clips --videos='more/**/*.mp4' --output=data/clips
 
 --videos takes files, globs and folders (searched through). Files that cannot be used are skipped and named, with the
 reason, on the screen and in OUTPUT/failures.json. A second run with the same arguments builds only what is missing.
 
 Videos shorter than a window are skipped, or with --short_videos=repeat give one window, as in SoundNet: the picture
-covers the first n of the T image times; the sound is cut or zero-filled to n / T of the window and repeated, and so
-are the pictures. A picture that ends before the first image time, as 5 s with one in the middle of 20 s, has none.
+covers the first n of the T image times; the sound is truncated or zero-padded to n / T of the window and repeated, and
+so are the pictures. A picture that ends before the first image time, as 5 s with one in the middle of 20 s, has none.
 
   python -m tfrecords.build --videos=clips --output=data/soundnet --window_ms=20000 --images_per_window=4 \
     --sample_rate=22050 --mono=first --short_videos=repeat
 
---images_per_window=0 keeps sound alone, of any sound or video file, to train on labels or on answers from files.
+--images_per_window=0 keeps sound alone, of any sound or video file, to train on labels or on precomputed teacher
+outputs.
 
 Train on the records with python -m audionet_tf.train --records=OUTPUT.
 """
 
 import sys
 
+import joblib
 from absl import flags
 
-from audionet_tf.core import cli, durations, system
+from audionet_tf.core import cli, durations
 from audionet_tf.data import params
 
 VIDEOS = flags.DEFINE_multi_string('videos', None, 'File, glob or folder of videos; may be given several times.')
-OUTPUT = flags.DEFINE_string('output', None, 'Folder for the records.')
-WINDOW_MS = flags.DEFINE_float('window_ms', 40, 'Length of a window, milliseconds.')
-HOP_MS = flags.DEFINE_float('hop_ms', None, 'From window to window, milliseconds; default: the length of a window.')
-IMAGES = flags.DEFINE_integer(
-  'images_per_window', 1, 'Pictures, each from the middle of an equal part of the window; 0: sound alone.'
-)
-SAMPLE_RATE = flags.DEFINE_integer('sample_rate', 16000, 'Of the stored sound, hertz.')
-MONO = flags.DEFINE_enum('mono', 'mean', params.MONO_MODES, 'Mean of all channels, or the first.')
-IMAGE_SIZE = flags.DEFINE_integer('image_size', 224, 'Width and height of the stored pictures, pixels.')
-IMAGE_FORMAT = flags.DEFINE_enum('image_format', 'jpeg', params.IMAGE_FORMATS, 'How pictures are stored.')
-JPEG_QUALITY = flags.DEFINE_integer('jpeg_quality', 95, '1 to 95.')
-MAX_SECONDS = flags.DEFINE_float('max_seconds', None, 'Use only the first N seconds of each video.')
+MAX_SECONDS = flags.DEFINE_float('max_seconds', None, 'Use only the first N seconds of each video.', lower_bound=0)
 SHORT = flags.DEFINE_enum(
   'short_videos', 'skip', params.SHORT_VIDEOS, 'A video shorter than a window: leave it out, or repeat it.'
 )
-SHARDS = flags.DEFINE_integer('shards', None, 'Number of files; default: about 128 MB each, at least two.')
-WORKERS = flags.DEFINE_integer('workers', None, 'Videos decoded at a time; default: one a processor.')
-TIMEOUT = flags.DEFINE_float('timeout_seconds', 120, 'Give up a video that finishes no window for so long.')
-MEMORY = flags.DEFINE_integer('memory_mb', 4096, 'Address space allowed to the decoder of a video, MiB.')
+WINDOW_MS = flags.DEFINE_float('window_ms', 40, 'Length of a window, milliseconds.', lower_bound=1, upper_bound=1e9)
+HOP_MS = flags.DEFINE_float(
+  'hop_ms', None, 'From window to window; default: the length of a window.', lower_bound=1, upper_bound=1e9
+)
+SAMPLE_RATE = flags.DEFINE_integer('sample_rate', 16000, 'Of the stored sound, hertz.')
+MONO = flags.DEFINE_enum('mono', 'mean', params.MONO_MODES, 'Mean of all channels, or the first.')
+IMAGES = flags.DEFINE_integer(
+  'images_per_window', 1, 'Pictures, each from the middle of an equal part of the window; 0: sound alone.'
+)
+IMAGE_SIZE = flags.DEFINE_integer('image_size', 224, 'Width and height of the stored pictures, pixels.')
+IMAGE_FORMAT = flags.DEFINE_enum('image_format', 'jpeg', params.IMAGE_FORMATS, 'How pictures are stored.')
+JPEG_QUALITY = flags.DEFINE_integer('jpeg_quality', 95, '1 to 95.')
+OUTPUT = flags.DEFINE_string('output', 'data/clips', 'Folder for the records.')
+SHARDS = flags.DEFINE_integer(
+  'shards', None, 'Number of files; default: about 128 MB each, at least two.', lower_bound=1
+)
+WORKERS = flags.DEFINE_integer('workers', None, 'Videos decoded at a time; default: one per processor.', lower_bound=1)
+TIMEOUT = flags.DEFINE_float(
+  'timeout_seconds', 120, 'Give up a video that finishes no window for this long.', lower_bound=1, upper_bound=1e9
+)
+MEMORY = flags.DEFINE_integer(
+  'memory_mb', 4096, 'Address space allowed to the decoder of a video, MiB.', lower_bound=256
+)
+
+TOPICS = {
+  'videos': 'Videos',
+  'window_ms': 'Windows of sound',
+  'images_per_window': 'Pictures',
+  'output': 'Records',
+  'workers': 'Resources',
+}
+NEEDS = (('--videos',), ('--output',))
 
 
 def main(argv):
   from tfrecords import builder
 
   cli.require(len(argv) == 1, f'{argv[1:]}: unexpected; videos are given as --videos=FILE|GLOB|FOLDER')
-  cli.require(VIDEOS.value, '--videos=FILE|GLOB|FOLDER is missing: what to build from')
-  cli.require(OUTPUT.value, '--output=FOLDER is missing: where to put the records')
-  at_least_1 = (WINDOW_MS, HOP_MS, SHARDS, WORKERS, TIMEOUT)
-  for flag, least in (*((flag, 1) for flag in at_least_1), (MAX_SECONDS, 0), (MEMORY, 256)):
-    fits = flag.value is None or least <= flag.value < 1e9
-    cli.require(fits, f'--{flag.name} is {flag.value}, allowed is {least} or more')
   hop_ms = WINDOW_MS.value if HOP_MS.value is None else HOP_MS.value
   settings = params.RecordParams(
     window_seconds=durations.seconds(WINDOW_MS.value),
@@ -74,7 +87,7 @@ def main(argv):
     output=OUTPUT.value,
     params=settings,
     shards=SHARDS.value,
-    workers=WORKERS.value or system.processors(),
+    workers=WORKERS.value or joblib.cpu_count(),
     timeout_seconds=TIMEOUT.value,
     memory_bytes=MEMORY.value << 20,
   )
@@ -91,7 +104,7 @@ def main(argv):
 
 
 def run():
-  cli.run(main)
+  cli.run(main, TOPICS, NEEDS)
 
 
 if __name__ == '__main__':

@@ -2,8 +2,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
-import hashlib
 import json
 import os
 import pathlib
@@ -14,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 
-from audionet_tf.core import text
+from audionet_tf.core import digests, files, text
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.data import records
 from tfrecords import pool, worker
@@ -72,20 +70,20 @@ def build(arguments, output, params, shards=None, workers=1, timeout_seconds=120
   output.mkdir(parents=True, exist_ok=True)
   with _locked(output):
     manifest = _old_manifest(output, fields)
-    digests, failures = _digests(videos, workers)
-    kept = _kept(output, manifest, digests)
-    missing = [video for video in videos if video.id in digests and video.id not in kept]
-    parts = _part_paths(output / PARTS, missing, digests, fields['params'])
+    digest_of, failures = _digests(videos, workers)
+    kept = _kept(output, manifest, digest_of)
+    missing = [video for video in videos if video.id in digest_of and video.id not in kept]
+    parts = _part_paths(output / PARTS, missing, digest_of, fields['params'])
     jobs = [worker.Job(v.id, v.path, parts[v.id], params, memory_bytes) for v in missing]
-    made = _finished(jobs, digests)
+    made = _finished(jobs, digest_of)
     decoded = [job for job in jobs if job.video_id not in made]
     failures |= _decode(decoded, workers, timeout_seconds)
     made |= {
-      job.video_id: tfrecords_shards.from_part(job.part, job.video_id, digests[job.video_id])
+      job.video_id: tfrecords_shards.from_part(job.part, job.video_id, digest_of[job.video_id])
       for job in decoded
       if job.video_id not in failures
     }
-    tfrecords_shards.write_json(output / FAILURES_NAME, dict(sorted(failures.items())))
+    files.write_json(output / FAILURES_NAME, dict(sorted(failures.items())), ensure_ascii=False)
     done = [windows for _, windows in sorted((kept | made).items())]
     if done and (made or len(kept) != len(manifest['videos'])):
       with _bar(sum(len(v.paths) for v in done), 'shards', 'window') as bar:
@@ -107,15 +105,12 @@ def build(arguments, output, params, shards=None, workers=1, timeout_seconds=120
 @contextlib.contextmanager
 def _locked(folder):
   """Holds the folder against a second build; the lock ends with the process, however it ends."""
-  handle = os.open(folder, os.O_RDONLY)
-  try:
+  with contextlib.ExitStack() as stack:
     try:
-      fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      stack.enter_context(files.locked(folder, wait=False))
     except BlockingIOError:
       raise UserError(f'{folder}: another build is at work there; wait for it or choose another --output') from None
     yield
-  finally:
-    os.close(handle)
 
 
 def _old_manifest(folder, fields):
@@ -143,7 +138,7 @@ def _old_manifest(folder, fields):
   return old
 
 
-def _kept(folder, old, digests):
+def _kept(folder, old, digest_of):
   """dict of id to shards.Windows of the videos that are in the shards unchanged; none where a shard is damaged."""
   if not old:
     return {}
@@ -152,12 +147,12 @@ def _kept(folder, old, digests):
   except (UserError, FileNotFoundError) as error:
     print(f'building all again: {error}', file=sys.stderr)
     return {}
-  return {key: windows for key, windows in present.items() if digests.get(key) == windows.digest}
+  return {key: windows for key, windows in present.items() if digest_of.get(key) == windows.digest}
 
 
 def _digests(videos, workers):
   """(dict of id to digest, dict of id to reason) by reading every video once."""
-  digests, failures = {}, {}
+  digest_of, failures = {}, {}
 
   def attempt(video):
     try:
@@ -169,14 +164,14 @@ def _digests(videos, workers):
     for video, (digest, reason) in zip(videos, threads.map(attempt, videos), strict=True):
       bar.update()
       if reason is None:
-        digests[video.id] = digest
+        digest_of[video.id] = digest
       else:
         failures[video.id] = reason
         _tell(bar, video.id, reason)
-  return digests, failures
+  return digest_of, failures
 
 
-def _part_paths(folder, videos, digests, params):
+def _part_paths(folder, videos, digest_of, params):
   """dict of video id to the path of its part file. The name tells what a part holds, so a killed build's are reused.
 
   What a killed build left half-written is removed.
@@ -187,17 +182,17 @@ def _part_paths(folder, videos, digests, params):
       path.unlink()
   paths = {}
   for video in videos:
-    key = json.dumps([records.SCHEMA_VERSION, video.id, digests[video.id], params], sort_keys=True)
-    paths[video.id] = str(folder / f'{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.tfrecord')
+    key = json.dumps([records.SCHEMA_VERSION, video.id, digest_of[video.id], params], sort_keys=True)
+    paths[video.id] = str(folder / f'{digests.blake2b(key.encode())}.tfrecord')
   return paths
 
 
-def _finished(jobs, digests):
+def _finished(jobs, digest_of):
   """dict of id to shards.Windows of the parts that a killed build finished; damaged ones are removed."""
   finished = {}
   for job in jobs:
     try:
-      finished[job.video_id] = tfrecords_shards.from_part(job.part, job.video_id, digests[job.video_id])
+      finished[job.video_id] = tfrecords_shards.from_part(job.part, job.video_id, digest_of[job.video_id])
     except FileNotFoundError:
       continue
     except UserError:

@@ -7,7 +7,6 @@ bytes however many processes made the windows, and a window keeps its place amon
 import dataclasses
 import hashlib
 import itertools
-import json
 import os
 import pathlib
 import re
@@ -122,7 +121,7 @@ def write(folder, videos, fields, shards, progress):
     ],
     'shards': shard_rows,
   }
-  write_json(folder / records.MANIFEST_NAME, manifest)
+  files.write_json(folder / records.MANIFEST_NAME, manifest, ensure_ascii=False)
   named = {row['name'] for row in shard_rows}
   for path in folder.iterdir():
     if SHARD_NAME.fullmatch(path.name) and path.name not in named:
@@ -161,12 +160,6 @@ def _write_shards(folder, videos, shards, progress):
   finally:
     for partial in partials:
       partial.unlink(missing_ok=True)
-
-
-def write_json(path, value):
-  """Writes JSON; the file is never seen half-written."""
-  with files.atomic_write(path) as file:
-    json.dump(value, file, indent=1, ensure_ascii=False)
 
 
 def _read(path, offset, length):

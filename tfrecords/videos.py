@@ -2,10 +2,10 @@
 
 import dataclasses
 import glob
-import hashlib
 import os
 import pathlib
 
+from audionet_tf.core import digests
 from audionet_tf.core.errors import UserError
 from audionet_tf.media import integrity
 
@@ -18,7 +18,6 @@ SUFFIXES = frozenset(
     *('aac', 'aif', 'aiff', 'flac', 'm4a', 'mp3', 'oga', 'ogg', 'opus', 'wav', 'wma'),
   )
 )
-BLOCK_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,8 +105,5 @@ def _checked(name):
 def digest(path):
   """Hex digest of what a file holds. MediaError where it is no regular file or cannot be read."""
   integrity.check_regular(path)
-  state = hashlib.blake2b(digest_size=16)
   with integrity.readable(path) as file:
-    while block := file.read(BLOCK_BYTES):
-      state.update(block)
-  return state.hexdigest()
+    return digests.blake2b(file)

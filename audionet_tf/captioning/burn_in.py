@@ -1,7 +1,7 @@
-"""A copy of a video with its captions: as a stream of subtitles (soft), or drawn into its pictures (hard).
+"""Burn-in: a copy of a video with its captions, as a subtitle stream (soft) or drawn into the frames (hard).
 
-Beside `media` the only user of PyAV: that one reads, this one writes. Streams are copied as they are; only a video that
-is drawn into is encoded anew.
+Beside `media`, which reads, this is the only user of PyAV: it writes. Streams are copied without re-encoding, except a
+video that is drawn into.
 """
 
 import itertools
@@ -22,12 +22,12 @@ from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.media import decoding, integrity
 
 MILLISECOND = Fraction(1, 1000)
-TICK = Fraction(1, 90_000)  # of the pictures that are encoded
+TICK = Fraction(1, 90_000)  # time base of the encoded video
 QUALITY = {'crf': '20', 'preset': 'veryfast'}
 COPIED = ('video', 'audio', 'subtitle')
 COLOURS = ('color_primaries', 'color_trc', 'colorspace')
 
-# FFmpeg's encoder of MP4's text wants to know how subtitles look, in the words of another format.
+# FFmpeg's mov_text encoder takes the style of subtitles as a header of the ASS format.
 STYLE = """[Script Info]
 ScriptType: v4.00+
 PlayResX: 384
@@ -44,60 +44,60 @@ Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 
 
 def mov_text(cue):
-  """The bytes of a cue in MP4: the length of its text, then the text."""
+  """The bytes of a cue in MP4: the length of the text, then the text."""
   data = formats.plain_text(cue).encode()
   return struct.pack('>H', len(data)) + data
 
 
-# Suffix of a copy to the codec of its subtitles and the bytes of a cue.
+# Suffix of the copy to its subtitle codec and the function from a cue to bytes.
 SUBTITLES = {
   '.mp4': ('mov_text', mov_text),
   '.mov': ('mov_text', mov_text),
   '.webm': ('webvtt', lambda cue: formats.vtt_text(cue).encode()),
   '.mkv': ('subrip', lambda cue: formats.srt_text(cue).encode()),
 }
-MUXERS = {'.mkv': 'matroska'}  # by suffix, where it is not the suffix's name
+MUXERS = {'.mkv': 'matroska'}  # by suffix, where the name differs
 
 
 def burn(path, folder, cues, how, font=None, progress=None):
-  """Writes `folder/<name>.captioned.<suffix>`: MP4 and QuickTime stay what they are, so does WebM, others are Matroska.
+  """Writes `folder/<name>.captioned.<suffix>`: MP4, QuickTime and soft WebM keep their format, others become Matroska.
 
   Args:
-    path: of the video, or of one packed as .gz.
+    path: of the video, which may be gzipped.
     folder: pathlib.Path, exists.
     cues: list of event_detection.Cue, in seconds since the start of the file (`media`).
     how: 'soft' or 'hard'.
-    font: of a hard copy: path of a font file; None chooses.
-    progress: None, or a function (seconds written, seconds that the file claims to have, or None).
+    font: path of a font file for a hard copy; None chooses.
+    progress: None, or a function (seconds written, declared duration of the file or None).
 
   Returns:
     pathlib.Path of the copy.
 
   Raises:
-    MediaError: unreadable or damaged file, no picture in it, or streams that cannot be copied.
-    UserError: `font` is none.
+    MediaError: an unreadable or damaged file, no video in it, or streams that cannot be copied.
+    UserError: `font` is not a font.
   """
   path = pathlib.Path(path)
   name = path.stem if path.suffix.lower() == '.gz' else path.name
   try:
     with integrity.decompressed(path) as source:
-      claimed = decoding.declared_duration(source) if progress else None
-      told = (lambda seconds: progress(max(0.0, float(seconds)), claimed)) if progress else lambda seconds: None
+      declared = decoding.declared_duration(source) if progress else None
+      report = (lambda seconds: progress(max(0.0, float(seconds)), declared)) if progress else lambda seconds: None
       suffix = suffix_of(source, name, how)
       target = folder / f'{path.name}.captioned{suffix}'
       if target.exists() and os.path.samefile(target, path):
-        raise UserError(f'{target}: the copy would take the place of the video; choose another --output')
+        raise UserError(f'{target}: the copy would overwrite the video; choose another --output')
       with files.atomic_write(target, 'wb') as file:
         options = {'format': MUXERS.get(suffix, suffix[1:])}
         with decoding.opened(source) as read, av.open(os.path.abspath(file.name), 'w', **options) as written:
           try:
             if how == 'soft':
-              soft(read, written, cues, SUBTITLES[suffix], told)
+              soft(read, written, cues, SUBTITLES[suffix], report)
             else:
-              hard(source, read, written, cues, font, told)
+              hard(source, read, written, cues, font, report)
           except UserError:
             raise
-          except (av.FFmpegError, ValueError) as error:  # of reading, or of a container that does not take a stream
+          except (av.FFmpegError, ValueError) as error:  # a read error, or a container that does not take a stream
             raise UserError(f'cannot be copied to {suffix} ({error})') from None
   except MediaError as error:
     raise MediaError(path, error.reason) from None
@@ -105,10 +105,10 @@ def burn(path, folder, cues, how, font=None, progress=None):
 
 
 def suffix_of(source, name, how):
-  """Suffix of the copy. MediaError: no picture to be captioned."""
+  """Suffix of the copy. MediaError: no video stream."""
   with decoding.opened(source) as container:
     if not any(is_copied(stream) and stream.type == 'video' for stream in container.streams):
-      raise MediaError(source, 'no picture in it: there is nothing to burn captions into')
+      raise MediaError(source, 'no video stream to burn captions into')
     kinds, suffix = container.format.name.split(','), pathlib.Path(name).suffix.lower()
   if 'mp4' in kinds:
     return '.mov' if suffix == '.mov' else '.mp4'
@@ -116,13 +116,13 @@ def suffix_of(source, name, how):
 
 
 def is_copied(stream):
-  """Whether a stream goes into a copy: covers and data do not."""
+  """Whether a stream goes into a copy: cover art and data streams do not."""
   covers = Disposition.attached_pic | Disposition.timed_thumbnails
   return stream.type in COPIED and stream.codec_context is not None and not stream.disposition & covers
 
 
 def copies(read, written, kinds):
-  """dict of stream number in `read` to its copy in `written`, of the kinds of streams that are copied."""
+  """dict of stream index in `read` to its copy in `written`, for streams of these kinds."""
   written.metadata.update(read.metadata)
   return {
     stream.index: written.add_stream_from_template(stream)
@@ -132,12 +132,12 @@ def copies(read, written, kinds):
 
 
 def copied_packets(read, streams, shift=0):
-  """Yields (seconds, packet), each for the copy of its stream, in the order of the file.
+  """Yields (seconds, packet) in the order of the file, each packet for the copy of its stream.
 
   Args:
     read: container.
     streams: from `copies`.
-    shift: seconds that are taken from the times.
+    shift: seconds to subtract from the times.
   """
   for packet in read.demux([read.streams[number] for number in streams]):
     if packet.dts is None:  # the end of a stream
@@ -150,8 +150,8 @@ def copied_packets(read, streams, shift=0):
     yield seconds, packet
 
 
-def soft(read, written, cues, subtitles, told):
-  """Copies every stream, and writes each cue before the first packet that is later."""
+def soft(read, written, cues, subtitles, report):
+  """Copies every stream, and writes each cue before the first later packet."""
   codec, data = subtitles
   zero, streams = decoding.time_zero(read), copies(read, written, COPIED)
   if codec == 'mov_text':
@@ -175,37 +175,37 @@ def soft(read, written, cues, subtitles, told):
   for seconds, packet in copied_packets(read, streams):
     write_until(seconds)
     written.mux(packet)
-    told(seconds - zero)
+    report(seconds - zero)
   write_until(None)
 
 
-def hard(source, read, written, cues, font, told):
-  """Copies the sound, draws the cues into the pictures and encodes them."""
-  pictures = drawn_pictures(source, cues, font)
-  first = next(pictures)
+def hard(source, read, written, cues, font, report):
+  """Copies the sound, draws the cues into the frames and encodes them."""
+  frames = captioned_frames(source, cues, font)
+  first = next(frames)
   encoder = encoder_of(written, *first[2:])  # the first stream: some players show no other
   streams = copies(read, written, ('audio',))
   sound = copied_packets(read, streams, decoding.time_zero(read)) if streams else iter(())
   waiting, last = next(sound, None), -1
-  for start, end, planes, _ in itertools.chain([first], pictures):
+  for start, end, planes, _ in itertools.chain([first], frames):
     if planes[0].shape != (encoder.height, encoder.width):
-      raise UserError('its pictures change their size: captions cannot be drawn in')
+      raise UserError('the frame size changes within the video: captions cannot be drawn in')
     while waiting and waiting[0] <= start:
       written.mux(waiting[1])
       waiting = next(sound, None)
     last = max(last + 1, round(start / TICK))
     written.mux(encoder.encode(frame_of(planes, last, max(1, round(end / TICK) - last))))
-    told(start)
+    report(start)
   written.mux(encoder.encode(None))
   while waiting:
     written.mux(waiting[1])
     waiting = next(sound, None)
 
 
-def drawn_pictures(source, cues, font):
-  """Yields (start_seconds, end_seconds, planes, colours) of the pictures, upright, the cue of their time drawn in.
+def captioned_frames(source, cues, font):
+  """Yields (start_seconds, end_seconds, planes, colours) of the frames, upright, with the current cue drawn in.
 
-  Each plane is u8: [h, w] of Y, [h / 2, w / 2] of U and of V; `colours` is a dict of an encoder's attributes.
+  Each plane is u8: [h, w] of Y, [h / 2, w / 2] of U and of V; `colours` is a dict of encoder attributes.
   """
   reformatter, matrix, overlay, drawn, number = VideoReformatter(), None, None, None, 0
   for position, (start, end, frame) in enumerate(decoding.decode_frames(source)):
@@ -214,7 +214,7 @@ def drawn_pictures(source, cues, font):
     planes, colours = planes_of(frame, reformatter)
     if matrix is not None:
       planes = [decoding.apply_rotation(plane[..., None], matrix)[..., 0] for plane in planes]
-    now = float(start)  # as the cues have it: 0.8, which is a little more than four fifths
+    now = float(start)  # as in the cues: 0.8 is a little more than four fifths
     while number < len(cues) and cues[number].end_seconds <= now:
       number += 1
     if number < len(cues) and cues[number].start_seconds <= now:
@@ -226,7 +226,7 @@ def drawn_pictures(source, cues, font):
 
 
 def planes_of(frame, reformatter):
-  """(planes, colours) of a picture, as `drawn_pictures` gives them; odd sizes become even."""
+  """(planes, colours) of a frame, as from `captioned_frames`; odd sizes become even."""
   width, height = (max(2, length // 2 * 2) for length in (frame.width, frame.height))
   colours = {} if frame.format.is_rgb else {name: getattr(frame, name) for name in COLOURS}
   if (frame.format.name, frame.width, frame.height) == ('yuv420p', width, height):
@@ -241,7 +241,7 @@ def planes_of(frame, reformatter):
 
 
 def encoder_of(written, planes, colours):
-  """The stream of `written` that takes pictures like these."""
+  """The video stream of `written` for frames like these."""
   encoder = written.add_stream('libx264', options=QUALITY)
   encoder.height, encoder.width = planes[0].shape
   encoder.pix_fmt, encoder.codec_context.time_base = 'yuv420p', TICK
@@ -251,7 +251,7 @@ def encoder_of(written, planes, colours):
 
 
 def frame_of(planes, ticks, duration):
-  """An av.VideoFrame of the planes; its time and duration in TICK."""
+  """An av.VideoFrame of the planes; time and duration in units of TICK."""
   width = planes[0].shape[1]
   frame = av.VideoFrame.from_ndarray(np.concatenate([plane.ravel() for plane in planes]).reshape(-1, width), 'yuv420p')
   frame.pts, frame.duration, frame.time_base = ticks, duration, TICK

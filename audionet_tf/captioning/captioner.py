@@ -1,4 +1,4 @@
-"""Captions for what a video sounds like: a student's scores over time, and the events in them."""
+"""Captions of the sounds in a file: a student's scores over time, and the events in them."""
 
 import dataclasses
 
@@ -10,18 +10,18 @@ from audionet_tf.inference import predict
 from audionet_tf.media import decoding, integrity
 from audionet_tf.models import registry
 
-PATCH_SECONDS = 0.96  # of the blocks of patches that Caption4Sound hears
+PATCH_SECONDS = 0.96  # length of a patch in Caption4Sound's blocks
 
 
 @dataclasses.dataclass(frozen=True)
 class Captions:
-  """What is heard in a file.
+  """The sounds in a file.
 
   Attributes:
-    events: list of event_detection.Event, by their start.
+    events: list of event_detection.Event, by start.
     cues: list of events.Cue.
-    seconds: where the sound ends.
-    repeats: how often the sound was heard in a row, where it is too short for the student.
+    seconds: end of the sound.
+    repeats: number of repetitions of a sound that is too short for the student, else 1.
   """
 
   events: list
@@ -31,18 +31,18 @@ class Captions:
 
 
 def listener(served, window_seconds=None, hop_seconds=None, blocks=None, batch_size=None):
-  """The predict.FilePredictor whose rows become events: all of the sound is in one.
+  """The predict.FilePredictor whose rows become events; they cover the sound to its end.
 
   Args:
     served: serving.Served.
     window_seconds, hop_seconds: of the rows; None as in `predict.file_predictor`.
-    blocks: None, or (patches, hop, total): windows of so many patches, one every `hop` patches, each heard so often
-      in a row that the student hears `total` patches, each as long as its frames reach. A patch then is
-      `window_seconds`, PATCH_SECONDS where None.
+    blocks: None, or (patches, hop, total): windows of `patches` patches, one every `hop` patches, each repeated until
+      the student gets `total` patches, each as long as its frames reach. A patch is `window_seconds` long, by default
+      PATCH_SECONDS.
     batch_size: None chooses.
 
   Raises:
-    UserError: a length out of range, or blocks that do not go into their total.
+    UserError: a length out of range, or a total that is no multiple of the patches.
   """
   repeats = 1
   if blocks:
@@ -53,7 +53,7 @@ def listener(served, window_seconds=None, hop_seconds=None, blocks=None, batch_s
         'and TOTAL a multiple of PATCHES'
       )
     if hop_seconds:
-      raise UserError('blocks have a hop of their own: give a window, the length of a patch, but no hop')
+      raise UserError('blocks have their own hop: give a window, the length of a patch, but no hop')
     patch = window_seconds or PATCH_SECONDS
     hop_seconds, repeats = round(patch * hop, 6), total // patches
     window_seconds = round(patch * patches + beyond(served.settings.student, patch), 6)
@@ -63,7 +63,7 @@ def listener(served, window_seconds=None, hop_seconds=None, blocks=None, batch_s
 
 
 def beyond(student, patch_seconds):
-  """Seconds by which what a patch of a spectrogram hears is longer than the patch: its last frame's."""
+  """Seconds by which the last frame of a spectrogram patch reaches beyond the patch."""
   network = registry.network(student)
   if not network.spectrogram:
     return 0
@@ -71,37 +71,38 @@ def beyond(student, patch_seconds):
 
 
 def captions(listener, path, rules=None, progress=None):
-  """What is heard when in a sound or video file.
+  """Captions of a sound or video file.
 
   Args:
-    listener: from `listener`; it can be used again, and by several threads.
-    path: of the file, or of one packed as .gz.
+    listener: from `listener`; it can be reused, also by several threads.
+    path: of the file, which may be gzipped.
     rules: events.Rules.
-    progress: None, or a function (seconds heard, seconds that the file claims to have, None where it does not say).
+    progress: None, or a function (seconds done, declared duration of the file or None).
 
   Returns:
     Captions.
 
   Raises:
     MediaError: unreadable, damaged or without sound.
-    UserError: the student gives numbers that are not finite, or rules that do not fit it.
+    UserError: scores that are not finite, or rules that do not fit the student.
   """
   rules, class_names = rules or event_detection.DetectionConfig(), listener.class_names
   event_detection.check(rules, class_names)
   names, groups, thresholds = event_detection.group_classes(class_names, rules)
-  heard = score_file(listener, path, groups, rules.join, progress)
-  found = detect(heard, names, thresholds, rules)
-  return Captions(found, event_detection.cues(found, rules.top), heard.seconds, heard.repeats)
+  frames = score_file(listener, path, groups, rules.join, progress)
+  events = detect(frames, names, thresholds, rules)
+  cues = event_detection.cues(events, rules.top, rules.cue_seconds, frames.seconds)
+  return Captions(events, cues, frames.seconds, frames.repeats)
 
 
 @dataclasses.dataclass(frozen=True)
 class FrameScores:
-  """What a student says about a file over time.
+  """A student's scores of a file over time.
 
   Attributes:
     start_seconds, end_seconds: f64 [rows].
-    scores: f16 [rows, names]: half the memory.
-    seconds, repeats: as of Captions.
+    scores: f16 [rows, names], to save memory.
+    seconds, repeats: as in Captions.
   """
 
   start_seconds: np.ndarray
@@ -116,23 +117,24 @@ def score_file(listener, path, groups, join='sum', progress=None):
   starts, ends, scores = [], [], []
   try:
     with integrity.decompressed(path) as sound:
-      claimed = decoding.declared_duration(sound) if progress else None
+      declared = decoding.declared_duration(sound) if progress else None
       for block in predict.blocks(listener, sound):
         starts.append(block['start_seconds'])
         ends.append(block['end_seconds'])
         scores.append(event_detection.pool_scores(block['probabilities'], groups, join).astype(np.float16))
         if progress:
-          progress(min(float(ends[-1][-1]), block['sound_seconds'][1]), claimed)
+          progress(min(float(ends[-1][-1]), block['sound_seconds'][1]), declared)
   except MediaError as error:
     raise MediaError(path, error.reason) from None
   start, end = np.concatenate(starts), np.concatenate(ends)
-  return FrameScores(
-    start, end, np.concatenate(scores), block['sound_seconds'][1], block['repeats'] // listener.repeats
+  repeats = block['repeats'] // listener.repeats
+  return FrameScores(start, end, np.concatenate(scores), block['sound_seconds'][1], repeats)
+
+
+def detect(frames, names, thresholds, rules):
+  """list of event_detection.Event in FrameScores; other arguments as for `event_detection.detect_events`."""
+  thresholds = np.asarray(thresholds, np.float16)  # rounded like the scores
+  events = event_detection.detect_events(
+    frames.start_seconds, frames.end_seconds, frames.scores, names, thresholds, rules
   )
-
-
-def detect(heard, names, thresholds, rules):
-  """list of event_detection.Event in a Scored; arguments as of `event_detection.detect_events`."""
-  thresholds = np.asarray(thresholds, np.float16)  # rounded as the scores are
-  found = event_detection.detect_events(heard.start_seconds, heard.end_seconds, heard.scores, names, thresholds, rules)
-  return event_detection.clip_to_duration(found, heard.seconds)
+  return event_detection.clip_to_duration(events, frames.seconds)

@@ -1,4 +1,4 @@
-"""A caption drawn into pictures: white text in a dark box at the bottom, in the planes of YUV 4:2:0 themselves."""
+"""Draws captions into frames: white text in a dark box at the bottom, directly in YUV 4:2:0 planes."""
 
 import dataclasses
 import functools
@@ -9,17 +9,17 @@ from PIL import Image, ImageDraw, ImageFont
 from audionet_tf.core.errors import UserError
 
 USUAL_FONT = 'DejaVuSans.ttf'
-HEIGHT_SHARE = 1 / 20  # of the letters, of the picture's height
+HEIGHT_SHARE = 1 / 20  # of the frame height, for the letters
 SMALLEST_PIXELS = 12
-WIDTH_SHARE = 0.9  # of a line of text
-MOST_LINES = 3
-DARK = 0.65  # how much of the picture the box takes away
+WIDTH_SHARE = 0.9  # of the frame width, for a line of text
+MAX_LINES = 3
+DARK = 0.65  # opacity of the box
 BLACK, WHITE, GREY = 16, 235, 128  # levels of limited range: luma, luma, chroma
 
 
 @dataclasses.dataclass(frozen=True)
 class Overlay:
-  """Drawn from row `top` and column `left` on: a plane becomes plane x keep + add, each f32 of luma and of chroma."""
+  """At row `top` and column `left` a plane becomes plane x keep + add; each is a pair of f32, luma and chroma."""
 
   top: int
   left: int
@@ -29,7 +29,7 @@ class Overlay:
 
 @functools.lru_cache(4)
 def font_of(path, pixels):
-  """A font of Pillow: that at `path`, else DejaVu Sans, else Pillow's own. UserError: `path` is no font."""
+  """A Pillow font: the one at `path`, else DejaVu Sans, else Pillow's own. UserError: `path` is not a font."""
   if path:
     try:
       return ImageFont.truetype(path, pixels)
@@ -42,7 +42,7 @@ def font_of(path, pixels):
 
 
 def lines_of(text, font, width):
-  """The words of `text` in lines of at most `width` pixels, MOST_LINES of them; what does not fit is left out as …"""
+  """Wraps `text` to at most MAX_LINES lines of at most `width` pixels; what does not fit becomes …"""
   lines = ['']
   for word in text.split():
     longer = f'{lines[-1]} {word}'.strip()
@@ -50,20 +50,20 @@ def lines_of(text, font, width):
       lines[-1] = longer
     else:
       lines.append(word)
-  if len(lines) > MOST_LINES:
-    lines = [*lines[: MOST_LINES - 1], f'{lines[MOST_LINES - 1]} …']
+  if len(lines) > MAX_LINES:
+    lines = [*lines[: MAX_LINES - 1], f'{lines[MAX_LINES - 1]} …']
   return [shortened(line, font, width) for line in lines]
 
 
 def shortened(line, font, width):
-  """The line, cut to `width` pixels."""
+  """The line, truncated to `width` pixels."""
   while len(line) > 1 and font.getlength(line) > width:
     line = line[:-2] + '…'
   return line
 
 
 def overlay(text, width, height, font_path=None):
-  """The Overlay of a text for pictures of this size, both even."""
+  """The Overlay of a text for frames of this size; width and height are even."""
   pixels = max(SMALLEST_PIXELS, round(height * HEIGHT_SHARE))
   font = font_of(font_path, pixels)
   wrapped = '\n'.join(lines_of(text, font, WIDTH_SHARE * width))
@@ -75,7 +75,7 @@ def overlay(text, width, height, font_path=None):
   picture = Image.new('L', size)
   place = (size[0] - (right + left)) / 2, (size[1] - (bottom + top)) / 2
   ImageDraw.Draw(picture).multiline_text(place, wrapped, 255, font=font, align='center')
-  letters = np.asarray(picture, np.float32) / 255  # [h, w], how much of a pixel is a letter
+  letters = np.asarray(picture, np.float32) / 255  # [h, w], coverage of each pixel by letters
   small = letters.reshape(size[1] // 2, 2, size[0] // 2, 2).mean((1, 3))
   keep = tuple((1 - DARK) * (1 - share) for share in (letters, small))
   add = DARK * BLACK * (1 - letters) + WHITE * letters, GREY * (1 - keep[1])

@@ -1,23 +1,23 @@
-"""Tables that people write for captions: names to read, thresholds, what is not to be told. CSV or one name a line."""
+"""Tables for captions: display names, thresholds and stop lists, as CSV or one name per line."""
 
 import pathlib
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import class_lists
 
-CLASS_COLUMNS = ('class_name', 'mid', 'name')  # the first that names classes of the student; else `index`
+CLASS_COLUMNS = ('class_name', 'mid', 'name')  # the first that has classes of the student counts; else `index`
 
 
 def read_names(path, class_names):
   """dict of class name to display name.
 
   Args:
-    path: CSV with `display_name` and `class_name`, `mid` or `name`, whose rows of other classes are passed over; or
-      with `index`, the number of the class, and a row for each. AudioSet's `index,mid,display_name` is either.
+    path: CSV with `display_name` and `class_name`, `mid` or `name`, where rows of other classes are ignored; or with
+      `index` and one row per class. AudioSet's `index,mid,display_name` can be both.
     class_names: of the student.
 
   Raises:
-    UserError: no such file, no such column, or no row of one of the classes.
+    UserError: no such file, no such column, or no row of any of the classes.
   """
   rows = class_lists.read_table(path, [(*CLASS_COLUMNS, 'index'), ('display_name',)])
   columns = [[row[column].strip() for row in rows] for column in CLASS_COLUMNS if column in rows[0]]
@@ -26,9 +26,9 @@ def read_names(path, class_names):
     columns.append([class_names[int(index)] for index in indices])
   shown = [row['display_name'].strip() for row in rows]
   for keys in columns:
-    found = {key: name or key for key, name in zip(keys, shown, strict=True) if key in class_names}
-    if found:
-      return found
+    names = {key: name or key for key, name in zip(keys, shown, strict=True) if key in class_names}
+    if names:
+      return names
   raise UserError(f'{path}: names none of the {len(class_names)} classes, such as {class_names[0]!r}')
 
 
@@ -36,22 +36,22 @@ def read_thresholds(path):
   """dict of name to threshold, from a CSV with `threshold` and `class_name`, `name` or `display_name`.
 
   Raises:
-    UserError: no such file, no such column, or a threshold that is no number above 0 and up to 1.
+    UserError: no such file, no such column, or a threshold that is not a number.
   """
   columns = ('class_name', 'name', 'display_name')
   rows = class_lists.read_table(path, [columns, ('threshold',)])
   column = next(column for column in columns if column in rows[0])
-  found = {}
+  thresholds = {}
   for number, row in enumerate(rows, 2):
     try:
-      found[row[column].strip()] = float(row['threshold'])
+      thresholds[row[column].strip()] = float(row['threshold'])
     except ValueError:
       raise UserError(f'{path}: row {number}: threshold is {row["threshold"]!r}, allowed is 0 to 1') from None
-  return found
+  return thresholds
 
 
 def read_stop(words):
-  """Names from a list of names; of one that is a text file, those in it, one a line."""
+  """The names in a list, or in the text file, one per line, that is its only entry."""
   if len(words) == 1 and pathlib.Path(words[0]).is_file():
     return tuple(name for name in class_lists.read_class_names(words[0]) if name)
   return tuple(word.strip() for word in words if word.strip())

@@ -1,4 +1,4 @@
-"""Reads AudioNet's weights from PyTorch checkpoints (`.pth`), and runs them in PyTorch to compare with.
+"""Reads AudioNet's weights from PyTorch checkpoints (`.pth`).
 
 A checkpoint is a state dict: `conv.weight` (16, 1, 64), `conv.bias`, `dense.weight` (classes, 16), `dense.bias`.
 The published one (Bryce 2018) has the pickle format of PyTorch 0.3 and was saved from a GPU. Nothing but tensors is
@@ -12,6 +12,7 @@ import re
 import numpy as np
 
 from audionet_tf.conversion import converter
+from audionet_tf.core import text
 from audionet_tf.core.errors import UserError, missing_extra
 from audionet_tf.models import audionet, registry
 
@@ -24,7 +25,6 @@ AUDIONET_SHAPES = {
   'dense.weight': (CLASSES, FILTERS),
   'dense.bias': (CLASSES,),
 }
-COMPARED_SAMPLES = (1, 63, 64, 640, 16000)  # below, at and above the kernel: the edges differ most
 ONE_FORM = 'save it with torch.save(model.state_dict(), ...)'
 
 
@@ -60,7 +60,7 @@ def read_tensors(path):
     reason = f'calls {match[1]}' if match else 'is no pickle of tensors'
     raise UserError(f'{path}: refused, it {reason}; a checkpoint may hold nothing but tensors; {ONE_FORM}') from None
   except Exception as error:  # damaged bytes raise whatever they hit
-    raise UserError(f'{path}: not a readable PyTorch checkpoint ({type(error).__name__}: {error})') from error
+    raise UserError(f'{path}: not a readable PyTorch checkpoint ({text.brief(error)})') from error
   if not isinstance(state, dict) or not all(torch.is_tensor(value) for value in state.values()):
     raise UserError(f'{path}: not a state dict, a dict of tensors; {ONE_FORM}')
   try:
@@ -91,24 +91,11 @@ def check_audionet(path, tensors):
 
 
 def read_audionet(path, student='audionet'):
-  """(keras.Model with the weights of a .pth, converter.ReferenceModel: the same tensors in PyTorch)."""
+  """keras.Model with the weights of a .pth."""
   tensors = read_tensors(path)
   model = registry.build(student, {HEAD: check_audionet(path, tensors)})
   tensors = converter.floats(path, tensors)
   conv, dense = model.get_layer('conv'), model.get_layer(f'dense_{HEAD}')
   conv.set_weights([tensors['conv.weight'].transpose(2, 1, 0), tensors['conv.bias']])  # [K, 1, filters]
   dense.set_weights([tensors['dense.weight'].T, tensors['dense.bias']])  # [filters, classes]
-  return model, converter.ReferenceModel(
-    'PyTorch', lambda waveform: {dense.name: audionet_logits(tensors, waveform)}, COMPARED_SAMPLES
-  )
-
-
-def audionet_logits(tensors, waveform):
-  """AudioNet as PyTorch computes it (Bryce 2018, table 1): f32 [B, samples] -> f32 [B, classes]."""
-  torch = import_torch()
-  functional = torch.nn.functional
-  t = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in tensors.items()}
-  x = torch.from_numpy(waveform)[:, None]  # [B, 1, samples]
-  x = functional.conv1d(x, t['conv.weight'], t['conv.bias'], stride=2, padding=32)  # [B, 16, samples // 2 + 1]
-  x = functional.max_pool1d(x, 8, stride=1, padding=4).mean(2)  # [B, 16]
-  return functional.linear(x, t['dense.weight'], t['dense.bias']).numpy()
+  return model

@@ -8,12 +8,12 @@ numbers as pointers. The operations are counted and checked before the first one
 import codecs
 import io
 import math
-import pathlib
 import pickle
 import pickletools
 
 import numpy as np
 
+from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
 
 MAX_BYTES = 1 << 30  # of a file: sound8.npy has 0.06 GB
@@ -107,13 +107,7 @@ def read(path):
     UserError: the file is missing, larger than MAX_BYTES or damaged, or holds anything else; nothing that it names is
       called.
   """
-  path = pathlib.Path(path)
-  if not path.is_file():
-    raise UserError(f'{path}: no such file; expected is a .npy')
-  size = path.stat().st_size
-  if size > MAX_BYTES:
-    raise UserError(f'{path}: {size} bytes, allowed are {MAX_BYTES}')
-  data = path.read_bytes()
+  data = files.read_bytes(path, MAX_BYTES, 'a .npy')
   try:
     pickled = data[header_length(data) :]
     check_operations(pickled)
@@ -121,7 +115,7 @@ def read(path):
   except UserError as error:
     raise UserError(f'{path}: {error}') from None
   except Exception as error:  # damaged bytes raise whatever they hit
-    raise UserError(f'{path}: not a readable .npy of named arrays ({type(error).__name__}: {error})') from error
+    raise UserError(f'{path}: not a readable .npy of named arrays ({text.brief(error)})') from error
 
 
 def header_length(data):

@@ -13,7 +13,7 @@ import pathlib
 
 import numpy as np
 
-from audionet_tf.conversion import audionet, converter, restricted_pickle, soundnet_numpy, torch7, torch7_soundnet
+from audionet_tf.conversion import audionet, converter, restricted_pickle, torch7, torch7_soundnet
 from audionet_tf.core.errors import UserError
 from audionet_tf.models import registry, soundnet
 
@@ -137,7 +137,7 @@ def is_default(parts):
 
 
 def read(path, student):
-  """(keras.Model with the weights of a file, converter.ReferenceModel).
+  """keras.Model with the weights of a file.
 
   Args:
     path: its suffix is a key of FORMATS.
@@ -164,7 +164,7 @@ def read(path, student):
       values = values.transpose(np.argsort(naming.kernel_axes))[:, 0]  # [K, inputs, outputs]
     weights.setdefault(layer, {})[part] = values
   converter.refuse(path, untrained_batch_norms(weights))
-  return filled(student, weights), original(student, weights)
+  return filled(student, weights)
 
 
 def filled(student, weights):
@@ -178,13 +178,3 @@ def filled(student, weights):
     if 'mean' in parts:
       model.get_layer(f'{layer}_norm').set_weights([parts[part] for part in NORM])
   return model
-
-
-def original(student, weights):
-  """converter.ReferenceModel: SoundNet by the definition of each layer, in float64, at its shortest input and above."""
-  shortest = registry.shortest_samples(student)
-  return converter.ReferenceModel(
-    'NumPy',
-    lambda waveform: soundnet_numpy.activations(TABLES[student], weights, waveform),
-    (shortest, shortest + 87_654),
-  )

@@ -10,11 +10,11 @@ declares, beyond the ends of their memory.)
 
 import dataclasses
 import math
-import pathlib
 import struct
 
 import numpy as np
 
+from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
 
 MAX_BYTES = 1 << 31  # of a file: SoundNet's have 0.06 GB, with their gradients twice that
@@ -84,14 +84,9 @@ def read(path):
   Raises:
     UserError: the file is missing, larger than MAX_BYTES, damaged, or holds a function.
   """
-  path = pathlib.Path(path)
-  if not path.is_file():
-    raise UserError(f'{path}: no such file; expected is a .t7 of Torch7')
-  size = path.stat().st_size
-  if size > MAX_BYTES:
-    raise UserError(f'{path}: {size} bytes, allowed are {MAX_BYTES}')
+  data = files.read_bytes(path, MAX_BYTES, 'a .t7 of Torch7')
   try:
-    return Reader(path.read_bytes()).value(0)
+    return Reader(data).value(0)
   except (ValueError, struct.error) as error:
     raise UserError(f'{path}: not a readable .t7 of 64-bit Torch7: {error}') from None
 

@@ -13,14 +13,14 @@ import h5py
 import numpy as np
 import tensorflow as tf
 
-from audionet_tf.conversion import converter, mel_numpy
+from audionet_tf.conversion import converter
+from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import class_lists
 from audionet_tf.models import patch_classifier, registry, vggish, yamnet
 
 HEAD = 'audioset'
-COMPARED_SAMPLES = (15_600, 40_000)
 PCA = ('pca_eigen_vectors', 'pca_means')
-MAX_CLASSES = 100_000
 # Exceptions of TensorFlow's and HDF5's readers for damaged files.
 READING = (tf.errors.OpError, OSError, RuntimeError, ValueError, LookupError, MemoryError)
 
@@ -83,7 +83,7 @@ def checkpoint(path):
     reader = tf.train.load_checkpoint(prefix)
     return {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}, reader.get_tensor
   except READING as error:
-    raise UserError(f'{path}: not a readable checkpoint of TensorFlow ({" ".join(str(error).split())[:120]})') from None
+    raise UserError(f'{path}: not a readable checkpoint of TensorFlow ({text.brief(error)})') from None
 
 
 def hdf5(path):
@@ -110,7 +110,7 @@ def hdf5(path):
     with h5py.File(path) as file:
       file.visititems(add)
   except READING as error:
-    raise UserError(f'{path}: not a readable .h5 file ({" ".join(str(error).split())[:120]})') from None
+    raise UserError(f'{path}: not a readable .h5 file ({text.brief(error)})') from None
 
   converter.refuse(path, faults, 'not all its weights are inside')
 
@@ -145,7 +145,7 @@ def weights_of(path, names, shapes, read, what):
   try:
     arrays = {name: np.asarray(read(name)) for name in names}
   except READING as error:
-    raise UserError(f'{path}: damaged ({" ".join(str(error).split())[:120]})') from None
+    raise UserError(f'{path}: damaged ({text.brief(error)})') from None
   weights = {}
   for name, values in converter.floats(path, arrays).items():
     layer, number, _ = names[name]
@@ -154,7 +154,7 @@ def weights_of(path, names, shapes, read, what):
 
 
 def read_vggish(path, student, pca=None):
-  """(keras.Model with the weights of a checkpoint, converter.ReferenceModel). The model has no heads.
+  """keras.Model with the weights of a checkpoint. The model has no heads.
 
   Args:
     path: of a file of the checkpoint.
@@ -172,33 +172,26 @@ def read_vggish(path, student, pca=None):
   if pca:
     width = model.output['embedding'].shape[1]
     model.get_layer(vggish.QUANTISED).set_weights(read_pca(pca, width))
-  return model, original(model, weights, [patch_classifier.HIDDEN])
+  return model
 
 
 def read_yamnet(path, student='yamnet'):
-  """(keras.Model with the weights of a .h5, converter.ReferenceModel); errors as in `read_vggish`."""
+  """keras.Model with the weights of a .h5; errors as in `read_vggish`."""
   shapes, read = hdf5(path)
   classes = shapes.get('logits/logits/bias:0', (yamnet.CLASSES,))
-  if len(classes) != 1 or not 0 < classes[0] <= MAX_CLASSES:
+  if len(classes) != 1 or not 0 < classes[0] <= class_lists.MAX_CLASSES:
     raise UserError(f'{path}: logits/logits/bias:0 is {classes}, expected is one number per class')
   model = registry.build(student, {HEAD: classes[0]})
   weights = weights_of(path, yamnet_names(model), shapes, read, 'YAMNet')
   negative = [layer for layer, parts in weights.items() if layer.endswith('_norm') and parts[-1].min() < 0]
   converter.refuse(path, [f'{layer} has variances below 0' for layer in negative])
   fill(model, weights)
-  return model, original(model, weights, [patch_classifier.HIDDEN, f'{patch_classifier.LOGITS}_{HEAD}'])
+  return model
 
 
 def fill(model, weights):
   for layer, values in weights.items():
     model.get_layer(layer).set_weights(values)
-
-
-def original(model, weights, names):
-  """converter.ReferenceModel: the same arrays in NumPy, in float64."""
-  return converter.ReferenceModel(
-    'NumPy', lambda waveform: mel_numpy.activations(model, weights, names, waveform), COMPARED_SAMPLES
-  )
 
 
 def read_pca(path, width=128):
@@ -220,7 +213,7 @@ def read_pca(path, width=128):
   except FileNotFoundError:
     raise UserError(f'{path}: no such file; expected are the parameters of a PCA, .npz') from None
   except (OSError, ValueError, EOFError, MemoryError, AttributeError, zipfile.BadZipFile) as error:
-    raise UserError(f'{path}: not a readable .npz ({" ".join(str(error).split())[:120]})') from None
+    raise UserError(f'{path}: not a readable .npz ({text.brief(error)})') from None
   faults = [f'{name} is missing' for name in PCA if name not in arrays]
   for name, shape in zip(PCA, [(width, width), (width,)], strict=True):
     if name in arrays and arrays[name].shape != shape:

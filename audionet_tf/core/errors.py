@@ -1,4 +1,4 @@
-"""The one error that a user can cause and mend."""
+"""Errors caused by user input, shown without a traceback: UserError, and MediaError for one media file."""
 
 
 class UserError(ValueError):

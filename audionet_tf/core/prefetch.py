@@ -2,12 +2,12 @@
 
 from concurrent import futures
 
-from audionet_tf.core import system
+import joblib
 
 
 def ahead(items):
   """The items of a generator, the next one made in another thread meanwhile where there is a core for it."""
-  if system.processors() == 1:
+  if joblib.cpu_count() == 1:
     yield from items
     return
   with futures.ThreadPoolExecutor(1) as pool:

@@ -1,8 +1,7 @@
-"""The machine that this runs on: its memory and its processors."""
+"""The memory of the machine that this runs on."""
 
 import contextlib
 import ctypes
-import os
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # glibc, malloc.h
 LARGE_BYTES = (1 << 31) - 1
@@ -19,8 +18,3 @@ def keep_freed_memory():
     mallopt(M_MMAP_THRESHOLD, 1 << 30)
     mallopt(M_TRIM_THRESHOLD, LARGE_BYTES)
     mallopt(M_ARENA_MAX, 1)
-
-
-def processors():
-  """How many this process may use."""
-  return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()

@@ -1,4 +1,4 @@
-"""Text for terminals and files. Names come from strangers."""
+"""Text for terminals and files. Names and messages come from untrusted files."""
 
 import unicodedata
 
@@ -37,7 +37,13 @@ def one_line(name):
   return (line if len(line) <= LONGEST_NAME else line[: LONGEST_NAME - 1] + '…').strip() or '?'
 
 
-def brief(error, limit=160):
-  """The beginning of an exception's message, on one line."""
-  text = ' '.join(str(error).split())
-  return f'{type(error).__name__}: {text[:limit]}' if text else type(error).__name__
+def first_of(names, most=5, separator=', '):
+  """The first few names, printable, and how many more there are: 'a, b and 3 more'."""
+  shown = separator.join(printable(str(name)) for name in names[:most])
+  return f'{shown} and {len(names) - most} more' if len(names) > most else shown
+
+
+def brief(error, most=160):
+  """The type of an exception and the beginning of its message, printable, on one line."""
+  message = printable(' '.join(str(error).split()))
+  return f'{type(error).__name__}: {message[:most]}' if message else type(error).__name__

@@ -5,6 +5,8 @@ import pathlib
 
 from audionet_tf.core.errors import UserError
 
+MAX_CLASSES = 100_000  # of any model or file of predictions: a damaged number must not allocate gigabytes
+
 
 def read_class_names(path):
   """The class names in a text file, one a line, or in a .csv of `read_vocabulary`. UserError when there are none."""

@@ -60,4 +60,4 @@ def check_names(names, advice='use two --output'):
 
 def check_clips(clips):
   """`check_names` of a table's clips, which go by their paths below the folder of the sounds."""
-  check_names([clip.name for clip in clips], 'list each once, all below the folder --audio')
+  check_names([clip.name for clip in clips], 'list each once, all below the folder --media_root')

@@ -20,6 +20,7 @@ import pathlib
 
 import numpy as np
 
+from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import params, tfrecord_io
 from audionet_tf.media.timeline import PCM_SCALE
@@ -105,7 +106,7 @@ def read_manifest(folder):
         if not isinstance(row[key], kind):
           raise TypeError(f'{key} is {row[key]!r}')
   except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-    raise UserError(f'{path}: not a manifest of this program ({type(error).__name__}: {error})') from None
+    raise UserError(f'{path}: not a manifest of this program ({text.brief(error)})') from None
   if not manifest['windows']:
     raise UserError(f'{folder}: the records are empty; build them again from videos with sound and picture')
   check_shards(folder, manifest['shards'], 'build the records again')

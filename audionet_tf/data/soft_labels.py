@@ -21,7 +21,7 @@ import pathlib
 
 import tensorflow as tf
 
-from audionet_tf.core import files
+from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys, input_pipeline, params, records, tfrecord_io
 from audionet_tf.data.batch_keys import TEACHER
@@ -93,8 +93,7 @@ def write_manifest(folder, manifest, teachers, shards):
     },
     'shards': [{'name': name, 'windows': windows, 'bytes': (folder / name).stat().st_size} for name, windows in shards],
   }
-  with files.atomic_write(folder / records.MANIFEST_NAME) as file:
-    json.dump(content, file, indent=1)
+  files.write_json(folder / records.MANIFEST_NAME, content)
 
 
 def is_finished(path, windows):
@@ -128,6 +127,6 @@ def read_manifest(folder):
     for key in ('records_digest', 'windows', 'videos', 'teachers'):
       manifest[key]
   except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-    raise UserError(f'{path}: not a manifest of soft labels ({type(error).__name__}: {error})') from None
+    raise UserError(f'{path}: not a manifest of soft labels ({text.brief(error)})') from None
   records.check_shards(folder, manifest['shards'], 'delete the folder, and training makes it again')
   return manifest

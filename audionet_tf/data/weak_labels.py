@@ -20,13 +20,13 @@ import pathlib
 
 import numpy as np
 
+from audionet_tf.core import text as core_text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import class_lists
 
 NAMES, STARTS, ENDS = ('path', 'file', 'filename', 'fname', 'video'), ('start', 'start_seconds'), ('end', 'end_seconds')
 LABELS = ('mids', 'labels', 'positive_labels', 'category', 'target')
 SEVERAL = {'mids', 'labels', 'positive_labels'}  # columns of labels that do not exclude each other
-SHOWN = 5  # unknown labels, in a line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,10 +111,9 @@ def read(path, vocabulary=None):
     unknown |= dict.fromkeys(label for label in found if plain(label) not in known)
     rows.append(Row(name, start, end, tuple(known[plain(label)] for label in found if plain(label) in known)))
   if unknown:
-    more = f' and {len(unknown) - SHOWN} more' if len(unknown) > SHOWN else ''
     mids = any(label.startswith(('/m/', '/t/', '/g/')) for label in unknown)
     raise UserError(
-      f'{path}: {", ".join(map(repr, list(unknown)[:SHOWN]))}{more} are none of the {len(vocabulary)} classes'
+      f'{path}: {core_text.first_of([repr(label) for label in unknown])} are none of the {len(vocabulary)} classes'
       + ('; whose a mid is, a CSV index,mid,display_name says: --vocabulary, in training --teacher_labels' * mids)
     )
   index = {}

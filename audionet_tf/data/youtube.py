@@ -36,38 +36,66 @@ def import_yt_dlp():
 
 
 def fetch(name, span, folder, stem):
-  """Downloads one clip with yt-dlp, cut to `span`, and returns its path in `folder`.
+  """Downloads one clip, cut to `span`, and returns its path in `folder`.
 
   The picture is taken at 480 lines or fewer: a teacher sees 224. Cutting between key frames needs the ffmpeg program.
   """
+  download_video(
+    f'https://www.youtube.com/watch?v={name}',
+    'youtube',
+    folder,
+    stem,
+    format='bv*[height<=480]+ba/b[height<=480]/bv*+ba/b',
+    merge_output_format='mkv',
+    download_ranges=import_yt_dlp().utils.download_range_func(None, [span]),
+    force_keyframes_at_cuts=True,
+  )
+  return only_file([path for path in pathlib.Path(folder).iterdir() if path.stem == stem and path.stat().st_size])
+
+
+def download_video(address, extractor, folder, stem, **options):
+  """Downloads a video as `folder/<stem>.<suffix>` with yt-dlp; returns its title.
+
+  Args:
+    address: of the video's page.
+    extractor: yt-dlp's name for the site. No other of its extractors sees the address, least of all the generic one,
+      which sends requests to any server.
+    folder, stem: where the file goes.
+    **options: more options of yt_dlp.YoutubeDL.
+
+  Raises:
+    UserError: yt-dlp is missing, or says why it cannot.
+  """
   yt_dlp = import_yt_dlp()
   options = {
-    'format': 'bv*[height<=480]+ba/b[height<=480]/bv*+ba/b',
-    'merge_output_format': 'mkv',
     'paths': {'home': str(folder)},
     'outtmpl': {'default': f'{stem}.%(ext)s'},
-    'download_ranges': yt_dlp.utils.download_range_func(None, [span]),
-    'force_keyframes_at_cuts': True,
-    'allowed_extractors': ['youtube'],
+    'allowed_extractors': [extractor],
     'noplaylist': True,
+    'playlist_items': '1',
     'cachedir': False,
-    'socket_timeout': 30,
+    'socket_timeout': 20,
     'retries': 3,
     'quiet': True,
     'no_warnings': True,
     'noprogress': True,
     'logger': Silent(),
+    **options,
   }
   try:
     with yt_dlp.YoutubeDL(options) as downloader:
-      downloader.download([f'https://www.youtube.com/watch?v={name}'])
+      video = downloader.extract_info(address)
   except yt_dlp.utils.YoutubeDLError as error:
     plain = re.sub(r'\x1b\[[\d;]*m', '', str(error))  # without its colours
     raise UserError(plain.removeprefix('ERROR:').strip()) from error
-  found = [path for path in pathlib.Path(folder).iterdir() if path.stem == stem and path.stat().st_size]
-  if len(found) != 1:
-    raise UserError(f'yt-dlp left {len(found)} files instead of one')
-  return found[0]
+  return str(video.get('title') or 'video')
+
+
+def only_file(paths):
+  """The one path that a download has left. UserError: none, or several."""
+  if len(paths) != 1:
+    raise UserError(f'yt-dlp left {len(paths)} files instead of one')
+  return paths[0]
 
 
 class Silent:

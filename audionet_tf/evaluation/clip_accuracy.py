@@ -10,9 +10,9 @@ import sys
 import numpy as np
 import tqdm
 
+from audionet_tf.core import confusion
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import class_lists, params
-from audionet_tf.evaluation import confusion
 from audionet_tf.inference import windows
 from audionet_tf.media import decoding, integrity
 from audionet_tf.media.timeline import PCM_SCALE
@@ -140,14 +140,14 @@ def together(folds):
     folds: dict of fold to a dict of `evaluate_clips`.
   """
   parts = list(folds.values())
-  confusion = np.sum([part['confusion'] for part in parts], 0)
+  counts = np.sum([part['confusion'] for part in parts], 0)
   accuracies = [part['accuracy'] for part in parts]
   whole = {
-    'accuracy': float(np.trace(confusion) / confusion.sum()),
+    'accuracy': float(np.trace(counts) / counts.sum()),
     'clips': sum(part['clips'] for part in parts),
     'unreadable': [path for part in parts for path in part['unreadable']],
     'categories': parts[0]['categories'],
-    'confusion': confusion.tolist(),
+    'confusion': counts.tolist(),
     'results': [result for part in parts for result in part['results']],
     'folds': dict(zip(folds, accuracies, strict=True)),
     'mean': float(np.mean(accuracies)),
@@ -155,10 +155,10 @@ def together(folds):
   }
   seen = [part['vision'] for part in parts if 'vision' in part]
   if seen:
-    counts = [part['clips'] for part in seen]
-    whole['vision'] = {'clips': sum(counts)}
+    clips = [part['clips'] for part in seen]
+    whole['vision'] = {'clips': sum(clips)}
     for name in ('sound', 'vision', 'sound_and_vision'):
-      whole['vision'][name] = float(np.average([part[name] for part in seen], weights=counts))
+      whole['vision'][name] = float(np.average([part[name] for part in seen], weights=clips))
   return whole
 
 
@@ -204,7 +204,7 @@ def evaluate_clips(student, clips, groups, window_seconds=None):
     'clips': len(judged),
     'unreadable': unreadable,
     'categories': categories,
-    'confusion': confusion.confusion_matrix(true, said, len(categories)).tolist(),
+    'confusion': confusion.matrix(true, said, len(categories)).tolist(),
     'results': [
       {'path': str(path), 'category': category, 'named': categories[best], 'scores': row.tolist()}
       for (path, category), best, row in zip(judged, said, scores, strict=True)

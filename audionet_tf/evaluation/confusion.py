@@ -5,14 +5,8 @@ import pathlib
 
 import numpy as np
 
+from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-
-
-def confusion_matrix(true, said, categories):
-  """int [categories, categories]: a row of a true category counts what was said of its clips."""
-  matrix = np.zeros([categories, categories], int)
-  np.add.at(matrix, (true, said), 1)
-  return matrix
 
 
 def read_confusions(path):
@@ -35,7 +29,7 @@ def read_confusions(path):
   except FileNotFoundError:
     raise UserError(f'{path}: no such file; audionet_tf.evaluate and audionet_tf.probe write one') from None
   except (ValueError, TypeError, OverflowError, RecursionError) as error:
-    raise UserError(f'{path}: no confusion matrix can be read ({type(error).__name__}: {error})') from None
+    raise UserError(f'{path}: no confusion matrix can be read ({text.brief(error)})') from None
   if not found:
     raise UserError(f'{path}: holds no confusion matrix')
   return found

@@ -2,13 +2,17 @@
 
 import pathlib
 import sys
+import tempfile
 
+import numpy as np
 import tqdm
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import class_lists, params, weak_labels
-from audionet_tf.evaluation import clip_accuracy, metrics, score_matrix
+from audionet_tf.evaluation import clip_accuracy, metrics
 from audionet_tf.inference import windows
+
+ROW = np.dtype([('score', '<f4'), ('label', '?')])  # of a clip and a class
 
 
 def read(path, class_names, vocabulary=None):
@@ -69,7 +73,7 @@ def files_by_name(root):
 def evaluate(student, table, root, window_seconds=None):
   """Scores every clip, a mean over its windows and their steps, and measures class by class.
 
-  A clip that cannot be read is told on stderr and left out. Scores wait on disk: `score_store`.
+  A clip that cannot be read is told on stderr and left out.
 
   Args:
     student: evaluation.Student.
@@ -86,7 +90,9 @@ def evaluate(student, table, root, window_seconds=None):
   window_seconds = window_seconds or settings.window_seconds
   cut = params.Framing(window_seconds, window_seconds, settings.sample_rate_hz, settings.mono)
   unreadable, calibration, wanted = [], metrics.Calibration(), clips(table, root)
-  with score_matrix.ScoreStore(len(table.class_names)) as store:
+  with tempfile.TemporaryFile() as file:  # of many clips and classes, more than fits into memory
+    store = np.memmap(file, ROW, 'w+', shape=(len(table.class_names), len(wanted)))
+    count = 0
     for path, span, rows in tqdm.tqdm(wanted, desc='listening', unit=' clips', delay=1):
       try:
         scores = clip_accuracy.clip_probabilities(student, path, cut, span, least_rest)
@@ -94,18 +100,22 @@ def evaluate(student, table, root, window_seconds=None):
         unreadable.append(str(path))
         tqdm.tqdm.write(f'{path}: {getattr(error, "reason", error)}', file=sys.stderr)
         continue
-      heard = table.multi_hot(rows, 0, float('inf')) > 0
-      calibration.add(scores, heard)
-      store.add(scores, heard)
-    if not store.clips:
+      labelled = table.multi_hot(rows, 0, float('inf')) > 0
+      calibration.add(scores, labelled)
+      store['score'][:, count], store['label'][:, count] = scores, labelled
+      count += 1
+    if not count:
       raise UserError(f'none of the {len(wanted)} clips can be read')
     names = unique(table.class_names)
-    found = {names[number]: metrics.of_class(*column) for number, *column in store.columns()}
+    found = {
+      name: metrics.of_class(np.array(row['score']), np.array(row['label']))
+      for name, row in zip(names, store[:, :count], strict=True)
+    }
   order = sorted(
     found, key=lambda name: -1 if found[name]['average_precision'] is None else found[name]['average_precision']
   )
   return {
-    'clips': store.clips,
+    'clips': count,
     'unreadable': unreadable,
     'means': metrics.means(found),
     'calibration': calibration.result(),

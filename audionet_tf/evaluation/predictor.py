@@ -1,7 +1,6 @@
 """A trained student as a function from sound to logits, from a run, an export or a `.keras` file."""
 
 import dataclasses
-import pathlib
 from collections.abc import Callable
 
 import numpy as np
@@ -9,7 +8,7 @@ import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.models import alignment as models_alignment
-from audionet_tf.models import heads, student_file
+from audionet_tf.models import heads, student_file, student_paths
 from audionet_tf.saved_model import loader, signatures
 
 
@@ -39,9 +38,7 @@ class LogitsModel:
 
 def load_student(path):
   """The Student at `path`: RUN, RUN/export, RUN/export/1 or student.keras. UserError where there is none."""
-  path = pathlib.Path(path)
-  if (path / 'student.keras').is_file():
-    path = path / 'student.keras'
+  path = student_paths.resolve(path)
   if path.suffix == '.keras':
     model, settings = student_file.load(path)
     student_file.check_names(path, settings)

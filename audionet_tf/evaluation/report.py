@@ -2,15 +2,6 @@
 
 from audionet_tf.core import text
 
-NAMES_TOLD = 5  # of the classes that are left out of means
-
-
-def named(names):
-  """A few names in a line; of many the first, and how many there are. JSON has them all."""
-  shown = ', '.join(text.printable(name) for name in names[:NAMES_TOLD])
-  more = len(names) - NAMES_TOLD
-  return f'{len(names)} classes, {shown} and {more} more' if more > 0 else shown
-
 
 def of_records(measured):
   """A row a video and one for all windows. `measured`: from evaluation.evaluate_records."""
@@ -42,7 +33,7 @@ def of_labels(measured):
     ('told_apart_perfectly', "d' is infinite of"),
   ):
     if means[key]:
-      lines.append(f'left out of the means, as {why} it: {named(means[key])}')
+      lines.append(f'left out of the means, as {why} it: {text.first_of(means[key])}')
   if means['d_prime_of_mean_auc'] is not None:
     lines.append(f"d' of the mean AUC: {means['d_prime_of_mean_auc']:.3f}")
   lines.append(f'calibration error: {measured["calibration"]["error"]:.3f}')

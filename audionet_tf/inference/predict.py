@@ -138,14 +138,15 @@ def file_predictor(
   return FilePredictor(hear, served, cut, batch_size, top, tuple(formats), None, repeat, repeats, least_rest, head)
 
 
-def predict_file(listener, path, folder, model_file):
+def predict_file(listener, path, folder, model_file, watch=None):
   """Listens to one file and writes `folder/<its name>.<format>` for every format of the listener.
 
   Args:
     listener: Listener.
     path: of a sound or video file, or of one packed as .gz.
-    folder: exists.
+    folder: exists; None writes nothing.
     model_file: str, as the results name the model.
+    watch: None, or a function that takes every block of rows too.
 
   Returns:
     Heard.
@@ -167,8 +168,10 @@ def predict_file(listener, path, folder, model_file):
     try:
       sound = stack.enter_context(integrity.decompressed(path))
       adders = [
-        stack.enter_context(writers.FORMATS[key][0](folder / f'{path.name}.{key}', about)) for key in listener.formats
+        stack.enter_context(writers.FORMATS[key][0](folder / f'{path.name}.{key}', about))
+        for key in (listener.formats if folder else ())
       ]
+      adders += [watch] if watch else []
       return write_blocks(blocks(listener, sound), adders, path.name)
     except MediaError as error:
       raise MediaError(path, error.reason) from None

@@ -13,6 +13,7 @@ import zipfile
 import numpy as np
 import tqdm
 
+from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import class_lists
 
@@ -50,7 +51,7 @@ def read_inference(path, label_file=None):
   try:
     probabilities, start, end, names = readers[path.suffix](path)
   except (ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-    raise UserError(f'{path}: not an inference file ({type(error).__name__}: {error})') from None
+    raise UserError(f'{path}: not an inference file ({text.brief(error)})') from None
   if probabilities.ndim != 2 or not probabilities.size or not np.isfinite(probabilities).all():
     raise UserError(f'{path}: its probabilities are not a table of finite numbers with at least one window')
   windows, classes = probabilities.shape

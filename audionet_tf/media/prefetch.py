@@ -3,7 +3,8 @@
 import collections
 from concurrent import futures
 
-from audionet_tf.core import system
+import joblib
+
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.media import decoding, integrity, wav_tfio
 
@@ -61,7 +62,7 @@ def opened_ahead(paths, clips, open_one):
   Yields:
     (clip, future of open_one's result).
   """
-  threads = system.processors()
+  threads = joblib.cpu_count()
   with futures.ThreadPoolExecutor(threads) as pool:
     opened = collections.deque()
     for clip, decoded in zip(clips, wav_tfio.decoded(paths), strict=True):

@@ -14,9 +14,9 @@ import struct
 import warnings
 from typing import NamedTuple
 
+import joblib
 import numpy as np
 
-from audionet_tf.core import system
 from audionet_tf.core.errors import MediaError
 from audionet_tf.media import integrity, mixdown, timeline
 
@@ -127,7 +127,7 @@ def dataset(library, paths, headers, numbers):
   # An absolute path is never taken for an address.
   files = [os.path.abspath(paths[number]) for number in numbers]
   rows = numbers, files, [list(KINDS).index(headers[number].kind) for number in numbers]
-  sounds = tf.data.Dataset.from_tensor_slices(rows).map(sound, num_parallel_calls=system.processors())
+  sounds = tf.data.Dataset.from_tensor_slices(rows).map(sound, num_parallel_calls=joblib.cpu_count())
   return sounds.ignore_errors().as_numpy_iterator()
 
 

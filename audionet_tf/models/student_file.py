@@ -6,9 +6,9 @@ import pathlib
 
 import keras
 
-from audionet_tf.core import files
+from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import heads
+from audionet_tf.models import heads, student_paths
 
 
 def check_names(path, settings):
@@ -68,8 +68,7 @@ def save(path, model, settings):
   path = pathlib.Path(path)
   with files.atomic_write(path, 'wb') as file:
     model.save(file.name)
-  with files.atomic_write(path.with_suffix('.json')) as file:
-    json.dump(dataclasses.asdict(settings), file, indent=1)
+  files.write_json(path.with_suffix('.json'), dataclasses.asdict(settings))
 
 
 def load(path):
@@ -85,16 +84,13 @@ def load(path):
     UserError: a file is missing or damaged.
   """
   path = pathlib.Path(path)
-  if not path.is_file():
-    raise UserError(f'{path}: no such student; training writes it as RUN/student.keras')
+  student_paths.require_student(path)
   try:
     settings = StudentConfig(**json.loads(path.with_suffix('.json').read_text(encoding='utf-8')))
-  except FileNotFoundError:
-    raise UserError(f'{path.with_suffix(".json")}: missing; it belongs beside {path.name}') from None
   except (ValueError, TypeError) as error:
     raise UserError(f'{path.with_suffix(".json")}: not the settings of a student ({error})') from None
   try:
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
   except Exception as error:  # Keras raises whatever its parts raise: a damaged file is the user's to mend
-    raise UserError(f'{path}: not a readable .keras file ({type(error).__name__}: {error})') from error
+    raise UserError(f'{path}: not a readable .keras file ({text.brief(error)})') from error
   return model, settings

@@ -4,7 +4,6 @@ import collections
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import itertools
 import json
 import pathlib
@@ -14,7 +13,7 @@ import time
 import numpy as np
 import tqdm
 
-from audionet_tf.core import durations, text
+from audionet_tf.core import digests, durations, text
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.core.prefetch import ahead
 from audionet_tf.data import params
@@ -134,7 +133,7 @@ def deepest(model):
 def digest_of(source):
   """SHA-256 of a file, hex. MediaError where it cannot be read."""
   with integrity.readable(source) as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()
+    return digests.sha256(file)
 
 
 def tell(source, error, unreadable):

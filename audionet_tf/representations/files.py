@@ -93,7 +93,7 @@ def _read(path, layers):
   except FileNotFoundError:
     raise UserError(f'{path}: no such file of features') from None
   except (KeyError, ValueError, IndexError, OSError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:
-    raise UserError(f'{path}: not a file of these features ({" ".join(str(error).split())})') from None
+    raise UserError(f'{path}: not a file of these features ({text.brief(error)})') from None
   return about, arrays
 
 
@@ -138,16 +138,10 @@ def remarks(outputs):
       remainders.append(remainder)
       truncated.append(source.name)
   lines = [
-    f'too short for {layer or "a window"}, repeated: {first_of(names)}; '
+    f'too short for {layer or "a window"}, repeated: {text.first_of(names)}; '
     + ('all layers see the repeated sound; times refer to it' if layer else 'times refer to the repeated sound')
     for layer, names in repeated.items()
   ]
   if remainders:
-    lines.append(f'up to {max(remainders):.2f} s of a sound fill no window and are dropped: {first_of(truncated)}')
+    lines.append(f'up to {max(remainders):.2f} s of a sound fill no window and are dropped: {text.first_of(truncated)}')
   return lines
-
-
-def first_of(names, most=5):
-  """The first of some names, and how many more there are."""
-  more = f' and {len(names) - most} more' if len(names) > most else ''
-  return ', '.join(map(text.printable, names[:most])) + more

@@ -16,7 +16,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from audionet_tf.core import system
 from audionet_tf.core.errors import UserError
 
 GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # the original's 0.01 in the middle
@@ -207,6 +206,6 @@ def run(samples, jobs, description):
     description: str of the progress bar.
   """
   small = samples.vectors.size < SMALL_NUMBERS
-  parallel = joblib.Parallel(n_jobs=1 if small else system.processors(), return_as='generator')
+  parallel = joblib.Parallel(n_jobs=1 if small else joblib.cpu_count(), return_as='generator')
   results = parallel(joblib.delayed(predict_clips)(samples, *job) for job in jobs)
   yield from tqdm.tqdm(results, total=len(jobs), desc=description, unit=' fits', delay=2)

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import tqdm
 
+from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import clip_tables
 from audionet_tf.inference import readers
@@ -71,7 +72,7 @@ def categories(path, names):
   by_name |= {name: clip.category for name, clip in clips.items()}
   missing = [name for name in names if not by_name.get(name)]
   if missing:
-    raise UserError(f'{path}: lists no category of {", ".join(missing[:3])}{" ..." if len(missing) > 3 else ""}')
+    raise UserError(f'{path}: lists no category of {text.first_of(missing)}')
   return [by_name[name] for name in names]
 
 

@@ -1,14 +1,11 @@
 """The linear probe: features of labelled clips, one classifier per layer and fold, one row of results per layer."""
 
 import dataclasses
-import json
-import pathlib
 
 import numpy as np
 import tqdm
 
-from audionet_tf.core import files as core_files
-from audionet_tf.core import text
+from audionet_tf.core import confusion, text
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.media import prefetch
 from audionet_tf.models import registry
@@ -116,7 +113,7 @@ def samples_of(features, clips, settings):
   """
   readable = [clip for clip in clips if clip.path in features]
   if not readable:
-    raise UserError('none of the clips can be read; paths start from the folder of the CSV or --audio')
+    raise UserError('none of the clips can be read; paths start from the folder of the CSV or --media_root')
   longest, seconds = max((features[clip.path] for clip in readable), key=lambda pair: len(pair[0]))
   size = linear_probe.window_steps(settings.window_seconds, seconds, len(longest))
   vectors = []
@@ -149,13 +146,14 @@ def probe(features, clips, folds, settings, standardize):
   """
   samples, readable = samples_of(features, clips, settings)
   judged = linear_probe.cross_validate(samples, folds, settings.classifier, settings.c, standardize)
-  results, matrix = [], np.zeros([len(samples.classes)] * 2, int)
+  results = []
   for fold, found in judged.items():
-    np.add.at(matrix, (samples.labels[found['clips']], found['said']), 1)
     for number, label in zip(found['clips'], found['said'], strict=True):
       clip = readable[number]
       row = {'path': str(clip.path), 'fold': fold, 'category': clip.category, 'named': samples.classes[label]}
       results.append(row)
+  pairs = [(samples.labels[found['clips']], found['said']) for found in judged.values()]
+  true, predicted = map(np.concatenate, zip(*pairs, strict=True))
   accuracies = [found['accuracy'] for found in judged.values()]
   return {
     'folds': {fold: {**found, 'clips': len(found['clips'])} for fold, found in judged.items()},
@@ -165,7 +163,7 @@ def probe(features, clips, folds, settings, standardize):
     'numbers': samples.vectors.shape[1],
     'standardized': standardize,
     'class_names': samples.classes,
-    'confusion': matrix.tolist(),
+    'confusion': confusion.matrix(true, predicted, len(samples.classes)).tolist(),
     'results': results,
   }
 
@@ -219,9 +217,3 @@ def table(measured):
     chosen = ' '.join(dict.fromkeys(f'{results["folds"][fold]["c"]:g}' for fold in folds))
     rows.append([layer, *accuracies, f'{100 * results["mean"]:.1f} %', deviation, chosen])
   return text.aligned(rows)
-
-
-def write_json(path, measured):
-  """Writes `probe.json`, whole or not at all."""
-  with core_files.atomic_write(pathlib.Path(path)) as file:
-    json.dump(measured, file, indent=1)

@@ -6,7 +6,7 @@ import shutil
 
 from audionet_tf.core import saved_model_allowlist
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import heads
+from audionet_tf.models import heads, student_paths
 from audionet_tf.saved_model import loader, signatures, verify, writer
 from audionet_tf.saved_model.writer import TFLITE_FILE
 
@@ -64,7 +64,7 @@ def check_settings(model, settings):
 def claim_version(partial, folder):
   """Renames `partial` to the next free number below `folder`; another export may be doing the same."""
   while True:
-    version = folder / str(max(loader.versions(folder), default=0) + 1)
+    version = folder / str(max(student_paths.versions(folder), default=0) + 1)
     try:
       return partial.rename(version)
     except OSError:

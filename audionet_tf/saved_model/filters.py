@@ -1,11 +1,9 @@
 """The filters of the layer that gets the waveform, of a student on disk."""
 
-import pathlib
-
 import numpy as np
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import student_file
+from audionet_tf.models import student_file, student_paths
 from audionet_tf.saved_model import loader
 
 
@@ -14,8 +12,7 @@ def load(path):
 
   Raises UserError: no student there, or one whose first layer hears something else, such as a spectrogram.
   """
-  path = pathlib.Path(path)
-  path = path / 'student.keras' if (path / 'student.keras').is_file() else path
+  path = student_paths.resolve(path)
   if path.suffix == '.keras':
     model, settings = student_file.load(path)
     variables = model.variables

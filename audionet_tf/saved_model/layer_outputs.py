@@ -1,21 +1,19 @@
 """What the layers of a trained student hear: one function from sound to activations, from .keras or SavedModel."""
 
 import dataclasses
-import hashlib
-import pathlib
 from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from audionet_tf.core import digests
 from audionet_tf.core.errors import UserError
 from audionet_tf.media.timeline import PCM_SCALE
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_file, student_paths
 from audionet_tf.saved_model import loader, signatures
 
 EMBEDDING = 'embedding'
-STUDENT_FILE = 'student.keras'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +42,7 @@ class LayerOutputs:
 
 def load(path, layers):
   """The LayerModel of a run, a .keras file or a SavedModel. UserError lists the known layers."""
-  path = pathlib.Path(path)
-  path = path / STUDENT_FILE if (path / STUDENT_FILE).is_file() else path
+  path = student_paths.resolve(path)
   settings, digest, known, chosen = (of_keras if path.suffix == '.keras' else of_saved_model)(path)
   sources = known_sources(known, layers, settings)
   wanted = list(dict.fromkeys(sources.values()))
@@ -74,7 +71,7 @@ def of_keras(path):
       layers = keras.Model(model.input, {source: outputs[source] for source in sources})
     return lambda waveform: layers(waveform, training=False)
 
-  return settings, digest_of([path]), known_layers(model, settings), chosen
+  return settings, digests.of_files([path]), known_layers(model, settings), chosen
 
 
 def of_saved_model(path):
@@ -92,7 +89,7 @@ def of_saved_model(path):
 
     return heard
 
-  return served.settings, digest_of(saved_model_files(served.path)), tables or {EMBEDDING: None}, chosen
+  return served.settings, digests.of_files(saved_model_files(served.path)), tables or {EMBEDDING: None}, chosen
 
 
 def known_layers(model, settings):
@@ -119,12 +116,3 @@ def known_sources(known, layers, settings):
 
 def saved_model_files(folder):
   return [folder / 'saved_model.pb', *sorted((folder / 'variables').iterdir())]
-
-
-def digest_of(paths):
-  """sha256 of some files' sha256, hex."""
-  digest = hashlib.sha256()
-  for path in paths:
-    with open(path, 'rb') as file:
-      digest.update(hashlib.file_digest(file, 'sha256').digest())
-  return digest.hexdigest()

@@ -7,16 +7,11 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from audionet_tf.core import saved_model_allowlist
+from audionet_tf.core import saved_model_allowlist, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import student_file
+from audionet_tf.models import student_file, student_paths
 from audionet_tf.saved_model import signatures, verify
 from audionet_tf.saved_model.writer import SETTINGS_FILE
-
-
-def versions(folder):
-  """The version numbers below `folder`, rising."""
-  return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,17 +77,7 @@ def load(path, names=True):
     UserError: no export there, a damaged one, one that lacks a signature or an output, one with operations that a
       student has no use for, or without classes.
   """
-  path = pathlib.Path(path)
-  path = path / 'export' if (path / 'export').is_dir() else path
-  if not (path / 'saved_model.pb').is_file():
-    numbers = versions(path) if path.is_dir() else []
-    if path.suffix == '.keras' and path.is_file():
-      raise UserError(
-        f'{path}: weights alone; audionet_tf.export --model={path} --output=DIR makes a SavedModel of them'
-      )
-    if not numbers:
-      raise UserError(f'{path}: no SavedModel here; audionet_tf.export writes one, training too, as RUN/export/1')
-    return load(path / str(numbers[-1]), names)
+  path = student_paths.find_export(path)
   settings = read_settings(path)
   if names:
     student_file.check_names(path, settings)
@@ -103,7 +88,7 @@ def load(path, names=True):
     known = verify.expected_outputs(settings).keys()
     functions = {name: function for name, function in module.signatures.items() if name in known}
   except Exception as error:  # TensorFlow raises whatever its parts raise: a damaged export is the user's to mend
-    raise UserError(f'{path}: not a readable export ({type(error).__name__}: {error})') from error
+    raise UserError(f'{path}: not a readable export ({text.brief(error)})') from error
   verify.check_signatures(path, functions, settings)
   probabilities = functions['serving_default'].structured_outputs.get('probabilities')
   found = 0 if probabilities is None else probabilities.shape[-1]

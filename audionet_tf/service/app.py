@@ -1,21 +1,21 @@
-"""The caption service as an ASGI application: the model as TensorFlow Serving offers it, captions, the page.
+"""The caption service as an ASGI application: TensorFlow Serving's REST API, captions, the page.
 
-| request | answer |
+| request | response |
 |---|---|
 | `GET /v1/models/NAME`, `.../metadata`, `POST ...:predict`, `...:classify`; also `/versions/N` | `service_predict` |
 | `POST /v1/captions`, `GET /v1/captions/ID.FORMAT`, `/v1/captions/ID/timeline` | `service_uploads` |
-| `GET /v1/service` | what a client needs to know: limits, sample rate, how to hear live |
+| `GET /v1/service` | what a client needs to know: limits, sample rate, how to send live sound |
 | `GET /healthz`, `/readyz`, `/metrics` | alive; ready; Prometheus |
 | `GET /` | the page, `web/` |
 
-Errors are `{"error": "one line"}` with a proper status.
+An error is `{"error": "one line"}` with its status.
 """
 
 import asyncio
 import contextlib
 import dataclasses
 import functools
-import importlib.resources
+import mimetypes
 from collections.abc import Callable
 
 import fastapi
@@ -24,6 +24,7 @@ from absl import logging
 from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
 
 from audionet_tf.captioning import captioner
 from audionet_tf.models import registry
@@ -32,21 +33,9 @@ from audionet_tf.service import captions_api, middleware, predict_api
 from audionet_tf.service import jobs as service_jobs
 from audionet_tf.service import metrics as service_metrics
 from audionet_tf.service.batching import Batcher
-from audionet_tf.service.settings import EXTENSION_ORIGIN, Budget, Limits, Refused
+from audionet_tf.service.settings import EXTENSION_ORIGIN, Budget, Limits, RequestRefused
 
-PAGE = {
-  '/': ('index.html', 'text/html; charset=utf-8'),
-  '/style.css': ('style.css', 'text/css; charset=utf-8'),
-  '/app.js': ('app.js', 'text/javascript; charset=utf-8'),
-  '/page.js': ('page.js', 'text/javascript; charset=utf-8'),
-  '/upload.js': ('upload.js', 'text/javascript; charset=utf-8'),
-  '/microphone.js': ('microphone.js', 'text/javascript; charset=utf-8'),
-  '/timeline.js': ('timeline.js', 'text/javascript; charset=utf-8'),
-  '/live.js': ('extension/live.js', 'text/javascript; charset=utf-8'),
-  '/recorder.js': ('extension/recorder.js', 'text/javascript; charset=utf-8'),
-  '/icon.svg': ('icon.svg', 'image/svg+xml'),
-}
-LIVE_SECONDS = 1.0  # of sound in an answer to live sound, unless the student needs more
+LIVE_SECONDS = 1.0  # of live sound per request, unless the student needs more
 LONGEST_LIVE_SECONDS = 5.0
 WARM_BATCHES = (1, 2, 8)
 SWEEP_SECONDS = 60
@@ -54,21 +43,21 @@ SWEEP_SECONDS = 60
 
 @dataclasses.dataclass
 class Service:
-  """What the requests share.
+  """State that all requests share.
 
   Attributes:
     served: serving.Served.
-    name: of the model in addresses.
+    name: of the model in URLs.
     limits: Limits.
-    threshold: probability from which on a class is named, where a request does not say.
+    threshold: score that an event must reach, where a request does not say.
     metrics: service_metrics.Metrics.
     batcher: Batcher of `serving_default`.
     jobs: service_jobs.Jobs.
-    bodies: Budget of the bodies of requests for predictions.
-    fetch: address -> (file object, name), a coroutine; None where nothing may be downloaded.
-    hosts: whose videos may be fetched.
-    ready: whether it is warm.
-    failure: why it cannot become so, '' where nothing is wrong.
+    bodies: Budget for the bodies of prediction requests.
+    fetch: coroutine function, URL -> (file object, name); None where downloads are not allowed.
+    hosts: sites whose videos may be downloaded.
+    ready: whether the warm-up is over.
+    failure: why the warm-up failed, '' where it did not.
   """
 
   served: loader.LoadedExport
@@ -88,8 +77,8 @@ class Service:
 def make(served, name='audionet', limits=None, threshold=0.2, fetch=None, hosts=()):
   """A Service; arguments as its attributes."""
   limits, metrics = limits or Limits(), service_metrics.Metrics()
-  answer = predict_api.answers(served, predict_api.DEFAULT)
-  batcher = Batcher(answer, signatures.SAMPLES_AT_ONCE, limits.predictions_waiting, metrics.batch)
+  predict = predict_api.predict_fn(served, predict_api.DEFAULT)
+  batcher = Batcher(predict, signatures.SAMPLES_AT_ONCE, limits.predictions_waiting, metrics.batch)
   jobs = service_jobs.Jobs(captioner.listener(served), limits)
   metrics.captioning.set_function(lambda: jobs.admitted)
   bodies = Budget(limits.requests_bytes)
@@ -101,8 +90,8 @@ def application(service, host_names=(), origins=(EXTENSION_ORIGIN,)):
 
   Args:
     service: Service.
-    host_names: under which it may be asked; empty for any.
-    origins: of other sites and extensions that may ask from a browser.
+    host_names: allowed in the Host header; empty for any.
+    origins: other sites and extensions that may send requests from a browser.
   """
   app = fastapi.FastAPI(
     title='audionet', openapi_url=None, docs_url=None, redoc_url=None, lifespan=lambda _: lifespan(service)
@@ -110,14 +99,14 @@ def application(service, host_names=(), origins=(EXTENSION_ORIGIN,)):
   add_errors(app)
   add_model(app, service)
   add_captions(app, service)
-  add_watching(app, service)
+  add_monitoring(app, service)
   add_page(app)
-  return middleware.Guard(app, host_names, origins, service.metrics)
+  return middleware.guarded(app, host_names, origins, service.metrics)
 
 
 @contextlib.asynccontextmanager
 async def lifespan(service):
-  """Warms up beside the first requests, drops old results, stops the threads at the end."""
+  """Warms up while the first requests are served, drops expired results, stops the threads at the end."""
   tasks = [asyncio.create_task(warm_up(service)), asyncio.create_task(sweep(service))]
   try:
     yield
@@ -130,41 +119,42 @@ async def lifespan(service):
 
 
 async def warm_up(service):
-  """Has the student answer once in each of the usual ways; then the service is ready."""
+  """Calls the student once with each usual shape; then the service is ready."""
   samples = signatures.window_samples(service.served.settings)
-  windows = predict_api.answers(service.served, 'windows')
+  windows = predict_api.predict_fn(service.served, 'windows')
   try:
     for batch in WARM_BATCHES:
-      await service.batcher.other(service.batcher.answer, np.zeros([batch, samples], np.float32))
-    await service.batcher.other(windows, np.zeros([samples], np.float32))
-  except Exception as error:  # whatever the student raises: those who ask whether it is ready are told
-    logging.error('warming up: %s: %s', type(error).__name__, error)
-    service.failure = 'the student does not answer; the log says how'
+      await service.batcher.call(service.batcher.predict, np.zeros([batch, samples], np.float32))
+    await service.batcher.call(windows, np.zeros([samples], np.float32))
+  except Exception as error:  # whatever the student raises: /readyz reports it
+    logging.error('warm-up: %s: %s', type(error).__name__, error)
+    service.failure = 'the student fails at warm-up; see the server log'
   service.ready = not service.failure
 
 
 async def sweep(service):
+  """Drops expired results, for ever."""
   while True:
     await asyncio.sleep(SWEEP_SECONDS)
-    service.jobs.results.drop_old()
+    service.jobs.results.drop_expired()
 
 
 def add_errors(app):
-  """Everything that is refused is refused in one form."""
+  """Every error has one form."""
 
-  @app.exception_handler(Refused)
+  @app.exception_handler(RequestRefused)
   async def refused(request, error):
     headers = {'Retry-After': str(error.retry_seconds)} if error.retry_seconds else None
     return middleware.refusal(error.status, error.reason, headers)
 
   @app.exception_handler(HTTPException)
-  async def no_such_thing(request, error):
+  async def http_error(request, error):
     return middleware.refusal(error.status_code, f'{request.method} {str(error.detail).lower()}', error.headers)
 
   @app.exception_handler(Exception)
-  async def broken(request, error):
+  async def internal_error(request, error):
     logging.error('%s %s: %s: %s', request.method, request.url.path, type(error).__name__, error)
-    return middleware.refusal(500, 'the service failed at this; its log says how')
+    return middleware.refusal(500, 'internal error; see the server log')
 
 
 def add_model(app, service):
@@ -173,36 +163,36 @@ def add_model(app, service):
 
   def check(name, version=None):
     if name != service.name or version not in (None, predict_api.version(served)):
-      known = f'{service.name}, version {predict_api.version(served)}'
-      raise Refused(404, f'no such model; known is {known}')
+      available = f'{service.name}, version {predict_api.version(served)}'
+      raise RequestRefused(404, f'no such model; available is {available}')
 
   async def status(name: str, version: str | None = None):
     check(name, version)
     return predict_api.status(served)
 
   @functools.cache
-  def told():
-    return predict_api.dumped(predict_api.metadata(service.name, served))
+  def metadata_json():
+    return predict_api.dump(predict_api.metadata(service.name, served))
 
   async def metadata(name: str, version: str | None = None):
     check(name, version)
-    return Response(await asyncio.to_thread(told), media_type='application/json')
+    return Response(await asyncio.to_thread(metadata_json), media_type='application/json')
 
   async def predict(request: Request):
     parts = request.path_params
     check(parts['name'], parts.get('version'))
     if parts['method'] not in predict_api.METHODS:
-      raise Refused(404, f'methods are {", ".join(predict_api.METHODS)}')
+      raise RequestRefused(404, f'no such method; available are {", ".join(predict_api.METHODS)}')
     limits = service.limits
     with service.bodies.share() as take:
       body = await captions_api.body_of(request, limits.request_bytes, limits.predict_seconds, take)
-      answer = await predict_api.answered(parts['method'], body, served, service.batcher, limits)
-    return Response(answer, media_type='application/json')
+      document = await predict_api.respond(parts['method'], body, served, service.batcher, limits)
+    return Response(document, media_type='application/json')
 
-  for place in ('/v1/models/{name}', '/v1/models/{name}/versions/{version}'):
-    app.router.add_route(place + ':{method}', predict, methods=['POST'])
-    app.get(place)(status)
-    app.get(place + '/metadata')(metadata)
+  for path in ('/v1/models/{name}', '/v1/models/{name}/versions/{version}'):
+    app.router.add_route(path + ':{method}', predict, methods=['POST'])
+    app.get(path)(status)
+    app.get(path + '/metadata')(metadata)
 
 
 def add_captions(app, service):
@@ -225,8 +215,8 @@ def add_captions(app, service):
     return captions_api.get_timeline(service, identity)
 
 
-def add_watching(app, service):
-  """The routes for those who look after the service, and for clients that ask what it is."""
+def add_monitoring(app, service):
+  """The routes for health checks and metrics, and the description of the service."""
 
   @app.api_route('/healthz', methods=['GET', 'HEAD'])
   async def health():
@@ -235,13 +225,13 @@ def add_watching(app, service):
   @app.api_route('/readyz', methods=['GET', 'HEAD'])
   async def readiness():
     if not service.ready:
-      raise Refused(503, service.failure or 'warming up', retry_seconds=1)
+      raise RequestRefused(503, service.failure or 'warming up', retry_seconds=1)
     return {'status': 'ready'}
 
   @app.get('/metrics')
   async def metrics():
-    body, kind = service.metrics.text()
-    return Response(body, headers={'Content-Type': kind})
+    body, media_type = service.metrics.text()
+    return Response(body, headers={'Content-Type': media_type})
 
   @app.get('/v1/service')
   async def about():
@@ -258,7 +248,7 @@ def description(service):
     'sample_rate_hz': settings.sample_rate_hz,
     'live': live(settings),
     'threshold': service.threshold,
-    'formats': list(captions_api.KINDS),
+    'formats': list(captions_api.MEDIA_TYPES),
     'upload_bytes': limits.upload_bytes,
     'sound_seconds': limits.sound_seconds,
     'results_seconds': limits.results_seconds,
@@ -267,7 +257,10 @@ def description(service):
 
 
 def live(settings):
-  """How live sound is sent to `:classify`: so many examples of so many samples, the latest ones, one after another."""
+  """How live sound is sent to `:classify`: dict with the number of `examples` and of `samples` in each.
+
+  The examples follow one another and end with the latest sample.
+  """
   rate, window = settings.sample_rate_hz, signatures.window_samples(settings)
   shortest = registry.shortest_samples(settings.student)
   samples = max(shortest, min(window, round(LONGEST_LIVE_SECONDS * rate)))
@@ -275,12 +268,6 @@ def live(settings):
 
 
 def add_page(app):
-  """The page and what it consists of: a table of files, no paths from clients."""
-  folder = importlib.resources.files('audionet_tf.service') / 'web'
-  for place, (file, kind) in PAGE.items():
-    answer = Response((folder / file).read_bytes(), media_type=kind, headers={'Cache-Control': 'no-cache'})
-
-    async def page(request, answer=answer):
-      return answer
-
-    app.router.add_route(place, page, methods=['GET'])
+  """The page, `web/`: whatever no route matches is one of its files, or missing."""
+  mimetypes.add_type('text/javascript', '.js')  # the system's own table may say otherwise; browsers insist
+  app.router.default = StaticFiles(packages=[(__package__, 'web')], html=True)

@@ -1,10 +1,10 @@
-"""A stranger's file to plain sound, in a process of its own that may do nothing else.
+"""Decodes an untrusted file to plain sound, in a process of its own with resource limits.
 
   python -m audionet_tf.service.decoder SETTINGS < FILE
 
 SETTINGS is a JSON object: `sample_rate_hz`, `mono`, `max_seconds`, `memory_bytes`, `processor_seconds`, and `out`, the
 number of an open file. The sound becomes a WAV there, 16 bits, one channel, silent until a sound that starts late. On
-standard output come JSON lines: {"seconds": so far}, and at the end {"done": seconds} or {"error": "why not"}.
+standard output come JSON lines: {"seconds": so far}, and at the end {"done": seconds} or {"error": reason}.
 """
 
 import contextlib
@@ -18,15 +18,15 @@ import wave
 from audionet_tf.core.errors import MediaError
 from audionet_tf.media import decoding
 
-INPUT = '/proc/self/fd/0'  # the file has no name: nothing is left of it, whatever happens
-REPORT_SECONDS = 20  # of sound, between two lines
+INPUT = '/proc/self/fd/0'  # an unnamed file: nothing is left of it, whatever happens
+REPORT_SECONDS = 20  # of sound, between two reports
 HEADER_BYTES = 1 << 10
 
 
 def limit(settings):
-  """Takes from this process what it does not need."""
+  """Sets the resource limits of this process."""
   sound_bytes = int(settings['max_seconds'] + 2) * settings['sample_rate_hz'] * 2
-  for kind, most in (
+  for kind, value in (
     (resource.RLIMIT_AS, settings['memory_bytes']),
     (resource.RLIMIT_CPU, int(settings['processor_seconds']) + 1),
     (resource.RLIMIT_FSIZE, sound_bytes + HEADER_BYTES),
@@ -35,7 +35,7 @@ def limit(settings):
   ):
     hard = resource.getrlimit(kind)[1]
     with contextlib.suppress(ValueError, OSError):  # not every system has each limit
-      resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+      resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 
 
 def decode(path, out, settings, report):
@@ -43,23 +43,23 @@ def decode(path, out, settings, report):
 
   Args:
     path: str.
-    out: open for writing bytes, can seek.
-    settings: as above.
-    report: called with seconds so far.
+    out: open for writing bytes, seekable.
+    settings: dict, as above.
+    report: called with the seconds so far.
 
   Returns:
     float, seconds.
 
   Raises:
-    MediaError: not a file of sound, or longer than allowed.
+    MediaError: not a media file, no sound, or longer than allowed.
   """
-  rate, most = settings['sample_rate_hz'], settings['max_seconds']
+  rate, max_seconds = settings['sample_rate_hz'], settings['max_seconds']
   end, reported = 0, 0.0
   with wave.open(out, 'wb') as sound:
     sound.setparams((1, 2, rate, 0, 'NONE', ''))
-    for start, pcm in decoding.decode_audio(path, rate, settings['mono'], most + 1):
-      if start + len(pcm) > most * rate:
-        raise MediaError(path, f'its sound is longer than the {most:g} s allowed')
+    for start, pcm in decoding.decode_audio(path, rate, settings['mono'], max_seconds + 1):
+      if start + len(pcm) > max_seconds * rate:
+        raise MediaError(path, f'its sound is longer than the {max_seconds:g} s allowed')
       sound.writeframesraw(b'\0\0' * (start - end))
       sound.writeframesraw(pcm.tobytes())
       end = start + len(pcm)
@@ -71,19 +71,19 @@ def decode(path, out, settings, report):
 
 def main():
   settings = json.loads(sys.argv[1])
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service decides
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service decides when it ends
   limit(settings)
 
-  def say(**message):
+  def send(**message):
     print(json.dumps(message), flush=True)
 
   try:
     with os.fdopen(settings['out'], 'wb') as out:
-      say(done=decode(INPUT, out, settings, lambda seconds: say(seconds=seconds)))
+      send(done=decode(INPUT, out, settings, lambda seconds: send(seconds=seconds)))
   except MediaError as error:
-    say(error=error.reason)
+    send(error=error.reason)
   except MemoryError:
-    say(error=f'needs more memory than the {settings["memory_bytes"] >> 20} MiB allowed')
+    send(error=f'needs more memory than the {settings["memory_bytes"] >> 20} MiB allowed')
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
-"""Uploads become captions: decoded in a process of their own, listened to in a thread, kept for a while.
+"""Captioning jobs: an upload is decoded in a process of its own and captioned in a thread; the result is kept a while.
 
-Files that arrive and their sound have no name on any disk: they vanish with whoever holds them open, whatever ends it.
+Uploads and their decoded sound are unnamed temporary files: they vanish with the process that holds them open.
 """
 
 import asyncio
@@ -17,20 +17,20 @@ from concurrent import futures
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.service import subprocesses, timeline
-from audionet_tf.service.settings import Refused
+from audionet_tf.service.settings import RequestRefused
 
 
-class Stopped(Exception):
-  """Nobody waits for the answer any more."""
+class Cancelled(Exception):
+  """The client of a job is gone."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-  """A file: its `name` as the sender calls it, `seconds`, what was `heard`, its `picture` (of service_sound)."""
+  """A captioned file: its `name` as the client calls it, `seconds`, `scores` and `picture` (of service_sound)."""
 
   name: str
   seconds: float
-  heard: timeline.Heard
+  scores: timeline.KeptScores
   picture: dict
   made_at: float = dataclasses.field(default_factory=time.monotonic)
 
@@ -45,19 +45,21 @@ class Results:
     """Keeps a Result; returns its id."""
     identity = secrets.token_urlsafe(16)
     self.held[identity] = result
-    self.drop_old()
+    self.drop_expired()
     return identity
 
   def get(self, identity):
-    """The Result of an id. Refused where there is none, or none any more."""
-    self.drop_old()
+    """The Result of an id. RequestRefused: unknown or expired."""
+    self.drop_expired()
     if identity not in self.held:
-      raise Refused(404, 'no such captions, or none any more')
+      raise RequestRefused(404, 'no such captions, or expired')
     return self.held[identity]
 
-  def drop_old(self):
+  def drop_expired(self):
+    """Drops results that are too old, too many or too large, the oldest first."""
+
     def size():
-      return sum(result.heard.scored.scores.nbytes for result in self.held.values())
+      return sum(result.scores.frames.scores.nbytes for result in self.held.values())
 
     now = time.monotonic()
     while self.held and (
@@ -69,7 +71,7 @@ class Results:
 
 
 class Jobs:
-  """Files listened to, a few at a time.
+  """Captions files, a few at a time.
 
   Args:
     listener: inference.Listener.
@@ -79,89 +81,89 @@ class Jobs:
   def __init__(self, listener, limits):
     self.listener, self.limits = listener, limits
     self.results = Results(limits)
-    self.turns = asyncio.Semaphore(limits.captions_at_once)
-    self.threads = futures.ThreadPoolExecutor(limits.captions_at_once, 'listen')
+    self.slots = asyncio.Semaphore(limits.captions_at_once)
+    self.threads = futures.ThreadPoolExecutor(limits.captions_at_once, 'caption')
     self.admitted = 0
 
   def admit(self):
-    """Counts a request in. Refused where there are too many; else `leave` must follow."""
+    """Counts a request. RequestRefused where there are too many; else `leave` must follow."""
     if self.admitted >= self.limits.captions_at_once + self.limits.captions_waiting:
-      raise Refused(503, f'{self.admitted} files are being captioned or wait; try again', retry_seconds=10)
+      raise RequestRefused(503, f'{self.admitted} files are being captioned or waiting; try again', retry_seconds=10)
     self.admitted += 1
 
   def leave(self):
     self.admitted -= 1
 
   async def caption(self, source, name, report):
-    """Listens to a file.
+    """Captions a file.
 
     Args:
       source: a file object that has a file descriptor.
-      name: str, what its sender calls it.
-      report: called with dicts: `stage` ('waiting', 'decoding', 'listening'), `seconds` and `of`, where known.
+      name: str, what the client calls it.
+      report: called with dicts: `stage` ('waiting', 'decoding', 'listening'), and `seconds` and `of` where known.
 
     Returns:
       (id, Result).
 
     Raises:
-      Refused: no sound in it, too long, too slow to decode.
+      RequestRefused: no sound, too long, or too slow to decode.
     """
-    if self.turns.locked():
+    if self.slots.locked():
       report({'stage': 'waiting'})
-    async with self.turns:
+    async with self.slots:
       with tempfile.TemporaryFile(prefix='audionet-') as sound:
         settings = self.listener.served.settings
-        seconds = await decoded(source, sound, settings, self.limits, report)
+        seconds = await decode(source, sound, settings, self.limits, report)
         path = f'/proc/{os.getpid()}/fd/{sound.fileno()}'
-        heard, picture = await self.listened(path, seconds, settings.sample_rate_hz, report)
-    result = Result(name, seconds, heard, picture)
+        scores, picture = await self.score(path, seconds, settings.sample_rate_hz, report)
+    result = Result(name, seconds, scores, picture)
     return self.results.add(result), result
 
-  async def listened(self, path, seconds, sample_rate_hz, report):
-    """(Heard, picture) of a WAV, made in a thread; stops soon after this task is cancelled."""
-    loop, stopped = asyncio.get_running_loop(), threading.Event()
+  async def score(self, path, seconds, sample_rate_hz, report):
+    """(KeptScores, picture) of a WAV, made in a thread; stops soon after this task is cancelled."""
+    loop, cancelled = asyncio.get_running_loop(), threading.Event()
 
-    def told(so_far):
-      if stopped.is_set():
-        raise Stopped
-      message = {'stage': 'listening', 'seconds': round(so_far, 1), 'of': round(seconds, 1)}
+    def progress(done_seconds):
+      if cancelled.is_set():
+        raise Cancelled
+      message = {'stage': 'listening', 'seconds': round(done_seconds, 1), 'of': round(seconds, 1)}
       loop.call_soon_threadsafe(report, message)
 
     def work():
-      told(0.0)
-      heard = timeline.heard(self.listener, path, told)
-      return heard, timeline.picture(path, sample_rate_hz)
+      progress(0.0)
+      scores = timeline.score(self.listener, path, progress)
+      return scores, timeline.picture(path, sample_rate_hz)
 
     future = loop.run_in_executor(self.threads, work)
     try:
       return await asyncio.shield(future)
     except asyncio.CancelledError:
-      stopped.set()
+      cancelled.set()
       # The thread reads the sound until it notices; its slot is free only then.
       await asyncio.gather(future, return_exceptions=True)
       raise
     except UserError as error:
-      raise Refused(422, getattr(error, 'reason', error)) from None
+      raise RequestRefused(422, getattr(error, 'reason', error)) from None
 
   def close(self):
     self.threads.shutdown(wait=False, cancel_futures=True)
 
 
-async def decoded(source, sound, settings, limits, report):
-  """Has a process of its own write the sound of `source` to `sound`; returns its seconds.
+async def decode(source, sound, settings, limits, report):
+  """Decodes the sound of `source` to `sound` in a process of its own; returns its seconds.
 
   Args:
     source, sound: file objects with file descriptors.
     settings: StudentSettings.
     limits: Limits.
-    report: as of `Jobs.caption`.
+    report: as for `Jobs.caption`.
 
   Raises:
-    Refused: what is wrong with the file, or that it takes too long.
+    RequestRefused: the file cannot be decoded, or not in time.
   """
   source.flush()
   os.lseek(source.fileno(), 0, os.SEEK_SET)
-  told = {
+  arguments = {
     'sample_rate_hz': settings.sample_rate_hz,
     'mono': settings.mono,
     'max_seconds': limits.sound_seconds,
@@ -169,21 +171,21 @@ async def decoded(source, sound, settings, limits, report):
     'processor_seconds': limits.decode_seconds,
     'out': sound.fileno(),
   }
-  command = [sys.executable, '-m', 'audionet_tf.service.decoder', json.dumps(told)]
+  command = [sys.executable, '-m', 'audionet_tf.service.decoder', json.dumps(arguments)]
   last = {}
   try:
-    async with subprocesses.started(command, stdin=source.fileno(), pass_fds=[sound.fileno()]) as (process, said):
+    async with subprocesses.started(command, stdin=source.fileno(), pass_fds=[sound.fileno()]) as (process, output):
       report({'stage': 'decoding', 'seconds': 0})
       async with asyncio.timeout(limits.decode_seconds):
-        async for line in said:
+        async for line in output:
           last = json.loads(line)
           if 'seconds' in last:
             report({'stage': 'decoding', 'seconds': round(last['seconds'], 1)})
-        await subprocesses.ended(process)
+        await subprocesses.wait(process)
   except TimeoutError:
-    raise Refused(422, f'its sound was not decoded within {limits.decode_seconds:g} s') from None
+    raise RequestRefused(422, f'not decoded within {limits.decode_seconds:g} s') from None
   if 'error' in last:
-    raise Refused(422, last['error'])
+    raise RequestRefused(422, last['error'])
   if 'done' not in last:
-    raise Refused(422, f'the decoder gave up on it (exit code {process.returncode})')
+    raise RequestRefused(422, f'the decoder failed (exit code {process.returncode})')
   return last['done']

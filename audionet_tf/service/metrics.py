@@ -1,4 +1,4 @@
-"""Figures about the service in Prometheus' text format."""
+"""Metrics of the service in Prometheus' text format."""
 
 import prometheus_client as prometheus
 
@@ -7,7 +7,7 @@ JOINED = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-  """The figures of one service, apart from those of any other in the process."""
+  """The metrics of one service, in a registry of their own."""
 
   def __init__(self):
     self.registry = prometheus.CollectorRegistry()
@@ -17,33 +17,35 @@ class Metrics:
     )
     self.seconds = prometheus.Histogram(
       'audionet_request_seconds',
-      'From the head of a request to the end of its answer.',
+      'From the head of a request to the end of its response.',
       ['route'],
       buckets=REQUEST_SECONDS,
       registry=self.registry,
     )
     self.joined = prometheus.Histogram(
-      'audionet_predict_joined', 'Requests answered in one call.', buckets=JOINED, registry=self.registry
+      'audionet_predict_joined', 'Requests in one batch.', buckets=JOINED, registry=self.registry
     )
     self.waited = prometheus.Histogram(
       'audionet_predict_waited_seconds',
-      'How long the first request of a call waited.',
+      'How long the first request of a batch waited.',
       buckets=REQUEST_SECONDS,
       registry=self.registry,
     )
-    self.heard = prometheus.Counter('audionet_captioned_seconds', 'Seconds of sound captioned.', registry=self.registry)
+    self.captioned = prometheus.Counter(
+      'audionet_captioned_seconds', 'Seconds of sound captioned.', registry=self.registry
+    )
     self.captioning = prometheus.Gauge('audionet_captioning', 'Files being captioned.', registry=self.registry)
 
-  def batch(self, joined, waited_seconds):
-    """Takes note of a call that answers `joined` requests."""
-    self.joined.observe(joined)
+  def batch(self, requests, waited_seconds):
+    """Counts a batch of predictions."""
+    self.joined.observe(requests)
     self.waited.observe(waited_seconds)
 
   def request(self, route, method, status, seconds):
-    """Takes note of a request. `route`: of the service's own, never a path that a client made up."""
+    """Counts a request. `route`: one of the service's own, never a path that a client made up."""
     self.requests.labels(route, method, str(status)).inc()
     self.seconds.labels(route).observe(seconds)
 
   def text(self):
-    """(bytes, kind of media)."""
+    """(bytes, media type)."""
     return prometheus.generate_latest(self.registry), prometheus.CONTENT_TYPE_LATEST

@@ -1,15 +1,25 @@
-"""What every request passes: who may ask, what every answer says about itself, and the figures about it."""
+"""ASGI middleware around the service: which sites may use it, headers of every response, metrics of every request.
+
+A page of another site must not use the service through the browser of someone who runs it: neither directly (Origin)
+nor under a host name of its own that it resolves to this machine (Host, DNS rebinding). Starlette's
+TrustedHostMiddleware and CORSMiddleware do most of it. What they lack is here: a Host that is a numeric address always
+passes, because rebinding needs a name; a foreign Origin is refused before anything runs, where CORS only hides the
+response from the page; and every refusal has the service's form, {"error": "one line"}.
+"""
 
 import ipaddress
 import time
 import urllib.parse
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
 
 from audionet_tf.service import predict_api
 
-ANSWER_HEADERS = {
+RESPONSE_HEADERS = {
+  'Cache-Control': 'no-cache',  # the page of a new version is seen at once
   'X-Content-Type-Options': 'nosniff',
   'Referrer-Policy': 'no-referrer',
   'Cross-Origin-Resource-Policy': 'same-origin',
@@ -18,84 +28,113 @@ ANSWER_HEADERS = {
     "form-action 'none'; frame-ancestors 'none'"
   ),
 }
-CROSS_ORIGIN = {'Access-Control-Allow-Methods': 'GET, POST', 'Access-Control-Allow-Headers': 'content-type, accept'}
-PREFLIGHT_SECONDS = 600
+REFUSED_STATUSES = (400, 403, 421)  # of requests that reach no route
 
 
 def refusal(status, reason, headers=None):
-  """The answer to a request that is refused: TensorFlow Serving's form."""
-  return Response(predict_api.dumped({'error': reason}), status, headers, 'application/json')
+  """The response to a request that is refused: TensorFlow Serving's form."""
+  return Response(predict_api.dump({'error': reason}), status, headers, 'application/json')
 
 
-def host_name(host):
-  """The name in a Host header or an address, without its port; '' where there is none."""
+def guarded(app, hosts, origins, metrics):
+  """The ASGI application `app` behind all checks.
+
+  Args:
+    app: ASGI application.
+    hosts: allowed host names, lower case, beside numeric addresses; empty for any.
+    origins: other sites and extensions that may send requests.
+    metrics: service_metrics.Metrics.
+  """
+  app = CORSMiddleware(app, allow_origins=origins, allow_methods=('GET', 'POST'), allow_private_network=True)
+  app = OriginCheck(app, origins)
+  if hosts:
+    app = HostCheck(app, hosts)
+  return ResponseHeaders(app, metrics)
+
+
+def is_numeric(host):
+  """Whether a Host header is an IP address, with or without a port."""
   try:
-    return urllib.parse.urlsplit(f'//{host}').hostname or ''
-  except ValueError:
-    return ''
-
-
-def is_address(name):
-  """Whether a host's name is a number, which no site can make point elsewhere."""
-  try:
-    return bool(ipaddress.ip_address(name))
+    return bool(ipaddress.ip_address(urllib.parse.urlsplit(f'//{host}').hostname))
   except ValueError:
     return False
 
 
-class Guard:
-  """ASGI middleware.
+class HostCheck:
+  """Starlette's check of the Host header; numeric addresses pass, refusals are JSON with status 421."""
 
-  A page of another site may not use the service through the browser of someone who runs it: neither directly (Origin)
-  nor under a name of its own that it makes point to this machine (Host).
+  def __init__(self, app, hosts):
+    self.app, self.hosts = app, list(hosts)
 
-  Args:
-    app: ASGI application.
-    hosts: names under which the service may be asked, beside addresses in numbers; empty for any.
-    origins: of other sites and extensions that may ask.
-    metrics: service_metrics.Metrics.
-  """
+  async def __call__(self, scope, receive, send):
+    if scope['type'] != 'http' or is_numeric(Headers(scope=scope).get('host', '')):
+      await self.app(scope, receive, send)
+      return
 
-  def __init__(self, app, hosts, origins, metrics):
-    self.app, self.hosts, self.origins, self.metrics = app, frozenset(hosts), frozenset(origins), metrics
+    async def admit(scope, receive, _):
+      await self.app(scope, receive, send)
+
+    async def refuse(message):
+      if message['type'] == 'http.response.start':
+        await refusal(421, 'Host header not allowed; see --allowed_host')(scope, receive, send)
+
+    await TrustedHostMiddleware(admit, self.hosts, www_redirect=False)(scope, receive, refuse)
+
+
+class OriginCheck:
+  """Refuses requests of pages that are neither the service's own nor of an allowed origin."""
+
+  def __init__(self, app, origins):
+    self.app, self.origins = app, frozenset(origins)
+
+  async def __call__(self, scope, receive, send):
+    answer = self.refused(Headers(scope=scope)) if scope['type'] == 'http' else None
+    await (answer or self.app)(scope, receive, send)
+
+  def refused(self, headers):
+    """The refusal of a request with these headers; None where it may pass."""
+    origin = headers.get('origin')
+    if origin is None or origin in self.origins:
+      return None
+    try:
+      place = urllib.parse.urlsplit(origin).netloc
+    except ValueError:
+      return refusal(400, 'Origin header is not an origin')
+    return None if place == headers.get('host') else refusal(403, 'Origin not allowed; see --allowed_origin')
+
+
+class ResponseHeaders:
+  """Adds RESPONSE_HEADERS to every response, and counts and times every request."""
+
+  def __init__(self, app, metrics):
+    self.app, self.metrics = app, metrics
 
   async def __call__(self, scope, receive, send):
     if scope['type'] != 'http':
       await self.app(scope, receive, send)
       return
-    began, status = time.perf_counter(), 0
-    origin = Headers(scope=scope).get('origin')
+    start, status = time.perf_counter(), 0
 
-    async def answer(message):
+    async def respond(message):
       nonlocal status
       if message['type'] == 'http.response.start':
         status = message['status']
         headers = MutableHeaders(scope=message)
-        for name, value in ANSWER_HEADERS.items():
+        for name, value in RESPONSE_HEADERS.items():
           headers.setdefault(name, value)
-        if origin in self.origins:
-          headers['Access-Control-Allow-Origin'] = origin
-          headers['Vary'] = 'Origin'
       await send(message)
 
-    refused = self.refused(scope, origin)
     try:
-      await (refused or self.app)(scope, receive, answer)
+      await self.app(scope, receive, respond)
     finally:
-      endpoint = scope.get('endpoint')
-      route = 'refused' if refused else getattr(endpoint, '__name__', 'unknown')
       method = scope['method'] if scope['method'] in ('GET', 'POST', 'HEAD', 'OPTIONS') else 'other'
-      self.metrics.request(route, method, status, time.perf_counter() - began)
+      self.metrics.request(route_name(scope, status), method, status, time.perf_counter() - start)
 
-  def refused(self, scope, origin):
-    """The answer to those who may not ask, and to a browser's question whether another site may; else None."""
-    host = Headers(scope=scope).get('host', '')
-    name = host_name(host)
-    if self.hosts and name not in self.hosts and not is_address(name):
-      return refusal(421, 'asked under a name that is not its own; see --allowed_host')
-    own = origin is None or urllib.parse.urlsplit(origin).netloc == host
-    if not own and origin not in self.origins:
-      return refusal(403, 'asked by a page of another site; see --allowed_origin')
-    if scope['method'] == 'OPTIONS' and not own:
-      return Response(status_code=204, headers=CROSS_ORIGIN | {'Access-Control-Max-Age': str(PREFLIGHT_SECONDS)})
-    return None
+
+def route_name(scope, status):
+  """Name of a request's route for the metrics: one of the service's own, never a path that a client made up."""
+  if 'endpoint' in scope:
+    return getattr(scope['endpoint'], '__name__', 'unknown')
+  if scope['method'] == 'OPTIONS' or status in REFUSED_STATUSES:
+    return 'refused' if status in REFUSED_STATUSES else 'preflight'
+  return 'page' if status in (200, 206, 304) else 'unknown'

@@ -1,4 +1,4 @@
-"""The HTTP server around the service: its socket, its log, its end."""
+"""The HTTP server around the service: its socket, its log, its shutdown."""
 
 import signal
 import socket
@@ -10,11 +10,11 @@ from audionet_tf.core.errors import UserError
 
 CONNECTIONS = 512
 IDLE_SECONDS = 30
-LAST_ANSWERS_SECONDS = 5
+SHUTDOWN_SECONDS = 5
 
 
-def bound(host, port):
-  """A socket that is bound to the address. UserError where it cannot be had."""
+def bind_socket(host, port):
+  """A socket that is bound to the address. UserError: it cannot be."""
   try:
     (family, kind, _, _, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     listening = socket.socket(family, kind)
@@ -26,12 +26,12 @@ def bound(host, port):
 
 
 def run(app, listening, what):
-  """Answers until the process is told to stop; returns 0.
+  """Serves until SIGINT or SIGTERM; returns 0.
 
   Args:
     app: ASGI application.
-    listening: socket of `bound`.
-    what: is served, for the one line that says that it is.
+    listening: socket from `bind_socket`.
+    what: what is served, for the line that is printed.
   """
   host, port = listening.getsockname()[:2]
   shown = f'[{host}]' if ':' in host else host
@@ -43,10 +43,10 @@ def run(app, listening, what):
     server_header=False,
     limit_concurrency=CONNECTIONS,
     timeout_keep_alive=IDLE_SECONDS,
-    timeout_graceful_shutdown=LAST_ANSWERS_SECONDS,
+    timeout_graceful_shutdown=SHUTDOWN_SECONDS,
   )
   server = uvicorn.Server(config)
-  for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends in order, then raises again what it was told
+  for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn shuts down, then raises the signal again
     signal.signal(number, lambda *_: None)
   print(f'serving {what} at http://{shown}:{port}', file=sys.stderr, flush=True)
   server.run(sockets=[listening])

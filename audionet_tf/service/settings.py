@@ -1,4 +1,4 @@
-"""What the caption service allows, and how it refuses what it does not."""
+"""Limits of the caption service, allowed clients, and refusals."""
 
 import contextlib
 import dataclasses
@@ -8,30 +8,30 @@ from audionet_tf.core.errors import UserError
 
 LOOPBACK = ('localhost', '127.0.0.1', '::1')
 
-# Of the browser extension in web/extension, whose manifest holds the key that this identity follows from.
+# The browser extension in web/extension. Chromium derives its id from the key in the manifest.
 EXTENSION_ORIGIN = 'chrome-extension://ijkiddgkooldkdflchkmbplegdnoogdi'
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-  """What strangers may ask for.
+  """What untrusted clients may use.
 
   Attributes:
-    request_bytes: body of a request for predictions.
-    requests_bytes: of all such bodies at a time, until they are answered.
-    answer_bytes: numbers in an answer, before they are written out.
-    upload_bytes: body of an upload.
+    request_bytes: size of the body of a prediction request.
+    requests_bytes: size of all such bodies at a time.
+    answer_bytes: size of the arrays in a response, before they become JSON.
+    upload_bytes: size of the body of an upload.
     sound_seconds: length of the sound in an upload.
-    upload_seconds: for the upload to arrive.
-    decode_seconds: for its sound to be decoded, and for a download.
-    decode_memory_bytes: address space of the process that decodes.
-    predict_seconds: for a request for predictions to arrive, and again until it is answered.
-    predictions_waiting: requests for predictions that may wait.
-    captions_at_once: files listened to at a time.
-    captions_waiting: uploads that may be under way or wait beside them.
-    results_kept: files whose captions can still be fetched, the latest ones.
+    upload_seconds: time for an upload to arrive.
+    decode_seconds: time to decode its sound; also for a download.
+    decode_memory_bytes: address space of the decoder process.
+    predict_seconds: time for a prediction request to arrive, and again for the prediction.
+    predictions_waiting: prediction requests that may wait.
+    captions_at_once: files captioned at a time.
+    captions_waiting: more uploads that may arrive or wait meanwhile.
+    results_kept: number of results that are kept, the latest ones.
     results_bytes: memory for these.
-    results_seconds: how long they can be fetched.
+    results_seconds: how long each is kept.
   """
 
   request_bytes: int = 32 << 20
@@ -51,8 +51,8 @@ class Limits:
   results_seconds: float = 3600
 
 
-class Refused(Exception):
-  """A request that is not answered: `status` of HTTP, `reason` in one line, `retry_seconds` where waiting may help."""
+class RequestRefused(Exception):
+  """A request that is refused: HTTP `status`, `reason` in one line, `retry_seconds` where waiting may help."""
 
   def __init__(self, status, reason, retry_seconds=None):
     super().__init__(reason)
@@ -60,49 +60,53 @@ class Refused(Exception):
 
 
 class Budget:
-  """So many bytes at a time, for all requests together."""
+  """A number of bytes that all requests share."""
 
-  def __init__(self, most):
-    self.most, self.held = most, 0
+  def __init__(self, limit):
+    self.limit, self.held = limit, 0
 
   @contextlib.contextmanager
   def share(self):
-    """A function that takes bytes, which come back at the end of the context. It is Refused where too few are left."""
-    mine = 0
+    """Yields a function that takes bytes; they are given back at the end of the context.
+
+    The function raises RequestRefused where too few are left.
+    """
+    taken = 0
 
     def take(count):
-      nonlocal mine
-      if self.held + count > self.most:
-        raise Refused(503, f'requests of {sizes(self.held)} are being answered; try again', retry_seconds=1)
+      nonlocal taken
+      if self.held + count > self.limit:
+        raise RequestRefused(503, f'{sizes(self.held)} of requests are in progress; try again', retry_seconds=1)
       self.held += count
-      mine += count
+      taken += count
 
     try:
       yield take
     finally:
-      self.held -= mine
+      self.held -= taken
 
 
-def names_of(host, allowed):
-  """Names under which a service that listens at `host` may be asked: set of str, small letters.
+def allowed_host_names(host, allowed):
+  """Allowed values of the Host header for a service that listens at `host`: set of str, lower case.
 
-  Of one that only this machine can reach these are this machine's; else its name in the network, too.
+  They are the names of the loopback, `host`, those in `allowed`, and, unless `host` is a loopback, the names of this
+  machine in the network.
   """
   machines = () if host in LOOPBACK else (socket.gethostname(), socket.getfqdn())
   return {name.lower() for name in (*LOOPBACK, host, *machines, *allowed)}
 
 
-def check_askers(names, origins):
-  """UserError for names and origins that no request could have: they would be allowed in vain."""
+def check_allowed_clients(names, origins):
+  """Raises UserError for names and origins that no request can have."""
   for name in names:
     if not name or not all(c.isalnum() or c in '-_.' for c in name):
       raise UserError(f'allowed_host is {name!r}, allowed is a name such as sounds.example.org, without a port')
   for origin in origins:
-    scheme, _, place = origin.partition('://')
-    if not (scheme and place) or set(place) & set('/?#@ ') or origin != origin.lower():
-      raise UserError(f'allowed_origin is {origin!r}, allowed is SCHEME://HOST or SCHEME://HOST:PORT, in small letters')
+    scheme, _, host = origin.partition('://')
+    if not (scheme and host) or set(host) & set('/?#@ ') or origin != origin.lower():
+      raise UserError(f'allowed_origin is {origin!r}, allowed is SCHEME://HOST or SCHEME://HOST:PORT, in lower case')
 
 
 def sizes(count):
-  """Bytes as a person reads them: '512 MiB'."""
+  """A number of bytes as text: '512 MiB'."""
   return f'{count / (1 << 20):.4g} MiB'

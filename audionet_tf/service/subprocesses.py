@@ -1,7 +1,7 @@
-"""Programs that a server of many threads starts, and waits for among other things.
+"""Child processes of a server with many threads, started without a fork.
 
-uvloop starts them by a fork of the whole process. Before a fork the library behind NumPy's products ends its threads,
-and whoever multiplies at that moment waits for them for ever. `subprocess` does not fork, but uses vfork.
+uvloop starts processes by fork. Before a fork, OpenBLAS ends its threads, and a matrix product in another thread then
+waits for them for ever. `subprocess` uses vfork, which calls no such handler.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import subprocess
 
 @contextlib.asynccontextmanager
 async def started(command, **options):
-  """A program; at the end of the context it is no more, killed where it has not ended.
+  """A running process; at the end of the context it has ended or is killed.
 
   Args:
     command: list of str.
@@ -22,17 +22,17 @@ async def started(command, **options):
   """
   streams = {'stdout': subprocess.PIPE, 'stderr': subprocess.DEVNULL}
   process = subprocess.Popen(command, bufsize=0, **streams, **options)
-  said, loop = asyncio.StreamReader(), asyncio.get_running_loop()
+  output, loop = asyncio.StreamReader(), asyncio.get_running_loop()
   transport = None
   try:
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(said), process.stdout)
-    yield process, said
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(output), process.stdout)
+    yield process, output
   finally:
     process.kill()
     (transport or process.stdout).close()
-    await ended(process)
+    await wait(process)
 
 
-async def ended(process):
-  """Returns when a program has ended."""
+async def wait(process):
+  """Returns when a process has ended."""
   await asyncio.to_thread(process.wait)

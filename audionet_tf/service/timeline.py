@@ -1,4 +1,4 @@
-"""What was heard in a file, kept small: scores over time from which events follow, and a picture for a timeline."""
+"""What the service keeps of a file: scores over time, from which events follow, and a picture for the timeline."""
 
 import base64
 import dataclasses
@@ -9,7 +9,7 @@ import numpy as np
 from audionet_tf.captioning import captioner, event_detection
 from audionet_tf.media import overview
 
-LEAST_THRESHOLD = 0.05  # names that never reach it are not kept: of a thousand classes most
+LEAST_THRESHOLD = 0.05  # names that never reach it are not kept: most of a thousand classes
 MOST_COLUMNS = 1200  # of the timeline
 TIMELINE_CLASSES = 10
 TOP = 5
@@ -20,61 +20,61 @@ PIECE_SAMPLES = 1 << 18
 
 
 @dataclasses.dataclass(frozen=True)
-class Heard:
-  """What a student says about a file.
+class KeptScores:
+  """A student's scores of a file.
 
   Attributes:
-    scored: captioner.FrameScores, of the names whose scores reach LEAST_THRESHOLD.
+    frames: captioner.FrameScores of the names that reach LEAST_THRESHOLD.
     names: list of str.
-    timeline: dict of `classes_over_time`.
+    timeline: dict from `classes_over_time`.
   """
 
-  scored: captioner.FrameScores
+  frames: captioner.FrameScores
   names: list
   timeline: dict
 
 
-def heard(listener, path, report):
-  """The Heard of the sound at `path`.
+def score(listener, path, report):
+  """The KeptScores of the sound at `path`.
 
   Args:
-    listener: of captions.listener.
-    path: of a file of sound.
-    report: called with the seconds heard so far; may raise to stop.
+    listener: from captions.listener.
+    path: of a sound file.
+    report: called with the seconds done so far; may raise to stop.
 
   Raises:
-    UserError: no sound in it, or a student whose answers are not finite.
+    UserError: no sound in the file, or scores that are not finite.
   """
   names, groups, _ = event_detection.group_classes(listener.class_names, event_detection.DetectionConfig())
-  scored = captioner.score_file(listener, path, groups, progress=lambda seconds, _: report(seconds))
-  ends = np.minimum(scored.end_seconds, scored.seconds)
-  timeline = classes_over_time(scored.start_seconds, ends, scored.scores, names)
-  kept = np.flatnonzero(scored.scores.max(0) >= LEAST_THRESHOLD)
-  return Heard(dataclasses.replace(scored, scores=scored.scores[:, kept]), [names[i] for i in kept], timeline)
+  frames = captioner.score_file(listener, path, groups, progress=lambda seconds, _: report(seconds))
+  ends = np.minimum(frames.end_seconds, frames.seconds)
+  timeline = classes_over_time(frames.start_seconds, ends, frames.scores, names)
+  kept = np.flatnonzero(frames.scores.max(0) >= LEAST_THRESHOLD)
+  return KeptScores(dataclasses.replace(frames, scores=frames.scores[:, kept]), [names[i] for i in kept], timeline)
 
 
-def found(heard, threshold):
-  """(list of Event, list of Cue), of event_detection, in a Heard; `threshold` is at least LEAST_THRESHOLD."""
-  if not heard.names:
+def detect(kept, threshold):
+  """(list of Event, list of Cue), of event_detection, from KeptScores; `threshold` is at least LEAST_THRESHOLD."""
+  if not kept.names:
     return [], []
   rules = event_detection.DetectionConfig(threshold=threshold)
-  events = captioner.detect(heard.scored, heard.names, [threshold] * len(heard.names), rules)
-  return events, event_detection.cues(events, rules.top)
+  events = captioner.detect(kept.frames, kept.names, [threshold] * len(kept.names), rules)
+  return events, event_detection.cues(events, rules.top, rules.cue_seconds, kept.frames.seconds)
 
 
 def pcm_pieces(path):
-  """(start_sample, int16 [n]) pieces of a WAV that `service_decoder` wrote."""
+  """Yields (start_sample, int16 [n]) pieces of a WAV from `service_decoder`."""
   pcm = np.memmap(path, '<i2', 'r', WAV_HEADER_BYTES)
   for start in range(0, len(pcm), PIECE_SAMPLES):
     yield start, np.asarray(pcm[start : start + PIECE_SAMPLES])
 
 
 def picture(path, sample_rate_hz):
-  """The sound of a WAV that `service_decoder` wrote, to be drawn.
+  """The sound of a WAV from `service_decoder`, reduced for a drawing.
 
   Returns:
     dict: `wave`: `low`, `high`, lists of -100 to 100, `block_seconds`; `mel`: `columns`, `bands`, `column_seconds`,
-    `levels`, base64 of u8 [columns, bands], 255 the loudest, 0 for FLOOR_DECIBELS or less, `edges_hz`.
+    `levels`, base64 of u8 [columns, bands], 255 the loudest, 0 for FLOOR_DECIBELS or less, and `edges_hz`.
   """
   mel = overview.MelPicture(sample_rate_hz, PICTURE_BANDS)
   wave = overview.envelope(mel.watch(pcm_pieces(path)), 2 * MOST_COLUMNS)
@@ -104,7 +104,7 @@ def grouped(values, size, reduce):
 
 
 def classes_over_time(start_seconds, end_seconds, scores, names):
-  """The classes for a timeline.
+  """The scores of a timeline.
 
   Args:
     start_seconds, end_seconds: f64 [rows].
@@ -112,9 +112,9 @@ def classes_over_time(start_seconds, end_seconds, scores, names):
     names: list of str.
 
   Returns:
-    dict: `start_seconds`, `end_seconds`: lists, a column each; `names`: those that occur in the rest; `bars`: list of
-    {`name`: a number in `names`, `values`: list of percents}, the highest scores first; `top`: for every column a list
-    of [number in `names`, percent], the best first.
+    dict: `start_seconds`, `end_seconds`: lists, one value per column; `names`: those that the other keys refer to;
+    `bars`: list of {`name`: index into `names`, `values`: list of percentages}, the highest scores first; `top`: per
+    column a list of [index into `names`, percentage], the highest first.
   """
   group = math.ceil(len(start_seconds) / MOST_COLUMNS)
   columns = 100 * grouped(scores, group, np.max).astype(np.float32)  # [columns, names]
@@ -127,6 +127,8 @@ def classes_over_time(start_seconds, end_seconds, scores, names):
     'start_seconds': np.round(start_seconds[::group], 3).tolist(),
     'end_seconds': np.round(grouped(end_seconds, group, np.max), 3).tolist(),
     'names': [names[number] for number in used],
-    'bars': [{'name': place[n], 'values': np.rint(columns[:, n]).astype(int).tolist()} for n in bars.tolist()],
+    'bars': [
+      {'name': place[n], 'values': np.round(columns[:, n].astype(np.float64), 1).tolist()} for n in bars.tolist()
+    ],
     'top': top,
   }

@@ -1,9 +1,9 @@
-"""Videos of known sites, fetched by yt-dlp (extra `download`) in a process of its own, for the caption service.
+"""Videos of known sites, downloaded by yt-dlp (extra `download`) in a process of its own, for the caption service.
 
   python -m audionet_tf.service.video_download SETTINGS
 
 SETTINGS is a JSON object: `address`, of `address_of`; `extractor`; `folder`, where the sound goes; `most_bytes`. On
-standard output comes one JSON line: {"name": title} or {"error": "why not"}.
+standard output comes one JSON line: {"name": title} or {"error": reason}.
 """
 
 import asyncio
@@ -23,16 +23,15 @@ from audionet_tf.core.errors import UserError
 from audionet_tf.data import youtube
 from audionet_tf.service import subprocesses
 
-# Site to yt-dlp's name for it. No other of its extractors is let loose on an address, least of all the generic one,
-# which asks any server.
+# Site to yt-dlp's name for it.
 EXTRACTORS = {'youtube.com': 'youtube', 'vimeo.com': 'vimeo', 'dailymotion.com': 'dailymotion'}
 OTHER_NAMES = {'youtu.be': 'youtube.com', 'dai.ly': 'dailymotion.com'}
 PATH = re.compile(r'/[\w/-]{1,200}', re.ASCII)
-FORMAT = 'ba[abr<=160]/ba/wv*+ba/w'  # the sound is enough
+FORMAT = 'ba[abr<=160]/ba/wv*+ba/w'  # sound only, where there is such a format
 
 
 def checked_hosts(names):
-  """The hosts as a tuple. UserError: one that is not known, or yt-dlp is missing."""
+  """The hosts as a tuple. UserError: one is unknown, or yt-dlp is missing."""
   for name in names:
     if name not in EXTRACTORS:
       raise UserError(f'download_hosts has {name!r}, allowed are {", ".join(EXTRACTORS)}')
@@ -41,14 +40,14 @@ def checked_hosts(names):
 
 
 def address_of(text, hosts):
-  """(address, extractor) of the video that `text` is the address of, put together anew.
+  """(address, extractor) of a video, the address composed anew from checked parts.
 
   Args:
-    text: str, of a stranger.
-    hosts: keys of EXTRACTORS that are allowed.
+    text: str, untrusted.
+    hosts: allowed keys of EXTRACTORS.
 
   Raises:
-    UserError: anything else than the address of a video on one of the hosts.
+    UserError: not the address of a video on one of the hosts.
   """
   try:
     parts = urllib.parse.urlsplit(text.strip()[:500])
@@ -58,84 +57,66 @@ def address_of(text, hosts):
   except ValueError:
     plain, host = False, ''
   if not plain or host not in hosts:
-    raise UserError(f'the address is not of a video on {" or ".join(hosts) or "a host that is allowed"}')
+    raise UserError(f'not the address of a video on {" or ".join(hosts) or "an allowed host"}')
   if host == 'youtube.com':
     return f'https://www.youtube.com/watch?v={youtube.video_id(text)}', EXTRACTORS[host]
   if not PATH.fullmatch(parts.path):
-    raise UserError(f'the address is not of a video on {host}')
+    raise UserError(f'not the address of a video on {host}')
   return f'https://{name}{parts.path}', EXTRACTORS[host]
 
 
 def download(settings):
-  """Fetches the sound of a video to `settings['folder']`; returns its title. UserError where yt-dlp cannot."""
-  yt_dlp = youtube.import_yt_dlp()
-  options = {
-    'format': FORMAT,
-    'paths': {'home': settings['folder']},
-    'outtmpl': {'default': 'video.%(ext)s'},
-    'allowed_extractors': [settings['extractor']],
-    'max_filesize': settings['most_bytes'],
-    'noplaylist': True,
-    'playlist_items': '1',
-    'cachedir': False,
-    'socket_timeout': 20,
-    'retries': 2,
-    'quiet': True,
-    'no_warnings': True,
-    'noprogress': True,
-    'logger': youtube.Silent(),
-  }
-  try:
-    with yt_dlp.YoutubeDL(options) as downloader:
-      found = downloader.extract_info(settings['address'])
-  except yt_dlp.utils.YoutubeDLError as error:
-    plain = re.sub(r'\x1b\[[\d;]*m', '', str(error))  # without its colours
-    raise UserError(plain.removeprefix('ERROR:').strip()) from error
-  return str(found.get('title') or 'video')
+  """Downloads the sound of a video to `settings['folder']`; returns its title. UserError: yt-dlp fails."""
+  return youtube.download_video(
+    settings['address'],
+    settings['extractor'],
+    settings['folder'],
+    'video',
+    format=FORMAT,
+    max_filesize=settings['most_bytes'],
+  )
 
 
 def fetcher(hosts, most_bytes, seconds):
-  """A coroutine function: address -> (file object, name). It raises UserError.
+  """A coroutine function: address -> (file object, title). It raises UserError.
 
   Args:
     hosts: keys of EXTRACTORS.
-    most_bytes: of a file.
-    seconds: after which a download is given up.
+    most_bytes: largest file.
+    seconds: time limit of a download.
   """
 
   async def fetch(text):
     address, extractor = address_of(text, hosts)
     with tempfile.TemporaryDirectory(prefix='audionet-') as folder:
       settings = {'address': address, 'extractor': extractor, 'folder': folder, 'most_bytes': most_bytes}
-      name = await answer_of(settings, seconds)
+      title = await run_download(settings, seconds)
       files = [path for path in pathlib.Path(folder).iterdir() if path.is_file() and not path.is_symlink()]
-      if len(files) != 1:
-        raise UserError(f'yt-dlp left {len(files)} files instead of one')
-      return open(files[0], 'rb'), name  # it outlives its name
+      return open(youtube.only_file(files), 'rb'), title  # it outlives its name
 
   return fetch
 
 
-async def answer_of(settings, seconds):
-  """Has a process of its own `download`; returns the title. UserError: why not."""
+async def run_download(settings, seconds):
+  """Runs `download` in a process of its own; returns the title. UserError: it fails, or takes too long."""
   command = [sys.executable, '-m', 'audionet_tf.service.video_download', json.dumps(settings)]
-  async with subprocesses.started(command, stdin=subprocess.DEVNULL, start_new_session=True) as (process, said):
+  async with subprocesses.started(command, stdin=subprocess.DEVNULL, start_new_session=True) as (process, output):
     try:
       async with asyncio.timeout(seconds):
-        out = await said.read()
-        await subprocesses.ended(process)
+        text = await output.read()
+        await subprocesses.wait(process)
     except TimeoutError:
-      raise UserError(f'the video was not fetched within {seconds:g} s') from None
+      raise UserError(f'the video was not downloaded within {seconds:g} s') from None
     finally:
-      with contextlib.suppress(ProcessLookupError):  # what it has started, too
+      with contextlib.suppress(ProcessLookupError):  # with its children
         os.killpg(process.pid, signal.SIGKILL)
   try:
-    answer = json.loads(out)
+    result = json.loads(text)
   except ValueError:
-    raise UserError(f'the download ended without an answer (exit code {process.returncode})') from None
-  if 'error' in answer:
-    raise UserError(answer['error'])
-  return answer['name']
+    raise UserError(f'the download failed without a message (exit code {process.returncode})') from None
+  if 'error' in result:
+    raise UserError(result['error'])
+  return result['name']
 
 
 def main():

@@ -10,12 +10,11 @@ is `dog-7.wav` too. Class names are the categories in the order of `target`, or 
 """
 
 import functools
-import hashlib
 import json
 
 import numpy as np
 
-from audionet_tf.core.digests import file_digest
+from audionet_tf.core import digests, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import class_lists, weak_labels
 from audionet_tf.teachers import precomputed
@@ -34,7 +33,7 @@ def load_weak(path, classes=None):
   precomputed.check_file(path)
   vocabulary = classes and class_lists.vocabulary(classes)
   table = weak_labels.read(path, vocabulary)
-  digest = hashlib.sha256(json.dumps([file_digest(path), vocabulary]).encode()).hexdigest()
+  digest = digests.of_text(json.dumps([digests.of_file(path), vocabulary]))
   answers = functools.partial(multi_hot_answers, path, table)
   return precomputed.PrecomputedTargets(len(table.class_names), table.class_names, digest, answers)
 
@@ -45,7 +44,7 @@ def multi_hot_answers(path, table, manifest):
   found = {video['id']: table.find(video['id']) for video in manifest['videos']}
   missing = [video for video, rows in found.items() if rows is None]
   if missing:
-    raise UserError(f'{path}: no row for {precomputed.named(missing)} of the records')
+    raise UserError(f'{path}: no row for {text.first_of(missing)} of the records')
 
   def answers(video, window):
     start = float(params.start_seconds(window))
@@ -67,7 +66,7 @@ def load(path):
     for key in (name, *weak_labels.names_of(name)):
       index.setdefault(key, set()).add(category)
   answers = functools.partial(one_hot_answers, path, index, len(class_names))
-  return precomputed.PrecomputedTargets(len(class_names), class_names, file_digest(path), answers)
+  return precomputed.PrecomputedTargets(len(class_names), class_names, digests.of_file(path), answers)
 
 
 def category_of(row):
@@ -100,7 +99,7 @@ def one_hot_answers(path, index, classes, manifest):
       (ambiguous if categories else missing).append(video)
   for videos, what in ((missing, 'no row for'), (ambiguous, 'rows of different categories for')):
     if videos:
-      raise UserError(f'{path}: {what} {precomputed.named(videos)} of the records')
+      raise UserError(f'{path}: {what} {text.first_of(videos)} of the records')
   sure = np.eye(classes, dtype=np.float32)
   size = manifest['params'].answers_per_window
   return lambda video, window: np.repeat(sure[None, found[video]], size, axis=0)

@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from audionet_tf.core import digests, saved_model_allowlist, text
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import class_lists
 
 MAX_SIDE_PIXELS = 2048  # of the pictures that a model asks for: a hostile file must not order gigabytes
-MAX_CLASSES = 100_000
 RAW = (0.0, 255.0)
 
 
@@ -58,8 +58,8 @@ def checked_classes(source, shape):
   shape = [None if side in (None, -1) else int(side) for side in shape]
   if len(shape) not in (2, 4) or shape[-1] is None or any(side != 1 for side in shape[1:-1]):
     raise UserError(f'{source}: its output is {shape}; a classifier gives [pictures, classes]')
-  if not 2 <= shape[-1] <= MAX_CLASSES:
-    raise UserError(f'{source}: it knows {shape[-1]} classes, allowed is 2 to {MAX_CLASSES}')
+  if not 2 <= shape[-1] <= class_lists.MAX_CLASSES:
+    raise UserError(f'{source}: it knows {shape[-1]} classes, allowed is 2 to {class_lists.MAX_CLASSES}')
   return shape[-1]
 
 
@@ -124,10 +124,10 @@ def load_keras_file(path, dtype='float32', input_range=None):
   set_compute_dtype(model, dtype)
   if keras.backend.is_int_dtype(inputs[0].dtype):
     refuse_range(path, input_range)
-    return PictureModel(keras_outputs(model, whole_numbers), size, classes, digests.file_digest(path))
+    return PictureModel(keras_outputs(model, whole_numbers), size, classes, digests.of_file(path))
   input_range = input_range or RAW
   answer = keras_outputs(model, lambda pictures: ranged(pictures, input_range))
-  return PictureModel(answer, size, classes, digests.file_digest(path))
+  return PictureModel(answer, size, classes, digests.of_file(path))
 
 
 def load_saved_model(path, input_range=None):
@@ -172,4 +172,4 @@ def load_saved_model(path, input_range=None):
     one = tf.TensorSpec([classes], tf.float32)
     return tf.map_fn(lambda picture: ask(picture[None])[0], pictures, fn_output_signature=one)
 
-  return PictureModel(outputs, size, classes, digests.folder_digest(folder))
+  return PictureModel(outputs, size, classes, digests.of_saved_model(folder))

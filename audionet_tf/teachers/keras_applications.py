@@ -6,7 +6,6 @@ The table is read from `keras.applications` itself: 'vgg16', 'mobilenet_v2', 're
 
 import contextlib
 import difflib
-import hashlib
 import inspect
 import os
 import pathlib
@@ -24,6 +23,7 @@ from absl import logging
 
 from audionet_tf.core import digests, text
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import class_lists
 from audionet_tf.teachers import image_classifier
 
 WEIGHT_SUFFIXES = ('.h5', '.hdf5', '.keras')  # `.weights.h5` among them
@@ -79,7 +79,7 @@ def careful_downloads(module):
   def get_file(fname=None, origin=None, cache_subdir='datasets', file_hash=None, **kwargs):
     cache = pathlib.Path(os.environ.get('KERAS_HOME') or '~/.keras').expanduser()
     path = cache / cache_subdir / fname
-    if path.is_file() and file_hash and not keras_digest_fits(path, file_hash):
+    if path.is_file() and file_hash and not digests.matches(path, file_hash):
       raise UserError(f'{path}: damaged (its digest is not {file_hash}); delete it to download it again')
     try:
       found = original(fname, origin, cache_dir=cache, cache_subdir=cache_subdir, file_hash=file_hash, **kwargs)
@@ -96,12 +96,6 @@ def careful_downloads(module):
   finally:
     file_utils.get_file = original
     socket.setdefaulttimeout(timeout)
-
-
-def keras_digest_fits(path, expected):
-  """Whether a file has the digest that Keras expects: MD5, or SHA-256 where it is 64 characters long."""
-  with open(path, 'rb') as file:
-    return hashlib.file_digest(file, 'sha256' if len(expected) == 64 else 'md5').hexdigest() == expected
 
 
 def imagenet_class_names():
@@ -134,7 +128,7 @@ def load(name, weights='imagenet', classes=None, dtype='float32'):
     model, digest = imagenet_model(name)
   elif weights == 'none':
     model = build(name, classes or IMAGENET_CLASSES)
-    digest = weights_digest(model)
+    digest = digests.of_weights(model)
   else:
     model, digest = model_from_file(name, weights, classes)
   image_classifier.set_compute_dtype(model, dtype)
@@ -169,15 +163,7 @@ def imagenet_model(name):
         raise
       # Some files come without a digest that Keras could check.
       raise UserError(f'ImageNet weights of {name}: {used[-1]} is damaged; delete it, {instead}') from error
-  return model, digests.file_digest(used[-1])
-
-
-def weights_digest(model):
-  """sha256 of all weights' bytes, hex."""
-  digest = hashlib.sha256()
-  for weight in model.weights:
-    digest.update(weight.numpy().tobytes())
-  return digest.hexdigest()
+  return model, digests.of_file(used[-1])
 
 
 def model_from_file(name, path, classes=None):
@@ -193,7 +179,7 @@ def model_from_file(name, path, classes=None):
     if stored and classes and stored != classes:
       raise UserError(f'{path}: weights for {stored} classes, the labels are {classes}')
     if stored and stored != model.output_shape[-1]:
-      model = build(name, min(stored, image_classifier.MAX_CLASSES))
+      model = build(name, min(stored, class_lists.MAX_CLASSES))
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')  # a hundred, before the one error that says the same
       model.load_weights(path)
@@ -201,7 +187,7 @@ def model_from_file(name, path, classes=None):
     raise
   except Exception as error:  # h5py, zipfile and Keras each raise their own
     raise UserError(f'{path}: damaged, or not weights of {name} ({text.brief(error)})') from error
-  return model, digests.file_digest(path)
+  return model, digests.of_file(path)
 
 
 def stored_classes(path, layer_name):

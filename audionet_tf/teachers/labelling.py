@@ -1,8 +1,5 @@
 """The pass that asks the teachers once and stores what they predict, in the form of `data/soft_labels.py`."""
 
-import contextlib
-import fcntl
-import hashlib
 import json
 import os
 import pathlib
@@ -11,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf.core import files
+from audionet_tf.core import digests, files, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys, input_pipeline, records, soft_labels, tfrecord_io
 from audionet_tf.data.soft_labels import FOLDER, FORMAT_VERSION
@@ -43,7 +40,7 @@ def ensure(records_folder, manifest, teachers, batch_size=64):
   check_pictures(manifest, [teacher.name for teacher in teachers if teacher.given is None])
   folder = pathlib.Path(records_folder) / FOLDER / labels_key(manifest, teachers)
   folder.mkdir(parents=True, exist_ok=True)
-  with locked(folder):
+  with files.locked(folder):
     if not soft_labels.is_whole(folder, teachers):
       make(pathlib.Path(records_folder), manifest, teachers, folder, batch_size)
   return folder
@@ -62,15 +59,7 @@ def labels_key(manifest, teachers):
   """16 hex digits of a digest of everything that changes the stored answers."""
   asked = {teacher.name: [teacher.digest, *(teacher.description.get(part) for part in ANSWERS)] for teacher in teachers}
   text = json.dumps([FORMAT_VERSION, manifest['digest'], asked], sort_keys=True)
-  return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@contextlib.contextmanager
-def locked(folder):
-  """Holds the folder for one process; the system lets go of it when that process ends, however it ends."""
-  with open(folder / '.lock', 'w') as file:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    yield
+  return digests.of_text(text)[:16]
 
 
 def make(records_folder, manifest, teachers, folder, batch_size):
@@ -192,7 +181,7 @@ def write_shard(source, target, windows, manifest, ask, look, progress):
         progress.update(len(batch['index']) * params.answers_per_window)
       files.sync(file)
   except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-    raise UserError(f'{source}: damaged; build the records again ({" ".join(error.message.split())[:160]})') from error
+    raise UserError(f'{source}: damaged; build the records again ({text.brief(error)})') from error
   except KeyError as error:
     raise UserError(f'{source}: video {error} is not in the manifest; build the records again') from None
   os.replace(partial, target)

@@ -22,13 +22,11 @@ import numpy as np
 import tqdm
 from google.protobuf.message import DecodeError
 
-from audionet_tf.core.digests import file_digest
+from audionet_tf.core import digests, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import tfrecord_io
+from audionet_tf.data import class_lists, tfrecord_io
 
 SUM_TOLERANCE = 0.01
-MOST_CLASSES = 1_000_000
-NAMED_AT_MOST = 5  # videos, in a line about all that are wrong
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,10 +61,10 @@ def load(path, classes=None):
   try:
     classes, frames_of = READERS[path.suffix](path, classes)
   except (ValueError, OSError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, DecodeError) as error:
-    raise UserError(f'{path}: not readable as {path.suffix} ({" ".join(str(error).split())[:120]})') from None
-  if not 0 < classes <= MOST_CLASSES:
-    raise UserError(f'{path}: {classes} classes, allowed is 1 to {MOST_CLASSES}')
-  return PrecomputedTargets(classes, None, file_digest(path), functools.partial(answers, path, classes, frames_of))
+    raise UserError(f'{path}: not readable as {path.suffix} ({text.brief(error)})') from None
+  if not 0 < classes <= class_lists.MAX_CLASSES:
+    raise UserError(f'{path}: {classes} classes, allowed is 1 to {class_lists.MAX_CLASSES}')
+  return PrecomputedTargets(classes, None, digests.of_file(path), functools.partial(answers, path, classes, frames_of))
 
 
 def check_file(path):
@@ -108,7 +106,7 @@ def check_counts(path, found, manifest):
   params = manifest['params']
   missing = [video['id'] for video in manifest['videos'] if video['id'] not in found]
   if missing:
-    raise UserError(f'{path}: no answers for {named(missing)}')
+    raise UserError(f'{path}: no answers for {text.first_of(missing)}')
   wrong = []
   for video in manifest['videos']:
     frames, wanted = found[video['id']][0], frames_wanted(video, params)
@@ -116,13 +114,7 @@ def check_counts(path, found, manifest):
     if frames != wanted and not repeated:
       wrong.append(f'{video["id"]} ({frames}, expected {wanted})')
   if wrong:
-    raise UserError(f'{path}: not {params.answers_per_window} frames a window in {named(wrong)}')
-
-
-def named(things):
-  """The first few of many, for a line."""
-  more = len(things) - NAMED_AT_MOST
-  return ', '.join(things[:NAMED_AT_MOST]) + (f' and {more} more' if more > 0 else '')
+    raise UserError(f'{path}: not {params.answers_per_window} frames a window in {text.first_of(wrong)}')
 
 
 def read(path, found, video):
@@ -130,7 +122,7 @@ def read(path, found, video):
   try:
     return np.asarray(found[video][1](), np.float32)
   except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, DecodeError) as error:
-    raise UserError(f'{path}: {video}: damaged ({" ".join(str(error).split())[:120]})') from None
+    raise UserError(f'{path}: {video}: damaged ({text.brief(error)})') from None
 
 
 def check_rows(path, video, rows, classes):

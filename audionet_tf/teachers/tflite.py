@@ -4,9 +4,9 @@ Only stock operations are run: those of TensorFlow ("Flex") could reach for file
 """
 
 import concurrent.futures
-import os
 import threading
 
+import joblib
 import numpy as np
 
 from audionet_tf.core import digests, text, tflite_interpreter
@@ -76,7 +76,7 @@ def load_tflite(path, input_range=None):
   """
   check_tflite(path)
   try:
-    pool = TFLitePool(path, min(MAX_THREADS, os.cpu_count() or 1))
+    pool = TFLitePool(path, min(MAX_THREADS, joblib.cpu_count()))
   except (ValueError, RuntimeError) as error:
     raise UserError(f'{path}: TensorFlow Lite cannot run it ({text.brief(error)})') from error
   inputs, outputs = pool.details()
@@ -103,4 +103,4 @@ def load_tflite(path, input_range=None):
     answers = pool.answers(given.astype(dtype)).astype(np.float32)
     return (answers - out_zero) * np.float32(out_scale) if out_scale else answers
 
-  return image_classifier.PictureModel(ask, size, classes, digests.file_digest(path), in_graph=False)
+  return image_classifier.PictureModel(ask, size, classes, digests.of_file(path), in_graph=False)

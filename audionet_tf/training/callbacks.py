@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf.core import files
+from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
 
 CHECK_EVERY = 200  # steps between two looks at the loss inside an epoch: a look waits for the device
@@ -44,7 +44,7 @@ class Guard(keras.callbacks.Callback):
     names = [name for name, is_bad in zip(self.video_ids, bad, strict=True) if is_bad]
     raise UserError(
       f'the loss is not finite in epoch {self.epoch}, step {int(finite_steps.result())}, counted from 0 '
-      f'(videos: {", ".join(names[:5])}{", ..." if len(names) > 5 else ""}); lower --learning_rate, or look at these'
+      f'(videos: {text.first_of(names)}); lower --learning_rate, or look at these'
     )
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tqdm
 from tensorboard.plugins import projector as plugin
 
-from audionet_tf.core import files
+from audionet_tf.core import confusion, files
 from audionet_tf.data import input_pipeline
 from audionet_tf.media import overview, timeline
 from audionet_tf.models import heads
@@ -216,9 +216,7 @@ def taken_for(saw, heard):
   pairs = [(place[one], place.get(other, len(names))) for one, other in zip(saw, heard, strict=True) if one in place]
   if any(column == len(names) for _, column in pairs):
     names.append(OTHERS)
-  counts = np.zeros([len(names)] * 2, int)
-  np.add.at(counts, tuple(np.transpose(pairs)), 1)
-  return counts, names
+  return confusion.matrix(*zip(*pairs, strict=True), len(names)), names
 
 
 def write(folder, embeddings, rows):

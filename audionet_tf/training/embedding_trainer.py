@@ -3,7 +3,6 @@
 The student is whole: VGGish's weights come with `init`, so that what is trained on embeddings hears sound afterwards.
 """
 
-import hashlib
 import pathlib
 
 import keras
@@ -66,7 +65,7 @@ def train(paths, run_dir, options, resume=False, checkpoint_every=0):
   (taught,) = options.teachers
   class_names = [name for name, _ in class_lists.vocabulary(taught.labels)]
   manifest = audioset_embeddings.read_manifest(paths, len(class_names))
-  digest = hashlib.sha256(''.join(map(digests.file_digest, map(pathlib.Path, paths))).encode()).hexdigest()
+  digest = digests.of_text(''.join(map(digests.of_file, paths)))
   manifest |= {'digest': digest, 'params': RecordParams(SECONDS, SECONDS, RATE_HZ, images_per_window=0)}
   description = {'source': 'embeddings', 'name': taught.name, 'outputs': batch_keys.MULTI_LABEL, 'digest': digest}
   loaded = [frozen_teacher.Teacher(taught.name, class_names, None, False, description, digest)]

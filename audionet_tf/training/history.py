@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 
+from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
 
 STATS_NAME = 'stats.json'
@@ -55,7 +56,7 @@ def read_mean_kl(run_dir, epochs=''):
   except UserError:
     raise
   except (ValueError, KeyError, TypeError, AttributeError) as error:
-    raise UserError(f'{path}: not statistics of a run ({type(error).__name__}: {error})') from None
+    raise UserError(f'{path}: not statistics of a run ({text.brief(error)})') from None
   if not table:
     raise UserError(f'{path}: no videos in the epochs asked for')
   return chosen, table

@@ -59,8 +59,7 @@ def with_defaults(settings):
 
 def write(path, settings):
   """Writes the settings of a new run."""
-  with files.atomic_write(path) as file:
-    json.dump(settings, file, indent=1)
+  files.write_json(path, settings)
 
 
 def flat(tree, prefix=''):

@@ -1,20 +1,17 @@
 """Where a student's training begins: from a trained student's weights, all of it or its heads alone."""
 
-import pathlib
-
 import keras
 
-from audionet_tf.core.digests import file_digest
+from audionet_tf.core import digests
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import student_file
+from audionet_tf.models import student_file, student_paths
 
 TRAINABLE = ('all', 'head')
 
 
 def student_path(path):
   """The .keras file of a RUN or of a student. UserError where there is none."""
-  path = pathlib.Path(path)
-  path = path / 'student.keras' if path.is_dir() else path
+  path = student_paths.resolve(path)
   if not path.is_file():
     raise UserError(f'{path}: no such student to begin from; expected is a run or a student.keras')
   return path
@@ -22,7 +19,7 @@ def student_path(path):
 
 def digest(path):
   """sha256 of the student that `path`, a RUN or a .keras file, begins from; None for None."""
-  return None if path is None else file_digest(student_path(path))
+  return None if path is None else digests.of_file(student_path(path))
 
 
 def copy_matching_layers(student, path, params):

@@ -11,9 +11,9 @@ from audionet_tf.media import decoding
 
 CUES = [event_detection.Cue(0.24, 0.6, ('Dog & <b>', 'rain')), event_detection.Cue(0.6, 0.8, ('Türglocke',))]
 SUBTITLES = {
-  '.mp4': ('mov_text', ['Dog & <b>, rain', 'Türglocke']),
-  '.webm': ('webvtt', ['Dog &amp; &lt;b&gt;, rain', 'Türglocke']),
-  '.mkv': ('srt', ['Dog & ‹b›, rain', 'Türglocke']),
+  '.mp4': ('mov_text', ['Dog & <b> · rain', 'Türglocke']),
+  '.webm': ('webvtt', ['Dog &amp; &lt;b&gt; · rain', 'Türglocke']),
+  '.mkv': ('srt', ['Dog & ‹b› · rain', 'Türglocke']),
 }
 WEBM = {'video_codec': 'libvpx', 'pix_fmt': 'yuv420p', 'audio_codec': 'libopus', 'rate_hz': 48000}
 CODED = media_clips.CODED | {'rate_hz': 48000}
@@ -34,13 +34,13 @@ def subtitles(path):
   """(codec, [(start, end, text)]) of the stream of subtitles, in seconds since the start of the file."""
   with av.open(str(path)) as container:
     (stream,) = container.streams.subtitles
-    zero, found = decoding.time_zero(container), []
+    zero, cues = decoding.time_zero(container), []
     for packet in container.demux(stream):
       data = bytes(packet)[2:] if stream.codec_context.name == 'mov_text' else bytes(packet)
       if data:
         start = float(packet.pts * packet.time_base - zero)
-        found.append((round(start, 3), round(start + float(packet.duration * packet.time_base), 3), data.decode()))
-    return stream.codec_context.name, found
+        cues.append((round(start, 3), round(start + float(packet.duration * packet.time_base), 3), data.decode()))
+    return stream.codec_context.name, cues
 
 
 @pytest.mark.parametrize(
@@ -57,13 +57,13 @@ def subtitles(path):
 )
 def test_soft_copies_keep_every_packet(tmp_path, name, suffix, options):
   path = media_clips.write(tmp_path / name, 1.0, **options)
-  told = []
-  copy = burn_in.burn(path, tmp_path, CUES, 'soft', progress=lambda *seconds: told.append(seconds))
+  reports = []
+  copy = burn_in.burn(path, tmp_path, CUES, 'soft', progress=lambda *seconds: reports.append(seconds))
   assert copy.name == f'{name}.captioned{suffix}'
   codec, texts = SUBTITLES[suffix]
-  found = subtitles(copy)
-  assert found[0] == codec and [cue[2] for cue in found[1]] == texts
-  np.testing.assert_allclose([cue[:2] for cue in found[1]], [(0.24, 0.6), (0.6, 0.8)], atol=0.002)
+  cues = subtitles(copy)
+  assert cues[0] == codec and [cue[2] for cue in cues[1]] == texts
+  np.testing.assert_allclose([cue[:2] for cue in cues[1]], [(0.24, 0.6), (0.6, 0.8)], atol=0.002)
   if name == 'b.avi':  # its pictures have no times of their own
     return
   before, after = packets(path), packets(copy)
@@ -71,7 +71,7 @@ def test_soft_copies_keep_every_packet(tmp_path, name, suffix, options):
   if name != 'a.ts':  # whose AAC carries headers that Matroska keeps elsewhere
     assert [p[2] for p in before] == [p[2] for p in after]
   np.testing.assert_allclose([p[1] for p in before], [p[1] for p in after], atol=0.002)
-  assert 0.8 < told[-1][0] <= told[-1][1] + 0.05 <= 1.6
+  assert 0.8 < reports[-1][0] <= reports[-1][1] + 0.05 <= 1.6
 
 
 @pytest.mark.parametrize(('name', 'options'), [('a.mp4', CODED), ('a.webm', WEBM), ('a.mkv', {})])
@@ -126,7 +126,7 @@ def test_the_overlay_is_white_on_dark_and_inside():
 
 def test_what_cannot_be_burned(tmp_path, monkeypatch):
   sound = media_clips.write(tmp_path / 'a.wav', times=[])
-  with pytest.raises(MediaError, match='a.wav: no picture in it'):
+  with pytest.raises(MediaError, match='a.wav: no video stream'):
     burn_in.burn(sound, tmp_path, CUES, 'soft')
   (tmp_path / 'b.mp4').write_bytes(b'\0' * 4000)
   with pytest.raises(MediaError, match='b.mp4: not a media file'):
@@ -135,7 +135,7 @@ def test_what_cannot_be_burned(tmp_path, monkeypatch):
   with pytest.raises(UserError, match='a.wav: not a font'):
     burn_in.burn(video, tmp_path, CUES, 'hard', font=str(sound))
   (tmp_path / 'c.mkv.captioned.mkv').symlink_to(video)
-  with pytest.raises(UserError, match='would take the place of the video'):
+  with pytest.raises(UserError, match='would overwrite the video'):
     burn_in.burn(video, tmp_path, CUES, 'soft')
   monkeypatch.setattr(burn_in, 'suffix_of', lambda *_: '.webm')
   with pytest.raises(MediaError, match=r'c.mkv: cannot be copied to \.webm'):

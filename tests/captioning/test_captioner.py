@@ -15,7 +15,7 @@ from audionet_tf.inference import windows
 from audionet_tf.models import student_file
 from audionet_tf.saved_model import loader, signatures
 
-HEARD = [('low', 2.0, 4.0), ('high', 6.0, 8.5), ('low', 9.0, 9.5)]
+TONES = [('low', 2.0, 4.0), ('high', 6.0, 8.5), ('low', 9.0, 9.5)]
 RULES = event_detection.DetectionConfig(stop=('silence',), merge_seconds=0.1)
 
 
@@ -24,8 +24,8 @@ def served():
   return tones.student()
 
 
-def write(path, seconds=12.0, heard=HEARD, **more):
-  return media_clips.write(path, seconds, times=[], sounds=[tones.sound(seconds, *heard)], **more)
+def write(path, seconds=12.0, stretches=TONES, **more):
+  return media_clips.write(path, seconds, times=[], sounds=[tones.sound(seconds, *stretches)], **more)
 
 
 @pytest.mark.parametrize(
@@ -35,20 +35,20 @@ def write(path, seconds=12.0, heard=HEARD, **more):
 )  # fmt: skip
 def test_times_are_those_of_the_sound_within_a_hop(served, tmp_path, options, hop):
   path = write(tmp_path / 'a.wav')
-  heard = captioner.captions(captioner.listener(served, **options), path, RULES)
-  for found in (heard.events, heard.cues):
-    names = [event.name if hasattr(event, 'name') else ', '.join(event.names) for event in found]
-    assert names == [name for name, *_ in HEARD]
-    for event, (_, start, end) in zip(found, HEARD, strict=True):
-      assert abs(event.start_seconds - start) <= hop and abs(event.end_seconds - end) <= hop
-  assert heard.seconds == 12.0 and heard.repeats == 1
+  result = captioner.captions(captioner.listener(served, **options), path, RULES)
+  assert [event.name for event in result.events] == [name for name, *_ in TONES]
+  assert [cue.names for cue in result.cues] == [(name,) for name, *_ in TONES]
+  for event, cue, (_, start, end) in zip(result.events, result.cues, TONES, strict=True):
+    for each, expected_end in ((event, end), (cue, max(end, start + RULES.cue_seconds))):
+      assert abs(each.start_seconds - start) <= hop and abs(each.end_seconds - expected_end) <= hop
+  assert result.seconds == 12.0 and result.repeats == 1
 
 
 def test_no_drift(served, tmp_path):
   """The original was 4 % off: a tone behind two minutes is where it is."""
   path = write(tmp_path / 'a.wav', 121.0, [('low', 119.0, 119.6)])
-  heard = captioner.captions(captioner.listener(served, 0.1, 0.05), path, RULES)
-  (event,) = heard.events
+  result = captioner.captions(captioner.listener(served, 0.1, 0.05), path, RULES)
+  (event,) = result.events
   assert abs(event.start_seconds - 119.0) <= 0.05 and abs(event.end_seconds - 119.6) <= 0.05
 
 
@@ -62,9 +62,9 @@ def test_sound_that_starts_late(served, tmp_path):
 @pytest.mark.parametrize('seconds', [1.2, 1.45, 0.3])
 def test_all_of_the_sound_is_heard_and_nothing_behind_it(served, tmp_path, seconds):
   path = write(tmp_path / 'a.wav', seconds, [('low', 0, seconds)])
-  heard = captioner.captions(captioner.listener(served, 1.0), path, RULES)
-  assert [(event.start_seconds, event.end_seconds) for event in heard.events] == [(0, seconds)]
-  assert heard.seconds == pytest.approx(seconds)
+  result = captioner.captions(captioner.listener(served, 1.0), path, RULES)
+  assert [(event.start_seconds, event.end_seconds) for event in result.events] == [(0, seconds)]
+  assert result.seconds == pytest.approx(seconds)
 
 
 def test_the_last_window_ends_with_the_sound(served):
@@ -75,8 +75,8 @@ def test_the_last_window_ends_with_the_sound(served):
   assert [number for number, _ in grid] == [1, 2, 3, 4]  # the first that the sound covers; 4 ends at sample 960
   assert last.tolist() == pcm[-320:].tolist() and index * 160 == pytest.approx(1007 - 320)
   for samples in (960, 940):  # nothing is left, or one window says it all
-    found = list(windows.windows([(0, pcm[:samples])], cut, least_rest=0.0))
-    assert len(found) == {960: 5, 940: 5}[samples]
+    blocks = list(windows.windows([(0, pcm[:samples])], cut, least_rest=0.0))
+    assert len(blocks) == {960: 5, 940: 5}[samples]
 
 
 def test_two_at_once(served, tmp_path):
@@ -129,10 +129,10 @@ def test_blocks_that_do_not_fit(served, blocks):
 def test_progress_and_packed_files(served, tmp_path):
   path = write(tmp_path / 'a.wav', 60.0)
   (tmp_path / 'a.wav.gz').write_bytes(gzip.compress(path.read_bytes()))
-  listener, told = captioner.listener(served, batch_size=100), []
-  heard = captioner.captions(listener, tmp_path / 'a.wav.gz', RULES, lambda *seconds: told.append(seconds))
-  assert told[-1] == (60.0, 60.0) and len(told) == 15 and told == sorted(told)
-  assert heard == captioner.captions(listener, path, RULES)
+  listener, reports = captioner.listener(served, batch_size=100), []
+  result = captioner.captions(listener, tmp_path / 'a.wav.gz', RULES, lambda *seconds: reports.append(seconds))
+  assert reports[-1] == (60.0, 60.0) and len(reports) == 15 and reports == sorted(reports)
+  assert result == captioner.captions(listener, path, RULES)
   (tmp_path / 'b.wav.gz').write_bytes(gzip.compress(b'no sound'))
   with pytest.raises(MediaError, match='b.wav.gz: not a media file'):
     captioner.captions(listener, tmp_path / 'b.wav.gz')
@@ -155,17 +155,17 @@ def test_steps_cover_the_sound(tmp_path):
   path = media_clips.write(tmp_path / 'a.wav', times=[], sounds=[soundnets.noise(1, 14 * 22050)[0]], rate_hz=22050)
   listener = captioner.listener(stepping())
   rules = event_detection.DetectionConfig(threshold=1e-6, release=0, merge_seconds=0, top=0, smooth_seconds=0)
-  heard = captioner.captions(listener, path, rules)
-  # The last of three steps hears 159,774 samples around 28,398.5 + 2 x 98,304; behind them nothing is heard.
+  result = captioner.captions(listener, path, rules)
+  # The last of three steps covers 159,774 samples around 28,398.5 + 2 x 98,304; nothing covers the sound after that.
   last = (28_398.5 + 2 * 98_304 + 159_774 / 2) / 22_050
-  assert {(event.start_seconds, event.end_seconds) for event in heard.events} == {(0, round(last, 6))}
+  assert {(event.start_seconds, event.end_seconds) for event in result.events} == {(0, round(last, 6))}
 
 
 def test_short_sound_of_steps_is_repeated_and_ends_where_it_ends(tmp_path):
   path = media_clips.write(tmp_path / 'a.wav', times=[], sounds=[soundnets.noise(1, 22050)[0]], rate_hz=22050)
-  heard = captioner.captions(
+  result = captioner.captions(
     captioner.listener(stepping()), path, event_detection.DetectionConfig(threshold=1e-6, release=0, top=0)
   )
-  assert heard.repeats == 3 and heard.seconds == 1.0
+  assert result.repeats == 3 and result.seconds == 1.0
   assert captioner.captions(captioner.listener(stepping(), window_seconds=4.0), path).repeats == 4
-  assert {(event.start_seconds, event.end_seconds) for event in heard.events} == {(0, 1.0)}
+  assert {(event.start_seconds, event.end_seconds) for event in result.events} == {(0, 1.0)}

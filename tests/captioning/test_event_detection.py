@@ -24,8 +24,8 @@ def find(scores, hop=1.0, window=None, names=None, **changes):
   names = names or [f'name {i}' for i in range(scores.shape[1])]
   starts = np.arange(len(scores)) * hop
   limits = np.full(len(names), changes.get('threshold', PLAIN.threshold))
-  found = event_detection.detect_events(starts, starts + (window or hop), scores, names, limits, rules(**changes))
-  return [(event.name, event.start_seconds, event.end_seconds) for event in found]
+  detected = event_detection.detect_events(starts, starts + (window or hop), scores, names, limits, rules(**changes))
+  return [(event.name, event.start_seconds, event.end_seconds) for event in detected]
 
 
 def loop(scores, hop, on, release, merge, shortest):
@@ -53,10 +53,10 @@ def test_as_a_loop_finds_them(seed):
   rng = np.random.default_rng(seed)
   scores = np.clip(np.cumsum(rng.normal(0, 0.15, 400)) % 1.3, 0, 1).astype(np.float32)
   on, release, merge, shortest = 0.6, rng.uniform(0.3, 1), rng.uniform(0, 0.5), rng.uniform(0, 0.5)
-  found = find(scores, 0.1, threshold=on, release=release, merge_seconds=merge, shortest_seconds=shortest)
+  detected = find(scores, 0.1, threshold=on, release=release, merge_seconds=merge, shortest_seconds=shortest)
   expected = loop(scores.tolist(), 0.1, on, release, merge, shortest)
   assert len(expected) > 5
-  np.testing.assert_allclose([event[1:] for event in found], expected, atol=1e-6)
+  np.testing.assert_allclose([event[1:] for event in detected], expected, atol=1e-6)
 
 
 def test_scores_are_mean_and_maximum_of_the_rows():
@@ -69,9 +69,9 @@ def test_scores_are_mean_and_maximum_of_the_rows():
 
 def test_the_median_is_numpys():
   scores = np.random.default_rng(0).uniform(0, 1, (200, 3)).astype(np.float32)
-  found = event_detection.smoothed(scores, np.arange(200) * 0.04, 0.2)
+  medians = event_detection.smoothed(scores, np.arange(200) * 0.04, 0.2)
   padded = np.concatenate([scores[:1], scores[:1], scores, scores[-1:], scores[-1:]])
-  np.testing.assert_array_equal(found, np.median([padded[i : i + 200] for i in range(5)], 0))
+  np.testing.assert_array_equal(medians, np.median([padded[i : i + 200] for i in range(5)], 0))
   assert event_detection.smoothed(scores, np.arange(200) * 0.96, 0.4) is scores
   assert event_detection.smoothed(scores[:1], np.zeros(1), 0.4).shape == (1, 3)
 
@@ -91,7 +91,7 @@ def test_the_loudest_names_only():
 @pytest.mark.parametrize('share', [0.02, 0.25, 0.5])
 @pytest.mark.parametrize('onset', np.arange(3.0, 4.0, 0.07))
 def test_windows_that_overlap_by_half_are_right_within_a_hop(share, onset):
-  """A class is told when the sound fills `share` of a window: from a touch to a half."""
+  """A class is detected when the sound fills `share` of a window: from a touch to a half."""
   hop, window, end = 0.5, 1.0, onset + 2.9
   starts = np.arange(20) * hop
   filled = np.clip(np.minimum(starts + window, end) - np.maximum(starts, onset), 0, None) / window
@@ -147,7 +147,7 @@ def test_classes_become_names():
     ({'release': 1.5}, 'release is 1.5'),
     ({'merge_seconds': -1}, 'merge_seconds is -1'),
     ({'join': 'mean'}, "join is 'mean', allowed is sum or max"),
-    ({'stop': ('dogs',)}, "no class 'dogs', but 4 such as 'tabby'"),
+    ({'stop': ('dogs',)}, "no class 'dogs'; it has 4, such as 'tabby'"),
     ({'thresholds': {'dog': 2}}, "threshold of 'dog' is 2"),
     ({'thresholds': {'cow': 0.1}}, "no class 'cow'"),
     ({'names': {'cow': 'x'}}, 'names are of none'),
@@ -163,25 +163,110 @@ def event(name, start, end, score=0.5):
 
 
 def test_cues_follow_one_another():
-  heard = [event('a', 0, 4, 0.5), event('b', 1, 3, 0.9), event('c', 2, 6, 0.2), event('a', 7, 8)]
-  found = [(cue.start_seconds, cue.end_seconds, *cue.names) for cue in event_detection.cues(heard, top=2)]
-  assert found == [(0, 1, 'a'), (1, 3, 'b', 'a'), (3, 4, 'a', 'c'), (4, 6, 'c'), (7, 8, 'a')]
+  sounds = [event('a', 0, 4, 0.5), event('b', 1, 3, 0.9), event('c', 2, 6, 0.2), event('a', 7, 8)]
+  cues = [(cue.start_seconds, cue.end_seconds, *cue.names) for cue in event_detection.cues(sounds, top=2)]
+  assert cues == [(0, 1, 'a'), (1, 3, 'b', 'a'), (3, 4, 'a', 'c'), (4, 6, 'c'), (7, 8, 'a')]
 
 
 @pytest.mark.parametrize('seed', range(3))
 def test_cues_tell_what_sounds_at_every_time(seed):
   rng = np.random.default_rng(seed)
-  heard = [event(f'{rng.integers(5)}', s, s + rng.uniform(0.001, 3), rng.uniform()) for s in rng.uniform(0, 20, 40)]
-  found = event_detection.cues(heard)
-  for cue, following in zip(found, found[1:], strict=False):
+  sounds = [event(f'{rng.integers(5)}', s, s + rng.uniform(0.001, 3), rng.uniform()) for s in rng.uniform(0, 20, 40)]
+  cues = event_detection.cues(sounds)
+  for cue, following in zip(cues, cues[1:], strict=False):
     assert cue.start_seconds < cue.end_seconds <= following.start_seconds
     assert cue.end_seconds < following.start_seconds or cue.names != following.names
   for time in rng.uniform(0, 23, 200):
-    shown = {name for cue in found if cue.start_seconds <= time < cue.end_seconds for name in cue.names}
-    sounding = {e.name for e in heard if round(e.start_seconds, 3) <= time < round(e.end_seconds, 3)}
+    shown = {name for cue in cues if cue.start_seconds <= time < cue.end_seconds for name in cue.names}
+    sounding = {e.name for e in sounds if round(e.start_seconds, 3) <= time < round(e.end_seconds, 3)}
     assert shown == sounding
 
 
 def test_events_end_with_the_sound():
-  heard = [event('a', 0, 4), event('b', 3.5, 3.7)]
-  assert event_detection.clip_to_duration(heard, 2.5) == [event('a', 0, 2.5)]
+  sounds = [event('a', 0, 4), event('b', 3.5, 3.7)]
+  assert event_detection.clip_to_duration(sounds, 2.5) == [event('a', 0, 2.5)]
+
+
+SHORTEST = 1.0
+
+
+def readable(*exact, end=60.0, top=0):
+  """[(start, end, *names)] of readable cues; each of `exact` is (start, end, names apart by a space)."""
+  exact = [event_detection.Cue(start, stop, tuple(names.split())) for start, stop, names in exact]
+  return [
+    (cue.start_seconds, cue.end_seconds, *cue.names) for cue in event_detection.readable(exact, top, SHORTEST, end)
+  ]
+
+
+@pytest.mark.parametrize(
+  ('exact', 'expected'),
+  [
+    # Long enough, or alone.
+    ([(0, 2, 'a'), (2, 3, 'b')], [(0, 2, 'a'), (2, 3, 'b')]),
+    ([(5, 5.3, 'a')], [(5, 6, 'a')]),
+    # One ends while the next has begun, one ends before the other, one begins before the other.
+    ([(0, 3, 'a'), (3, 3.08, 'a b'), (3.08, 9, 'b')], [(0, 3.08, 'a'), (3.08, 9, 'b')]),
+    ([(0, 3, 'a b'), (3, 3.08, 'a')], [(0, 3.08, 'a', 'b')]),
+    ([(1, 1.08, 'a'), (1.08, 4, 'a b')], [(1, 4, 'a', 'b')]),
+    ([(0, 3, 'a b'), (3, 3.5, 'a'), (3.5, 6, 'a b')], [(0, 6, 'a', 'b')]),
+    # A brief sound during a long one, before one, and several in a row.
+    ([(0, 3, 'a'), (3, 3.3, 'a b'), (3.3, 9, 'a')], [(0, 3, 'a'), (3, 4, 'a', 'b'), (4, 9, 'a')]),
+    ([(2, 2.3, 'a'), (2.5, 9, 'b')], [(2, 3, 'a'), (3, 9, 'b')]),
+    ([(2, 2.3, 'a'), (2.3, 2.6, 'b'), (2.6, 9, 'c')], [(2, 3, 'a', 'b'), (3, 9, 'c')]),
+    ([(2, 2.3, 'a'), (2.3, 3.4, 'b')], [(2, 3, 'a'), (3, 4, 'b')]),
+    # The end of the sound, at 60 s.
+    ([(50, 59.5, 'a'), (59.5, 60, 'b')], [(50, 59, 'a'), (59, 60, 'b')]),
+    ([(59.7, 60, 'a')], [(59, 60, 'a')]),
+    ([(58.5, 59.5, 'a'), (59.5, 60, 'b')], [(58.5, 60, 'a', 'b')]),
+  ],
+)
+def test_brief_cues_go_to_their_neighbours_or_last_longer(exact, expected):
+  assert readable(*exact) == expected
+
+
+def test_a_sound_shorter_than_a_cue_has_one_as_long_as_it_is():
+  assert readable((0.1, 0.3, 'a'), (0.3, 0.4, 'b'), end=0.4) == [(0, 0.4, 'a', 'b')]
+  assert readable((2, 2.1, 'a b'), (2.1, 2.2, 'c d'), top=3) == [(2, 3, 'a', 'b', 'c')]
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_readable_cues_are_long_enough_and_tell_the_same(seed):
+  """Against the exact cues, in steps of 10 ms: what a person would check with a stopwatch."""
+  rng = np.random.default_rng(seed)
+  lengths = rng.exponential(rng.choice([0.3, 1.5]), 60) + 0.01
+  sounds = [
+    event(f'{rng.integers(4)}', s, min(20, s + n)) for s, n in zip(rng.uniform(0, 19.9, 60), lengths, strict=True)
+  ]
+  sounds = sounds[: rng.integers(1, 60)]
+  exact, shown = event_detection.cues(sounds), event_detection.cues(sounds, 0, SHORTEST, 20.0)
+  assert all(first.end_seconds <= second.start_seconds for first, second in zip(shown, shown[1:], strict=False))
+  assert all(cue.end_seconds - cue.start_seconds >= SHORTEST - 1e-6 for cue in shown)
+  assert shown[0].start_seconds >= 0 and shown[-1].end_seconds <= 20
+  for first, second in ((exact, shown), (shown, exact)):  # every name is shown about when it sounds, and no other
+    for cue in first:
+      near = [o for o in second if o.start_seconds < cue.end_seconds + 1 and o.end_seconds > cue.start_seconds - 1]
+      assert set(cue.names) <= {name for other in near for name in other.names}
+  for cue in exact:  # what lasts is late by less than a second and stays until its end, or the last second
+    for time in np.arange(cue.start_seconds + SHORTEST, cue.end_seconds - SHORTEST, 0.01):
+      assert [set(o.names) for o in shown if o.start_seconds <= time < o.end_seconds] == [set(cue.names)]
+
+
+IMAGENET = ['book jacket, dust cover, dust jacket', 'maillot', 'maillot, tank suit', 'crane', 'Crane, bird', 'tabby']
+AUDIOSET = [
+  'Inside, small room',
+  'Inside, public space',
+  'Roaring cats (lions, tigers)',
+  'Vehicle horn, car horn',
+  'A,B',
+]
+
+
+def test_classes_of_several_synonyms_have_the_first_unless_two_would_be_one():
+  assert event_detection.first_synonyms(IMAGENET) == ['book jacket', *IMAGENET[1:]]
+  assert event_detection.first_synonyms(AUDIOSET) == [*AUDIOSET[:3], 'Vehicle horn', 'A,B']
+  chosen = rules(names={'tabby': 'A cat, grey'}, thresholds={IMAGENET[0]: 0.1}, stop=('maillot',))
+  event_detection.check(chosen, IMAGENET)
+  names, groups, thresholds = event_detection.group_classes(IMAGENET, chosen)
+  assert names == ['book jacket', *IMAGENET[1:5], 'A cat, grey'] and groups == [[i] for i in range(6)]
+  assert thresholds.tolist() == [0.1, np.inf, 0.5, 0.5, 0.5, 0.5]
+  event_detection.check(rules(stop=('book jacket',)), IMAGENET)

@@ -104,7 +104,7 @@ def test_nothing_heard(tmp_path):
 )
 def test_what_holds_no_events(tmp_path, written):
   (tmp_path / 'x.json').write_text(written)
-  with pytest.raises(UserError, match='x.json: no events'):
+  with pytest.raises(UserError, match='x.json: cannot read events'):
     formats.read_events(tmp_path / 'x.json')
   with pytest.raises(UserError, match='no such file'):
     formats.read_events(tmp_path / 'y.json')

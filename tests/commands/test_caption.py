@@ -32,7 +32,12 @@ def test_command_from_a_video_to_all_files(tmp_path):
   options = ['--stop=silence', f'--names={tmp_path}/names.csv', f'--thresholds={tmp_path}/limits.csv', '--burn=soft']
   files = [tmp_path / 'broken.mp4', video, tmp_path / 'missing.wav']
   code, told, errors = caption(f'--model={folder}', f'--output={tmp_path}/out', *options, *files)
-  assert code == 1 and told == 'a.mp4: 2 events in 6.0 s\n'
+  assert code == 1
+  lines = told.splitlines()
+  assert lines[0] == 'a.mp4: 2 events in 6.0 s' and len(lines) == 4
+  for line, name in zip(lines[1:3], ('low --> <b>', 'A high, pure tone'), strict=True):
+    assert name in line
+  assert lines[3].strip().startswith(f'{tmp_path}/out/a.mp4.vtt, .srt, .events.json')
   for error, name in zip(errors, ('broken.mp4: ', 'missing.wav: '), strict=True):
     assert name in error
   out = tmp_path / 'out'
@@ -46,6 +51,9 @@ def test_command_from_a_video_to_all_files(tmp_path):
     assert abs(cue.end_in_seconds + cue.end_time.milliseconds / 1000 - end) <= 0.04
   settings = json.loads((out / 'settings.json').read_text())
   assert settings['flags']['stop'] == ['silence'] and settings['student']['student'] == 'audionet'
+  code, printed, errors = caption(f'--model={folder}', *options[:3], video, cwd=tmp_path / 'out')
+  assert (code, errors) == (0, []) and printed.splitlines() == lines[:3]  # and writes nothing
+  assert {path.name for path in out.iterdir()} == expected
   with av.open(str(out / 'a.mp4.captioned.mp4')) as copy:
     assert [stream.type for stream in copy.streams] == ['video', 'audio', 'subtitle']
 
@@ -53,8 +61,12 @@ def test_command_from_a_video_to_all_files(tmp_path):
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
-    (['--model=m', '--output=o'], 'needs the files'),
-    (['--model=m', '--output=o', '--format=ass', 'a.wav'], "format is 'ass', allowed is one or more of vtt, srt"),
+    ([], 'caption needs --model, and FILE after the flags'),
+    (['--model=m', '--output=o', '--format=ass', 'a.wav'], "'ass' is not one of vtt, srt"),
+    (['--model=m', '--burn=soft', 'a.wav'], '--burn needs --output'),
+    (['--model=m', '--names=n.csv', __file__], 'n.csv: no such file'),
+    (['--model=m', 'a.wav'], 'no such file: a.wav'),
+    (['--model=m', __file__], 'm: no SavedModel here'),
     (['--model=m', '--output=o', '--blocks=5,2', 'a.wav'], "blocks is '5,2', allowed is PATCHES,HOP,TOTAL"),
   ],
 )

@@ -74,8 +74,8 @@ def vggish_in_torch(arrays):
 def test_vggish_equals_pytorch(tmp_path, version):
   arrays = vggish_arrays()
   path = write_checkpoint(tmp_path / 'vggish_model.ckpt', arrays, version)
-  found, model, settings = vggish_yamnet_files.converted(path, 'vggish', tmp_path)
-  assert list(found) == ['patch_embedding']
+  model, settings = vggish_yamnet_files.converted(path, 'vggish', tmp_path)
+  vggish_yamnet_files.equals_numpy(model, 'vggish', ['patch_embedding'])
   assert settings.classes == {}
   embedding = registry.layer_model(model, 'vggish', ['patch_embedding'])(vggish_yamnet_files.SOUND[None])[
     'patch_embedding'
@@ -147,7 +147,7 @@ def test_vggish_is_exported_as_an_embedding(tmp_path):
   """Export and .keras give the same layers; loading it for its classes is a UserError."""
   np.savez(tmp_path / 'pca.npz', pca_eigen_vectors=np.eye(WIDTH), pca_means=np.zeros(WIDTH))
   path = write_checkpoint(tmp_path / 'vggish_model.ckpt', vggish_arrays(), 1)
-  _, model, settings = vggish_yamnet_files.converted(path, 'vggish_pca', tmp_path, pca=tmp_path / 'pca.npz')
+  model, settings = vggish_yamnet_files.converted(path, 'vggish_pca', tmp_path, pca=tmp_path / 'pca.npz')
   folder = export.export(model, settings, tmp_path / 'export')
   served = loader.load(folder, names=False)
   assert set(served.predict(vggish_yamnet_files.SOUND[None])) == {'embedding'}

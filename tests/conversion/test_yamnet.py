@@ -80,8 +80,8 @@ def test_yamnet_equals_pytorch(tmp_path):
   path = write_h5(tmp_path / 'yamnet.h5', arrays)
   names = tmp_path / 'map.csv'
   names.write_text('index,mid,display_name\n1,/m/b,"Bark, loud"\n0,/m/a,Speech\n2,/m/c,c\n3,/m/d,d\n')
-  found, model, settings = vggish_yamnet_files.converted(path, 'yamnet', tmp_path, [str(names)])
-  assert list(found) == ['patch_embedding', 'logits_audioset']
+  model, settings = vggish_yamnet_files.converted(path, 'yamnet', tmp_path, [str(names)])
+  vggish_yamnet_files.equals_numpy(model, 'yamnet', ['patch_embedding', 'logits_audioset'])
   assert settings.classes == {'audioset': ['Speech', 'Bark, loud', 'c', 'd']}
   expected = yamnet_in_torch(arrays)
   assert len(expected) == 4

@@ -1,5 +1,7 @@
 """Output files are seen whole or not at all."""
 
+import json
+import multiprocessing
 import os
 
 import pytest
@@ -36,3 +38,32 @@ def test_a_library_may_write_to_the_name(tmp_path):
   with files.atomic_write(tmp_path / 'x.bin', 'wb') as file, open(file.name, 'wb') as other:
     other.write(b'theirs')
   assert (tmp_path / 'x.bin').read_bytes() == b'theirs'
+
+
+def test_json_with_the_folder_it_belongs_in(tmp_path):
+  path = tmp_path / 'new' / 'x.json'
+  files.write_json(path, {'name': 'é'}, ensure_ascii=False)
+  assert json.loads(path.read_bytes()) == {'name': 'é'} and 'é' in path.read_text('utf-8')
+  with pytest.raises(TypeError):
+    files.write_json(path, object())
+  assert json.loads(path.read_bytes()) == {'name': 'é'} and os.listdir(path.parent) == ['x.json']
+
+
+def hold(folder, held, release):
+  with files.locked(folder):
+    held.set()
+    release.wait(60)
+
+
+def test_a_folder_is_held_by_one_process(tmp_path):
+  context = multiprocessing.get_context('spawn')
+  held, release = context.Event(), context.Event()
+  other = context.Process(target=hold, args=(tmp_path, held, release))
+  other.start()
+  assert held.wait(60)
+  with pytest.raises(BlockingIOError), files.locked(tmp_path, wait=False):
+    pass
+  other.kill()  # the system releases the lock
+  with files.locked(tmp_path):
+    pass
+  other.join()

@@ -34,7 +34,7 @@ def test_notices_are_left_out_and_the_others_shown(capfd):
 
 @pytest.mark.parametrize('level', ['3', '0'])
 def test_a_command_that_imports_tensorflow_is_quiet_unless_all_is_wanted(level):
-  code = 'from audionet_tf import command; import tensorflow as tf; print(float(tf.square(3.0)))'
+  code = 'from audionet_tf.core import cli; import tensorflow as tf; print(float(tf.square(3.0)))'
   environment = os.environ | {'TF_CPP_MIN_LOG_LEVEL': level}
   done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=environment, check=True)
   assert done.stdout == '9.0\n'

@@ -19,3 +19,15 @@ def test_columns_stand_below_one_another():
     'a?b.wav  12.5  x',
     'c         1.0  long name',
   ]
+
+
+def test_of_many_names_the_first_are_shown():
+  assert text.first_of(['a', 'b']) == 'a, b'
+  assert text.first_of(list('abcdefg')) == 'a, b, c, d, e and 2 more'
+  assert text.first_of(['x\x1b', 'y', 'z'], most=2, separator='; ') == 'x?; y and 1 more'
+
+
+def test_an_exception_on_one_line():
+  assert text.brief(ValueError('line 1\n  line 2\x1b[2J')) == 'ValueError: line 1 line 2?[2J'
+  assert text.brief(KeyError()) == 'KeyError'
+  assert len(text.brief(OSError('x' * 1000))) == len('OSError: ') + 160

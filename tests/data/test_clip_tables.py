@@ -21,5 +21,5 @@ def test_results_are_called_by_the_paths_of_the_table_and_stay_below(tmp_path, a
 def test_only_equal_results_are_refused():
   one, other = (clip_tables.Clip(pathlib.Path(name), name=name) for name in ('a/x.wav', 'b/x.wav'))
   clip_tables.check_clips([one, other])
-  with pytest.raises(UserError, match='2 inputs are called a/x.wav: .*--audio'):
+  with pytest.raises(UserError, match='2 inputs are called a/x.wav: .*--media_root'):
     clip_tables.check_clips([one, other, one])

@@ -12,7 +12,7 @@ import synthetic_records
 from PIL import Image
 from scipy import special
 
-from audionet_tf.core import digests as core_digests
+from audionet_tf.core import digests
 from audionet_tf.core.errors import UserError
 from audionet_tf.evaluation import predictor, teacher_agreement
 from audionet_tf.saved_model import export
@@ -82,8 +82,8 @@ def test_a_teacher_that_changed_is_noticed_unless_it_is_given(scene, tmp_path):
   named = teacher.description | {'source': str(changed)}
   evaluation_fixtures.known_student(tmp_path / 'run', teacher=dataclasses.replace(teacher, description=named))
   student = predictor.load_student(tmp_path / 'run')
-  digests = core_digests.file_digest(changed)[:16], teacher.digest[:16]
-  with pytest.raises(UserError, match='{}.*{}'.format(*digests)):
+  beginnings = digests.of_file(changed)[:16], teacher.digest[:16]
+  with pytest.raises(UserError, match='{}.*{}'.format(*beginnings)):
     teacher_agreement.load_teacher(student, teacher_agreement.named_teacher(student))
   assert teacher_agreement.load_teacher(student, {'source': changed}).class_names == teacher.class_names
   older = {key: value for key, value in named.items() if key != 'digest'}

@@ -15,6 +15,7 @@ import pytest
 from audionet_tf.core import array_files
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.inference import predict, readers, writers
+from audionet_tf.inference import table as inference_table
 from audionet_tf.media import decoding, timeline
 from audionet_tf.models import registry, student_file
 from audionet_tf.saved_model import export, loader
@@ -256,14 +257,16 @@ def test_command_names_the_bad_file_and_reads_the_others(served, exported, tmp_p
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
-    (['--model=m', 'a.wav'], 'needs --output'),
-    (['--output=o', 'a.wav'], 'needs --model'),
-    (['--model=m', '--output=o'], 'needs the files'),
-    (['--model=m', '--output=o', '--format=xml', 'a.wav'], "format is 'xml', allowed is one or more of json, csv, npz"),
-    (['--model=m', '--output=o', '--format=', 'a.wav'], "format is ''"),
-    (['--model=m', '--output=o', '--window_ms=0', 'a.wav'], 'window_ms is 0'),
-    (['--model=m', '--output=o', '--top=-1', 'a.wav'], 'top is -1'),
+    ([], 'infer needs --model, and FILE after the flags (--help'),
+    (['--output=o', 'a.wav'], 'infer needs --model (--help'),
+    (['--model=m', '--output=o', '--format=csv,xml', 'a.wav'], "'xml' is not one of json, csv, npz"),
+    (['--model=m', '--output=o', '--format=', 'a.wav'], "'' is not one of json"),
+    (['--model=m', '--output=o', '--window_ms=0', 'a.wav'], '--window_ms=0: 0.0 is not number >= 1'),
+    (['--model=m', '--output=o', '--window_ms=nan', 'a.wav'], '--window_ms=nan: must be a finite number'),
+    (['--model=m', '--output=o', '--top=-1', 'a.wav'], '--top=-1: -1 is not a positive integer'),
     (['--model=m', '--output=o', 'x/a.wav', 'y/a.wav'], '2 inputs are called a.wav'),
+    (['--model=m', 'a.wav', 'b.wav'], 'no such file: a.wav, b.wav'),
+    (['--model=m', __file__], 'm: no SavedModel here; audionet_tf.export writes one'),
   ],
 )
 def test_command_refuses_at_once(tmp_path, arguments, message):
@@ -273,6 +276,42 @@ def test_command_refuses_at_once(tmp_path, arguments, message):
   told = [line for line in done.stderr.splitlines() if not line.startswith('import time:')]
   assert len(told) == 1 and told[0].startswith('error: ') and message in told[0]
   assert '| tensorflow\n' not in done.stderr
+
+
+@pytest.mark.slow
+def test_command_without_output_prints_and_writes_nothing(exported, tmp_path):
+  files = [write_sound(tmp_path / 'one.wav', 0.1), write_sound(tmp_path / 'long.wav', 2)]
+  done = infer(f'--model={exported}', '--top=2', *files)
+  assert done.returncode == 0, done.stderr
+  assert sorted(path.name for path in tmp_path.iterdir()) == ['long.wav', 'one.wav']
+  lines = done.stdout.splitlines()
+  assert lines[0] == 'one.wav' and lines[1].split() == ['start', 'end', 'class', '1', 'class', '2']
+  assert [line.split()[:2] for line in lines[2:4]] == [['0.00', '0.04'], ['0.04', '0.08']]
+  assert 'long.wav' in lines and 'each row is the mean of 4 windows; --output=DIR keeps every one' in lines
+  assert ['file', 'seconds', 'class', 'probability'] in [line.split() for line in lines]
+
+
+@pytest.mark.parametrize('windows', [1, 24, 25, 48, 49, 97, 1000])
+def test_a_table_for_the_screen_is_short_and_means_of_equal_spans(windows):
+  rng = np.random.default_rng(0)
+  probabilities = rng.uniform(size=[windows, 3]).astype(np.float32)
+  table = inference_table.Table()
+  for first in range(0, windows, 7):
+    some = np.arange(first, min(first + 7, windows))
+    times = {'start_seconds': some / 2, 'end_seconds': some / 2 + 0.5}
+    table.add(times | {'probabilities': probabilities[some]})
+  rows = [line.split() for line in table.text(['a', 'b', 'c'], 1).splitlines()][1:]
+  span = 1
+  while span * inference_table.MOST_ROWS < windows:
+    span *= 2
+  if span > 1:
+    assert rows.pop()[:8] == f'each row is the mean of {span} windows;'.split()
+  expected = [probabilities[first : first + span].mean(0) for first in range(0, windows, span)]
+  assert len(rows) == len(expected) <= inference_table.MOST_ROWS
+  for number, (row, means) in enumerate(zip(rows, expected, strict=True)):
+    end = min(windows, (number + 1) * span) / 2
+    assert row[:2] == [f'{number * span / 2:.2f}', f'{end:.2f}']
+    assert row[2] == 'abc'[means.argmax()] and abs(float(row[3]) - means.max()) < 0.0051
 
 
 @pytest.mark.slow

@@ -263,12 +263,12 @@ def test_command_says_what_it_repeats(folder, tmp_path):
   paths = [write_sound(tmp_path / 'short.wav', 0.1), write_sound(tmp_path / 'long.wav', 9.0)]
   done = commands.run('audionet_tf.infer', f'--model={folder}', f'--output={tmp_path / "out"}', *paths)
   assert done.returncode == 0, done.stderr
-  assert 'short.wav: too short for soundnet5, heard 26 times over' in done.stdout
+  assert 'short.wav: too short for soundnet5, repeated 26 times' in done.stdout
   assert 'long.wav: too short' not in done.stdout
   assert len((tmp_path / 'out/long.wav.csv').read_text().splitlines()) == 1 + len(
     registry.step_seconds('soundnet5', 9 * RATE, RATE)[0]
   )
-  assert done.stdout.splitlines()[-1] == 'classes of scenes, the first head; --head names another: objects'
+  assert done.stdout.splitlines()[-1] == 'classes of scenes, the first head; --head chooses another: objects'
   assert 'park' in done.stdout and 'crane' not in done.stdout
 
 

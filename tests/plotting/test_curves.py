@@ -281,14 +281,15 @@ def test_command_signals(tmp_path):
 @pytest.mark.parametrize(
   'arguments, expected',
   [
-    ([], 'kl or signals'),
+    ([], 'plot needs FIGURE (kl, signals, '),
     (['kk'], 'kl or signals'),
     (['kl', 'more'], 'kl or signals'),
     (['kl', '--output=x.png'], '--run_dir'),
     (['kl', '--run_dir=nowhere', '--output=x.png'], 'nowhere'),
     (['kl', '--run_dir=nowhere', '--output=x.gif'], 'x.gif'),
-    (['signals', '--inference=no.json', '--media=no.wav', '--output=x.png'], 'no.json'),
-    (['signals', '--inference=no.json', '--media=no.wav', '--output=x.png', '--top=0'], 'top is 0'),
+    (['signals', '--output=x.png'], 'plot signals needs --inference, and --media'),
+    (['signals', '--inference=no.json', '--media=no.wav', '--output=x.png'], 'no such file: no.json, no.wav'),
+    (['signals', f'--inference={__file__}', f'--media={__file__}', '--output=x.png', '--top=0'], 'top is 0'),
   ],
 )
 def test_command_mistakes_are_one_line(arguments, expected):

@@ -285,10 +285,11 @@ def test_command(run, tmp_path):
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
-    (['--output=o', 'a.wav'], 'needs --model'),
-    (['--model=m', '--output=o'], 'needs files'),
-    (['--model=m', '--output=o', '--clips=c', 'a.wav'], 'needs files'),
-    (['--model=m', '--output=o', '--format=csv', 'a.wav'], "format is 'csv', allowed is npz or h5"),
+    ([], 'needs --model, --output, and FILE after the flags or --clips'),
+    (['--model=m', '--output=o', '--clips=c', 'a.wav'], 'not both'),
+    (['--model=m', '--output=o', '--format=csv', 'a.wav'], 'value should be one of <npz|h5|tfrecord>'),
+    (['--model=m', '--output=o', 'a.wav'], 'no such file: a.wav'),
+    (['--model=m', '--output=o', __file__], 'm: no SavedModel here'),
     (['--model=m', '--output=o', '--format=tfrecord', 'a.wav'], 'tfrecord is for --layer=pca alone, not pool5'),
     (['--model=m', '--output=o', 'x/a.wav', 'y/a.wav'], '2 inputs are called a.wav'),
     (['--model=m', '--output=o', '--clips=no.csv'], 'no.csv: no such file'),

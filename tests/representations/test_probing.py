@@ -15,7 +15,7 @@ import soundnets
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import clip_tables
 from audionet_tf.models import registry, student_file
-from audionet_tf.representations import linear_probe
+from audionet_tf.representations import baselines, linear_probe
 
 RATE = 22_050
 
@@ -91,11 +91,13 @@ def test_command_names_unreadable_files(pitches, tmp_path):
   ('arguments', 'message'),
   [
     (['--clips=c.csv'], 'needs --output'),
-    (['--clips=none.csv', '--output=o'], 'none.csv: no such file'),
-    (['--clips=c.csv', '--output=o', '--folds=7'], 'no clips of fold 7; there are 1, 2'),
-    (['--clips=c.csv', '--output=o', '--folds=1', '--judge=2'], 'must be among'),
-    (['--clips=c.csv', '--output=o', '--pool=max'], "pool is 'max', allowed is one of windows, mean, statistics"),
-    (['--clips=c.csv', '--output=o', '--c=0'], 'c is 0'),
+    (['--clips=none.csv', '--output=o', '--layer=mfcc'], 'none.csv: no such file'),
+    (['--clips=c.csv', '--output=o'], f'layer pool5 needs --model; only {" and ".join(baselines.BASELINES)}'),
+    (['--clips=c.csv', '--output=o', '--model=m'], 'm: no SavedModel here'),
+    (['--clips=c.csv', '--output=o', '--layer=mfcc', '--folds=7'], 'no clips of fold 7; there are 1, 2'),
+    (['--clips=c.csv', '--output=o', '--layer=mfcc', '--folds=1', '--judge=2'], 'must be among'),
+    (['--clips=c.csv', '--output=o', '--pool=max'], 'value should be one of <windows|mean|statistics>'),
+    (['--clips=c.csv', '--output=o', '--c=0'], '--c=0: 0.0 is not number >= 1e-12'),
     (['--clips=c.csv', '--output=o', '--layer=mfcc,mfcc'], 'names one twice'),
   ],
 )

@@ -88,9 +88,9 @@ def test_command(tmp_path):
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
-    (['--output=out'], 'one of --run_dir and --model, got neither'),
-    (['--output=out', '--model=a', '--run_dir=b'], 'got run_dir and model'),
-    (['--model=a.keras'], 'needs --output'),
+    (['--output=out'], 'export needs --model'),
+    (['--output=out', '--run_dir=b'], 'b/student.keras: no such student'),
+    (['--model=a.keras'], 'export needs --output'),
     (['--model=a.keras', '--output=out', 'more'], "unexpected argument 'more'"),
   ],
 )

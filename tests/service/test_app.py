@@ -1,4 +1,4 @@
-"""The service over HTTP, with a real export: TensorFlow Serving's interface, who may ask, the page, its health."""
+"""The service over HTTP, with a real export: TensorFlow Serving's REST API, allowed clients, the page, health."""
 
 import concurrent.futures
 import dataclasses
@@ -22,6 +22,7 @@ from audionet_tf.service.batching import Batcher
 from audionet_tf.service.settings import EXTENSION_ORIGIN, Budget
 
 MODEL = '/v1/models/audionet'
+WEB = pathlib.Path(app.__file__).parent / 'web'
 
 
 @pytest.fixture(scope='module')
@@ -87,12 +88,12 @@ def test_predict_by_rows_and_by_tensors(client, served, path):
   for inputs in (sound.tolist(), {'waveform': sound.tolist()}):
     columns = client.post(f'{path}:predict', json={'inputs': inputs}).json()['outputs']
     for name, values in expected.items():
-      found = [row[name] for row in rows]
-      assert found == columns[name]
+      by_row = [row[name] for row in rows]
+      assert by_row == columns[name]
       if name == 'top_classes':
-        assert found == values.tolist()
+        assert by_row == values.tolist()
       else:
-        np.testing.assert_allclose(found, values, atol=1e-6)
+        np.testing.assert_allclose(by_row, values, atol=1e-6)
 
 
 def test_the_other_signature_takes_one_waveform(client, served):
@@ -105,7 +106,7 @@ def test_the_other_signature_takes_one_waveform(client, served):
   np.testing.assert_allclose(outputs['end_seconds'], [0.04, 0.08, 0.12], atol=1e-6)
 
 
-def test_classify_names_the_best(client):
+def test_classify_gives_the_highest_first(client):
   sound = [tones.sound(0.04, (name, 0, 1)).tolist() for name in ('low', 'high')]
   request = {'examples': [{'waveform': row} for row in sound]}
   results = client.post(f'{MODEL}:classify', json=request).json()['results']
@@ -113,58 +114,58 @@ def test_classify_names_the_best(client):
   assert all(len(row) == 3 and abs(sum(value for _, value in row) - 1) < 1e-5 for row in results)
 
 
-def test_everybody_gets_the_answer_to_the_own_question(client, served, made):
-  asked = [waveforms(1 + i % 3, 640 + 160 * (i % 2)) + i / 100 for i in range(24)]
-  expected = [served.predict(sound)['probabilities'] for sound in asked]
+def test_concurrent_requests_get_their_own_predictions(client, served, made):
+  requests = [waveforms(1 + i % 3, 640 + 160 * (i % 2)) + i / 100 for i in range(24)]
+  expected = [served.predict(sound)['probabilities'] for sound in requests]
 
-  def ask(sound):
+  def predict(sound):
     return client.post(f'{MODEL}:predict', json={'inputs': sound.tolist()}).json()['outputs']['probabilities']
 
   with concurrent.futures.ThreadPoolExecutor(8) as pool:
-    for found, values in zip(pool.map(ask, asked), expected, strict=True):
-      np.testing.assert_allclose(found, values, atol=1e-6)
+    for outputs, values in zip(pool.map(predict, requests), expected, strict=True):
+      np.testing.assert_allclose(outputs, values, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-  ('path', 'body', 'status', 'said'),
+  ('path', 'body', 'status', 'message'),
   [
     (f'{MODEL}:predict', b'{"instances": [[1', 400, 'not JSON'),
     (f'{MODEL}:predict', b'[1]', 400, 'not a JSON object'),
     (f'{MODEL}:predict', b'{}', 400, 'instances'),
     (f'{MODEL}:predict', b'{"instances": [[0]], "inputs": [[0]]}', 400, 'either'),
-    (f'{MODEL}:predict', b'{"instances": []}', 400, 'something in it'),
-    (f'{MODEL}:predict', b'{"instances": [[1, 2], [1]]}', 400, 'table of numbers'),
-    (f'{MODEL}:predict', b'{"instances": [["1", "2"]]}', 400, 'table of numbers'),
-    (f'{MODEL}:predict', b'{"instances": [[true]]}', 400, 'table of numbers'),
-    (f'{MODEL}:predict', b'{"instances": [[null]]}', 400, 'table of numbers'),
+    (f'{MODEL}:predict', b'{"instances": []}', 400, 'non-empty list'),
+    (f'{MODEL}:predict', b'{"instances": [[1, 2], [1]]}', 400, 'array of numbers'),
+    (f'{MODEL}:predict', b'{"instances": [["1", "2"]]}', 400, 'array of numbers'),
+    (f'{MODEL}:predict', b'{"instances": [[true]]}', 400, 'array of numbers'),
+    (f'{MODEL}:predict', b'{"instances": [[null]]}', 400, 'array of numbers'),
     (f'{MODEL}:predict', b'{"inputs": [[1e39]]}', 400, 'float32'),
-    (f'{MODEL}:predict', b'{"inputs": ' + b'[' * 60 + b']' * 60 + b'}', 400, 'table of numbers'),
+    (f'{MODEL}:predict', b'{"inputs": ' + b'[' * 60 + b']' * 60 + b'}', 400, 'array of numbers'),
     (f'{MODEL}:predict', b'{"inputs": ' + b'[' * 5000 + b']' * 5000 + b'}', 400, 'not JSON'),
     (f'{MODEL}:predict', b'{"inputs": {"sound": [[1]]}}', 400, 'expected is waveform'),
-    (f'{MODEL}:predict', b'{"signature_name": "x\\ny", "inputs": [[1]]}', 400, 'known are serving_default'),
+    (f'{MODEL}:predict', b'{"signature_name": "x\\ny", "inputs": [[1]]}', 400, 'allowed are serving_default'),
     (f'{MODEL}:predict', b'{"signature_name": "windows", "inputs": [[1]]}', 400, 'samples'),
     (f'{MODEL}:predict', b'{"inputs": [[' + b'0,' * (1 << 20) + b'0]]}', 413, 'allowed are 1 MiB'),
     (f'{MODEL}:classify', b'{"examples": [[0]]}', 400, 'examples'),
     (f'{MODEL}:regress', b'{}', 404, 'predict, classify'),
-    (f'{MODEL}/versions/2:predict', b'{"inputs": [[0]]}', 404, 'known is audionet, version 1'),
-    ('/v1/models/other:predict', b'{"inputs": [[0]]}', 404, 'known is audionet'),
+    (f'{MODEL}/versions/2:predict', b'{"inputs": [[0]]}', 404, 'available is audionet, version 1'),
+    ('/v1/models/other:predict', b'{"inputs": [[0]]}', 404, 'available is audionet'),
     ('/v1/captions', b'{"url": "http://127.0.0.1/"}', 415, 'multipart'),
   ],
 )
-def test_a_mistake_is_one_line_with_a_status(client, path, body, status, said):
+def test_a_mistake_is_one_line_with_a_status(client, path, body, status, message):
   answer = client.post(path, content=body)
   assert answer.status_code == status
   assert set(answer.json()) == {'error'}
-  assert said in answer.json()['error'] and '\n' not in answer.json()['error']
+  assert message in answer.json()['error'] and '\n' not in answer.json()['error']
 
 
 def test_limits_of_predictions(client, made, monkeypatch):
   request = {'inputs': waveforms(2).tolist()}
-  for changed, status, said in (({'requests_bytes': 9}, 503, 'try again'), ({'answer_bytes': 9}, 413, 'less sound')):
+  for changed, status, message in (({'requests_bytes': 9}, 503, 'try again'), ({'answer_bytes': 9}, 413, 'less sound')):
     monkeypatch.setattr(made, 'limits', dataclasses.replace(tone_service.LIMITS, **changed))
     monkeypatch.setattr(made, 'bodies', Budget(made.limits.requests_bytes))
     answer = client.post(f'{MODEL}:predict', json=request)
-    assert answer.status_code == status and said in answer.json()['error']
+    assert answer.status_code == status and message in answer.json()['error']
     assert made.bodies.held == 0
   monkeypatch.setattr(made, 'limits', dataclasses.replace(tone_service.LIMITS, predict_seconds=0.2))
   connection = http.client.HTTPConnection(client.base_url.host, client.base_url.port)
@@ -176,7 +177,7 @@ def test_limits_of_predictions(client, made, monkeypatch):
   connection.close()
 
 
-def test_a_student_that_fails_at_warm_up_is_not_ready_and_says_so(served):
+def test_a_student_that_fails_at_warm_up_is_never_ready(served):
   def fails(waveform):
     raise RuntimeError('no')
 
@@ -185,19 +186,22 @@ def test_a_student_that_fails_at_warm_up_is_not_ready_and_says_so(served):
   with running_service.running(broken) as address:
     running_service.wait(lambda: broken.failure)
     answer = httpx.get(f'{address}/readyz')
-  assert answer.status_code == 503 and 'does not answer' in answer.json()['error']
+  assert answer.status_code == 503 and 'fails at warm-up' in answer.json()['error']
 
 
-def test_other_sites_may_not_ask(client):
+def test_requests_of_other_sites_are_refused(client):
   assert client.get('/v1/service', headers={'Host': 'evil.example'}).status_code == 421
   for origin in ('http://evil.example', 'null', 'http://127.0.0.1:1'):
     answer = client.post(f'{MODEL}:predict', json={'inputs': [[0]]}, headers={'Origin': origin})
     assert answer.status_code == 403 and 'access-control-allow-origin' not in answer.headers
   own = str(client.base_url).rstrip('/')
   assert client.get('/v1/service', headers={'Origin': own}).status_code == 200
-  asked = {'Origin': EXTENSION_ORIGIN, 'Access-Control-Request-Method': 'POST'}
-  answer = client.options('/v1/captions', headers=asked)
-  assert answer.status_code == 204 and answer.headers['access-control-allow-origin'] == EXTENSION_ORIGIN
+  preflight = {'Origin': EXTENSION_ORIGIN, 'Access-Control-Request-Method': 'POST'}
+  answer = client.options('/v1/captions', headers=preflight)
+  assert answer.status_code == 200 and answer.headers['access-control-allow-origin'] == EXTENSION_ORIGIN
+  answer = client.get('/v1/service', headers={'Origin': EXTENSION_ORIGIN})
+  assert answer.headers['access-control-allow-origin'] == EXTENSION_ORIGIN and 'Origin' in answer.headers['vary']
+  assert set(client.get('/v1/service', headers={'Origin': 'http://['}).json()) == {'error'}
 
 
 def test_the_page_needs_nothing_from_elsewhere(client):
@@ -205,24 +209,36 @@ def test_the_page_needs_nothing_from_elsewhere(client):
   policy = page.headers['content-security-policy']
   assert "default-src 'self'" in policy and 'unsafe' not in policy
   assert page.headers['cross-origin-resource-policy'] == 'same-origin'
+  kinds = {'.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml'}
   for place in re.findall(r'(?:src|href)="([^"]+)"', page.text):
-    assert client.get(f'/{place}').status_code == 200
+    answer = client.get(f'/{place}')
+    assert answer.status_code == 200 and answer.headers['cache-control'] == 'no-cache'
+    assert answer.headers['content-type'].partition(';')[0] == kinds[pathlib.Path(place).suffix]
   assert not re.search(r'style="|onclick|<script>|<style>', page.text)
-  for place in app.PAGE:
-    assert not re.search(r'https?://(?!www\.w3\.org)', client.get(place).text)
-  assert client.get('/extension/manifest.json').status_code == 404
+  files = [path.relative_to(WEB) for path in WEB.rglob('*') if path.suffix in kinds]
+  assert len(files) > 12
+  for file in files:
+    assert not re.search(r'https?://(?!www\.w3\.org|127\.0\.0\.1)', client.get(f'/{file}').text)
 
 
-def test_health_readiness_and_figures(client):
+def test_the_page_is_read_only_and_nothing_beside_it_is_served(client):
+  for place in ('/%2e%2e/service.py', '/..%2fservice.py', '//etc/passwd', '/extension', '/x' * 5000, '/a%00b'):
+    answer = client.get(place)
+    assert answer.status_code == 404 and set(answer.json()) == {'error'}
+  assert client.post('/index.html').status_code == 405
+  assert client.get('/v1/captions').status_code == 405 and client.get('/v1/nothing').status_code == 404
+
+
+def test_health_readiness_and_metrics(client):
   running_service.wait(lambda: client.get('/readyz').status_code == 200)
   assert client.get('/healthz').json() == {'status': 'alive'}
   assert [client.head(place).status_code for place in ('/healthz', '/readyz', '/')] == [200, 200, 200]
   client.get('/made/up/path')
   client.post(f'{MODEL}:predict', json={'instances': waveforms(1).tolist()})
-  figures = client.get('/metrics').text
-  assert re.search(r'audionet_requests_total\{method="POST",route="predict",status="200"\} \d', figures)
-  assert 'route="unknown"' in figures and 'made' not in figures
-  assert re.search(r'audionet_captioned_seconds_total \d', figures)
+  metrics = client.get('/metrics').text
+  assert re.search(r'audionet_requests_total\{method="POST",route="predict",status="200"\} \d', metrics)
+  assert 'route="unknown"' in metrics and 'made' not in metrics
+  assert re.search(r'audionet_captioned_seconds_total \d', metrics)
   about = client.get('/v1/service').json()
   assert about['sample_rate_hz'] == 16000 and about['live'] == {'samples': 640, 'examples': 25}
 
@@ -235,14 +251,14 @@ def test_the_client_of_the_documentation(client, capsys):
 
 
 def answers(address):
-  """Whether somebody listens there and says that all is well."""
+  """Whether the address responds with status 200."""
   try:
     return httpx.get(address).status_code == 200
   except httpx.ConnectError:
     return False
 
 
-def test_the_command_serves_and_ends_in_order(exported):
+def test_the_command_serves_and_shuts_down(exported):
   command = [sys.executable, '-m', 'audionet_tf.serve', f'--model={exported}', '--port=0']
   with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
     try:

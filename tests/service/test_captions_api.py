@@ -1,4 +1,4 @@
-"""Captions over HTTP, with a real export: times, forms, progress, limits, and uploads that are no sound."""
+"""Captions over HTTP, with a real export: times, forms, progress, limits, and uploads without sound."""
 
 import http.client
 import json
@@ -58,9 +58,9 @@ def upload(client, path, accept='application/json', query='', name=None):
 
 def test_captions_are_right_in_time_and_those_of_the_command(client, served, clip):
   document = upload(client, clip).json()
-  heard = [(e['name'], e['start_seconds'], e['end_seconds']) for e in document['events'] if e['name'] != 'silence']
-  assert [name for name, _, _ in heard] == tone_service.NAMES[1:]
-  for (_, start, end), (_, begins, ends) in zip(heard, TONES, strict=True):
+  detected = [(e['name'], e['start_seconds'], e['end_seconds']) for e in document['events'] if e['name'] != 'silence']
+  assert [name for name, _, _ in detected] == tone_service.NAMES[1:]
+  for (_, start, end), (_, begins, ends) in zip(detected, TONES, strict=True):
     assert abs(start - begins) <= HOP_SECONDS and abs(end - ends) <= HOP_SECONDS
   expected = captioner.captions(captioner.listener(served), clip)
   assert [(e.name, e.start_seconds, e.end_seconds) for e in expected.events] == [
@@ -106,20 +106,20 @@ def server_sent(text):
   return [(name, json.loads(data)) for name, data in re.findall(r'event: (\w+)\ndata: (.*)\n\n', text)]
 
 
-def test_progress_comes_as_it_is_made(client, clip):
+def test_progress_is_streamed(client, clip):
   answer = upload(client, clip, 'text/event-stream')
   assert answer.headers['content-type'].startswith('text/event-stream')
   assert answer.headers['x-accel-buffering'] == 'no'  # of proxies
-  told = server_sent(answer.text)
-  assert {name for name, _ in told[:-1]} == {'progress'} and told[-1][0] == 'result'
-  stages = [data['stage'] for _, data in told[:-1]]
+  messages = server_sent(answer.text)
+  assert {name for name, _ in messages[:-1]} == {'progress'} and messages[-1][0] == 'result'
+  stages = [data['stage'] for _, data in messages[:-1]]
   assert stages == sorted(stages) and {'decoding', 'listening'} <= set(stages)
-  assert told[-1][1]['events']
+  assert messages[-1][1]['events']
 
 
 @pytest.fixture
 def hostile(tmp_path, clip):
-  """Function from a name to a file that is none of sound."""
+  """Function from a name to a file without readable sound."""
   secret = tmp_path / 'secret.wav'
   media_clips.write(secret, 1, times=[])
   contents = {
@@ -164,7 +164,7 @@ def test_limits_of_uploads(client, made, tmp_path, monkeypatch):
   assert answer.status_code == 422 and 'within 0.01 s' in answer.json()['error']
 
 
-def test_too_many_at_once_are_sent_away(client, made, clip):
+def test_too_many_uploads_at_once_are_refused(client, made, clip):
   for _ in range(tone_service.LIMITS.captions_at_once + tone_service.LIMITS.captions_waiting):
     made.jobs.admit()
   try:
@@ -177,23 +177,23 @@ def test_too_many_at_once_are_sent_away(client, made, clip):
 
 
 @pytest.mark.parametrize('accept', ['text/event-stream', 'application/json'])
-def test_a_client_that_leaves_takes_its_work_along(client, made, tmp_path, monkeypatch, accept):
-  path, entered, stopped = media_clips.write(tmp_path / 'a.wav', 3, times=[]), threading.Event(), threading.Event()
+def test_a_client_that_leaves_cancels_its_job(client, made, tmp_path, monkeypatch, accept):
+  path, entered, cancelled = media_clips.write(tmp_path / 'a.wav', 3, times=[]), threading.Event(), threading.Event()
 
-  def heard(listener, path, report):
+  def score(listener, path, report):
     entered.set()
     try:
       for _ in range(2000):
         report(1.0)
         time.sleep(0.01)
-    except jobs.Stopped:
-      stopped.set()
+    except jobs.Cancelled:
+      cancelled.set()
       raise
 
-  monkeypatch.setattr('audionet_tf.service.timeline.heard', heard)
+  monkeypatch.setattr('audionet_tf.service.timeline.score', score)
   request = client.build_request('POST', '/v1/captions', files={'file': path.read_bytes()}, headers={'Accept': accept})
   connection = http.client.HTTPConnection(client.base_url.host, client.base_url.port)
   connection.request('POST', '/v1/captions', request.read(), dict(request.headers))
   assert entered.wait(20) and made.jobs.admitted == 1
   connection.close()
-  assert stopped.wait(10)
+  assert cancelled.wait(10)

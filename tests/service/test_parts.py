@@ -1,4 +1,4 @@
-"""Parts of the service that need no student: batches, budgets, who may ask, decoding, the extension's manifest."""
+"""Parts of the service that need no student: batches, budgets, who may ask, decoding, the extension."""
 
 import asyncio
 import base64
@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import runpy
 import tempfile
 import threading
 import wave
@@ -17,19 +18,22 @@ import numpy as np
 import pytest
 import threadpoolctl
 import uvloop
+from PIL import Image
+from starlette.responses import Response
 
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.models import student_file
 from audionet_tf.service import decoder, jobs, middleware, video_download
+from audionet_tf.service import metrics as service_metrics
 from audionet_tf.service import settings as service_settings
 from audionet_tf.service.batching import Batcher
-from audionet_tf.service.settings import EXTENSION_ORIGIN, Budget, Refused
+from audionet_tf.service.settings import EXTENSION_ORIGIN, Budget, RequestRefused
 
 EXTENSION = pathlib.Path(video_download.__file__).parent / 'web' / 'extension'
 
 
 class Student:
-  """Answers twice what it hears, when it is let; keeps the shapes that it was asked."""
+  """Doubles its input once `go` is set; keeps the shapes of its calls."""
 
   def __init__(self):
     self.shapes, self.go = [], threading.Event()
@@ -42,52 +46,52 @@ class Student:
     return {'twice': 2 * waveform}
 
 
-async def asked(batcher, student, waveforms):
-  """What came of every question, answers or errors; the first one is under way when the others are asked."""
-  first = asyncio.create_task(batcher.ask(waveforms[0]))
+async def submit_all(batcher, student, waveforms):
+  """The outputs or errors of all requests; the first one is running when the others are submitted."""
+  first = asyncio.create_task(batcher.submit(waveforms[0]))
   while not student.shapes:
     await asyncio.sleep(0.001)
-  rest = [asyncio.create_task(batcher.ask(waveform)) for waveform in waveforms[1:]]
+  others = [asyncio.create_task(batcher.submit(waveform)) for waveform in waveforms[1:]]
   await asyncio.sleep(0)
   student.go.set()
-  return await asyncio.gather(first, *rest, return_exceptions=True)
+  return await asyncio.gather(first, *others, return_exceptions=True)
 
 
 def sounds(*shapes):
   return [np.full(shape, number, np.float32) for number, shape in enumerate(shapes)]
 
 
-def test_those_who_wait_are_answered_together_by_their_length():
-  student, watched = Student(), []
-  batcher = Batcher(student, 100, 10, lambda joined, seconds: watched.append(joined))
+def test_batcher_groups_requests_of_equal_length():
+  student, sizes = Student(), []
+  batcher = Batcher(student, 100, 10, lambda requests, seconds: sizes.append(requests))
   waveforms = sounds((1, 5), (2, 5), (1, 7), (1, 5), (3, 7))
-  answers = asyncio.run(asked(batcher, student, waveforms))
-  assert student.shapes == [(1, 5), (3, 5), (4, 7)] and watched == [1, 2, 2]
+  answers = asyncio.run(submit_all(batcher, student, waveforms))
+  assert student.shapes == [(1, 5), (3, 5), (4, 7)] and sizes == [1, 2, 2]
   for waveform, answer in zip(waveforms, answers, strict=True):
     np.testing.assert_array_equal(answer['twice'], 2 * waveform)
 
 
-def test_a_call_holds_so_many_samples_and_no_more_unless_one_request_does():
+def test_a_batch_has_a_largest_size_unless_one_request_is_larger():
   student = Student()
-  asyncio.run(asked(Batcher(student, 10, 10), student, sounds((1, 5), (1, 5), (1, 5), (1, 5), (4, 5))))
+  asyncio.run(submit_all(Batcher(student, 10, 10), student, sounds((1, 5), (1, 5), (1, 5), (1, 5), (4, 5))))
   assert student.shapes == [(1, 5), (2, 5), (1, 5), (4, 5)]
 
 
-def test_an_error_is_for_those_who_asked_and_too_many_are_sent_away():
+def test_an_error_fails_its_batch_only_and_too_many_requests_are_refused():
   student = Student()
-  answers = asyncio.run(asked(Batcher(student, 100, 2), student, sounds((1, 5), (1, 13), (1, 5), (1, 5))))
-  assert isinstance(answers[1], RuntimeError) and isinstance(answers[3], Refused) and answers[3].status == 503
+  answers = asyncio.run(submit_all(Batcher(student, 100, 2), student, sounds((1, 5), (1, 13), (1, 5), (1, 5))))
+  assert isinstance(answers[1], RuntimeError) and isinstance(answers[3], RequestRefused) and answers[3].status == 503
   np.testing.assert_array_equal(answers[2]['twice'], np.full([1, 5], 4))
 
 
-def test_who_gave_up_is_not_heard():
+def test_a_cancelled_request_is_not_predicted():
   async def run():
     student = Student()
     batcher = Batcher(student, 100, 10)
-    first = asyncio.create_task(batcher.ask(np.zeros([1, 5], np.float32)))
+    first = asyncio.create_task(batcher.submit(np.zeros([1, 5], np.float32)))
     while not student.shapes:
       await asyncio.sleep(0.001)
-    second = asyncio.create_task(batcher.ask(np.zeros([1, 6], np.float32)))
+    second = asyncio.create_task(batcher.submit(np.zeros([1, 6], np.float32)))
     await asyncio.sleep(0)
     second.cancel()
     await asyncio.sleep(0)
@@ -99,105 +103,130 @@ def test_who_gave_up_is_not_heard():
   assert asyncio.run(run()) == [(1, 5)]
 
 
-def test_calls_of_other_functions_are_as_many_at_most():
+def test_the_number_of_other_calls_is_limited():
   async def run():
     student = Student()
     batcher = Batcher(student, 100, 2)
-    calls = [asyncio.create_task(batcher.other(student, row)) for row in sounds((1, 5), (1, 5), (1, 5))]
+    calls = [asyncio.create_task(batcher.call(student, row)) for row in sounds((1, 5), (1, 5), (1, 5))]
     await asyncio.sleep(0)
     student.go.set()
-    return await asyncio.gather(*calls, return_exceptions=True), await batcher.other(len, 'four')
+    return await asyncio.gather(*calls, return_exceptions=True), await batcher.call(len, 'four')
 
   (*answered, refused), later = asyncio.run(run())
   assert [answer['twice'].shape for answer in answered] == [(1, 5)] * 2 and later == 4
-  assert isinstance(refused, Refused) and refused.status == 503
+  assert isinstance(refused, RequestRefused) and refused.status == 503
 
 
-def test_bytes_are_shared_and_come_back():
+def test_a_budget_is_shared_and_given_back():
   budget = Budget(10)
   with budget.share() as take, budget.share() as other:
     take(4)
     other(6)
-    with pytest.raises(Refused, match='try again') as refused:
+    with pytest.raises(RequestRefused, match='try again') as refused:
       take(1)
     assert refused.value.status == 503 and budget.held == 10
   assert budget.held == 0
 
 
-def answer_to(host, hosts=('localhost',), origin=None):
-  """Status that the guard refuses a request with; None where it lets it pass."""
-  headers = [(b'host', host.encode()), *([(b'origin', origin.encode())] if origin else [])]
-  scope = {'type': 'http', 'method': 'GET', 'headers': headers}
-  refused = middleware.Guard(None, hosts, ('https://b.example',), None).refused(scope, origin)
-  return refused and refused.status_code
+def status_for(host, hosts=('localhost',), **headers):
+  """Status of the response to a request with these headers, to an application that answers everything with 204."""
+  headers = {'host': host, **{name.replace('_', '-'): value for name, value in headers.items()}}
+  scope = {'type': 'http', 'method': 'OPTIONS' if len(headers) > 2 else 'GET', 'path': '/'}
+  scope['headers'] = [(name.encode(), value.encode()) for name, value in headers.items()]
+  metrics, messages = service_metrics.Metrics(), []
+
+  async def send(message):
+    messages.append(message)
+
+  app = middleware.guarded(Response(status_code=204), hosts, ('https://b.example',), metrics)
+  asyncio.run(app(scope, None, send))
+  start, *_ = messages
+  assert dict(start['headers'])[b'x-content-type-options'] == b'nosniff'
+  assert f'status="{start["status"]}"' in metrics.text()[0].decode()
+  return start['status']
 
 
-def test_a_name_that_a_site_makes_point_here_is_refused_wherever_the_service_listens(monkeypatch):
+def test_foreign_host_names_are_refused_wherever_the_service_listens(monkeypatch):
   monkeypatch.setattr('socket.gethostname', lambda: 'Den')
   monkeypatch.setattr('socket.getfqdn', lambda: 'den.home')
-  local, network = service_settings.names_of('127.0.0.1', ['B.home']), service_settings.names_of('0.0.0.0', [])
+  local = service_settings.allowed_host_names('127.0.0.1', ['B.home'])
+  network = service_settings.allowed_host_names('0.0.0.0', [])
   assert local == {'localhost', '127.0.0.1', '::1', 'b.home'}
   for host in ('localhost:8501', '127.0.0.1:8501', '[::1]:8501', 'b.HOME'):
-    assert answer_to(host, local) is None
+    assert status_for(host, local) == 204
   for host in ('den.home', 'DEN:80', '192.168.0.7:8501', '[fe80::1]:8501'):
-    assert answer_to(host, network) is None
+    assert status_for(host, network) == 204
   for host in ('evil.example', '1.evil.example', '', 'localhost.evil.example', '[', '127.0.0.1.evil.example:8501'):
-    assert answer_to(host, local) == answer_to(host, network) == 421
-  assert answer_to('192.168.0.7', network, 'http://evil.example') == 403
-  assert answer_to('192.168.0.7', network, 'https://b.example') is None
+    assert status_for(host, local) == status_for(host, network) == 421
+    assert status_for(host, ()) == 204  # where any name is allowed
 
 
-def test_who_is_allowed_in_vain_is_a_mistake():
-  service_settings.check_askers(
+def test_other_origins_are_refused_and_allowed_ones_answered():
+  own = '192.168.0.7:8501'
+  assert status_for(own, origin=f'http://{own}') == status_for(own, origin='https://b.example') == 204
+  for origin in ('http://evil.example', 'null', 'http://192.168.0.7', 'https://b.example:1', 'https://b.example.evil'):
+    assert status_for(own, origin=origin) == 403
+    assert status_for(own, origin=origin, access_control_request_method='POST') == 403
+  for origin in ('http://[', 'http://[::1', '//]'):
+    assert status_for(own, origin=origin) == 400
+  preflight = {'origin': 'https://b.example', 'access_control_request_private_network': 'true'}
+  assert status_for(own, **preflight, access_control_request_method='POST') == 200
+  assert status_for(own, **preflight, access_control_request_method='DELETE') == 400
+
+
+def test_allowed_clients_that_no_request_can_match_are_mistakes():
+  service_settings.check_allowed_clients(
     ['sounds.example.org', 'den'], ['https://example.org', 'http://[::1]:80', 'moz-extension://a']
   )
   for name in ('example.org:80', 'http://example.org', ''):
     with pytest.raises(UserError, match='allowed_host is'):
-      service_settings.check_askers([name], [])
+      service_settings.check_allowed_clients([name], [])
   for origin in ('https://example.org/', 'example.org', 'https://Example.org', '*', 'null', 'https://'):
     with pytest.raises(UserError, match='allowed_origin is'):
-      service_settings.check_askers([], [origin])
+      service_settings.check_allowed_clients([], [origin])
 
 
 def decoded(path, most=100):
-  out, told = io.BytesIO(), []
-  seconds = decoder.decode(str(path), out, {'sample_rate_hz': 16000, 'mono': 'mean', 'max_seconds': most}, told.append)
+  out, reports = io.BytesIO(), []
+  seconds = decoder.decode(
+    str(path), out, {'sample_rate_hz': 16000, 'mono': 'mean', 'max_seconds': most}, reports.append
+  )
   with wave.open(io.BytesIO(out.getvalue())) as sound:
     assert sound.getparams()[:3] == (1, 2, 16000)
-    return seconds, np.frombuffer(sound.readframes(sound.getnframes()), np.int16), told
+    return seconds, np.frombuffer(sound.readframes(sound.getnframes()), np.int16), reports
 
 
-def test_the_decoder_gives_the_sound_that_students_hear(tmp_path):
+def test_the_decoder_gives_the_sound_that_students_get(tmp_path):
   path = media_clips.write(tmp_path / 'a.mkv', 45, fps=1, rate_hz=44100, sound_start=0.5)
   start, expected = media_clips.decode_sound(path)
-  seconds, pcm, told = decoded(path)
+  seconds, pcm, reports = decoded(path)
   assert start == 8000 and not pcm[:start].any() and seconds == len(pcm) / 16000
   np.testing.assert_array_equal(pcm[start:] / 32768, expected)
-  assert [round(s) // 20 for s in told] == [1, 2]
+  assert [round(s) // 20 for s in reports] == [1, 2]
   with pytest.raises(MediaError, match='longer than the 40 s'):
     decoded(path, 40)
 
 
-def test_programs_are_started_without_a_fork_of_the_service(tmp_path, monkeypatch):
-  """A fork ends the threads behind NumPy's products, and who multiplies at that moment waits for them for ever."""
+def test_processes_are_started_without_a_fork_of_the_service(tmp_path, monkeypatch):
+  """A fork ends OpenBLAS's threads, and a matrix product at that moment waits for them for ever."""
   program = tmp_path / 'python'
   program.write_text('#!/bin/sh\necho \'{"seconds": 1}\'\necho \'{"done": 2, "name": "a video"}\'\n')
   program.chmod(0o755)
   monkeypatch.setattr(jobs.sys, 'executable', str(program))
   settings = student_file.StudentConfig('audionet', 16000, 'mean', 0.1, {})
-  told = []
+  reports = []
 
   async def both():
     with tempfile.TemporaryFile() as file:
-      seconds = await jobs.decoded(file, file, settings, service_settings.Limits(), told.append)
-    with pytest.raises(UserError, match='without an answer'):
-      await video_download.answer_of({}, 10)
+      seconds = await jobs.decode(file, file, settings, service_settings.Limits(), reports.append)
+    with pytest.raises(UserError, match='without a message'):
+      await video_download.run_download({}, 10)
     return seconds
 
   with threadpoolctl.threadpool_limits(2):
     np.ones([600, 600]) @ np.ones([600, 600])  # it has its threads from now on
     before = set(os.listdir('/proc/self/task'))
-    assert uvloop.run(both()) == 2 and [message['seconds'] for message in told] == [0, 1]
+    assert uvloop.run(both()) == 2 and [message['seconds'] for message in reports] == [0, 1]
     assert before <= set(os.listdir('/proc/self/task'))
 
 
@@ -205,6 +234,20 @@ def test_the_extension_has_the_identity_that_the_service_admits():
   key = base64.b64decode(json.loads((EXTENSION / 'manifest.json').read_text())['key'])
   identity = ''.join(chr(ord('a') + int(digit, 16)) for digit in hashlib.sha256(key).hexdigest()[:32])
   assert f'chrome-extension://{identity}' == EXTENSION_ORIGIN
+
+
+def test_the_icons_of_the_extension_are_the_drawing_in_their_sizes():
+  """As Chromium wants them, and as scripts/lib/draw_icons.py draws icon.svg."""
+  draw = runpy.run_path(str(pathlib.Path(__file__).resolve().parents[2] / 'scripts/lib/draw_icons.py'))
+  manifest = json.loads((EXTENSION / 'manifest.json').read_text())
+  assert manifest['icons'] == manifest['action']['default_icon'] and set(manifest['icons']) == {'16', '32', '48', '128'}
+  for size, name in manifest['icons'].items():
+    with Image.open(EXTENSION / name) as picture:
+      assert picture.format == 'PNG' and picture.size == (int(size), int(size))
+      saved, drawn = (np.asarray(each.convert('RGBA'), int) for each in (picture, draw['icon'](int(size))))
+      assert np.abs(saved - drawn).max() <= 2  # whatever the version of Pillow
+      middle, corner = saved[int(size) // 2, int(size) // 16], saved[0, 0]
+      assert middle.tolist() == [0x0B, 0x5F, 0xD0, 255] and corner[3] < 64
 
 
 def test_the_extension_asks_for_no_more_than_it_uses_and_nothing_is_missing():
@@ -215,6 +258,6 @@ def test_the_extension_asks_for_no_more_than_it_uses_and_nothing_is_missing():
   assert set(manifest['permissions']) == used
   pages = ''.join(path.read_text() for path in EXTENSION.glob('*.html'))
   named = re.findall(r'(?:src|href)="([^"]+)"', pages) + re.findall(r"'(?:\./)?(\w+\.(?:js|html))'", scripts)
-  named += [manifest['action']['default_popup'], manifest['background']['service_worker']]
+  named += [manifest['action']['default_popup'], manifest['background']['service_worker'], *manifest['icons'].values()]
   assert [name for name in named if not (EXTENSION / name).is_file()] == []
   assert not re.search(r'innerHTML|\beval\b|https?://(?!127\.0\.0\.1)', scripts + pages)

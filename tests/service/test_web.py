@@ -75,7 +75,7 @@ def browser(folder):
 
 @pytest.fixture
 def extended():
-  """A browser with the extension, which may capture tabs unasked; where a microphone is faked, no tab can be heard."""
+  """A browser with the extension, which may capture tabs without a click. A fake microphone would prevent that."""
   with chromium.running(
     f'--load-extension={EXTENSION}',
     '--disable-features=DisableLoadExtensionCommandLineSwitch',
@@ -93,7 +93,7 @@ def page(browser, address):
   page.open(address)
   page.wait("document.querySelector('#about').textContent.includes('kinds of sound')")
   yield page
-  page.run('1')  # what has been said by now has arrived
+  page.run('1')  # pending messages have arrived
   assert not [m for m in page.messages if m['method'] == 'Runtime.exceptionThrown']
   assert not [m for m in page.messages if m['method'] == 'Log.entryAdded' and m['params']['entry']['level'] == 'error']
   page.call('Page.close')
@@ -122,13 +122,102 @@ def test_from_a_file_to_a_cue_at_the_right_time(page, folder):
     assert text.startswith(name)
     assert page.wait("document.querySelector('#top span').textContent").startswith(name)
   assert page.run("document.querySelector('#video').textTracks[0].mode") == 'showing'
-  heard = page.run("[...document.querySelectorAll('#events span:first-of-type')].map((e) => e.textContent)")
-  assert heard == ['silence', 'low', 'silence', NAMES[2], 'silence']  # as text, not as markup
+  names = page.run("[...document.querySelectorAll('#events span:first-of-type')].map((e) => e.textContent)")
+  assert names == ['silence', 'low', 'silence', NAMES[2], 'silence']  # as text, not as markup
   assert page.run("document.querySelector('#threshold').getAttribute('aria-valuetext')") == '20 %'
   page.run("document.querySelector('#threshold').value = 95")
   assert page.run("document.querySelectorAll('#downloads a').length") == 6
-  found = page.run("fetch(document.querySelector('#downloads a[download$=vtt]').href).then((r) => r.text())")
-  assert found.startswith('WEBVTT') and '00:00:01.000 --> 00:00:02.000' in found
+  text = page.run("fetch(document.querySelector('#downloads a[download$=vtt]').href).then((r) => r.text())")
+  assert text.startswith('WEBVTT') and '00:00:01.000 --> 00:00:02.000' in text
+
+
+def test_a_reload_shows_the_result_again_and_the_file_can_be_added(page, folder):
+  events = "[...document.querySelectorAll('#events li')].map((e) => e.textContent).join()"
+  page.choose('#chooser', folder / 'sounds.webm')
+  page.wait(SHOWN)
+  before = page.run(events)
+  page.run('window.before = true')
+  page.call('Page.reload')
+  page.wait(f'!window.before && document.querySelector("#name") && {SHOWN}')
+  assert page.run("document.querySelector('#name').textContent") == 'sounds.webm' and page.run(events) == before
+  assert page.run("document.querySelector('#video').hidden && !document.querySelector('#fileless').hidden")
+  page.run("document.querySelector('#timeline').focus()")
+  for _ in range(2):
+    page.press('ArrowRight', 39)
+  page.wait("document.querySelector('#top span').textContent === 'silence'")
+  page.choose('#replay', folder / 'sounds.webm')
+  page.wait("document.querySelector('#video').readyState > 1 && document.querySelector('#fileless').hidden")
+  seek(page, 1.5)
+  page.wait(f"{CUES}.join() === 'low'")
+  page.run("location.hash = ''")
+  page.wait("document.querySelector('#result').hidden && !document.querySelector('#try').hidden")
+
+
+def test_a_result_that_is_gone_is_a_message(browser, address):
+  page = browser.page(f'{address}/#nothing')
+  assert 'no such captions' in page.wait(PROBLEM)
+  assert not page.run(SHOWN) and page.run('location.hash') == ''
+  page.call('Page.close')
+
+
+def test_an_example_can_be_tried_without_a_file(page):
+  page.run("document.querySelector('#example').click()")
+  page.wait(SHOWN)
+  assert page.run("document.querySelector('#name').textContent") == 'example.wav'
+  names = page.run("[...document.querySelectorAll('#events span:first-of-type')].map((e) => e.textContent)")
+  assert {'silence', 'low'} <= set(names)  # its beeps are of 1000 Hz
+  page.wait("Math.abs(document.querySelector('#video').duration - 8) < 0.01")
+  assert page.run("document.querySelector('#try').hidden")
+
+
+def cue_box(page):
+  """(left, right, top, bottom) of the cue on the screen."""
+
+  def find(node):
+    if 'pseudo' in node.get('attributes', []) and '-webkit-media-text-track-display' in node['attributes']:
+      yield node
+    for child in (*node.get('shadowRoots', ()), *node.get('children', ())):
+      yield from find(child)
+
+  node = next(find(page.call('DOM.getDocument', depth=-1, pierce=True)['root']))
+  corners = page.call('DOM.getBoxModel', nodeId=node['nodeId'])['model']['border']
+  return min(corners[::2]), max(corners[::2]), min(corners[1::2]), max(corners[1::2])
+
+
+def test_a_long_cue_wraps_inside_the_video(page, folder):
+  page.choose('#chooser', folder / 'sounds.webm')
+  page.wait(SHOWN)
+  page.wait("document.querySelector('#video').textTracks[0].cues?.length")
+  page.run("document.querySelector('#video').textTracks[0].cues[0].text = 'a long name of a class '.repeat(6)")
+  seek(page, 0.5)
+  page.wait(f'{CUES}.length')
+  page.run("document.querySelector('#video').scrollIntoView()")
+  edges = '(({ left, right, top, bottom }) => [left, right, top, bottom])(%s.getBoundingClientRect())'
+  left, right, top, bottom = page.run(edges % "document.querySelector('#video')")
+  box = cue_box(page)
+  assert left <= box[0] + 1 and box[1] - 1 <= right and top <= box[2] + 1 and box[3] <= bottom
+  assert box[3] - box[2] > 40 and box[2] - top < 20  # several lines, at the top
+
+
+def test_rows_of_classes_are_scaled_to_the_largest_score(page, folder):
+  """As of a thousand classes: no score is above 2 %."""
+  page.run(
+    'window.plain = fetch; window.fetch = async (address) => { const answer = await plain(address); '
+    "if (!String(address).includes('timeline')) return answer; const shown = await answer.json(); "
+    'for (const bar of shown.classes.bars) bar.values = bar.values.map((value) => value / 50); '
+    'return new Response(JSON.stringify(shown)); }'
+  )
+  page.choose('#chooser', folder / 'sounds.webm')
+  page.wait(SHOWN)
+  heights = page.wait(
+    '((rows) => rows.length && rows[0].width > 300 && rows.map((canvas) => { '
+    "const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height); "
+    'const first = data.findIndex((value, i) => i % 4 === 3 && value); '
+    'return first < 0 ? 0 : 1 - Math.floor(first / 4 / canvas.width) / canvas.height; }))'
+    "([...document.querySelectorAll('.row.class canvas')])"
+  )
+  assert len(heights) == 3 and min(heights) > 0.8 and max(heights) == 1
+  assert page.run("document.querySelector('#scale').textContent").startswith('Classes: full height is 2 %')
 
 
 def test_seeking_by_keyboard_and_mouse(page, folder):
@@ -169,16 +258,16 @@ def test_everything_can_be_reached_by_tab(page, folder):
     page.press('Tab', 9)
     reached.append(page.run("document.activeElement.id || document.activeElement.closest('[id]')?.id"))
   order = [name for name, _ in itertools.groupby(reached)]
-  wanted = ['video', 'threshold', 'downloads', 'timeline', 'events', 'microphone']
-  assert [name for name in order if name in wanted][: len(wanted)] == wanted
+  expected = ['video', 'threshold', 'downloads', 'timeline', 'events', 'microphone']
+  assert [name for name in order if name in expected][: len(expected)] == expected
 
 
 def test_a_file_that_another_one_took_the_place_of_is_not_shown(page, folder):
   """The first one's timeline is slow to come; the second is chosen meanwhile."""
   page.run(
-    'window.names = []; window.late = 0; window.asked = fetch; window.fetch = async (address) => { '
+    'window.names = []; window.late = 0; window.plainFetch = fetch; window.fetch = async (address) => { '
     "if (String(address).includes('timeline') && !late++) await new Promise((go) => { window.go = go; }); "
-    'return asked(address); }; '
+    'return plainFetch(address); }; '
     "new MutationObserver(() => names.push(document.querySelector('#name').textContent))"
     ".observe(document.querySelector('#name'), { childList: true })"
   )
@@ -191,11 +280,11 @@ def test_a_file_that_another_one_took_the_place_of_is_not_shown(page, folder):
   assert page.run('window.names.join()') == 'low.wav'
 
 
-@pytest.mark.parametrize(('name', 'said'), [('bad.mp4', 'not a media file'), ('large.wav', 'at most 1 MiB')])
-def test_a_bad_file_is_refused_in_words(page, folder, name, said):
+@pytest.mark.parametrize(('name', 'message'), [('bad.mp4', 'not a media file'), ('large.wav', 'at most 1 MiB')])
+def test_a_bad_file_is_refused_in_words(page, folder, name, message):
   page.choose('#chooser', folder / name)
   text = page.wait(PROBLEM)
-  assert said in text and name in text
+  assert message in text and name in text
   assert page.run("document.querySelector('#work').hidden") and not page.run(SHOWN)
   page.choose('#chooser', folder / 'sounds.webm')  # and it goes on
   page.wait(SHOWN)
@@ -236,10 +325,10 @@ def site(folder):
   server.shutdown()
 
 
-def shows(page, name, wanted=True):
+def shows(page, name, expected=True):
   """Waits until the overlay of a page shows a name, or does not any more."""
   end = time.monotonic() + chromium.WAIT_SECONDS
-  while (name in (shown := page.shadow_text())) != wanted:
+  while (name in (shown := page.shadow_text())) != expected:
     assert time.monotonic() < end, shown
     time.sleep(0.1)
 
@@ -275,8 +364,8 @@ def test_the_extension_names_the_sound_of_a_page(extended, address, folder):
 
 
 def test_the_extension_captions_a_video_that_the_service_may_fetch(extended, made, folder):
-  async def fetch(asked):
-    assert asked.endswith('/short.html')
+  async def fetch(url):
+    assert url.endswith('/short.html')
     return open(folder / 'sounds.webm', 'rb'), 'a video'
 
   fetching = dataclasses.replace(made, fetch=fetch, hosts=('127.0.0.1',))

@@ -15,7 +15,7 @@ from audionet_tf.service import server as service_server
 @contextlib.contextmanager
 def running(made, **options):
   """The address at which a app.Service answers. `options`: of service.application."""
-  listening = service_server.bound('127.0.0.1', 0)
+  listening = service_server.bind_socket('127.0.0.1', 0)
   config = uvicorn.Config(app.application(made, **options), log_level='critical')
   server = uvicorn.Server(config)
   thread = threading.Thread(target=server.run, kwargs={'sockets': [listening]}, daemon=True)
@@ -39,20 +39,20 @@ def wait(condition, seconds=20):
 
 def children():
   """Programs that this process has started and that have not ended: dict of number to name."""
-  found = {}
+  processes = {}
   for stat in pathlib.Path('/proc').glob('[0-9]*/stat'):
     with contextlib.suppress(OSError):
       name, _, rest = stat.read_text().rpartition(')')
       if rest.split()[1] == str(os.getpid()) and rest.split()[0] != 'Z':
-        found[int(stat.parent.name)] = name
-  return found
+        processes[int(stat.parent.name)] = name
+  return processes
 
 
 def open_unnamed():
   """Files that this process holds open and that have no name any more."""
-  found = []
+  paths = []
   for link in pathlib.Path('/proc/self/fd').iterdir():
     with contextlib.suppress(OSError):
       if os.readlink(link).endswith('(deleted)'):
-        found.append(os.readlink(link))
-  return found
+        paths.append(os.readlink(link))
+  return paths

@@ -170,7 +170,7 @@ def test_saved_models_that_reach_for_files_or_are_damaged_are_refused(tmp_path):
   next((whole / 'variables').glob('*.data*')).write_bytes(b'')
   with pytest.raises(UserError, match='not a readable SavedModel'):
     frozen_teacher.load(whole)
-  assert digest != digests.folder_digest(whole)
+  assert digest != digests.of_saved_model(whole)
 
 
 def test_float_tflite_takes_minus_one_to_one_by_default(tmp_path):

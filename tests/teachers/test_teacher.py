@@ -94,7 +94,7 @@ def test_weights_from_a_file_bring_their_number_of_classes(mobilenet, tmp_path):
   assert np.abs(wanted[0] - wanted[1]).max() > 0.01
   teacher = frozen_teacher.load('mobilenet', name='seen', weights=tmp_path / 'old.h5')
   assert teacher.class_names == [f'class {i}' for i in range(5)]
-  assert teacher.digest == digests.file_digest(tmp_path / 'old.h5')
+  assert teacher.digest == digests.of_file(tmp_path / 'old.h5')
   np.testing.assert_allclose(np.asarray(teacher.probabilities(images)), wanted, rtol=1e-4)
 
 

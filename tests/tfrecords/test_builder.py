@@ -34,7 +34,7 @@ def test_shards_are_balanced_and_mixed(tmp_path):
   assert rows != sorted(rows)
   assert all(len({video for video, _ in rows[i : i + 20]}) == 3 for i in (0, 20, 40))
   assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == sorted(
-    ['failures.json', 'manifest.json'] + [shard['name'] for shard in manifest['shards']]
+    ['.lock', 'failures.json', 'manifest.json'] + [shard['name'] for shard in manifest['shards']]
   )
 
 

@@ -1,42 +1,79 @@
-// The page: a file goes to the service and comes back as captions; the microphone is named live.
+// The page: a file goes to the service and comes back as captions; the microphone is captioned live.
 
-import { $, MIB, element, json, say, showBars, threshold } from './page.js';
+import { $, MIB, element, getJson, say, showBars, threshold } from './page.js';
 import { cancel, idle, send } from './upload.js';
 import { clock, timeline } from './timeline.js';
+import { example } from './example.js';
 import { toggleMicrophone } from './microphone.js';
-
-const CUE_LINE_PERCENT = 6;
 
 let about = null;  // answer of /v1/service
 let shown = null;  // what is on the page: { id, name, address, line, classes, events, at, playable }
 
-// `wanted`: whether nobody has chosen another file meanwhile.
-async function show(file, result, wanted) {
-  const drawn = await json(`/v1/captions/${result.id}/timeline`);
-  if (!wanted()) return;
+const resultAddress = (id, format) => `/v1/captions/${id}.${format}?threshold=${threshold()}`;
+
+// Shows a result of the service. `file`: the File that it is of, null where the page does not have it; `isCurrent`:
+// whether nobody has chosen another file meanwhile.
+async function show(file, result, isCurrent) {
+  const answer = await getJson(`/v1/captions/${result.id}/timeline`);
+  if (!isCurrent()) return;
   clear();
-  shown = { id: result.id, name: result.file, address: URL.createObjectURL(file), classes: drawn.classes, at: 0, playable: true };
+  shown = { id: result.id, name: result.file, address: null, classes: answer.classes, at: 0, playable: false };
+  location.hash = result.id;
   $('name').textContent = result.file;
   $('result').hidden = false;
-  $('unplayable').hidden = true;
-  const video = $('video');
-  video.hidden = false;
-  video.className = 'sound';
-  video.src = shown.address;
-  shown.line = timeline($('timeline'), drawn, { now, seek, toggle });
+  $('try').hidden = true;
+  shown.line = timeline($('timeline'), answer, { now, seek, toggle });
+  $('scale').textContent = shown.line.largest < 95 ? `Classes: full height is ${+shown.line.largest.toFixed(1)} %.` : '';
+  play(file);
   showEvents(result.events);
-  idle(`${result.events.length === 1 ? 'One sound' : `${result.events.length} sounds`} in ${clock(result.seconds)}.` +
-    (result.repeats > 1 ? ` It is short and was heard ${result.repeats} times over.` : ''));
+  const count = result.events.length === 1 ? 'One sound' : `${result.events.length} sounds`;
+  const repeats = result.repeats > 1 ? ` The file is short and was repeated ${result.repeats} times.` : '';
+  idle(`${count} in ${clock(result.seconds)}.${repeats}`);
   $('name').focus();
   follow();
+}
+
+// Puts the file of the result into the player; null where there is none.
+function play(file) {
+  const video = $('video');
+  shown.playable = Boolean(file);
+  $('fileless').hidden = shown.playable;
+  $('unplayable').hidden = true;
+  video.hidden = !shown.playable;
+  video.className = 'sound';
+  if (!file) return;
+  shown.address = URL.createObjectURL(file);
+  video.src = shown.address;
 }
 
 function clear() {
   if (!shown) return;
   shown.line.remove();
-  URL.revokeObjectURL(shown.address);
+  if (shown.address) URL.revokeObjectURL(shown.address);
+  $('video').removeAttribute('src');
   $('video').replaceChildren();
+  $('result').hidden = true;
+  $('try').hidden = false;
   shown = null;
+}
+
+// The result that the address of the page names, such as after a reload.
+async function restore() {
+  const id = location.hash.slice(1);
+  if (id === (shown?.id ?? '')) return;
+  const isCurrent = () => location.hash.slice(1) === id;
+  if (!id) {
+    clear();
+    return;
+  }
+  try {
+    await show(null, await getJson(resultAddress(encodeURIComponent(id), 'json')), isCurrent);
+  } catch (error) {
+    if (!isCurrent()) return;
+    history.replaceState(null, '', location.pathname);
+    clear();
+    idle('', `The result in this address cannot be shown: ${error.message}.`);
+  }
 }
 
 const now = () => (shown.playable ? $('video').currentTime : shown.at);
@@ -56,25 +93,25 @@ function toggle() {
   });
 }
 
-// Captions, downloads and the list for the present threshold.
-function showEvents(events) {
-  const query = `?threshold=${threshold()}`;
-  const base = `/v1/captions/${shown.id}`;
+function showTrack() {
   const track = document.createElement('track');
-  Object.assign(track, { kind: 'captions', srclang: 'en', label: 'Sounds', default: true, src: `${base}.vtt${query}` });
+  const options = { kind: 'captions', srclang: 'en', label: 'Sounds', default: true, src: resultAddress(shown.id, 'vtt') };
+  Object.assign(track, options);
   track.addEventListener('load', () => {
-    for (const cue of track.track.cues) {  // at the top: below are the controls
-      cue.snapToLines = false;
-      cue.line = CUE_LINE_PERCENT;
-    }
+    for (const cue of track.track.cues) cue.line = 0;  // the top line: below are the controls
   });
   $('video').replaceChildren(track);
   track.track.mode = 'showing';
+}
+
+// Captions, downloads and the list of events for the present threshold.
+function showEvents(events) {
+  showTrack();
   $('downloads').replaceChildren(...about.formats.map((format) => {
     const item = document.createElement('li');
     const link = element('a', format.toUpperCase(), 'download');
     const suffix = { labels: 'labels.txt', json: 'events.json', csv: 'events.csv' }[format] ?? format;
-    Object.assign(link, { href: `${base}.${format}${query}`, download: `${shown.name}.${suffix}` });
+    Object.assign(link, { href: resultAddress(shown.id, format), download: `${shown.name}.${suffix}` });
     item.append(link);
     return item;
   }));
@@ -91,22 +128,24 @@ function showEvents(events) {
     item.append(button);
     return item;
   }));
-  if (!events.length) $('events').append(element('li', 'Nothing reaches this probability.'));
+  if (!events.length) $('events').append(element('li', 'No sound reaches the threshold.'));
 }
 
 function showThreshold() {
-  const shown = `${$('threshold').value} %`;
-  $('threshold-shown').textContent = shown;
-  $('threshold').setAttribute('aria-valuetext', shown);
+  const text = `${$('threshold').value} %`;
+  $('threshold-shown').textContent = text;
+  $('threshold').setAttribute('aria-valuetext', text);
 }
 
 async function changeThreshold() {
   if (!shown) return;
   const { id } = shown;
-  const wanted = threshold();
+  const chosen = threshold();
   try {
-    const answer = await json(`/v1/captions/${id}.json?threshold=${wanted}`);
-    if (shown?.id === id && threshold() === wanted) showEvents(answer.events);
+    const result = await getJson(resultAddress(id, 'json'));
+    if (shown?.id !== id || threshold() !== chosen) return;
+    showEvents(result.events);
+    follow();
   } catch (error) {
     say($('problem'), error.message);
   }
@@ -146,11 +185,21 @@ function acceptDrops() {
   });
 }
 
-async function start() {
-  $('chooser').addEventListener('change', () => {
-    if ($('chooser').files.length) send($('chooser').files[0], about, show);
-    $('chooser').value = '';  // so that the same file can be chosen again
+// Calls `use` with the file that is chosen; the same file can be chosen again.
+function onChoice(input, use) {
+  input.addEventListener('change', () => {
+    if (input.files.length) use(input.files[0]);
+    input.value = '';
   });
+}
+
+function addListeners() {
+  onChoice($('chooser'), (file) => send(file, about, show));
+  onChoice($('replay'), (file) => {
+    play(file);
+    showTrack();
+  });
+  $('example').addEventListener('click', () => send(example(), about, show));
   acceptDrops();
   $('cancel').addEventListener('click', cancel);
   $('threshold').addEventListener('input', showThreshold);
@@ -161,21 +210,28 @@ async function start() {
   for (const name of ['seeked', 'timeupdate', 'pause']) video.addEventListener(name, follow);
   video.addEventListener('loadedmetadata', () => video.classList.toggle('sound', !video.videoHeight));
   video.addEventListener('error', () => {
-    if (!shown || !video.src) return;
+    if (!shown?.playable) return;
     shown.playable = false;
     video.hidden = true;
     $('unplayable').hidden = false;
   });
+  addEventListener('hashchange', restore);
+}
+
+async function start() {
+  addListeners();
   try {
-    about = await json('/v1/service');
-    $('threshold').value = Math.round(100 * about.threshold);
-    $('about').textContent = `What a video sounds like, named by ${about.student} on this machine: ` +
-      `${about.classes} kinds of sound, files of up to ${Math.round(about.sound_seconds / 60)} minutes and ` +
-      `${Math.floor(about.upload_bytes / MIB)} MiB.`;
+    about = await getJson('/v1/service');
   } catch (error) {
     say($('problem'), `The service does not answer: ${error.message}`);
+    return;
   }
+  $('threshold').value = Math.round(100 * about.threshold);
   showThreshold();
+  $('about').textContent = `Names the sounds in a video with ${about.student} on this machine: ` +
+    `${about.classes} kinds of sound, files of up to ${Math.round(about.sound_seconds / 60)} minutes and ` +
+    `${Math.floor(about.upload_bytes / MIB)} MiB.`;
+  await restore();
 }
 
 start();

@@ -1,29 +1,30 @@
-// The microphone, named as it sounds.
+// The microphone, captioned live.
 
 import { $, element, say, showBars, threshold } from './page.js';
-import { listen } from './live.js';
+import { listen } from './extension/live.js';
 
 const LOG_ENTRIES = 50;
 
 let stopListening = null;
-let lastNamed = '';
+let lastNames = '';
 
-function heard(pairs) {
-  showBars($('live-top'), pairs.slice(0, 5).map(([name, value]) => [name, 100 * value]));
-  const named = pairs.filter(([, value]) => value >= threshold()).slice(0, 3).map(([name]) => name).sort().join(', ');
-  if (named && named !== lastNamed) {
+function showScores(scores) {
+  showBars($('live-top'), scores.slice(0, 5).map(([name, value]) => [name, 100 * value]));
+  const names = scores.filter(([, value]) => value >= threshold()).slice(0, 3).map(([name]) => name).sort().join(' · ');
+  if (names && names !== lastNames) {
+    const list = $('live-log').firstElementChild;
     const item = document.createElement('li');
-    item.append(element('time', new Date().toLocaleTimeString()), element('span', named));
-    $('live-log').prepend(item);
-    while ($('live-log').children.length > LOG_ENTRIES) $('live-log').lastChild.remove();
+    item.append(element('time', new Date().toLocaleTimeString()), element('span', names));
+    list.prepend(item);
+    while (list.children.length > LOG_ENTRIES) list.lastChild.remove();
   }
-  lastNamed = named;
+  lastNames = names;
 }
 
-function quiet(problem = '') {
+function stop(problem = '') {
   stopListening?.();
   stopListening = null;
-  lastNamed = '';
+  lastNames = '';
   $('microphone').textContent = 'Listen';
   say($('live-problem'), problem);
 }
@@ -31,7 +32,7 @@ function quiet(problem = '') {
 // Starts or stops. `about`: answer of /v1/service.
 export async function toggleMicrophone(about) {
   if (stopListening) {
-    quiet();
+    stop();
     return;
   }
   $('microphone').disabled = true;
@@ -39,13 +40,13 @@ export async function toggleMicrophone(about) {
     const raw = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
     const stream = await navigator.mediaDevices.getUserMedia({ audio: raw });
     stopListening = await listen(stream, {
-      base: '', about, recorder: 'recorder.js', heard, failed: (error) => quiet(error.message),
+      base: '', about, recorder: 'extension/recorder.js', onScores: showScores, onError: (error) => stop(error.message),
     });
     $('live').hidden = false;
     $('microphone').textContent = 'Stop listening';
     say($('live-problem'), '');
   } catch (error) {
-    quiet(`The microphone cannot be heard: ${error.message}`);
+    stop(`The microphone cannot be used: ${error.message}`);
   } finally {
     $('microphone').disabled = false;
   }

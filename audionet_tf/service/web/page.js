@@ -4,7 +4,7 @@ export const MIB = 1 << 20;
 
 export const $ = (id) => document.getElementById(id);
 
-export async function json(address) {
+export async function getJson(address) {
   const response = await fetch(address);
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.error);
@@ -17,13 +17,13 @@ export function say(element, message) {
 }
 
 export function element(name, text, className = '') {
-  const made = document.createElement(name);
-  made.textContent = text;
-  if (className) made.className = className;
-  return made;
+  const node = document.createElement(name);
+  node.textContent = text;
+  if (className) node.className = className;
+  return node;
 }
 
-// From which probability on a sound is named.
+// The probability that a sound must reach to be shown.
 export const threshold = () => Number($('threshold').value) / 100;
 
 // [[name, percent], ...] as bars in a list.

@@ -1,4 +1,4 @@
-// The timeline: waveform, log-mel spectrogram and classes over time, one canvas a row, a playhead over all of them.
+// The timeline: waveform, log-mel spectrogram and classes over time, one canvas per row, a playhead over all of them.
 
 const STEP_SECONDS = 1;
 const PAGE_SECONDS = 10;
@@ -69,13 +69,14 @@ function drawMel(canvas, mel, seconds) {
   context.drawImage(small, 0, 0, ((mel.columns * mel.column_seconds) / seconds) * canvas.width, canvas.height);
 }
 
-function drawBar(canvas, classes, values, seconds) {
+// `largest`: the value that fills the row.
+function drawBar(canvas, classes, values, largest, seconds) {
   const context = prepared(canvas);
   context.fillStyle = css('--accent');
   values.forEach((value, i) => {
     const start = (classes.start_seconds[i] / seconds) * canvas.width;
     const end = (classes.end_seconds[i] / seconds) * canvas.width;
-    const height = (value / 100) * canvas.height;
+    const height = (value / largest) * canvas.height;
     const [left, right] = [Math.floor(start), Math.ceil(end)];  // whole pixels: no seams between neighbours
     context.fillRect(left, canvas.height - height, Math.max(1, right - left), height);
   });
@@ -110,20 +111,22 @@ function addRow(rows, kind, name) {
   return canvas;
 }
 
-// Fills `element` and lets people seek in it.
+// Fills `element` and lets people seek in it. The rows of classes are scaled to the largest score: among a thousand
+// classes few reach 10 %.
 //   shown: answer of /v1/captions/ID/timeline
 //   player: { now(): seconds, seek(seconds), toggle() }
-// Returns { move(), remove() }: `move` has the playhead follow the player.
+// Returns { largest, move(), remove() }: the percentage that fills a row; `move` has the playhead follow the player.
 export function timeline(element, shown, player) {
   const rows = element.querySelector('#rows');
   const head = element.querySelector('#playhead');
   const seconds = Math.max(shown.seconds, 0.001);
+  const largest = Math.max(0.1, ...shown.classes.bars.map(({ values }) => Math.max(...values)));
   const drawings = [
     [addRow(rows, 'wave', 'sound'), (canvas) => drawWave(canvas, shown.wave, seconds)],
     [addRow(rows, 'mel', 'spectrum'), (canvas) => drawMel(canvas, shown.mel, seconds)],
     ...shown.classes.bars.map(({ name, values }) => [
       addRow(rows, 'class', shown.classes.names[name]),
-      (canvas) => drawBar(canvas, shown.classes, values, seconds),
+      (canvas) => drawBar(canvas, shown.classes, values, largest, seconds),
     ]),
     [addRow(rows, 'axis', ''), (canvas) => drawAxis(canvas, seconds)],
   ];
@@ -181,5 +184,5 @@ export function timeline(element, shown, player) {
     rows.replaceChildren();
   }
 
-  return { move, remove };
+  return { largest, move, remove };
 }

@@ -36,8 +36,8 @@ function readEvents(text, from, handle) {
   return from;
 }
 
-// Sends a File. `about`: answer of /v1/service; `show`: called with the file, what was heard in it and a function that
-// says whether no other file was sent since, a promise.
+// Sends a File. `about`: answer of /v1/service; `show`: called with the file, the result and a function that says whether
+// no other file was sent since; it returns a promise.
 export function send(file, about, show) {
   request?.abort();
   if (about && file.size > about.upload_bytes) {
@@ -53,13 +53,13 @@ export function send(file, about, show) {
   $('status').textContent = '';
   stage('Sending', 0);
 
-  const wanted = () => request === sending;
+  const isCurrent = () => request === sending;
 
   function handle(event, data) {
     if (event === 'progress') stage(...STAGES[data.stage](data));
     finished ||= event !== 'progress';
     if (event === 'error') idle('', `${file.name}: ${data.error}`);
-    if (event === 'result') show(file, data, wanted).catch((error) => wanted() && idle('', error.message));
+    if (event === 'result') show(file, data, isCurrent).catch((error) => isCurrent() && idle('', error.message));
   }
 
   sending.upload.onprogress = ({ loaded, total }) => stage('Sending', loaded / total);
@@ -68,7 +68,7 @@ export function send(file, about, show) {
   };
   sending.onload = () => {
     sending.onprogress();
-    if (sending.status === 200 && !finished) idle('', `${file.name}: the service broke off.`);
+    if (sending.status === 200 && !finished) idle('', `${file.name}: the service ended the connection.`);
     if (sending.status === 200) return;
     let reason = `answer ${sending.status}`;
     try {

@@ -23,7 +23,7 @@ import tempfile
 
 from absl import flags
 
-from audionet_tf.core import cli
+from audionet_tf.core import cli, files
 from audionet_tf.core.errors import UserError
 from benchmark import measure as benchmark_measure
 from benchmark import rows
@@ -114,7 +114,7 @@ def main(argv):
   lines, skipped, failed = measure(names, data, FLAGS.work, FLAGS.quick)
   rows = [{'part': name, **dataclasses.asdict(line)} for name, line in lines]
   content = {'machine': facts, 'quick': FLAGS.quick, 'lines': rows, 'skipped': skipped, 'failed': failed}
-  benchmark_measure.write(pathlib.Path(FLAGS.output), content)
+  files.write_json(pathlib.Path(FLAGS.output), content)
   print(f'{facts["cpu"]}, {facts["cores"]} cores, load before {facts["load_before"]:.2f}')
   print(benchmark_measure.table([line for _, line in lines]))
   for word, reasons in (('skipped', skipped), ('failed', failed)):

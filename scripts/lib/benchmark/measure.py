@@ -12,7 +12,6 @@ import tempfile
 
 import tqdm
 
-from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -59,13 +58,6 @@ def verdict(value, least=None, most=None):
 def median_ratio(ours, theirs):
   """Median of the ratios of neighbouring measurements: what slows the machine for a while slows both."""
   return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
-
-
-def write(path, content):
-  """JSON, seen whole or not at all."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with files.atomic_write(path) as file:
-    json.dump(content, file, indent=1)
 
 
 def table(lines):

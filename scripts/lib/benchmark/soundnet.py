@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 
+import joblib
 import numpy as np
 
 from audionet_tf.data import params
@@ -143,9 +144,7 @@ def pytorch(seconds, batch, steps):
   import torch
   from torch.nn import functional
 
-  from audionet_tf.core import system
-
-  torch.set_num_threads(system.processors())
+  torch.set_num_threads(joblib.cpu_count())
   torch.manual_seed(0)
   sound, answers = arrays(seconds, batch)
   sound = torch.tensor(sound)[:, None]

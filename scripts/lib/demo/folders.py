@@ -1,7 +1,6 @@
 """Where a demo keeps its results, and how a person's videos are parted into heard and unheard."""
 
 import contextlib
-import fcntl
 import hashlib
 import itertools
 import json
@@ -34,9 +33,9 @@ def claimed(output, asked):
     if folder.exists() and not unfinished(folder, asked):
       continue
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / '.lock', 'w') as lock:
+    with contextlib.ExitStack() as stack:
       try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        stack.enter_context(files.locked(folder, wait=False))
       except BlockingIOError:
         continue
       print(f'{"going on in" if (folder / SETTINGS_NAME).exists() else "results go to"} {folder}')
@@ -52,7 +51,7 @@ def unfinished(folder, asked):
   try:
     return json.loads((folder / SETTINGS_NAME).read_text()) == asked
   except (OSError, ValueError):
-    return all(path.name == '.lock' for path in folder.iterdir())
+    return all(path.name == files.LOCK_NAME for path in folder.iterdir())
 
 
 def write_text(path, text):

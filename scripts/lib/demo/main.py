@@ -34,7 +34,7 @@ flags.DEFINE_float('max_seconds', 30, 'Use only the first N seconds of each of y
 
 
 def main(argv):
-  values = cli.flag_values(__name__)
+  values = {flag.name: flag.value for flag in flags.FLAGS.get_key_flags_for_module('__main__')}
   cli.require(len(argv) <= 2, f'unexpected argument {argv[-1]!r}; expected is one folder of videos, or none')
   own = os.path.abspath(argv[1]) if len(argv) == 2 else None
   if own:

@@ -79,7 +79,7 @@ class Place:
     return [f'--teacher={model}', f'--teacher_labels={names}']
 
   def sounds(self):
-    return [f'--clips={self.data / "esc10/esc10.csv"}', f'--audio={self.data / "esc10/audio"}']
+    return [f'--clips={self.data / "esc10/esc10.csv"}', f'--media_root={self.data / "esc10/audio"}']
 
   def folds(self):
     there = sorted(path.name.removeprefix('fold') for path in self.videos.glob('fold*') if path.is_dir())
@@ -130,8 +130,7 @@ def probed(place, folder, row, fold, model=()):
   if not before.exists() or read(before) != asked:
     before.unlink(missing_ok=True)  # what is there now may be overwritten by halves
     run('audionet_tf.probe', *place.sounds(), *model, *asked, f'--output={output}')
-    with files.atomic_write(before) as file:
-      json.dump(asked, file)
+    files.write_json(before, asked)
   return {layer: found['mean'] for layer, found in read(output / 'probe.json')['layers'].items()}
 
 
@@ -144,9 +143,7 @@ def check_settings(place, name, row, extra):
   before = read(path) if path.exists() else {}
   changed = [key for key in given if before.get(key, given[key]) != given[key]]
   cli.require(not changed, f'{place.work}: was made with other {", ".join(changed)}; give another --work, or delete it')
-  place.work.mkdir(parents=True, exist_ok=True)
-  with files.atomic_write(path) as file:
-    json.dump(before | given, file, indent=1)
+  files.write_json(path, before | given)
 
 
 def judge(place, name, row, fold, seed, extra):

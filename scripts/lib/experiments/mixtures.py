@@ -98,8 +98,7 @@ def main(argv):
   results = {
     name: {seed: measured(name, seed, work, records, labels, judged) for seed in FLAGS.seeds} for name in STUDENTS
   }
-  with files.atomic_write(work / 'mixtures.json') as file:
-    json.dump({'results': results, 'train_flags': FLAGS.train_flags}, file, indent=1)
+  files.write_json(work / 'mixtures.json', {'results': results, 'train_flags': FLAGS.train_flags})
   print(table(results))
   print(work / 'mixtures.json')
 

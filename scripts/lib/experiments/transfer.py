@@ -24,8 +24,7 @@ import sys
 import tqdm
 from absl import flags
 
-from audionet_tf.core import cli
-from benchmark import measure
+from audionet_tf.core import cli, files
 from experiments import folds
 
 FLAGS = flags.FLAGS
@@ -42,7 +41,7 @@ def main(argv):
     shares = folds.judge(place, name, folds.ROWS[name], fold, seed, FLAGS.train_flags)
     results.append({'row': name, 'fold': fold, 'seed': seed, 'shares': shares})
     found = folds.summary(results)
-    measure.write(output, {'results': results, 'summary': found, 'train_flags': FLAGS.train_flags})
+    files.write_json(output, {'results': results, 'summary': found, 'train_flags': FLAGS.train_flags})
   print(folds.table(found, folds.ROWS))
   print(output)
 

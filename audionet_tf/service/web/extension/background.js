@@ -20,7 +20,7 @@ async function note(tabId, state) {
 async function offscreen() {
   if (await chrome.offscreen.hasDocument()) return;
   await chrome.offscreen.createDocument({
-    url: OFFSCREEN, reasons: ['USER_MEDIA'], justification: 'The sound of the tab is named by the service.',
+    url: OFFSCREEN, reasons: ['USER_MEDIA'], justification: 'The service names the sound of the tab.',
   });
 }
 
@@ -37,7 +37,7 @@ async function toTab(tabId, message) {
   }
 }
 
-// Whether the service may fetch the video of a page by itself.
+// Whether the service may fetch the video of a page.
 function fetches(about, address) {
   if (!address || !URL.canParse(address)) return false;
   const { hostname } = new URL(address);
@@ -58,10 +58,10 @@ async function start(tabId) {
     await offscreen();
     const job = { tabId, base, about };
     if (fetches(about, tab.url)) {
-      await note(tabId, 'The service fetches the video.');
+      await note(tabId, 'The service is fetching the video.');
       await toOffscreen({ type: 'fetch', address: tab.url, ...job });
     } else {
-      await hearTab(job);
+      await listenToTab(job);
     }
   } catch (error) {
     await stop(tabId);
@@ -70,8 +70,8 @@ async function start(tabId) {
   return state(tabId);
 }
 
-// The sound of the tab itself, where the service has no video of it.
-async function hearTab({ tabId, base, about }) {
+// Captions from the sound of the tab, where the service cannot fetch its video.
+async function listenToTab({ tabId, base, about }) {
   const streamId = await chrome.tabCapture.getMediaStreamId({ targetTabId: tabId });
   await note(tabId, 'Listening to the tab.');
   await toOffscreen({ type: 'listen', streamId, tabId, base, about });
@@ -97,13 +97,13 @@ const ANSWERS = {
     return state(tabId);
   },
   state: ({ tabId }) => state(tabId),
-  heard: ({ tabId, pairs }) => toTab(tabId, { type: 'heard', pairs }),
+  scores: ({ tabId, scores }) => toTab(tabId, { type: 'scores', scores }),
   events: async ({ tabId, events }) => {
     await note(tabId, `${events.length} sounds found.`);
     await toTab(tabId, { type: 'events', events });
   },
   progress: ({ tabId, text }) => toTab(tabId, { type: 'text', text }),
-  unfetched: async ({ tabId, base, about }) => hearTab({ tabId, base, about }),
+  unfetched: async ({ tabId, base, about }) => listenToTab({ tabId, base, about }),
   failed: async ({ tabId, reason }) => {
     await toTab(tabId, { type: 'text', text: `Captions ended: ${reason}` });
     await note(tabId, null);

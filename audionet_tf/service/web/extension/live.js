@@ -1,6 +1,6 @@
 // Live sound, named by the service as it sounds. Shared by the page and the extension.
 
-const PAUSE_MS = 300;  // between an answer and the next question
+const PAUSE_MS = 300;  // between a response and the next request
 
 // The latest samples of a stream, in a ring.
 class Latest {
@@ -27,7 +27,7 @@ class Latest {
 }
 
 // Float32Array at another rate; the browser's own filter.
-async function resampled(samples, from, to, length) {
+async function resample(samples, from, to, length) {
   if (from === to) return samples.subarray(samples.length - length);
   const context = new OfflineAudioContext(1, length, to);
   const buffer = context.createBuffer(1, samples.length, from);
@@ -39,7 +39,7 @@ async function resampled(samples, from, to, length) {
   return (await context.startRendering()).getChannelData(0);
 }
 
-// Mean over the examples of an answer of `:classify`: [[class, probability], ...], the best first.
+// Mean over the examples in a response of `:classify`: [[class, probability], ...], the highest first.
 export function mean(results) {
   const sums = new Map();
   for (const result of results) {
@@ -48,16 +48,16 @@ export function mean(results) {
   return [...sums].map(([name, sum]) => [name, sum / results.length]).sort((a, b) => b[1] - a[1]);
 }
 
-// Asks the service about a stretch of sound. `about` is the answer of /v1/service.
-async function classified(base, about, samples) {
+// Scores of the latest samples, from the service. `about`: answer of /v1/service.
+async function classify(base, about, samples) {
   const { examples, samples: length } = about.live;
-  const listed = [];
+  const inputs = [];
   for (let i = 0; i < examples; i++) {
     const waveform = Array.from(samples.subarray(i * length, (i + 1) * length), (x) => Math.round(x * 32768) / 32768);
-    listed.push({ waveform });
+    inputs.push({ waveform });
   }
   const response = await fetch(`${base}/v1/models/${about.model}:classify`, {
-    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ examples: listed }),
+    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ examples: inputs }),
   });
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.error);
@@ -67,15 +67,15 @@ async function classified(base, about, samples) {
 // Listens to a MediaStream until the function that it returns is called.
 //   base: address of the service; about: its answer to /v1/service
 //   recorder: address of recorder.js
-//   heard: called with [[class, probability], ...]; failed: with an Error, once
-//   audible: whether the sound is to be played on, as that of a captured tab must be
-export async function listen(stream, { base, about, recorder, heard, failed, audible = false }) {
+//   onScores: called with [[class, probability], ...]; onError: with an Error, once
+//   audible: whether the sound is played on, as that of a captured tab must be
+export async function listen(stream, { base, about, recorder, onScores, onError, audible = false }) {
   const context = new AudioContext();
   await context.audioWorklet.addModule(recorder);
   const source = context.createMediaStreamSource(stream);
   const node = new AudioWorkletNode(context, 'recorder', { numberOfOutputs: 0 });
-  const wanted = about.live.examples * about.live.samples;
-  const latest = new Latest(Math.ceil((wanted * context.sampleRate) / about.sample_rate_hz));
+  const length = about.live.examples * about.live.samples;
+  const latest = new Latest(Math.ceil((length * context.sampleRate) / about.sample_rate_hz));
   node.port.onmessage = ({ data }) => latest.add(data);
   source.connect(node);
   if (audible) source.connect(context.destination);
@@ -91,9 +91,9 @@ export async function listen(stream, { base, about, recorder, heard, failed, aud
   async function loop() {
     while (running) {
       if (latest.filled === latest.samples.length) {
-        const samples = await resampled(latest.inOrder(), context.sampleRate, about.sample_rate_hz, wanted);
-        const result = await classified(base, about, samples);
-        if (running) heard(result);
+        const samples = await resample(latest.inOrder(), context.sampleRate, about.sample_rate_hz, length);
+        const result = await classify(base, about, samples);
+        if (running) onScores(result);
       }
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
@@ -102,7 +102,7 @@ export async function listen(stream, { base, about, recorder, heard, failed, aud
   loop().catch((error) => {
     if (!running) return;
     stop();
-    failed(error);
+    onError(error);
   });
   return stop;
 }

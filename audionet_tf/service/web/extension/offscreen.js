@@ -2,7 +2,7 @@
 
 import { listen } from './live.js';
 
-const LEAST_THRESHOLD = 0.05;  // all events that the service gives: the overlay chooses among them
+const LEAST_THRESHOLD = 0.05;  // all events of the service: the overlay chooses among them
 
 const sessions = new Map();  // tab to a function that ends it
 
@@ -15,14 +15,14 @@ function end(tabId) {
   sessions.delete(tabId);
 }
 
-async function hear({ tabId, streamId, base, about }) {
+async function captureTab({ tabId, streamId, base, about }) {
   end(tabId);
   const source = { chromeMediaSource: 'tab', chromeMediaSourceId: streamId };
   const stream = await navigator.mediaDevices.getUserMedia({ audio: { mandatory: source } });
   const stop = await listen(stream, {
     base, about, recorder: 'recorder.js', audible: true,
-    heard: (pairs) => tell('heard', { tabId, pairs: pairs.slice(0, 5) }),
-    failed: (error) => tell('failed', { tabId, reason: error.message }),
+    onScores: (scores) => tell('scores', { tabId, scores: scores.slice(0, 5) }),
+    onError: (error) => tell('failed', { tabId, reason: error.message }),
   });
   sessions.set(tabId, stop);
 }
@@ -31,7 +31,7 @@ async function fetchCaptions({ tabId, base, about, address }) {
   end(tabId);
   const ended = new AbortController();
   sessions.set(tabId, () => ended.abort());
-  tell('progress', { tabId, text: 'The service fetches the video …' });
+  tell('progress', { tabId, text: 'The service is fetching the video …' });
   try {
     const response = await fetch(`${base}/v1/captions?threshold=${LEAST_THRESHOLD}`, {
       method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ url: address }),
@@ -45,7 +45,7 @@ async function fetchCaptions({ tabId, base, about, address }) {
   }
 }
 
-const TASKS = { listen: hear, fetch: fetchCaptions, stop: ({ tabId }) => end(tabId) };
+const TASKS = { listen: captureTab, fetch: fetchCaptions, stop: ({ tabId }) => end(tabId) };
 
 chrome.runtime.onMessage.addListener((message, sender) => {
   if (message.to !== 'offscreen' || sender.id !== chrome.runtime.id) return;

@@ -17,8 +17,8 @@
     div:empty { display: none; }`;
   root.append(style, box);
   let threshold = 0.2;
-  let events = null;  // of the whole video, where the service has it
-  let pairs = [];     // [class, probability] of this moment, where the tab is heard
+  let events = null;  // of the whole video, where the service has fetched it
+  let scores = [];    // [[class, probability], ...] of this moment, where the tab's sound is captured
 
   // The video that plays; else the largest.
   function video() {
@@ -28,17 +28,17 @@
   }
 
   function show(names) {
-    const text = [...new Set(names)].slice(0, MOST).join(', ');
+    const text = [...new Set(names)].slice(0, MOST).join(' · ');
     if (box.textContent !== text) box.textContent = text;
   }
 
-  function name() {
+  function update() {
     if (events) {
       const now = video()?.currentTime ?? 0;
       const sounding = events.filter((e) => e.start_seconds <= now && now < e.end_seconds && e.peak >= threshold);
       show(sounding.sort((a, b) => b.score - a.score).map((e) => e.name));
-    } else if (pairs.length) {
-      show(pairs.filter(([, value]) => value >= threshold).map(([each]) => each));
+    } else if (scores.length) {
+      show(scores.filter(([, value]) => value >= threshold).map(([each]) => each));
     }
   }
 
@@ -52,26 +52,26 @@
 
   function tick() {
     place();
-    if (events) name();
+    if (events) update();
   }
 
-  function told(message) {
+  function receive(message) {
     if (message.type === 'remove') remove();
     if (message.type === 'text') show([message.text]);
-    if (message.type === 'heard') pairs = message.pairs;
+    if (message.type === 'scores') scores = message.scores;
     if (message.type === 'events') events = message.events;
-    if (message.type === 'heard' || message.type === 'events') name();
+    if (message.type === 'scores' || message.type === 'events') update();
   }
 
   function changed(changes) {
     if (!changes.threshold) return;
     threshold = changes.threshold.newValue;
-    name();
+    update();
   }
 
   function remove() {
     clearInterval(timer);
-    chrome.runtime.onMessage.removeListener(told);
+    chrome.runtime.onMessage.removeListener(receive);
     chrome.storage.local.onChanged.removeListener(changed);
     host.remove();
     delete window.soundCaptions;
@@ -79,7 +79,7 @@
 
   chrome.storage.local.get({ threshold }).then((stored) => { threshold = stored.threshold; });
   chrome.storage.local.onChanged.addListener(changed);
-  chrome.runtime.onMessage.addListener(told);
+  chrome.runtime.onMessage.addListener(receive);
   const timer = setInterval(tick, TICK_MS);
   place();
   window.soundCaptions = { remove };

@@ -1,0 +1,56 @@
+"""What a path to a student means: a run, its .keras file, or an export. Found without TensorFlow."""
+
+import pathlib
+
+from audionet_tf.core.errors import UserError
+
+STUDENT_FILE = 'student.keras'
+EXPORT_FOLDER = 'export'
+
+
+def resolve(path):
+  """The .keras file of a run; any other path as it is. pathlib.Path."""
+  path = pathlib.Path(path)
+  student = path / STUDENT_FILE
+  return student if student.is_file() else path
+
+
+def require_student(path):
+  """UserError unless there is a student at `path` (.keras) with the .json that belongs beside it."""
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise UserError(f'{path}: no such student; training writes it as RUN/{STUDENT_FILE}')
+  if not path.with_suffix('.json').is_file():
+    raise UserError(f'{path.with_suffix(".json")}: missing; it belongs beside {path.name}')
+
+
+def find_export(path):
+  """The version folder that `path` means: itself, the highest version in it, or that of the run at `path`.
+
+  Raises:
+    UserError: no SavedModel there.
+  """
+  path = pathlib.Path(path)
+  path = path / EXPORT_FOLDER if (path / EXPORT_FOLDER).is_dir() else path
+  if (path / 'saved_model.pb').is_file():
+    return path
+  if path.suffix == '.keras' and path.is_file():
+    raise UserError(f'{path}: weights alone; audionet_tf.export --model={path} --output=DIR makes a SavedModel of them')
+  numbers = versions(path) if path.is_dir() else []
+  if not numbers:
+    raise UserError(f'{path}: no SavedModel here; audionet_tf.export writes one, training too, as RUN/export/1')
+  return find_export(path / str(numbers[-1]))
+
+
+def versions(folder):
+  """The version numbers below `folder`, a pathlib.Path, rising."""
+  return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir())
+
+
+def find(path):
+  """The student that `path` means: the .keras file of a run before its export. UserError where there is neither."""
+  path = resolve(path)
+  if path.suffix != '.keras':
+    return find_export(path)
+  require_student(path)
+  return path

@@ -1,0 +1,1 @@
+"""The documents: their picture, and the reference of the commands."""

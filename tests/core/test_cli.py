@@ -1,0 +1,188 @@
+"""The frame of the commands: --help, --version, the list of commands, what is missing; none of it loads TensorFlow."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from audionet_tf import __main__
+from audionet_tf.core import cli
+from audionet_tf.core.errors import UserError
+from audionet_tf.models import student_names
+
+COMMANDS = __main__.COMMANDS
+NO_TENSORFLOW = """
+import runpy, sys
+
+class Refused:
+  def find_spec(self, name, *_):
+    if name in ('tensorflow', 'keras', 'h5py', 'sklearn'):
+      sys.exit(f'{name} was imported')
+
+sys.meta_path.insert(0, Refused())
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
+"""
+
+
+def run(module, *arguments, **options):
+  """subprocess.CompletedProcess of `python -m module arguments`, which ends where TensorFlow is imported."""
+  line = [sys.executable, '-c', NO_TENSORFLOW, module, *map(str, arguments)]
+  return subprocess.run(line, capture_output=True, text=True, timeout=100, **options)
+
+
+def own_flags(module):
+  """Names of the flags that a command's source defines."""
+  source = __main__.importlib.util.find_spec(module).origin
+  return re.findall(r"flags\.DEFINE_\w+\(\s*'(\w+)'", open(source, encoding='utf-8').read())
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_help_is_complete_and_well_formed(name):
+  module = COMMANDS[name]
+  done = run(module, '--help')
+  assert done.returncode == 0 and not done.stderr
+  assert done.stdout.startswith(__main__.summary(module))
+  assert f'python -m {module}' in done.stdout
+  shown = re.findall(r'^  --(?:\[no\])?(\w+): ', done.stdout, re.MULTILINE)
+  assert sorted(shown) == sorted(own_flags(module))
+  assert 'alsologtostderr' not in done.stdout and '--helpfull' in done.stdout
+  words = done.stdout.splitlines()
+  assert not [line for line in words if line.rstrip().endswith('\\') and '--' not in line and 'python' not in line]
+
+
+# train has its own test of what is said.
+@pytest.mark.parametrize('name', [name for name in COMMANDS if name != 'train'])
+def test_help_texts_are_sentences_below_headings(name):
+  lines = run(COMMANDS[name], '--help').stdout.replace('\n      ', ' ').splitlines()  # unwrapped
+  flags = [line for line in lines if re.match(r'  --(\[no\])?\w+: ', line)]
+  for line in flags:
+    text = re.sub(r' \([^()]*\)$', '', line.split(': ', 1)[1])
+    assert re.match(r"[A-Z0-9'{]|kl|signals|timeline|filters|tsne|confusion|units", text) and text.endswith('.'), line
+  first = lines.index(flags[0])
+  assert re.fullmatch(r'[A-Z][\w ]*:', lines[first - 1]) and lines[first - 2] == ''
+
+
+def test_help_marks_what_is_required_and_keeps_line_continuations():
+  shown = ' '.join(run('audionet_tf.evaluate', '--help').stdout.split())
+  assert '--model: A run, an export, or a student.keras; {fold} in it stands for each fold. (required)' in shown
+  assert 'fold. (required, or --records or --labels)' in shown
+  assert '--batch_size: Windows per step. (default: 512)' in shown
+  assert '(float32|bfloat16; default: float32)' in shown
+  shown = run('audionet_tf.evaluate', '--help').stdout
+  assert ' --vocabulary=class_labels_indices.csv \\\n    --media_root=clips --figure=curves.png\n' in shown
+
+
+@pytest.mark.parametrize(
+  ('name', 'message'),
+  [
+    ('build', 'build needs --videos'),
+    ('evaluate', 'evaluate needs --model, and --records or --clips or --labels'),
+    ('infer', 'infer needs --model, and FILE after the flags'),
+    ('caption', 'caption needs --model, and FILE after the flags'),
+    ('serve', 'serve needs --model'),
+    ('features', 'features needs --model, --output, and FILE after the flags or --clips'),
+    ('probe', 'probe needs --clips, and --output'),
+    ('plot', 'plot needs FIGURE (kl, signals, timeline, filters, tsne, confusion, units)'),
+    ('convert', 'convert needs --from, and --output'),
+    ('export', 'export needs --model, and --output'),
+    ('download', 'download needs --output'),
+  ],
+)
+def test_everything_that_is_missing_is_one_message(name, message):
+  done = run(COMMANDS[name])
+  assert done.returncode == 1 and done.stderr == f'error: {message} (--help explains)\n' and not done.stdout
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    (['infer', '--model=none', __file__], 'none: no SavedModel here'),
+    (['caption', '--model=none', __file__], 'none: no SavedModel here'),
+    (['serve', '--model=none'], 'none: no SavedModel here'),
+    (['serve', '--model=none', '--port=70000'], 'flag --port=70000: 70000 is not an integer in the range [0, 65535]'),
+    (['features', '--model=none.keras', '--output=o', __file__], 'none.keras: no such student'),
+    (['evaluate', '--model=none', '--records=r'], 'r: no such folder; tfrecords.build makes it'),
+    (['evaluate', '--model=none', f'--clips={__file__}'], 'none: no SavedModel here'),
+    (['plot', 'filters', '--model=none', '--output=x.png'], 'none: no SavedModel here'),
+    (['export', '--model=none', '--output=o'], 'none/student.keras: no such student'),
+    (['convert', '--from=none.h5', '--student=yamnet', '--output=x.keras'], 'none.h5: no such file'),
+    (['convert', '--from=a.npy', '--student=nonet', '--output=x.keras'], 'should be one of <audionet|soundnet5|'),
+  ],
+)
+def test_mistakes_are_found_without_tensorflow(tmp_path, arguments, message):
+  name, *more = arguments
+  done = run(COMMANDS[name], *more, cwd=tmp_path)
+  assert done.returncode == 1 and done.stderr.startswith('error: ') and done.stderr.count('\n') == 1
+  assert message in done.stderr and not list(tmp_path.iterdir())
+
+
+def test_the_old_name_of_media_root(tmp_path):
+  (tmp_path / 'c.csv').write_text('filename,fold,target\na.wav,1,0\n')
+  arguments = ['--clips=c.csv', '--output=o', '--layer=mfcc', '--folds=2']
+  for flag in ('--audio=sounds', '--media_root=sounds'):
+    assert 'no clips of fold 2; there are 1' in run('audionet_tf.probe', *arguments, flag, cwd=tmp_path).stderr
+
+
+def test_the_list_of_commands():
+  for arguments in ([], ['--help']):
+    done = run('audionet_tf', *arguments)
+    assert done.returncode == 0 and not done.stderr
+    lines = re.findall(r'^  (\w+) +([A-Z].*\.)$', done.stdout, re.MULTILINE)
+    assert [name for name, _ in lines] == list(COMMANDS)
+  done = run('audionet_tf', 'nonsense')
+  assert done.returncode == 1 and "'nonsense' is not a command; there are download, build, train" in done.stderr
+
+
+def test_a_command_by_its_name():
+  done = run('audionet_tf', 'infer', '--model=m')
+  assert done.returncode == 1 and done.stderr == 'error: infer needs FILE after the flags (--help explains)\n'
+  assert run('audionet_tf', 'export', '--help').stdout == run('audionet_tf.export', '--help').stdout
+
+
+@pytest.mark.parametrize('module', ['audionet_tf', 'audionet_tf.infer', 'tfrecords.build'])
+def test_the_version(module):
+  done = run(module, '--version')
+  assert done.returncode == 0
+  assert re.fullmatch(
+    r'audionet_tf [\d.]+, tensorflow [\d.]+, keras [\d.]+, numpy [\d.]+, Python [\d.]+\n', done.stdout
+  )
+
+
+def test_all_flags():
+  done = run('audionet_tf.export', '--helpfull')
+  assert done.returncode == 0
+  for name in ('run_dir', 'flagfile', 'verbosity'):
+    assert re.search(rf'^ +(-\w,)?--{name}: ', done.stdout, re.MULTILINE)
+
+
+def test_a_table_at_the_end_of_help():
+  def main(argv):
+    pass
+
+  shown = cli.help_page(main, {}, (), {'Students': student_names.STUDENTS})
+  assert re.search(r'^Students:\n  audionet +one convolution', shown, re.MULTILINE)
+  for name in student_names.STUDENTS:
+    assert re.search(rf'^  {name}  ', shown, re.MULTILINE)
+
+
+def test_packages_are_hidden_and_come_back(monkeypatch):
+  monkeypatch.delitem(sys.modules, 'colorsys', raising=False)
+  with cli.pretend_missing('colorsys'), pytest.raises(ImportError):
+    import colorsys  # noqa: F401
+  import colorsys  # noqa: F401, F811
+
+
+def test_an_extra_is_named_before_anything_is_imported():
+  cli.require_installed(['json', 'os'], 'serve')
+  with pytest.raises(
+    UserError, match=r"nomodule not installed: pip install 'audionet_tf\[serve\]', or in a clone: pip"
+  ):
+    cli.require_installed(['json', 'nomodule'], 'serve')
+
+
+def test_some_missing_files_are_named_later(tmp_path):
+  cli.require_any_file([__file__, 'none.wav'])
+  with pytest.raises(UserError, match='no such file: a, b, c, d, e and 1 more'):
+    cli.require_any_file(list('abcdef'))
