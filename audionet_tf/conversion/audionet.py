@@ -91,7 +91,7 @@ def check_audionet(path, tensors):
 
 
 def read_audionet(path, student='audionet'):
-  """keras.Model with the weights of a .pth."""
+  """keras.Model with the weights of a .pth. UserError where a tensor is missing, of another shape or not finite."""
   tensors = read_tensors(path)
   model = registry.build(student, {HEAD: check_audionet(path, tensors)})
   tensors = converter.floats(path, tensors)

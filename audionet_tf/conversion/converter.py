@@ -72,11 +72,11 @@ def head_names(label_file, classes):
 
 
 def convert(model, settings, output):
-  """Writes a student, reads it back and checks it; only then it gets its name.
+  """Writes a student, reads it back and checks it before it gets its name.
 
   Args:
     model: keras.Model, a student with the converted weights.
-    settings: students.StudentSettings.
+    settings: student_file.StudentConfig.
     output: path of the .keras file; its folder is made if missing.
 
   Raises:
@@ -97,7 +97,7 @@ def convert(model, settings, output):
 
 
 def require_finite(model, samples):
-  """UserError unless all outputs are finite, on silence and on noise of so many samples: weights may be too large."""
+  """UserError unless all outputs are finite for silence and for noise of `samples`: weights may be too large."""
   waveform = np.random.default_rng(0).uniform(-1, 1, [2, samples]).astype(np.float32)
   waveform[0] = 0
   for name, output in model(waveform, training=False).items():

@@ -176,7 +176,7 @@ def read_vggish(path, student, pca=None):
 
 
 def read_yamnet(path, student='yamnet'):
-  """keras.Model with the weights of a .h5; errors as in `read_vggish`."""
+  """keras.Model with the weights of a .h5. UserError where an array is missing, of another shape or not finite."""
   shapes, read = hdf5(path)
   classes = shapes.get('logits/logits/bias:0', (yamnet.CLASSES,))
   if len(classes) != 1 or not 0 < classes[0] <= class_lists.MAX_CLASSES:

@@ -145,18 +145,18 @@ def probe(features, clips, folds, settings, standardize):
     `category` and `named`, the predicted category.
   """
   samples, readable = samples_of(features, clips, settings)
-  judged = linear_probe.cross_validate(samples, folds, settings.classifier, settings.c, standardize)
+  by_fold = linear_probe.cross_validate(samples, folds, settings.classifier, settings.c, standardize)
   results = []
-  for fold, found in judged.items():
-    for number, label in zip(found['clips'], found['said'], strict=True):
+  for fold, result in by_fold.items():
+    for number, label in zip(result['clips'], result['said'], strict=True):
       clip = readable[number]
       row = {'path': str(clip.path), 'fold': fold, 'category': clip.category, 'named': samples.classes[label]}
       results.append(row)
-  pairs = [(samples.labels[found['clips']], found['said']) for found in judged.values()]
+  pairs = [(samples.labels[result['clips']], result['said']) for result in by_fold.values()]
   true, predicted = map(np.concatenate, zip(*pairs, strict=True))
-  accuracies = [found['accuracy'] for found in judged.values()]
+  accuracies = [result['accuracy'] for result in by_fold.values()]
   return {
-    'folds': {fold: {**found, 'clips': len(found['clips'])} for fold, found in judged.items()},
+    'folds': {fold: {**result, 'clips': len(result['clips'])} for fold, result in by_fold.items()},
     'mean': float(np.mean(accuracies)),
     'deviation': float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None,
     'windows': len(samples.vectors),
