@@ -16,8 +16,8 @@ def curves(classes, calibration, title=''):
   Of more than MOST_CURVES classes it draws those at even ranks of average precision.
 
   Args:
-    classes: dict of class name to the dict of `metrics.of_class`, in descending order of average precision.
-    calibration: dict of `score_metrics.Calibration.result`.
+    classes: dict of class name to the dict of `evaluation.metrics.of_class`, in descending order of average precision.
+    calibration: dict of `evaluation.metrics.Calibration.result`.
     title: str.
 
   Returns:
