@@ -17,12 +17,11 @@ import contextlib
 import dataclasses
 
 import numpy as np
-import tensorflow as tf
 import tqdm
 
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import batch_keys, input_pipeline, tfrecord_io
+from audionet_tf.data import tfrecord_io
 
 LAYER, EMBEDDING = 'pca', 'audio_embedding'
 STEP_SECONDS = 0.96
@@ -186,6 +185,10 @@ def source(paths, manifest, head, classes):
     head: name of the student's head.
     classes: how many there are.
   """
+  import tensorflow as tf
+
+  from audionet_tf.data import batch_keys, input_pipeline
+
   ids = [video['id'] for video in manifest['videos']]
   positions = tf.lookup.StaticHashTable(
     tf.lookup.KeyValueTensorInitializer(tf.constant(ids), tf.range(len(ids), dtype=tf.int64)), -1

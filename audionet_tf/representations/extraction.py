@@ -9,6 +9,7 @@ import json
 import pathlib
 import sys
 import time
+from concurrent import futures
 
 import numpy as np
 import tqdm
@@ -18,7 +19,7 @@ from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.core.prefetch import ahead
 from audionet_tf.data import params
 from audionet_tf.inference import chunking, windows
-from audionet_tf.media import integrity, prefetch
+from audionet_tf.media import integrity, prefetch, waveforms
 from audionet_tf.models import receptive_field, registry
 from audionet_tf.representations import files
 
@@ -32,7 +33,8 @@ class Clip:
   """A clip in progress.
 
   Attributes:
-    source, output: paths.
+    source: path, or a waveforms.Waveform.
+    output: path of its file, or a dict that takes its arrays (`collected`).
     about: dict of `files`.
     first_sample: where its sound starts.
     chunks: iterator of int16 [n].
@@ -42,8 +44,8 @@ class Clip:
     sums: dict of layer to (sum of steps f64 [width], number of steps), for means over time.
   """
 
-  source: pathlib.Path
-  output: pathlib.Path
+  source: object
+  output: object
   about: dict
   first_sample: int = 0
   chunks: object = None
@@ -77,12 +79,7 @@ def extract(model, sources, folder, kind='npz', clip_seconds=None, names=None):
     UserError: an output belongs to another model, `clip_seconds` is too short for a layer, or activations are not
       finite.
   """
-  shortest = max([receptive_field.minimum_input_length(table) for table in model.tables.values()], default=1)
-  rate = model.settings.sample_rate_hz
-  clip_samples = clip_seconds and round(durations.exact(clip_seconds) * rate)
-  if clip_samples and clip_samples < shortest:
-    raise UserError(f'clip_seconds is {clip_seconds}; these layers need at least {shortest / rate:.3f} s')
-  shortest = 1 if registry.network(model.settings.student).pads_last_patch else shortest
+  opener = clip_opener(model, clip_seconds)
   outputs, todo, unreadable, renewed = {}, [], [], []
   for source, name in zip(map(pathlib.Path, sources), names or [pathlib.Path(s).name for s in sources], strict=True):
     about, output = about_of(model, source, clip_seconds), folder / f'{name}.{kind}'
@@ -100,7 +97,8 @@ def extract(model, sources, folder, kind='npz', clip_seconds=None, names=None):
       renewed.append(output)
     todo.append(Clip(source, output, about))
   with tqdm.tqdm(total=len(todo), desc='features', unit=' files', delay=1) as bar:
-    for clip, error in heard_clips(model, todo, kind, clip_samples or shortest, clip_samples, bar):
+    opened = prefetch.opened_ahead([clip.source for clip in todo], todo, opener)
+    for clip, error in write_features(model, opened, file_writer(kind), bar):
       bar.update()
       if error:
         tell(clip.source, error, unreadable)
@@ -108,8 +106,56 @@ def extract(model, sources, folder, kind='npz', clip_seconds=None, names=None):
   return {'outputs': outputs, 'unreadable': unreadable, 'renewed': renewed}
 
 
+def features(model, sound, clip_seconds=None):
+  """Features of one sound, as `extract` writes them, in memory.
+
+  Args:
+    model: layer_outputs.LayerOutputs.
+    sound: path of a sound or video file, or of such a file in a .gz; or a waveforms.Waveform.
+    clip_seconds: length to which the sound is repeated or truncated; None: as it is, repeated only where it is too short
+      for a layer.
+
+  Returns:
+    dict of layer to (f32 [T, width], f64 [T] centres of the receptive fields in seconds).
+
+  Raises:
+    MediaError: the file is unreadable, damaged or without sound.
+    UserError: `clip_seconds` is too short for a layer, or activations are not finite.
+  """
+  opener, clip = clip_opener(model, clip_seconds), Clip(sound, {}, about_of(model, sound, clip_seconds))
+  if isinstance(sound, waveforms.Waveform):
+    opened = [(clip, completed(opener, clip, (sound.sample_rate_hz, sound.samples)))]
+  else:
+    integrity.check_regular(sound)
+    opened = prefetch.opened_ahead([sound], [clip], opener)
+  with tqdm.tqdm(disable=True) as bar:
+    ((_, error),) = write_features(model, opened, collected, bar)
+  if error:
+    raise error
+  arrays = {name: np.concatenate(parts) for name, parts in clip.output.items()}
+  return {layer: (arrays[layer], arrays[f'{layer}/{files.CENTERS}']) for layer in model.sources}
+
+
+def completed(function, *arguments):
+  """A futures.Future with the result of a call that is made at once."""
+  future = futures.Future()
+  future.set_result(function(*arguments))
+  return future
+
+
+def clip_opener(model, clip_seconds):
+  """`open_clip` for the layers of a model, a function (clip, decoded). UserError where clip_seconds is too short."""
+  shortest = max([receptive_field.minimum_input_length(table) for table in model.tables.values()], default=1)
+  rate = model.settings.sample_rate_hz
+  clip_samples = clip_seconds and round(durations.exact(clip_seconds) * rate)
+  if clip_samples and clip_samples < shortest:
+    raise UserError(f'clip_seconds is {clip_seconds}; these layers need at least {shortest / rate:.3f} s')
+  shortest = 1 if registry.network(model.settings.student).pads_last_patch else shortest
+  return functools.partial(open_clip, model, clip_samples or shortest, clip_samples)
+
+
 def about_of(model, source, clip_seconds):
-  """The dict `about` of `files`, as far as it is known before the sound is heard."""
+  """The dict `about` of `files`, as far as it is known before the sound is decoded."""
   return {
     'source': str(source),
     'student': model.settings.student,
@@ -143,12 +189,19 @@ def tell(source, error, unreadable):
   tqdm.tqdm.write(f'error: {text.printable(line)}', file=sys.stderr)
 
 
-def heard_clips(model, clips, kind, shortest, clip_samples, bar):
-  """Yields (Clip, None) when its file is written, or (Clip, error) when it cannot be read."""
-  groups, begin, heard = collections.defaultdict(list), time.monotonic(), 0
-  opened = prefetch.opened_ahead(
-    [clip.source for clip in clips], clips, functools.partial(open_clip, model, shortest, clip_samples)
-  )
+def write_features(model, opened, writer, bar):
+  """Runs the network on clips and writes their features.
+
+  Args:
+    model: layer_outputs.LayerOutputs.
+    opened: iterable of (Clip, future of `open_clip`).
+    writer: function of a Clip to a context manager that gives its `add`.
+    bar: tqdm.
+
+  Yields:
+    (Clip, None) when its output is complete, or (Clip, MediaError) when it cannot be read.
+  """
+  groups, begin, seconds = collections.defaultdict(list), time.monotonic(), 0
   for clip, future in opened:
     try:
       future.result()
@@ -157,9 +210,9 @@ def heard_clips(model, clips, kind, shortest, clip_samples, bar):
         clip.waiting += 1
         groups[len(piece.pcm)].append((clip, piece))
         for group in full(groups):
-          yield from hear(model, group, kind)
-        heard += len(piece.pcm) / model.settings.sample_rate_hz
-        bar.set_postfix_str(f'{heard / (time.monotonic() - begin):.0f} x real time', refresh=False)
+          yield from run_batch(model, group, writer)
+        seconds += len(piece.pcm) / model.settings.sample_rate_hz
+        bar.set_postfix_str(f'{seconds / (time.monotonic() - begin):.0f} x real time', refresh=False)
         bar.update(0)
       yield from closed([clip], model)
     except MediaError as error:
@@ -169,7 +222,7 @@ def heard_clips(model, clips, kind, shortest, clip_samples, bar):
         discard(clip, error)
       yield clip, error
   for group in filter(None, groups.values()):
-    yield from hear(model, group, kind)
+    yield from run_batch(model, group, writer)
 
 
 def full(groups):
@@ -187,10 +240,11 @@ def discard(clip, error):
 
 
 def open_clip(model, shortest, clip_samples, clip, decoded):
-  """Decodes a clip, or its beginning where it is long, and sets what is known of its sound."""
+  """Decodes a clip, or its beginning where it is long; sets its `chunks`, `first_sample` and entries of `about`."""
   settings = model.settings
   sound = prefetch.sound_of(clip.source, settings.sample_rate_hz, settings.mono, decoded)
-  clip.about['source_sha256'] = digest_of(clip.source)
+  if not isinstance(clip.source, waveforms.Waveform):
+    clip.about['source_sha256'] = digest_of(clip.source)
   clip.first_sample, first = next(sound, (0, np.zeros(0, np.int16)))
   try:
     times, chunks = chunking.repeated(itertools.chain([first], (pcm for _, pcm in sound)), shortest)
@@ -243,17 +297,15 @@ def counted(clip, rate):
   clip.about |= dict.fromkeys(('sound_seconds', 'heard_seconds'), samples / rate)
 
 
-def hear(model, group, kind):
-  """Gives the pieces of a group to the network and the steps to their clips' files; yields as `heard_clips`."""
+def run_batch(model, group, writer):
+  """Runs the network on a group of (Clip, Piece) of equal length and writes the steps; yields as `write_features`."""
   outputs = model.hear(np.stack([piece.pcm for _, piece in group]))
   if not all(np.isfinite(values).all() for values in outputs.values()):
-    raise UserError('the student gives numbers that are not finite: its training diverged')
+    raise UserError('activations are not finite: the training of this student diverged; use another student')
   for number, (clip, piece) in enumerate(group):
     if clip.writer is None:
       clip.writer = contextlib.ExitStack()
-      write, name = files.FORMATS[kind]
-      clip.output.parent.mkdir(parents=True, exist_ok=True)
-      clip.add = named(clip.writer.enter_context(write(clip.output)), name)
+      clip.add = clip.writer.enter_context(writer(clip))
     for layer, source in model.sources.items():
       values = outputs[source][number]
       if model.tables:
@@ -265,8 +317,23 @@ def hear(model, group, kind):
     yield from closed([clip], model)
 
 
-def named(write, name):
-  return lambda array, rows: write(name(array), rows)
+def file_writer(kind):
+  """The writer of clips as files; `kind` is a key of feature_files.FORMATS."""
+  write, name = files.FORMATS[kind]
+
+  @contextlib.contextmanager
+  def opened(clip):
+    clip.output.parent.mkdir(parents=True, exist_ok=True)
+    with write(clip.output) as add:
+      yield lambda array, rows: add(name(array), rows)
+
+  return opened
+
+
+@contextlib.contextmanager
+def collected(clip):
+  """The writer of clips in memory: `output` becomes a dict of array to the list of its parts."""
+  yield lambda array, rows: clip.output.setdefault(array, []).append(np.array(rows))
 
 
 def add_steps(clip, model, layer, source, values):
