@@ -112,8 +112,8 @@ def features(model, sound, clip_seconds=None):
   Args:
     model: layer_outputs.LayerOutputs.
     sound: path of a sound or video file, or of such a file in a .gz; or a waveforms.Waveform.
-    clip_seconds: length to which the sound is repeated or truncated; None: as it is, repeated only where it is too short
-      for a layer.
+    clip_seconds: length to which the sound is repeated or truncated; None: as it is, repeated only where it is too
+      short for a layer.
 
   Returns:
     dict of layer to (f32 [T, width], f64 [T] centres of the receptive fields in seconds).
