@@ -117,7 +117,7 @@ def clip_probabilities(student, path, cut, span=None, least_rest=None):
     least_rest: as of `windows.windows`.
   """
   name, total, count = student.settings.student, 0, 0
-  repeat = registry.network(name).short == 'repeat'
+  repeat = registry.network(name).short_input == 'repeat'
   repeats = -(-registry.shortest_samples(name) // cut.window_samples)
   with integrity.decompressed(path) as sound:
     chunks = decoding.decode_audio(sound, cut.sample_rate_hz, cut.mono, span and span[1])

@@ -64,7 +64,7 @@ def of_keras(path):
   model, settings = student_file.load(path)
 
   def chosen(sources):
-    if registry.network(settings.student).layers:
+    if registry.network(settings.student).layer_windows:
       layers = registry.layer_model(model, settings.student, sources)
     else:
       outputs = {layer.name: layer.output for layer in model.layers} | {EMBEDDING: model.output[EMBEDDING]}
@@ -106,7 +106,7 @@ def known_layers(model, settings):
 def known_sources(known, layers, settings):
   """dict of each of the layers to what it is read from; UserError lists the known ones."""
   network = registry.network(settings.student)
-  hidden = list(network.layers)[-1:] if network.reconstructs else list(network.layers)[-2:-1]
+  hidden = list(network.layer_windows)[-1:] if network.is_autoencoder else list(network.layer_windows)[-2:-1]
   named = {layer: layer for layer in known} | ({EMBEDDING: hidden[0]} if hidden else {})
   for layer in layers:
     if layer not in named:

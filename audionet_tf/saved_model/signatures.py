@@ -95,14 +95,14 @@ def unlimited(layer):
 
 def layer_of(settings, head):
   """Name of the last layer's part of one head, such as `conv8_objects`."""
-  return f'{list(registry.network(settings.student).layers)[-1]}_{head}'
+  return f'{list(registry.network(settings.student).layer_windows)[-1]}_{head}'
 
 
 def body_tables(settings):
   """The network's tables of layers: of a student that could have heads and has none, without the last, their logits."""
   network = registry.network(settings.student)
-  whole = settings.classes or network.reconstructs
-  return network.layers if whole else dict(list(network.layers.items())[:-1])
+  whole = settings.classes or network.is_autoencoder
+  return network.layer_windows if whole else dict(list(network.layer_windows.items())[:-1])
 
 
 def tables_of(settings):
@@ -143,7 +143,7 @@ def layers_signature(model, settings):
     for layer, activation in heard(some, training=False).items():
       count, steps = step_count(samples, tables[layer]), receptive_field.receptive_field(tables[layer])
       outputs[layer] = tf.cast(activation[:, :count], tf.float32)
-      centers = steps.first_center + steps.hop * tf.cast(tf.range(count), tf.float64)
+      centers = steps.first_center + steps.stride * tf.cast(tf.range(count), tf.float64)
       outputs[layer + CENTERS] = tf.cast(centers / settings.sample_rate_hz, tf.float32)
     return outputs
 
@@ -156,7 +156,7 @@ STEPS = 'steps'
 def has_steps(model, settings):
   """Whether an export of the student has the signature."""
   several = [head for head in settings.classes if model.output[heads.LOGITS + head].shape[1] != 1]
-  return bool(several) and not registry.network(settings.student).layers
+  return bool(several) and not registry.network(settings.student).layer_windows
 
 
 def steps_signature(model, settings):
@@ -207,7 +207,7 @@ def all_signatures(model, settings):
   default = default_signature(model, settings)
   specs = {name: tf.TensorSpec(output.shape, output.dtype) for name, output in default.structured_outputs.items()}
   functions = {'serving_default': default, 'windows': windows_signature(default, specs, settings)}
-  if registry.network(settings.student).layers:
+  if registry.network(settings.student).layer_windows:
     functions[LAYERS] = layers_signature(model, settings)
   if has_steps(model, settings):
     functions[STEPS] = steps_signature(model, settings)
@@ -217,7 +217,7 @@ def all_signatures(model, settings):
 def windows_signature(default, specs, settings):
   """The concrete function `windows` from that of `serving_default` and the TensorSpecs of its outputs."""
   length, most = window_samples(settings), windows_at_once(settings)
-  repeats = registry.network(settings.student).short == 'repeat'
+  repeats = registry.network(settings.student).short_input == 'repeat'
 
   @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name='waveform')])
   def windows(waveform):

@@ -104,7 +104,7 @@ class TrainingConfig:
 
   def check_learning(self):
     """UserError unless an autoencoder has no teachers, and every other student has some."""
-    alone = registry.network(self.student).reconstructs
+    alone = registry.network(self.student).is_autoencoder
     if alone != (self.loss == losses.RECONSTRUCTION):
       wanted = losses.RECONSTRUCTION if alone else ' or '.join(LOSSES[:-1])
       raise UserError(f'loss is {self.loss!r}; {self.student} learns by {wanted}')

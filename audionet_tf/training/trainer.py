@@ -309,7 +309,7 @@ def new_distiller(student, manifest, teachers, config):
     'loss_reduction': config.loss_reduction,
     'videos_windows': [(v['first_window'], v['windows']) for v in manifest['videos']] if config.per_frame else None,
   }
-  if registry.network(config.student).reconstructs:
+  if registry.network(config.student).is_autoencoder:
     return AutoencoderTrainer(student, **kept)
   labelled = config.loss in losses.MULTI_LABEL_LOSSES
   return (MultiLabelTrainer if labelled else Distiller)(

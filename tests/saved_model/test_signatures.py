@@ -207,7 +207,7 @@ def test_what_is_no_export_is_refused_in_one_line(tmp_path, folder):
   (plain / 'assets/settings.json').write_text(json.dumps(good))
   refused(plain, '2 class names')
   (plain / 'assets/settings.json').write_text(json.dumps({**good, 'classes': {}}))
-  refused(plain, 'audionet names nothing')
+  refused(plain, 'audionet has no classes')
   (plain / 'assets/settings.json').write_text(json.dumps(good))
   (plain / 'saved_model.pb').write_bytes(b'rubbish')
   refused(plain, 'not a readable SavedModel')
