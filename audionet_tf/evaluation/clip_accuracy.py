@@ -14,7 +14,7 @@ from audionet_tf.core import confusion
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import class_lists, params
 from audionet_tf.inference import windows
-from audionet_tf.media import decoding, integrity
+from audionet_tf.media import decoding, integrity, perturbations
 from audionet_tf.media.timeline import PCM_SCALE
 from audionet_tf.models import registry
 from audionet_tf.teachers.keras_applications import IMAGENET_CLASSES
@@ -104,7 +104,7 @@ def stretch(chunks, span, sample_rate_hz):
       yield max(start, first) - first, part
 
 
-def clip_probabilities(student, path, cut, span=None, least_rest=None):
+def clip_probabilities(student, path, cut, span=None, least_rest=None, perturb=None):
   """f64 [classes]: the student's probabilities, averaged over the windows of a sound or video file.
 
   What is too short for a window, or for the student, is padded or repeated as `inference` does.
@@ -115,6 +115,7 @@ def clip_probabilities(student, path, cut, span=None, least_rest=None):
     cut: Framing: window, rate and mono.
     span: (start, end) in seconds of what is heard of it; None for all.
     least_rest: as of `windows.windows`.
+    perturb: None, or key of perturbations.PERTURBATIONS: how the sound is changed beforehand.
   """
   name, total, count = student.settings.student, 0, 0
   repeat = registry.network(name).short_input == 'repeat'
@@ -122,6 +123,8 @@ def clip_probabilities(student, path, cut, span=None, least_rest=None):
   with integrity.decompressed(path) as sound:
     chunks = decoding.decode_audio(sound, cut.sample_rate_hz, cut.mono, span and span[1])
     chunks = stretch(chunks, span, cut.sample_rate_hz) if span else chunks
+    if perturb:
+      chunks = perturbations.perturbed(chunks, perturb, cut.sample_rate_hz, pathlib.Path(path).name)
     pairs = windows.windows(chunks, cut, repeat, least_rest)
     for indices, pcm in windows.batches(pairs, BATCH_SIZE, cut.window_samples):
       heard = np.tile(pcm[: len(indices)], [1, repeats]).astype(np.float32) / PCM_SCALE
@@ -162,7 +165,7 @@ def together(folds):
   return whole
 
 
-def evaluate_clips(student, clips, groups, window_seconds=None):
+def evaluate_clips(student, clips, groups, window_seconds=None, perturb=None):
   """The share of clips whose category the student names. A clip that cannot be read is told on stderr and left out.
 
   Args:
@@ -170,6 +173,7 @@ def evaluate_clips(student, clips, groups, window_seconds=None):
     clips: list of (path, category).
     groups: dict of category to positions of classes.
     window_seconds: None for that of the student's training; `windows.least_rest_of` says how a clip ends then.
+    perturb: as of `clip_probabilities`.
 
   Returns:
     dict: `accuracy`, `clips`, `unreadable` (paths), `categories`, `confusion` (int lists), `results`: list of dicts
@@ -188,7 +192,7 @@ def evaluate_clips(student, clips, groups, window_seconds=None):
   probabilities, judged, unreadable = [], [], []
   for path, category in tqdm.tqdm(clips, desc='listening', unit=' clips', delay=1):
     try:
-      probabilities.append(clip_probabilities(student, path, cut, None, least_rest))
+      probabilities.append(clip_probabilities(student, path, cut, None, least_rest, perturb))
       judged.append((path, category))
     except (UserError, OSError) as error:
       unreadable.append(str(path))

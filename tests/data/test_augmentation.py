@@ -11,7 +11,8 @@ from audionet_tf.core.errors import UserError
 from audionet_tf.data import augmentation, input_pipeline, records
 from audionet_tf.training import config
 
-EVERYTHING = {'shift': 1, 'gain': 6, 'mix': 0.5, 'time_mask': 0.2}
+EVERYTHING = {'shift': 1, 'gain': 6, 'crop': 0.5, 'mix': 0.5, 'time_mask': 0.2}
+EVERYTHING |= {'reverb': 0.5, 'noise': 0.5, 'equalizer': 6, 'band': 0.7, 'level': 30}
 
 
 def batch_of(count, samples=32, steps=4, seed=0):
@@ -217,7 +218,11 @@ def test_words():
 @pytest.mark.parametrize(
   ('words', 'said'),
   [
-    (['shfit'], "augment 'shfit' is not known; known are shift, speed, gain, mix, time_mask, frequency_mask"),
+    (
+      ['shfit'],
+      "augment 'shfit' is not known; known are shift, speed, gain, crop, mix, reverb, noise, equalizer, band, level, "
+      'time_mask, frequency_mask',
+    ),
     (['mix=lots'], "augment 'mix=lots': the value is no number; expected is NAME or NAME=VALUE"),
     (['mix=1.5'], 'augment mix=1.5: allowed is above 0 and up to 1'),
     (['gain=nan'], 'augment gain=nan: allowed is above 0 and up to 60'),
