@@ -39,8 +39,8 @@ from absl import flags
 
 from audionet_tf.core import cli, files
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import student_paths
 from audionet_tf.media import perturbations
+from audionet_tf.models import student_paths
 
 MODEL = flags.DEFINE_string('model', None, 'A run, an export, or a student.keras; {fold} in it stands for each fold.')
 BATCH_SIZE = flags.DEFINE_integer('batch_size', 512, 'Windows per step.', lower_bound=1)
@@ -68,7 +68,10 @@ GROUPS = flags.DEFINE_string(
 FOLDS = flags.DEFINE_list('folds', [], 'Only the clips of these folds, each with its own model if --model has {fold}.')
 VISION = flags.DEFINE_bool('vision', False, 'With --clips of videos: evaluate the teacher too, and both together.')
 PERTURB = flags.DEFINE_enum(
-  'perturb', None, list(perturbations.PERTURBATIONS), 'With --clips: how the sound is changed before the student gets it.'
+  'perturb',
+  None,
+  list(perturbations.PERTURBATIONS),
+  'With --clips: how the sound is changed before the student gets it.',
 )
 LABELS = flags.DEFINE_string(
   'labels', None, "CSV of clips with any number of labels: path, labels, start, end, or AudioSet's."

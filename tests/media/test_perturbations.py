@@ -1,8 +1,6 @@
 """Changed sound that students are judged by, and the commands that judge so."""
 
 import json
-import pathlib
-import sys
 
 import evaluation_fixtures
 import numpy as np
@@ -13,8 +11,6 @@ from audionet_tf.media import perturbations
 
 RATE = 22_050
 SOUND = np.random.default_rng(0).uniform(-0.1, 0.1, 5 * RATE)
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / 'scripts'))
 
 
 def changed(name, sound=SOUND, key='a.wav'):
@@ -92,38 +88,36 @@ def test_silence_stays_silence_and_nothing_stays_nothing(name):
 
 
 def results():
-  import robustness
+  from experiments import robustness_table
 
   values = {('1', '0'): 0.8, ('2', '0'): 0.6}
   found = []
   for (fold, seed), value in values.items():
-    shares = dict.fromkeys(robustness.FORMS, value)
+    shares = dict.fromkeys(robustness_table.FORMS, value)
     shares |= {'softer_40db': 0.0, 'telephone': 1.2 - value, 'noise_10db': value - 0.05}
-    shares |= {'changed': robustness.mean_changed(shares), 'worst': 0.5}
+    shares |= {'changed': robustness_table.mean_changed(shares), 'worst': 0.5}
     found.append({'row': 'a', 'fold': fold, 'seed': seed, 'shares': shares})
   return found
 
 
 def test_mean_and_worst_of_the_changed_forms():
-  import robustness
-  import transfer
+  from experiments import folds, robustness_table
 
-  lines = {line['figure']: line for line in robustness.with_worst(transfer.summary(results()))}
+  lines = {line['figure']: line for line in robustness_table.with_worst(folds.summary(results()))}
   assert lines['changed']['folds']['1'] == pytest.approx((7 * 0.8 + 0.4 + 0.75) / 9)  # without 40 dB softer
   assert lines['worst']['mean'] == pytest.approx(0.5)  # telephone; noise has 0.65, and each fold its own lowest
   assert lines['worst']['folds'] == pytest.approx({'1': 0.4, '2': 0.55})
 
 
 def test_table_says_what_is_required_and_the_plot_is_written(tmp_path):
-  import robustness
-  import transfer
+  from experiments import folds, robustness_table
 
-  found = robustness.with_worst(transfer.summary(results()))
-  lines = transfer.table(found, {'a': robustness.Required()}).splitlines()
+  found = robustness_table.with_worst(folds.summary(results()))
+  lines = folds.table(found, {'a': robustness_table.Required()}).splitlines()
   cells = {line.split()[1]: line.split()[2:4] for line in lines[1:]}
   assert cells['as_it_is'] == ['92.0', '95.7'] and cells['changed'] == ['90.0', '94.0']
   assert cells['worst'] == ['83.0', '90.0'] and cells['telephone'] == ['-', '-']
-  robustness.draw(found, tmp_path / 'x.png')
+  robustness_table.draw(found, tmp_path / 'x.png')
   assert (tmp_path / 'x.png').read_bytes()[:4] == b'\x89PNG'
 
 

@@ -1,8 +1,5 @@
 """The student in the box: its file made small, its credits, and sounds of no category."""
 
-import pathlib
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -11,11 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.models import registry, student_file
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / 'scripts'))
-
-import outside_sounds  # noqa: E402
-import starter_files  # noqa: E402
+from experiments import outside_sounds, starter_files
 
 
 def test_weights_are_rounded_to_the_nearest_of_twelve_bits():

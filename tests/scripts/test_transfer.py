@@ -152,7 +152,7 @@ def test_mistakes_are_one_line(tmp_path):
 def test_a_plan_names_candidates(tmp_path):
   plan = tmp_path / 'plan.txt'
   plan.write_text('# of a night\nplain\nnoisy augment=shift,noise=0.3 epochs=50  # half\n\n', encoding='utf-8')
-  assert transfer.read_plan(plan) == {'plain': (), 'noisy': ('augment=shift,noise=0.3', 'epochs=50')}
+  assert folds.read_plan(plan) == {'plain': (), 'noisy': ('augment=shift,noise=0.3', 'epochs=50')}
   for text, said in (
     ('a\na x=1', 'a is there twice'),
     ('a --x=1', 'a: --x=1: expected is FLAG=VALUE'),
@@ -161,6 +161,6 @@ def test_a_plan_names_candidates(tmp_path):
   ):
     plan.write_text(text, encoding='utf-8')
     with pytest.raises(UserError, match=said):
-      transfer.read_plan(plan)
+      folds.read_plan(plan)
   with pytest.raises(UserError, match='No such file'):
-    transfer.read_plan(tmp_path / 'none.txt')
+    folds.read_plan(tmp_path / 'none.txt')

@@ -8,8 +8,8 @@ import statistics
 from absl import flags
 
 from audionet_tf.core import cli, files, flagfiles, text
-from run_command import run
 from audionet_tf.core.errors import UserError
+from run_command import run
 
 FLAGS = flags.FLAGS
 

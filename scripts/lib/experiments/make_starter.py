@@ -1,33 +1,29 @@
-"""Makes the student in the box, audionet_tf/starter/: taught by pictures, without a label, on all folds there are.
+"""Makes the starter student, audionet_tf/starter/: taught by images, without a label, on all folds there are.
 
   scripts/make_starter --data=FOLDER --videos=FOLDER --work=runs/starter
 
---data and --videos are those of scripts/benchmark_transfer. A student of scripts/flags/best.flags learns from every
-fold; one more learns without --held_out, and that fold says how familiar clips are that a student never heard. Sounds
-of no category are made by scripts/outside_sounds.py. audionet_tf/categories.py adds the head `category` with
-`unknown`; groups.csv says which classes of the teacher are which category. Writes student.keras, student.json,
-card.md and NOTICE, at most 3 MB together: the weights keep 12 bits of their mantissa.
+--data and --videos are those of scripts/benchmark_transfer. A student of --preset=best is trained on
+every fold, and one more without --held_out, the fold that calibrates `unknown`. outside_sounds.py makes the sounds of no
+category; audionet_tf/models/categories.py adds the head `category` with `unknown`; groups.csv maps the teacher's classes
+to categories. Writes student.keras, student.json, card.md and NOTICE, at most 3 MB together: the weights keep 12 bits
+of their mantissa.
 """
 
 import dataclasses
 import pathlib
-import sys
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import numpy as np
-import outside_sounds
-import starter_files
-import transfer
 from absl import flags
 
+import run_command
 from audionet_tf.core import cli, files
+from experiments import folds, outside_sounds, starter_files
 
 FLAGS = flags.FLAGS
-transfer.define_flags('runs/starter', 'starter.json')
-flags.adopt_module_key_flags(transfer)  # so that --help lists them
+folds.define_flags('runs/starter', 'starter.json')
+flags.adopt_module_key_flags(folds)  # so that --help lists them
 flags.DEFINE_string('held_out', '4', 'The fold that calibrates `unknown`.')
-flags.DEFINE_string('starter', str(transfer.ROOT / 'audionet_tf/starter'), 'Folder to write.')
+flags.DEFINE_string('starter', str(run_command.ROOT / 'audionet_tf/starter'), 'Folder to write.')
 
 EVERYTHING = '_nothing'  # what a student of all folds is trained without
 EACH, SEEDS = 30, (1, 2)  # sounds of every kind that are kept; the second seed's are judged
@@ -110,10 +106,10 @@ def write(place, run, clips, threshold, slope, figures):
 
 def main(argv):
   cli.require(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
-  place, row, seed = transfer.check_place(), transfer.ROWS['best'], FLAGS.seeds[0]
+  place, row, seed = folds.check_place(), folds.ROWS['best'], FLAGS.seeds[0]
   others = [fold for fold in place.folds() if fold != FLAGS.held_out]
   cli.require(others != place.folds(), f'--held_out={FLAGS.held_out}: no such fold in {place.videos}')
-  runs = [transfer.train(place, 'best', row, fold, seed, FLAGS.train_flags) for fold in (FLAGS.held_out, EVERYTHING)]
+  runs = [folds.train(place, 'best', row, fold, seed, FLAGS.train_flags) for fold in (FLAGS.held_out, EVERYTHING)]
   from audionet_tf.models import student_file
 
   _, settings = student_file.load(runs[0] / 'student.keras')

@@ -5,8 +5,8 @@
 
 --model is NAME=PATH of a run, an export or a .keras file, repeated; {fold} in it stands for the fold that judges and
 {seed} for a seed, as scripts/benchmark_transfer leaves them behind. Each clip is judged as it is and in every form of
-audionet_tf/perturbations.py; `changed` is the mean over all forms but 40 dB softer, which nobody asks to equal the
-others where it is rounded to a few steps. --outside=CATEGORY=FOLDER, repeated, judges recordings of other people.
+audionet_tf/media/perturbations.py; `changed` is the mean over all forms but 40 dB softer, which rounds soft sound to a
+few steps. --outside=CATEGORY=FOLDER, repeated, judges recordings of other people.
 
 Prints a table in percent, writes WORK/robustness.json and .png. What was judged before is not judged again.
 """
@@ -14,15 +14,12 @@ Prints a table in percent, writes WORK/robustness.json and .png. What was judged
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-import benchmark_measure
-import robustness
 import tqdm
-import transfer
 from absl import flags
 
 from audionet_tf.core import cli
+from benchmark import measure
+from experiments import folds, robustness_table
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string('model', [], 'NAME=PATH, with {fold} and perhaps {seed}; repeated.')
@@ -42,11 +39,11 @@ def judge(path, fold, outside):
   groups = clip_accuracy.read_groups(FLAGS.groups, student.class_names)
   clips = clip_accuracy.read_clips(FLAGS.clips, None, [fold])
   shares = {}
-  for form in robustness.FORMS:
-    perturb = None if form == robustness.AS_IT_IS else form
+  for form in robustness_table.FORMS:
+    perturb = None if form == robustness_table.AS_IT_IS else form
     shares[form] = clip_accuracy.evaluate_clips(student, clips, groups, perturb=perturb)['accuracy']
-  changed = [shares[form] for form in robustness.changed_forms()]
-  shares |= {robustness.CHANGED: sum(changed) / len(changed), robustness.WORST: min(changed)}
+  changed = [shares[form] for form in robustness_table.changed_forms()]
+  shares |= {robustness_table.CHANGED: sum(changed) / len(changed), robustness_table.WORST: min(changed)}
   for category, folder in outside.items():
     others = [(file, category) for file in sorted(pathlib.Path(folder).iterdir()) if file.is_file()]
     shares[f'outside {category}'] = clip_accuracy.evaluate_clips(student, others, groups)['accuracy']
@@ -77,17 +74,17 @@ def main(argv):
   results = []
   for name, fold, seed in tqdm.tqdm(wanted, desc='students', unit='student', file=sys.stderr):
     path = models[name].replace('{fold}', fold).replace('{seed}', seed)
-    asked = {'path': path, 'clips': FLAGS.clips, 'outside': outside, 'forms': list(robustness.FORMS)}
+    asked = {'path': path, 'clips': FLAGS.clips, 'outside': outside, 'forms': list(robustness_table.FORMS)}
     kept = work / f'judged/{name}/seed{seed}/fold{fold}.json'
-    before = transfer.read(kept) if kept.exists() else {}
+    before = folds.read(kept) if kept.exists() else {}
     if before.get('asked') != asked:
       before = {'asked': asked, 'shares': judge(path, fold, outside)}
-      benchmark_measure.write(kept, before)
+      measure.write(kept, before)
     results.append({'row': name, 'fold': fold, 'seed': seed, 'shares': before['shares']})
-  found = robustness.with_worst(transfer.summary(results))
-  benchmark_measure.write(work / 'robustness.json', {'results': results, 'summary': found})
-  robustness.draw(found, work / 'robustness.png')
-  print(transfer.table(found, dict.fromkeys(models, robustness.Required())))
+  found = robustness_table.with_worst(folds.summary(results))
+  measure.write(work / 'robustness.json', {'results': results, 'summary': found})
+  robustness_table.draw(found, work / 'robustness.png')
+  print(folds.table(found, dict.fromkeys(models, robustness_table.Required())))
   print(work / 'robustness.json')
 
 
