@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from augmented_batches import augmented, batch_of
 from scipy import interpolate, signal
-from test_augmentation import augmented, batch_of
 
 from audionet_tf.data import augmentation, spectral_augmentation
 

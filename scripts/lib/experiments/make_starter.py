@@ -2,11 +2,11 @@
 
   scripts/make_starter --data=FOLDER --videos=FOLDER --work=runs/starter
 
---data and --videos are those of scripts/benchmark_transfer. A student of --preset=best is trained on
-every fold, and one more without --held_out, the fold that calibrates `unknown`. outside_sounds.py makes the sounds of no
-category; audionet_tf/models/categories.py adds the head `category` with `unknown`; groups.csv maps the teacher's classes
-to categories. Writes student.keras, student.json, card.md and NOTICE, at most 3 MB together: the weights keep 12 bits
-of their mantissa.
+--data and --videos are those of scripts/benchmark_transfer. A student of --preset=best is trained on every fold, and
+one more without --held_out, the fold that calibrates `unknown`. outside_sounds.py makes the sounds of no category;
+audionet_tf/models/categories.py adds the head `category` with `unknown`; groups.csv maps the teacher's classes to
+categories. Writes student.keras, student.json, card.md and NOTICE, at most 3 MB together: the weights keep 12 bits of
+their mantissa.
 """
 
 import dataclasses
