@@ -1,15 +1,22 @@
-"""Class names, one a line in the order of the classes, and tables of labels (CSV). UTF-8."""
+"""Class names, one per line in the order of the classes, and CSV tables. All files are UTF-8."""
 
 import csv
 import pathlib
 
 from audionet_tf.core.errors import UserError
 
-MAX_CLASSES = 100_000  # of any model or file of predictions: a damaged number must not allocate gigabytes
+MAX_CLASSES = 100_000  # of any model or file of predictions, so that a damaged one cannot make us allocate gigabytes
 
 
 def read_class_names(path):
-  """The class names in a text file, one a line, or in a .csv of `read_vocabulary`. UserError when there are none."""
+  """Reads class names from a text file, one per line, or from a `.csv` in a format of `read_vocabulary`.
+
+  Returns:
+    list of str, not empty.
+
+  Raises:
+    UserError: there is no such file, it is not text, or it holds no names.
+  """
   path = pathlib.Path(path)
   if path.suffix.lower() == '.csv':
     return [row['display_name'] for row in read_vocabulary(path)]
@@ -18,73 +25,83 @@ def read_class_names(path):
   except FileNotFoundError:
     raise UserError(f'{path}: no such file of class names') from None
   except (UnicodeDecodeError, IsADirectoryError):
-    raise UserError(f'{path}: not a text file of class names, one a line') from None
+    raise UserError(f'{path}: not a text file of class names, one per line') from None
   while names and not names[-1]:
     names.pop()
   if not names:
-    raise UserError(f'{path}: no class names in it; expected is one a line')
+    raise UserError(f'{path}: holds no class names; expected one per line')
   return names
 
 
 def read_vocabulary(path):
-  """Rows of AudioSet's and YAMNet's CSV of classes, `index,mid,display_name`, in the order of `index`: 0, 1, ...
+  """Reads a CSV of classes: AudioSet's and YAMNet's `index,mid,display_name`, or FSD50K's `index,name,mid`.
 
-  FSD50K's is read too: it has no header, and name and mid the other way round.
+  Returns:
+    list of dicts `index`, `mid`, `display_name`, all str, sorted by index: 0, 1, ...
+
+  Raises:
+    UserError: there is no such file, it has other columns, or the indices have gaps or repeat.
   """
-  rows = headless(path) or read_table(path, (('index',), ('mid',), ('display_name',)))
+  rows = read_headless(path) or read_table(path, (('index',), ('mid',), ('display_name',)))
   if sorted(row['index'] for row in rows) != sorted(map(str, range(len(rows)))):
-    raise UserError(f'{path}: index does not go from 0 to {len(rows) - 1}, each once')
+    raise UserError(f'{path}: the column index must hold each number from 0 to {len(rows) - 1} once')
   return sorted(rows, key=lambda row: int(row['index']))
 
 
-def headless(path):
-  """Rows of FSD50K's CSV of classes; none where the first line is not of its form."""
+def read_headless(path):
+  """Rows of FSD50K's CSV of classes, which has no header; an empty list if the file has another format."""
   path = pathlib.Path(path)
   try:
     with open(path, newline='', encoding='utf-8-sig') as file:
       rows = [row for row in csv.reader(file) if row]
   except (csv.Error, OSError, UnicodeDecodeError):
-    return []  # for `read_table` to say
+    return []  # `read_table` reports it
   if not rows or not all(len(row) == 3 and row[0].isdecimal() for row in rows):
     return []
   return [{'index': row[0], 'mid': row[2], 'display_name': row[1].replace('_', ' ')} for row in rows]
 
 
 def vocabulary(path):
-  """List of (name, mid) of the classes in a file of class names: a text file or a CSV. The mid is '' without one."""
+  """Reads (name, mid) of each class from a text file or a CSV of class names. The mid is '' where the file has none."""
   if pathlib.Path(path).suffix.lower() == '.csv':
     return [(row['display_name'], row['mid']) for row in read_vocabulary(path)]
   return [(name, '') for name in read_class_names(path)]
 
 
 def write_class_names(path, names):
-  """Writes one name a line; line breaks inside a name become spaces."""
+  """Writes one name per line; line breaks inside a name become spaces."""
   lines = [' '.join(name.split()) or '?' for name in names]
   pathlib.Path(path).write_text('\n'.join(lines) + '\n', encoding='utf-8')
 
 
 def numbered_class_names(count):
-  """Stand-ins where a teacher comes without names: 'class 0' to 'class <count-1>'."""
+  """Names for classes without names: 'class 0' to 'class <count-1>'."""
   return [f'class {i}' for i in range(count)]
 
 
 def read_table(path, columns):
-  """Rows of a CSV file as dicts. UserError: no such file, or none of a tuple of alternative columns in it.
+  """Reads a CSV file with a header.
 
   Args:
-    path: CSV with a header.
-    columns: tuple of tuples of names; of each at least one must be there.
+    path: of the file.
+    columns: tuple of tuples of column names; the file must have at least one of each tuple.
+
+  Returns:
+    list of dicts, not empty.
+
+  Raises:
+    UserError: there is no such file, it is not a CSV, has no rows, or lacks a column.
   """
   path = pathlib.Path(path)
   if not path.is_file():
-    raise UserError(f'{path}: no such file; expected is a CSV')
+    raise UserError(f'{path}: no such file; expected a CSV')
   try:
     with open(path, newline='', encoding='utf-8-sig') as file:
       rows = list(csv.DictReader(file, restval=''))
   except (csv.Error, UnicodeDecodeError) as error:
     raise UserError(f'{path}: not a CSV ({error})') from None
   if not rows:
-    raise UserError(f'{path}: no rows below its header')
+    raise UserError(f'{path}: no rows below the header')
   for names in columns:
     if not set(names) & set(rows[0]):
       raise UserError(f'{path}: no column {" or ".join(names)}; it has {", ".join(filter(None, rows[0]))}')
