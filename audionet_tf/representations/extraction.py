@@ -243,7 +243,7 @@ def counted(clip, rate):
 
 def hear(model, group, kind):
   """Gives the pieces of a group to the network and the steps to their clips' files; yields as `heard_clips`."""
-  outputs = model.hear(np.stack([piece.pcm for _, piece in group]))
+  outputs = model.activations(np.stack([piece.pcm for _, piece in group]))
   if not all(np.isfinite(values).all() for values in outputs.values()):
     raise UserError('the student gives numbers that are not finite: its training diverged')
   for number, (clip, piece) in enumerate(group):

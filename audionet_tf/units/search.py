@@ -44,7 +44,7 @@ def load_ear(path, layer):
     tables = registry.network(name).layers
     known = f'those of {name} are {", ".join(tables)}' if tables else f'{name} has none'
     raise UserError(f'layer is {layer!r}, allowed is one that has steps in time; {known}')
-  return UnitProbe(lambda pcm: model.hear(pcm[None])[source][0], layer, model.tables[source], model.settings)
+  return UnitProbe(lambda pcm: model.activations(pcm[None])[source][0], layer, model.tables[source], model.settings)
 
 
 def media_files(paths):

@@ -95,9 +95,7 @@ def test_gain_is_uniform_in_decibels(mapped):
 def test_mix_preserves_power_and_mixes_targets_in_the_same_ratio(mapped):
   count = 60
   # One-hot sounds show which examples are in a mixture.
-  batch = batch_of(count, samples=count) | {
-    'audio': np.eye(count, dtype=np.float32)
-  }
+  batch = batch_of(count, samples=count) | {'audio': np.eye(count, dtype=np.float32)}
   batch['mask'][[3, 17, 59]] = 0
   result = augmented(batch, {'mix': 0.5}, mapped=mapped)
   shares, firsts = [], []
