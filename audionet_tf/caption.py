@@ -97,16 +97,15 @@ def check_arguments(paths):
 
 def detection_rules(served):
   """event_detection.DetectionConfig of the flags, checked."""
-  from audionet_tf.captioning import event_detection
+  from audionet_tf.captioning import captioner, event_detection
   from audionet_tf.captioning import rules as captioning_rules
 
   class_names = served.class_names
-  exclusive = served.settings.activation(next(iter(served.settings.classes))) == 'softmax'
   rules = event_detection.DetectionConfig(
     threshold=THRESHOLD.value,
     release=RELEASE.value,
     top=TOP.value,
-    join=JOIN.value or ('sum' if exclusive else 'max'),
+    join=JOIN.value or captioner.default_join(served.settings),
     smooth_seconds=durations.seconds(SMOOTH_MS.value),
     merge_seconds=durations.seconds(MERGE_MS.value),
     shortest_seconds=durations.seconds(SHORTEST_MS.value),

@@ -178,7 +178,7 @@ def teacher_classes(names):
   from audionet_tf.units import search
 
   cli.require(
-    not frozen_teacher.is_given(TEACHER.value),
+    not frozen_teacher.is_precomputed(TEACHER.value),
     f'--teacher={TEACHER.value} holds precomputed targets; a map needs a network that classifies pictures',
   )
   paths = [(f'/{path.as_posix()}', path) for path in search.media_files(CLIPS.value)]

@@ -10,8 +10,9 @@ import commands
 import documents
 import pytest
 
+from audionet_tf.core import flagfiles
+
 ROOT = pathlib.Path(__file__).parents[1]
-PRESETS = sorted(ROOT.glob('audionet_tf/presets/*.flags'))
 OTHERS = ('pip', '.venv/bin/pip', 'tensorboard', 'curl', 'docker', 'mkdocs')  # programs that are not ours
 
 
@@ -38,7 +39,7 @@ def test_command_line(document, words):
       if argument.startswith('--flagfile='):
         assert (ROOT / argument.partition('=')[2]).is_file()
       if argument.startswith('--preset='):
-        assert argument.partition('=')[2] in [path.stem for path in PRESETS]
+        assert argument.partition('=')[2] in flagfiles.preset_names()
   elif words[0].startswith('scripts/'):
     assert (ROOT / words[0]).stat().st_mode & 0o111
   else:
@@ -53,7 +54,9 @@ def test_the_map_of_clips_is_drawn_from_features_of_clips_alone():
   assert tables == [drawn['--clips']]  # not of a file that the table does not list
 
 
-@pytest.mark.parametrize('path', [ROOT / 'flags.txt', *PRESETS], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+  'path', [ROOT / 'flags.txt', *map(flagfiles.preset_path, flagfiles.preset_names())], ids=lambda path: path.name
+)
 def test_flagfiles(path):
   lines = [line for line in path.read_text().splitlines() if line and not line.startswith('#')]
   assert [line.partition('=')[0] for line in lines[:2]] == ['--records', '--run_dir']

@@ -1,9 +1,10 @@
 r"""Builds training records from videos: windows of sound, each with the pictures shown at that time.
 
-  python -m tfrecords.build --videos=clips --videos='more/**/*.mp4' --output=data/clips
+  python -m tfrecords.build --videos=clips --videos='more/**/*.mp4'
 
---videos takes files, globs and folders (searched through). Files that cannot be used are skipped and named, with the
-reason, on the screen and in OUTPUT/failures.json. A second run with the same arguments builds only what is missing.
+writes data/clips, which flags.txt trains on; --output=FOLDER writes elsewhere. --videos takes files, globs and folders
+(searched through). Files that cannot be used are skipped and named, with the reason, on the screen and in
+OUTPUT/failures.json. A second run with the same arguments builds only what is missing.
 
 Videos shorter than a window are skipped, or with --short_videos=repeat give one window, as in SoundNet: the picture
 covers the first n of the T image times; the sound is truncated or zero-padded to n / T of the window and repeated, and
@@ -15,14 +16,14 @@ so are the pictures. A picture that ends before the first image time, as 5 s wit
 --images_per_window=0 keeps sound alone, of any sound or video file, to train on labels or on precomputed teacher
 outputs.
 
-Train on the records with python -m audionet_tf.train --records=OUTPUT.
+Train on the records with python -m audionet_tf.train --flagfile=flags.txt --records=OUTPUT.
 """
 
 import sys
 
-import joblib
 from absl import flags
 
+from audionet_tf import api
 from audionet_tf.core import cli, durations
 from audionet_tf.data import params
 
@@ -66,13 +67,12 @@ NEEDS = (('--videos',), ('--output',))
 
 
 def main(argv):
-  from tfrecords import builder
-
   cli.require(len(argv) == 1, f'{argv[1:]}: unexpected; videos are given as --videos=FILE|GLOB|FOLDER')
-  hop_ms = WINDOW_MS.value if HOP_MS.value is None else HOP_MS.value
-  settings = params.RecordParams(
+  summary = api.build_records(
+    VIDEOS.value,
+    OUTPUT.value,
     window_seconds=durations.seconds(WINDOW_MS.value),
-    hop_seconds=durations.seconds(hop_ms),
+    hop_seconds=durations.seconds(HOP_MS.value),
     images_per_window=IMAGES.value,
     sample_rate_hz=SAMPLE_RATE.value,
     mono=MONO.value,
@@ -81,19 +81,10 @@ def main(argv):
     jpeg_quality=JPEG_QUALITY.value,
     max_seconds=MAX_SECONDS.value,
     short_videos=SHORT.value,
-  )
-  summary = builder.build(
-    arguments=VIDEOS.value,
-    output=OUTPUT.value,
-    params=settings,
     shards=SHARDS.value,
-    workers=WORKERS.value or joblib.cpu_count(),
+    workers=WORKERS.value,
     timeout_seconds=TIMEOUT.value,
-    memory_bytes=MEMORY.value << 20,
-  )
-  cli.require(
-    summary.windows,
-    f'nothing was built: none of {len(summary.failures)} files can be used; {OUTPUT.value}/failures.json says why',
+    memory_mb=MEMORY.value,
   )
   print(
     f'{OUTPUT.value}: {summary.windows} windows of {summary.videos} videos ({summary.built} built now, {summary.kept} '

@@ -5,7 +5,9 @@ import dataclasses
 import multiprocessing
 import os
 import signal
+import sys
 import time
+import types
 from multiprocessing import connection
 
 from tfrecords import worker
@@ -53,10 +55,22 @@ def run(jobs, workers, timeout_seconds):
       _stop(left)
 
 
+@contextlib.contextmanager
+def _without_main():
+  """Within, a new process does not import the script that is running, which may build records at its top level."""
+  main = sys.modules['__main__']
+  sys.modules['__main__'] = types.ModuleType('__main__')
+  try:
+    yield
+  finally:
+    sys.modules['__main__'] = main
+
+
 def _start(context, job):
   receiver, sender = context.Pipe(duplex=False)
   process = context.Process(target=worker.work, args=(sender, job), daemon=True)
-  process.start()
+  with _without_main():
+    process.start()
   sender.close()
   return _Running(job, process, receiver, time.monotonic())
 

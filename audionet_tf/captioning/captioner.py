@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 
 from audionet_tf.captioning import event_detection
-from audionet_tf.core.errors import MediaError, UserError
+from audionet_tf.core.errors import UserError
 from audionet_tf.inference import predict
-from audionet_tf.media import decoding, integrity
+from audionet_tf.media import waveforms
 from audionet_tf.models import registry
 
 PATCH_SECONDS = 0.96  # length of a patch in Caption4Sound's blocks
@@ -30,16 +30,17 @@ class Captions:
   repeats: int = 1
 
 
-def listener(served, window_seconds=None, hop_seconds=None, blocks=None, batch_size=None):
+def listener(served, window_seconds=None, hop_seconds=None, blocks=None, batch_size=None, head=None):
   """The predict.FilePredictor whose rows become events; they cover the sound to its end.
 
   Args:
-    served: serving.Served.
+    served: loader.LoadedExport.
     window_seconds, hop_seconds: of the rows; None as in `predict.file_predictor`.
     blocks: None, or (patches, hop, total): windows of `patches` patches, one every `hop` patches, each repeated until
       the student gets `total` patches, each as long as its frames reach. A patch is `window_seconds` long, by default
       PATCH_SECONDS.
     batch_size: None chooses.
+    head: of the student, whose classes these are; None for the first.
 
   Raises:
     UserError: a length out of range, or a total that is no multiple of the patches.
@@ -58,8 +59,13 @@ def listener(served, window_seconds=None, hop_seconds=None, blocks=None, batch_s
     hop_seconds, repeats = round(patch * hop, 6), total // patches
     window_seconds = round(patch * patches + beyond(served.settings.student, patch), 6)
   return predict.file_predictor(
-    served, ('json',), window_seconds, hop_seconds, batch_size=batch_size, repeats=repeats, to_the_end=True
+    served, ('json',), window_seconds, hop_seconds, batch_size=batch_size, repeats=repeats, to_the_end=True, head=head
   )
+
+
+def default_join(settings, head=None):
+  """Key of event_detection.JOINS for a head, None for the first: 'sum' of exclusive classes, else 'max'."""
+  return 'sum' if settings.activation(head or next(iter(settings.classes))) == 'softmax' else 'max'
 
 
 def beyond(student, patch_seconds):
@@ -71,11 +77,11 @@ def beyond(student, patch_seconds):
 
 
 def captions(listener, path, rules=None, progress=None):
-  """Captions of a sound or video file.
+  """Captions of a sound or video file, or of a waveforms.Waveform.
 
   Args:
     listener: from `listener`; it can be reused, also by several threads.
-    path: of the file, which may be gzipped.
+    path: of the file, which may be gzipped, or the Waveform.
     rules: events.Rules.
     progress: None, or a function (seconds done, declared duration of the file or None).
 
@@ -115,17 +121,14 @@ class FrameScores:
 def score_file(listener, path, groups, join='sum', progress=None):
   """The FrameScores of a file, for names that are `groups` of classes (`event_detection.group_classes`)."""
   starts, ends, scores = [], [], []
-  try:
-    with integrity.decompressed(path) as sound:
-      declared = decoding.declared_duration(sound) if progress else None
-      for block in predict.blocks(listener, sound):
-        starts.append(block['start_seconds'])
-        ends.append(block['end_seconds'])
-        scores.append(event_detection.pool_scores(block['probabilities'], groups, join).astype(np.float16))
-        if progress:
-          progress(min(float(ends[-1][-1]), block['sound_seconds'][1]), declared)
-  except MediaError as error:
-    raise MediaError(path, error.reason) from None
+  with waveforms.unpacked(path) as sound:
+    claimed = waveforms.seconds(sound) if progress else None
+    for block in predict.blocks(listener, sound):
+      starts.append(block['start_seconds'])
+      ends.append(block['end_seconds'])
+      scores.append(event_detection.pool_scores(block['probabilities'], groups, join).astype(np.float16))
+      if progress:
+        progress(min(float(ends[-1][-1]), block['sound_seconds'][1]), claimed)
   start, end = np.concatenate(starts), np.concatenate(ends)
   repeats = block['repeats'] // listener.repeats
   return FrameScores(start, end, np.concatenate(scores), block['sound_seconds'][1], repeats)

@@ -9,9 +9,7 @@ import numpy as np
 from audionet_tf.core import digests, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import class_lists
-from audionet_tf.models import heads as models_heads
-from audionet_tf.models import registry, student_file
-from audionet_tf.teachers import keras_applications
+from audionet_tf.models import heads, registry, student_file
 
 SHOWN_FAULTS = 8
 
@@ -38,37 +36,18 @@ def class_names(label_files, model):
   """Dict of head to names.
 
   Args:
-    label_files: list of 'HEAD=FILE', one name a line, or of one 'FILE' where the student has one head.
+    label_files: list of 'HEAD=FILE', one name per line, or of one 'FILE' where the student has one head.
     model: a student.
 
-  Without a file, 1000 classes get ImageNet's names where Keras can tell them; others are numbered.
+  Heads without a file get `class_lists.default_class_names`: ImageNet's where their number fits, else numbers.
   """
-  heads = {
-    key.removeprefix(models_heads.LOGITS): output.shape[-1]
+  classes = {
+    key.removeprefix(heads.LOGITS): output.shape[-1]
     for key, output in model.output.items()
-    if key.startswith(models_heads.LOGITS)
+    if key.startswith(heads.LOGITS)
   }
-  files = {}
-  for given in label_files:
-    head, _, file = given.partition('=')
-    if head not in heads or not file:
-      if len(heads) != 1:
-        raise UserError(f'labels is {given!r}, expected is HEAD=FILE; the heads are {", ".join(heads) or "none"}')
-      head, file = next(iter(heads)), given
-    if head in files:
-      raise UserError(f'labels gives two files for {head}: {files[head]} and {file}')
-    files[head] = file
-  return {head: head_names(files.get(head), classes) for head, classes in heads.items()}
-
-
-def head_names(label_file, classes):
-  if label_file:
-    names = class_lists.read_class_names(label_file)
-    if len(names) != classes:
-      raise UserError(f'{label_file}: {len(names)} class names, but the weights have {classes} classes')
-    return names
-  imagenet = classes == keras_applications.IMAGENET_CLASSES and keras_applications.imagenet_class_names()
-  return imagenet or class_lists.numbered_class_names(classes)
+  default = {head: class_lists.default_class_names(count) for head, count in classes.items()}
+  return default | class_lists.class_names_by_head(label_files, classes)
 
 
 def convert(model, settings, output):

@@ -18,7 +18,7 @@ import textwrap
 
 from absl import app, flags, logging
 
-from audionet_tf.core import text
+from audionet_tf.core import flagfiles, text
 from audionet_tf.core.errors import UserError, missing_extra
 
 # Before TensorFlow is first imported: its start-up notices are about hardware that users did not ask for.
@@ -122,11 +122,15 @@ def parse(page, argv):
     print(versions())
     sys.exit(0)
   try:
+    argv = flagfiles.resolved(argv)
     arguments = flags.FLAGS(argv)
     require_finite()
-    return arguments
+    note = flagfiles.override_note(argv)
   except (flags.Error, UserError, OSError) as error:
     sys.exit(fail(f'{error} (--help lists the flags)'))
+  if note:
+    print(note, file=sys.stderr)
+  return arguments
 
 
 def require_finite():

@@ -21,13 +21,12 @@ import contextlib
 import dataclasses
 
 import numpy as np
-import tensorflow as tf
 import tqdm
 from google.protobuf.message import DecodeError
 
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import batch_keys, input_pipeline, tfrecord_io
+from audionet_tf.data import tfrecord_io
 
 LAYER, EMBEDDING = 'pca', 'audio_embedding'
 STEPS, WIDTH = 10, 128  # of a clip of ten seconds: steps, bytes per step
@@ -62,6 +61,8 @@ class Clip:
 
 def serialized(clip):
   """Serializes a Clip as a SequenceExample, bytes."""
+  import tensorflow as tf
+
   example = tf.train.SequenceExample()
   context = example.context.feature
   context['video_id'].bytes_list.value.append(clip.video_id.encode())
@@ -79,6 +80,8 @@ def serialized(clip):
 
 def parsed(payload):
   """Parses the bytes of a SequenceExample into a Clip. ValueError if they are not a valid one."""
+  import tensorflow as tf
+
   try:
     example = tf.train.SequenceExample.FromString(payload)
   except DecodeError as error:
@@ -210,6 +213,10 @@ def source(paths, manifest, head, classes):
     head: name of the student's head.
     classes: number of classes.
   """
+  import tensorflow as tf
+
+  from audionet_tf.data import batch_keys, input_pipeline
+
   ids = [video['id'] for video in manifest['videos']]
   positions = tf.lookup.StaticHashTable(
     tf.lookup.KeyValueTensorInitializer(tf.constant(ids), tf.range(len(ids), dtype=tf.int64)), -1

@@ -1,10 +1,12 @@
 """Class names, one per line in the order of the classes, and CSV tables. All files are UTF-8."""
 
 import csv
+import importlib.resources
 import pathlib
 
 from audionet_tf.core.errors import UserError
 
+IMAGENET_CLASSES = 1000
 MAX_CLASSES = 100_000  # of any model or file of predictions, so that a damaged one cannot make us allocate gigabytes
 
 
@@ -74,9 +76,51 @@ def write_class_names(path, names):
   pathlib.Path(path).write_text('\n'.join(lines) + '\n', encoding='utf-8')
 
 
+def class_names_by_head(label_files, classes):
+  """Reads the class names of heads from the values of --labels.
+
+  Args:
+    label_files: list of 'HEAD=FILE', files with one name per line; 'FILE' suffices for a student with a single head.
+    classes: dict of head to number of classes.
+
+  Returns:
+    dict of head to list of names, for the heads that have a file.
+
+  Raises:
+    UserError: there is no such head or file, a head has two files, or the number of names is wrong.
+  """
+  files = {}
+  for text in label_files:
+    head, _, file = text.partition('=')
+    if head not in classes or not file:
+      if len(classes) != 1:
+        raise UserError(f'labels is {text!r}, expected HEAD=FILE; the heads are {", ".join(classes) or "none"}')
+      head, file = next(iter(classes)), text
+    if head in files:
+      raise UserError(f'labels names two files for {head}, {files[head]} and {file}; give one')
+    files[head] = file
+  names_by_head = {head: read_class_names(file) for head, file in files.items()}
+  for head, names in names_by_head.items():
+    if len(names) != classes[head]:
+      raise UserError(f'{files[head]}: {len(names)} class names, but the weights have {classes[head]} classes')
+  return names_by_head
+
+
 def numbered_class_names(count):
   """Names for classes without names: 'class 0' to 'class <count-1>'."""
   return [f'class {i}' for i in range(count)]
+
+
+def imagenet_class_names():
+  """Names of the 1000 classes of ILSVRC 2012 in the usual order, with synonyms separated by commas, list of str."""
+  return (importlib.resources.files('audionet_tf.data') / 'imagenet_names.txt').read_text('utf-8').splitlines()
+
+
+def default_class_names(count):
+  """ImageNet's names for 1000 classes, or for 1001 with 'background' first; `numbered_class_names` for other counts."""
+  if count == IMAGENET_CLASSES:
+    return imagenet_class_names()
+  return ['background', *imagenet_class_names()] if count == IMAGENET_CLASSES + 1 else numbered_class_names(count)
 
 
 def read_table(path, columns):

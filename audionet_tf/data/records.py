@@ -77,6 +77,23 @@ def microseconds(seconds):
   return round(seconds * 1_000_000)
 
 
+def example_at(path, start, length):
+  """Reads the features of one framed record. ValueError if its checksum is wrong.
+
+  Args:
+    path: of the TFRecord file.
+    start: bytes before the record.
+    length: bytes of the framed record.
+  """
+  with open(path, 'rb') as file:
+    file.seek(start)
+    framed = file.read(length)
+  payload = framed[12:-4]
+  if tfrecord_io.framed(payload) != framed:
+    raise ValueError(f'record at byte {start} has a wrong checksum')
+  return tfrecord_io.example_class().FromString(payload).features.feature
+
+
 def read_manifest(folder):
   """Reads the manifest of a folder of records, and checks that its shards are there.
 

@@ -177,8 +177,8 @@ def predict_file(listener, path, folder, model_file, watch=None):
       raise MediaError(path, error.reason) from None
 
 
-def blocks(listener, path):
-  """Yields blocks of rows (`inference_files`) of the sound at `path`, in order.
+def blocks(listener, sound):
+  """Yields blocks of rows (`inference_files`) of a sound, the path of a file or a waveforms.Waveform, in order.
 
   Each has beside what the formats read `sum` f32 [classes], of the probabilities, and `sound_seconds`, where the sound
   starts and where what is decoded of it ends: only a row that was padded ends behind it.
@@ -187,7 +187,7 @@ def blocks(listener, path):
     MediaError: unreadable, damaged or without sound.
     UserError: the student gives numbers that are not finite.
   """
-  for block in listener.steps.blocks(path) if listener.steps else windows.window_blocks(listener, path):
+  for block in listener.steps.blocks(sound) if listener.steps else windows.window_blocks(listener, sound):
     if not np.isfinite(block['sum']).all():
       raise UserError('the student gives numbers that are not finite: its training diverged')
     yield block

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from audionet_tf.core import prefetch
 from audionet_tf.inference import chunking
-from audionet_tf.media import decoding
+from audionet_tf.media import waveforms
 from audionet_tf.media.timeline import PCM_SCALE
 from audionet_tf.models import receptive_field, registry
 
@@ -20,7 +20,7 @@ class StepPredictor:
   """How steps are heard.
 
   Attributes:
-    blocks: path -> blocks of rows (`predict.blocks`).
+    blocks: sound -> blocks of rows (`predict.blocks`).
     hop_seconds: from row to row.
   """
 
@@ -52,9 +52,9 @@ def step_predictor(served, top, to_the_end, head):
     # What nobody asks for is not computed.
     return outputs[hidden][0], settings.probabilities(head, outputs[logits][0])
 
-  def blocks(path):
-    sound = decoding.decode_audio(path, settings.sample_rate_hz, settings.mono)
-    yield from outermost(step_blocks(sound, heard, tables, settings.sample_rate_hz, top, rest))
+  def blocks(sound):
+    chunks = waveforms.chunks(sound, settings.sample_rate_hz, settings.mono)
+    yield from outermost(step_blocks(chunks, heard, tables, settings.sample_rate_hz, top, rest))
 
   step = receptive_field.receptive_field(tables[logits])
   return StepPredictor(blocks, step.hop / settings.sample_rate_hz)

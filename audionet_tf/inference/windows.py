@@ -4,7 +4,7 @@ import numpy as np
 
 from audionet_tf.core import durations, prefetch
 from audionet_tf.core.errors import UserError
-from audionet_tf.media import decoding, timeline
+from audionet_tf.media import timeline, waveforms
 from audionet_tf.models import registry
 
 LEAST_REST = 0.1  # of a window: a codec's padding, of some milliseconds, is no reason to hear a window twice
@@ -78,13 +78,13 @@ def times(indices, cut):
   return starts / whole, (starts + window.numerator * hop.denominator) / whole
 
 
-def window_blocks(listener, path):
-  """Yields a block (`blocks`) for every batch of windows of the sound at `path`."""
+def window_blocks(listener, sound):
+  """Yields a block (`blocks`) for every batch of windows of a sound."""
   cut, begin, end = listener.cut, None, 0
 
   def watched():
     nonlocal begin, end
-    for start, pcm in decoding.decode_audio(path, cut.sample_rate_hz, cut.mono):
+    for start, pcm in waveforms.chunks(sound, cut.sample_rate_hz, cut.mono):
       begin, end = start if begin is None else begin, start + len(pcm)
       yield start, pcm
 

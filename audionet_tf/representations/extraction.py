@@ -9,6 +9,7 @@ import json
 import pathlib
 import sys
 import time
+from concurrent import futures
 
 import numpy as np
 import tqdm
@@ -18,7 +19,7 @@ from audionet_tf.core import prefetch as core_prefetch
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.data import params
 from audionet_tf.inference import chunking, windows
-from audionet_tf.media import integrity, prefetch
+from audionet_tf.media import integrity, prefetch, waveforms
 from audionet_tf.models import receptive_field, registry
 from audionet_tf.representations import files
 
@@ -32,7 +33,8 @@ class Clip:
   """A clip on its way.
 
   Attributes:
-    source, output: paths.
+    source: path, or a waveforms.Waveform.
+    output: path of its file, or a dict that takes its arrays (`collected`).
     about: dict of `files`.
     first_sample: where its sound starts.
     chunks: iterator of int16 [n].
@@ -42,8 +44,8 @@ class Clip:
     sums: dict of layer to (sum of its source's steps f64 [width], how many), for means over time.
   """
 
-  source: pathlib.Path
-  output: pathlib.Path
+  source: object
+  output: object
   about: dict
   first_sample: int = 0
   chunks: object = None
@@ -75,12 +77,7 @@ def extract(model, sources, folder, kind='npz', clip_seconds=None, names=None):
   Raises:
     UserError: an output that is another model's; a layer too deep for `clip_seconds`; values that are not finite.
   """
-  shortest = max([receptive_field.minimum_input_length(table) for table in model.tables.values()], default=1)
-  rate = model.settings.sample_rate_hz
-  clip_samples = clip_seconds and round(durations.exact(clip_seconds) * rate)
-  if clip_samples and clip_samples < shortest:
-    raise UserError(f'clip_seconds is {clip_seconds}; these layers need at least {shortest / rate:.3f} s')
-  shortest = 1 if registry.network(model.settings.student).fills else shortest
+  opener = clip_opener(model, clip_seconds)
   outputs, todo, unreadable, renewed = {}, [], [], []
   for source, name in zip(map(pathlib.Path, sources), names or [pathlib.Path(s).name for s in sources], strict=True):
     about, output = about_of(model, source, clip_seconds), folder / f'{name}.{kind}'
@@ -98,12 +95,60 @@ def extract(model, sources, folder, kind='npz', clip_seconds=None, names=None):
       renewed.append(output)
     todo.append(Clip(source, output, about))
   with tqdm.tqdm(total=len(todo), desc='features', unit=' files', delay=1) as bar:
-    for clip, error in heard_clips(model, todo, kind, clip_samples or shortest, clip_samples, bar):
+    opened = prefetch.opened_ahead([clip.source for clip in todo], todo, opener)
+    for clip, error in heard_clips(model, opened, file_writer(kind), bar):
       bar.update()
       if error:
         tell(clip.source, error, unreadable)
         del outputs[clip.source]
   return {'outputs': outputs, 'unreadable': unreadable, 'renewed': renewed}
+
+
+def features(model, sound, clip_seconds=None):
+  """What `extract` writes of one sound, as arrays.
+
+  Args:
+    model: layer_models.LayerModel.
+    sound: path of a sound or video file, or of one packed as .gz; or a waveforms.Waveform.
+    clip_seconds: as for `extract`.
+
+  Returns:
+    dict of layer to (f32 [T, width], f64 [T] seconds, the middles of what the steps hear).
+
+  Raises:
+    MediaError: unreadable, damaged or without sound.
+    UserError: as for `extract`.
+  """
+  opener, clip = clip_opener(model, clip_seconds), Clip(sound, {}, about_of(model, sound, clip_seconds))
+  if isinstance(sound, waveforms.Waveform):
+    opened = [(clip, completed(opener, clip, (sound.sample_rate_hz, sound.samples)))]
+  else:
+    integrity.check_regular(sound)
+    opened = prefetch.opened_ahead([sound], [clip], opener)
+  with tqdm.tqdm(disable=True) as bar:
+    ((_, error),) = heard_clips(model, opened, collected, bar)
+  if error:
+    raise error
+  arrays = {name: np.concatenate(parts) for name, parts in clip.output.items()}
+  return {layer: (arrays[layer], arrays[f'{layer}/{files.CENTERS}']) for layer in model.sources}
+
+
+def completed(function, *arguments):
+  """The futures.Future of a call that is over."""
+  future = futures.Future()
+  future.set_result(function(*arguments))
+  return future
+
+
+def clip_opener(model, clip_seconds):
+  """`open_clip` for the layers of a model; `clip_seconds` as for `extract`. UserError where these are too few."""
+  shortest = max([receptive_field.minimum_input_length(table) for table in model.tables.values()], default=1)
+  rate = model.settings.sample_rate_hz
+  clip_samples = clip_seconds and round(durations.exact(clip_seconds) * rate)
+  if clip_samples and clip_samples < shortest:
+    raise UserError(f'clip_seconds is {clip_seconds}; these layers need at least {shortest / rate:.3f} s')
+  shortest = 1 if registry.network(model.settings.student).fills else shortest
+  return functools.partial(open_clip, model, clip_samples or shortest, clip_samples)
 
 
 def about_of(model, source, clip_seconds):
@@ -141,12 +186,16 @@ def tell(source, error, unreadable):
   tqdm.tqdm.write(f'error: {text.printable(line)}', file=sys.stderr)
 
 
-def heard_clips(model, clips, kind, shortest, clip_samples, bar):
-  """Yields (Clip, None) when its file is written, or (Clip, error) when it cannot be read."""
+def heard_clips(model, opened, writer, bar):
+  """Yields (Clip, None) when its output is written, or (Clip, error) when it cannot be read.
+
+  Args:
+    model: layer_models.LayerModel.
+    opened: iterable of (Clip, future of `open_clip`).
+    writer: Clip -> context manager that gives its `add`.
+    bar: tqdm.
+  """
   groups, begin, heard = collections.defaultdict(list), time.monotonic(), 0
-  opened = prefetch.opened_ahead(
-    [clip.source for clip in clips], clips, functools.partial(open_clip, model, shortest, clip_samples)
-  )
   for clip, future in opened:
     try:
       future.result()
@@ -155,7 +204,7 @@ def heard_clips(model, clips, kind, shortest, clip_samples, bar):
         clip.waiting += 1
         groups[len(piece.pcm)].append((clip, piece))
         for group in full(groups):
-          yield from hear(model, group, kind)
+          yield from hear(model, group, writer)
         heard += len(piece.pcm) / model.settings.sample_rate_hz
         bar.set_postfix_str(f'{heard / (time.monotonic() - begin):.0f} x real time', refresh=False)
         bar.update(0)
@@ -167,7 +216,7 @@ def heard_clips(model, clips, kind, shortest, clip_samples, bar):
         discard(clip, error)
       yield clip, error
   for group in filter(None, groups.values()):
-    yield from hear(model, group, kind)
+    yield from hear(model, group, writer)
 
 
 def full(groups):
@@ -188,7 +237,8 @@ def open_clip(model, shortest, clip_samples, clip, decoded):
   """Decodes a clip, or its beginning where it is long, and sets what is known of its sound."""
   settings = model.settings
   sound = prefetch.sound_of(clip.source, settings.sample_rate_hz, settings.mono, decoded)
-  clip.about['source_sha256'] = digest_of(clip.source)
+  if not isinstance(clip.source, waveforms.Waveform):
+    clip.about['source_sha256'] = digest_of(clip.source)
   clip.first_sample, first = next(sound, (0, np.zeros(0, np.int16)))
   try:
     times, chunks = chunking.repeated(itertools.chain([first], (pcm for _, pcm in sound)), shortest)
@@ -241,17 +291,15 @@ def counted(clip, rate):
   clip.about |= dict.fromkeys(('sound_seconds', 'heard_seconds'), samples / rate)
 
 
-def hear(model, group, kind):
-  """Gives the pieces of a group to the network and the steps to their clips' files; yields as `heard_clips`."""
+def hear(model, group, writer):
+  """Gives the pieces of a group to the network and the steps to their clips' outputs; yields as `heard_clips`."""
   outputs = model.activations(np.stack([piece.pcm for _, piece in group]))
   if not all(np.isfinite(values).all() for values in outputs.values()):
     raise UserError('the student gives numbers that are not finite: its training diverged')
   for number, (clip, piece) in enumerate(group):
     if clip.writer is None:
       clip.writer = contextlib.ExitStack()
-      write, name = files.FORMATS[kind]
-      clip.output.parent.mkdir(parents=True, exist_ok=True)
-      clip.add = named(clip.writer.enter_context(write(clip.output)), name)
+      clip.add = clip.writer.enter_context(writer(clip))
     for layer, source in model.sources.items():
       values = outputs[source][number]
       if model.tables:
@@ -263,8 +311,23 @@ def hear(model, group, kind):
     yield from closed([clip], model)
 
 
-def named(write, name):
-  return lambda array, rows: write(name(array), rows)
+def file_writer(kind):
+  """The writer of clips as files; `kind` is a key of feature_files.FORMATS."""
+  write, name = files.FORMATS[kind]
+
+  @contextlib.contextmanager
+  def opened(clip):
+    clip.output.parent.mkdir(parents=True, exist_ok=True)
+    with write(clip.output) as add:
+      yield lambda array, rows: add(name(array), rows)
+
+  return opened
+
+
+@contextlib.contextmanager
+def collected(clip):
+  """The writer of clips in memory: `output` becomes a dict of array to the list of its parts."""
+  yield lambda array, rows: clip.output.setdefault(array, []).append(np.array(rows))
 
 
 def add_steps(clip, model, layer, source, values):

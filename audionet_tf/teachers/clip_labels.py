@@ -1,4 +1,4 @@
-"""Labels as a teacher: a CSV that says what each clip is.
+"""Labels as a teacher: a CSV with the classes of each clip.
 
 Labels that do not exclude each other (`label_tables` has their forms) give 0 or 1 for every class: a window has all
 labels of the rows that it overlaps with. They need a loss of `losses.MULTI_LABEL_LOSSES`.
@@ -20,6 +20,15 @@ from audionet_tf.data import class_lists, weak_labels
 from audionet_tf.teachers import precomputed
 
 
+def load_table(path, classes=None):
+  """The precomputed.PrecomputedTargets of a CSV of either kind: arguments and errors as of `load_weak` and `load`."""
+  if weak_labels.is_weak(path):
+    return load_weak(path, classes)
+  if classes is not None:
+    raise UserError(f'{path}: its own categories are the class names; leave out {classes}')
+  return load(path)
+
+
 def load_weak(path, classes=None):
   """The precomputed.PrecomputedTargets of a CSV of labels that do not exclude each other.
 
@@ -35,11 +44,11 @@ def load_weak(path, classes=None):
   table = weak_labels.read(path, vocabulary)
   digest = digests.of_text(json.dumps([digests.of_file(path), vocabulary]))
   answers = functools.partial(multi_hot_answers, path, table)
-  return precomputed.PrecomputedTargets(len(table.class_names), table.class_names, digest, answers)
+  return precomputed.PrecomputedTargets(len(table.class_names), table.class_names, digest, answers, True)
 
 
 def multi_hot_answers(path, table, manifest):
-  """`Given.answers` of a weak_labels.Table: f32 [A, classes] of 0 and 1."""
+  """`PrecomputedTargets.answers` of a weak_labels.Table: f32 [A, classes] of 0 and 1."""
   params = manifest['params']
   found = {video['id']: table.find(video['id']) for video in manifest['videos']}
   missing = [video for video, rows in found.items() if rows is None]
@@ -48,8 +57,8 @@ def multi_hot_answers(path, table, manifest):
 
   def answers(video, window):
     start = float(params.start_seconds(window))
-    heard = table.multi_hot(found[video], start, start + params.window_seconds)
-    return np.repeat(heard[None], params.answers_per_window, axis=0)
+    targets = table.multi_hot(found[video], start, start + params.window_seconds)
+    return np.repeat(targets[None], params.answers_per_window, axis=0)
 
   return answers
 
@@ -89,7 +98,7 @@ def classes_of(path, rows):
 
 
 def one_hot_answers(path, index, classes, manifest):
-  """`Given.answers`; `index`: dict of path, name and stem to the set of classes that rows of that name have."""
+  """`PrecomputedTargets.answers`; `index`: dict of path, name and stem to the set of classes of its rows."""
   found, missing, ambiguous = {}, [], []
   for video in (video['id'] for video in manifest['videos']):
     categories = next((index[key] for key in (video, *weak_labels.names_of(video)) if key in index), set())

@@ -1,4 +1,4 @@
-"""Teachers: frozen picture classifiers, asked for a probability distribution over their classes.
+"""Teachers: frozen image classifiers that give a probability distribution over their classes.
 
 | flag                    | allowed                     | meaning                                                     |
 |-------------------------|-----------------------------|-------------------------------------------------------------|
@@ -6,12 +6,12 @@
 |                         | X.keras                     | pictures in 0..255, preprocessing inside the file           |
 |                         | folder/ (SavedModel)        | `serving_default`; uint8 as they are, float in [0, 1]       |
 |                         | X.tflite                    | (u)int8 as they are, float in [-1, 1]; stored labels only   |
-|                         | X.npz, X.npy, X.tfrecord    | answers that exist already (`precomputed`)                |
+|                         | X.npz, X.npy, X.tfrecord    | precomputed outputs (`precomputed`)                       |
 |                         | X.csv                       | labels of the clips (`clip_labels`)                        |
 | `--teacher_weights`     | imagenet                    | downloaded once by Keras into ~/.keras/models               |
 |                         | none                        | random, the same on every run: to try the machinery         |
 |                         | X.weights.h5, X.h5, X.keras | of the named `keras.applications` classifier                |
-| `--teacher_labels`      | a text file                 | class names, one a line, as many as classes                 |
+| `--teacher_labels`      | a text file                 | class names, one per line, as many as classes               |
 |                         | X.csv                       | `index,mid,display_name`: the classes of labels (X.csv)     |
 | `--teacher_dtype`       | float32, bfloat16           | arithmetic of Keras teachers; the softmax is float32        |
 | `--teacher_input_range` | BLACK,WHITE                 | as a float model from a file wants them                     |
@@ -29,8 +29,9 @@ import tensorflow as tf
 
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import batch_keys, class_lists, weak_labels
-from audionet_tf.teachers import clip_labels, image_classifier, keras_applications, precomputed, tflite
+from audionet_tf.data import batch_keys, class_lists
+from audionet_tf.teachers import clip_labels, image_classifier, keras_applications, precomputed, teacher_config, tflite
+from audionet_tf.teachers.teacher_config import is_precomputed
 
 DTYPES = ('float32', 'bfloat16')
 SUM_TOLERANCE = 0.02  # of probabilities computed in half precision
@@ -50,8 +51,9 @@ class Teacher:
     description: JSON-able; `source`, `name`, `weights`, `labels`, `dtype` and `input_range` are arguments of `load`,
       `input_size`, `classes`, `outputs` (what the model gives: 'logits' or 'probabilities') and `digest` are what it
       found.
-    digest: sha256 of the weights or of the file of answers, hex.
-    given: None, or for answers that exist already `given_answers.Given.answers`; then `probabilities` is None.
+    digest: sha256 of the weights or of the file of outputs, hex.
+    precomputed: None, or for a file of outputs or labels `given_answers.PrecomputedTargets.answers`; then
+      `probabilities` is None.
   """
 
   name: str
@@ -60,7 +62,7 @@ class Teacher:
   in_graph: bool
   description: dict
   digest: str
-  given: Callable | None = None
+  precomputed: Callable | None = None
 
 
 def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32', input_range=None):
@@ -68,10 +70,11 @@ def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32
 
   Args:
     source: name of a `keras.applications` classifier, path of a `.keras` or `.tflite` file, or a SavedModel folder;
-      or a file of answers or labels (`is_given`).
+      or a file of outputs or labels (`is_precomputed`).
     name: of the teacher, and of the student's head.
     weights: of a `keras.applications` classifier: 'imagenet', 'none' or a path.
-    labels: path of a file of class names; None takes ImageNet's for `keras.applications`, else 'class 0', ...
+    labels: path of a file of class names; None takes ImageNet's where there are 1000 classes, or 1001 with
+      'background' first, else 'class 0', ...
     dtype: 'float32' or 'bfloat16'; bfloat16 for Keras models only.
     input_range: (black, white) as a float model from a file wants them; None for the default of its format.
 
@@ -84,11 +87,11 @@ def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32
   if input_range is not None:
     input_range = checked_range(input_range)
   class_names = read_labels(labels)
-  if is_given(source):
-    return given_teacher(source, name, weights, labels, class_names, dtype, input_range)
+  if is_precomputed(source):
+    return precomputed_teacher(source, name, weights, labels, class_names, dtype, input_range)
   model = picture_model(source, weights, class_names, dtype, input_range)
   if class_names is None:
-    class_names = default_class_names(source, model.classes, weights)
+    class_names = default_class_names(model.classes, weights)
   if len(class_names) != model.classes:
     raise UserError(labels_mismatch(source, labels, class_names, model.classes))
   kind = model.kind or probed_kind(source, model)
@@ -112,26 +115,16 @@ def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32
   return Teacher(name, class_names, probabilities, model.in_graph, description, model.digest)
 
 
-def is_given(source):
-  """Whether `source` is a file of answers or labels, which needs no pictures."""
-  return pathlib.Path(source).suffix in (*precomputed.READERS, '.csv')
-
-
-def given_teacher(source, name, weights, labels, class_names, dtype, input_range):
-  """The Teacher of a file of answers or labels; arguments as of `load`, and the names in the file `labels`."""
+def precomputed_teacher(source, name, weights, labels, class_names, dtype, input_range):
+  """The Teacher of a file of outputs or labels; arguments of `load`, and `class_names`, read from the file `labels`."""
   path = pathlib.Path(source)
   if (weights, dtype, input_range) != ('imagenet', 'float32', None):
-    raise UserError(f'{source}: answers that are there already; weights, dtype and input range are for classifiers')
-  weak = path.suffix == '.csv' and weak_labels.is_weak(path)
-  if weak:
-    found = clip_labels.load_weak(path, labels)
-  elif path.suffix == '.csv':
-    if class_names is not None:
-      raise UserError(f'{source}: its own categories are the class names; leave out {labels}')
-    found = clip_labels.load(path)
+    raise UserError(f'{source}: precomputed outputs; weights, dtype and input range are for classifiers')
+  if path.suffix == '.csv':
+    found = clip_labels.load_table(path, labels)
   else:
     found = precomputed.load(path, class_names and len(class_names))
-  class_names = class_names or found.class_names or default_class_names(source, found.classes, weights)
+  class_names = class_names or found.class_names or default_class_names(found.classes, weights)
   if len(class_names) != found.classes:
     raise UserError(labels_mismatch(source, labels, class_names, found.classes))
   description = {
@@ -143,7 +136,7 @@ def given_teacher(source, name, weights, labels, class_names, dtype, input_range
     'input_range': None,
     'input_size': None,
     'classes': found.classes,
-    'outputs': batch_keys.MULTI_LABEL if weak else 'probabilities',
+    'outputs': batch_keys.MULTI_LABEL if found.independent else 'probabilities',
     'digest': found.digest,
   }
   return Teacher(name, class_names, None, False, description, found.digest, found.answers)
@@ -157,11 +150,8 @@ def picture_model(source, weights, class_names, dtype, input_range):
     if input_range is not None:
       raise UserError(f'{source} has its own preprocessing; an input range is for models from files')
     return keras_applications.load(known, weights, class_names and len(class_names), dtype)
-  if path.suffix in ('.h5', '.hdf5'):
-    raise UserError(f'{source}: weights alone; name their network: --teacher=vgg16 --teacher_weights={source}')
+  teacher_config.check_classifier(source)
   if not path.exists():
-    if path.suffix or '/' in source:
-      raise UserError(f'{source}: no such teacher; expected is a .keras or .tflite file, or a SavedModel folder')
     raise keras_applications.unknown(source)
   if weights != 'imagenet':
     raise UserError(f'{source} has its own weights; weights ({weights}) are for names of keras.applications')
@@ -171,9 +161,7 @@ def picture_model(source, weights, class_names, dtype, input_range):
     raise UserError(f'{source}: {dtype} is for names of keras.applications and .keras files')
   if path.suffix == '.tflite' and path.is_file():
     return tflite.load_tflite(path, input_range)
-  if path.is_dir():
-    return image_classifier.load_saved_model(path, input_range)
-  raise UserError(f'{source}: not a teacher; expected is a .keras or .tflite file, or a SavedModel folder')
+  return image_classifier.load_saved_model(path, input_range)
 
 
 def checked_range(input_range):
@@ -192,13 +180,9 @@ def read_labels(path):
   return None if path is None else class_lists.read_class_names(path)
 
 
-def default_class_names(source, classes, weights):
-  """ImageNet's names where ImageNet's weights are in it, or a thousand classes of the user's file; else numbers."""
-  if keras_applications.find(source) and classes == keras_applications.IMAGENET_CLASSES and weights != 'none':
-    names = keras_applications.imagenet_class_names()
-    if names:
-      return names
-  return class_lists.numbered_class_names(classes)
+def default_class_names(classes, weights):
+  """ImageNet's names where the number of classes is ImageNet's; numbers for others, and for random weights."""
+  return class_lists.numbered_class_names(classes) if weights == 'none' else class_lists.default_class_names(classes)
 
 
 def labels_mismatch(source, path, class_names, classes):
@@ -232,14 +216,14 @@ def distribution(outputs, kind):
 
 
 def probed_kind(source, model):
-  """'logits' or 'probabilities', from the answers to grey, noise and a gradient: the same on every run."""
+  """'logits' or 'probabilities', from the outputs for grey, noise and a gradient: the same on every run."""
   height, width = model.size or (PROBE_PIXELS, PROBE_PIXELS)
   noise = np.random.default_rng(0).integers(0, 256, [2, height, width, 3])
   gradient = np.broadcast_to(np.linspace(0, 255, width)[:, None], [height, width, 3])
   probes = np.stack([np.full([height, width, 3], 128), *noise, gradient]).astype(np.float32)
   try:
     outputs = np.asarray(model.outputs(tf.constant(probes)), np.float32)
-  except Exception as error:  # whatever a stranger's model does with a picture
+  except Exception as error:  # whatever an untrusted model does with a picture
     raise UserError(f'{source}: does not answer to pictures ({text.brief(error)})') from error
   if not np.isfinite(outputs).all():
     raise UserError(f'{source}: its answers are not finite numbers; its weights are damaged')

@@ -1,6 +1,6 @@
-"""Picture classifiers from Keras: `.keras` files and SavedModel folders.
+"""Image classifiers from Keras: `.keras` files and SavedModel folders.
 
-Files come from strangers. Code inside them is not run (Lambda layers; in SavedModels all that `saved_models` refuses),
+Files are untrusted. Code inside them is not run (Lambda layers; in SavedModels all that `saved_models` refuses),
 and a damaged file is one line. What is left of a model's operations is trusted: a model is a program, so use those
 whose origin you know.
 """
@@ -16,7 +16,7 @@ from audionet_tf.core import digests, saved_model_allowlist, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import class_lists
 
-MAX_SIDE_PIXELS = 2048  # of the pictures that a model asks for: a hostile file must not order gigabytes
+MAX_SIDE_PIXELS = 2048  # of a model's pictures, so that a malicious file cannot make us allocate gigabytes
 RAW = (0.0, 255.0)
 
 

@@ -18,16 +18,14 @@ import zipfile
 
 import h5py
 import keras
-import numpy as np
-from absl import logging
 
 from audionet_tf.core import digests, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import class_lists
+from audionet_tf.data.class_lists import IMAGENET_CLASSES
 from audionet_tf.teachers import image_classifier
 
 WEIGHT_SUFFIXES = ('.h5', '.hdf5', '.keras')  # `.weights.h5` among them
-IMAGENET_CLASSES = 1000
 ANY_SIZE = (224, 224)  # of MobileNetV3, which takes all sizes and was trained on this one
 NETWORK_TIMEOUT_SECONDS = 30
 
@@ -96,18 +94,6 @@ def careful_downloads(module):
   finally:
     file_utils.get_file = original
     socket.setdefaulttimeout(timeout)
-
-
-def imagenet_class_names():
-  """The 1000 names that `keras.applications` tells; None, and a logged line, where they cannot be had."""
-  module = sys.modules[keras.applications.imagenet_utils.decode_predictions.__module__]
-  try:
-    with careful_downloads(module):
-      decoded = module.decode_predictions(np.eye(IMAGENET_CLASSES, dtype=np.float32), top=1)
-  except UserError as error:
-    logging.warning('classes are numbered, for want of their names: %s', error)
-    return None
-  return [best[0][1].replace('_', ' ') for best in decoded]
 
 
 def load(name, weights='imagenet', classes=None, dtype='float32'):
@@ -181,7 +167,7 @@ def model_from_file(name, path, classes=None):
     if stored and stored != model.output_shape[-1]:
       model = build(name, min(stored, class_lists.MAX_CLASSES))
     with warnings.catch_warnings():
-      warnings.simplefilter('ignore')  # a hundred, before the one error that says the same
+      warnings.simplefilter('ignore')  # a hundred, before the one error about the same
       model.load_weights(path)
   except UserError:
     raise

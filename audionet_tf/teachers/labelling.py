@@ -1,5 +1,6 @@
 """The pass that asks the teachers once and stores what they predict, in the form of `data/soft_labels.py`."""
 
+import functools
 import json
 import os
 import pathlib
@@ -13,12 +14,13 @@ from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys, input_pipeline, records, soft_labels, tfrecord_io
 from audionet_tf.data.soft_labels import FOLDER, FORMAT_VERSION
 from audionet_tf.media import timeline
+from audionet_tf.teachers import teacher_config
 
-ANSWERS = ('dtype', 'input_range', 'outputs')  # parts of a teacher's description that change its answers
+ANSWERS = ('dtype', 'input_range', 'outputs')  # parts of a teacher's description that change its outputs
 
 
 def ensure(records_folder, manifest, teachers, batch_size=64):
-  """The folder with the teachers' answers to all pictures of the records; asks them for what is not there yet.
+  """The folder with the teachers' outputs for all pictures of the records; runs them for what is not there yet.
 
   A killed run leaves the blocks that it finished; the next one goes on after them. Two runs at once: one waits.
 
@@ -26,7 +28,7 @@ def ensure(records_folder, manifest, teachers, batch_size=64):
     records_folder: folder of records.
     manifest: of the records, from `records.read_manifest`.
     teachers: list of frozen_teacher.Teacher, of different names; none where only the sound is wanted.
-    batch_size: pictures that a teacher is asked at a time.
+    batch_size: of pictures, for the teachers.
 
   Returns:
     pathlib.Path of the folder.
@@ -37,7 +39,7 @@ def ensure(records_folder, manifest, teachers, batch_size=64):
   names = [teacher.name for teacher in teachers]
   if len(set(names)) != len(names):
     raise UserError(f'teachers are named {names}; expected are different names')
-  check_pictures(manifest, [teacher.name for teacher in teachers if teacher.given is None])
+  teacher_config.check_pictures(manifest, [teacher.name for teacher in teachers if teacher.precomputed is None])
   folder = pathlib.Path(records_folder) / FOLDER / labels_key(manifest, teachers)
   folder.mkdir(parents=True, exist_ok=True)
   with files.locked(folder):
@@ -46,69 +48,105 @@ def ensure(records_folder, manifest, teachers, batch_size=64):
   return folder
 
 
-def check_pictures(manifest, names):
-  """UserError where teachers that are asked with pictures meet records of sound alone."""
-  if names and not manifest['params'].images_per_window:
-    raise UserError(
-      f'the records hold no pictures (--images_per_window=0), and teacher {", ".join(names)} judges by them; build '
-      'records with pictures, or teach from a file of labels or answers (.csv, .npz, .npy, .tfrecord)'
-    )
-
-
 def labels_key(manifest, teachers):
-  """16 hex digits of a digest of everything that changes the stored answers."""
-  asked = {teacher.name: [teacher.digest, *(teacher.description.get(part) for part in ANSWERS)] for teacher in teachers}
-  text = json.dumps([FORMAT_VERSION, manifest['digest'], asked], sort_keys=True)
+  """16 hex digits of a digest of everything that changes the stored outputs."""
+  identity = {t.name: [t.digest, *(t.description.get(part) for part in ANSWERS)] for t in teachers}
+  text = json.dumps([FORMAT_VERSION, manifest['digest'], identity], sort_keys=True)
   return digests.of_text(text)[:16]
 
 
 def make(records_folder, manifest, teachers, folder, batch_size):
-  """Asks for the shards that are missing, then writes the manifest."""
+  """Writes the shards that are missing, then the manifest."""
   count = len(manifest['shards'])
   names = [f'labels-{number:05d}-of-{count:05d}.tfrecord' for number in range(count)]
   sources = dict(zip(names, manifest['shards'], strict=True))
   missing = [name for name in names if not soft_labels.is_finished(folder / name, sources[name]['windows'])]
   answers = manifest['params'].answers_per_window
   done = manifest['windows'] - sum(sources[name]['windows'] for name in missing)
-  ask = [(teacher.name, answerer(teacher, batch_size, manifest)) for teacher in teachers]
-  look = any(teacher.given is None for teacher in teachers)
-  unit = ' pictures' if look else ' answers'
-  what = 'asking the teacher' if teachers else 'taking out the sound'
+  stored = {teacher.name: find_stored(records_folder, manifest, teacher) for teacher in teachers}
+  functions = [(t.name, stored[t.name] or output_function(t, batch_size, manifest)) for t in teachers]
+  with_pictures = any(teacher.precomputed is None and not stored[teacher.name] for teacher in teachers)
+  unit = ' pictures' if with_pictures else ' outputs'
+  what = 'running the teacher' if with_pictures else 'copying outputs and sound'
   with tqdm.tqdm(total=manifest['windows'] * answers, initial=done * answers, desc=what, unit=unit) as progress:
     for name in missing:
       source = records_folder / sources[name]['name']
-      write_shard(source, folder / name, sources[name]['windows'], manifest, ask, look, progress)
+      of_shard = [(teacher, functools.partial(function, shard=names.index(name))) for teacher, function in functions]
+      write_shard(source, folder / name, sources[name]['windows'], manifest, of_shard, with_pictures, progress)
       if not soft_labels.is_finished(folder / name, sources[name]['windows']):
         raise UserError(f'{records_folder / sources[name]["name"]}: not the windows of its manifest; build it again')
   soft_labels.write_manifest(folder, manifest, teachers, [(name, sources[name]['windows']) for name in names])
 
 
-def answerer(teacher, batch_size, manifest):
-  """Function of a batch of `batches` -> float16 [B, A, classes] (NumPy)."""
-  if teacher.given is None:
-    ask = asker(teacher, batch_size, manifest['params'].image_size)
-    return lambda batch: ask(batch['image'])[batch['position'].numpy()]
-  given = teacher.given(manifest)
+def find_stored(records_folder, manifest, teacher):
+  """Function like that of `output_function` that reads the teacher's outputs from a finished folder; None without one.
 
-  def look_up(batch):
+  The teacher may have had another name there.
+  """
+  if teacher.precomputed is not None:  # it is a file already
+    return None
+  for folder in sorted((records_folder / FOLDER).iterdir()):
+    try:
+      found = soft_labels.read_manifest(folder)
+    except UserError:  # not finished, or damaged
+      continue
+    for name, other in found['teachers'].items():
+      same = other['digest'] == teacher.digest and len(other['classes']) == len(teacher.class_names)
+      same &= all(other['description'].get(part) == teacher.description.get(part) for part in ANSWERS)
+      if same and found['records_digest'] == manifest['digest'] and found['shards']:
+        return stored_reader(folder, name, len(other['classes']), manifest['params'].answers_per_window)
+  return None
+
+
+def stored_reader(folder, name, classes, answers_per_window):
+  """Function (batch, number of the shard, number of the block) -> float16 [B, A, classes] that are stored."""
+
+  @functools.lru_cache(maxsize=1)
+  def opened(shard):
+    path = next(folder.glob(f'labels-{shard:05d}-of-*.tfrecord'))
+    return path, tfrecord_io.record_offsets(path)
+
+  def read(batch, shard, block):
+    path, offsets = opened(shard)
+    try:
+      features = records.example_at(path, *offsets[block])
+      outputs = np.frombuffer(features[batch_keys.TEACHER + name].bytes_list.value[0], '<f2')
+      outputs = outputs.reshape(-1, answers_per_window, classes)
+    except (ValueError, IndexError) as error:
+      raise UserError(f'{path}: damaged ({text.brief(error)}); delete {folder}') from None
+    if list(features['index'].int64_list.value) != batch['index'].numpy().tolist():
+      raise UserError(f'{path}: not the windows of the records; delete {folder}')
+    return outputs
+
+  return read
+
+
+def output_function(teacher, batch_size, manifest):
+  """Function (batch of `batches`, number of the shard, number of the block) -> float16 [B, A, classes] (NumPy)."""
+  if teacher.precomputed is None:
+    probabilities = batched(teacher, batch_size, manifest['params'].image_size)
+    return lambda batch, shard, block: probabilities(batch['image'])[batch['position'].numpy()]
+  outputs = teacher.precomputed(manifest)
+
+  def read_outputs(batch, shard, block):
     windows = zip(batch['video/id'].numpy(), batch['index'].numpy().tolist(), strict=True)
-    return np.stack([given(video.decode(), index) for video, index in windows]).astype('<f2')
+    return np.stack([outputs(video.decode(), index) for video, index in windows]).astype('<f2')
 
-  return look_up
+  return read_outputs
 
 
-def asker(teacher, batch_size, image_size):
-  """images u8 [N, S, S, 3], any N -> float16 [N, classes] (NumPy): asks `batch_size` pictures at a time."""
+def batched(teacher, batch_size, image_size):
+  """images u8 [N, S, S, 3], any N -> float16 [N, classes] (NumPy), `batch_size` pictures at a time."""
   probabilities = teacher.probabilities
   if teacher.in_graph:
     images_spec = tf.TensorSpec([None, image_size, image_size, 3], tf.uint8)
     probabilities = tf.function(probabilities, input_signature=[images_spec])
 
-  def ask(images):
+  def in_parts(images):
     parts = [images[start : start + batch_size] for start in range(0, images.shape[0], batch_size)]
     return np.concatenate([np.asarray(probabilities(part)) for part in parts]).astype('<f2')
 
-  return ask
+  return in_parts
 
 
 def batches(path, params, skip=0, images=True):
@@ -148,15 +186,15 @@ def finished_blocks(path):
   return count, size
 
 
-def write_shard(source, target, windows, manifest, ask, look, progress):
-  """Writes the answers to one shard of records under a temporary name, then renames it.
+def write_shard(source, target, windows, manifest, functions, with_pictures, progress):
+  """Writes the outputs for one shard of records under a temporary name, then renames it.
 
   Args:
     source, target: paths of the shards.
     windows: in the shard.
     manifest: of the records.
-    ask: list of (teacher's name, `answerer(...)`).
-    look: whether any of them needs the pictures.
+    functions: list of (teacher's name, function (batch, block) -> float16 [B, A, classes]).
+    with_pictures: whether any of them needs the pictures.
     progress: tqdm, advanced by answers.
   """
   positions = {video['id'].encode(): number for number, video in enumerate(manifest['videos'])}
@@ -168,8 +206,8 @@ def write_shard(source, target, windows, manifest, ask, look, progress):
     with open(partial, 'r+b' if done else 'wb') as file:
       file.truncate(size)
       file.seek(size)
-      for batch in batches(str(source), params, done, look):
-        answers = {name: answer(batch) for name, answer in ask}  # [B, A, classes]
+      for block, batch in enumerate(batches(str(source), params, done, with_pictures), done):
+        answers = {name: function(batch, block=block) for name, function in functions}  # [B, A, classes]
         pcm = (batch['audio'].numpy() * timeline.PCM_SCALE).astype('<i2')  # exact: it came from int16
         features = {
           'audio/pcm': [pcm.tobytes()],

@@ -1,14 +1,14 @@
-"""Teachers' answers that exist already: distributions read from a file, as SoundNet's authors kept theirs.
+"""Precomputed teacher outputs: distributions read from a file, as SoundNet's authors stored theirs.
 
 | file        | holds                                                                                              |
 |-------------|----------------------------------------------------------------------------------------------------|
 | `.npz`      | for every video id (`manifest.json`: `videos`, `id`) an array of that name, float [frames, classes] |
 | `.npy`      | float [all frames, classes]: the videos one after another, in the order of the manifest's `videos`  |
 |             | (sorted by id), each with all its frames                                                           |
-| `.tfrecord` | an Example a video: `video/id` (bytes), `probabilities` (floats, frames x classes), `classes`       |
-|             | (int64; needless where class names are given)                                                      |
+| `.tfrecord` | an Example per video: `video/id` (bytes), `probabilities` (floats, frames x classes), `classes`     |
+|             | (int64; not needed where class names are given)                                                    |
 
-Frame k T + i belongs to picture i of window k, T being the pictures a window (one answer where it has none), counted
+Frame k T + i belongs to picture i of window k, T being the pictures per window (1 where it has none), counted
 from window 0, also where a video's first windows are not in the records. Windows must follow each other without
 overlap. A video that was shorter than a window and repeated may come with its n < T frames: they are repeated alike.
 """
@@ -24,31 +24,33 @@ from google.protobuf.message import DecodeError
 
 from audionet_tf.core import digests, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists, tfrecord_io
+from audionet_tf.data import class_lists, records, tfrecord_io
 
 SUM_TOLERANCE = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
 class PrecomputedTargets:
-  """Answers from a file.
+  """Outputs from a file.
 
   Attributes:
     classes: how many.
-    class_names: list of str, or None where the file does not tell.
+    class_names: list of str, or None where the file has none.
     digest: sha256 of the file, hex.
     answers: manifest of records -> function (video id, window index) -> f32 [A, classes], A of
       RecordParams.answers_per_window. Raises UserError where the file does not fit the records.
+    independent: whether classes do not exclude each other, so that rows are 0 and 1 and have any sum.
   """
 
   classes: int
   class_names: list | None
   digest: str
   answers: Callable
+  independent: bool = False
 
 
 def load(path, classes=None):
-  """The Given of a file.
+  """The PrecomputedTargets of a file.
 
   Args:
     path: pathlib.Path, of a suffix in READERS.
@@ -57,6 +59,12 @@ def load(path, classes=None):
   Raises:
     UserError: no such file, damaged, or not of its form.
   """
+  classes, frames_of = opened(path, classes)
+  return PrecomputedTargets(classes, None, digests.of_file(path), functools.partial(answers, path, classes, frames_of))
+
+
+def opened(path, classes=None):
+  """(classes, manifest -> dict of video id to (frames, function that reads them)); arguments and errors of `load`."""
   check_file(path)
   try:
     classes, frames_of = READERS[path.suffix](path, classes)
@@ -64,25 +72,19 @@ def load(path, classes=None):
     raise UserError(f'{path}: not readable as {path.suffix} ({text.brief(error)})') from None
   if not 0 < classes <= class_lists.MAX_CLASSES:
     raise UserError(f'{path}: {classes} classes, allowed is 1 to {class_lists.MAX_CLASSES}')
-  return PrecomputedTargets(classes, None, digests.of_file(path), functools.partial(answers, path, classes, frames_of))
+  return classes, frames_of
 
 
 def check_file(path):
   """UserError unless `path` is a regular file."""
   if not path.is_file():
-    raise UserError(f'{path}: no such file of answers')
+    raise UserError(f'{path}: no such file of outputs or labels')
 
 
 def answers(path, classes, frames_of, manifest):
-  """`Given.answers`: checks every video of the manifest, then gives its rows window by window."""
+  """`PrecomputedTargets.answers`: checks every video of the manifest, then gives its rows window by window."""
   params = manifest['params']
-  if params.hop_seconds != params.window_seconds:
-    raise UserError(
-      f'{path}: answers from files need windows one after another; these are of {params.window_seconds} s, one every '
-      f'{params.hop_seconds} s'
-    )
-  found = frames_of(manifest)
-  check_counts(path, found, manifest)
+  found = fitting(path, frames_of, manifest)
   for video in tqdm.tqdm(manifest['videos'], desc='checking answers', unit=' videos', delay=2):
     check_rows(path, video['id'], read(path, found, video['id']), classes)
   wanted = {video['id']: frames_wanted(video, params) for video in manifest['videos']}
@@ -94,6 +96,19 @@ def answers(path, classes, frames_of, manifest):
     return frames[np.arange(wanted[video]) % len(frames)]
 
   return lambda video, index: rows(video)[index * size : (index + 1) * size]
+
+
+def fitting(path, frames_of, manifest):
+  """What `frames_of` gives for the records. UserError where their windows or the numbers of frames do not fit."""
+  params = manifest['params']
+  if params.hop_seconds != params.window_seconds:
+    raise UserError(
+      f'{path}: answers from files need windows one after another; these are of {params.window_seconds} s, one every '
+      f'{params.hop_seconds} s'
+    )
+  found = frames_of(manifest)
+  check_counts(path, found, manifest)
+  return found
 
 
 def frames_wanted(video, params):
@@ -184,33 +199,27 @@ def read_npy(path, classes):
 
 
 def read_tfrecord(path, classes):
-  """As `read_npz`, of one Example a video."""
-  found, said = {}, set() if classes is None else {classes}
+  """As `read_npz`, of one Example per video."""
+  found, counts = {}, set() if classes is None else {classes}
   for start, length in tqdm.tqdm(tfrecord_io.record_offsets(path), desc=path.name, unit=' videos', delay=2):
     feature = example_at(path, start, length)
-    said |= set(feature['classes'].int64_list.value) if 'classes' in feature else set()
-    if len(said) != 1 or min(said) < 1:
-      raise ValueError(f'classes are {sorted(said)}; expected is one number, in `classes` or by --teacher_labels')
+    counts |= set(feature['classes'].int64_list.value) if 'classes' in feature else set()
+    if len(counts) != 1 or min(counts) < 1:
+      raise ValueError(f'classes are {sorted(counts)}; expected is one number, in `classes` or by --teacher_labels')
     numbers = len(feature['probabilities'].float_list.value)
-    (width,) = said
+    (width,) = counts
     if not numbers or numbers % width:
       raise ValueError(f'{numbers} probabilities in an Example, expected is a multiple of {width}')
     video = feature['video/id'].bytes_list.value[0].decode()
     found[video] = (numbers // width, functools.partial(probabilities_at, path, start, length, width))
   if not found:
     raise ValueError('no Examples in it')
-  return said.pop(), lambda manifest: found
+  return counts.pop(), lambda manifest: found
 
 
 def example_at(path, start, length):
   """The features of the Example in a framed record. ValueError where it is damaged or is not as described."""
-  with open(path, 'rb') as file:
-    file.seek(start)
-    framed = file.read(length)
-  payload = framed[12:-4]
-  if tfrecord_io.framed(payload) != framed:
-    raise ValueError(f'record at byte {start} does not have its checksum')
-  feature = tfrecord_io.example_class().FromString(payload).features.feature
+  feature = records.example_at(path, start, length)
   if 'probabilities' not in feature or 'video/id' not in feature or not feature['video/id'].bytes_list.value:
     raise ValueError(f'the Example at byte {start} has no video/id or no probabilities')
   return feature

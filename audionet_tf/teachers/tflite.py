@@ -1,4 +1,4 @@
-"""Picture classifiers from `.tflite` files, run by TensorFlow Lite on the processor.
+"""Image classifiers from `.tflite` files, run by TensorFlow Lite on the processor.
 
 Only stock operations are run: those of TensorFlow ("Flex") could reach for files.
 """
@@ -34,7 +34,7 @@ def check_tflite(path):
 
 
 class TFLitePool:
-  """Interpreters of one model, one a processor core, each asked one picture at a time.
+  """Interpreters of one model, one per processor core, each given one picture at a time.
 
   Pictures in parallel keep the cores busier than threads inside a picture, and many models, the quantised MobileNet
   among them, have the batch of one built in.
@@ -97,10 +97,10 @@ def load_tflite(path, input_range=None):
   def ask(pictures):
     pictures = np.asarray(pictures)
     if dtype == np.float32:
-      given = image_classifier.ranged(pictures, input_range)
+      pixels = image_classifier.ranged(pictures, input_range)
     else:  # int8 is uint8 moved down by 128, whatever the scale
-      given = np.clip(np.rint(pictures), 0, 255) - (128 if dtype == np.int8 else 0)
-    answers = pool.answers(given.astype(dtype)).astype(np.float32)
+      pixels = np.clip(np.rint(pictures), 0, 255) - (128 if dtype == np.int8 else 0)
+    answers = pool.answers(pixels.astype(dtype)).astype(np.float32)
     return (answers - out_zero) * np.float32(out_scale) if out_scale else answers
 
   return image_classifier.PictureModel(ask, size, classes, digests.of_file(path), in_graph=False)

@@ -1,7 +1,8 @@
-"""What happens around the epochs: guard, figures of the run, checkpoints, progress. In `fit`, in this order."""
+"""What happens around the epochs: guard, figures, checkpoints, progress, end on a signal. In `fit`, in this order."""
 
 import json
 import pathlib
+import sys
 import time
 
 import keras
@@ -9,14 +10,15 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf.core import files, text
+from audionet_tf.core import files, interruption, text
 from audionet_tf.core.errors import UserError
 
-CHECK_EVERY = 200  # steps between two looks at the loss inside an epoch: a look waits for the device
+VALIDATION = 'val_'  # begins the names of figures of held-out records
+CHECK_EVERY = 200  # steps between two checks of the loss inside an epoch: a check waits for the device
 
 
 class Guard(keras.callbacks.Callback):
-  """Stops the run at a loss or at weights that are not finite, and says where, before anything of them is saved."""
+  """Stops the run at a loss or at weights that are not finite, and names the place, before they are saved."""
 
   def __init__(self, video_ids):
     super().__init__()
@@ -27,16 +29,16 @@ class Guard(keras.callbacks.Callback):
 
   def on_train_batch_end(self, batch, logs=None):
     if batch % CHECK_EVERY == CHECK_EVERY - 1:
-      self.look()
+      self.check()
 
   def on_epoch_end(self, epoch, logs=None):
-    self.look()
+    self.check()
     # The loss of the last step was taken before its update.
     bad = [v.path for v in self.model.student.trainable_variables if not np.isfinite(v.numpy()).all()]
     if bad:
       raise UserError(f'{", ".join(bad)} are not finite after epoch {epoch}; lower --learning_rate')
 
-  def look(self):
+  def check(self):
     finite_steps = self.model.finite_steps
     if not finite_steps.broken.numpy():
       return
@@ -44,12 +46,12 @@ class Guard(keras.callbacks.Callback):
     names = [name for name, is_bad in zip(self.video_ids, bad, strict=True) if is_bad]
     raise UserError(
       f'the loss is not finite in epoch {self.epoch}, step {int(finite_steps.result())}, counted from 0 '
-      f'(videos: {text.first_of(names)}); lower --learning_rate, or look at these'
+      f'(videos: {text.first_of(names)}); lower --learning_rate, or inspect these'
     )
 
 
 class RunLog(keras.callbacks.Callback):
-  """The figures of a run: a line an epoch in metrics.jsonl and in epochs.jsonl, the original's stats.json.
+  """The figures of a run: a line per epoch in metrics.jsonl and in epochs.jsonl, the original's stats.json.
 
   stats.json (keys of the original's training statistics): `num_epochs`, `video_sample_period_msec`, `batch_size`,
   `learning_rate`, `epochs`: list of {`videos`: {id: {`kldiv`: mean, `kldiv_per_frame`: list, on request}},
@@ -57,18 +59,27 @@ class RunLog(keras.callbacks.Callback):
   exclude each other `cross_entropy` and `cross_entropy_per_frame`. The lines of epochs.jsonl are the entries of that
   list: it is joined from them at most every STATS_SECONDS, and what is in memory does not grow.
 
+  Args:
+    run_dir: folder of the run.
+    header: the part of stats.json about the whole run.
+    video_ids: list of str.
+    windows: how many an epoch has.
+    validate: None, or a function that gives the figures of held-out records, a dict of name to float; they enter the
+      row as `val_<name>`.
+
   Attributes: of the last epoch, `row` as in metrics.jsonl and `videos` as in stats.json.
   """
 
   STATS_SECONDS = 10
 
-  def __init__(self, run_dir, header, video_ids, windows):
+  def __init__(self, run_dir, header, video_ids, windows, validate=None):
     super().__init__()
     folder = pathlib.Path(run_dir)
     self.stats_path, self.metrics_path, self.epochs_path = (
       folder / name for name in ('stats.json', 'metrics.jsonl', 'epochs.jsonl')
     )
     self.header, self.video_ids, self.windows = header, video_ids, windows
+    self.validate = validate
     self.row, self.videos = None, None
 
   def begin(self, first_epoch):
@@ -87,9 +98,8 @@ class RunLog(keras.callbacks.Callback):
   def on_epoch_end(self, epoch, logs=None):
     seconds = time.monotonic() - self.began
     model = self.model
-    values = model.video_means.result().numpy().tolist()
-    heard = [pair for pair in zip(self.video_ids, values, strict=True) if not np.isnan(pair[1])]
-    self.videos = {name: {model.stats_key: value} for name, value in heard}
+    means = zip(self.video_ids, model.video_means.result().numpy().tolist(), strict=True)
+    self.videos = {name: {model.stats_key: mean} for name, mean in means if not np.isnan(mean)}
     if model.window_means is not None:
       self.add_windows()
     self.row = {'epoch': epoch, **{name: float(m.result()) for name, m in model.means.items()}}
@@ -98,6 +108,8 @@ class RunLog(keras.callbacks.Callback):
       'seconds': seconds,
       'examples_per_second': self.windows / seconds,
     }
+    if self.validate:
+      self.row |= {VALIDATION + name: value for name, value in self.validate().items()}
     for path, row in (
       (self.epochs_path, {'videos': self.videos, 'training_time': seconds}),
       (self.metrics_path, self.row),
@@ -155,9 +167,15 @@ class Checkpoints(keras.callbacks.Callback):
   def on_epoch_end(self, epoch, logs=None):
     due = (epoch + 1) % self.every_epochs == 0 if self.every_epochs else self.minute_over()
     if due or epoch + 1 == self.params['epochs']:
-      self.epochs_done.assign(epoch + 1)
-      self.manager.save()
-      self.saved_at = time.monotonic()
+      self.save(epoch + 1)
+
+  def save(self, epochs_done):
+    """Writes a checkpoint of the present state, unless the newest is of as many epochs."""
+    if int(self.epochs_done.numpy()) == epochs_done:
+      return
+    self.epochs_done.assign(epochs_done)
+    self.manager.save()
+    self.saved_at = time.monotonic()
 
   def minute_over(self):
     return time.monotonic() - self.saved_at >= self.EVERY_SECONDS
@@ -180,9 +198,58 @@ class Progress(keras.callbacks.Callback):
 
   def on_epoch_end(self, epoch, logs=None):
     row = self.log.row
-    figures = [text.format(row[name]) for name, text in self.SHOWN.items() if name in row]
+    figures = [
+      prefix.replace('_', ' ') + shown.format(row[prefix + name])
+      for prefix in ('', VALIDATION)
+      for name, shown in self.SHOWN.items()
+      if prefix + name in row
+    ]
     self.bar.set_postfix_str(', '.join([*figures, f'{row["examples_per_second"]:,.0f} windows/s']), refresh=False)
     self.bar.update()
 
   def on_train_end(self, logs=None):
     self.bar.close()
+
+
+class Stop(keras.callbacks.Callback):
+  """Ends the run after Ctrl-C or SIGTERM, with a checkpoint; the last of the callbacks.
+
+  A checkpoint is taken between epochs, so the current epoch is finished first. It is abandoned where it would take
+  longer than PATIENCE_SECONDS and the newest checkpoint is from its beginning, so that no other epoch is lost. A second
+  signal ends the run at once.
+
+  Attributes:
+    number: of the signal; None as long as there was none.
+  """
+
+  PATIENCE_SECONDS = 10
+
+  def __init__(self, checkpoints):
+    super().__init__()
+    self.checkpoints, self.number, self.announced = checkpoints, None, False
+
+  def on_signal(self, number, frame=None):
+    """The handler of the signals. It prints nothing: it may have interrupted another print."""
+    if self.number is not None:
+      interruption.interrupt(number)
+    self.number = number
+
+  def on_epoch_begin(self, epoch, logs=None):
+    self.epoch, self.began = epoch, time.monotonic()
+
+  def on_train_batch_end(self, batch, logs=None):
+    if self.number is None:
+      return
+    steps = self.params['steps']
+    remaining_seconds = (time.monotonic() - self.began) / (batch + 1) * (steps - batch - 1)
+    saved = int(self.checkpoints.epochs_done.numpy()) == self.epoch
+    if saved and remaining_seconds > self.PATIENCE_SECONDS:
+      interruption.interrupt(self.number)
+    if not self.announced:
+      self.announced = True
+      tqdm.tqdm.write('the epoch is finished first; once more ends the run at once', file=sys.stderr)
+
+  def on_epoch_end(self, epoch, logs=None):
+    if self.number is not None:
+      self.checkpoints.save(epoch + 1)
+      self.model.stop_training = True

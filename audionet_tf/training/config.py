@@ -1,109 +1,16 @@
 """What decides the result of a run, and what must agree for a run to be resumed."""
 
 import dataclasses
-import re
+import json
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import augmentation
 from audionet_tf.models import alignment, registry
-from audionet_tf.training import losses, warm_start
+from audionet_tf.teachers.teacher_config import TeacherConfig
+from audionet_tf.training import losses, resume, warm_start
 from audionet_tf.training.optimizers import OPTIMIZERS, SCHEDULES
 
 LOSSES = (*sorted(losses.LOSSES | losses.MULTI_LABEL_LOSSES), losses.RECONSTRUCTION)
-
-# SoundNet's own weight of a head is this over its number of classes: its criterion divides by batch x classes and by
-# the 8 terms (4 steps, 2 heads), and is multiplied by 250. 0.125 for 1000 classes, 0.312 for 401.
-ORIGINAL_WEIGHT_TIMES_CLASSES = 250 / 8 * 4
-NAMED = re.compile(r'([A-Za-z]\w*)=(.*)', re.ASCII | re.DOTALL)
-
-
-@dataclasses.dataclass(frozen=True)
-class TeacherConfig:
-  """One teacher: arguments of `frozen_teacher.load`, and the weight of its head.
-
-  `loss_weight` is a number above 0, or 'original' for what SoundNet's code comes to: 125 / classes.
-  """
-
-  source: str
-  name: str = 'teacher'
-  weights: str = 'imagenet'
-  labels: str | None = None
-  dtype: str = 'float32'
-  input_range: tuple | None = None
-  loss_weight: float | str = 1.0
-
-  def __post_init__(self):
-    weight = self.loss_weight
-    if weight != 'original' and not (isinstance(weight, int | float) and 0 < weight < float('inf')):
-      raise UserError(f'loss weight of {self.name} is {weight!r}, allowed is any number above 0, or original')
-
-  def arguments(self):
-    """Arguments of `frozen_teacher.load`."""
-    return {key: value for key, value in dataclasses.asdict(self).items() if key != 'loss_weight'}
-
-  def head_weight(self, classes):
-    """The weight of a head of `classes` classes."""
-    return ORIGINAL_WEIGHT_TIMES_CLASSES / classes if self.loss_weight == 'original' else float(self.loss_weight)
-
-
-def named_teachers(sources, **settings):
-  """The teachers that repeated flags name.
-
-  Args:
-    sources: list of 'NAME=SOURCE', NAME of letters, digits and _; or 'SOURCE', whose name is 'teacher'. A SOURCE
-      without name is the only teacher: it replaces those before it, and is replaced by named ones behind it. Of two of
-      one name the last counts, so that a command line overrides a flagfile.
-    **settings: field of TeacherOptions to a list of 'NAME=VALUE', or of 'VALUE' for all teachers that are not named.
-
-  Returns:
-    Tuple of TeacherOptions, in the order of their first mention.
-
-  Raises:
-    UserError: a setting for a teacher that there is not.
-  """
-  found, alone = {}, False
-  for name, source in map(split_name, sources):
-    if name is None or alone:
-      found = {}
-    alone = name is None
-    found[name or 'teacher'] = {'source': source}
-  for field, texts in settings.items():
-    values = [split_name(text) for text in texts]
-    for name, value in values:
-      if name not in (None, *found):
-        raise UserError(
-          f'{field} {name}={value}: no teacher is called {name}; there is {", ".join(found)} (a path begins with ./)'
-        )
-    for name, given in found.items():
-      own = [value for of, value in values if of == name] or [value for of, value in values if of is None]
-      given |= {field: PARSERS.get(field, str)(own[-1])} if own else {}
-  return tuple(TeacherConfig(name=name, **given) for name, given in found.items())
-
-
-def split_name(text):
-  """'objects=vgg16' as ('objects', 'vgg16'); what has no name as (None, text)."""
-  match = NAMED.fullmatch(text)
-  return match.groups() if match else (None, text)
-
-
-def number_pair(text):
-  """'0,255' as (0.0, 255.0)."""
-  try:
-    black, white = (float(part) for part in text.split(','))
-  except ValueError:
-    raise UserError(f'input range is {text}; expected are two numbers, as in 0,255') from None
-  return black, white
-
-
-def weight(text):
-  """'0.5' as 0.5; 'original' as it is."""
-  try:
-    return text if text == 'original' else float(text)
-  except ValueError:
-    raise UserError(f'loss weight is {text}; expected is a number, or original') from None
-
-
-PARSERS = {'input_range': number_pair, 'loss_weight': weight, 'labels': lambda text: text or None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,18 +19,18 @@ class TrainingConfig:
 
   Attributes:
     student: key of students.STUDENTS.
-    teachers: tuple of TeacherOptions, one head each; the loss is the sum over heads of weight x distance. Empty for a
+    teachers: tuple of TeacherConfig, one head each; the loss is the sum over heads of weight x distance. Empty for a
       student that reconstructs.
-    teacher_mode: 'stored' asks each teacher once and keeps its answers, 'online' asks in every step.
+    teacher_mode: 'stored' runs each teacher once and stores its outputs, 'online' runs it in every step.
     epochs, batch_size, optimizer, learning_rate, momentum (Adam: beta 1), nesterov: as named.
     schedule: of SCHEDULES, what becomes of the learning rate.
     warmup_epochs: in which the learning rate rises from 0.
     weight_decay: share of each weight that a step takes off, times the learning rate (Loshchilov and Hutter 2019).
     loss: key of losses.LOSSES, the distance that is trained; of losses.MULTI_LABEL_LOSSES, where classes do not exclude
       each other; or losses.RECONSTRUCTION.
-    label_smoothing: of a loss of labels. balance: classes come in turn (`balanced`), not every window once a pass.
+    label_smoothing: of a loss of labels. balance: classes come in turn (`balanced`), not every window once per pass.
     loss_reduction: 'sum' or 'mean' over the global batch.
-    target_steps: key of alignment.TARGET_STEPS: which pictures a step of the student answers for.
+    target_steps: key of alignment.TARGET_STEPS: which pictures are the targets of a step of the student.
     augment: dict of key of augmentation.AUGMENTATIONS to value, `augmentation.parse`.
     replicas: copies of the student; 0: every GPU, or the processor.
     seed: of initial weights, order of the data, dropout.
@@ -192,12 +99,12 @@ class TrainingConfig:
         f'augment {", ".join(hiding)}: {self.student} has no spectrogram to hide a part of; {", ".join(seeing)} has'
       )
     if moving and self.teacher_mode == 'online':
-      raise UserError(f'augment {", ".join(moving)}: changes stored answers; use --teacher_mode=stored')
+      raise UserError(f'augment {", ".join(moving)}: changes stored targets; use --teacher_mode=stored')
     if not self.learning_rate > 0:
       raise UserError(f'learning_rate is {self.learning_rate}, allowed is any number above 0')
 
   def check_learning(self):
-    """UserError unless a student that nobody teaches is to learn from nobody, and the others from somebody."""
+    """UserError unless an autoencoder has no teachers, and every other student has some."""
     alone = registry.network(self.student).reconstructs
     if alone != (self.loss == losses.RECONSTRUCTION):
       wanted = losses.RECONSTRUCTION if alone else ' or '.join(LOSSES[:-1])
@@ -208,3 +115,41 @@ class TrainingConfig:
       raise UserError(f'{self.student} learns from teachers; name one')
     if self.label_smoothing and self.loss not in losses.MULTI_LABEL_LOSSES:
       raise UserError(f'label_smoothing goes with loss {" or ".join(losses.MULTI_LABEL_LOSSES)}, not with {self.loss}')
+
+
+def resumed(path, settings):
+  """The settings of a new run, or of the one at `path` that goes on; more epochs prolong it where they may.
+
+  A learning rate that depends on the number of epochs was another one from the first step on, so only a constant one
+  allows more. `prolonged` lists the numbers of epochs after which the run was exported and then went on.
+
+  Args:
+    path: of the run's settings.json.
+    settings: of `settings_of`.
+
+  Raises:
+    UserError: another setting than that of the run, with the reason why that matters.
+  """
+  if not path.exists():
+    return settings | {'prolonged': []}
+  try:
+    stored = resume.with_defaults(json.loads(path.read_text()))
+    before, now = resume.flat(stored), resume.flat(settings)
+    prolonged = stored.pop('prolonged', [])
+    longer = settings['epochs'] > stored['epochs'] and settings['schedule'] == 'constant'
+    exported = (path.parent / 'export' / str(1 + len(prolonged))).is_dir()
+  except (json.JSONDecodeError, KeyError, TypeError):
+    raise UserError(f'{path}: damaged; choose another --run_dir') from None
+  names = sorted(name for name in before.keys() | now.keys() if not name.startswith('prolonged'))
+  differences = [name for name in names if before.get(name) != now.get(name) and not (name == 'epochs' and longer)]
+  if differences:
+    changes = '; '.join(f'{name} was {before.get(name)}, is {now.get(name)}' for name in differences)
+    why = 'a resumed run ends as if it had never stopped'
+    if differences == ['epochs'] and settings['epochs'] > stored['epochs']:
+      why = f'the learning rate of --schedule={settings["schedule"]} depends on the number of epochs'
+    elif differences == ['epochs']:
+      why = 'a run cannot be shortened'
+    raise UserError(
+      f'{path.parent}: cannot resume with other settings: {changes} ({why}); use those of the run, or another --run_dir'
+    )
+  return settings | {'prolonged': [*prolonged, stored['epochs']] if longer and exported else prolonged}

@@ -4,49 +4,34 @@ import dataclasses
 import json
 
 from audionet_tf.core import files
-from audionet_tf.core.errors import UserError
+from audionet_tf.teachers.teacher_config import TeacherConfig
 from audionet_tf.training import warm_start
-from audionet_tf.training.config import TeacherConfig, TrainingConfig
+from audionet_tf.training.config import TrainingConfig
 
 
-def settings_of(options, manifest, teachers, replicas):
-  """All that decides the result, JSON-able: options, and the digests of records and teachers, not their places.
+def settings_of(config, manifest, teachers, replicas):
+  """All that decides the result, JSON-able: config, and the digests of records and teachers, not their places.
 
   Args:
-    options: Options.
+    config: TrainingConfig.
     manifest: of the records.
-    teachers: the loaded teachers, in the order of the options.
+    teachers: the loaded teachers, in the order of the config.
     replicas: how many there really are.
   """
-  settings = dataclasses.asdict(options) | {'replicas': replicas}
+  settings = dataclasses.asdict(config) | {'replicas': replicas}
   for teacher, loaded in zip(settings['teachers'], teachers, strict=True):
     for place in ('source', 'labels', 'weights'):
       del teacher[place]
     teacher['digest'] = loaded.digest
     teacher['classes'] = len(loaded.class_names)
-  settings['init'] = warm_start.digest(options.init)
+  settings['init'] = warm_start.digest(config.init)
   settings['records'] = {'digest': manifest['digest'], 'windows': manifest['windows']}
   return json.loads(json.dumps(settings))
 
 
-def check_same(path, settings):
-  """UserError that names each difference between `settings` and those of the run at `path`."""
-  try:
-    before, now = flat(with_defaults(json.loads(path.read_text()))), flat(settings)
-  except (json.JSONDecodeError, KeyError, TypeError):
-    raise UserError(f'{path}: damaged; choose another --run_dir') from None
-  differences = [
-    f'{name} was {before.get(name)}, is {now.get(name)}'
-    for name in sorted(before.keys() | now.keys())
-    if before.get(name) != now.get(name)
-  ]
-  if differences:
-    raise UserError(f'{path.parent}: cannot resume with other settings: {"; ".join(differences)}')
-
-
 def with_defaults(settings):
-  """The settings of a run that may be older than some options: those are as if they had not been given."""
-  options, teacher = (
+  """The settings of a run that may be older than some fields: those have their defaults."""
+  config, teacher = (
     {
       field.name: field.default
       for field in dataclasses.fields(kind)
@@ -54,11 +39,11 @@ def with_defaults(settings):
     }
     for kind in (TrainingConfig, TeacherConfig)
   )
-  return options | settings | {'teachers': [teacher | given for given in settings['teachers']]}
+  return config | settings | {'teachers': [teacher | stored for stored in settings['teachers']]}
 
 
 def write(path, settings):
-  """Writes the settings of a new run."""
+  """Writes the settings of a run."""
   files.write_json(path, settings)
 
 

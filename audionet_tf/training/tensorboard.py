@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run: curves, the first filters, weights, a few examples to look at and listen to."""
+"""What TensorBoard shows of a run: curves, the first filters, weights, a few examples to see and to play."""
 
 import math
 
@@ -13,14 +13,15 @@ from audionet_tf.models.heads import LOGITS
 from audionet_tf.plotting import sound as plotting_sound
 from audionet_tf.plotting import style
 from audionet_tf.saved_model import filters
+from audionet_tf.training.callbacks import VALIDATION
 
 EXAMPLES = 4
 TIMELINE_CLASSES = 8
-CANDIDATE_BYTES = 4 << 20  # of sound: the windows among which the examples are picked, one a video
+CANDIDATE_BYTES = 4 << 20  # of sound: the windows among which the examples are picked, one per video
 
 
 class Summaries(keras.callbacks.Callback):
-  """Scalars every epoch; pictures, histograms and examples after epochs 1, 2, 5, 10, 20, 50, ... and the last
+  """Writes scalars after every epoch; images, histograms and examples after epochs 1, 2, 5, 10, 20, ... and the last.
 
   Args:
     folder: of the event files.
@@ -37,6 +38,8 @@ class Summaries(keras.callbacks.Callback):
     self.log, self.class_names, self.examples = log, class_names, examples
     self.profile, self.graph, self.profiling = profile, graph, False
     self.writer = tf.summary.create_file_writer(self.folder)
+    # A folder of its own: TensorBoard then draws the curves of one name into one chart.
+    self.validation_writer = tf.summary.create_file_writer(f'{self.folder}/validation') if log.validate else None
 
   def on_train_begin(self, logs=None):
     with self.writer.as_default(step=0):
@@ -60,12 +63,17 @@ class Summaries(keras.callbacks.Callback):
       self.stop_profiling()
     with self.writer.as_default(step=epoch):
       for name, value in self.log.row.items():
-        if name != 'epoch':
+        if name != 'epoch' and not name.startswith(VALIDATION):
           tf.summary.scalar(name, value)
       for name, figures in self.log.videos.items():
         tf.summary.scalar(f'{self.model.distance}_of_video/{name}', figures[self.model.stats_key])
       if in_series(epoch + 1) or epoch + 1 == self.params['epochs']:
         self.write_details()
+    if self.validation_writer:
+      with self.validation_writer.as_default(step=epoch):
+        for name, value in self.log.row.items():
+          if name.startswith(VALIDATION):
+            tf.summary.scalar(name.removeprefix(VALIDATION), value)
 
   def write_details(self):
     student = self.model.student
@@ -80,12 +88,11 @@ class Summaries(keras.callbacks.Callback):
       sound = outputs['waveform'][i][None, :, None]
       tf.summary.audio(f'examples/{i} given back', sound, self.examples['sample_rate_hz'], description=name)
     for head, names in self.class_names.items():
-      heard = heads.ACTIVATIONS[self.model.activation](outputs[LOGITS + head]).numpy()
-      said = heard.mean(axis=1)
-      tf.summary.text(f'examples/{head}', predictions_table(self.examples, head, said, names))
+      probabilities = heads.ACTIVATIONS[self.model.activation](outputs[LOGITS + head]).numpy()  # [N, T, classes]
+      tf.summary.text(f'examples/{head}', predictions_table(self.examples, head, probabilities.mean(axis=1), names))
       if registry.network(student.name).layers:
-        for i in range(len(heard)):
-          figure = example_timeline(self.examples, i, heard[i], names, student.name)
+        for i in range(len(probabilities)):
+          figure = example_timeline(self.examples, i, probabilities[i], names, student.name)
           tf.summary.image(f'examples/{i} {head}', style.to_rgb(figure)[None], description=self.examples['names'][i])
 
   def stop_profiling(self):
@@ -95,7 +102,8 @@ class Summaries(keras.callbacks.Callback):
   def on_train_end(self, logs=None):
     if self.profiling:
       self.stop_profiling()
-    self.writer.close()
+    for writer in filter(None, (self.writer, self.validation_writer)):
+      writer.close()
 
 
 def in_series(number):
@@ -104,21 +112,29 @@ def in_series(number):
   return leading in (1, 2, 5)
 
 
-def predictions_table(examples, head, said, class_names, top=3):
-  """Markdown: for each example, what the teacher saw and what the student heard."""
-  rows = ['| example | video | teacher saw | student heard |', '|---|---|---|---|']
+def predictions_table(examples, head, probabilities, class_names, top=3):
+  """Markdown: for each example, the first classes of the teacher and of the student.
+
+  Args:
+    examples: of `pick_examples`.
+    head: str.
+    probabilities: f32 [N, classes], of the student.
+    class_names: list of str [classes].
+    top: how many classes.
+  """
+  rows = ['| example | video | teacher | student |', '|---|---|---|---|']
   for i, name in enumerate(examples['names']):
-    opinions = [
+    predictions = [
       ', '.join(f'{class_names[c]} {p[c]:.0%}' for c in np.argsort(-p)[:top])
-      for p in (examples['teacher'][head][i], said[i])
+      for p in (examples['teacher'][head][i], probabilities[i])
     ]
-    cells = [cell.replace('|', '\\|') for cell in (name, *opinions)]
+    cells = [cell.replace('|', '\\|') for cell in (name, *predictions)]
     rows.append(f'| {i} | ' + ' | '.join(cells) + ' |')
   return '\n'.join(rows)
 
 
 def example_timeline(examples, i, probabilities, class_names, network):
-  """The timeline of example `i`: its sound, its spectrogram, and the classes that the student heard most in its steps.
+  """The timeline of example `i`: its sound, its spectrogram, and the classes of highest probability in its steps.
 
   Args:
     examples: of `pick_examples`.
@@ -133,13 +149,13 @@ def example_timeline(examples, i, probabilities, class_names, network):
   mel = overview.MelPicture(rate)
   wave = overview.envelope(mel.watch([(0, pcm)]))
   best = np.argsort(-probabilities.mean(0))[:TIMELINE_CLASSES]
-  heard = {
+  steps = {
     'start_seconds': np.maximum(centers - hop / 2, 0),
     'end_seconds': np.minimum(centers + hop / 2, len(pcm) / rate),
     'probabilities': probabilities[:, best],
     'class_names': [class_names[c] for c in best],
   }
-  return plotting_sound.timeline(examples['names'][i], heard, wave, mel.picture(), rate)
+  return plotting_sound.timeline(examples['names'][i], steps, wave, mel.picture(), rate)
 
 
 def candidates(params):
@@ -153,7 +169,7 @@ def pick_examples(records_folder, manifest, batches, targets):
   Args:
     records_folder, manifest: of the records, which hold the pictures.
     batches: dataset of training's batches in the order of the files, of `candidates` windows.
-    targets: function from a batch to the teachers' answers, dict of head to f32 [B, T, classes].
+    targets: function from a batch to the targets, dict of head to f32 [B, T, classes].
 
   Returns:
     dict: `names` of the videos; `audio` f32 [N, samples]; `image` u8 [N, T, size, size, 3]; `sample_rate_hz`;

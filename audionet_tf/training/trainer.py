@@ -8,84 +8,156 @@ import sys
 import keras
 import tensorflow as tf
 
-from audionet_tf.core import system
+from audionet_tf.core import interruption, system
 from audionet_tf.core.durations import exact
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import augmentation, balanced_sampling, batch_keys, input_pipeline, records, soft_labels
+from audionet_tf.data import (
+  augmentation,
+  balanced_sampling,
+  batch_keys,
+  class_lists,
+  input_pipeline,
+  records,
+  soft_labels,
+)
 from audionet_tf.models import alignment, registry, soundnet, student_file
 from audionet_tf.saved_model import export
-from audionet_tf.teachers import frozen_teacher, labelling
-from audionet_tf.training import callbacks, distribution, embedding_projector, losses, optimizers, warm_start
+from audionet_tf.teachers import frozen_teacher, keras_applications, labelling, teacher_config
+from audionet_tf.training import (
+  callbacks,
+  distribution,
+  embedding_projector,
+  losses,
+  optimizers,
+  run_checks,
+  warm_start,
+)
+from audionet_tf.training import config as training_config
 from audionet_tf.training import resume as training_resume
 from audionet_tf.training import tensorboard as training_tensorboard
 from audionet_tf.training.distiller import AutoencoderTrainer, Distiller, MultiLabelTrainer
 
-SETTINGS_NAME = 'settings.json'
-
 
 def train(
-  records_folder, run_dir, options, resume=False, checkpoint_every=0, profile=None, graph=False, projected=False
+  records_folder,
+  run_dir,
+  config,
+  resume=False,
+  checkpoint_every=0,
+  profile=None,
+  graph=False,
+  projected=False,
+  validation_folder=None,
 ):
   """Trains a student and writes the run folder; see the `train` command for what lies in it.
 
   Args:
     records_folder: what tfrecords.build wrote.
-    run_dir: new, or with `resume` that of a run with the same options.
-    options: Options.
+    run_dir: new, or with `resume` that of a run with the same config; more epochs prolong it where they may.
+    config: TrainingConfig.
     resume: go on from the newest checkpoint.
     checkpoint_every: epochs between checkpoints; 0: at the first epoch's end after every minute.
     profile: None or (first, last) epoch to profile.
     graph: write the graph for TensorBoard.
     projected: show embeddings of windows: in its projector and in pictures (`projector`).
+    validation_folder: None, or records whose figures are taken after every epoch.
 
   Returns:
     Path of the exported model.
 
   Raises:
     UserError: records, teacher or run folder do not serve; a loss that is not finite.
+    interruption.Interrupted: Ctrl-C or SIGTERM, after a checkpoint.
   """
   system.keep_freed_memory()
-  run_dir = pathlib.Path(run_dir)
-  settings_path = run_dir / SETTINGS_NAME
+  run_dir = run_checks.check_run_folder(run_dir, resume)
   manifest = records.read_manifest(records_folder)
-  if settings_path.exists() and not resume:
-    raise UserError(f'{run_dir}: holds a run already; go on with --resume, or choose another --run_dir')
-  devices = distribution.make(options.replicas)
-  online = options.teacher_mode == 'online'
-  # A teacher in the step needs its weights on every device; one that is asked beforehand does not.
-  with devices.scope() if online else contextlib.nullcontext():
-    teachers = load_teachers(options, manifest)
-  settings = training_resume.settings_of(options, manifest, teachers, devices.num_replicas_in_sync)
-  if settings_path.exists():
-    training_resume.check_same(settings_path, settings)
+  held_out = validation_folder and run_checks.validation_manifest(validation_folder, manifest)
+  devices = distribution.make(config.replicas)
+  online = config.teacher_mode == 'online'
+  teachers = load_teachers(config, manifest, devices)
+  tell_class_names(config.teachers, teachers)
+  tell_rate(config.student, manifest['params'].sample_rate_hz)
+  settings = training_resume.settings_of(config, manifest, teachers, devices.num_replicas_in_sync)
+  settings = training_config.resumed(run_dir / run_checks.SETTINGS_NAME, settings)
   source = training_source(records_folder, manifest, teachers, online)
-  if not online:  # their answers are stored: half a gigabyte of VGG16 can go
-    teachers = [dataclasses.replace(teacher, probabilities=None) for teacher in teachers]
+  held_out_source = held_out and training_source(validation_folder, held_out, teachers, online)
+  teachers = teachers if online else without_weights(teachers)
   with devices.scope():
-    distiller = build_distiller(manifest, teachers, options)
-  tell_rate(options.student, manifest['params'].sample_rate_hz)
+    distiller = build_distiller(manifest, teachers, config)
+    validate = held_out and validator(distiller, held_out, held_out_source, teachers, config)
   run_dir.mkdir(parents=True, exist_ok=True)
-  training_resume.write(settings_path, settings)
-  log = callbacks.RunLog(run_dir, stats_header(manifest, options), ids_of(manifest), manifest['windows'])
-  checkpoints = callbacks.Checkpoints(run_dir, distiller, checkpoint_every)
-  first_epoch = checkpoints.restore()
-  log.begin(first_epoch)
-  if first_epoch:
-    print(f'resuming after epoch {first_epoch} of {options.epochs}', file=sys.stderr)
-  if first_epoch < options.epochs:
+  training_resume.write(run_dir / run_checks.SETTINGS_NAME, settings)
+  log = callbacks.RunLog(run_dir, stats_header(manifest, config), ids_of(manifest), manifest['windows'], validate)
+  checkpoints, first_epoch = restored(run_dir, distiller, log, checkpoint_every, config)
+  if first_epoch < config.epochs:
     with readable(source):
       shown = tensorboard(run_dir, records_folder, manifest, source, distiller, teachers, log, profile, graph)
       hooks = [callbacks.Guard(ids_of(manifest)), log, checkpoints, shown]
       if projected:
         hooks.append(projection(run_dir, shown.writer, records_folder, manifest, source, teachers))
-      hooks.append(callbacks.Progress(log, first_epoch, options.epochs))
-      drawn = training_batches(records_folder, manifest, source, options, first_epoch, devices.num_replicas_in_sync)
-      fit(distiller, drawn, manifest, options, first_epoch, hooks)
-  return finish(run_dir, distiller.student, manifest, teachers, options)
+      batches = training_batches(records_folder, manifest, source, config, first_epoch, devices.num_replicas_in_sync)
+      fit(distiller, batches, manifest, config, first_epoch, hooks, log, checkpoints)
+  return finish(run_dir, distiller.student, manifest, teachers, config, settings)
+
+
+def without_weights(teachers):
+  """The teachers once their outputs are stored: half a gigabyte of VGG16 can go."""
+  return [dataclasses.replace(teacher, probabilities=None) for teacher in teachers]
+
+
+def restored(run_dir, distiller, log, checkpoint_every, config):
+  """(Checkpoints, number of epochs done): the newest checkpoint of the run is restored, where there is one."""
+  checkpoints = callbacks.Checkpoints(run_dir, distiller, checkpoint_every)
+  first_epoch = checkpoints.restore()
+  log.begin(first_epoch)
+  if first_epoch:
+    print(f'resuming after epoch {first_epoch} of {config.epochs}', file=sys.stderr)
+  return checkpoints, first_epoch
+
+
+def validator(distiller, manifest, source, teachers, config):
+  """Function that gives the figures of the student on other records: dict of name to float."""
+  judge = new_distiller(distiller.student, manifest, teachers, dataclasses.replace(config, per_frame=False))
+  judge.compile(jit_compile=False)
+  judge(tf.zeros([1, manifest['params'].window_samples]))
+
+  def validate():
+    replicas = judge.distribute_strategy.num_replicas_in_sync
+    with readable(source):
+      batches = input_pipeline.sequential_batches(source, config.batch_size, replicas)
+      return judge.evaluate(batches, steps=steps_per_epoch(manifest, config), verbose=0, return_dict=True)
+
+  return validate
+
+
+def tell_class_names(configs, teachers):
+  """Says on stderr, before hours of training, what classes are called whose teacher comes without names.
+
+  Args:
+    configs: list of TeacherConfig.
+    teachers: list of Teacher.
+  """
+  for config, teacher in zip(configs, teachers, strict=True):
+    count = len(teacher.class_names)
+    if config.labels or pathlib.Path(config.source).suffix == '.csv':
+      continue
+    if teacher.class_names == class_lists.numbered_class_names(count):
+      print(
+        f'warning: teacher {teacher.name} comes without class names: they are class 0 to class {count - 1}; '
+        '--teacher_labels=FILE, one name per line, gives others, audionet_tf.export --labels=FILE later',
+        file=sys.stderr,
+      )
+    elif not keras_applications.find(config.source):
+      print(
+        f"teacher {teacher.name} comes without class names: its {count} classes are named as ImageNet's; "
+        '--teacher_labels=FILE, one name per line, gives others',
+        file=sys.stderr,
+      )
 
 
 def tell_rate(student, rate_hz):
-  """Says on stderr that a SoundNet hears sound of another rate than the paper's: allowed, but hardly ever meant."""
+  """Warns on stderr that a SoundNet gets another sample rate than the paper's: allowed, but hardly ever meant."""
   if student.startswith('soundnet') and rate_hz != soundnet.RATE_HZ:
     print(
       f'{student} is made for {soundnet.RATE_HZ:,} Hz and the records hold {rate_hz:,} Hz: its steps are '
@@ -95,32 +167,44 @@ def tell_rate(student, rate_hz):
     )
 
 
-def training_batches(records_folder, manifest, source, options, first_epoch, replicas):
-  """The batches from `first_epoch` on: every window once a pass, or classes in turn."""
-  how = options.batch_size, options.seed, first_epoch, replicas, augmentation.augmenter(options.augment)
-  if not options.balance:
+def training_batches(records_folder, manifest, source, config, first_epoch, replicas):
+  """The batches from `first_epoch` on: every window once per pass, or classes in turn."""
+  how = config.batch_size, config.seed, first_epoch, replicas, augmentation.augmenter(config.augment)
+  if not config.balance:
     return input_pipeline.training_batches(source, *how)
-  (teacher,) = options.teachers
+  (teacher,) = config.teachers
   windows = balanced_sampling.of_records(records_folder, manifest, source, teacher.name)
   return balanced_sampling.training_batches(windows, teacher.name, *how)
 
 
-def fit(distiller, batches, manifest, options, first_epoch, hooks):
-  """Trains from `first_epoch` on."""
-  distiller.fit(
-    batches,
-    initial_epoch=first_epoch,
-    epochs=options.epochs,
-    steps_per_epoch=steps_per_epoch(manifest, options),
-    callbacks=hooks,
-    verbose=0,
-    shuffle=False,
-  )
+def fit(distiller, batches, manifest, config, first_epoch, hooks, log, checkpoints):
+  """Trains from `first_epoch` on. Interrupted after Ctrl-C or SIGTERM, with a checkpoint.
+
+  Args:
+    hooks: callbacks; progress and the end on a signal come after them.
+    log, checkpoints: those of `hooks`.
+  """
+  stop, progress = callbacks.Stop(checkpoints), callbacks.Progress(log, first_epoch, config.epochs)
+  try:
+    with interruption.handled(stop.on_signal):
+      distiller.fit(
+        batches,
+        initial_epoch=first_epoch,
+        epochs=config.epochs,
+        steps_per_epoch=steps_per_epoch(manifest, config),
+        callbacks=[*hooks, progress, stop],
+        verbose=0,
+        shuffle=False,
+      )
+  finally:
+    progress.bar.close()
+  if stop.number is not None:
+    interruption.interrupt(stop.number)
 
 
-def steps_per_epoch(manifest, options):
+def steps_per_epoch(manifest, config):
   """Every window once: the last batch may be small."""
-  return -(-manifest['windows'] // options.batch_size)
+  return -(-manifest['windows'] // config.batch_size)
 
 
 @contextlib.contextmanager
@@ -155,28 +239,26 @@ def projection(run_dir, writer, records_folder, manifest, source, teachers):
   )
 
 
-def load_teachers(options, manifest):
-  """The teachers of the options. UserError where one cannot be asked as they say."""
-  looking = [teacher.name for teacher in options.teachers if not frozen_teacher.is_given(teacher.source)]
-  labelling.check_pictures(manifest, looking)  # before half a gigabyte is loaded
-  teachers = [frozen_teacher.load(**teacher.arguments()) for teacher in options.teachers]
+def load_teachers(config, manifest, devices):
+  """The teachers of the config. UserError where one does not fit the records, the mode or the loss."""
+  teacher_config.check(config.teachers, config.teacher_mode, manifest)  # before half a gigabyte is loaded
+  # A teacher in the step needs its weights on every device; one whose outputs are stored does not.
+  with devices.scope() if config.teacher_mode == 'online' else contextlib.nullcontext():
+    teachers = [frozen_teacher.load(**teacher.arguments()) for teacher in config.teachers]
   for teacher in teachers:
-    if options.teacher_mode == 'online' and not teacher.in_graph:
-      what = 'answers from a file' if teacher.given else 'a .tflite file'
-      raise UserError(f'teacher {teacher.name}: {what} cannot be asked in the step; use --teacher_mode=stored')
-    if teacher.description['outputs'] == batch_keys.MULTI_LABEL and options.loss not in losses.MULTI_LABEL_LOSSES:
+    if teacher.description['outputs'] == batch_keys.MULTI_LABEL and config.loss not in losses.MULTI_LABEL_LOSSES:
       allowed = ' or '.join(losses.MULTI_LABEL_LOSSES)
       raise UserError(f'teacher {teacher.name} gives a clip several labels or none; use --loss={allowed}')
   return teachers
 
 
-def stats_header(manifest, options):
-  """What stats.json says of the whole run."""
+def stats_header(manifest, config):
+  """The part of stats.json about the whole run."""
   return {
-    'num_epochs': options.epochs,
+    'num_epochs': config.epochs,
     'video_sample_period_msec': float(exact(manifest['params'].hop_seconds) * 1000),
-    'batch_size': options.batch_size,
-    'learning_rate': options.learning_rate,
+    'batch_size': config.batch_size,
+    'learning_rate': config.learning_rate,
   }
 
 
@@ -195,71 +277,79 @@ def training_source(records_folder, manifest, teachers, online):
   return soft_labels.label_source(folder, soft_labels.read_manifest(folder))
 
 
-def build_student(manifest, teachers, options):
-  """The student of the options, with the weights that it begins from."""
-  keras.utils.set_random_seed(options.seed)  # here: what was loaded before may have drawn numbers
-  student = registry.build(options.student, {teacher.name: len(teacher.class_names) for teacher in teachers})
-  if options.init:
-    taken, new = warm_start.copy_matching_layers(student, options.init, manifest['params'])
-    print(f'from {options.init}: {", ".join(taken)}; new: {", ".join(new) or "nothing"}', file=sys.stderr)
-  if options.trainable == 'head':
+def build_student(manifest, teachers, config):
+  """The student of the config, with the weights that it begins from."""
+  keras.utils.set_random_seed(config.seed)  # here: what was loaded before may have drawn numbers
+  student = registry.build(config.student, {teacher.name: len(teacher.class_names) for teacher in teachers})
+  if config.init:
+    copied, new = warm_start.copy_matching_layers(student, config.init, manifest['params'])
+    print(f'from {config.init}: {", ".join(copied)}; new: {", ".join(new) or "nothing"}', file=sys.stderr)
+  if config.trainable == 'head':
     warm_start.freeze_backbone(student)
   return student
 
 
-def build_distiller(manifest, teachers, options, student=None):
+def build_distiller(manifest, teachers, config, student=None):
   """A compiled Distiller whose student (None: `build_student`'s) and optimizer have their variables."""
-  student = student or build_student(manifest, teachers, options)
-  kept = {
-    'videos': len(manifest['videos']),
-    'loss_reduction': options.loss_reduction,
-    'videos_windows': [(v['first_window'], v['windows']) for v in manifest['videos']] if options.per_frame else None,
-  }
-  if registry.network(options.student).reconstructs:
-    distiller = AutoencoderTrainer(student, **kept)
-  else:
-    labelled = options.loss in losses.MULTI_LABEL_LOSSES
-    distiller = (MultiLabelTrainer if labelled else Distiller)(
-      student,
-      heads=[teacher.name for teacher in teachers],
-      loss=options.loss,
-      loss_weights={
-        t.name: t.head_weight(len(loaded.class_names)) for t, loaded in zip(options.teachers, teachers, strict=True)
-      },
-      ask={teacher.name: teacher.probabilities for teacher in teachers},
-      alignment=alignment.for_student(options.student, manifest['params'], options.target_steps),
-      **({'label_smoothing': options.label_smoothing} if labelled else {}),
-      **kept,
-    )
+  student = student or build_student(manifest, teachers, config)
+  distiller = new_distiller(student, manifest, teachers, config)
   distiller.compile(
-    optimizer=optimizers.optimizer(options, steps_per_epoch(manifest, options)),
+    optimizer=optimizers.optimizer(config, steps_per_epoch(manifest, config)),
     jit_compile=False,  # the step gains nothing from XLA and fails with it on several replicas
   )
-  heard = student.input.shape[1] or manifest['params'].window_samples
-  distiller(tf.zeros([1, heard]))  # else loading drops the optimizer's state
+  samples = student.input.shape[1] or manifest['params'].window_samples
+  distiller(tf.zeros([1, samples]))  # else loading drops the optimizer's state
   distiller.optimizer.build(student.trainable_variables)
   return distiller
 
 
-def finish(run_dir, student, manifest, teachers, options):
-  """Writes RUN/student.keras and RUN/export/1; returns the latter's path."""
+def new_distiller(student, manifest, teachers, config):
+  """The Distiller of a student, Labeller or Reconstructor, not compiled; `manifest`: of the records it works on."""
+  kept = {
+    'videos': len(manifest['videos']),
+    'loss_reduction': config.loss_reduction,
+    'videos_windows': [(v['first_window'], v['windows']) for v in manifest['videos']] if config.per_frame else None,
+  }
+  if registry.network(config.student).reconstructs:
+    return AutoencoderTrainer(student, **kept)
+  labelled = config.loss in losses.MULTI_LABEL_LOSSES
+  return (MultiLabelTrainer if labelled else Distiller)(
+    student,
+    heads=[teacher.name for teacher in teachers],
+    loss=config.loss,
+    loss_weights={
+      t.name: t.head_weight(len(loaded.class_names)) for t, loaded in zip(config.teachers, teachers, strict=True)
+    },
+    ask={teacher.name: teacher.probabilities for teacher in teachers},
+    alignment=alignment.for_student(config.student, manifest['params'], config.target_steps),
+    **({'label_smoothing': config.label_smoothing} if labelled else {}),
+    **kept,
+  )
+
+
+def finish(run_dir, student, manifest, teachers, config, settings):
+  """Writes RUN/student.keras and RUN/export/1; returns the latter's path. A prolonged run is exported once more.
+
+  Args:
+    settings: of the run, what settings.json holds.
+  """
   params = manifest['params']
-  settings = student_file.StudentConfig(
-    student=options.student,
+  student_settings = student_file.StudentConfig(
+    student=config.student,
     sample_rate_hz=params.sample_rate_hz,
     mono=params.mono,
     window_seconds=params.window_seconds,
     classes={teacher.name: list(teacher.class_names) for teacher in teachers},
     teachers={teacher.name: teacher.description for teacher in teachers},
-    target_steps=options.target_steps,
-    activations={teacher.name: losses.activation_of(options.loss) for teacher in teachers},
+    target_steps=config.target_steps,
+    activations={teacher.name: losses.activation_of(config.loss) for teacher in teachers},
   )
   path = run_dir / 'student.keras'
   for layer in student.layers:
     layer.trainable = True  # what this run left as it was is nothing that a file of weights should say
-  student_file.save(path, student, settings)
-  exported = run_dir / 'export' / '1'
+  student_file.save(path, student, student_settings)
+  exported = run_dir / 'export' / str(1 + len(settings['prolonged']))
   if not exported.exists():
     # From the file, not from memory: free of the strategy's mirrored variables, and what a user would export.
-    export.export(*student_file.load(path), run_dir / 'export')
+    exported = export.export(*student_file.load(path), run_dir / 'export')
   return exported

@@ -176,9 +176,7 @@ def test_packages_are_hidden_and_come_back(monkeypatch):
 
 def test_an_extra_is_named_before_anything_is_imported():
   cli.require_installed(['json', 'os'], 'serve')
-  with pytest.raises(
-    UserError, match=r"nomodule not installed: pip install 'audionet_tf\[serve\]', or in a clone: pip"
-  ):
+  with pytest.raises(UserError, match=r"needs nomodule: in the project's folder run scripts/setup serve"):
     cli.require_installed(['json', 'nomodule'], 'serve')
 
 

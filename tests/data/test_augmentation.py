@@ -235,5 +235,5 @@ def test_config_checks_augmentations():
   assert config.TrainingConfig(augment={'gain': 3.0}, teacher_mode='online').augment == {'gain': 3.0}
   with pytest.raises(UserError, match='must be above 0 and at most 1'):
     config.TrainingConfig(augment={'mix': 2})
-  with pytest.raises(UserError, match='augment shift, mix: changes stored answers; use --teacher_mode=stored'):
+  with pytest.raises(UserError, match='augment shift, mix: changes stored targets; use --teacher_mode=stored'):
     config.TrainingConfig(augment={'shift': 1.0, 'gain': 3.0, 'mix': 0.5}, teacher_mode='online')

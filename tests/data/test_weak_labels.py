@@ -92,9 +92,9 @@ def test_a_multi_label_table_is_a_teacher_of_zeros_and_ones(tmp_path):
   teacher = frozen_teacher.load(table, labels=str(names))
   assert teacher.description['outputs'] == batch_keys.MULTI_LABEL and teacher.class_names[1] == 'Music, loud'
   params = RecordParams(window_seconds=1, hop_seconds=1, images_per_window=2)
-  given = teacher.given({'params': params, 'videos': [{'id': 'a.mp4', 'windows': 3, 'first_window': 0}]})
-  answers = [given('a.mp4', window) for window in range(3)]
-  np.testing.assert_array_equal(answers, [[[1, 0, 0]] * 2, [[1, 0, 1]] * 2, [[0, 0, 0]] * 2])
+  targets = teacher.precomputed({'params': params, 'videos': [{'id': 'a.mp4', 'windows': 3, 'first_window': 0}]})
+  windows = [targets('a.mp4', window) for window in range(3)]
+  np.testing.assert_array_equal(windows, [[[1, 0, 0]] * 2, [[1, 0, 1]] * 2, [[0, 0, 0]] * 2])
   (tmp_path / 'other.csv').write_text(
     VOCABULARY.replace('Speech', 'Talk').replace('Bow-wow', 'Speech').replace('Talk', 'Bow-wow')
   )

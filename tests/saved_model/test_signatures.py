@@ -6,12 +6,14 @@ import subprocess
 import sys
 
 import audionets
+import commands
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from audionet_tf.core import tflite_interpreter
 from audionet_tf.core.errors import UserError
+from audionet_tf.models import student_file
 from audionet_tf.saved_model import export, loader, verify
 
 NAMES = ['rooster', 'crane', 'crane', 'Türglocke, "alt"', 'a', 'b', 'c']  # one name occurs twice, as in ImageNet
@@ -210,3 +212,14 @@ def test_folders_that_are_not_exports_are_refused_in_one_line(tmp_path, folder):
   refused(plain, 'not a readable SavedModel')
   (plain / 'saved_model.pb').write_bytes((folder / '1/saved_model.pb').read_bytes())
   refused(plain, 'not a readable export')
+
+
+def test_classes_are_renamed(model, tmp_path):
+  student_file.save(tmp_path / 'student.keras', model, audionets.settings_for({'teacher': NAMES}))
+  (tmp_path / 'names.txt').write_text('\n'.join('abcdefg'))
+  words = [f'--model={tmp_path}/student.keras', f'--output={tmp_path}/exports']
+  commands.run('audionet_tf.export', *words, f'--labels={tmp_path}/names.txt', check=True)
+  assert (tmp_path / 'exports/1/assets/class_names.txt').read_text().split() == list('abcdefg')
+  (tmp_path / 'names.txt').write_text('a\nb\n')
+  done = commands.run('audionet_tf.export', *words, f'--labels=teacher={tmp_path}/names.txt')
+  assert done.returncode == 1 and '2 class names, but the weights have 7 classes' in done.stderr

@@ -10,6 +10,7 @@ import sys
 import time
 
 import av
+import media_clips
 import numpy as np
 import pytest
 import synthetic_records
@@ -170,35 +171,52 @@ def test_small_demo_is_interrupted_and_goes_on(tmp_path):
   assert child.returncode == 0, errors[-2000:]
   assert f'going on in {tmp_path / "demo"}' in out
   check_results(tmp_path / 'demo', out, 10)
-  assert '-m audionet_tf.train --records=' in out
+  assert '-m audionet_tf.train --preset=demo --records=' in out
 
 
-def test_own_videos_are_looked_at_and_parted(tmp_path, capfd):
+def test_own_videos_are_probed_and_parted(tmp_path, capfd):
   own = tmp_path / 'my films'
   own.mkdir()
-  for number in range(3):
+  for number in range(2):
     clips.write(own / f'film {number}.mp4', clips.clip('waves', number), 1.5)
+  # As phones write it: the sound begins some hundredths of a second after the pictures.
+  media_clips.write(own / 'film 2.mkv', seconds=2, sound_start=0.044)
   (own / 'broken.mp4').write_bytes(b'not a film')
   for _ in range(2):
-    pipeline.own_videos(tmp_path / 'demo', str(own))
-  told = capfd.readouterr()
-  assert 'broken.mp4' in told.err
-  assert told.out.count('tfrecords.build') == 1  # done once
-  parts = {part: len(list((tmp_path / 'demo/videos').glob(f'{part}/film*.mp4'))) for part in ('heard', 'unheard')}
+    pipeline.own_videos(tmp_path / 'demo', str(own), 30)
+  screen = capfd.readouterr()
+  assert 'broken.mp4' in screen.err
+  assert screen.out.count('tfrecords.build') == 1  # done once
+  parts = {part: len(list((tmp_path / 'demo/videos').glob(f'{part}/film*'))) for part in ('heard', 'unheard')}
   assert parts == {'heard': 2, 'unheard': 1}
 
 
-@pytest.mark.parametrize('own', [None, '/films'])
-def test_the_small_teacher_steps_in_and_says_so(tmp_path, capsys, monkeypatch, own):
+def test_the_small_teacher_steps_in_and_says_so(tmp_path, capsys, monkeypatch):
   lines = []
   monkeypatch.setattr(pipeline, 'no_vgg16', lambda: 'no network')
   monkeypatch.setattr(pipeline, 'step', lambda title, line: lines.append(line))
-  flags = pipeline.chosen_teacher(tmp_path, own, {'teacher': 'auto', 'stills': 10})
+  flags = pipeline.chosen_teacher(tmp_path, None, {'teacher': 'auto', 'stills': 10})
   assert flags == f'--teacher={tmp_path}/teacher.keras --teacher_labels={tmp_path}/teacher.txt'
   assert len(lines) == 1 and 'demo.train_teacher' in lines[0]
-  told = capsys.readouterr().out
-  assert 'cannot be had (no network)' in told
-  assert ('not what is in your videos' in told) == bool(own)
+  assert 'cannot be had (no network)' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('teacher, why', [('auto', 'cannot be had .no network.'), ('small', 'ten drawings')])
+def test_own_videos_need_a_real_teacher(tmp_path, monkeypatch, teacher, why):
+  monkeypatch.setattr(pipeline, 'no_vgg16', lambda: 'no network')
+  monkeypatch.setattr(pipeline, 'step', lambda *_: pytest.fail('nothing is begun'))
+  values = {'teacher': teacher, 'stills': 10, 'max_seconds': 30, 'teacher_labels': None}
+  with pytest.raises(UserError, match=f'not for your own videos: .*{why}.*--teacher=FILE'):
+    pipeline.run_all(tmp_path, '/films', values)
+  monkeypatch.setattr(pipeline, 'no_vgg16', lambda: None)
+  assert pipeline.chosen_teacher(tmp_path, '/films', values | {'teacher': 'auto'}) == '--teacher=vgg16'
+
+
+def test_the_demo_ends_by_naming_captions_and_page(tmp_path):
+  (tmp_path / 'videos/heard').mkdir(parents=True)
+  text = summary.closing(tmp_path, {'kl': 1.0, 'top1': 0.5, 'windows': 8}, 1, 2, 3.0)
+  for module in ('caption', 'serve'):
+    assert f'-m audionet_tf.{module} --model={tmp_path}/train/export' in text
 
 
 def test_a_failing_step_is_one_line(tmp_path):

@@ -42,8 +42,8 @@ def stand_in(path, minor):
   path.chmod(0o755)
 
 
-def started(clone, *words, pythons=(), pyenv=(), **variables):
-  """A script of the clone as a process that sees these Pythons on PATH and in ~/.pyenv alone: minor version numbers.
+def make_pythons(clone, pythons, pyenv=()):
+  """Puts these Pythons, minor version numbers, on the PATH and into the ~/.pyenv that `started` gives.
 
   All other names are pyenv's commands of versions that are not chosen: they are there, and fail.
   """
@@ -55,14 +55,19 @@ def started(clone, *words, pythons=(), pyenv=(), **variables):
     stand_in(clone / f'bin/python3.{minor}', minor)
   for minor in pyenv:
     stand_in(clone / f'.pyenv/versions/3.{minor}.7/bin/python3.{minor}', minor)
+
+
+def started(clone, *words, **variables):
+  """A script of the clone as a process that sees the Pythons of `make_pythons` alone."""
   environment = {'PATH': f'{clone / "bin"}:/usr/bin:/bin', 'HOME': str(clone), **variables}
   streams = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
   return subprocess.Popen([clone / words[0], *words[1:]], env=environment, cwd=clone, **streams)
 
 
-def run(clone, *words, **options):
+def run(clone, *words, pythons, pyenv=(), **variables):
   """(exit code, stdout, stderr)."""
-  child = started(clone, *words, **options)
+  make_pythons(clone, pythons, pyenv)
+  child = started(clone, *words, **variables)
   out, errors = child.communicate(timeout=60)
   return child.returncode, out, errors
 
@@ -109,7 +114,8 @@ def test_without_a_python_one_line_says_which(clone, pythons, arguments, variabl
 
 
 def test_two_setups_at_once_take_turns_and_extras_add_up(clone):
-  children = [started(clone, 'scripts/setup', extra, pythons=[11]) for extra in ('serve', 'dev', 'serve')]
+  make_pythons(clone, [11])
+  children = [started(clone, 'scripts/setup', extra) for extra in ('serve', 'dev', 'serve')]
   for child in children:
     assert child.wait(60) == 0, child.stderr.read()
     child.communicate()
@@ -127,7 +133,7 @@ def test_an_unknown_extra_is_named(clone):
 def test_the_demos_help_installs_nothing_and_names_its_flags(clone, flag):
   code, out, errors = run(clone, 'scripts/demo', 'films', flag, pythons=[11])
   assert (code, errors) == (0, '') and not installed(clone) and not (clone / '.venv').exists()
-  defined = re.findall(r"flags\.DEFINE_\w+\(\s*'(\w+)'", (ROOT / 'scripts/demo_main.py').read_text())
+  defined = re.findall(r"flags\.DEFINE_\w+\(\s*'(\w+)'", (ROOT / 'scripts/lib/demo/main.py').read_text())
   assert defined and [name for name in defined if f'--{name}' not in out] == []
 
 

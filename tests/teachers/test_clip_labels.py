@@ -68,7 +68,7 @@ def test_a_csv_is_a_teacher(tmp_path):
   path = table(tmp_path / 'x.csv', 'filename,category', 'rain.wav,rain', 'dog-7.wav,dog', '1.mp3,cat')
   teacher = frozen_teacher.load(str(path), name='labels')
   assert (teacher.name, teacher.class_names, teacher.in_graph) == ('labels', ['cat', 'dog', 'rain'], False)
-  assert teacher.given(manifest())('fold1/rain.wav', 1).argmax(-1).tolist() == [2]
+  assert teacher.precomputed(manifest())('fold1/rain.wav', 1).argmax(-1).tolist() == [2]
   other = table(tmp_path / 'y.csv', 'filename,category', 'rain.wav,dog', 'dog-7.wav,rain', '1.mp3,cat')
   assert frozen_teacher.load(str(other)).digest != teacher.digest
   (tmp_path / 'names.txt').write_text('a\nb\nc\n')

@@ -180,6 +180,41 @@ def test_what_is_stored_is_not_asked_again_but_another_teacher_is(tmp_path):
   assert len(folders | {folder}) == 5
 
 
+def test_a_teacher_that_has_run_does_not_run_again_beside_another(tmp_path, monkeypatch):
+  monkeypatch.setattr(input_pipeline, 'BLOCK_WINDOWS', 2)
+  manifest, _ = write_records(tmp_path)
+  first = labelling.ensure(tmp_path, manifest, [make_teacher()])
+  again, other = [], []
+  pair = [make_teacher(again, name='renamed'), make_teacher(other, name='other', digest='d2')]
+  with pytest.raises(Interrupted):  # in the second of four blocks of the first shard
+    labelling.ensure(tmp_path, manifest, [pair[0], make_teacher([], 1, name='other', digest='d2')])
+  both = labelling.ensure(tmp_path, manifest, pair)
+  assert other and not again
+  for shard in ('labels-00000-of-00003.tfrecord', 'labels-00001-of-00003.tfrecord', 'labels-00002-of-00003.tfrecord'):
+    rows = read_shard(first / shard), read_shard(both / shard, teacher='renamed')
+    assert len(rows[0]) == len(rows[1]) == 7
+    for one, same in zip(*rows, strict=True):
+      assert (one['video'], one['index']) == (same['video'], same['index'])
+      np.testing.assert_array_equal(one['answers'], same['answers'])
+      np.testing.assert_array_equal(one['pcm'], same['pcm'])
+  alone = []
+  labelling.ensure(tmp_path, manifest, [make_teacher(alone, name='other', digest='d2')])
+  assert not alone  # one of two, without the other
+  labelling.ensure(tmp_path, manifest, [make_teacher(alone, name='other', digest='d2', dtype='bfloat16')])
+  assert alone
+
+
+def test_stored_outputs_that_are_damaged_are_one_line(tmp_path):
+  manifest, _ = write_records(tmp_path)
+  first = labelling.ensure(tmp_path, manifest, [make_teacher()])
+  shard = first / 'labels-00001-of-00003.tfrecord'
+  content = shard.read_bytes()
+  shard.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
+  with pytest.raises(UserError, match=f'{shard.name}: damaged .*; delete {first}') as caught:
+    labelling.ensure(tmp_path, manifest, [make_teacher(name='renamed')])
+  assert '\n' not in str(caught.value)
+
+
 def test_other_class_names_are_written_down_without_asking(tmp_path):
   manifest, _ = write_records(tmp_path)
   labelling.ensure(tmp_path, manifest, [make_teacher()])

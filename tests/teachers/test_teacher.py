@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from audionet_tf.core import digests
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import class_lists
 from audionet_tf.teachers import frozen_teacher, keras_applications
 
 
@@ -161,15 +162,17 @@ def test_a_damaged_cached_file_is_named_and_left_where_it_is(monkeypatch, tmp_pa
     frozen_teacher.load('mobilenet_v2')
 
 
-def test_imagenet_names_come_from_keras_or_are_numbers(monkeypatch, tmp_path):
-  module = sys.modules[keras.applications.imagenet_utils.decode_predictions.__module__]
-  monkeypatch.setattr(module, 'CLASS_INDEX', {str(i): [f'n{i}', f'great_thing_{i}'] for i in range(1000)})
-  assert keras_applications.imagenet_class_names() == [f'great thing {i}' for i in range(1000)]
-  monkeypatch.setattr(module, 'CLASS_INDEX', None)
-  cut_the_network(monkeypatch, tmp_path)
-  assert keras_applications.imagenet_class_names() is None
-  names = frozen_teacher.default_class_names('vgg16', 1000, 'imagenet')
-  assert names[:2] == ['class 0', 'class 1'] and len(names) == 1000
+def test_imagenet_names_travel_with_the_program():
+  names = class_lists.imagenet_class_names()
+  assert len(names) == 1000 and (names[0], names[999]) == (
+    'tench, Tinca tinca',
+    'toilet tissue, toilet paper, bathroom tissue',
+  )
+  assert (names[1], names[281]) == ('goldfish, Carassius auratus', 'tabby, tabby cat')
+  assert frozen_teacher.default_class_names(1000, 'imagenet') == names
+  assert frozen_teacher.default_class_names(1001, 'imagenet') == ['background', *names]
+  assert frozen_teacher.default_class_names(1000, 'none')[:2] == ['class 0', 'class 1']
+  assert frozen_teacher.default_class_names(2, 'imagenet') == ['class 0', 'class 1']
 
 
 @pytest.mark.parametrize(

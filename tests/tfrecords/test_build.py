@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -34,6 +35,14 @@ def test_the_command(tmp_path):
   assert params == RecordParams(
     0.08, 0.0333, sample_rate_hz=8000, mono='first', image_size=32, image_format='jpeg', jpeg_quality=80
   )
+
+
+def test_records_go_where_flags_txt_looks_for_them(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  built_records.three(tmp_path / 'videos')
+  assert command('--videos=videos', '--image_size=32').returncode == 0
+  flags_txt = (pathlib.Path(__file__).resolve().parents[2] / 'flags.txt').read_text()
+  assert '--records=data/clips\n' in flags_txt and records.read_manifest('data/clips')['videos']
 
 
 def test_the_command_fails_with_one_line(tmp_path):

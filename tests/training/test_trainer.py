@@ -1,8 +1,11 @@
 """Whole runs: what they write, how they resume, what they refuse. The teacher judges colours; the sound is tones."""
 
 import json
+import os
+import shlex
 import signal
 import time
+import types
 
 import commands
 import keras
@@ -11,9 +14,13 @@ import pytest
 import synthetic_records
 import tensorflow as tf
 
+from audionet_tf.core import interruption
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import class_lists
 from audionet_tf.data.params import RecordParams
+from audionet_tf.evaluation import predictor, teacher_agreement
 from audionet_tf.models import student_file
+from audionet_tf.teachers import frozen_teacher, teacher_config
 from audionet_tf.training import callbacks, config, tensorboard, trainer
 from audionet_tf.training.distiller import Distiller
 from audionet_tf.training.tensorboard import in_series
@@ -83,7 +90,7 @@ def test_tensorboard_shows_the_run(stored):
   assert {f'kl_of_video/{name}' for name in VIDEOS} <= set(events)
   assert [step for step, _ in events['filters']] == [0, 1, 3]  # after epochs 1, 2 and the last
   table = events['examples/teacher'][0][1].tensor.string_val[0].decode()
-  assert 'teacher saw' in table
+  assert '| teacher | student |' in table
   assert all(name in table for name in VIDEOS)
   sounds = [tag for tag in events if tag.endswith(' sound')]
   assert len(sounds) == len(VIDEOS)
@@ -117,7 +124,7 @@ def test_resuming_a_finished_run_changes_nothing(world, stored):
   ('changes', 'message'),
   [
     ({'learning_rate': 1e-3, 'seed': 5}, 'learning_rate was 0.01, is 0.001; seed was 0, is 5'),
-    ({'epochs': 9}, 'epochs was 4, is 9'),
+    ({'epochs': 3}, 'epochs was 4, is 3 .a run cannot be shortened'),
   ],
 )
 def test_other_settings_are_refused(world, stored, changes, message):
@@ -128,6 +135,74 @@ def test_other_settings_are_refused(world, stored, changes, message):
 def test_a_run_is_not_overwritten(world, stored):
   with pytest.raises(UserError, match='holds a run already; go on with --resume'):
     trainer.train(world / 'records', stored, options(world))
+
+
+def test_more_epochs_go_on_as_if_there_had_always_been_so_many(world, stored):
+  run_dir = world / 'prolonged'
+  exported = [
+    trainer.train(world / 'records', run_dir, options(world, per_frame=True, epochs=epochs), resume=True)
+    for epochs in (2, 4, 4)
+  ]
+  assert [path.relative_to(run_dir).as_posix() for path in exported] == ['export/1', 'export/2', 'export/2']
+  for a, b in zip(weights_of(stored), weights_of(run_dir), strict=True):
+    np.testing.assert_array_equal(a, b)
+  sound = np.random.default_rng(0).normal(size=(2, 640)).astype(np.float32) * 0.1
+  probabilities = [
+    tf.saved_model.load(str(path)).signatures['serving_default'](waveform=tf.constant(sound))['probabilities']
+    for path in (exported[1], stored / 'export/1')
+  ]
+  np.testing.assert_allclose(*probabilities, atol=1e-6)
+
+
+def test_validation_measures_other_records_and_changes_nothing(world, stored):
+  synthetic_records.write_records(world / 'held_out', {'d.mp4': 7, 'e.mp4': 4}, seed=5)
+  run_dir = world / 'validated'
+  trainer.train(world / 'records', run_dir, options(world, per_frame=True), validation_folder=world / 'held_out')
+  for a, b in zip(weights_of(stored), weights_of(run_dir), strict=True):
+    np.testing.assert_array_equal(a, b)
+  rows = [json.loads(line) for line in (run_dir / 'metrics.jsonl').read_text().splitlines()]
+  student = predictor.load_student(run_dir)
+  teacher = frozen_teacher.load(world / 'teacher.keras')
+  measured = teacher_agreement.evaluate_records(student, world / 'held_out', teacher)
+  for name in ('kl', 'top1', 'top5'):
+    assert rows[-1][f'val_{name}'] == pytest.approx(measured[name], rel=1e-4)
+  curve = {}
+  for path in (run_dir / 'tensorboard/validation').glob('events.*'):
+    for event in tf.compat.v1.train.summary_iterator(str(path)):
+      curve |= {(value.tag, event.step): tf.make_ndarray(value.tensor) for value in event.summary.value}
+  assert [float(curve['kl', epoch]) for epoch in range(4)] == pytest.approx([row['val_kl'] for row in rows])
+
+
+def test_progress_shows_the_figures_of_both_records():
+  log = types.SimpleNamespace(row={'kl': 1.25, 'val_kl': 2.5, 'val_top1': 0.5, 'examples_per_second': 3.0})
+  progress = callbacks.Progress(log, 0, 2)
+  progress.on_epoch_end(0)
+  assert progress.bar.postfix == 'KL 1.250, val KL 2.500, val top-1 50.0%, 3 windows/s'
+  progress.on_train_end()
+
+
+@pytest.mark.parametrize(
+  ('source', 'labels_file', 'classes', 'line'),
+  [
+    (
+      'x.tflite',
+      None,
+      5,
+      'warning: teacher t comes without class names: they are class 0 to class 4; ',
+    ),
+    ('folder', None, 1001, "teacher t comes without class names: its 1001 classes are named as ImageNet's"),
+    ('x.npz', None, 1000, "its 1000 classes are named as ImageNet's"),
+    ('vgg16', None, 1000, ''),
+    ('x.tflite', 'names.txt', 5, ''),
+    ('x.csv', None, 5, ''),
+  ],
+)
+def test_classes_without_names_are_announced(capsys, source, labels_file, classes, line):
+  config = teacher_config.TeacherConfig(source, 't', labels=labels_file)
+  teacher = types.SimpleNamespace(name='t', class_names=class_lists.default_class_names(classes))
+  trainer.tell_class_names([config], [teacher])
+  printed = capsys.readouterr().err
+  assert line in printed and printed.count('\n') == bool(line)
 
 
 @pytest.mark.parametrize('batch_size', [8, 64])  # five steps an epoch; one, whose loss is still finite
@@ -168,7 +243,8 @@ def test_two_teachers_teach_a_head_each(world):
   synthetic_records.colour_teacher(world / 'scenes.keras', classes=3)
   flags = ['--teacher=scenes=' + str(world / 'scenes.keras'), '--loss_weight=scenes=0.5', '--epochs=2']
   flags += [f'--teacher=objects={world / "teacher.keras"}', f'--teacher_labels=objects={world / "labels.txt"}']
-  commands.run(*command(world, world / 'two', *flags), check=True)
+  done = commands.run(*command(world, world / 'two', *flags), check=True)
+  assert 'warning: teacher scenes comes without class names' in done.stderr
   row = json.loads((world / 'two' / 'metrics.jsonl').read_text().splitlines()[-1])
   assert row['kl'] == pytest.approx((row['kl_objects'] + row['kl_scenes']) / 2, rel=1e-5)
   settings = student_file.load(world / 'two' / 'student.keras')[1]
@@ -275,6 +351,76 @@ def test_killed_and_resumed_equals_never_killed(world):
     for folder in (world / 'whole', run_dir)
   ]
   assert kl[0] == kl[1]
+
+
+@pytest.mark.slow
+def test_ctrl_c_and_sigterm_leave_a_checkpoint_and_the_command_to_resume(world, tmp_path):
+  """Stopped by both in turn; no other checkpoint is written before the last epoch."""
+  epochs, run_dir = 200, world / 'stopped'
+  words = command(world, run_dir, f'--epochs={epochs}', '--checkpoint_every=1000', '--noprojector')
+  log = run_dir / 'metrics.jsonl'
+  for number, exit_code, at_least in ((signal.SIGINT, 130, 3), (signal.SIGTERM, 143, 60)):
+    child = commands.start(words, stderr=str(tmp_path / 'stderr'))
+    deadline = time.monotonic() + 250
+    while not (log.exists() and len(log.read_text().splitlines()) > at_least):
+      assert time.monotonic() < deadline and child.is_alive(), 'the run ended before it could be stopped'
+      time.sleep(0.02)
+    os.kill(child.pid, number)
+    child.join(60)
+    assert child.exitcode == exit_code
+    last = (tmp_path / 'stderr').read_text().splitlines()[-1]
+    (tmp_path / 'stderr').unlink()
+    assert {signal.SIGINT: 'interrupted', signal.SIGTERM: 'terminated'}[number] in last
+    resume = shlex.split(last.partition('resume with: ')[2])
+    assert resume[:3] == ['python', '-m', 'audionet_tf.train'] and resume[-1] == '--resume'
+    done = len(log.read_text().splitlines())
+    assert done < epochs and (run_dir / 'checkpoints/checkpoint').exists()
+    words = resume[2:]
+  finished = commands.run(*words, check=True)
+  assert f'resuming after epoch {done} of {epochs}' in finished.stderr
+  teacher = config.TeacherConfig(str(world / 'teacher.keras'))
+  same = options(world, teachers=(teacher,), epochs=epochs, learning_rate=1e-3)
+  trainer.train(world / 'records', world / 'undisturbed', same)
+  for a, b in zip(weights_of(world / 'undisturbed'), weights_of(run_dir), strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+class Steps:
+  """Stands for the model of `fit`."""
+
+  stop_training = False
+
+
+def stop_after(epochs_saved, epoch, patience=10):
+  """A callbacks.Stop in the first of a million steps of an epoch, and what its checkpoints have saved."""
+  saved = []
+  checkpoints = types.SimpleNamespace(epochs_done=tf.Variable(epochs_saved), save=saved.append)
+  stop = callbacks.Stop(checkpoints)
+  stop.PATIENCE_SECONDS = patience
+  stop.set_model(Steps())
+  stop.set_params({'steps': 1_000_000, 'epochs': 5})
+  stop.on_epoch_begin(epoch)
+  stop.began -= 1  # a second a step
+  return stop, saved
+
+
+def test_an_epoch_is_finished_unless_that_takes_long_and_nothing_else_is_lost(capsys):
+  stop, saved = stop_after(epochs_saved=3, epoch=3)
+  stop.on_train_batch_end(0)  # no signal yet
+  stop.on_epoch_end(3)
+  assert not saved and not stop.model.stop_training
+  stop.on_signal(signal.SIGTERM)
+  with pytest.raises(interruption.Interrupted, match='terminated') as caught:
+    stop.on_train_batch_end(0)
+  assert caught.value.exit_code == 143
+  for stop, saved in (stop_after(epochs_saved=2, epoch=3), stop_after(epochs_saved=3, epoch=3, patience=1e9)):
+    stop.on_signal(signal.SIGINT)
+    stop.on_train_batch_end(0)
+    assert 'the epoch is finished first' in capsys.readouterr().err
+    stop.on_epoch_end(3)
+    assert saved == [4] and stop.model.stop_training
+    with pytest.raises(interruption.Interrupted, match='interrupted'):
+      stop.on_signal(signal.SIGINT)  # once more: at once
 
 
 def test_the_command_fails_in_one_line(world, tmp_path):

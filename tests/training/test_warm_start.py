@@ -117,7 +117,7 @@ def test_beginnings_that_do_not_serve_are_one_line(tmp_path):
   with pytest.raises(UserError, match='no such student to begin from'):
     warm_start.copy_matching_layers(None, tmp_path / 'none', params)
   saved(tmp_path, 'soundnet5', {'t': 2})
-  with pytest.raises(UserError, match='hears 22050 Hz, the records hold 16000 Hz'):
+  with pytest.raises(UserError, match='takes 22050 Hz, the records hold 16000 Hz'):
     warm_start.copy_matching_layers(None, tmp_path, dataclasses.replace(params, sample_rate_hz=16000))
   with pytest.raises(UserError, match='a soundnet5 has no layer in common with a audionet'):
     warm_start.copy_matching_layers(registry.build('audionet', {'s': 2}), tmp_path / 'student.keras', params)
@@ -126,10 +126,10 @@ def test_beginnings_that_do_not_serve_are_one_line(tmp_path):
 @pytest.mark.parametrize('source', ['vgg16', 'teacher.tflite'])
 def test_pictures_that_are_not_there_cannot_be_judged(world, source):
   teacher = config.TeacherConfig(source, 'eye')
-  with pytest.raises(UserError, match='records hold no pictures .* teacher eye judges by them'):
+  with pytest.raises(UserError, match='records hold no pictures .* teacher eye needs them'):
     trainer.train(world / 'records', world / 'blind', options(world, teachers=(teacher,)))
 
 
 def test_labels_are_not_asked_in_the_step(world):
-  with pytest.raises(UserError, match='answers from a file cannot be asked in the step; use --teacher_mode=stored'):
+  with pytest.raises(UserError, match='outputs from a file cannot run in the step; use --teacher_mode=stored'):
     trainer.train(world / 'records', world / 'online', options(world, teacher_mode='online'))

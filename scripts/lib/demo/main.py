@@ -7,7 +7,7 @@ Each step is a command of its own and is shown as you would type it. What is don
 command goes on. A finished run is never overwritten: the next one goes to runs/demo-2.
 
 The teacher is VGG16 with ImageNet weights (528 MB, downloaded once by Keras). Where they cannot be had, a small teacher
-steps in, which the demo trains on its own labelled drawings.
+steps in, which the demo trains on its own labelled drawings; your own videos then need --teacher.
 """
 
 import os
@@ -25,7 +25,7 @@ flags.DEFINE_string('output', 'runs/demo', 'Folder of the results: new, or that 
 flags.DEFINE_string(
   'teacher', 'auto', 'auto, small, or as in training: vgg16 and so on, a .keras or .tflite file, a SavedModel folder.'
 )
-flags.DEFINE_string('teacher_labels', None, "Text file with the teacher's class names, one a line.")
+flags.DEFINE_string('teacher_labels', None, "Text file with the teacher's class names, one per line.")
 flags.DEFINE_integer('epochs', 60, 'Passes over all windows.', lower_bound=1)
 flags.DEFINE_integer('heard', 6, 'Drawn clips of each thing to learn from.', lower_bound=1)
 flags.DEFINE_integer('unheard', 2, 'Drawn clips of each thing to judge by.', lower_bound=1)

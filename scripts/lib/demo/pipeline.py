@@ -18,7 +18,8 @@ PYTHON = os.path.relpath(sys.executable)
 WEIGHTS_URL = 'https://storage.googleapis.com/tensorflow/keras-applications/vgg16/'
 NETWORK_SECONDS = 5
 WINDOW_MS, HOP_MS = 250, 1000  # a quarter of the sound and one picture a second: VGG16 sees six a second on two cores
-FINE_HOP_MS = 100  # for listening, which is cheap
+CUT = f' --window_ms={WINDOW_MS} --hop_ms={HOP_MS}'
+FINE_HOP_MS = 100  # for inference, which is cheap
 SHOWN = 3  # clips whose signals are drawn
 
 
@@ -30,8 +31,10 @@ def run_all(run, own, values):
     own: folder of a person's videos, or None.
     values: the flags, as a dict.
   """
+  # Of own videos first: it may be missing, and they take minutes to decode.
+  teacher = chosen_teacher(run, own, values) if own and not is_trained(run) else None
   if own:
-    own_videos(run, own)
+    own_videos(run, own, values['max_seconds'])
   else:
     step(
       'ten things are drawn and recorded',
@@ -40,60 +43,76 @@ def run_all(run, own, values):
   judged = 'unheard' if (run / 'videos/unheard').is_dir() else 'heard'
   if judged == 'heard':
     print('one usable video: none is left to judge by, so the student is judged by what it learnt from')
-  limit = f' --max_seconds={values["max_seconds"]:g}' if own else ''
+  limit = limited(values['max_seconds']) if own else ''
   for name in dict.fromkeys(['heard', judged]):
     step(
       f'sound and pictures of the {name} videos are paired',
       f'-m tfrecords.build --videos={quoted(run / "videos" / name)} --output={quoted(run / "records" / name)}'
-      f' --window_ms={WINDOW_MS} --hop_ms={HOP_MS}{limit}',
+      f'{CUT}{limit}',
     )
-  learn(run, own, values)
+  learn(run, own, values, teacher)
   judge(run, judged)
   draw(run, judged, values['epochs'])
 
 
-def own_videos(run, own):
-  """Looks which videos can be used, and parts them."""
+def limited(max_seconds):
+  """The flag of tfrecords.build that cuts long videos."""
+  return f' --max_seconds={max_seconds:g}'
+
+
+def own_videos(run, own, max_seconds):
+  """Finds the videos that can be used, and parts them.
+
+  They are cut as for training: a video whose sound begins late, or ends early, has windows here if it has them there.
+  """
   if (run / 'videos/.parted').exists():
     return
   step(
     'which of the videos have sound and pictures?',
     f'-m tfrecords.build --videos={quoted(own)} --output={quoted(run / "records/probe")}'
-    ' --window_ms=1000 --max_seconds=1 --image_size=16',
+    f'{CUT}{limited(max_seconds)} --image_size=16',
   )
   folders.part(own, run / 'records/probe', run / 'videos')
   (run / 'videos/.parted').touch()
 
 
-def learn(run, own, values):
-  """Chooses the teacher and trains the student."""
-  if (run / 'train/export/1').is_dir() and (run / 'train/student.json').exists():
+def is_trained(run):
+  return (run / 'train/export/1').is_dir() and (run / 'train/student.json').exists()
+
+
+def learn(run, own, values, teacher):
+  """Trains the student. `teacher`: its flags, where they are known already."""
+  if is_trained(run):
     return
-  teacher = chosen_teacher(run, own, values)
+  teacher = teacher or chosen_teacher(run, own, values)
   resume = ' --resume' if (run / 'train/settings.json').exists() else ''
   step(
-    'the teacher looks, the student learns to hear the same',
-    f'-m audionet_tf.train --records={quoted(run / "records/heard")} --run_dir={quoted(run / "train")}'
-    f' --flagfile={quoted(ROOT / "scripts/flags/demo.flags")} --epochs={values["epochs"]} {teacher}{resume}',
+    'the student learns to predict from sound what the teacher sees',
+    f'-m audionet_tf.train --preset=demo --records={quoted(run / "records/heard")} --run_dir={quoted(run / "train")}'
+    f' --epochs={values["epochs"]} {teacher}{resume}',
   )
 
 
 def chosen_teacher(run, own, values):
-  """The flags of the teacher, for the training command."""
+  """The flags of the teacher, for the training command. UserError where own videos have none."""
   if values['teacher'] not in ('auto', 'small'):
     labels = f' --teacher_labels={quoted(values["teacher_labels"])}' if values['teacher_labels'] else ''
     return f'--teacher={quoted(values["teacher"])}{labels}'
+  reason = no_vgg16() if values['teacher'] == 'auto' else None
+  if own and (reason or values['teacher'] == 'small'):
+    why = f'VGG16 with ImageNet weights cannot be had ({reason})' if reason else 'it knows ten drawings only'
+    raise UserError(
+      f'the small teacher of the demo is not for your own videos: {why}; name a picture classifier with --teacher=FILE '
+      '(.tflite, .keras or a SavedModel folder) and --teacher_labels=FILE'
+    )
   small = run / 'teacher.keras'
   flags = f'--teacher={quoted(small)} --teacher_labels={quoted(small.with_suffix(".txt"))}'
+  if values['teacher'] == 'auto' and not reason:
+    return '--teacher=vgg16'
   if small.exists():
     return flags
-  if values['teacher'] == 'auto':
-    reason = no_vgg16()
-    if not reason:
-      return '--teacher=vgg16'
+  if reason:
     print(f'\nVGG16 with ImageNet weights cannot be had ({reason}): a small teacher of the demo steps in.')
-    if own:
-      print('It knows ten drawn things only: this shows that the line works, not what is in your videos (--teacher).')
   step(
     'a small teacher learns from labelled drawings (no sound)',
     f'-m demo.train_teacher --output={quoted(small)} --stills={values["stills"]}',
@@ -130,9 +149,9 @@ def network_fault(url):
 
 
 def judge(run, judged):
-  """Compares with the teacher, and listens."""
+  """Compares the student with the teacher, and predicts every clip."""
   step(
-    f'does the student hear what the teacher sees in the {judged} clips?',
+    f'does the student agree with the teacher on the {judged} clips?',
     f'-m audionet_tf.evaluate --model={quoted(run / "train")} --records={quoted(run / "records" / judged)}'
     f' --output={quoted(run / "evaluation.json")}',
     stdout=run / 'evaluation.txt',
@@ -140,7 +159,7 @@ def judge(run, judged):
   )
   files = ' '.join(quoted(path) for path in media(run, judged))
   step(
-    f'the student listens to the {judged} clips',
+    f'the student predicts the {judged} clips',
     f'-m audionet_tf.infer --model={quoted(run / "train/export")} --output={quoted(run / "heard")} --format=npz'
     f' --hop_ms={FINE_HOP_MS} {files}',
     stdout=run / 'heard.txt',

@@ -16,7 +16,7 @@ MOST_CLASSES = 24  # in the confusion matrix
 
 
 def summarize(run, seconds):
-  """Writes figures/confusion.png and summary.txt; returns the text. Needs what `demo_steps.run_all` made."""
+  """Writes figures/confusion.png and summary.txt; returns the text. Needs what `pipeline.run_all` made."""
   measured = json.loads((run / 'evaluation.json').read_text())['records']
   saw, class_names = teacher_answers(measured['source'])
   rows, pairs = [], []
@@ -52,6 +52,8 @@ Mean KL(teacher || student) {measured['kl']:.2f}; {measured['top1']:.0%} of {mea
 {run}/summary.txt  this text
 
 Name any sound:  {folder}/python -m audionet_tf.infer --model={run}/train/export --output=heard FILE...
+Caption a video: {folder}/python -m audionet_tf.caption --model={run}/train/export --output=captions FILE...
+Use the page:    {folder}/python -m audionet_tf.serve --model={run}/train/export, then http://127.0.0.1:8501
 Look closer:     {folder}/tensorboard --logdir={run}/train/tensorboard
 {seconds:.0f} s in all.
 """

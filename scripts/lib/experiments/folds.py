@@ -7,8 +7,8 @@ import statistics
 
 from absl import flags
 
-from audionet_tf.core import cli, files, text
-from run_command import ROOT, run
+from audionet_tf.core import cli, files, flagfiles, text
+from run_command import run
 
 FLAGS = flags.FLAGS
 
@@ -30,14 +30,14 @@ class Row:
   """A student of the table.
 
   Attributes:
-    flagfile: in scripts/flags; None: no student, but baselines.
+    preset: as train --preset takes it; None: no student, but baselines.
     labels: it learns from labels instead of the teacher.
     layers: whose features an SVM judges; none where empty.
     probe: further flags of the probe.
     least, aim: what is required: the share of clips named right, and that of the SVM by its first layer; None: nothing.
   """
 
-  flagfile: str | None
+  preset: str | None
   labels: bool = False
   layers: tuple = ()
   probe: tuple = ()
@@ -102,8 +102,7 @@ def train(place, name, row, fold, seed, extra):
   if not (run_dir / 'export/1').exists():
     taught = [f'--teacher={place.data / "esc10/esc10.csv"}'] if row.labels else place.teacher()
     arguments = [f'--records={records(place, fold)}', f'--run_dir={run_dir}', f'--seed={seed}', '--resume']
-    arguments.append(f'--flagfile={ROOT / "scripts/flags" / f"{row.flagfile}.flags"}')
-    run('audionet_tf.train', *arguments, *taught, *(f'--{flag}' for flag in extra))
+    run('audionet_tf.train', f'--preset={row.preset}', *arguments, *taught, *(f'--{flag}' for flag in extra))
   return run_dir
 
 
@@ -136,8 +135,9 @@ def probed(place, folder, row, fold, model=()):
 
 def check_settings(place, name, row, extra):
   """UserError where what is done was done with other data or flags: it would be taken for what is asked."""
-  lines = (ROOT / f'scripts/flags/{row.flagfile}.flags').read_text('utf-8').splitlines() if row.flagfile else []
-  flags_of_row = [line for line in lines if line.startswith('-')] + list(extra)
+  lines = flagfiles.preset_path(row.preset).read_text('utf-8').splitlines() if row.preset else []
+  places = '--records=', '--run_dir='  # overridden by ours
+  flags_of_row = [line for line in lines if line.startswith('-') and not line.startswith(places)] + list(extra)
   given = {'data': str(place.data), 'videos': [str(place.videos), *place.folds()], f'flags of {name}': flags_of_row}
   path = place.work / 'settings.json'
   before = read(path) if path.exists() else {}
@@ -149,7 +149,7 @@ def check_settings(place, name, row, extra):
 def judge(place, name, row, fold, seed, extra):
   """dict of figure to share, of one student and one fold."""
   check_settings(place, name, row, extra)
-  if row.flagfile is None:
+  if row.preset is None:
     return probed(place, place.work / f'runs/{name}/without{fold}', row, fold)
   run_dir = train(place, name, row, fold, seed, extra)
   found = named_right(place, run_dir, row, fold)

@@ -5,7 +5,7 @@
 --data has esc10.csv (filename, fold, category) and audio/. From the clips of all --folds but --judge mixtures of ten
 seconds are made, of one to three sounds each, and labelled with what is in them, not when; from those of --judge
 others. Both students are the log-mel network, trained alike on the mixtures of the first, once a seed, and judged on
-the second: mAP, ROC AUC and d', balanced over the classes. scripts/flags/mixtures.flags says how they are trained; the
+the second: mAP, ROC AUC and d', balanced over the classes. the preset mixtures says how they are trained; the
 epoch that is judged is the last one. Every step is a command of this project; what is done already is not done again.
 
   scripts/benchmark_mixtures --data=FOLDER --work=runs/few --count=20 --judged=10 --seeds=0 \\
@@ -22,7 +22,7 @@ from absl import flags
 
 from audionet_tf.core import cli, files, text
 from experiments import mixture_clips
-from run_command import ROOT, run
+from run_command import run
 
 FLAGS = flags.FLAGS
 STUDENTS = {'attention': 'logmel_attention', 'mean': 'logmel_steps'}
@@ -63,9 +63,9 @@ def measured(name, seed, work, records, labels, judged):
   """dict of FIGURES of one student and seed."""
   run_dir = work / f'runs/{records.name}/{name}/seed{seed}'
   if not (run_dir / 'export/1').exists():
-    how = [f'--flagfile={ROOT / "scripts/flags/mixtures.flags"}', *(f'--{flag}' for flag in FLAGS.train_flags)]
+    how = [f'--{flag}' for flag in FLAGS.train_flags]
     what = [f'--records={records}', f'--run_dir={run_dir}', f'--student={STUDENTS[name]}', f'--teacher={labels}']
-    run('audionet_tf.train', *what, f'--seed={seed}', '--resume', *how)
+    run('audionet_tf.train', '--preset=mixtures', *what, f'--seed={seed}', '--resume', *how)
   output = run_dir / f'{judged.parent.name}.json'
   if not output.exists():
     run('audionet_tf.evaluate', f'--model={run_dir}', f'--labels={judged}', f'--output={output}')

@@ -5,7 +5,7 @@
 --data has esc10/ (esc10.csv, groups.csv, audio/) and teacher/ (a .tflite and its class names as .txt). --videos has a
 folder fold<F> for each fold and videos.csv (path, fold, category): only the judge reads that. The rows of the table:
 
-  best        the student of scripts/flags/best.flags, taught by the teacher; no label reaches it. Then, with the labels
+  best        the student of --preset=best, taught by the teacher; no label reaches it. Then, with the labels
               of the folds it was trained on, a linear SVM on its features
   soundnet8   the same with SoundNet-8, its heads on every step of the last hidden layer
   labels5     SoundNet-5 from nothing on labels
@@ -48,7 +48,7 @@ def main(argv):
 
 def seeds_of(name):
   """The seeds of a row; what is not trained has none."""
-  return FLAGS.seeds if folds.ROWS[name].flagfile else [None]
+  return FLAGS.seeds if folds.ROWS[name].preset else [None]
 
 
 if __name__ == '__main__':

@@ -1,0 +1,578 @@
+"""The Python API: what the commands do, for notebooks and programs.
+
+    import audionet_tf
+
+    audionet_tf.build_records('clips', 'data/clips')
+    audionet_tf.train(records='data/clips', run_dir='runs/clips', epochs=50)
+    predictor = audionet_tf.load('runs/clips')
+    predictions = predictor.predict('clip.mp4')
+    events = predictor.detect_events('clip.mp4', threshold=0.3)
+    embeddings, seconds = predictor.features('clip.mp4', layer='embedding')
+
+Users reach these names as `audionet_tf.load` and so on. Nothing heavy is imported before it is needed. A mistake of the
+caller raises `audionet_tf.UserError`, a ValueError, whose message is one line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from audionet_tf.core.errors import UserError
+
+if TYPE_CHECKING:
+  import numpy as np
+  import pandas
+  from numpy.typing import ArrayLike
+
+  from audionet_tf.captioning.event_detection import Event
+  from audionet_tf.models.student_file import StudentConfig
+  from audionet_tf.plotting.style import Figure
+  from audionet_tf.saved_model.loader import LoadedExport
+  from tfrecords.builder import Summary
+
+  Path = str | os.PathLike
+  Sound = Path | ArrayLike
+
+STUDENT_FILE, EXPORT_FOLDER = 'student.keras', 'export'
+PLOT_RATE_HZ = 16000
+
+
+class Top(NamedTuple):
+  """A class and its mean probability over the sound."""
+
+  class_name: str
+  probability: float
+
+
+class Features(NamedTuple):
+  """Activations of a layer: `values` f32 [T, width] and `seconds` f64 [T], the middles of what the steps hear."""
+
+  values: np.ndarray
+  seconds: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Predictions:
+  """What a student predicts for one sound.
+
+  Attributes:
+    times: f64 [N, 2], start and end in seconds of each window, or step, of the sound.
+    probabilities: f32 [N, classes].
+    class_names: the classes, in the order of the columns. Two may have the same name.
+    repeats: how often the sound was repeated because it is too short for the student; 1 for not at all.
+    sound: pathlib.Path or waveforms.Waveform that this is about, for `plot`.
+  """
+
+  times: np.ndarray
+  probabilities: np.ndarray
+  class_names: list[str]
+  repeats: int = 1
+  sound: Any = dataclasses.field(default=None, repr=False)
+
+  def top(self, k: int = 5) -> list[Top]:
+    """The `k` classes with the highest mean probability over the sound, the highest first.
+
+    Args:
+      k: how many; all where there are fewer.
+
+    Raises:
+      UserError: `k` is below 1.
+    """
+    return [Top(self.class_names[i], float(mean)) for i, mean in self._ranked(k)]
+
+  def to_pandas(self) -> pandas.DataFrame:
+    """A DataFrame with a row for each window: `start_seconds`, `end_seconds`, and a column for each class.
+
+    Raises:
+      UserError: pandas is not installed.
+    """
+    import numpy as np
+
+    try:
+      import pandas
+    except ImportError:
+      raise UserError('to_pandas needs pandas, which is not installed: pip install pandas') from None
+    rows = np.concatenate([self.times, self.probabilities], axis=1)
+    return pandas.DataFrame(rows, columns=['start_seconds', 'end_seconds', *self.class_names])
+
+  def plot(self, top: int = 10, events: Sequence[Event] = ()) -> Figure:
+    """The waveform, its log-mel spectrogram, and the probabilities of the highest classes over time.
+
+    Args:
+      top: how many classes; 1 to 40.
+      events: of `Predictor.detect_events`, drawn below.
+
+    Returns:
+      matplotlib Figure. `figure.savefig('clip.png')` writes it; a notebook shows it.
+
+    Raises:
+      UserError: `top` is out of range.
+    """
+    from audionet_tf.media import overview, waveforms
+    from audionet_tf.plotting import sound as plotting_sound
+
+    if not 1 <= top <= plotting_sound.MOST_ROWS:
+      raise UserError(f'top is {top}, allowed is 1 to {plotting_sound.MOST_ROWS}')
+    best = [i for i, _ in self._ranked(top)]
+    classes = {
+      'start_seconds': self.times[:, 0],
+      'end_seconds': self.times[:, 1],
+      'probabilities': self.probabilities[:, best],
+      'class_names': [self.class_names[i] for i in best],
+    }
+    mel = overview.MelPicture(PLOT_RATE_HZ)
+    with waveforms.unpacked(self.sound) as sound:
+      wave = overview.envelope(mel.watch(waveforms.chunks(sound, PLOT_RATE_HZ)))
+    title = '' if isinstance(self.sound, waveforms.Waveform) else self.sound.name
+    return plotting_sound.timeline(title, classes, wave, mel.picture(), PLOT_RATE_HZ, list(events))
+
+  def _ranked(self, k: int) -> list[tuple[int, float]]:
+    """(number of a class, mean probability) of the `k` highest."""
+    if k < 1:
+      raise UserError(f'k is {k}, allowed is 1 or more')
+    means = self.probabilities.mean(0, dtype='float64')
+    return [(i, means[i]) for i in (-means).argsort(kind='stable')[:k].tolist()]
+
+
+class Predictor:
+  """A student, ready for sound. `load` makes one.
+
+  The methods take `sound` as the path of a sound or video file (or one packed as .gz), or as an array with
+  `sample_rate_hz`: int16, or floating point in [-1, 1]; [samples] or [samples, channels]. Sound of any rate is
+  resampled to the student's and mixed down, as when its records were built.
+
+  Attributes:
+    path: what it was loaded from.
+    settings: the student's settings: `student`, `sample_rate_hz`, `mono`, `window_seconds`, `classes`, `teachers`.
+  """
+
+  path: pathlib.Path
+  settings: StudentConfig
+
+  def __init__(self, path: pathlib.Path, served: LoadedExport):
+    self.path, self.settings, self._served = path, served.settings, served
+    self._listeners: dict = {}
+    self._layers: dict = {}
+
+  def __repr__(self) -> str:
+    classes = ', '.join(f'{len(names)} classes ({head})' for head, names in self.settings.classes.items())
+    return f'<audionet_tf.Predictor {self.path}: {self.settings.student}, {classes or "no classes"}>'
+
+  @property
+  def class_names(self) -> list[str]:
+    """Names of the classes of the first head; empty for a student without heads."""
+    return list(self._served.class_names)
+
+  @property
+  def heads(self) -> list[str]:
+    """Names of the heads, one for each teacher."""
+    return list(self.settings.classes)
+
+  def predict(
+    self,
+    sound: Sound,
+    sample_rate_hz: int | None = None,
+    *,
+    window_seconds: float | None = None,
+    hop_seconds: float | None = None,
+    head: str | None = None,
+  ) -> Predictions:
+    """Probabilities over time: what `audionet_tf.infer` writes.
+
+    Args:
+      sound: path of a file, or an array (see `Predictor`).
+      sample_rate_hz: of an array; left out for files.
+      window_seconds: length of a window. None: as the student was trained; a student with steps in time (SoundNet,
+        VGGish, YAMNet) predicts for the whole sound, a row for each step.
+      hop_seconds: from the start of a window to the next. None: the window.
+      head: of a student with several heads, the one whose classes are predicted. None: the first.
+
+    Raises:
+      UserError: an array without sample rate, or of another dtype, shape or range; a window or hop out of range; an
+        unknown head, or a student without heads.
+      MediaError: a UserError: the file is unreadable, damaged or without sound.
+    """
+    import numpy as np
+
+    from audionet_tf.inference import predict as inference_predict
+    from audionet_tf.media import waveforms
+
+    sound = self._checked(sound, sample_rate_hz)
+    listener = self._listener(
+      inference_predict.file_predictor, ('json',), **_windows(window_seconds, hop_seconds), head=head
+    )
+    with waveforms.unpacked(sound) as opened:
+      blocks = list(inference_predict.blocks(listener, opened))
+    times = [np.stack([block['start_seconds'], block['end_seconds']], 1) for block in blocks]
+    probabilities = np.concatenate([block['probabilities'] for block in blocks])
+    return Predictions(np.concatenate(times), probabilities, list(listener.class_names), blocks[-1]['repeats'], sound)
+
+  def detect_events(
+    self,
+    sound: Sound,
+    sample_rate_hz: int | None = None,
+    *,
+    threshold: float = 0.2,
+    release: float = 0.7,
+    smooth_seconds: float = 0.4,
+    merge_seconds: float = 0.5,
+    shortest_seconds: float = 0.2,
+    thresholds: dict[str, float] | None = None,
+    stop: Iterable[str] = (),
+    names: dict[str, str] | None = None,
+    join: str | None = None,
+    window_seconds: float | None = None,
+    hop_seconds: float | None = None,
+    blocks: tuple[int, int, int] | None = None,
+    head: str | None = None,
+  ) -> list[Event]:
+    """Which sound begins and ends when: the events of `audionet_tf.caption`.
+
+    Args:
+      sound: path of a file, or an array (see `Predictor`).
+      sample_rate_hz: of an array; left out for files.
+      threshold: score that an event reaches at least once, above 0 and up to 1.
+      release: the event lasts while its score is at least this share of its threshold.
+      smooth_seconds: length of a running median over the scores; 0 for none.
+      merge_seconds: events of one class with a gap of at most this length are one.
+      shortest_seconds: shorter events are dropped.
+      thresholds: class name to a threshold of its own.
+      stop: names of classes without events.
+      names: class name to the name that events have; the scores of classes of one name are joined.
+      join: 'sum' or 'max' of these. None: 'sum' where classes exclude each other (softmax), else 'max'.
+      window_seconds, hop_seconds: as for `predict`.
+      blocks: (patches, hop, total), sliding blocks of patches, as `--blocks` of audionet_tf.caption.
+      head: as for `predict`.
+
+    Returns:
+      Events by their start, each with `start_seconds`, `end_seconds`, `name`, and `score` and `peak`, its mean and
+      highest score.
+
+    Raises:
+      UserError: as for `predict`; a threshold, length or name that does not fit.
+      MediaError: a UserError: the file is unreadable, damaged or without sound.
+    """
+    from audionet_tf.captioning import captioner, event_detection
+
+    sound = self._checked(sound, sample_rate_hz)
+    how = _windows(window_seconds, hop_seconds) | {'blocks': blocks and tuple(blocks), 'head': head}
+    listener = self._listener(captioner.listener, **how)
+    rules = event_detection.DetectionConfig(
+      threshold=threshold,
+      release=release,
+      smooth_seconds=smooth_seconds,
+      merge_seconds=merge_seconds,
+      shortest_seconds=shortest_seconds,
+      thresholds=dict(thresholds or {}),
+      stop=tuple(stop),
+      names=dict(names or {}),
+      join=join or captioner.default_join(self.settings, head),
+    )
+    return captioner.captions(listener, sound, rules).events
+
+  def features(
+    self,
+    sound: Sound,
+    sample_rate_hz: int | None = None,
+    *,
+    layer: str = 'embedding',
+    clip_seconds: float | None = None,
+  ) -> Features:
+    """Activations of a layer: what `audionet_tf.features` writes.
+
+    Args:
+      sound: path of a file, or an array (see `Predictor`).
+      sample_rate_hz: of an array; left out for files.
+      layer: name of a layer, such as 'pool5' of SoundNet. 'embedding' is the mean of the last hidden layer over the
+        whole sound; of a student without steps in time, such as AudioNet, a vector for each window.
+      clip_seconds: the sound is repeated or cut to this length. None: only sound too short for the layer is repeated.
+
+    Returns:
+      (values f32 [T, width], seconds f64 [T], the middles of what the steps hear).
+
+    Raises:
+      UserError: an unknown layer, with the list of the known ones; as for `predict`.
+      MediaError: a UserError: the file is unreadable, damaged or without sound.
+    """
+    from audionet_tf.representations import extraction
+    from audionet_tf.saved_model import layer_outputs
+
+    sound = self._checked(sound, sample_rate_hz)
+    if clip_seconds is not None and not 0 < clip_seconds <= 3600:
+      raise UserError(f'clip_seconds is {clip_seconds}, allowed is up to 3600')
+    if layer not in self._layers:
+      self._layers[layer] = layer_outputs.load(self.path, [layer])
+    return Features(*extraction.features(self._layers[layer], sound, clip_seconds)[layer])
+
+  def _checked(self, sound: Sound, sample_rate_hz: int | None) -> Any:
+    """A pathlib.Path or a waveforms.Waveform."""
+    from audionet_tf.media import waveforms
+
+    if not isinstance(sound, str | os.PathLike):
+      return waveforms.of_array(sound, sample_rate_hz)
+    if sample_rate_hz is not None:
+      raise UserError(f'sample_rate_hz is {sample_rate_hz}, but {sound} is a file, which holds its own; leave it out')
+    return pathlib.Path(sound)
+
+  def _listener(self, make: Any, *arguments: Any, **how: Any) -> Any:
+    """`make(served, *arguments, **how)`, kept: each listener is a function that TensorFlow compiles."""
+    from audionet_tf.models import student_file
+
+    student_file.check_names(self.path, self.settings)
+    key = make, arguments, tuple(how.values())
+    if key not in self._listeners:
+      self._listeners[key] = make(self._served, *arguments, **how)
+    return self._listeners[key]
+
+
+def _windows(window_seconds: float | None, hop_seconds: float | None) -> dict[str, float | None]:
+  """The two, checked. UserError: not above 0."""
+  found = {'window_seconds': window_seconds, 'hop_seconds': hop_seconds}
+  for name, value in found.items():
+    if value is not None and not value > 0:
+      raise UserError(f'{name} is {value}, allowed is more than 0')
+  return found
+
+
+def load(path: Path) -> Predictor:
+  """A student for prediction.
+
+  Args:
+    path: a run (RUN, its export where it has one), an export (a version, or the folder of versions: the highest), or a
+      student (.keras, its .json beside it).
+
+  Raises:
+    UserError: nothing of these there, or damaged.
+  """
+  from audionet_tf.saved_model import loader
+
+  path = pathlib.Path(path)
+  student = path / STUDENT_FILE if (path / STUDENT_FILE).is_file() and not (path / EXPORT_FOLDER).is_dir() else path
+  return Predictor(path, _in_memory(student) if student.suffix == '.keras' else loader.load(path, names=False))
+
+
+def _in_memory(path: pathlib.Path) -> LoadedExport:
+  """The loader.LoadedExport of a .keras file: the signatures of an export, without the export."""
+  from audionet_tf.models import student_file
+  from audionet_tf.saved_model import export, loader, signatures
+
+  model, settings = student_file.load(path)
+  export.check_settings(model, settings)
+  class_names = next(iter(settings.classes.values()), [])
+  return loader.LoadedExport(settings, class_names, signatures.all_signatures(model, settings), model, path)
+
+
+def build_records(
+  videos: Path | Iterable[Path],
+  output: Path = 'data/clips',
+  *,
+  window_seconds: float = 0.04,
+  hop_seconds: float | None = None,
+  images_per_window: int = 1,
+  sample_rate_hz: int = 16000,
+  mono: str = 'mean',
+  image_size: int = 224,
+  image_format: str = 'jpeg',
+  jpeg_quality: int = 95,
+  max_seconds: float | None = None,
+  short_videos: str = 'skip',
+  shards: int | None = None,
+  workers: int | None = None,
+  timeout_seconds: float = 120,
+  memory_mb: int = 4096,
+) -> Summary:
+  """Builds the records of videos, or what is missing of them, as `tfrecords.build` does. Needs no TensorFlow.
+
+  Args:
+    videos: a file, glob or folder, or several.
+    output: folder of the records; made when missing.
+    window_seconds: length of a window, 0.001 to 3600.
+    hop_seconds: from the start of a window to the next. None: the window.
+    images_per_window: pictures, each from the middle of an equal part of the window; 0 for sound alone.
+    sample_rate_hz: of the stored sound, 1000 to 192000.
+    mono: 'mean' of all channels, or the 'first'.
+    image_size: width and height of the stored pictures, pixels.
+    image_format: 'jpeg' or 'png'.
+    jpeg_quality: 1 to 95.
+    max_seconds: use the first seconds of each video only.
+    short_videos: 'skip' or 'repeat' videos shorter than a window.
+    shards: number of files. None: about 128 MB each, at least two.
+    workers: videos that are decoded at a time. None: one per processor.
+    timeout_seconds: a video that finishes no window for so long is given up.
+    memory_mb: address space of the process that decodes a video, MiB.
+
+  Returns:
+    Summary: `videos`, `windows`, `built`, `kept`, `shards`, `bytes`, `seconds`, `failures` (name to reason).
+
+  Raises:
+    UserError: an argument out of range, no such video, records of other arguments in `output`, or no video that can be
+      used.
+  """
+  from audionet_tf.core import system
+  from audionet_tf.data import params
+  from tfrecords import builder
+
+  for name, value, least in (
+    ('shards', shards, 1),
+    ('workers', workers, 1),
+    ('timeout_seconds', timeout_seconds, 1),
+    ('memory_mb', memory_mb, 256),
+  ):
+    if value is not None and not least <= value < 1e9:
+      raise UserError(f'{name} is {value}, allowed is {least} or more')
+  arguments = [videos] if isinstance(videos, str | os.PathLike) else list(videos)
+  summary = builder.build(
+    arguments=[os.fspath(argument) for argument in arguments],
+    output=output,
+    params=params.RecordParams(
+      window_seconds=window_seconds,
+      hop_seconds=window_seconds if hop_seconds is None else hop_seconds,
+      images_per_window=images_per_window,
+      sample_rate_hz=sample_rate_hz,
+      mono=mono,
+      image_size=image_size,
+      image_format=image_format,
+      jpeg_quality=jpeg_quality,
+      max_seconds=max_seconds,
+      short_videos=short_videos,
+    ),
+    shards=shards,
+    workers=workers or system.processors(),
+    timeout_seconds=timeout_seconds,
+    memory_bytes=memory_mb << 20,
+  )
+  if not summary.windows:
+    raise UserError(
+      f'nothing was built: none of {len(summary.failures)} files can be used; {output}/failures.json says why'
+    )
+  return summary
+
+
+def train(
+  records: Path | None = None,
+  run_dir: Path | None = None,
+  *,
+  student: str = 'audionet',
+  teacher: str | Sequence[str] | dict[str, str] | None = None,
+  teacher_weights: str | Sequence[str] | dict[str, str] = 'imagenet',
+  teacher_labels: str | Sequence[str] | dict[str, str] | None = None,
+  teacher_input_range: Any = None,
+  teacher_dtype: str | Sequence[str] | dict[str, str] = 'float32',
+  loss_weight: float | str | Sequence[str] | dict[str, float | str] = 1,
+  embeddings: Path | Sequence[Path] = (),
+  augment: Sequence[str] | dict[str, float | None] = (),
+  kldiv_per_frame: bool = False,
+  resume: bool = False,
+  checkpoint_every: int = 0,
+  graph: bool = False,
+  projector: bool | None = None,
+  profile: tuple[int, int] | None = None,
+  **settings: Any,
+) -> pathlib.Path:
+  """Trains a student, as `audionet_tf.train` does. The arguments are its flags; `--help` says more of each.
+
+      audionet_tf.train('data/clips', 'runs/clips', teacher='vgg16', epochs=50)
+      audionet_tf.train('data/clips', 'runs/both', teacher={'objects': 'vgg16', 'scenes': 'places.npz'})
+
+  Args:
+    records: folder of `build_records`.
+    run_dir: folder of the run: new, or with `resume` an old one.
+    student: name of a network.
+    teacher: name of a keras.applications classifier, a .keras or .tflite file, a SavedModel, a file of outputs or of
+      labels; for several a dict of name to source, or a list of 'NAME=SOURCE'. None: vgg16, and no teacher for
+      loss='reconstruction'.
+    teacher_weights, teacher_labels, teacher_input_range, teacher_dtype, loss_weight: a value for all teachers, or a
+      dict of name to value. An input range is a pair of numbers.
+    embeddings: files of AudioSet's embeddings, in place of `records`.
+    augment: dict of augmentation to its value, None for its default; or a list of 'NAME' and 'NAME=VALUE'.
+    kldiv_per_frame: keep the KL of each window of each epoch in stats.json.
+    resume: go on from the newest checkpoint of the run.
+    checkpoint_every: epochs between checkpoints; 0: about one per minute.
+    graph: write the student's graph for TensorBoard.
+    projector: show windows in TensorBoard. None: where the teacher's outputs are stored.
+    profile: (first, last) epoch to profile for TensorBoard, counted from 0.
+    **settings: `teacher_mode`, `epochs`, `batch_size`, `optimizer`, `learning_rate`, `momentum`, `nesterov`,
+      `schedule`, `warmup_epochs`, `weight_decay`, `loss`, `label_smoothing`, `balance`, `loss_reduction`,
+      `target_steps`, `replicas`, `seed`, `init`, `trainable`, with the defaults of the flags.
+
+  Returns:
+    Path of the run, for `load`.
+
+  Raises:
+    UserError: an argument is unknown, missing or out of range; records, teacher or run folder do not serve; a loss that
+      is not finite.
+  """
+  embeddings = [embeddings] if isinstance(embeddings, str | os.PathLike) else list(embeddings)
+  _check(run_dir is not None, 'train needs run_dir, the folder of the run')
+  _check((records is None) == bool(embeddings), 'train needs either records, or embeddings in their place')
+  if embeddings:
+    _check(teacher is None, "embeddings have AudioSet's labels in them; leave teacher out")
+    _check(isinstance(teacher_labels, str | os.PathLike), 'embeddings need teacher_labels, the file of the classes')
+    _check(not (graph or projector or profile), 'graph, projector and profile need sound, which embeddings lack')
+  alone = settings.get('loss') == 'reconstruction'
+  _check(not (alone and teacher), "loss='reconstruction' has no teacher; leave teacher out")
+  _check(settings.get('trainable', 'all') == 'all' or settings.get('init'), "trainable='head' needs init, a student")
+
+  from audionet_tf.data import augmentation
+  from audionet_tf.training import config, embedding_trainer, trainer
+
+  if embeddings:
+    teachers = (config.TeacherConfig('embeddings', labels=os.fspath(teacher_labels)),)
+  else:
+    teachers = config.named_teachers(
+      [] if alone else _texts('vgg16' if teacher is None else teacher),
+      weights=_texts(teacher_weights),
+      labels=_texts(teacher_labels),
+      dtype=_texts(teacher_dtype),
+      input_range=_texts(teacher_input_range),
+      loss_weight=_texts(loss_weight),
+    )
+  _check_settings(settings, config.TrainingConfig)
+  own = {'student': student, 'teachers': teachers, 'per_frame': kldiv_per_frame}
+  options = config.TrainingConfig(**own, augment=augmentation.parse(_texts(augment)), **settings)
+  if embeddings:
+    embedding_trainer.train([os.fspath(path) for path in embeddings], run_dir, options, resume, checkpoint_every)
+  else:
+    projected = options.teacher_mode == 'stored' if projector is None else projector
+    trainer.train(records, run_dir, options, resume, checkpoint_every, profile, graph, projected)
+  return pathlib.Path(run_dir)
+
+
+OWN_ARGUMENTS = ('student', 'teachers', 'augment', 'per_frame')  # fields of Options that `train` names itself
+
+
+def _check_settings(settings: dict[str, Any], options: type) -> None:
+  """UserError for settings that the dataclass `options` does not have, or that are of another type."""
+  known = {field.name: field.default for field in dataclasses.fields(options) if field.name not in OWN_ARGUMENTS}
+  for name, value in settings.items():
+    if name not in known:
+      raise UserError(f'train has no argument {name!r}; further ones are {", ".join(known)}')
+    kind = type(known[name])
+    numbers = kind is float and type(value) is int
+    if known[name] is not None and not (isinstance(value, kind) or numbers):
+      raise UserError(f'{name} is {value!r}, allowed is a value of type {kind.__name__}')
+
+
+def _check(condition: Any, message: str) -> None:
+  if not condition:
+    raise UserError(message)
+
+
+def _texts(value: Any) -> list[str]:
+  """A value for all, a dict of name to value, or a list of these, as the texts of a repeated flag."""
+  if value is None:
+    return []
+  if isinstance(value, dict):
+    return [name if of_name is None else f'{name}={_text(of_name)}' for name, of_name in value.items()]
+  if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+    return list(value)
+  return [_text(value)]
+
+
+def _text(value: Any) -> str:
+  """'0,255' of a pair of numbers; anything else as `str` has it."""
+  return ','.join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,91 @@
+"""Sound that is in memory: an array becomes the same chunks as a file that holds it.
+
+Where a function takes `sound`, it is the path of a media file or a Waveform.
+"""
+
+import contextlib
+import dataclasses
+import numbers
+
+import numpy as np
+
+from audionet_tf.core.errors import MediaError, UserError
+from audionet_tf.media import decoding, integrity, timeline, wav_tfio
+
+# Of floating point samples. Decoded MP3 may exceed full scale, and is clipped; int16 as floats is a mistake.
+MAX_PEAK = 4.0
+INT16_SCALE = np.float32(32768)
+
+
+@dataclasses.dataclass(frozen=True)
+class Waveform:
+  """Sound in memory: `samples` f32 [samples, channels], full scale 1, at `sample_rate_hz`."""
+
+  samples: np.ndarray = dataclasses.field(repr=False)
+  sample_rate_hz: int
+
+
+def of_array(array, sample_rate_hz):
+  """The Waveform of an array.
+
+  Args:
+    array: int16, or floating point in [-1, 1]: [samples] or [samples, channels]. What exceeds full scale is clipped
+      when it is read, as it is in files.
+    sample_rate_hz: of the array.
+
+  Raises:
+    UserError: no sample rate, another dtype or shape, int16 values as floats, samples that are not finite.
+  """
+  array = np.asarray(array)
+  if sample_rate_hz is None:
+    raise UserError('sample_rate_hz is missing: an array does not hold its rate; give it in hertz, such as 16000')
+  whole = isinstance(sample_rate_hz, numbers.Real) and float(sample_rate_hz).is_integer()
+  if not whole or not 0 < sample_rate_hz <= timeline.MAX_RATE_HZ:
+    raise UserError(f'sample_rate_hz is {sample_rate_hz!r}, allowed are whole numbers up to {timeline.MAX_RATE_HZ}')
+  if array.dtype != np.int16 and array.dtype.kind != 'f':
+    raise UserError(f'the array is {array.dtype}, allowed are int16, and floating point from -1 to 1')
+  if array.ndim not in (1, 2):
+    raise UserError(f'the array is {list(array.shape)}, allowed are [samples] and [samples, channels]')
+  if not array.size:
+    raise UserError(f'the array is {list(array.shape)}: no sound in it')
+  samples = array[:, None] if array.ndim == 1 else array
+  if samples.shape[1] > samples.shape[0]:
+    raise UserError(f'the array is {list(array.shape)}, allowed is [samples, channels]; transpose it (array.T)')
+  if samples.dtype == np.int16:
+    return Waveform(samples.astype(np.float32) / INT16_SCALE, int(sample_rate_hz))
+  finite = np.isfinite(samples).all(1)
+  if not finite.all():
+    first = int(finite.argmin())
+    raise UserError(f'sample {first} of the array is {samples[first].tolist()}, allowed are finite numbers')
+  peak = float(np.abs(samples).max())
+  if peak > MAX_PEAK:
+    raise UserError(f'the array reaches {peak:g}, allowed is -1 to 1; divide it by its full scale, or pass int16')
+  return Waveform(samples.astype(np.float32, copy=False), int(sample_rate_hz))
+
+
+def chunks(sound, sample_rate_hz, mono='mean'):
+  """`decoding.decode_audio` of a media file or a Waveform; arguments and errors as there."""
+  if not isinstance(sound, Waveform):
+    return decoding.decode_audio(sound, sample_rate_hz, mono)
+  blocks = wav_tfio.mono_blocks(sound.sample_rate_hz, sound.samples, mono)
+  return decoding.pcm_chunks(blocks, sample_rate_hz)
+
+
+@contextlib.contextmanager
+def unpacked(sound):
+  """`integrity.decompressed` of a file, so that errors within the block name the file itself; a Waveform as it is."""
+  if isinstance(sound, Waveform):
+    yield sound
+    return
+  try:
+    with integrity.decompressed(sound) as path:
+      yield path
+  except MediaError as error:
+    raise MediaError(sound, error.reason) from None
+
+
+def seconds(sound):
+  """Length of a Waveform, or what a file claims (`decoding.declared_duration`)."""
+  if isinstance(sound, Waveform):
+    return len(sound.samples) / sound.sample_rate_hz
+  return decoding.declared_duration(sound)

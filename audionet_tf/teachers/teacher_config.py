@@ -1,0 +1,177 @@
+"""The teachers that flags name, and the mistakes in them that are found before TensorFlow is imported."""
+
+import dataclasses
+import pathlib
+import re
+import zipfile
+
+from audionet_tf.core.errors import UserError
+from audionet_tf.data import class_lists
+from audionet_tf.teachers import clip_labels, precomputed
+
+# SoundNet's own weight of a head is this over its number of classes: its criterion divides by batch x classes and by
+# the 8 terms (4 steps, 2 heads), and is multiplied by 250. 0.125 for 1000 classes, 0.312 for 401.
+ORIGINAL_WEIGHT_TIMES_CLASSES = 250 / 8 * 4
+NAMED = re.compile(r'([A-Za-z]\w*)=(.*)', re.ASCII | re.DOTALL)
+
+
+@dataclasses.dataclass(frozen=True)
+class TeacherConfig:
+  """One teacher: arguments of `frozen_teacher.load`, and the weight of its head.
+
+  `loss_weight` is a number above 0, or 'original' for what SoundNet's code comes to: 125 / classes.
+  """
+
+  source: str
+  name: str = 'teacher'
+  weights: str = 'imagenet'
+  labels: str | None = None
+  dtype: str = 'float32'
+  input_range: tuple | None = None
+  loss_weight: float | str = 1.0
+
+  def __post_init__(self):
+    weight = self.loss_weight
+    if weight != 'original' and not (isinstance(weight, int | float) and 0 < weight < float('inf')):
+      raise UserError(f'loss weight of {self.name} is {weight!r}, allowed is any number above 0, or original')
+
+  def arguments(self):
+    """Arguments of `frozen_teacher.load`."""
+    return {key: value for key, value in dataclasses.asdict(self).items() if key != 'loss_weight'}
+
+  def head_weight(self, classes):
+    """The weight of a head of `classes` classes."""
+    return ORIGINAL_WEIGHT_TIMES_CLASSES / classes if self.loss_weight == 'original' else float(self.loss_weight)
+
+
+def named_teachers(sources, **settings):
+  """The teachers that repeated flags name.
+
+  Args:
+    sources: list of 'NAME=SOURCE', NAME of letters, digits and _; or 'SOURCE', whose name is 'teacher'. A SOURCE
+      without name is the only teacher: it replaces those before it, and is replaced by named ones behind it. Of two of
+      one name the last counts, so that a command line overrides a flagfile.
+    **settings: field of TeacherConfig to a list of 'NAME=VALUE', or of 'VALUE' for all teachers that are not named.
+
+  Returns:
+    Tuple of TeacherConfig, in the order of their first mention.
+
+  Raises:
+    UserError: a setting for a teacher that there is not.
+  """
+  found, alone = {}, False
+  for name, source in map(split_name, sources):
+    if name is None or alone:
+      found = {}
+    alone = name is None
+    found[name or 'teacher'] = {'source': source}
+  for field, texts in settings.items():
+    values = [split_name(text) for text in texts]
+    for name, value in values:
+      if name not in (None, *found):
+        raise UserError(
+          f'{field} {name}={value}: no teacher is called {name}; there is {", ".join(found)} (a path begins with ./)'
+        )
+    for name, fields in found.items():
+      own = [value for of, value in values if of == name] or [value for of, value in values if of is None]
+      fields |= {field: PARSERS.get(field, str)(own[-1])} if own else {}
+  return tuple(TeacherConfig(name=name, **fields) for name, fields in found.items())
+
+
+def split_name(text):
+  """'objects=vgg16' as ('objects', 'vgg16'); what has no name as (None, text)."""
+  match = NAMED.fullmatch(text)
+  return match.groups() if match else (None, text)
+
+
+def number_pair(text):
+  """'0,255' as (0.0, 255.0)."""
+  try:
+    black, white = (float(part) for part in text.split(','))
+  except ValueError:
+    raise UserError(f'input range is {text}; expected are two numbers, as in 0,255') from None
+  return black, white
+
+
+def weight(text):
+  """'0.5' as 0.5; 'original' as it is."""
+  try:
+    return text if text == 'original' else float(text)
+  except ValueError:
+    raise UserError(f'loss weight is {text}; expected is a number, or original') from None
+
+
+PARSERS = {'input_range': number_pair, 'loss_weight': weight, 'labels': lambda text: text or None}
+
+
+def is_precomputed(source):
+  """Whether `source` is a file of precomputed outputs or of labels, which needs no pictures."""
+  return pathlib.Path(source).suffix in (*precomputed.READERS, '.csv')
+
+
+def check(teachers, teacher_mode, manifest):
+  """Raises UserError for what the files themselves show: before a minute of loading, or half a gigabyte of it.
+
+  Args:
+    teachers: list of TeacherConfig.
+    teacher_mode: 'stored' or 'online'.
+    manifest: of the records.
+  """
+  classifiers = [teacher.name for teacher in teachers if not is_precomputed(teacher.source)]
+  check_pictures(manifest, classifiers)
+  for teacher in teachers:
+    path = pathlib.Path(teacher.source)
+    names = teacher.labels and class_lists.read_class_names(teacher.labels)
+    if teacher_mode == 'online' and (is_precomputed(path) or path.suffix == '.tflite'):
+      what = 'outputs from a file' if is_precomputed(path) else 'a .tflite file'
+      raise UserError(f'teacher {teacher.name}: {what} cannot run in the step; use --teacher_mode=stored')
+    if is_precomputed(path):
+      check_precomputed(path, teacher.labels, names, manifest)
+    else:
+      check_classifier(teacher.source, teacher.weights)
+
+
+def check_pictures(manifest, names):
+  """UserError where image classifiers are to teach from records of sound alone."""
+  if names and not manifest['params'].images_per_window:
+    raise UserError(
+      f'the records hold no pictures (--images_per_window=0), and teacher {", ".join(names)} needs them; build '
+      'records with pictures, or train on a file of labels or outputs (.csv, .npz, .npy, .tfrecord)'
+    )
+
+
+def check_classifier(source, weights='imagenet'):
+  """UserError unless `source` is a model file or folder, or may be the name of one of keras.applications."""
+  path = pathlib.Path(source)
+  if path.suffix in ('.h5', '.hdf5'):
+    raise UserError(f'{source}: weights alone; name their network: --teacher=vgg16 --teacher_weights={source}')
+  if not path.suffix and '/' not in source and not path.is_file():
+    if weights not in ('imagenet', 'none') and not pathlib.Path(weights).is_file():
+      raise UserError(f'{weights}: no such file of weights; allowed are imagenet, none or a path')
+    return  # the name of a network, which keras.applications checks
+  if not path.exists():
+    raise UserError(f'{source}: no such teacher; expected is a .keras or .tflite file, or a SavedModel folder')
+  if path.suffix == '.keras' and path.is_file():
+    if not zipfile.is_zipfile(path):
+      raise UserError(f'{path}: not a readable .keras file (no zip archive)')
+  elif path.suffix == '.tflite' and path.is_file():
+    with open(path, 'rb') as file:
+      if file.read(8)[4:] != b'TFL3':
+        raise UserError(f'{path}: not a .tflite file, or damaged (no TFL3 at its beginning)')
+  elif not path.is_dir():
+    raise UserError(f'{source}: not a teacher; expected is a .keras or .tflite file, or a SavedModel folder')
+  elif not (path / 'saved_model.pb').is_file():
+    raise UserError(f'{path}: no saved_model.pb in this folder, so it is not a SavedModel')
+
+
+QUICK_BYTES = 16 << 20  # of a table that is read twice, here and for training
+
+
+def check_precomputed(path, labels_path, names, manifest):
+  """UserError where a file of labels or outputs does not fit the records, as far as that is quickly seen."""
+  precomputed.check_file(path)
+  if path.suffix == '.csv':
+    if path.stat().st_size < QUICK_BYTES:
+      clip_labels.load_table(path, labels_path).answers(manifest)
+  elif path.suffix in ('.npz', '.npy'):  # their headers tell; a .tfrecord would have to be read to its end
+    precomputed.fitting(path, precomputed.opened(path, names and len(names))[1], manifest)

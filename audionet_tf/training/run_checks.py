@@ -1,0 +1,115 @@
+"""What a training run needs on the disk, checked before TensorFlow is imported, which takes seconds."""
+
+import pathlib
+
+from audionet_tf.core.errors import UserError
+from audionet_tf.data import class_lists, records
+from audionet_tf.models import student_paths
+from audionet_tf.teachers import teacher_config
+
+SETTINGS_NAME = 'settings.json'
+
+FOUR_PICTURES = ('--images_per_window=4', '--short_videos=repeat')
+SOUNDNET = ('--window_ms=20000', '--sample_rate=22050', '--mono=first', *FOUR_PICTURES)
+FIVE_SECONDS = ('--window_ms=5000', *FOUR_PICTURES)
+AT_22_KHZ = ('--window_ms=5000', '--sample_rate=22050', *FOUR_PICTURES)
+HERSHEY = ('alexnet', 'fc', 'inception_v3', 'resnet50', 'vgg19')
+
+# Name of a student to the flags of tfrecords.build that make records for it.
+BUILD_FLAGS = {
+  'audionet': (),
+  'autoencoder': ('--window_ms=5000', '--images_per_window=0', '--sample_rate=22050', '--short_videos=repeat'),
+  **dict.fromkeys(['logmel_attention', 'logmel_cnn', 'logmel_steps'], AT_22_KHZ),
+  **dict.fromkeys(['soundnet5', 'soundnet8'], SOUNDNET),
+  **dict.fromkeys(['soundnet8_5s', 'soundnet8_steps'], AT_22_KHZ),
+  'vggish_attention': ('--window_ms=10000', *FOUR_PICTURES),
+  **dict.fromkeys(['vggish', 'vggish_pca', 'vggish_relu', 'yamnet'], FIVE_SECONDS),
+  **dict.fromkeys([name for body in HERSHEY for name in (body, f'{body}_128')], FIVE_SECONDS),
+}
+
+
+def check(folders, run_dir, resume, student, teachers, teacher_mode, init):
+  """UserError for the first thing that is missing, damaged or in the way.
+
+  Args:
+    folders: of records, to train on and to validate.
+    run_dir: of the run.
+    resume: whether an old run goes on.
+    student: one of student_names.STUDENTS.
+    teachers: tuple of TeacherConfig.
+    teacher_mode: 'stored' or 'online'.
+    init: None, or the run or student to begin from.
+  """
+  check_run_folder(run_dir, resume)
+  pictures = any(not teacher_config.is_precomputed(teacher.source) for teacher in teachers)
+  for folder in folders:
+    check_records(folder, student, pictures)
+  manifest = records.read_manifest(folders[0])
+  for each in (manifest, *(validation_manifest(folder, manifest) for folder in folders[1:])):
+    teacher_config.check(teachers, teacher_mode, each)
+  if init:
+    starting_student(init)
+
+
+def check_run_folder(run_dir, resume):
+  """`run_dir` as a path. UserError where it is a file, or holds a run that is not to be resumed."""
+  run_dir = pathlib.Path(run_dir)
+  if run_dir.exists() and not run_dir.is_dir():
+    raise UserError(f'{run_dir}: not a folder; choose another --run_dir')
+  if (run_dir / SETTINGS_NAME).exists() and not resume:
+    raise UserError(f'{run_dir}: holds a run already; go on with --resume, or choose another --run_dir')
+  return run_dir
+
+
+def check_records(folder, student, pictures):
+  """UserError that names the commands that make the records, where there are none in `folder`.
+
+  Args:
+    folder: of the records.
+    student: one of student_names.STUDENTS, whose windows are suggested.
+    pictures: whether the records need pictures.
+  """
+  if (pathlib.Path(folder) / records.MANIFEST_NAME).is_file():
+    return
+  build_flags = BUILD_FLAGS[student]
+  if not pictures:
+    build_flags = (*(flag for flag in build_flags if 'images_per_window' not in flag), '--images_per_window=0')
+  build = ' '.join(['python -m tfrecords.build --videos=clips', f'--output={folder}', *build_flags])
+  raise UserError(
+    f"{folder}: no records here ({records.MANIFEST_NAME} is missing). Put videos of your own, or the paper's ten by "
+    f'python -m audionet_tf.download --output=clips, into the folder clips; then: {build}'
+  )
+
+
+def validation_manifest(folder, manifest):
+  """The manifest of records to validate on. UserError where they are not cut as those of `manifest` are."""
+  found = records.read_manifest(folder)
+  for name in ('window_seconds', 'images_per_window', 'sample_rate_hz', 'mono'):
+    values = getattr(found['params'], name), getattr(manifest['params'], name)
+    if values[0] != values[1]:
+      raise UserError(f'{folder}: {name} is {values[0]}, of the records to train on {values[1]}; build them alike')
+  return found
+
+
+def check_embeddings(paths, run_dir, resume, vocabulary, init):
+  """UserError for what is wrong with a run on AudioSet's embeddings; arguments as of `check`.
+
+  Args:
+    paths: the TFRecord files.
+    vocabulary: path of the file of class names.
+  """
+  check_run_folder(run_dir, resume)
+  class_lists.vocabulary(vocabulary)
+  for path in paths:
+    if not pathlib.Path(path).is_file():
+      raise UserError(f'{path}: no such file of embeddings')
+  if init:
+    starting_student(init)
+
+
+def starting_student(path):
+  """The .keras file of the RUN or student that training begins from. UserError where there is none."""
+  path = student_paths.resolve(path)
+  if not path.is_file():
+    raise UserError(f'{path}: no such student to begin from; expected is a run or a {student_paths.STUDENT_FILE}')
+  return path

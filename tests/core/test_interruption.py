@@ -1,0 +1,43 @@
+"""Signals as exceptions: which are taken, and what is left alone."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from audionet_tf.core import interruption
+
+
+@pytest.mark.parametrize(('number', 'exit_code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_are_raised_within_and_not_after(number, exit_code):
+  before = signal.getsignal(number)
+  with pytest.raises(interruption.Interrupted) as caught, interruption.raised():
+    os.kill(os.getpid(), number)
+    signal.pause()
+  assert caught.value.exit_code == exit_code and isinstance(caught.value, KeyboardInterrupt)
+  assert signal.getsignal(number) is before
+
+
+def test_an_ignored_signal_stays_ignored():
+  before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in a shell's background jobs
+  try:
+    with interruption.raised():
+      assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+      assert signal.getsignal(signal.SIGTERM) is interruption.interrupt
+  finally:
+    signal.signal(signal.SIGINT, before)
+
+
+def test_threads_leave_signals_alone():
+  handlers = []
+
+  def work():
+    with interruption.raised():
+      handlers.append(signal.getsignal(signal.SIGTERM))
+
+  thread = threading.Thread(target=work)
+  before = signal.getsignal(signal.SIGTERM)
+  thread.start()
+  thread.join()
+  assert handlers == [before]
