@@ -222,7 +222,7 @@ def test_class_names(tmp_path):
   for given, expected in (
     (['labels.txt'], 'expected HEAD=FILE; the heads are x, y'),
     (['z=labels.txt'], 'expected HEAD=FILE; the heads are x, y'),
-    (['x=a', 'x=b'], 'two files for x: a and b'),
+    (['x=a', 'x=b'], 'two files for x, a and b; give one'),
   ):
     with pytest.raises(UserError, match=expected):
       converter.class_names(given, several)

@@ -297,7 +297,7 @@ def test_manifests_of_strangers_are_checked(tmp_path):
   path = folder / 'manifest.json'
   content = json.loads(path.read_text())
   for change, line in (
-    ({'format_version': 99}, 'format 99, this program reads 1'),
+    ({'format_version': 99}, 'format 99, but this program reads 1'),
     ({'shards': [{'name': '../../records-0.tfrecord', 'windows': 7, 'bytes': 1}]}, 'is outside the folder'),
     ({'shards': 3}, 'not a manifest of soft labels'),
     ({'params': {'unknown': 1}}, 'not a manifest of soft labels'),
