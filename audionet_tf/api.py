@@ -412,7 +412,8 @@ def build_records(
     UserError: an argument out of range, no such video, records of other arguments in `output`, or no video that can be
       used.
   """
-  from audionet_tf.core import system
+  import joblib
+
   from audionet_tf.data import params
   from tfrecords import builder
 
@@ -441,7 +442,7 @@ def build_records(
       short_videos=short_videos,
     ),
     shard_count=shards,
-    workers=workers or system.processors(),
+    workers=workers or joblib.cpu_count(),
     timeout_seconds=timeout_seconds,
     memory_bytes=memory_mb << 20,
   )
@@ -471,6 +472,7 @@ def train(
   graph: bool = False,
   projector: bool | None = None,
   profile: tuple[int, int] | None = None,
+  validation: Path | None = None,
   **settings: Any,
 ) -> pathlib.Path:
   """Trains a student, as `audionet_tf.train` does. The arguments are its flags; `--help` says more of each.
@@ -495,6 +497,7 @@ def train(
     graph: write the student's graph for TensorBoard.
     projector: show windows in TensorBoard. None: where the teacher's outputs are stored.
     profile: (first, last) epoch to profile for TensorBoard, counted from 0.
+    validation: folder of records of other videos, whose figures are taken after each epoch.
     **settings: `teacher_mode`, `epochs`, `batch_size`, `optimizer`, `learning_rate`, `momentum`, `nesterov`,
       `schedule`, `warmup_epochs`, `weight_decay`, `loss`, `label_smoothing`, `balance`, `loss_reduction`,
       `target_steps`, `replicas`, `seed`, `init`, `trainable`, with the defaults of the flags.
@@ -512,18 +515,21 @@ def train(
   if embeddings:
     _check(teacher is None, "embeddings have AudioSet's labels in them; leave teacher out")
     _check(isinstance(teacher_labels, str | os.PathLike), 'embeddings need teacher_labels, the file of the classes')
-    _check(not (graph or projector or profile), 'graph, projector and profile need sound, which embeddings lack')
+    with_sound = graph or projector or profile or validation
+    _check(not with_sound, 'graph, projector, profile and validation need sound, which embeddings lack')
   alone = settings.get('loss') == 'reconstruction'
   _check(not (alone and teacher), "loss='reconstruction' has no teacher; leave teacher out")
   _check(settings.get('trainable', 'all') == 'all' or settings.get('init'), "trainable='head' needs init, a student")
 
-  from audionet_tf.data import augmentation
-  from audionet_tf.training import config, embedding_trainer, trainer
+  from audionet_tf.teachers import teacher_config
+  from audionet_tf.training import run_checks
 
+  init = settings.get('init')
   if embeddings:
-    teachers = (config.TeacherConfig('embeddings', labels=os.fspath(teacher_labels)),)
+    teachers = (teacher_config.TeacherConfig('embeddings', labels=os.fspath(teacher_labels)),)
+    run_checks.check_embeddings(embeddings, run_dir, resume, teachers[0].labels, init)
   else:
-    teachers = config.named_teachers(
+    teachers = teacher_config.named_teachers(
       [] if alone else _texts('vgg16' if teacher is None else teacher),
       weights=_texts(teacher_weights),
       labels=_texts(teacher_labels),
@@ -531,18 +537,36 @@ def train(
       input_range=_texts(teacher_input_range),
       loss_weight=_texts(loss_weight),
     )
+    folders = [records] if validation is None else [records, validation]
+    mode = settings.get('teacher_mode', 'stored')
+    run_checks.check(folders, run_dir, resume, student, teachers, mode, init)
+
+  from audionet_tf.data import augmentation
+  from audionet_tf.training import config, embedding_trainer, trainer
+
   _check_settings(settings, config.TrainingConfig)
-  own = {'student': student, 'teachers': teachers, 'per_frame': kldiv_per_frame}
-  options = config.TrainingConfig(**own, augment=augmentation.parse(_texts(augment)), **settings)
+  augmentations = augmentation.parse(_texts(augment))
+  configuration = config.TrainingConfig(
+    student=student, teachers=teachers, per_frame=kldiv_per_frame, augment=augmentations, **settings
+  )
   if embeddings:
-    embedding_trainer.train([os.fspath(path) for path in embeddings], run_dir, options, resume, checkpoint_every)
+    embedding_trainer.train(list(map(os.fspath, embeddings)), run_dir, configuration, resume, checkpoint_every)
   else:
-    projected = options.teacher_mode == 'stored' if projector is None else projector
-    trainer.train(records, run_dir, options, resume, checkpoint_every, profile, graph, projected)
+    trainer.train(
+      records,
+      run_dir,
+      configuration,
+      resume,
+      checkpoint_every,
+      profile=profile,
+      graph=graph,
+      projected=configuration.teacher_mode == 'stored' if projector is None else projector,
+      validation_folder=validation,
+    )
   return pathlib.Path(run_dir)
 
 
-OWN_ARGUMENTS = ('student', 'teachers', 'augment', 'per_frame')  # fields of Options that `train` names itself
+OWN_ARGUMENTS = ('student', 'teachers', 'augment', 'per_frame')  # fields of TrainingConfig that `train` names itself
 
 
 def _check_settings(settings: dict[str, Any], options: type) -> None:

@@ -212,11 +212,11 @@ def units():
   cli.require(not wrong, f'unit is {" ".join(wrong)!r}, allowed are numbers from 0 up, as in --unit=3,7')
   numbers = list(dict.fromkeys(map(int, UNIT.value)))
   student_paths.find(MODEL.value)
-  from audionet_tf.units import page as units_page
-  from audionet_tf.units import search
+  from audionet_tf.units.page import write_page
+  from audionet_tf.units.search import load_unit_probe, media_files
 
-  ear = search.load_ear(MODEL.value, LAYER.value)
-  page, unreadable = units_page.write_page(ear, search.media_files(CLIPS.value), OUTPUT.value, numbers)
+  probe = load_unit_probe(MODEL.value, LAYER.value)
+  page, unreadable = write_page(probe, media_files(CLIPS.value), OUTPUT.value, numbers)
   print(page)
   return 1 if unreadable else 0
 

@@ -16,8 +16,8 @@ from the weights of another student:
   python -m audionet_tf.train --records=data/esc --run_dir=runs/esc --student=soundnet8_5s --teacher=labels=esc10.csv \
     --init=runs/soundnet --trainable=all
 
-The form of these files: audionet_tf/given_answers.py, audionet_tf/given_labels.py and audionet_tf/label_tables.py. A
-table with any number of labels per clip, as AudioSet's, needs a multi-label loss:
+docs/teachers.md and docs/labels.md describe these files. A table with any number of labels per clip, as AudioSet's,
+needs a multi-label loss:
 
   python -m audionet_tf.train --records=data/audioset --run_dir=runs/audioset --student=logmel_attention \
     --teacher=balanced_train_segments.csv --teacher_labels=class_labels_indices.csv --loss=cross_entropy --balance
@@ -44,10 +44,9 @@ import sys
 
 from absl import flags
 
+from audionet_tf import api
 from audionet_tf.core import cli, flagfiles, interruption
-from audionet_tf.models import student_names
-from audionet_tf.teachers import teacher_config
-from audionet_tf.training import run_checks
+from audionet_tf.models import student_names, student_paths
 
 PRESET = flags.DEFINE_string('preset', None, 'Name of a flag file that travels with the program, such as best.')
 RECORDS = flags.DEFINE_string('records', None, 'Folder that tfrecords.build wrote.')
@@ -191,19 +190,13 @@ def main(argv):
   cli.no_arguments(argv)
   check_flags()
   profile = epoch_range(PROFILE.value)
-  teachers = named_teachers()
-  if EMBEDDINGS.value:
-    run_checks.check_embeddings(EMBEDDINGS.value, RUN_DIR.value, RESUME.value, TEACHER_LABELS.value[0], INIT.value)
-  else:
-    folders = [RECORDS.value, *([VALIDATION.value] if VALIDATION.value else [])]
-    run_checks.check(folders, RUN_DIR.value, RESUME.value, STUDENT.value, teachers, TEACHER_MODE.value, INIT.value)
   try:
     with interruption.raised():
-      exported = train(teachers, profile)
+      train(profile)
   except interruption.Interrupted as interrupted:
     print(f'{interrupted}; resume with: {resume_command()}', file=sys.stderr)
     return interrupted.exit_code
-  print(f'student: {RUN_DIR.value}/student.keras\nSavedModel: {exported}')
+  print(f'student: {RUN_DIR.value}/student.keras\nSavedModel: {student_paths.find_export(RUN_DIR.value)}')
   return None
 
 
@@ -224,44 +217,28 @@ def check_flags():
   cli.require(not (alone and TEACHER.present), '--loss=reconstruction has no teacher; leave --teacher out')
 
 
-def named_teachers():
-  """Tuple of TeacherConfig."""
-  if EMBEDDINGS.value:
-    return (teacher_config.TeacherConfig('embeddings', labels=TEACHER_LABELS.value[0]),)
-  return teacher_config.named_teachers(
-    [] if LOSS.value == 'reconstruction' else TEACHER.value,
-    weights=TEACHER_WEIGHTS.value,
-    labels=TEACHER_LABELS.value,
-    dtype=TEACHER_DTYPE.value,
-    input_range=TEACHER_INPUT_RANGE.value,
-    loss_weight=LOSS_WEIGHT.value,
-  )
-
-
-def train(teachers, profile):
-  """Path of the exported student. TensorFlow is imported here, which takes seconds."""
-  from audionet_tf.data import augmentation
-  from audionet_tf.training import config as training_config
-  from audionet_tf.training import embedding_trainer, trainer
-
-  config = training_config.TrainingConfig(
-    teachers=teachers,
-    augment=augmentation.parse(AUGMENT.value),
-    per_frame=KLDIV_PER_FRAME.value,
-    **{flag.name: flag.value for flag in CONFIG},
-  )
-  if EMBEDDINGS.value:
-    return embedding_trainer.train(EMBEDDINGS.value, RUN_DIR.value, config, RESUME.value, CHECKPOINT_EVERY.value)
-  return trainer.train(
+def train(profile):
+  """`audionet_tf.train` with the flags as its arguments."""
+  alone = LOSS.value == 'reconstruction' or EMBEDDINGS.value
+  api.train(
     RECORDS.value,
     RUN_DIR.value,
-    config,
-    RESUME.value,
-    CHECKPOINT_EVERY.value,
-    profile=profile,
+    teacher=None if alone else TEACHER.value,
+    teacher_weights=TEACHER_WEIGHTS.value,
+    teacher_labels=TEACHER_LABELS.value[0] if EMBEDDINGS.value else TEACHER_LABELS.value,
+    teacher_input_range=TEACHER_INPUT_RANGE.value,
+    teacher_dtype=TEACHER_DTYPE.value,
+    loss_weight=LOSS_WEIGHT.value,
+    embeddings=EMBEDDINGS.value,
+    augment=AUGMENT.value,
+    kldiv_per_frame=KLDIV_PER_FRAME.value,
+    resume=RESUME.value,
+    checkpoint_every=CHECKPOINT_EVERY.value,
     graph=GRAPH.value,
-    projected=TEACHER_MODE.value == 'stored' if PROJECTOR.value is None else PROJECTOR.value,
-    validation_folder=VALIDATION.value,
+    projector=PROJECTOR.value,
+    profile=profile,
+    validation=VALIDATION.value,
+    **{flag.name: flag.value for flag in CONFIG},
   )
 
 

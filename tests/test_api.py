@@ -299,7 +299,7 @@ def test_a_student_without_classes_has_features_only(tmp_path):
   assert (predictor.class_names, predictor.heads) == ([], [])
   values, seconds = predictor.features(pcm(), 16000, layer='pool2')
   assert values.shape == (len(seconds), THIN['conv2'])
-  with pytest.raises(audionet_tf.UserError, match='soundnet5 names nothing'):
+  with pytest.raises(audionet_tf.UserError, match='soundnet5 has no classes'):
     predictor.predict(pcm(), 16000)
 
 

@@ -58,8 +58,8 @@ def imported(path):
     if isinstance(node, ast.Import):
       yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
-      yield node.module
-      yield from (f'{node.module}.{alias.name}' for alias in node.names)
+      names = [f'{node.module}.{alias.name}' for alias in node.names]
+      yield from names if all(name in MODULES for name in names) else [node.module, *names]
 
 
 def place(name):

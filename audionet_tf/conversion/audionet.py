@@ -1,8 +1,8 @@
 """Reads AudioNet's weights from PyTorch checkpoints (`.pth`).
 
 A checkpoint is a state dict: `conv.weight` (16, 1, 64), `conv.bias`, `dense.weight` (classes, 16), `dense.bias`.
-Those that Bryce (2018) published are in the pickle format of PyTorch 0.3, saved from a GPU. Nothing but tensors is
-ever unpickled.
+The published one (Bryce 2018) has the pickle format of PyTorch 0.3 and was saved from a GPU. Nothing but tensors is
+unpickled.
 """
 
 import pathlib
@@ -38,11 +38,16 @@ def import_torch():
 
 
 def read_tensors(path):
-  """The tensors of a .pth as dict of name to array, without the `module.` of DataParallel.
+  """Reads the tensors of a checkpoint.
 
-  Floating-point numbers of every size come as f32; others as they are.
+  Args:
+    path: of a .pth or .pt file with a state dict.
 
-  Raises UserError: no such file, unreadable, anything in it but named tensors.
+  Returns:
+    dict of tensor name, without the `module.` of DataParallel, to array; floating-point tensors as f32.
+
+  Raises:
+    UserError: the file is missing, unreadable, or holds anything but named tensors.
   """
   torch = import_torch()
   path = pathlib.Path(path)
@@ -51,8 +56,8 @@ def read_tensors(path):
   try:
     state = torch.load(path, map_location='cpu', weights_only=True)
   except pickle.UnpicklingError as error:
-    named = re.search(r'GLOBAL (\S+)', str(error))
-    reason = f'calls {named[1]}' if named else 'is no pickle of tensors'
+    match = re.search(r'GLOBAL (\S+)', str(error))
+    reason = f'calls {match[1]}' if match else 'is no pickle of tensors'
     raise UserError(f'{path}: refused, it {reason}; a checkpoint may hold nothing but tensors; {ONE_FORM}') from None
   except Exception as error:  # damaged bytes raise whatever they hit
     raise UserError(f'{path}: not a readable PyTorch checkpoint ({text.brief(error)})') from error
@@ -70,23 +75,23 @@ def as_array(tensor):
 
 
 def check_audionet(path, tensors):
-  """Number of classes; UserError names every tensor that is missing, not AudioNet's or of another shape."""
+  """Number of classes; UserError lists the tensors that are missing, not AudioNet's or of another shape."""
   classes = len(tensors['dense.bias']) if np.ndim(tensors.get('dense.bias')) == 1 else 0
   faults = [f'{name} is missing' for name in AUDIONET_SHAPES if name not in tensors]
   faults += [f'{name} is not of AudioNet' for name in tensors if name not in AUDIONET_SHAPES]
   for name, shape in AUDIONET_SHAPES.items():
-    found = tensors[name].shape if name in tensors else None
-    # Without a bias to count them, any number of classes will do.
-    shown = tuple((classes or (found and found[0])) if size is CLASSES else size for size in shape)
-    if found is not None and (found != shown or not tensors[name].size):
-      faults.append(f'{name} is {found}, expected is {str(shape).replace(chr(39), "")}')
+    actual = tensors[name].shape if name in tensors else None
+    # Any number of classes is accepted where there is no bias to count them.
+    expected = tuple((classes or (actual and actual[0])) if size is CLASSES else size for size in shape)
+    if actual is not None and (actual != expected or not tensors[name].size):
+      faults.append(f'{name} is {actual}, expected is {str(shape).replace(chr(39), "")}')
   if faults:
     raise UserError(f'{path}: not the weights of AudioNet: {"; ".join(faults)}')
   return classes
 
 
 def read_audionet(path, student='audionet'):
-  """keras.Model with the weights of a .pth."""
+  """keras.Model with the weights of a .pth. UserError where a tensor is missing, of another shape or not finite."""
   tensors = read_tensors(path)
   model = registry.build(student, {HEAD: check_audionet(path, tensors)})
   tensors = converter.floats(path, tensors)

@@ -15,19 +15,19 @@ SHOWN_FAULTS = 8
 
 
 def floats(path, arrays):
-  """The arrays as f32. UserError names those that are not of finite floating-point numbers."""
+  """Converts a dict of name to array to f32. UserError where an array does not hold finite floating-point numbers."""
   faults = []
   for name, values in arrays.items():
     if values.dtype.kind != 'f':
       faults.append(f'{name} is of {values.dtype}, expected are floating-point numbers')
-    elif not (np.abs(values) <= np.finfo(np.float32).max).all():  # of NaN it is false
+    elif not (np.abs(values) <= np.finfo(np.float32).max).all():  # false for NaN
       faults.append(f'{name} holds numbers that are not finite')
   refuse(path, faults)
   return {name: values.astype(np.float32) for name, values in arrays.items()}
 
 
 def refuse(path, faults, what='unfit weights'):
-  """Raises UserError of the first of the faults, if there are any."""
+  """Raises UserError with the first few faults, a list of str, unless the list is empty."""
   if faults:
     raise UserError(f'{path}: {what}: {text.first_of(faults, SHOWN_FAULTS, "; ")}')
 
@@ -51,11 +51,11 @@ def class_names(label_files, model):
 
 
 def convert(model, settings, output):
-  """Writes a student, reads it back and checks it; only then it gets its name.
+  """Writes a student, reads it back and checks it before it gets its name.
 
   Args:
     model: keras.Model, a student with the converted weights.
-    settings: students.StudentSettings.
+    settings: student_file.StudentConfig.
     output: path of the .keras file; its folder is made if missing.
 
   Raises:
@@ -76,7 +76,7 @@ def convert(model, settings, output):
 
 
 def require_finite(model, samples):
-  """UserError unless all outputs are finite, on silence and on noise of so many samples: weights may be too large."""
+  """UserError unless all outputs are finite for silence and for noise of `samples`: weights may be too large."""
   waveform = np.random.default_rng(0).uniform(-1, 1, [2, samples]).astype(np.float32)
   waveform[0] = 0
   for name, output in model(waveform, training=False).items():

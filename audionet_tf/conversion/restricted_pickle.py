@@ -1,8 +1,8 @@
 """Reads `.npy` files that hold a pickled dict of dicts of arrays, as NumPy under Python 2 and 3 wrote them.
 
-Files come from strangers, and unpickling calls what a file names. Here it may name four things, NumPy's constructors of
-arrays, and none of them is called either: plain stand-ins take their arguments, since NumPy's own trust a pickled dtype
-enough to read numbers as pointers. The operations are counted and checked before the first is carried out.
+Files are untrusted, and unpickling calls what a file names. Here a file may name only NumPy's constructors of arrays,
+and even these are not called: plain stand-ins take their arguments, as NumPy's own trust a pickled dtype enough to read
+numbers as pointers. The operations are counted and checked before the first one runs.
 """
 
 import codecs
@@ -18,12 +18,12 @@ from audionet_tf.core.errors import UserError
 
 MAX_BYTES = 1 << 30  # of a file: sound8.npy has 0.06 GB
 MAX_OPERATIONS = 20_000  # sound8.npy has fewer than 2,000
-KINDS = 'fiub'  # of the arrays' numbers; objects in the outermost array only
+KINDS = 'fiub'  # allowed dtypes; only the outermost array may hold an object
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 class Dtype:
-  """Stands in for numpy.dtype: its code, 'f4', and its byte order, '<'."""
+  """Stands in for numpy.dtype: its code, such as 'f4', and its byte order, such as '<'."""
 
   def __init__(self, code, *_):
     self.code, self.order = str(code), '|'
@@ -32,7 +32,7 @@ class Dtype:
     self.order = str(state[1])
 
   def dtype(self):
-    """The numpy.dtype; ValueError unless it is one of plain numbers."""
+    """The numpy.dtype. ValueError unless it is a dtype of plain numbers."""
     try:
       dtype = np.dtype(self.code).newbyteorder(self.order)
     except TypeError as error:
@@ -43,7 +43,7 @@ class Dtype:
 
 
 class Array:
-  """Stands in for numpy.ndarray: `items` of an array of objects, or `values` of one of numbers."""
+  """Stands in for numpy.ndarray: `items`, a list, of an array of objects; `values`, an array, of one of numbers."""
 
   def __init__(self, *_):
     self.values = self.items = None
@@ -57,7 +57,7 @@ class Array:
 
 
 def numbers(data, dtype, shape, order='C'):
-  """The array of `shape` in the bytes `data`; a str, as Python 3 reads Python 2's bytes, counts as Latin-1."""
+  """The array of `shape` in the bytes `data`; a str is read as Latin-1, as Python 3 decodes bytes of Python 2."""
   data = data.encode('latin-1') if isinstance(data, str) else bytes(data)
   dtype = dtype.dtype()
   if not all(isinstance(size, int) and size >= 0 for size in shape) or math.prod(shape) * dtype.itemsize != len(data):
@@ -66,26 +66,28 @@ def numbers(data, dtype, shape, order='C'):
 
 
 def from_buffer(data, dtype, shape, order):
-  """Stands in for numpy._core.numeric._frombuffer, of NumPy's arrays since protocol 5."""
+  """Stands in for numpy._core.numeric._frombuffer, which NumPy's arrays use from pickle protocol 5 on."""
   array = Array()
   array.values = numbers(data, dtype, shape, 'F' if order == 'F' else 'C')
   return array
 
 
 def encode(text, encoding):
-  """Stands in for _codecs.encode, by which Python 3 writes bytes in protocol 2."""
+  """Stands in for _codecs.encode, with which Python 3 writes bytes in pickle protocol 2."""
   if codecs.lookup(encoding).name != 'iso8859-1':
     raise ValueError(f'bytes written as {encoding!r}, expected is latin1')
   return text.encode('latin-1')
 
 
 ALLOWED = {('numpy', 'ndarray'): Array, ('numpy', 'dtype'): Dtype, ('_codecs', 'encode'): encode}
-for core in ('core', '_core'):  # the names before and since NumPy 2
+for core in ('core', '_core'):  # before and since NumPy 2
   ALLOWED[f'numpy.{core}.multiarray', '_reconstruct'] = Array
   ALLOWED[f'numpy.{core}.numeric', '_frombuffer'] = from_buffer
 
 
 class Unpickler(pickle.Unpickler):
+  """Resolves names to the stand-ins of ALLOWED only; UserError for any other."""
+
   def find_class(self, module, name):
     if (module, name) not in ALLOWED:
       raise UserError(f'refused, it calls {module}.{name}; allowed are arrays, in dicts')
@@ -93,10 +95,17 @@ class Unpickler(pickle.Unpickler):
 
 
 def read(path):
-  """Dict of name to dict of name to array.
+  """Reads a .npy file with a pickled dict of dicts of arrays.
+
+  Args:
+    path: of the file.
+
+  Returns:
+    dict of str to dict of str to array of plain numbers.
 
   Raises:
-    UserError: no such file, too large, damaged, anything else in it; nothing that it names is called.
+    UserError: the file is missing, larger than MAX_BYTES or damaged, or holds anything else; nothing that it names is
+      called.
   """
   data = files.read_bytes(path, MAX_BYTES, 'a .npy')
   try:
@@ -110,7 +119,7 @@ def read(path):
 
 
 def header_length(data):
-  """Bytes before the pickle. ValueError unless the header announces one object."""
+  """Length of the header in bytes. ValueError unless it declares one object."""
   file = io.BytesIO(data)
   version = np.lib.format.read_magic(file)
   if version not in HEADERS:
@@ -122,15 +131,15 @@ def header_length(data):
 
 
 def check_operations(pickled):
-  """ValueError for a pickle of more operations than weights need, or of places in memory that it never fills."""
+  """ValueError for a pickle with more operations, or a larger memo, than weights need."""
   for count, (operation, argument, _) in enumerate(pickletools.genops(pickled), 1):
-    place = argument if operation.name in ('PUT', 'BINPUT', 'LONG_BINPUT') else 0
-    if max(count, place) > MAX_OPERATIONS:  # the unpickler takes memory up to the place, used or not
+    memo_index = argument if operation.name in ('PUT', 'BINPUT', 'LONG_BINPUT') else 0
+    if max(count, memo_index) > MAX_OPERATIONS:  # the unpickler allocates its memo up to the index
       raise ValueError(f'more than {MAX_OPERATIONS} operations; weights of a network need fewer')
 
 
 def named_arrays(value):
-  """Dict of dict of array from what was unpickled."""
+  """The dict of dicts of arrays in an unpickled stand-in. ValueError where it holds anything else."""
   items = value.items if isinstance(value, Array) else None
   if not items or len(items) != 1 or not isinstance(items[0], dict):
     raise ValueError('it does not hold one dict')

@@ -1,4 +1,4 @@
-"""Reads SoundNet's published weights of 8 and of 5 layers: `sound8.npy`, Torch7 files, PyTorch ports.
+"""Reads published weights of SoundNet with 8 and with 5 layers: `sound8.npy`, Torch7 files, PyTorch ports.
 
   .npy        a pickled dict of dicts: conv1/weights (64, 1, 1, 16), conv1/gamma, ... conv8, conv8_2
   .t7         Torch7's own: an nn.Sequential of SpatialConvolution and SpatialBatchNormalization, of nn or cudnn
@@ -21,13 +21,13 @@ TABLES = {'soundnet8': soundnet.SOUNDNET8, 'soundnet5': soundnet.SOUNDNET5}
 HEADS = torch7_soundnet.HEADS
 NORM = ('gamma', 'beta', 'mean', 'var')
 PARTS = ('weights', 'biases', *NORM)
-# Of a kernel's axes (time, 1, inputs, outputs): their order in a file.
+# Order of a kernel's axes (time, 1, inputs, outputs) in a file.
 TF_AXES, TORCH_AXES = (0, 1, 2, 3), (3, 2, 0, 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Naming:
-  """What a file calls the parts of a layer, in the order of PARTS, its heads, in the order of HEADS."""
+  """Names of the parts of a layer in a file, in the order of PARTS, and of its heads, in the order of HEADS."""
 
   parts: tuple
   heads: tuple
@@ -53,23 +53,23 @@ TORCH7 = Naming(
 
 
 def npy_arrays(content, table):
-  """(Naming, dict of name to array, faults) of what `restricted_pickle.read` gave."""
+  """(Naming, dict of name to array, list of faults) of the result of `restricted_pickle.read`."""
   return NPY, {f'{layer}/{part}': array for layer, parts in content.items() for part, array in parts.items()}, []
 
 
 def torch_arrays(content, table):
-  """(Naming, dict of name to array, faults) of a state dict. Kernels of Conv1d get the axis that Conv2d has."""
+  """(Naming, dict of name to array, list of faults) of a state dict. Kernels of Conv1d get the last axis of Conv2d."""
   naming = FLAT if 'conv1.weight' in content else SEQUENTIAL
   arrays = {name: x for name, x in content.items() if not name.endswith('.num_batches_tracked')}
   return naming, {name: x[..., None] if x.ndim == 3 else x for name, x in arrays.items()}, []
 
 
 def t7_arrays(content, table):
-  """(Naming, dict of name to array, faults) of a Torch7 network."""
+  """(Naming, dict of name to array, list of faults) of a Torch7 network."""
   return TORCH7, *torch7_soundnet.named_arrays(content, table)
 
 
-FORMATS = {  # suffix: how the file is read, what is found in it
+FORMATS = {  # suffix: function that reads the file, function that names its arrays
   '.npy': (restricted_pickle.read, npy_arrays),
   '.t7': (torch7.read, t7_arrays),
   '.pth': (audionet.read_tensors, torch_arrays),
@@ -78,9 +78,16 @@ FORMATS = {  # suffix: how the file is read, what is found in it
 
 
 def expected(table, naming, arrays):
-  """Dict of a file's names to (layer, part, shape): the layers are the student's, `conv8_objects` among them.
+  """The arrays that a file should hold.
 
-  Only the heads that are there at all are expected. A shape is None where the number of classes cannot be told.
+  Args:
+    table: of `soundnet`.
+    naming: Naming of the file.
+    arrays: dict of name to array; only heads of which it has a part are expected.
+
+  Returns:
+    dict of name in the file to (layer, part, shape). Layers are the student's, such as `conv8_objects`; a shape is None
+    where the number of classes is not known.
   """
   names, inputs = {}, 1
   for layer, filters, kernel, _, _ in table:
@@ -104,7 +111,7 @@ def expected(table, naming, arrays):
 
 
 def mismatches(table, naming, arrays):
-  """What is missing, misshapen or of no layer, each in words."""
+  """List of str: the arrays that are missing, have the wrong shape, or belong to no layer."""
   names = expected(table, naming, arrays)
   last = table[-1][0]
   faults = [f'{name} is missing' for name in names if name not in arrays]
@@ -112,19 +119,20 @@ def mismatches(table, naming, arrays):
     faults.append(f'it has neither {" nor ".join(head.format(layer=last) for head in naming.heads)}')
   for name, (_, part, shape) in names.items():
     if name in arrays and arrays[name].shape != shape and (shape or part == 'biases'):
-      faults.append(f'{name} is {arrays[name].shape}, expected is {shape or "one number a class"}')
+      faults.append(f'{name} is {arrays[name].shape}, expected is {shape or "one number per class"}')
   return faults + [f'{name[:60]} is of no layer' for name in arrays if name not in names]
 
 
 def untrained_batch_norms(weights):
-  """Words on batch norms that were never trained: a fault of converters."""
-  lost = [layer for layer, parts in weights.items() if 'var' in parts and is_default(parts)]
-  faults = [f'the batch norm of {", ".join(lost)} was lost: means all 0, variances all 1'] if lost else []
+  """List of str: batch norms with initial statistics, which some converters lose, or with negative variances."""
+  default = [layer for layer, parts in weights.items() if 'var' in parts and is_default(parts)]
+  faults = [f'the batch norm of {", ".join(default)} was lost: means all 0, variances all 1'] if default else []
   negative = [layer for layer, parts in weights.items() if 'var' in parts and parts['var'].min() < 0]
   return faults + [f'{layer} has variances below 0' for layer in negative]
 
 
 def is_default(parts):
+  """Whether the running statistics of a batch norm are those of a new layer."""
   return not parts['mean'].any() and (parts['var'] == 1).all()
 
 
@@ -136,16 +144,16 @@ def read(path, student):
     student: key of TABLES.
 
   Raises:
-    UserError: names what is missing, misshapen or untrained.
+    UserError: arrays are missing, have the wrong shape, or were never trained.
   """
-  load, find = FORMATS[pathlib.Path(path).suffix.lower()]
+  load, name_arrays = FORMATS[pathlib.Path(path).suffix.lower()]
   content = load(path)
-  naming, arrays, faults = find(content, TABLES[student])
+  naming, arrays, faults = name_arrays(content, TABLES[student])
   faults = faults or mismatches(TABLES[student], naming, arrays)
   if faults:
     for other, table in TABLES.items():
-      naming, arrays, wrong = find(content, table)
-      if not wrong and not mismatches(table, naming, arrays):
+      naming, arrays, other_faults = name_arrays(content, table)
+      if not other_faults and not mismatches(table, naming, arrays):
         raise UserError(f'{path}: these are weights of {other}, not of {student}; use --student={other}')
   converter.refuse(path, faults, f'not the weights of {student}')
   weights = {}
@@ -160,7 +168,7 @@ def read(path, student):
 
 
 def filled(student, weights):
-  """The student with the weights, a dict of layer to dict of part to f32 array."""
+  """A student, keras.Model, with the weights of a dict of layer to dict of part to f32 array."""
   last = TABLES[student][-1][0]
   heads = {layer.removeprefix(f'{last}_'): parts for layer, parts in weights.items() if 'mean' not in parts}
   model = registry.build(student, {head: len(parts['biases']) for head, parts in heads.items()})

@@ -1,11 +1,11 @@
 """Reads the binary files of Torch7's torch.save (`.t7`): tables, tensors, modules.
 
-The layout is that of torch7's File.lua, Tensor.c and Storage.c on 64-bit Linux: little-endian, int 4 bytes, long 8. A
-value is its kind and what belongs to it; tables and objects carry a number, by which later references name them.
+Source: the layout of torch7's File.lua, Tensor.c and Storage.c on 64-bit Linux: little-endian, int of 4 bytes, long of
+8. A value is its kind and its contents; tables and objects carry a number, to which later values refer.
 
-Files come from strangers. Nothing in them is run, functions are refused, and every size is held against the bytes that
-are there before memory is taken. (`torchfile`, last released in 2017, makes arrays with strides as the file declares
-them, past the ends of their memory.)
+Files are untrusted. Nothing in them is run, functions are refused, and every size is checked against the bytes that are
+left before memory is allocated. (`torchfile`, last released in 2017, makes arrays with the strides that the file
+declares, beyond the ends of their memory.)
 """
 
 import dataclasses
@@ -33,14 +33,14 @@ NUMBER_TYPES = {
   'Float': '<f4',
   'Double': '<f8',
 }
-# torch.CudaTensor holds float; torch.CudaDoubleTensor and so on hold what their names say.
+# torch.CudaTensor holds float; torch.CudaDoubleTensor and its like hold the type in their name.
 CLASSES = {f'torch.{cuda}{name}': dtype for cuda in ('', 'Cuda') for name, dtype in NUMBER_TYPES.items()}
 CLASSES['torch.Cuda'] = '<f4'
 
 
 @dataclasses.dataclass
 class Object:
-  """A Torch object that is no tensor: the name of its class, its `fields` (a dict, for nn's modules)."""
+  """A Torch object other than a tensor: the name of its class and its `fields`, a dict for modules of nn."""
 
   name: str
   fields: object = None
@@ -48,7 +48,7 @@ class Object:
 
 @dataclasses.dataclass
 class Tensor:
-  """A view of a storage, as the file declares it: nothing is checked before `array`."""
+  """A view of a storage as the file declares it; `array` checks it."""
 
   sizes: tuple
   strides: tuple
@@ -56,7 +56,7 @@ class Tensor:
   storage: np.ndarray | None
 
   def array(self):
-    """The numbers as an array of its own. Raises ValueError where the view leaves its storage or repeats it."""
+    """A copy of the numbers as an array. ValueError where the view exceeds its storage or repeats it."""
     if not self.sizes or 0 in self.sizes:
       return np.empty(0, np.float32)
     if self.storage is None or min(self.sizes + self.strides + (self.offset,)) < 0:
@@ -64,7 +64,7 @@ class Tensor:
     end = self.offset + sum((size - 1) * stride for size, stride in zip(self.sizes, self.strides, strict=True)) + 1
     if max(end, math.prod(self.sizes)) > len(self.storage):
       raise ValueError(f'its sizes {self.sizes} need more numbers than there are, {len(self.storage)}')
-    # The stride of a single step is never taken, and may be any number.
+    # The stride of an axis of size 1 is never used, and may be any number.
     strides = [
       stride * self.storage.itemsize if size > 1 else 0 for size, stride in zip(self.sizes, self.strides, strict=True)
     ]
@@ -72,13 +72,17 @@ class Tensor:
 
 
 def read(path):
-  """The value that a file holds.
+  """Reads the value in a file.
 
-  Numbers are int where they are whole, else float; strings are str (latin-1); tables are dicts, without the entries
-  whose keys are neither numbers nor strings; tensors are Tensor, storages arrays, other objects Object.
+  Args:
+    path: of a .t7 file.
+
+  Returns:
+    int for whole numbers, else float; str (Latin-1); bool; None; dict for a table, without entries whose keys are
+    neither numbers nor strings; Tensor, array for a storage, Object for other objects.
 
   Raises:
-    UserError: no such file, too large, damaged, a function in it.
+    UserError: the file is missing, larger than MAX_BYTES, damaged, or holds a function.
   """
   data = files.read_bytes(path, MAX_BYTES, 'a .t7 of Torch7')
   try:
@@ -88,13 +92,13 @@ def read(path):
 
 
 class Reader:
-  """A position in the bytes of a file, and the tables and objects that it has met. Raises ValueError."""
+  """A position in the bytes of a file, and the tables and objects read so far by number. Methods raise ValueError."""
 
   def __init__(self, data):
-    self.data, self.position, self.met, self.values = data, 0, {}, 0
+    self.data, self.position, self.by_number, self.values = data, 0, {}, 0
 
   def take(self, count):
-    """The position of the next `count` bytes, behind which it moves."""
+    """Advances by `count` bytes; returns the position before."""
     start = self.position
     if not 0 <= count <= len(self.data) - start:
       raise ValueError(f'{count} bytes are declared at byte {start}, where {len(self.data) - start} are left')
@@ -102,6 +106,7 @@ class Reader:
     return start
 
   def numbers(self, code, count=1):
+    """Tuple of `count` numbers with a code of `struct`."""
     layout = f'<{count}{code}'
     return struct.unpack_from(layout, self.data, self.take(struct.calcsize(layout)))
 
@@ -114,6 +119,7 @@ class Reader:
     return self.data[start : start + count].decode('latin-1')
 
   def value(self, depth):
+    """The next value, as `read` returns it; `depth` counts the tables and objects around it."""
     self.values += 1
     if depth > MAX_DEPTH or self.values > MAX_VALUES:
       raise ValueError(f'more than {MAX_VALUES} values, or tables nested more than {MAX_DEPTH} deep')
@@ -132,35 +138,38 @@ class Reader:
     if kind not in (TABLE, OBJECT):
       raise ValueError(f'{kind} is no kind of value, at byte {self.position - 4}')
     number = self.integer()
-    if number not in self.met:
+    if number not in self.by_number:
       (self.table if kind == TABLE else self.object)(number, depth + 1)
-    return self.met[number]
+    return self.by_number[number]
 
   def table(self, number, depth):
-    table = self.met[number] = {}  # met before it is read: it may refer to itself
+    """Reads a table into `by_number`."""
+    table = self.by_number[number] = {}  # stored before it is read, as it may refer to itself
     for _ in range(self.integer()):
       key, value = self.value(depth), self.value(depth)
       if isinstance(key, str | int | float):
         table[key] = value
 
   def object(self, number, depth):
+    """Reads a storage, a tensor or another object into `by_number`."""
     name = self.string()
-    if name.startswith('V '):  # a version; files older than versions begin with the name
+    if name.startswith('V '):  # a version; older files start with the name
       name = self.string()
     element = CLASSES.get(name.removesuffix('Tensor').removesuffix('Storage'))
     if element and name.endswith('Storage'):
       (count,) = self.numbers('q')
       start = self.take(count * np.dtype(element).itemsize)
-      self.met[number] = np.frombuffer(self.data, element, count, start)
+      self.by_number[number] = np.frombuffer(self.data, element, count, start)
     elif element and name.endswith('Tensor'):
-      self.met[number] = self.tensor(element, depth)
+      self.by_number[number] = self.tensor(element, depth)
     elif name.startswith('torch.'):
       raise ValueError(f'it holds a {name}, which is not read')
     else:
-      known = self.met[number] = Object(name)
-      known.fields = self.value(depth)
+      instance = self.by_number[number] = Object(name)  # stored before it is read, as it may refer to itself
+      instance.fields = self.value(depth)
 
   def tensor(self, element, depth):
+    """The next Tensor, of the dtype `element`."""
     count = self.integer()
     if not 0 <= count <= MAX_DIMENSIONS:
       raise ValueError(f'a tensor of {count} dimensions, allowed are {MAX_DIMENSIONS}')

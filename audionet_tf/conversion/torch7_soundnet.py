@@ -1,4 +1,4 @@
-"""What is where in a Torch7 network that is a SoundNet."""
+"""Finds the arrays of a SoundNet in a Torch7 network."""
 
 from audionet_tf.conversion import torch7
 from audionet_tf.models import soundnet
@@ -6,7 +6,7 @@ from audionet_tf.models import soundnet
 HEADS = ('objects', 'scenes')
 SCENES = 401  # Places2
 EPSILON = 1e-5
-KINDS = {  # of modules, those of nn and of cudnn alike: their tensors
+KINDS = {  # kind of module, in nn and cudnn alike, to its tensors
   'SpatialConvolution': ('weight', 'bias'),
   'SpatialBatchNormalization': ('weight', 'bias', 'running_mean', 'running_var'),
   'SpatialMaxPooling': (),
@@ -14,19 +14,24 @@ KINDS = {  # of modules, those of nn and of cudnn alike: their tensors
 
 
 def named_arrays(network, table):
-  """(dict of name to array, faults in words) of a network that `torch7.read` gave.
+  """Arrays of a Torch7 network.
 
-  Names are conv1/weight, conv1/norm/running_mean, conv8/scenes/bias, with the layers of `table`, soundnet.SOUNDNET8 or
-  SOUNDNET5. Kernels keep Torch's axes: outputs, inputs, time, 1.
+  Args:
+    network: result of `torch7.read`.
+    table: soundnet.SOUNDNET8 or SOUNDNET5.
+
+  Returns:
+    (dict of name to array, list of faults, str). Names are conv1/weight, conv1/norm/running_mean, conv8/scenes/bias,
+    with the layers of the table. Kernels keep Torch's axes: outputs, inputs, time, 1.
   """
   modules = submodules(network)
   if modules is None:
     return {}, ['it holds no nn.Sequential with modules']
   arrays, faults = {}, []
   for name, module, kind, geometry in named_modules(modules, table):
-    found = module.name if isinstance(module, torch7.Object) else 'nothing'
-    if found not in (f'nn.{kind}', f'cudnn.{kind}') or not isinstance(module.fields, dict):
-      faults.append(f'{name} is {found}, expected is nn.{kind}')
+    class_name = module.name if isinstance(module, torch7.Object) else 'nothing'
+    if class_name not in (f'nn.{kind}', f'cudnn.{kind}') or not isinstance(module.fields, dict):
+      faults.append(f'{name} is {class_name}, expected is nn.{kind}')
       continue
     for field, value in geometry.items():
       if module.fields.get(field, value) != value:
@@ -41,7 +46,7 @@ def named_arrays(network, table):
 
 
 def named_modules(modules, table):
-  """Yields (name, module, kind, fields that it must have if it has them) along the table."""
+  """Yields (name, module, kind, dict of the values that its fields must have if present) for the rows of a table."""
   index = 1
   for layer, filters, kernel, stride, padding in table:
     geometry = {'kH': kernel, 'dH': stride, 'padH': padding, 'kW': 1, 'dW': 1, 'padW': 0}
@@ -54,22 +59,22 @@ def named_modules(modules, table):
     else:
       yield layer, modules.get(index), 'SpatialConvolution', geometry
       yield f'{layer}/norm', modules.get(index + 1), 'SpatialBatchNormalization', {'eps': EPSILON}
-      index += 3  # ReLU is the third
+      index += 3  # convolution, batch norm, ReLU
 
 
 def submodules(module):
-  """Dict of index, from 1, to module of a container, or of a table in its form; None where it has none."""
+  """dict of index, from 1, to module of a container or a similar table; None where it has no modules."""
   fields = module.fields if isinstance(module, torch7.Object) else module
   modules = fields.get('modules') if isinstance(fields, dict) else None
   return modules if isinstance(modules, dict) else None
 
 
 def head_modules(module):
-  """Dict of head to module: those of a container; one alone is told by its number of classes."""
+  """dict of head to module, of a container or of a single module, whose number of classes tells which head it is."""
   modules = submodules(module) or {1: module}
-  found = [modules.get(index) for index in range(1, min(len(modules), len(HEADS)) + 1)]
-  if len(found) == len(HEADS):
-    return dict(zip(HEADS, found, strict=True))
-  fields = getattr(found[0], 'fields', None)
+  heads = [modules.get(index) for index in range(1, min(len(modules), len(HEADS)) + 1)]
+  if len(heads) == len(HEADS):
+    return dict(zip(HEADS, heads, strict=True))
+  fields = getattr(heads[0], 'fields', None)
   bias = fields.get('bias') if isinstance(fields, dict) else None
-  return {HEADS[isinstance(bias, torch7.Tensor) and bias.sizes == (SCENES,)]: found[0]}
+  return {HEADS[isinstance(bias, torch7.Tensor) and bias.sizes == (SCENES,)]: heads[0]}

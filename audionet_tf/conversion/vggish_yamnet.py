@@ -1,7 +1,7 @@
-"""Reads the published weights of VGGish and YAMNet.
+"""Reads the published weights of VGGish and YAMNet (tensorflow/models, research/audioset).
 
-VGGish   a checkpoint of TensorFlow 1, vggish_model.ckpt, or of form 2, named by its .index: vggish/conv1/weights,
-         vggish/conv3/conv3_1/biases, ... vggish/fc2/biases. It has no classes. Other variables are passed over.
+VGGish   a checkpoint of TensorFlow 1, vggish_model.ckpt, or of format V2, named by its .index: vggish/conv1/weights,
+         vggish/conv3/conv3_1/biases, ... vggish/fc2/biases. It has no classes. Other variables are ignored.
 PCA      vggish_pca_params.npz: pca_eigen_vectors (128, 128), pca_means (128,)
 YAMNet   yamnet.h5: layer1/conv/layer1/conv/kernel:0, ... logits/logits/bias:0; its head is `audioset`
 """
@@ -21,12 +21,12 @@ from audionet_tf.models import patch_classifier, registry, vggish, yamnet
 
 HEAD = 'audioset'
 PCA = ('pca_eigen_vectors', 'pca_means')
-# What TensorFlow's and HDF5's readers raise of damaged files.
+# Exceptions of TensorFlow's and HDF5's readers for damaged files.
 READING = (tf.errors.OpError, OSError, RuntimeError, ValueError, LookupError, MemoryError)
 
 
 def vggish_names(model):
-  """Dict of a checkpoint's names to (layer, number of its weight, shape)."""
+  """dict of variable name in the checkpoint to (layer, index in Layer.weights, shape), for a VGGish, keras.Model."""
   names = {}
   for layer in model.layers:
     if layer.weights and layer.name != vggish.QUANTISED:
@@ -38,13 +38,13 @@ def vggish_names(model):
 
 
 def yamnet_names(model):
-  """As `vggish_names`, of the published .h5."""
+  """dict of data set in the published .h5 to (layer, index in Layer.weights, shape), for a YAMNet, keras.Model."""
   names = {}
   for layer in model.layers:
     if not layer.weights:
       continue
-    scope, part = layer.name.rpartition('_')[::2]
-    scope = yamnet_scope(scope, layer.name)
+    stem, part = layer.name.rpartition('_')[::2]
+    scope = yamnet_scope(stem, layer.name)
     for number, weight in enumerate(layer.weights):
       name = weight.name
       if scope == 'logits':
@@ -56,18 +56,28 @@ def yamnet_names(model):
   return names
 
 
-def yamnet_scope(ours, layer):
-  """What the published file calls the convolution that a layer of the student is of, or belongs to."""
+def yamnet_scope(stem, layer):
+  """Scope in the published file of a layer of the student; `stem` is its name without `_conv` or `_norm`."""
   if layer.startswith(patch_classifier.LOGITS):
     return 'logits'
-  number = ours.removesuffix('_depthwise')
+  number = stem.removesuffix('_depthwise')
   if number == 'layer1':
     return 'layer1/conv'
-  return f'{number}/depthwise_conv' if ours != number else f'{number}/pointwise_conv'
+  return f'{number}/depthwise_conv' if stem != number else f'{number}/pointwise_conv'
 
 
 def checkpoint(path):
-  """(dict of name to shape, function from a name to its array) of a checkpoint, `path` one of its files."""
+  """Opens a checkpoint of TensorFlow.
+
+  Args:
+    path: prefix of its files, or its .index file.
+
+  Returns:
+    (dict of name to shape, function of a name to its array).
+
+  Raises:
+    UserError: it cannot be read.
+  """
   prefix = str(path).removesuffix('.index')
   try:
     reader = tf.train.load_checkpoint(prefix)
@@ -77,32 +87,56 @@ def checkpoint(path):
 
 
 def hdf5(path):
-  """As `checkpoint`, of the data sets of an HDF5 file. Links are not followed: they may lead out of it."""
-  found, elsewhere = {}, []
+  """Opens an HDF5 file. Links are not followed, as they may lead to other files.
 
-  def note(name, item):
+  Args:
+    path: of the file.
+
+  Returns:
+    (dict of the name of a data set to its shape, function of a name to its array).
+
+  Raises:
+    UserError: it cannot be read, or a data set lies in another file.
+  """
+  shapes, faults = {}, []
+
+  def add(name, item):
     if isinstance(item, h5py.Dataset):
-      found[name] = tuple(item.shape or ())
+      shapes[name] = tuple(item.shape or ())
       if item.external or item.is_virtual:
-        elsewhere.append(f'{name[:60]} lies in another file')
+        faults.append(f'{name[:60]} lies in another file')
 
   try:
     with h5py.File(path) as file:
-      file.visititems(note)
+      file.visititems(add)
   except READING as error:
     raise UserError(f'{path}: not a readable .h5 file ({text.brief(error)})') from None
 
-  converter.refuse(path, elsewhere, 'not all its weights are inside')
+  converter.refuse(path, faults, 'not all its weights are inside')
 
   def read(name):
     with h5py.File(path) as file:
       return file[name][()]
 
-  return found, read
+  return shapes, read
 
 
 def weights_of(path, names, shapes, read, what):
-  """Dict of layer to its arrays, f32, in the order of Layer.weights. UserError names what is missing or misshapen."""
+  """Reads and checks the weights of a student.
+
+  Args:
+    path: of the file, for messages.
+    names: dict of name in the file to (layer, index in Layer.weights, shape).
+    shapes: dict of name in the file to shape.
+    read: function of a name in the file to its array.
+    what: name of the network, for messages.
+
+  Returns:
+    dict of layer to list of f32 arrays, in the order of Layer.weights.
+
+  Raises:
+    UserError: an array is missing, damaged, of another shape, or does not hold finite floating-point numbers.
+  """
   faults = [f'{name} is missing' for name in names if name not in shapes]
   for name, (_, _, shape) in names.items():
     if name in shapes and shapes[name] != shape:
@@ -125,10 +159,10 @@ def read_vggish(path, student, pca=None):
   Args:
     path: of a file of the checkpoint.
     student: 'vggish', 'vggish_relu' or 'vggish_pca'; the last needs `pca`, and no other takes it.
-    pca: path of the PCA's parameters.
+    pca: path of the PCA's parameters, .npz.
 
   Raises:
-    UserError: names what is missing, misshapen or not finite.
+    UserError: an array is missing, of another shape or not finite; or `student` and `pca` do not go together.
   """
   if (student == 'vggish_pca') != bool(pca):
     raise UserError('student vggish_pca and --pca=FILE.npz belong together: give both or neither')
@@ -142,11 +176,11 @@ def read_vggish(path, student, pca=None):
 
 
 def read_yamnet(path, student='yamnet'):
-  """keras.Model with the weights of a .h5; errors as in `read_vggish`."""
+  """keras.Model with the weights of a .h5. UserError where an array is missing, of another shape or not finite."""
   shapes, read = hdf5(path)
   classes = shapes.get('logits/logits/bias:0', (yamnet.CLASSES,))
   if len(classes) != 1 or not 0 < classes[0] <= class_lists.MAX_CLASSES:
-    raise UserError(f'{path}: logits/logits/bias:0 is {classes}, expected is one number a class')
+    raise UserError(f'{path}: logits/logits/bias:0 is {classes}, expected is one number per class')
   model = registry.build(student, {HEAD: classes[0]})
   weights = weights_of(path, yamnet_names(model), shapes, read, 'YAMNet')
   negative = [layer for layer, parts in weights.items() if layer.endswith('_norm') and parts[-1].min() < 0]
@@ -161,7 +195,18 @@ def fill(model, weights):
 
 
 def read_pca(path, width=128):
-  """[eigen vectors f32 [width, width], means f32 [width]] of VGGish's PCA. UserError names what is wrong."""
+  """Reads the parameters of VGGish's PCA.
+
+  Args:
+    path: of a .npz file.
+    width: of the embedding.
+
+  Returns:
+    [eigen vectors f32 [width, width], means f32 [width]].
+
+  Raises:
+    UserError: the file is missing or damaged, or an array is missing, of another shape or not finite.
+  """
   try:
     with np.load(path, allow_pickle=False) as file:
       arrays = {name: file[name] for name in PCA if name in file}

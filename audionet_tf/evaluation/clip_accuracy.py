@@ -136,7 +136,7 @@ def clip_probabilities(student, path, framing, span=None, least_rest=None):
     UserError: the file cannot be decoded, has no sound, or the student's outputs are not finite.
   """
   name, total, count = student.settings.student, 0, 0
-  repeat = registry.network(name).short == 'repeat'
+  repeat = registry.network(name).short_input == 'repeat'
   repeats = -(-registry.shortest_samples(name) // framing.window_samples)
   with integrity.decompressed(path) as sound:
     chunks = decoding.decode_audio(sound, framing.sample_rate_hz, framing.mono, span and span[1])

@@ -33,8 +33,8 @@ class Piece:
 def piece_samples(tables):
   """Samples in a piece for a dict of layer to its table of sliding windows (`receptive_field`)."""
   steps = [receptive_field.receptive_field(table) for table in tables.values()]
-  hop = max(step.hop for step in steps)
-  return -(-max(PIECE_SAMPLES, FIELDS * max(step.field for step in steps)) // hop) * hop
+  hop = max(step.stride for step in steps)
+  return -(-max(PIECE_SAMPLES, FIELDS * max(step.size for step in steps)) // hop) * hop
 
 
 def pieces(chunks, tables, samples=None):
@@ -53,7 +53,7 @@ def pieces(chunks, tables, samples=None):
   """
   samples = samples or piece_samples(tables)
   steps = {layer: receptive_field.receptive_field(table) for layer, table in tables.items()}
-  grid = max(step.hop for step in steps.values())
+  grid = max(step.stride for step in steps.values())
   start, done, held, size = 0, dict.fromkeys(tables, 0), [], 0
   for chunk in chunks:
     held.append(chunk)
@@ -77,18 +77,18 @@ def pieces(chunks, tables, samples=None):
 
 def piece(pcm, steps, start, done, end):
   """The Piece that starts at sample `start` and whose steps `done` to `end`, counted in the whole, are kept."""
-  before = {layer: start // step.hop for layer, step in steps.items()}
+  before = {layer: start // step.stride for layer, step in steps.items()}
   return Piece(pcm, start, {layer: (done[layer] - before[layer], end[layer] - before[layer]) for layer in steps})
 
 
 def first_sample(step, number):
   """First sample of what step `number` hears; below zero in the padding."""
-  return round(step.first_center - (step.field - 1) / 2) + number * step.hop
+  return round(step.first_center - (step.size - 1) / 2) + number * step.stride
 
 
 def steps_inside(step, samples):
   """How many steps, from the first one on, hear nothing behind the first `samples`."""
-  return max(0, (samples - step.field - first_sample(step, 0)) // step.hop + 1)
+  return max(0, (samples - step.size - first_sample(step, 0)) // step.stride + 1)
 
 
 def repeated(chunks, shortest):
@@ -133,8 +133,8 @@ def filled(chunks, table, rest=True):
     yield chunk
   if not size:
     raise UserError('no sound in it')
-  steps_behind = -(-max(0, size - step.field) // step.hop) if rest else 0
-  yield np.zeros(max(0, step.field + steps_behind * step.hop - size), np.int16)
+  steps_behind = -(-max(0, size - step.size) // step.stride) if rest else 0
+  yield np.zeros(max(0, step.size + steps_behind * step.stride - size), np.int16)
 
 
 def chained(held, chunks):

@@ -100,7 +100,7 @@ def file_predictor(
   if head not in heads:
     raise UserError(f'head is {head!r}, allowed is one of {", ".join(heads)}')
   top = min(top, len(settings.classes[head]))
-  stepwise = window_seconds is None and hop_seconds is None and bool(registry.network(settings.student).layers)
+  stepwise = window_seconds is None and hop_seconds is None and bool(registry.network(settings.student).layer_windows)
   if stepwise and inference_steps.SIGNATURE not in served.signatures:
     raise UserError(
       f'{served.path}: an export that lacks the signature {inference_steps.SIGNATURE}, which gives the steps of '
@@ -118,7 +118,7 @@ def file_predictor(
   if stepwise:
     steps = inference_steps.step_predictor(served, top, to_the_end, head)
     return FilePredictor(None, served, cut, 1, top, tuple(formats), steps, head=head)
-  repeat = registry.network(settings.student).short == 'repeat'
+  repeat = registry.network(settings.student).short_input == 'repeat'
   repeats = max(repeats, -(-registry.shortest_samples(settings.student) // cut.window_samples))
   wanted = {name for key in formats for name in writers.FORMATS[key][1]} | {'sum'}
   default = served.signatures['serving_default']

@@ -39,11 +39,11 @@ def step_predictor(served, top, to_the_end, head):
   """
   settings = served.settings
   network = registry.network(settings.student)
-  layers = network.layers
+  layers = network.layer_windows
   hidden, last = list(layers)[-2:]
   logits = f'{last}_{head}'
   tables = {hidden: layers[hidden], logits: layers[last]}
-  rest = None if network.short == 'repeat' else to_the_end or network.fills
+  rest = None if network.short_input == 'repeat' else to_the_end or network.pads_last_patch
   signature = served.signatures[SIGNATURE]
 
   @tf.function(input_signature=[tf.TensorSpec([1, None], tf.int16)])
@@ -57,7 +57,7 @@ def step_predictor(served, top, to_the_end, head):
     yield from outermost(step_blocks(chunks, heard, tables, settings.sample_rate_hz, top, rest))
 
   step = receptive_field.receptive_field(tables[logits])
-  return StepPredictor(blocks, step.hop / settings.sample_rate_hz)
+  return StepPredictor(blocks, step.stride / settings.sample_rate_hz)
 
 
 def step_blocks(sound, heard, tables, sample_rate_hz, top, rest=None):
@@ -96,19 +96,19 @@ def step_blocks(sound, heard, tables, sample_rate_hz, top, rest=None):
     probabilities = probabilities[slice(*piece.keep[coarse])]
     if not len(probabilities):
       continue
-    centers = step.first_center + step.hop * (rows + np.arange(len(probabilities)))
+    centers = step.first_center + step.stride * (rows + np.arange(len(probabilities)))
     rows += len(probabilities)
-    begins, ends = (np.clip(centers + side * step.hop / 2, 0, consumed) for side in (-1, 1))
+    begins, ends = (np.clip(centers + side * step.stride / 2, 0, consumed) for side in (-1, 1))
     if repeats > 1:
       probabilities = probabilities.mean(0, keepdims=True)
       begins, ends = np.zeros(1), np.full(1, float(consumed))
     numbers = waiting_from + np.arange(len(waiting))
-    embedding = means(waiting, fine.first_center + fine.hop * numbers, begins, ends)
+    embedding = means(waiting, fine.first_center + fine.stride * numbers, begins, ends)
     best = np.argsort(-probabilities, axis=1, kind='stable')[:, :top]
     yield {
       'start_seconds': (first + begins / repeats) / sample_rate_hz,
       'end_seconds': (first + ends / repeats) / sample_rate_hz,
-      'heard_seconds': (first + centers[[0, -1]] + np.array([-0.5, 0.5]) * step.field) / sample_rate_hz,
+      'heard_seconds': (first + centers[[0, -1]] + np.array([-0.5, 0.5]) * step.size) / sample_rate_hz,
       'probabilities': probabilities,
       'sum': probabilities.sum(0),
       'embedding': embedding,
@@ -117,7 +117,7 @@ def step_blocks(sound, heard, tables, sample_rate_hz, top, rest=None):
       'repeats': repeats,
       'sound_seconds': (first / sample_rate_hz, (first + consumed / repeats) / sample_rate_hz),
     }
-    drop = max(0, int((ends[-1] - fine.first_center) // fine.hop) - 1)
+    drop = max(0, int((ends[-1] - fine.first_center) // fine.stride) - 1)
     drop = min(max(0, drop - waiting_from), len(waiting))
     waiting, waiting_from = waiting[drop:], waiting_from + drop
 

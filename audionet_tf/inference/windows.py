@@ -13,7 +13,7 @@ LEAST_REST = 0.1  # of a window: a codec's padding, of some milliseconds, is no 
 def least_rest_of(student, window_seconds, hop_seconds=None):
   """`least_rest` of `windows` where nobody asks: LEAST_REST of students that repeat short sound, on their own grid."""
   unasked = window_seconds is None and hop_seconds is None
-  return LEAST_REST if unasked and registry.network(student).short == 'repeat' else None
+  return LEAST_REST if unasked and registry.network(student).short_input == 'repeat' else None
 
 
 def windows(chunks, cut, repeat=False, least_rest=None):

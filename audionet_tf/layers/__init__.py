@@ -1,1 +1,1 @@
-"""Keras layers that know no network."""
+"""Keras layers that do not depend on any network."""

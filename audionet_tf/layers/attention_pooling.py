@@ -1,18 +1,23 @@
-"""Pooling over time by attention: the steps that are about a class decide it.
+"""Attention pooling over time: the steps that matter for a class decide it.
 
-Source: Kong et al. 2018 (Audio Set classification with attention model), feature-level attention.
+Source: Kong et al. 2018, "Audio Set classification with attention model"; feature-level attention.
 """
 
 import keras
 
-SMALLEST = 1e-9  # of a step's attention: a sound of which nothing is attended to has a mean all the same
+SMALLEST = 1e-9  # attention of a step: keeps the weighted mean finite where no step gets attention
 
 
 @keras.saving.register_keras_serializable(package='audionet_tf')
 class AttentionPooling(keras.layers.Layer):
-  """f32 [B, T, width] -> f32 [B, units]: sum over t of f a, a = sigmoid(A x), its sum over time being 1, f = F x.
+  """Mean over time of linear features, weighted by attention, one attention per unit.
 
-  Each unit has an attention of its own. 2 units (width + 1) weights.
+  Call: f32 [B, T, width] -> f32 [B, units]: sum over t of f_t a_t / sum over t of a_t, with features f = F x + c and
+  attention a = sigmoid(A x + b). Parameters: 2 units (width + 1).
+
+  Args:
+    units: number of outputs.
+    **kwargs: of keras.layers.Layer.
   """
 
   def __init__(self, units, **kwargs):
@@ -28,8 +33,8 @@ class AttentionPooling(keras.layers.Layer):
 
   def call(self, x):
     attention = keras.ops.clip(self.attention(x), SMALLEST, 1.0)  # [B, T, units]
-    share = attention / keras.ops.sum(attention, axis=1, keepdims=True)
-    return keras.ops.sum(self.features(x) * share, axis=1)
+    weights = attention / keras.ops.sum(attention, axis=1, keepdims=True)
+    return keras.ops.sum(self.features(x) * weights, axis=1)  # [B, units]
 
   def compute_output_shape(self, input_shape):
     return (input_shape[0], self.units)

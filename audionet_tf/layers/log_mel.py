@@ -1,4 +1,7 @@
-"""The log-mel spectrogram as a layer: inside the model, so that training, serving and TFLite cannot disagree."""
+"""The log-mel spectrogram as a layer: inside the model, so that training, serving and TFLite cannot disagree.
+
+Source: tensorflow/models, research/audioset: vggish/mel_features.py and yamnet/features.py.
+"""
 
 import keras
 import numpy as np
@@ -6,7 +9,7 @@ import tensorflow as tf
 
 from audionet_tf.media import mel
 
-# Arguments of LogMel as VGGish and YAMNet have them: they differ in the offset.
+# Arguments of LogMel in VGGish (vggish_params.py) and YAMNet (params.py), which differ in the offset only.
 VGGISH = {'sample_rate_hz': 16000, 'window_seconds': 0.025, 'hop_seconds': 0.01, 'bands': 64}
 VGGISH |= {'lower_hz': 125.0, 'upper_hz': 7500.0, 'offset': 0.01}
 PRESETS = {'vggish': VGGISH, 'yamnet': VGGISH | {'offset': 0.001}}
@@ -14,19 +17,21 @@ PRESETS = {'vggish': VGGISH, 'yamnet': VGGISH | {'offset': 0.001}}
 
 @keras.saving.register_keras_serializable(package='audionet_tf')
 class LogMel(keras.layers.Layer):
-  """log(mel bands of the magnitude spectrum + offset).
+  """Natural logarithm of the mel bands of the magnitude spectrum, log(mel + offset).
 
-  Call: f32 [B, samples] -> f32 [B, frames, bands], frames = 1 + (samples - window) // hop; what is left over is
-  dropped. The Hann window is periodic. `LogMel(**PRESETS['vggish'])` is VGGish's.
+  Call: f32 [B, samples] -> f32 [B, frames, bands], frames = 1 + (samples - window) // hop; the remainder is dropped.
+  The Hann window is periodic. `LogMel(**PRESETS['vggish'])` is VGGish's front end. No trainable weights.
 
-  The transform is computed in float64: beside a loud sine, the rounding of float32 is a hundredth of the offset.
+  The transform is computed in float64: next to a loud sine the rounding error of float32 reaches a hundredth of the
+  offset.
 
   Args:
     sample_rate_hz: of the sound.
-    window_seconds, hop_seconds: of the frames; the transform has the next power of two.
-    bands, lower_hz, upper_hz: the mel bands, HTK's scale.
+    window_seconds, hop_seconds: length and distance of the frames. The transform has the next power of two samples.
+    bands, lower_hz, upper_hz: number and range of the mel bands, on HTK's scale.
     offset: added before the logarithm: 0.01 in VGGish, 0.001 in YAMNet.
-    transform: 'float64', or 'float32' for TensorFlow Lite, which knows no other.
+    transform: 'float64', or 'float32' for TensorFlow Lite, which supports no other.
+    **kwargs: of keras.layers.Layer.
   """
 
   def __init__(
@@ -75,7 +80,7 @@ class LogMel(keras.layers.Layer):
 
 
 def in_float32(model):
-  """The model itself, or where it has a LogMel a copy, with the same weights, whose transforms are in float32."""
+  """A copy of a model, with the same weights, whose LogMel layers use float32; the model itself if it has none."""
   if not any(isinstance(layer, LogMel) for layer in model.layers):
     return model
 

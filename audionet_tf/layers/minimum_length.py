@@ -1,4 +1,4 @@
-"""A layer that refuses sound too short for those behind it, in words."""
+"""A layer that reports input too short for the layers after it, instead of a crash in a kernel."""
 
 import keras
 import tensorflow as tf
@@ -6,7 +6,15 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package='audionet_tf', name='AtLeast')
 class MinimumLength(keras.layers.Layer):
-  """Passes [B, T, C] on where T >= `steps`; else `message`, not a crash in a kernel."""
+  """Identity on [B, T, C] with T >= `steps`.
+
+  Call: a shorter input raises ValueError where T is known in Python, else InvalidArgumentError, with `message`.
+
+  Args:
+    steps: int, smallest T.
+    message: str of the error.
+    **kwargs: of keras.layers.Layer.
+  """
 
   def __init__(self, steps, message, **kwargs):
     super().__init__(**kwargs)

@@ -1,6 +1,8 @@
-"""Patches of a log-mel spectrogram and back.
+"""Cuts a log-mel spectrogram into patches, and brings the outputs of the patches back into order of time.
 
-A network of patches sees each alone: all patches of all sounds are one batch for it.
+A network on patches sees each patch alone: all patches of all sounds form one batch.
+
+Source: tensorflow/models, research/audioset: vggish/vggish_input.py and yamnet/features.py.
 """
 
 import keras
@@ -9,7 +11,15 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package='audionet_tf')
 class Patches(keras.layers.Layer):
-  """f32 [B, F, bands] -> [B T, frames, bands, 1], T = 1 + (F - frames) // hop; what is left over is dropped."""
+  """Patches of a spectrogram, along the batch axis.
+
+  Call: f32 [B, F, bands] -> f32 [B T, frames, bands, 1], T = 1 + (F - frames) // hop; the remainder is dropped.
+
+  Args:
+    frames: length of a patch.
+    hop: frames from one patch to the next.
+    **kwargs: of keras.layers.Layer.
+  """
 
   def __init__(self, frames, hop, **kwargs):
     super().__init__(**kwargs)
@@ -28,7 +38,16 @@ class Patches(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package='audionet_tf', name='Steps')
 class Unpatch(keras.layers.Layer):
-  """(f32 [B T, width], the spectrogram that `Patches` of equal arguments cut) -> [B, T, width]."""
+  """Outputs of patches as steps in time.
+
+  Call: (f32 [B T, width], f32 [B, F, bands]) -> f32 [B, T, width]; the second input is the spectrogram that `Patches`
+  with the same arguments has cut.
+
+  Args:
+    frames: length of a patch.
+    hop: frames from one patch to the next.
+    **kwargs: of keras.layers.Layer.
+  """
 
   def __init__(self, frames, hop, **kwargs):
     super().__init__(**kwargs)

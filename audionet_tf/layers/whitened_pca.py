@@ -1,14 +1,17 @@
-"""VGGish's post-processing: PCA with whitening, clipped and quantised to bytes."""
+"""VGGish's post-processing: PCA with whitening, clipped and quantised to bytes.
+
+Source: tensorflow/models, research/audioset/vggish/vggish_postprocess.py.
+"""
 
 import keras
 
 
 @keras.saving.register_keras_serializable(package='audionet_tf')
 class WhitenedPCA(keras.layers.Layer):
-  """VGGish's post-processing: f32 [B, T, width] -> f32 [B, T, width] of whole numbers 0 to 255.
+  """PCA, clipping and quantisation of VGGish's embeddings.
 
-  E (x - mean), clipped to [-2, 2], scaled to 0 ... 255, cut to whole numbers. Its weights are `pca_eigen_vectors` (E)
-  and `pca_means`; they are not trained.
+  Call: f32 [B, T, width] -> f32 [B, T, width] of whole numbers 0 to 255: E (x - mean), clipped to [-2, 2], scaled to
+  [0, 255] and truncated. Weights, not trained: `pca_eigen_vectors` E f32 [width, width], `pca_means` f32 [width].
   """
 
   LIMIT = 2.0

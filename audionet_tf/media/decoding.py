@@ -1,8 +1,8 @@
-"""Sound and pictures of a media file by presentation time. The only module that knows PyAV.
+"""Sound and pictures of a media file by presentation time. The only module here that uses PyAV.
 
-Time zero is the start of the file's timeline: the earliest start of its streams. Files come from strangers: they
-are opened as local regular files of listed formats, their pictures are limited in size, and whatever a decoder
-raises becomes MediaError. A hang, a crash or a greedy decoder needs a process around it (`tfrecords.worker`).
+Time zero is the start of the file's timeline: the earliest start of its streams. Files are untrusted: they are opened
+as local regular files of listed formats, the size of their pictures is limited, and whatever a decoder raises becomes
+MediaError. Only a separate process protects from a decoder that hangs, crashes or exhausts memory (`tfrecords.worker`).
 """
 
 import contextlib
@@ -30,26 +30,27 @@ SOUND_FORMATS = (
 READ_ANY_METADATA = {'metadata_errors': 'replace'} if int(av.__version__.partition('.')[0]) < 19 else {}
 MAX_PIXELS = 1 << 25  # of one decoded picture: 8K, 7680 x 4320, fits
 MILLISECOND = Fraction(1, 1000)
-SPARE_ERRORS = 2  # undecodable packets that any stream may have, and one in a hundred more
-# What corrupt files have been seen to raise out of PyAV.
+SPARE_ERRORS = 2  # undecodable packets allowed in any stream, plus one per hundred packets
+# Exceptions that PyAV was seen to raise on corrupt files.
 DECODER_ERRORS = (av.FFmpegError, IndexError, MemoryError, UnicodeDecodeError, OverflowError, ZeroDivisionError)
 
 
 def decode_audio(path, sample_rate_hz, mono='mean', max_seconds=None):
-  """The sound of a file, resampled with a low-pass filter and mixed down, piece by piece.
+  """Decodes the sound of a file, mixes it down to one channel and resamples it with a low-pass filter.
 
   Args:
     path: a media file.
-    sample_rate_hz: of the sound wanted.
-    mono: 'mean' of all channels, or the 'first'.
-    max_seconds: where to stop; None for the end.
+    sample_rate_hz: int, rate of the output.
+    mono: 'mean' of all channels, or the 'first' channel.
+    max_seconds: presentation time at which to stop; None decodes to the end.
 
   Yields:
-    (start_sample, int16 [n]): contiguous, about a second each; sample i of the whole is at presentation time
-    i / sample_rate_hz without delay. The first start_sample is above zero where the sound starts late. Gaps are zeros.
+    (start_sample, int16 [n]): contiguous chunks of about a second. Sample i is at presentation time
+    i / sample_rate_hz; the resampler adds no delay. The first start_sample is above zero where the sound starts late.
+    Gaps are filled with zeros.
 
   Raises:
-    MediaError: unreadable, truncated or damaged file, or no sound in it.
+    MediaError: the file is unreadable, truncated or damaged, or has no sound.
   """
   with opened(path) as container:
     stream = _best(path, container, 'audio', 'no sound')
@@ -58,14 +59,19 @@ def decode_audio(path, sample_rate_hz, mono='mean', max_seconds=None):
 
 
 def pcm_chunks(blocks, sample_rate_hz, max_seconds=None):
-  """Decoded sound as `sound_chunks` gives it.
+  """Resamples mono sound and converts it to int16.
 
   Args:
-    blocks: (start, rate, f32 [n]) of `mixdown.mono_blocks`.
-    sample_rate_hz, max_seconds: as there.
+    blocks: iterable of (start, rate, f32 [n] in [-1, 1]), from `mixdown.mono_blocks`: `start` in samples of `rate` from
+      time zero, None where unknown.
+    sample_rate_hz: int, rate of the output.
+    max_seconds: presentation time at which to stop; None converts everything.
+
+  Yields:
+    (start_sample, int16 [n]): contiguous chunks of about a second, gaps filled with zeros.
 
   Raises:
-    UserError: as `timeline.fill_gaps`.
+    UserError: the sample rate changes or is too high, or the time stamps jump (`timeline.fill_gaps`).
   """
   limit = None if max_seconds is None else math.ceil(max_seconds * sample_rate_hz)
   for start, samples in _resampled(timeline.coalesce(timeline.fill_gaps(blocks)), sample_rate_hz):
@@ -77,17 +83,17 @@ def pcm_chunks(blocks, sample_rate_hz, max_seconds=None):
 
 
 def declared_duration(path):
-  """How long a file says that it is; None where it does not say. A stranger may say anything.
+  """Duration in seconds that a file declares, None where it declares none. Untrusted: the header may say anything.
 
   Raises:
-    MediaError: unreadable or truncated file.
+    MediaError: the file is unreadable or truncated.
   """
   with opened(path) as container:
     return container.duration / av.time_base if container.duration and container.duration > 0 else None
 
 
 def _resampled(blocks, sample_rate_hz):
-  """(start, f32 [n]) at the new rate, `start` >= 0; contiguous blocks in, contiguous blocks out, no delay."""
+  """Contiguous (start, rate, f32 [n]) to contiguous (start, f32 [n]) at the new rate, without delay; `start` >= 0."""
   resampler, position, first, last = None, 0, 0, 0
   for start, rate, samples in blocks:
     last = math.ceil(Fraction((start + samples.size) * sample_rate_hz, rate))
@@ -99,26 +105,26 @@ def _resampled(blocks, sample_rate_hz):
       position = (start - lead) * sample_rate_hz // rate
       first = max(0, math.ceil(Fraction(start * sample_rate_hz, rate)))
       samples = np.concatenate([np.zeros(lead, np.float32), samples])
-    for piece in _pulled(resampler, samples, rate):
-      yield from _from(first, position, piece)
+    for piece in _resample(resampler, samples, rate):
+      yield from _drop_before(first, position, piece)
       position += piece.size
   if resampler is not None:
-    for piece in _pulled(resampler, None, rate):
-      yield from _from(first, position, piece[: max(0, last - position)])
+    for piece in _resample(resampler, None, rate):
+      yield from _drop_before(first, position, piece[: max(0, last - position)])
       position += piece.size
 
 
-def _from(first, position, piece):
-  """What lies at or behind `first` of a piece that starts at `position`, where anything does."""
+def _drop_before(first, position, piece):
+  """Yields (start, samples) of the part of a piece at `position` that lies at or after `first`, if any."""
   if position + piece.size > first:
     yield max(first, position), piece[max(0, first - position) :]
 
 
-def _pulled(resampler, samples, rate):
-  """f32 pieces that the resampler gives for one block, or for None what is left in it."""
+def _resample(resampler, samples, rate):
+  """List of the resampler's output, f32 [n] each, for one block of samples; None flushes the resampler."""
   frame = None
   if samples is not None:
-    if not np.isfinite(samples).all():  # float sound of a stranger may hold anything
+    if not np.isfinite(samples).all():  # float sound of an untrusted file may hold NaN and infinity
       samples = np.nan_to_num(samples, posinf=0.0, neginf=0.0)
     frame = av.AudioFrame.from_ndarray(samples[None], 'fltp', 'mono')
     frame.sample_rate = rate
@@ -126,44 +132,50 @@ def _pulled(resampler, samples, rate):
 
 
 def decode_frames(path):
-  """The pictures of a file in order of presentation.
+  """Decodes the pictures of a file in order of presentation.
+
+  Args:
+    path: a media file.
 
   Yields:
-    (start_seconds, end_seconds, frame): exact Fractions since time zero, start < end = start of the next;
-    `frame` is for `picture_maker`.
+    (start_seconds, end_seconds, frame): exact Fractions since time zero, start < end = start of the next frame;
+    `frame` is an av.VideoFrame for `frame_resizer`.
 
   Raises:
-    MediaError: unreadable, truncated or damaged file, or no moving picture in it.
+    MediaError: the file is unreadable, truncated or damaged, or has no moving picture.
   """
   with opened(path) as container:
     stream = _best(path, container, 'video', 'no picture')
     zero, rate = time_zero(container), stream.guessed_rate or stream.average_rate
-    usual = 1 / rate if rate else Fraction(1, 25)
+    default_duration = 1 / rate if rate else Fraction(1, 25)
     shown, shown_start, end = None, None, Fraction(0)
     for frame in _frames(path, container, stream):
       start = end if frame.pts is None else frame.pts * frame.time_base - zero
       if shown is None:
         start = Fraction(0) if 0 < start <= timeline.LATE_SECONDS else start
-      elif start <= shown_start:  # a clock that runs back: what is on the screen stays
+      elif start <= shown_start:  # time stamps run backwards: the picture on the screen stays
         continue
       else:
         yield shown_start, start, shown
       shown, shown_start = frame, start
-      end = start + (frame.duration * frame.time_base if frame.duration else usual)
+      end = start + (frame.duration * frame.time_base if frame.duration else default_duration)
     if shown is not None:
       # Start and duration are rounded to ticks: a clip of one second must not end at 0.999.
       yield shown_start, end + min(stream.time_base, MILLISECOND), shown
 
 
 def frame_resizer(size):
-  """A function that makes the frames of one video small: frame -> u8 [size, size, 3] RGB.
+  """Makes a function that resizes the frames of one video: av.VideoFrame -> u8 [size, size, 3] RGB.
 
-  Pictures are stretched to a square, filtered against aliasing, and stand upright as the display matrix of the first
-  one says.
+  Pictures are stretched to a square with an anti-aliasing filter, and turned upright by the display matrix of the first
+  frame. The function raises UserError where a frame cannot be converted to RGB.
+
+  Args:
+    size: int, width and height of the output in pixels.
   """
   reformatter, matrix, first = VideoReformatter(), None, True
 
-  def small(frame):
+  def resized(frame):
     nonlocal matrix, first
     if first:
       matrix, first = display_matrix(frame), False
@@ -173,22 +185,28 @@ def frame_resizer(size):
       raise UserError(f'a picture cannot be converted to RGB ({_brief(error)})') from None
     return picture.to_ndarray() if matrix is None else apply_rotation(picture.to_ndarray(), matrix)
 
-  return small
+  return resized
 
 
 def display_matrix(frame):
-  """int32 [9], how a picture is to be turned; None for not at all.
+  """The display matrix of a frame, int32 [9] for `apply_rotation`; None where the frame has none.
 
-  To be asked of a video's first picture only: asking ties a frame into a cycle, and frames are large.
+  Call this for the first frame of a video only: reading side data puts the frame into a reference cycle, and frames are
+  large.
   """
-  found = frame.side_data.get('DISPLAYMATRIX')
-  return None if found is None else np.frombuffer(found, np.int32, 9).copy()
+  matrix = frame.side_data.get('DISPLAYMATRIX')
+  return None if matrix is None else np.frombuffer(matrix, np.int32, 9).copy()
 
 
 def apply_rotation(picture, matrix):
-  """Turns and flips [h, w, channels] by the nearest of the eight ways a square lies on itself.
+  """Rotates and flips a picture by the nearest of the eight symmetries of a square.
 
-  `matrix` is int32 [9], row major: (x, y) is shown at (a x + c y, b x + d y).
+  Args:
+    picture: [h, w, channels].
+    matrix: int32 [9], row major, entries 0, 1, 3, 4 are a, b, c, d: pixel (x, y) is shown at (a x + c y, b x + d y).
+
+  Returns:
+    [h, w, channels] or [w, h, channels], contiguous.
   """
   a, b, c, d = (int(matrix[i]) for i in (0, 1, 3, 4))
   across, down = a, d
@@ -202,14 +220,14 @@ def apply_rotation(picture, matrix):
 
 @contextlib.contextmanager
 def opened(path):
-  """An open container of a listed format; what its reader raises while open becomes MediaError."""
+  """Opens a container of a listed format; decoder errors in the `with` block become MediaError."""
   integrity.check_regular(path)
   # An absolute path is never taken for a protocol; the lists keep FFmpeg from following a text file to other files.
   options = {
     'protocol_whitelist': 'file',
     'format_whitelist': f'{VIDEO_FORMATS},{SOUND_FORMATS}',
     'max_pixels': str(MAX_PIXELS),
-    # Bytes in a packet of WAV, else 4096: fewer, larger frames. Opening looks at dozens of them, however large.
+    # Packet size of WAV in bytes, by default 4096: fewer, larger frames. Opening reads dozens of packets of any size.
     'max_size': str(1 << 14),
   }
   try:
@@ -230,7 +248,7 @@ def opened(path):
 
 
 def _best(path, container, kind, missing):
-  """FFmpeg's choice among the streams of a kind, cover pictures aside; MediaError(`missing`) where there is none."""
+  """FFmpeg's choice among the streams of a kind, without cover pictures; MediaError(`missing`) where there is none."""
   covers = Disposition.attached_pic | Disposition.timed_thumbnails
   usable = [s for s in container.streams if s.type == kind and not s.disposition & covers and s.codec_context]
   if not usable:
@@ -245,7 +263,7 @@ def _best(path, container, kind, missing):
 
 
 def time_zero(container):
-  """Start of the timeline as an exact Fraction: that of the stream that the container rounds to microseconds."""
+  """Start of the timeline, seconds as an exact Fraction: the stream start that the container rounds to microseconds."""
   rounded = Fraction(container.start_time or 0, 1_000_000)
   starts = [s.start_time * s.time_base for s in container.streams if s.start_time is not None and s.time_base]
   near = [start for start in starts if abs(start - rounded) <= Fraction(1, 1_000_000)]
@@ -253,7 +271,7 @@ def time_zero(container):
 
 
 def _frames(path, container, stream):
-  """Decoded frames. A packet that cannot be decoded is passed over, MediaError where there are many."""
+  """Yields decoded frames. Skips packets that cannot be decoded; MediaError where there are many."""
   packets, errors, frames = 0, 0, 0
   for packet in container.demux(stream):
     packets += 1
@@ -271,5 +289,6 @@ def _frames(path, container, stream):
 
 
 def _brief(error):
+  """The message of an exception on one line, at most 120 characters."""
   text = ' '.join(str(getattr(error, 'strerror', None) or error).split())
   return text[:120] or type(error).__name__

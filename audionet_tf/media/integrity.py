@@ -1,4 +1,4 @@
-"""What can be said and done about a media file before a decoder sees it: regular, whole, unpacked."""
+"""Checks on a media file before a decoder sees it: regular, not truncated, decompressed."""
 
 import contextlib
 import gzip
@@ -14,25 +14,25 @@ from audionet_tf.core.errors import MediaError
 MAX_UNPACKED_BYTES = 4 << 30  # of a .gz
 EBML_ID = b'\x1a\x45\xdf\xa3'  # Matroska and WebM
 FIRST_BOXES = (b'ftyp', b'styp', b'moov', b'moof', b'mdat', b'wide', b'free', b'skip', b'uuid', b'pnot', b'sidx')
-MAX_PARTS = 1_000_000  # looked at; a file of more is taken as whole
-VITAL_BOXES = (b'moov', b'moof', b'mdat')  # what trails behind them may be rubbish and does no harm
-OPEN_SIZES = (0, 0xFFFFFFFF)  # RIFF written to a pipe
+MAX_PARTS = 1_000_000  # boxes or elements that are read; a file with more counts as complete
+VITAL_BOXES = (b'moov', b'moof', b'mdat')  # anything after the last of these does no harm
+OPEN_SIZES = (0, 0xFFFFFFFF)  # sizes in the header of a RIFF file that was written to a pipe
 
 
 def check_regular(path):
-  """Raises MediaError unless `path` is a regular file with something in it (links to one are followed)."""
+  """Raises MediaError unless `path` is a regular file, or a link to one, and not empty."""
   try:
-    found = os.stat(path)
+    status = os.stat(path)
   except OSError as error:
     raise MediaError(path, (error.strerror or 'cannot be opened').lower()) from None
-  if not stat.S_ISREG(found.st_mode):
+  if not stat.S_ISREG(status.st_mode):
     raise MediaError(path, 'not a regular file')
-  if not found.st_size:
+  if not status.st_size:
     raise MediaError(path, 'empty file')
 
 
 def readable(path):
-  """`open(path, 'rb')`, refusals as MediaError."""
+  """`open(path, 'rb')`, with OSError as MediaError."""
   try:
     return open(path, 'rb')
   except OSError as error:
@@ -41,9 +41,16 @@ def readable(path):
 
 @contextlib.contextmanager
 def decompressed(path, folder=None):
-  """`path` itself, or a temporary copy of what is inside it where it ends in .gz; gone at the end of the block.
+  """The path of the file itself, or of a temporary decompressed copy where `path` ends in .gz.
 
-  Raises MediaError: a damaged .gz, or more than MAX_UNPACKED_BYTES inside.
+  The copy is deleted at the end of the `with` block.
+
+  Args:
+    path: a file.
+    folder: where the copy is written; None for the system's temporary folder.
+
+  Raises:
+    MediaError: the .gz is damaged or holds more than MAX_UNPACKED_BYTES.
   """
   path = pathlib.Path(path)
   if path.suffix.lower() != '.gz':
@@ -61,6 +68,7 @@ def decompressed(path, folder=None):
 
 
 def _gzip_block(path, packed):
+  """The next MiB of a GzipFile, b'' at the end."""
   try:
     return packed.read(1 << 20)
   except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -70,7 +78,11 @@ def _gzip_block(path, packed):
 
 
 def is_truncated(path):
-  """True where the file `path` ends inside a part that its own headers declare as longer."""
+  """Whether a file ends before the length that its own headers declare.
+
+  MP4 and QuickTime, Matroska and WebM, AVI and WAV are checked, all other formats count as complete. FFmpeg decodes a
+  truncated file of these formats up to its end and reports nothing.
+  """
   size = os.path.getsize(path)
   with readable(path) as file:
     head = file.read(12)
@@ -86,7 +98,7 @@ def is_truncated(path):
 
 
 def _boxes_end(file, size):
-  """Where the last vital top-level box of an MP4 or QuickTime file should end, in bytes."""
+  """Declared end of the last vital top-level box of an MP4 or QuickTime file, in bytes."""
   position, end = 0, 0
   for _ in range(MAX_PARTS):
     file.seek(position)
@@ -106,9 +118,9 @@ def _boxes_end(file, size):
 
 
 def _matroska_end(file, size):
-  """Where the last element of a Matroska file should end, in bytes.
+  """Declared end of the last element of a Matroska file, in bytes.
 
-  Elements of an open size (segments and clusters written to a pipe) are entered, all others passed over.
+  Elements of unknown size (segments and clusters written to a pipe) are entered, all others are skipped.
   """
   end = 0
   for _ in range(MAX_PARTS):
@@ -123,15 +135,15 @@ def _matroska_end(file, size):
 
 
 def _element(file, keep_marker):
-  """Reads an EBML number of variable length; None where it is missing or says 'unknown'."""
+  """Reads an EBML number of variable length; None where it is missing or the reserved value 'unknown'."""
   first = file.read(1)
   if not first or not first[0]:
     return None
   width = 9 - first[0].bit_length()
-  rest = file.read(width - 1)
-  if len(rest) < width - 1:
+  following = file.read(width - 1)
+  if len(following) < width - 1:
     return None
-  value = int.from_bytes(first + rest, 'big')
+  value = int.from_bytes(first + following, 'big')
   if keep_marker:
     return value
   ones = (1 << (7 * width)) - 1

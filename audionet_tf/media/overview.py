@@ -1,4 +1,4 @@
-"""A whole file in a picture: spectrogram and waveform envelope, in memory that does not grow with its length."""
+"""Overview of a whole file: log-mel spectrogram and waveform envelope, in constant memory."""
 
 import numpy as np
 
@@ -11,17 +11,20 @@ MOST_COLUMNS = 2048
 
 
 class MelPicture:
-  """Mean power of mel bands in successive equal stretches of time.
+  """Mean power of mel bands in successive equal intervals.
 
-  A column begins as one frame, and takes in twice as many whenever there would be more than MOST_COLUMNS.
+  A column starts as one frame. Whenever MOST_COLUMNS are full, neighbours are merged, so that a column holds twice as
+  many frames.
 
   Args:
     sample_rate_hz: of the sound.
-    bands: mel bands between LOWEST_HZ and half the sample rate.
+    bands: number of mel bands between LOWEST_HZ and half the sample rate.
 
   Attributes:
-    sample_rate_hz: as given.
-    edges_hz: f64 [bands + 1], where the bands meet.
+    sample_rate_hz: of the sound.
+    edges_hz: f64 [bands + 1], frequencies where neighbouring bands meet.
+    hop: samples from one frame to the next.
+    frames_per_column: int, at present.
   """
 
   def __init__(self, sample_rate_hz, bands=64):
@@ -33,22 +36,22 @@ class MelPicture:
     self.matrix = mel.mel_matrix(bands, self.fft_samples, sample_rate_hz, LOWEST_HZ, sample_rate_hz / 2)
     mels = np.linspace(*mel.hertz_to_mel([LOWEST_HZ, sample_rate_hz / 2]), 2 * bands + 3)[1:-1:2]
     self.edges_hz = 700 * np.expm1(mels / 1127)
-    self.samples = np.zeros(0, np.float32)  # not yet heard by every frame that they belong to
+    self.samples = np.zeros(0, np.float32)  # still needed by a frame that is not complete
     self.frames = np.zeros([0, bands])  # not yet in a column
     self.columns = np.zeros([0, bands])
     self.frames_per_column, self.start_sample, self.end_sample = 1, None, 0
 
   def watch(self, chunks):
-    """Passes (start_sample, int16 [n]) chunks on (`decoding.decode_audio`), and looks at each."""
+    """Yields (start_sample, int16 [n]) chunks of `decoding.decode_audio` unchanged, and adds them to the picture."""
     for start, pcm in chunks:
       self.start_sample = start if self.start_sample is None else self.start_sample
       self.end_sample = start + len(pcm)
       self.samples = np.concatenate([self.samples, pcm.astype(np.float32) / PCM_SCALE])
-      self.take_in(self.samples)
+      self.add(self.samples)
       yield start, pcm
 
-  def take_in(self, samples):
-    """Makes frames of `samples`, and columns of frames; keeps what is left over."""
+  def add(self, samples):
+    """Turns f32 [n] samples into frames, and frames into columns; keeps the remainder of both."""
     count = max(0, 1 + (len(samples) - len(self.hann)) // self.hop)
     if count:
       views = np.lib.stride_tricks.sliding_window_view(samples, len(self.hann))[:: self.hop]
@@ -56,18 +59,18 @@ class MelPicture:
       self.frames = np.concatenate([self.frames, power @ self.matrix])
       self.samples = samples[count * self.hop :]
     while whole := min(len(self.frames) // self.frames_per_column, MOST_COLUMNS - len(self.columns)):
-      taken = whole * self.frames_per_column
-      means = self.frames[:taken].reshape(whole, self.frames_per_column, self.bands).mean(1)
-      self.columns, self.frames = np.concatenate([self.columns, means]), self.frames[taken:]
+      used = whole * self.frames_per_column
+      means = self.frames[:used].reshape(whole, self.frames_per_column, self.bands).mean(1)
+      self.columns, self.frames = np.concatenate([self.columns, means]), self.frames[used:]
       if len(self.columns) == MOST_COLUMNS:
         self.columns = self.columns.reshape(-1, 2, self.bands).mean(1)
         self.frames_per_column *= 2
 
   def picture(self):
-    """What was watched, the loudest at 0 dB.
+    """The spectrogram of the sound so far, relative to its loudest value.
 
     Returns:
-      dict: `edges_seconds` f64 [columns + 1], `edges_hz` f64 [bands + 1], `decibels` f32 [columns, bands].
+      dict: `edges_seconds` f64 [columns + 1], `edges_hz` f64 [bands + 1], `decibels` f32 [columns, bands], maximum 0.
     """
     columns = self.columns
     if len(self.frames):
@@ -88,14 +91,15 @@ class MelPicture:
 def envelope(chunks, limit=4096):
   """Lowest and highest sample of successive equal blocks, in one pass and constant memory.
 
-  Blocks start at one sample and double whenever `limit` of them are full, so short sound keeps every sample.
+  A block starts as one sample. Whenever `limit` blocks are full, neighbours are merged: short sound keeps every sample.
 
   Args:
-    chunks: iterable of (start_sample, int16 array), contiguous (`decoding.decode_audio`).
-    limit: even; most blocks that come out.
+    chunks: iterable of (start_sample, int16 [n]), contiguous, from `decoding.decode_audio`.
+    limit: even int, the largest number of full blocks.
 
   Returns:
-    dict: `low`, `high` f32 [blocks] in [-1, 1); `start_sample` of the first; `block_samples`; `samples`.
+    dict: `low`, `high` f32 [blocks] in [-1, 1); ints `start_sample` of the first block, `block_samples`, and `samples`,
+    their total.
   """
   low, high, pending = (np.zeros(0, np.int16) for _ in range(3))
   block, first, total = 1, None, 0

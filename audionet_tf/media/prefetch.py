@@ -1,4 +1,4 @@
-"""The sounds of many files, some of them being decoded while another is heard."""
+"""Sound of many files, decoded ahead in threads."""
 
 import collections
 from concurrent import futures
@@ -10,11 +10,19 @@ from audionet_tf.media import decoding, integrity, wav_tfio
 
 
 def sound_of(path, sample_rate_hz, mono, decoded=None):
-  """`decoding.decode_audio` of a file that may be packed; errors name the file itself.
+  """Decodes the sound of a file that may be compressed with gzip.
 
   Args:
-    path, sample_rate_hz, mono: as there.
-    decoded: None, or what `wav_tfio.decoded` gave of it.
+    path: a media file, or one inside a .gz.
+    sample_rate_hz: int, rate of the output.
+    mono: 'mean' of all channels, or the 'first' channel.
+    decoded: (rate_hz, f32 [n, channels]) where `wav_tfio.decoded` has decoded the file, else None.
+
+  Yields:
+    (start_sample, int16 [n]): contiguous chunks of about a second (`decoding.decode_audio`).
+
+  Raises:
+    MediaError: the file is unreadable, truncated or damaged, or has no sound; names `path`, not a decompressed copy.
   """
   try:
     if decoded:
@@ -27,7 +35,7 @@ def sound_of(path, sample_rate_hz, mono, decoded=None):
 
 
 def cut(chunks, samples):
-  """The first `samples` of the chunks."""
+  """Yields arrays until they hold the first `samples` samples of the chunks."""
   for chunk in chunks:
     yield chunk[:samples]
     samples -= len(chunk)
@@ -36,19 +44,23 @@ def cut(chunks, samples):
 
 
 def placed(chunks, start):
-  """(start, chunk) of chunks one after another."""
+  """Yields (start, chunk) of contiguous chunks, the first at `start`."""
   for chunk in chunks:
     yield start, chunk
     start += len(chunk)
 
 
 def opened_ahead(paths, clips, open_one):
-  """Yields (clip, future of open_one(clip, decoded)) in order, a few of them being opened in threads meanwhile.
+  """Opens clips in order, a few of them ahead in threads.
 
   Args:
-    paths: of the clips' files.
-    clips: list of anything.
-    open_one: function of a clip and of what `wav_tfio.decoded` gave of its file.
+    paths: files of the clips.
+    clips: list of any values, one per path.
+    open_one: function (clip, decoded), called in a thread; `decoded` is an item of `wav_tfio.decoded`, None where
+      PyAV is to decode the file.
+
+  Yields:
+    (clip, future of open_one's result).
   """
   threads = joblib.cpu_count()
   with futures.ThreadPoolExecutor(threads) as pool:

@@ -1,4 +1,4 @@
-"""Sound on the grid of presentation time: gaps filled, pieces joined, windows cut."""
+"""Sound on the grid of presentation time: fills gaps, joins short blocks, cuts windows."""
 
 from fractions import Fraction
 
@@ -7,27 +7,27 @@ import numpy as np
 from audionet_tf.core import durations
 from audionet_tf.core.errors import UserError
 
-# Muxers round and codecs are primed (AAC 23 ms, MP3 25 ms): a stream that starts this late counts as from zero.
+# Muxers round and codecs have a delay (AAC 23 ms, MP3 25 ms): a stream that starts up to this late starts at zero.
 LATE_SECONDS = Fraction(30, 1000)
-# Time stamps of sound that stray less are jitter (a tick is 1 ms in Matroska and FLV); more is a gap or an overlap.
+# Smaller deviations of time stamps are jitter (a tick is 1 ms in Matroska and FLV); larger ones a gap or an overlap.
 JITTER_SECONDS = Fraction(5, 1000)
-# A larger gap in the sound is a broken clock, and filling it would go on for ever.
-MAX_GAP_SECONDS = 60
+MAX_GAP_SECONDS = 60  # a larger gap is a broken clock
 MAX_FILLED_SECONDS = 600  # in all gaps of a file: a few bytes of time stamps must not become hours of silence
-MAX_RATE_HZ = 768_000  # of a source; a header may claim anything, and a second of it is held at a time
+MAX_RATE_HZ = 768_000  # of a source: a header may claim anything, and a second of sound is held in memory
 
 
 def fill_gaps(blocks):
   """Fills gaps with zeros and drops overlaps.
 
   Args:
-    blocks: iterable of (start, rate, f32 [n]); `start` in samples of `rate` from time zero, None for 'goes on'.
+    blocks: iterable of (start, rate, f32 [n]); `start` in samples of `rate` from time zero, None for a block that
+      follows the one before.
 
   Yields:
-    (start, rate, f32 [n]), n > 0, each starting where the one before ended.
+    (start, rate, f32 [n]), n > 0, each starting where the one before ends.
 
   Raises:
-    UserError: the rate changes or is above MAX_RATE_HZ, or the clock jumps by more than MAX_GAP_SECONDS, gaps
+    UserError: the rate changes or is above MAX_RATE_HZ, the time stamps jump by more than MAX_GAP_SECONDS, or the gaps
       add up to more than MAX_FILLED_SECONDS.
   """
   expected, first_rate, filled = None, None, 0
@@ -37,7 +37,7 @@ def fill_gaps(blocks):
     if not 0 < rate <= MAX_RATE_HZ:
       raise UserError(f'sample rate is {rate} Hz, at most {MAX_RATE_HZ} is allowed')
     if rate != first_rate:
-      raise UserError(f'sample rate changes from {first_rate} to {rate} Hz')
+      raise UserError(f'sample rate changes from {first_rate} to {rate} Hz; convert the file to a single rate')
     jitter, most = jitter_samples, most_samples
     if expected is None:
       start = start or 0
@@ -45,11 +45,11 @@ def fill_gaps(blocks):
       jitter = 0
     gap = 0 if start is None else start - expected
     if abs(gap) > most:
-      raise UserError(f'time stamps of the sound jump by {gap / rate:.0f} s')
+      raise UserError(f'time stamps of the sound jump by {gap / rate:.0f} s, at most {MAX_GAP_SECONDS} s is allowed')
     if gap > jitter:
       filled += gap
       if filled > MAX_FILLED_SECONDS * rate:
-        raise UserError(f'gaps in the sound of more than {MAX_FILLED_SECONDS} s in all')
+        raise UserError(f'gaps in the sound add up to more than {MAX_FILLED_SECONDS} s')
       yield expected, rate, np.zeros(gap, np.float32)
       expected += gap
     elif gap < -jitter:
@@ -60,7 +60,7 @@ def fill_gaps(blocks):
 
 
 def coalesce(blocks):
-  """Joins contiguous (start, rate, samples) to about a second each: every call of a resampler has its price."""
+  """Joins contiguous (start, rate, f32 [n]) to about a second each, as every call of a resampler has a fixed cost."""
   held, held_start, count = [], 0, 0
   for start, rate, samples in blocks:
     held_start = held_start if held else start
@@ -74,15 +74,17 @@ def coalesce(blocks):
 
 
 def cut_windows(chunks, window_seconds, hop_seconds, sample_rate_hz):
-  """Cuts contiguous sound into windows. Window k starts at k hop, to the nearest sample: no drift.
+  """Cuts contiguous sound into windows, in constant memory.
+
+  Window k starts at the sample nearest to k * hop_seconds, so that windows do not drift.
 
   Args:
     chunks: iterable of (start_sample, int16 [n]), contiguous, from `decoding.decode_audio`.
-    window_seconds, hop_seconds: as a person writes them: 0.04 is exactly 1/25.
+    window_seconds, hop_seconds: floats taken as their decimal notation: 0.04 is exactly 1/25.
     sample_rate_hz: of the chunks.
 
   Yields:
-    (index, int16 [window_samples]) for each window that the chunks cover wholly, in order. Memory is constant.
+    (index, int16 [window_samples]) of each window that the chunks cover completely, in order.
   """
   hop = durations.exact(hop_seconds) * sample_rate_hz
   hop = int(hop) if hop.denominator == 1 else hop  # whole numbers are much faster

@@ -1,9 +1,9 @@
-"""Plain WAV clips decoded ahead of who wants them: by tensorflow-io inside tf.data, by SciPy where that does not load.
+"""Decodes plain WAV files ahead: by tensorflow-io inside tf.data, by SciPy where that does not load.
 
-Plain WAV, of 8, 16 and 24 bits and of float: its samples are PyAV's, bit by bit, with either. What the header promises
-is read before a decoder sees the file, as tensorflow-io takes 32-bit integers for float. Everything else is left to
-PyAV: of damaged FLAC files tensorflow-io 0.37 does not come back for minutes; Ogg Vorbis and MP3 agree with PyAV but
-for the last bits of a float, and Vorbis takes 3.5 times as long there.
+Plain WAV of 8, 16 and 24 bits and of float: both decoders give PyAV's samples, bit for bit. The header is checked
+before a decoder sees the file, as tensorflow-io reads 32-bit integers as float. Everything else is left to PyAV:
+tensorflow-io 0.37 takes minutes for damaged FLAC files; its Ogg Vorbis and MP3 differ from PyAV in the last bits of a
+float, and its Vorbis takes 3.5 times as long.
 
 tensorflow-io 0.37 is its last release: its operations load with TensorFlow 2.17 and with none later.
 """
@@ -20,11 +20,11 @@ import numpy as np
 from audionet_tf.core.errors import MediaError
 from audionet_tf.media import integrity, mixdown, timeline
 
-MOST_SAMPLES = 1 << 22  # of all channels of a file: it is held as a whole
-WAV_HEADER_BYTES = 1 << 16  # in which the sound begins, else it is no plain file
+MOST_SAMPLES = 1 << 22  # of all channels of a file: a file is held in memory
+WAV_HEADER_BYTES = 1 << 16  # the sound of a plain file begins within so many bytes
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # format tags of WAV
 
-# (tag, bits) to what both decoders give: dtype, zero, full scale.
+# (tag, bits) to the output of both decoders: dtype, zero, full scale.
 KINDS = {
   (PCM, 8): ('uint8', 128, 128),
   (PCM, 16): ('int16', 0, 1 << 15),
@@ -34,7 +34,7 @@ KINDS = {
 
 
 class Header(NamedTuple):
-  """What a file says of itself: key of KINDS, rate, channels and samples of each."""
+  """The format that a WAV header declares: `kind` is a key of KINDS, `samples` counts those of one channel."""
 
   kind: tuple
   rate_hz: int
@@ -43,30 +43,30 @@ class Header(NamedTuple):
 
 
 def header(path):
-  """The Header of a file that is decoded here; None of any other."""
+  """The Header of a file that is decoded here, None for any other."""
   try:
     integrity.check_regular(path)
     if integrity.is_truncated(path):
       return None
     with integrity.readable(path) as file:
-      found = wav_header(file)
-  except (MediaError, struct.error):  # PyAV says what is wrong with it
+      wav = wav_header(file)
+  except (MediaError, struct.error):  # PyAV reports what is wrong with the file
     return None
-  fits = found and 0 < found.rate_hz <= timeline.MAX_RATE_HZ and 0 < found.channels * found.samples <= MOST_SAMPLES
-  return found if fits else None
+  fits = wav and 0 < wav.rate_hz <= timeline.MAX_RATE_HZ and 0 < wav.channels * wav.samples <= MOST_SAMPLES
+  return wav if fits else None
 
 
 def wav_header(file):
-  """The Header of a plain WAV file that is whole, None of any other. struct.error where the file ends too early."""
+  """The Header of a plain, complete WAV file, None for any other. struct.error where the file ends in its header."""
   riff, _, wave = struct.unpack('<4sI4s', file.read(12))
   if (riff, wave) != (b'RIFF', b'WAVE'):
     return None
-  known, end = None, os.fstat(file.fileno()).st_size
+  sample_format, end = None, os.fstat(file.fileno()).st_size
   while file.tell() < WAV_HEADER_BYTES:
     name, size = struct.unpack('<4sI', file.read(8))
     begin = file.tell()
     if name == b'data':
-      kind, channels, rate_hz, align = known or (None, 0, 0, 0)
+      kind, channels, rate_hz, align = sample_format or (None, 0, 0, 0)
       plain = kind in KINDS and channels and align == channels * kind[1] // 8 and begin + size <= end
       return Header(kind, rate_hz, channels, size // align) if plain else None
     if name == b'fmt ':
@@ -74,37 +74,45 @@ def wav_header(file):
       if tag == EXTENSIBLE:
         _, valid_bits, _, tag = struct.unpack('<HHIH', file.read(10))
         tag = tag if valid_bits == bits else None
-      known = (tag, bits), channels, rate_hz, align
+      sample_format = (tag, bits), channels, rate_hz, align
     file.seek(begin + size + size % 2)
   return None
 
 
 def decoded(paths):
-  """The plain WAV files among others, decoded; some of them ahead.
+  """Decodes the plain WAV files among others, a few of them ahead.
 
   Args:
-    paths: of files.
+    paths: list of files.
 
   Yields:
-    for every path, in order: (rate_hz, f32 [n, channels] in [-1, 1]); None where PyAV is to decode it.
+    (rate_hz, f32 [n, channels] in [-1, 1]) per path, in order; None where PyAV is to decode the file.
   """
   headers = [header(path) for path in paths]
-  ours = [number for number, found in enumerate(headers) if found]
-  library = tensorflow_io() if ours else None
-  sounds = dataset(library, paths, headers, ours) if library else scipy_sounds(paths, headers, ours)
+  numbers = [number for number, wav in enumerate(headers) if wav]
+  library = tensorflow_io() if numbers else None
+  sounds = dataset(library, paths, headers, numbers) if library else scipy_sounds(paths, headers, numbers)
   ready = next(sounds, None)
-  for number, found in enumerate(headers):
+  for number, wav in enumerate(headers):
     if ready is None or ready[0] != number:
       yield None
       continue
     samples, ready = ready[1], next(sounds, None)
-    # Whose header does not tell the truth is looked at by PyAV.
-    yield (found.rate_hz, samples) if samples.shape == (found.samples, found.channels) else None
+    # PyAV reports what is wrong with a file whose header does not match its contents.
+    yield (wav.rate_hz, samples) if samples.shape == (wav.samples, wav.channels) else None
 
 
 def dataset(library, paths, headers, numbers):
-  """Iterator over (number, f32 [n, channels]) of the paths with these numbers; those that cannot be decoded are left
-  out.
+  """Decodes files inside tf.data.
+
+  Args:
+    library: the package tensorflow_io.
+    paths: all files.
+    headers: list of Header or None, one per path.
+    numbers: indices of the paths to decode.
+
+  Returns:
+    iterator over (number, f32 [n, channels] in [-1, 1]), in order; files that cannot be decoded are left out.
   """
   import tensorflow as tf
 
@@ -119,19 +127,19 @@ def dataset(library, paths, headers, numbers):
   # An absolute path is never taken for an address.
   files = [os.path.abspath(paths[number]) for number in numbers]
   rows = numbers, files, [list(KINDS).index(headers[number].kind) for number in numbers]
-  found = tf.data.Dataset.from_tensor_slices(rows).map(sound, num_parallel_calls=joblib.cpu_count())
-  return found.ignore_errors().as_numpy_iterator()
+  sounds = tf.data.Dataset.from_tensor_slices(rows).map(sound, num_parallel_calls=joblib.cpu_count())
+  return sounds.ignore_errors().as_numpy_iterator()
 
 
 def scipy_sounds(paths, headers, numbers):
-  """What `dataset` gives, by SciPy. Not ahead: it takes a small part of the time that resampling does."""
+  """Decodes files by SciPy; yields as `dataset`. Not ahead, as it takes a small part of the time of resampling."""
   from scipy.io import wavfile
 
   for number in numbers:
     _, zero, full_scale = KINDS[headers[number].kind]
     try:
       with integrity.readable(paths[number]) as file, warnings.catch_warnings():
-        warnings.simplefilter('ignore', wavfile.WavFileWarning)  # chunks that are no sound
+        warnings.simplefilter('ignore', wavfile.WavFileWarning)  # it warns of chunks other than sound
         samples = wavfile.read(file)[1].astype(np.float32)
     except (MediaError, ValueError, OSError, struct.error):
       continue
@@ -152,7 +160,7 @@ def tensorflow_io():
 
 
 def mono_blocks(rate_hz, samples, mono):
-  """What `decoded` gave as `decoding.pcm_chunks` takes it: (start, rate, f32 [n]), a second each."""
+  """Mixes decoded sound, f32 [n, channels], down to the blocks of `decoding.pcm_chunks`: (start, rate, f32 [rate])."""
   planes = samples.T[:1] if mono == 'first' else samples.T
   for start in range(0, len(samples), rate_hz):
     yield start, rate_hz, mixdown.mean(list(planes[:, start : start + rate_hz]))

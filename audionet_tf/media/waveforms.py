@@ -1,4 +1,4 @@
-"""Sound that is in memory: an array becomes the same chunks as a file that holds it.
+"""Sound in memory: an array gives the same chunks as a file with its samples.
 
 Where a function takes `sound`, it is the path of a media file or a Waveform.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.media import decoding, integrity, timeline, wav_tfio
 
-# Of floating point samples. Decoded MP3 may exceed full scale, and is clipped; int16 as floats is a mistake.
+# Of floating-point samples: decoded MP3 may exceed full scale and is clipped; values of int16 as floats are a mistake.
 MAX_PEAK = 4.0
 INT16_SCALE = np.float32(32768)
 
@@ -29,8 +29,8 @@ def of_array(array, sample_rate_hz):
   """The Waveform of an array.
 
   Args:
-    array: int16, or floating point in [-1, 1]: [samples] or [samples, channels]. What exceeds full scale is clipped
-      when it is read, as it is in files.
+    array: int16, or floating point in [-1, 1], [samples] or [samples, channels]. Values beyond full scale are clipped
+      when they are read, as in files.
     sample_rate_hz: of the array.
 
   Raises:
@@ -64,7 +64,19 @@ def of_array(array, sample_rate_hz):
 
 
 def chunks(sound, sample_rate_hz, mono='mean'):
-  """`decoding.decode_audio` of a media file or a Waveform; arguments and errors as there."""
+  """Decodes a media file or a Waveform (`decoding.decode_audio`).
+
+  Args:
+    sound: path of a media file, or Waveform.
+    sample_rate_hz: int, rate of the output.
+    mono: 'mean' of all channels, or the 'first' channel.
+
+  Returns:
+    iterator over (start_sample, int16 [n]), contiguous chunks of about a second.
+
+  Raises:
+    MediaError: the file is unreadable, truncated or damaged, or has no sound.
+  """
   if not isinstance(sound, Waveform):
     return decoding.decode_audio(sound, sample_rate_hz, mono)
   blocks = wav_tfio.mono_blocks(sound.sample_rate_hz, sound.samples, mono)
@@ -73,7 +85,7 @@ def chunks(sound, sample_rate_hz, mono='mean'):
 
 @contextlib.contextmanager
 def unpacked(sound):
-  """`integrity.decompressed` of a file, so that errors within the block name the file itself; a Waveform as it is."""
+  """The path of a decompressed file, or the Waveform itself; MediaError in the `with` block names the original file."""
   if isinstance(sound, Waveform):
     yield sound
     return
@@ -85,7 +97,7 @@ def unpacked(sound):
 
 
 def seconds(sound):
-  """Length of a Waveform, or what a file claims (`decoding.declared_duration`)."""
+  """Duration of a Waveform, or the declared one of a file, None where it declares none (`declared_duration`)."""
   if isinstance(sound, Waveform):
     return len(sound.samples) / sound.sample_rate_hz
   return decoding.declared_duration(sound)

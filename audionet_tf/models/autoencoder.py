@@ -1,11 +1,11 @@
-"""A convolutional autoencoder: SoundNet's first four convolutions, and a mirrored decoder that gives the sound back.
+"""A convolutional autoencoder: SoundNet's first four convolutions and a mirrored decoder that reconstructs the sound.
 
-Source: Aytar, Vondrick, Torralba 2016, section 4: the unsupervised baseline. Nobody teaches it: it
-learns to make what it hears small (`losses.squared_error`), and its layers are features as SoundNet's are.
+Source: Aytar, Vondrick, Torralba 2016, section 4, the unsupervised baseline. It has no teacher: it is trained to
+reconstruct its input (`losses.squared_error`), and its layers serve as features, as SoundNet's do.
 
-The paper says no more than four layers each way and fractional strides. Here a layer of the decoder undoes a
-convolution together with the pool behind it: the kernel and the filters are the convolution's, the stride is that of
-both, and what a step gives lies in the middle of what it heard.
+The paper says only that there are four layers each way, with fractional strides in the decoder. Here a layer of the
+decoder inverts a convolution together with the pool after it: it has the kernel and the filters of the convolution and
+the stride of both, and the output of a step is centred in the receptive field of that step.
 """
 
 import keras
@@ -16,14 +16,19 @@ ENCODER = soundnet.SOUNDNET8[:6]  # conv1 to conv4
 
 
 def autoencoder(heads, table=ENCODER):
-  """A keras.Model: `waveform` f32 [B, samples] to a dict of `waveform` f32 [B, samples] and `embedding` f32 [B, width].
+  """SoundNet's layers conv1 to conv4 as encoder, and a decoder `deconv4` ... `deconv1`.
 
-  The layers of the encoder have SoundNet's names, those of the decoder are `deconv4` ... `deconv1`. The embedding is
-  the mean over time of the last layer of the encoder.
+  233,185 parameters; 0.62 G multiplies for 20 s. The embedding is the mean over time of the encoder's last layer.
 
   Args:
-    heads: empty: there is nobody to learn from. ValueError otherwise.
-    table: rows as in `soundnet`, without heads; every pool behind a convolution.
+    heads: empty dict, as there is no teacher.
+    table: rows as in `soundnet`, without heads; every pool follows a convolution.
+
+  Returns:
+    keras.Model: `waveform` f32 [B, samples] to a dict of `waveform` f32 [B, samples] and `embedding` f32 [B, 128].
+
+  Raises:
+    ValueError: heads is not empty.
   """
   if heads:
     raise ValueError(f'heads are {list(heads)}; an autoencoder has none')
@@ -43,30 +48,34 @@ def autoencoder(heads, table=ENCODER):
 
 
 def mirrored(table):
-  """Rows (name, filters, kernel, stride, samples to leave out at the beginning) of the decoder, last layer first.
+  """The table of the decoder.
 
   Args:
     table: of the encoder.
+
+  Returns:
+    list of (name, filters, kernel, stride, crop), in the order of the layers; `crop` counts the steps to drop at the
+    beginning of a layer's output.
   """
   rows, channels = [], 1
   for number, (name, filters, kernel, *_) in enumerate(table):
     if filters is None:
       continue
     pool = [row for row in table[number + 1 : number + 2] if row[1] is None]
-    steps = receptive_field.receptive_field(soundnet.windows([table[number], *pool]))
-    crop = int((kernel - 1) / 2 - steps.first_center)
-    rows.append((f'de{name}', channels, kernel, steps.hop, crop))
+    field = receptive_field.receptive_field(soundnet.windows([table[number], *pool]))
+    crop = int((kernel - 1) / 2 - field.first_center)
+    rows.append((f'de{name}', channels, kernel, field.stride, crop))
     channels = filters
   return rows[::-1]
 
 
 @keras.saving.register_keras_serializable(package='audionet_tf', name='AsLongAs')
 class MatchLength(keras.layers.Layer):
-  """[B, any] and [B, samples] -> the first, its end cut off or filled with zeros: [B, samples]."""
+  """Call: (f32 [B, any], f32 [B, samples]) -> the first, truncated or padded with zeros at its end to [B, samples]."""
 
   def call(self, inputs):
-    x, like = inputs
-    length = keras.ops.shape(like)[1]
+    x, reference = inputs
+    length = keras.ops.shape(reference)[1]
     return keras.ops.pad(x, [[0, 0], [0, keras.ops.maximum(0, length - keras.ops.shape(x)[1])]])[:, :length]
 
   def compute_output_shape(self, input_shape):

@@ -1,7 +1,7 @@
-"""What a step of a network's layer hears: receptive field, hop and centre, from the table of its sliding windows.
+"""Receptive-field arithmetic: size, stride and centre of a layer's steps, from the table of its sliding windows.
 
-A table is a list of (kernel, stride, padding), from the input on, of convolutions and pools; padding is that of one
-side, and incomplete windows are dropped.
+A table is a list of (kernel, stride, padding) of the convolutions and pools from the input up to the layer. Padding
+counts one side; incomplete windows are dropped.
 """
 
 import dataclasses
@@ -9,31 +9,31 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class ReceptiveField:
-  """Where the steps of a layer lie, in samples of the network's input.
+  """Receptive field of the steps of a layer, in samples of the network's input.
 
   Attributes:
-    field: samples that one step hears.
-    hop: samples from one step to the next.
-    first_center: middle of what step 0 hears; its field may begin before sample 0, in the padding.
+    size: length of the receptive field of a step.
+    stride: samples from one step to the next.
+    first_center: centre of the receptive field of step 0, which may start before sample 0, in the padding.
   """
 
-  field: int
-  hop: int
+  size: int
+  stride: int
   first_center: float
 
 
 def receptive_field(table):
-  """Steps of the last of the table's layers."""
-  field, hop, start = 1, 1, 0
+  """The ReceptiveField of the last layer of a table."""
+  size, hop, start = 1, 1, 0  # hop: samples of the input from one step to the next
   for kernel, stride, padding in table:
-    field += (kernel - 1) * hop
+    size += (kernel - 1) * hop
     start -= padding * hop
     hop *= stride
-  return ReceptiveField(field, hop, start + (field - 1) / 2)
+  return ReceptiveField(size, hop, start + (size - 1) / 2)
 
 
 def minimum_input_length(table):
-  """Samples that are needed for one step of the last of the table's layers."""
+  """Samples that give one step of the last layer of a table."""
   samples = 1
   for kernel, stride, padding in reversed(table):
     samples = max(1, (samples - 1) * stride + kernel - 2 * padding)
@@ -41,22 +41,24 @@ def minimum_input_length(table):
 
 
 def output_length(samples, table):
-  """How many steps `samples` give; 0 where a layer has not enough for one."""
+  """Number of steps that `samples` give in the last layer of a table; 0 where they are too few for any layer."""
   for kernel, stride, padding in table:
     samples = max(0, (samples + 2 * padding - kernel) // stride + 1) if samples else 0
   return samples
 
 
-def heard_samples(samples, tables):
-  """How many of so many samples the layers hear: without padding, as in patches, a rest that fills no step is dropped.
+def covered_samples(samples, tables):
+  """How many of `samples` the steps of any layer cover.
+
+  A layer without padding, as on patches, drops a remainder that fills no step.
 
   Args:
-    samples: enough for a step of each.
-    tables: dict of layer to its table.
+    samples: int, at least one step of each layer.
+    tables: dict of layer name to its table.
   """
-  heard = []
+  covered = []
   for table in tables.values():
     last = output_length(samples, table) - 1
     padded = any(padding for _, _, padding in table)
-    heard.append(samples if padded else receptive_field(table).field + receptive_field(table).hop * last)
-  return max(heard)
+    covered.append(samples if padded else receptive_field(table).size + receptive_field(table).stride * last)
+  return max(covered)

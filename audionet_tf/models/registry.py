@@ -1,8 +1,8 @@
-"""Students by name: each a function of its heads, its layers a table.
+"""Registry of student architectures, by name.
 
 A student is a keras.Model:
-  in: `waveform` f32 [B, samples] in [-1, 1], any length from its documented minimum up;
-  out: a dict: `logits/<head>` f32 [B, T, classes] for every head, `embedding` f32 [B, width].
+  input: `waveform` f32 [B, samples] in [-1, 1], of any length from `shortest_samples` on;
+  output: dict of `logits/<head>` f32 [B, T, classes] for every head, and `embedding` f32 [B, width].
 There is one head per teacher, with the teacher's name. A student without heads gives the embedding alone, or its input
 reconstructed as `waveform`.
 """
@@ -36,44 +36,52 @@ class Architecture:
   """An architecture.
 
   Attributes:
-    build: heads (dict of name to classes) -> keras.Model, untrained.
-    layers: dict of layer name to the table of sliding windows up to it (`receptive_field`), of layers with steps in
-      time. The last one's steps are those of the logits. Empty: there is one step, or each learns the targets of the
-      whole window.
-    short: what is done with sound that is too short: 'pad' it with zeros, or 'repeat' it as SoundNet's code does.
-    shortest_samples: of a network without `layers`.
-    spectrogram: it has a layer `log_mel`, of which stretches can be hidden in training.
-    sample_rate_hz: of the sound that its bands are made for; None where it takes sound of any rate.
-    fills: its last step is filled up with silence where sound is heard as a whole, as YAMNet's code does; else dropped.
-    reconstructs: it has no heads, as nobody teaches it: it learns to give back what it hears, as the output `waveform`.
+    build: function of heads (dict of head name to number of classes) to an untrained keras.Model.
+    layer_windows: dict of layer name to the table of sliding windows up to it (`receptive_field`), for layers with
+      steps in time. The last layer is that of the logits. Empty where there is one step, or where every step learns the
+      targets of the whole window.
+    short_input: what is done with sound that is too short: 'pad' with zeros, or 'repeat' as SoundNet's code does.
+    shortest_samples: of a network without `layer_windows`.
+    spectrogram: whether it has a layer `log_mel`, which SpecAugment can mask in training.
+    sample_rate_hz: sample rate that its mel bands are made for; None where it takes sound of any rate.
+    pads_last_patch: whether silence completes the last patch of a whole file, as in YAMNet's code; else an incomplete
+      patch is dropped.
+    is_autoencoder: whether it has no heads and no teacher, and reconstructs its input as the output `waveform`.
   """
 
   build: Callable
-  layers: dict = dataclasses.field(default_factory=dict)
-  short: str = 'pad'
+  layer_windows: dict = dataclasses.field(default_factory=dict)
+  short_input: str = 'pad'
   shortest_samples: int = 1
   spectrogram: bool = False
   sample_rate_hz: int | None = None
-  fills: bool = False
-  reconstructs: bool = False
+  pads_last_patch: bool = False
+  is_autoencoder: bool = False
 
 
-def layers_of(table):
+def windows_by_layer(table):
+  """`Architecture.layer_windows` of a table of `soundnet`."""
   return {row[0]: soundnet.windows(table[:number]) for number, row in enumerate(table, 1)}
 
 
 def soundnet_network(table, name):
-  return Architecture(lambda heads: soundnet.soundnet(table, heads, name), layers_of(table), 'repeat')
+  return Architecture(lambda heads: soundnet.soundnet(table, heads, name), windows_by_layer(table), 'repeat')
 
 
-def patch_network(build, layers, fills=False):
-  return Architecture(build, layers, spectrogram=True, sample_rate_hz=patch_classifier.RATE_HZ, fills=fills)
+def patch_network(build, layer_windows, pads_last_patch=False):
+  return Architecture(
+    build,
+    layer_windows,
+    spectrogram=True,
+    sample_rate_hz=patch_classifier.RATE_HZ,
+    pads_last_patch=pads_last_patch,
+  )
 
 
 def logmel_network(**options):
   return Architecture(
     functools.partial(logmel_cnn.logmel_cnn, **options),
-    short='repeat',
+    short_input='repeat',
     shortest_samples=logmel_cnn.SHORTEST_SAMPLES,
     spectrogram=True,
     sample_rate_hz=logmel_cnn.FRONT_END['sample_rate_hz'],
@@ -81,12 +89,12 @@ def logmel_network(**options):
 
 
 def vggish_network(**options):
-  layers = vggish.layers(options.get('quantised', False))
-  return patch_network(lambda heads: vggish.vggish(heads, **options), layers)
+  layer_windows = vggish.layers(options.get('quantised', False))
+  return patch_network(lambda heads: vggish.vggish(heads, **options), layer_windows)
 
 
-def hershey_networks():
-  """dict of name to Network: each as it is, and with a bottleneck."""
+def cnn_architecture_networks():
+  """dict of name to Architecture: the networks of `cnn_architectures`, each with and without the bottleneck."""
   bodies = (
     cnn_architectures.fc,
     cnn_architectures.alexnet,
@@ -94,17 +102,19 @@ def hershey_networks():
     cnn_architectures.resnet50,
     cnn_architectures.inception_v3,
   )
-  found = {}
+  networks = {}
   for body, width in itertools.product(bodies, (None, cnn_architectures.BOTTLENECK)):
     name = f'{body.__name__}_{width}' if width else body.__name__
     build = functools.partial(cnn_architectures.student, name=name, body=body, bottleneck=width)
-    found[name] = patch_network(build, patch_classifier.layers(cnn_architectures.PRESET))
-  return found
+    networks[name] = patch_network(build, patch_classifier.layers(cnn_architectures.PRESET))
+  return networks
 
 
 STUDENTS = {
   'audionet': Architecture(audionet.audionet),
-  'autoencoder': Architecture(autoencoder.autoencoder, layers_of(autoencoder.ENCODER), 'repeat', reconstructs=True),
+  'autoencoder': Architecture(
+    autoencoder.autoencoder, windows_by_layer(autoencoder.ENCODER), 'repeat', is_autoencoder=True
+  ),
   'logmel_attention': logmel_network(name='logmel_attention', pooled=logmel_cnn.attention_head),
   'logmel_cnn': logmel_network(),
   'logmel_steps': logmel_network(name='logmel_steps', pooled=logmel_cnn.per_step_head),
@@ -121,78 +131,90 @@ STUDENTS = {
   ),
   'vggish_relu': vggish_network(activated=True),
   'vggish_pca': vggish_network(quantised=True),
-  'yamnet': patch_network(yamnet.yamnet, patch_classifier.layers(yamnet.PRESET), fills=True),
-  **hershey_networks(),
+  'yamnet': patch_network(yamnet.yamnet, patch_classifier.layers(yamnet.PRESET), pads_last_patch=True),
+  **cnn_architecture_networks(),
 }
 
 
 def network(name):
-  """The Network called `name`; UserError lists the known names."""
+  """The Architecture called `name`. UserError for an unknown name."""
   if name not in STUDENTS:
     raise UserError(f'student {name!r} is not known; known are {", ".join(sorted(STUDENTS))}')
   return STUDENTS[name]
 
 
 def build(name, heads):
-  """The untrained student called `name`. `heads`: dict of name to class count."""
+  """The untrained student called `name`, a keras.Model. `heads`: dict of head name to number of classes."""
   return network(name).build(heads)
 
 
 def shortest_samples(name, layer=None):
-  """Samples that give one step of the layer, or of the logits: 1 where the student takes any length."""
-  layers = network(name).layers
-  return (
-    receptive_field.minimum_input_length(layers[layer or list(layers)[-1]])
-    if layers
-    else network(name).shortest_samples
-  )
+  """Samples that give one step of a layer, by default of the logits; 1 where the student takes any length."""
+  tables = network(name).layer_windows
+  if not tables:
+    return network(name).shortest_samples
+  return receptive_field.minimum_input_length(tables[layer or list(tables)[-1]])
 
 
 def step_seconds(name, samples, sample_rate_hz, layer=None):
-  """(centers, hop) in seconds of the steps of a layer, or of the logits, in a sound of `samples`.
+  """Times of a layer's steps in a sound.
+
+  Args:
+    name: key of STUDENTS.
+    samples: int, length of the sound.
+    sample_rate_hz: of the sound.
+    layer: name of a layer; None for the logits.
 
   Returns:
-    (f64 [T], float). A layer without steps has one, and the hop is the whole sound.
+    (centers, hop): f64 [T] and float, seconds. A layer without steps in time counts as one step, and the hop is the
+    length of the sound.
 
   Raises:
-    UserError: the sound is too short for one step; it names a student that hears as little.
+    UserError: the sound is too short for one step; the message suggests a student that takes it.
   """
-  layers = network(name).layers
-  if not layers or layer not in (None, *layers):
+  tables = network(name).layer_windows
+  if not tables or layer not in (None, *tables):
     return np.array([samples / 2 / sample_rate_hz]), samples / sample_rate_hz
-  table = layers[layer or list(layers)[-1]]
+  table = tables[layer or list(tables)[-1]]
   if not (count := receptive_field.output_length(samples, table)):
     minimum = receptive_field.minimum_input_length(table)
     raise UserError(
       f'{name}: {samples} samples ({samples / sample_rate_hz:g} s) are too few for one step; the minimum is '
-      f'{minimum} samples ({minimum / sample_rate_hz:.3f} s){fitting(name, samples)}'
+      f'{minimum} samples ({minimum / sample_rate_hz:.3f} s){suggestion(name, samples)}'
     )
-  steps = receptive_field.receptive_field(table)
-  return (steps.first_center + steps.hop * np.arange(count)) / sample_rate_hz, steps.hop / sample_rate_hz
+  field = receptive_field.receptive_field(table)
+  return (field.first_center + field.stride * np.arange(count)) / sample_rate_hz, field.stride / sample_rate_hz
 
 
-def fitting(name, samples):
-  """'; NAME hears as little', of the student of the same family that needs the most of `samples`; '' without one."""
+def suggestion(name, samples):
+  """'; use NAME', the student of the same family with the largest minimum up to `samples`; '' where there is none."""
   family = name.split('_')[0].rstrip('0123456789')
   names = [other for other in STUDENTS if other.startswith(family) and shortest_samples(other) <= samples]
-  return f'; {max(names, key=shortest_samples)} hears as little' if names else ''
+  return f'; use {max(names, key=shortest_samples)}, which takes sound this short' if names else ''
 
 
 def layer_model(model, name, layers):
-  """A keras.Model from `waveform` to a dict of the activations of `layers`: f32 [B, T, width], or [B, width].
+  """A model that outputs the activations of some layers of a student.
 
-  Any layer of the model by its name; the last one of a SoundNet, `conv8`, is its heads' logits side by side.
+  Args:
+    model: keras.Model, a student.
+    name: key of STUDENTS.
+    layers: names of Keras layers of the model. The last key of `layer_windows`, such as `conv8` of a SoundNet, stands
+      for the logits of all heads, concatenated.
+
+  Returns:
+    keras.Model from `waveform` to a dict of layer name to f32 [B, T, width] or f32 [B, width].
 
   Raises:
-    UserError: lists the known names.
+    UserError: a layer is not known; the message lists the known names.
   """
   heads = [key for key in model.output if key.startswith(LOGITS)]
-  last = list(network(name).layers)[-1:]
-  known = {layer.name: layer.output for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)}
+  last = list(network(name).layer_windows)[-1:]
+  outputs = {layer.name: layer.output for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)}
   if last and heads:
     logits = [model.output[key] for key in heads]
-    known[last[0]] = keras.layers.Concatenate(name=last[0])(logits) if len(logits) > 1 else logits[0]
+    outputs[last[0]] = keras.layers.Concatenate(name=last[0])(logits) if len(logits) > 1 else logits[0]
   for layer in layers:
-    if layer not in known:
-      raise UserError(f'layer {layer!r} is not known; known are {", ".join(known)}')
-  return keras.Model(model.input, {layer: known[layer] for layer in layers})
+    if layer not in outputs:
+      raise UserError(f'layer {layer!r} is not known; known are {", ".join(outputs)}')
+  return keras.Model(model.input, {layer: outputs[layer] for layer in layers})

@@ -1,4 +1,4 @@
-"""A student on disk: `X.keras`, and beside it `X.json`, a StudentConfig."""
+"""A student on disk: `X.keras` with the model, and beside it `X.json` with its StudentConfig."""
 
 import dataclasses
 import json
@@ -8,16 +8,13 @@ import keras
 
 from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import (
-  heads,
-  student_paths,
-)
+from audionet_tf.models import heads, student_paths
 
 
 def check_names(path, settings):
-  """UserError where the student at `path` has no classes to name."""
+  """UserError where the student at `path` has no classes."""
   if not settings.classes:
-    raise UserError(f'{path}: {settings.student} names nothing; features and probe read its layers')
+    raise UserError(f'{path}: {settings.student} has no classes; use features or probe, which read its layers')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,13 +22,17 @@ class StudentConfig:
   """What travels with a student's weights.
 
   Attributes:
-    student: key of STUDENTS.
-    sample_rate_hz, mono: of the sound that it was trained on.
+    student: key of registry.STUDENTS.
+    sample_rate_hz: int, of the sound that it was trained on.
+    mono: 'mean' or 'first', how that sound was mixed down.
     window_seconds: length of the windows that it was trained on.
-    classes: dict of head name to class names; empty of a student without heads.
-    teachers: dict of head name to a JSON-able description of its teacher, `teachers.Teacher.description`.
-    target_steps: key of alignment.TARGET_STEPS: which answers its steps were taught.
-    activations: dict of head name to key of heads.ACTIVATIONS; softmax where it is not named.
+    classes: dict of head name to list of class names; empty for a student without heads.
+    teachers: dict of head name to a description of its teacher that JSON can hold (`frozen_teacher.Teacher`).
+    target_steps: key of alignment.TARGET_STEPS: which targets its steps were trained on.
+    activations: dict of head name to key of heads.ACTIVATIONS; 'softmax' for heads that are missing.
+
+  Raises:
+    TypeError: activations is not such a dict.
   """
 
   student: str
@@ -48,16 +49,22 @@ class StudentConfig:
       raise TypeError(f'activations are {self.activations}, allowed are {", ".join(heads.ACTIVATIONS)}')
 
   def activation(self, head):
-    """Key of losses.ACTIVATIONS."""
+    """The activation of a head, a key of heads.ACTIVATIONS."""
     return self.activations.get(head, 'softmax')
 
   def probabilities(self, head, logits):
-    """What a head's logits f32 [..., classes] say, f32 [..., classes]."""
+    """Probabilities of a head: logits f32 [..., classes] to f32 [..., classes]."""
     return heads.ACTIVATIONS[self.activation(head)](logits)
 
 
 def save(path, model, settings):
-  """Writes `path` (.keras) and the settings beside it; neither is ever seen half-written."""
+  """Writes a student atomically.
+
+  Args:
+    path: of the .keras file; the .json is written beside it.
+    model: keras.Model.
+    settings: StudentConfig.
+  """
   path = pathlib.Path(path)
   with files.atomic_write(path, 'wb') as file:
     model.save(file.name)
@@ -65,7 +72,17 @@ def save(path, model, settings):
 
 
 def load(path):
-  """(model, settings) from `path` (.keras) and the .json beside it. UserError when either is missing or damaged."""
+  """Reads a student.
+
+  Args:
+    path: of the .keras file, with the .json beside it.
+
+  Returns:
+    (keras.Model, StudentConfig).
+
+  Raises:
+    UserError: a file is missing or damaged.
+  """
   path = pathlib.Path(path)
   student_paths.require_student(path)
   try:

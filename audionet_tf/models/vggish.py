@@ -1,7 +1,10 @@
-"""VGGish: VGG's configuration A, shortened, on patches of 0.96 s, to an embedding of 128.
+"""VGGish: a shortened VGG, configuration A, on log-mel patches of 0.96 s, with an embedding of width 128.
+
+Source: tensorflow/models, research/audioset/vggish/vggish_slim.py; Hershey et al. 2017, "CNN Architectures for
+Large-Scale Audio Classification", section 3.
 
 Layers by name: `conv1` ... `conv4_2` and `fc1_1`, `fc1_2` after ReLU; `fc2` before its activation, as the released
-embeddings are. Heads stand on its ReLU in either case, as its authors advise.
+embeddings are. Heads take its ReLU in either case, as its authors advise.
 """
 
 import keras
@@ -28,13 +31,19 @@ QUANTISED = 'pca'
 
 
 def vggish(heads, activated=False, quantised=False, convolutions=CONVOLUTIONS, dense=DENSE):
-  """A student (`patch_classifier.student`): 72,141,184 parameters without heads.
+  """A student on patches (`patch_classifier.student`), one step every 0.96 s.
+
+  72,141,184 parameters without heads; 863.9 M multiplies per patch.
 
   Args:
     heads: dict of head name to number of classes.
-    activated: whether the embedding is taken behind its ReLU: so did the original's code until 2020, and Caption4Sound.
-    quantised: whether there is a layer `pca` [B, T, 128], `WhitenedPCA`: AudioSet's embeddings.
-    convolutions, dense: tables.
+    activated: whether the embedding is taken after its ReLU, as in the original's code until 2020 and Caption4Sound.
+    quantised: whether the outputs include `pca` f32 [B, T, 128], AudioSet's embeddings (`WhitenedPCA`).
+    convolutions, dense: tables of layers.
+
+  Returns:
+    keras.Model: `waveform` f32 [B, samples] to a dict of `logits/<head>` f32 [B, T, classes], `embedding` f32 [B, 128]
+    and, where `quantised`, `pca`.
   """
   initial = {'kernel_initializer': keras.initializers.TruncatedNormal(0, 0.01)}
 
@@ -60,6 +69,6 @@ def vggish(heads, activated=False, quantised=False, convolutions=CONVOLUTIONS, d
 
 
 def layers(quantised=False):
-  """As `patch_classifier.layers`."""
+  """`registry.Architecture.layer_windows`: dict of layer name to its table of sliding windows (`receptive_field`)."""
   tables = patch_classifier.layers(PRESET)
   return ({QUANTISED: tables[patch_classifier.HIDDEN]} if quantised else {}) | tables

@@ -1,32 +1,33 @@
-"""Pooling over time by attention: a clip's label is decided by the steps that are about it.
+"""Caption4Sound's classifier of VGGish's embeddings: dense layers, attention pooling over time, heads.
 
-Source: Kong et al. 2018, feature-level attention; Caption4Sound, whose own two maps were made inside a
-Lambda, so that they were neither trained nor saved. Here they are weights like any others.
+Source: hellokikicat/caption4sounds; feature-level attention of Kong et al. 2018, "Audio Set classification with
+attention model". The original creates the two attention layers inside a Lambda, so that they are neither trained nor
+saved; here they are ordinary weights.
 """
 
 import keras
 
 from audionet_tf.layers.attention_pooling import AttentionPooling
-from audionet_tf.models import heads as models_heads
 from audionet_tf.models import vggish
-from audionet_tf.models.vggish import QUANTISED
+from audionet_tf.models.heads import add_heads
 
 WIDTH, LAYERS, DROPOUT = 1024, 3, 0.5
-SCALED = 'scaled'  # the layer of the embeddings in [-1, 1)
+SCALED = 'scaled'  # layer that holds the embeddings in [-1, 1)
 
 
 def caption4sound(steps, heads):
-  """Caption4Sound's classifier of VGGish's embeddings; 4,887,055 parameters with one head of 527 classes.
+  """Caption4Sound's classifier of quantised embeddings.
 
-  Layers by name: `dense1` ... `dense3` after batch normalization and ReLU, [B, T, 1024]; `attention` and `embedding`,
-  [B, 1024]: before and behind batch normalization and ReLU.
+  4,887,055 parameters with one head of 527 classes; 43.8 M multiplies for 10 steps. Layers by name: `dense1` ...
+  `dense3` [B, T, 1024] after batch normalization and ReLU; `attention` [B, 1024], and `embedding` [B, 1024] after batch
+  normalization and ReLU.
 
   Args:
-    steps: [B, T, 128], whole numbers 0 to 255 (`whitened_pca.WhitenedPCA`).
+    steps: f32 [B, T, 128], whole numbers 0 to 255 (`whitened_pca.WhitenedPCA`).
     heads: dict of head name to number of classes.
 
   Returns:
-    dict of `logits/<head>` [B, 1, classes] and `embedding` [B, 1024].
+    dict of `logits/<head>` f32 [B, 1, classes] and `embedding` f32 [B, 1024].
   """
   x = keras.layers.Rescaling(1 / 128, -1.0, name=SCALED)(steps)
   for number in range(1, LAYERS + 1):
@@ -37,20 +38,24 @@ def caption4sound(steps, heads):
   x = AttentionPooling(WIDTH, name='attention')(x)
   x = keras.layers.BatchNormalization(synchronized=True, name='attention_norm')(x)
   x = keras.layers.ReLU(name='embedding')(x)
-  return models_heads.heads_on(x, heads) | {'embedding': x}
+  return add_heads(x, heads) | {'embedding': x}
 
 
 def vggish_attention(heads, body=vggish.vggish):
-  """Caption4Sound from the sound on: `vggish_attention.caption4sound` on the quantised embeddings of a VGGish.
+  """Caption4Sound from waveforms: `caption4sound` on the quantised embeddings of a VGGish.
 
-  VGGish stays as it is: no gradient passes the rounding. Its weights come from another student (`train --init`).
+  VGGish is frozen, as no gradient passes the rounding. Its weights come from another student (`train --init`).
 
   Args:
     heads: dict of head name to number of classes.
-    body: function of (heads, quantised) to VGGish.
+    body: function of (heads, quantised=) to a VGGish, by default `vggish.vggish`.
+
+  Returns:
+    keras.Model: `waveform` f32 [B, samples], 16 kHz, to a dict of `logits/<head>` f32 [B, 1, classes] and `embedding`
+    f32 [B, 1024].
   """
   front = body({}, quantised=True)
   for layer in front.layers:
     layer.trainable = False
-  outputs = caption4sound(front.output[QUANTISED], heads)
+  outputs = caption4sound(front.output[vggish.QUANTISED], heads)
   return keras.Model(front.input, outputs, name='vggish_attention')

@@ -1,1 +1,1 @@
-"""Arrays in, matplotlib Figure out."""
+"""Functions from arrays to matplotlib Figures."""

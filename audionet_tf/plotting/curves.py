@@ -11,14 +11,17 @@ MOST_CURVES = len(COLOURS)
 
 
 def curves(classes, calibration, title=''):
-  """Three panels: precision over recall, true over false positives, share of positives over score.
+  """Three panels: precision over recall, true over false positives (ROC), share of positives over score (calibration).
 
-  Of more than MOST_CURVES classes those are drawn that lie evenly in the order of their average precision.
+  Of more than MOST_CURVES classes it draws those at even ranks of average precision.
 
   Args:
-    classes: dict of class name to the dict of `metrics.of_class`, falling by average precision.
-    calibration: of `score_metrics.Calibration.result`.
+    classes: dict of class name to the dict of `evaluation.metrics.of_class`, in descending order of average precision.
+    calibration: dict of `evaluation.metrics.Calibration.result`.
     title: str.
+
+  Returns:
+    matplotlib Figure.
   """
   figure = Figure(figsize=(15, 5), layout='constrained')
   left, middle, right = figure.subplots(1, 3)
@@ -29,9 +32,9 @@ def curves(classes, calibration, title=''):
   chosen = np.unique(np.linspace(0, len(drawn) - 1, min(len(drawn), MOST_CURVES)).round().astype(int))
   for colour, name in zip(COLOURS, [drawn[number] for number in chosen], strict=False):
     row = classes[name]
-    both = row['precision_recall']
-    shown = f'{name[:30]} {row["average_precision"]:.3f}'.replace('$', r'\$').lstrip('_')
-    left.step(both['recall'], both['precision'], where='post', color=colour, label=shown)
+    curve = row['precision_recall']
+    label = f'{name[:30]} {row["average_precision"]:.3f}'.replace('$', r'\$').lstrip('_')
+    left.step(curve['recall'], curve['precision'], where='post', color=colour, label=label)
     middle.plot(row['roc']['false_positive_rate'], row['roc']['true_positive_rate'], color=colour)
   if drawn:
     left.legend(fontsize=8, title='class, average precision')
@@ -48,24 +51,28 @@ def curves(classes, calibration, title=''):
 
 
 def kl_per_video(epochs, table):
-  """Mean KL of every video over epochs, and the mean of all (Bryce 2018, figure 3).
+  """Mean KL of every video over epochs, and the mean of all.
 
-  Past 24 videos no legend can be read: then all are grey but the ten lowest and ten highest at the end.
+  With more than 24 videos, all but the ten lowest and the ten highest at the end are grey, as a legend of more is not
+  readable. Source: Bryce 2018, figure 3.
 
   Args:
-    epochs: numbers of the epochs, [E].
-    table: dict of video name to float [E], NaN where there is none.
+    epochs: int [E], numbers of the epochs.
+    table: dict of video name to float [E], nats, NaN where there is no value.
+
+  Returns:
+    matplotlib Figure.
   """
   names = sorted(table)
-  named = names if len(names) <= MOST_LINES else extremes(table, 10)
+  coloured = names if len(names) <= MOST_LINES else extremes(table, 10)
   figure = Figure(figsize=(10, 5.6), layout='constrained')
   axes = figure.add_subplot()
   marker = 'o' if len(epochs) <= 12 else None
-  between = sorted(set(names) - set(named))
-  greys = [axes.plot(epochs, table[name], color='0.8', linewidth=0.6, zorder=1)[0] for name in between]
+  others = sorted(set(names) - set(coloured))
+  greys = [axes.plot(epochs, table[name], color='0.8', linewidth=0.6, zorder=1)[0] for name in others]
   handles = [
     axes.plot(epochs, table[name], marker=marker, linewidth=1.3, zorder=2, **style.line_style(i))[0]
-    for i, name in enumerate(named)
+    for i, name in enumerate(coloured)
   ]
   mean = np.nanmean([table[name] for name in names], axis=0)
   handles += axes.plot(epochs, mean, marker=marker, color='black', linewidth=3, zorder=3)
@@ -77,9 +84,9 @@ def kl_per_video(epochs, table):
   axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
   axes.grid(color='0.9')
   axes.set_axisbelow(True)
-  texts = [*style.distinct(named), f'mean of the {len(names)} videos']
+  texts = [*style.distinct(coloured), f'mean of the {len(names)} videos']
   if greys:
-    texts.append(f'{len(greys)} others, which end between them')
+    texts.append(f'{len(greys)} others, which end between these')
   style.legend(axes, handles + greys[:1], texts)
   return figure
 

@@ -1,6 +1,6 @@
-"""Figures made without pyplot, so that no window opens and nothing has to be closed; `save` writes them.
+"""Style and saving of figures. They are made without pyplot, so that no window opens and nothing has to be closed.
 
-Colours are those of Okabe and Ito (2008), which colour-blind readers can tell apart; line styles repeat them.
+Colours are those of Okabe and Ito (2008), which colour-blind readers can distinguish; line styles repeat them.
 """
 
 import pathlib
@@ -18,11 +18,15 @@ LINE_STYLES = ('-', (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))  # soli
 MOST_LINES = len(COLOURS) * len(LINE_STYLES)
 FORMATS = ('.png', '.pdf', '.svg')
 DOTS_PER_INCH = 150
-MOST_STEPS = 1200  # time steps drawn one by one: about one a pixel
+MOST_STEPS = 1200  # time steps drawn one by one: about one per pixel
 
 
 def save(figure, path):
-  """Writes a Figure as PNG, PDF or SVG, by the suffix of `path`; makes its folder. Never half-written."""
+  """Writes a Figure atomically as PNG, PDF or SVG, by the suffix of `path`; makes its folder.
+
+  Raises:
+    UserError: the suffix is not in FORMATS.
+  """
   path = check_path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   with files.atomic_write(path, 'wb') as file:
@@ -30,20 +34,20 @@ def save(figure, path):
 
 
 def check_path(path):
-  """`path` as a Path; UserError where its suffix is not that of a figure."""
+  """`path` as a pathlib.Path. UserError where its suffix is not in FORMATS."""
   path = pathlib.Path(path)
   if path.suffix not in FORMATS:
-    raise UserError(f'{path}: a figure is written as {", ".join(FORMATS)}; give the file one of these endings')
+    raise UserError(f'{path}: figures are written as {", ".join(FORMATS)}; give the file one of these suffixes')
   return path
 
 
-def grouped(values, group, reduce):
+def reduce_groups(values, group, reduce):
   """`reduce` of every `group` successive values; the last group may be smaller."""
   return np.array([reduce(values[i : i + group]) for i in range(0, len(values), group)])
 
 
 def draw_wave(axes, wave, sample_rate_hz):
-  """Draws an envelope: the range of the samples in every block, or the samples where a block is one."""
+  """Draws a dict of `overview.envelope`: the range of the samples in every block."""
   blocks = np.arange(len(wave['low'])) + 0.5
   seconds = (wave['start_sample'] + blocks * wave['block_samples']) / sample_rate_hz
   axes.fill_between(seconds, wave['low'], wave['high'], color='0.3', linewidth=0.5)
@@ -53,7 +57,7 @@ def draw_wave(axes, wave, sample_rate_hz):
 
 
 def label_time(axes, length_seconds):
-  """Seconds up to two minutes, then minutes, then hours, at round times."""
+  """Labels a time axis in seconds up to two minutes, then in minutes, then in hours, with ticks at round times."""
   if length_seconds <= 120:
     axes.set_xlabel('time, seconds')
     return
@@ -66,18 +70,21 @@ def label_time(axes, length_seconds):
 
 def clock(seconds, with_hours):
   """3725 as '1:02:05', 65 as '1:05'."""
-  minutes, rest = divmod(round(seconds), 60)
-  return f'{minutes // 60}:{minutes % 60:02}:{rest:02}' if with_hours else f'{minutes}:{rest:02}'
+  minutes, seconds = divmod(round(seconds), 60)
+  return f'{minutes // 60}:{minutes % 60:02}:{seconds:02}' if with_hours else f'{minutes}:{seconds:02}'
 
 
 def line_style(i):
-  """Colour and line style of line `i`: different for 24 lines, neighbours differ in colour."""
+  """Colour and line style of line `i`, a dict: distinct for MOST_LINES lines; neighbours differ in colour."""
   return {'color': COLOURS[i % len(COLOURS)], 'linestyle': LINE_STYLES[i // len(COLOURS) % len(LINE_STYLES)]}
 
 
 def legend(axes, handles, texts, columns=1):
-  """A legend right of the axes. Texts come afterwards: before 3.10, matplotlib leaves out those that begin with '_'."""
-  made = axes.legend(
+  """Puts a legend to the right of the axes.
+
+  Texts are set afterwards, as matplotlib before 3.10 leaves out those that begin with '_'.
+  """
+  box = axes.legend(
     handles,
     [str(i) for i in range(len(handles))],
     loc='upper left',
@@ -88,30 +95,30 @@ def legend(axes, handles, texts, columns=1):
     borderaxespad=0,
     ncols=columns,
   )
-  for entry, text in zip(made.get_texts(), texts, strict=True):
+  for entry, text in zip(box.get_texts(), texts, strict=True):
     entry.set(text=text, parse_math=False)  # a file name may hold dollar signs
 
 
 def shorten(text, width=34):
-  """`text` on one line, its middle left out where it is longer than `width`."""
+  """`text` on one line of at most `width` characters, its middle replaced by an ellipsis where it is longer."""
   text = ' '.join(text.split())
   left = (width - 1) // 2
   return text if len(text) <= width else f'{text[:left]}…{text[left + 1 - width :]}'
 
 
 def distinct(names, width=34):
-  """Short forms of `names`; numbered where shortening made two of them equal."""
+  """`names` shortened to `width`, with numbers where that makes two of them equal."""
   short = [shorten(name, width) for name in names]
   return [f'{text} ({short[: i + 1].count(text)})' if short.count(text) > 1 else text for i, text in enumerate(short)]
 
 
 def wrap(text, width=30, lines=3):
-  """`text` on a few short lines, the rest left out."""
+  """`text` on at most `lines` lines of `width` characters, the remainder left out."""
   return '\n'.join(textwrap.wrap(text, width, max_lines=lines, placeholder=' …'))
 
 
 def to_rgb(figure):
-  """A Figure as u8 [H, W, 3]."""
+  """A Figure as an image u8 [H, W, 3]."""
   canvas = FigureCanvasAgg(figure)
   canvas.draw()
   return np.asarray(canvas.buffer_rgba())[..., :3]

@@ -1,1 +1,1 @@
-"""Layer activations over many files, and the linear probe on them."""
+"""Layer activations of many files, and the linear probe on them."""

@@ -1,4 +1,4 @@
-"""Features of many clips: files decoded in threads, sounds of equal length heard together, one file a clip."""
+"""Features of many clips: files are decoded in threads, sounds of equal length form batches, one file per clip."""
 
 import collections
 import contextlib
@@ -15,8 +15,8 @@ import numpy as np
 import tqdm
 
 from audionet_tf.core import digests, durations, text
-from audionet_tf.core import prefetch as core_prefetch
 from audionet_tf.core.errors import MediaError, UserError
+from audionet_tf.core.prefetch import ahead
 from audionet_tf.data import params
 from audionet_tf.inference import chunking, windows
 from audionet_tf.media import integrity, prefetch, waveforms
@@ -25,12 +25,12 @@ from audionet_tf.representations import files
 
 BATCH_SAMPLES = 1 << 19
 WAITING_SAMPLES = 1 << 23  # in all groups
-SOUND_SAMPLES = 1 << 22  # of a clip that is held as a whole; longer ones are read while they are heard
+SOUND_SAMPLES = 1 << 22  # of a clip that is decoded ahead as a whole; longer ones are decoded piece by piece
 
 
 @dataclasses.dataclass
 class Clip:
-  """A clip on its way.
+  """A clip in progress.
 
   Attributes:
     source: path, or a waveforms.Waveform.
@@ -39,9 +39,9 @@ class Clip:
     first_sample: where its sound starts.
     chunks: iterator of int16 [n].
     writer: contextlib.ExitStack that its output file hangs on; `add` takes arrays.
-    waiting: pieces that are not heard yet.
-    steps: dict of layer to how many are written.
-    sums: dict of layer to (sum of its source's steps f64 [width], how many), for means over time.
+    waiting: number of pieces whose activations are not written yet.
+    steps: dict of layer to number of steps written.
+    sums: dict of layer to (sum of steps f64 [width], number of steps), for means over time.
   """
 
   source: object
@@ -57,25 +57,27 @@ class Clip:
 
 
 def extract(model, sources, folder, kind='npz', clip_seconds=None, names=None):
-  """Writes `folder/<name>.<kind>` for every source that is not done; a file that cannot be read is told on stderr.
+  """Writes `folder/<name>.<kind>` with the features of every source; reports unreadable files on stderr.
 
-  Done is what holds this model's features of a source of the same bytes; those of another sound are written anew.
+  Files that hold this model's features of a source with the same bytes are kept; those of a changed source are written
+  again. A last patch is completed with silence where the student does so (`Architecture.pads_last_patch`).
 
   Args:
-    model: layer_models.LayerModel.
-    sources: paths of sound or video files, or of ones packed as .gz.
-    folder: exists.
-    kind: key of feature_files.FORMATS.
-    clip_seconds: every sound is repeated whole times, or cut, to this length; None: as it is, repeated only where it is
-      too short for a layer. What fills a last step with silence, as YAMNet does, does so here.
-    names: what they are called, no two the same, perhaps with sub-folders, which are made; None: their file names.
+    model: layer_outputs.LayerOutputs.
+    sources: paths of sound or video files, or of such files in a .gz.
+    folder: existing pathlib.Path.
+    kind: key of files.FORMATS.
+    clip_seconds: length to which every sound is repeated or truncated; None: as it is, repeated only where it is too
+      short for a layer.
+    names: unique names of the outputs, perhaps with subfolders, which are made; None: the file names of the sources.
 
   Returns:
-    dict: `outputs`, of source to path, in the order of `sources`, of what is there now; `unreadable`, paths; `renewed`,
-    the outputs that held another sound.
+    dict of `outputs`, dict of source to path of its features, in the order of `sources`; `unreadable`, list of paths;
+    `renewed`, list of the outputs that were written again.
 
   Raises:
-    UserError: an output that is another model's; a layer too deep for `clip_seconds`; values that are not finite.
+    UserError: an output belongs to another model, `clip_seconds` is too short for a layer, or activations are not
+      finite.
   """
   opener = clip_opener(model, clip_seconds)
   outputs, todo, unreadable, renewed = {}, [], [], []
@@ -96,7 +98,7 @@ def extract(model, sources, folder, kind='npz', clip_seconds=None, names=None):
     todo.append(Clip(source, output, about))
   with tqdm.tqdm(total=len(todo), desc='features', unit=' files', delay=1) as bar:
     opened = prefetch.opened_ahead([clip.source for clip in todo], todo, opener)
-    for clip, error in heard_clips(model, opened, file_writer(kind), bar):
+    for clip, error in write_features(model, opened, file_writer(kind), bar):
       bar.update()
       if error:
         tell(clip.source, error, unreadable)
@@ -105,19 +107,20 @@ def extract(model, sources, folder, kind='npz', clip_seconds=None, names=None):
 
 
 def features(model, sound, clip_seconds=None):
-  """What `extract` writes of one sound, as arrays.
+  """Features of one sound, as `extract` writes them, in memory.
 
   Args:
-    model: layer_models.LayerModel.
-    sound: path of a sound or video file, or of one packed as .gz; or a waveforms.Waveform.
-    clip_seconds: as for `extract`.
+    model: layer_outputs.LayerOutputs.
+    sound: path of a sound or video file, or of such a file in a .gz; or a waveforms.Waveform.
+    clip_seconds: length to which the sound is repeated or truncated; None: as it is, repeated only where it is too
+      short for a layer.
 
   Returns:
-    dict of layer to (f32 [T, width], f64 [T] seconds, the middles of what the steps hear).
+    dict of layer to (f32 [T, width], f64 [T] centres of the receptive fields in seconds).
 
   Raises:
-    MediaError: unreadable, damaged or without sound.
-    UserError: as for `extract`.
+    MediaError: the file is unreadable, damaged or without sound.
+    UserError: `clip_seconds` is too short for a layer, or activations are not finite.
   """
   opener, clip = clip_opener(model, clip_seconds), Clip(sound, {}, about_of(model, sound, clip_seconds))
   if isinstance(sound, waveforms.Waveform):
@@ -126,7 +129,7 @@ def features(model, sound, clip_seconds=None):
     integrity.check_regular(sound)
     opened = prefetch.opened_ahead([sound], [clip], opener)
   with tqdm.tqdm(disable=True) as bar:
-    ((_, error),) = heard_clips(model, opened, collected, bar)
+    ((_, error),) = write_features(model, opened, collected, bar)
   if error:
     raise error
   arrays = {name: np.concatenate(parts) for name, parts in clip.output.items()}
@@ -134,25 +137,25 @@ def features(model, sound, clip_seconds=None):
 
 
 def completed(function, *arguments):
-  """The futures.Future of a call that is over."""
+  """A futures.Future with the result of a call that is made at once."""
   future = futures.Future()
   future.set_result(function(*arguments))
   return future
 
 
 def clip_opener(model, clip_seconds):
-  """`open_clip` for the layers of a model; `clip_seconds` as for `extract`. UserError where these are too few."""
+  """`open_clip` for the layers of a model, a function (clip, decoded). UserError where clip_seconds is too short."""
   shortest = max([receptive_field.minimum_input_length(table) for table in model.tables.values()], default=1)
   rate = model.settings.sample_rate_hz
   clip_samples = clip_seconds and round(durations.exact(clip_seconds) * rate)
   if clip_samples and clip_samples < shortest:
     raise UserError(f'clip_seconds is {clip_seconds}; these layers need at least {shortest / rate:.3f} s')
-  shortest = 1 if registry.network(model.settings.student).fills else shortest
+  shortest = 1 if registry.network(model.settings.student).pads_last_patch else shortest
   return functools.partial(open_clip, model, clip_samples or shortest, clip_samples)
 
 
 def about_of(model, source, clip_seconds):
-  """The dict `about` of `files`, as far as it is known before the sound is heard."""
+  """The dict `about` of `files`, as far as it is known before the sound is decoded."""
   return {
     'source': str(source),
     'student': model.settings.student,
@@ -164,49 +167,52 @@ def about_of(model, source, clip_seconds):
 
 
 def deepest(model):
-  """The layer that needs the longest sound; None of networks that hear windows."""
-  needs = {
+  """The layer that needs the longest sound; None for networks on windows."""
+  minima = {
     layer: receptive_field.minimum_input_length(model.tables[source])
     for layer, source in model.sources.items()
     if model.tables
   }
-  return max(needs, key=needs.get, default=None)
+  return max(minima, key=minima.get, default=None)
 
 
 def digest_of(source):
-  """sha256 of a source's bytes, hex. MediaError where it cannot be read."""
+  """SHA-256 of a file, hex. MediaError where it cannot be read."""
   with integrity.readable(source) as file:
     return digests.sha256(file)
 
 
 def tell(source, error, unreadable):
-  """Names a file that cannot be used, on stderr and in the list."""
+  """Reports a file that cannot be read on stderr, and appends it to the list `unreadable`."""
   unreadable.append(str(source))
   line = ' '.join(f'{source}: {getattr(error, "reason", error)}'.split())
   tqdm.tqdm.write(f'error: {text.printable(line)}', file=sys.stderr)
 
 
-def heard_clips(model, opened, writer, bar):
-  """Yields (Clip, None) when its output is written, or (Clip, error) when it cannot be read.
+def write_features(model, opened, writer, bar):
+  """Runs the network on clips and writes their features.
 
   Args:
-    model: layer_models.LayerModel.
+    model: layer_outputs.LayerOutputs.
     opened: iterable of (Clip, future of `open_clip`).
-    writer: Clip -> context manager that gives its `add`.
+    writer: function of a Clip to a context manager that gives its `add`.
     bar: tqdm.
+
+  Yields:
+    (Clip, None) when its output is complete, or (Clip, MediaError) when it cannot be read.
   """
-  groups, begin, heard = collections.defaultdict(list), time.monotonic(), 0
+  groups, begin, seconds = collections.defaultdict(list), time.monotonic(), 0
   for clip, future in opened:
     try:
       future.result()
       clip.waiting += 1  # itself, until all its pieces are in groups
-      for piece in core_prefetch.ahead(pieces(clip, model)):
+      for piece in ahead(pieces(clip, model)):
         clip.waiting += 1
         groups[len(piece.pcm)].append((clip, piece))
         for group in full(groups):
-          yield from hear(model, group, writer)
-        heard += len(piece.pcm) / model.settings.sample_rate_hz
-        bar.set_postfix_str(f'{heard / (time.monotonic() - begin):.0f} x real time', refresh=False)
+          yield from run_batch(model, group, writer)
+        seconds += len(piece.pcm) / model.settings.sample_rate_hz
+        bar.set_postfix_str(f'{seconds / (time.monotonic() - begin):.0f} x real time', refresh=False)
         bar.update(0)
       yield from closed([clip], model)
     except MediaError as error:
@@ -216,11 +222,11 @@ def heard_clips(model, opened, writer, bar):
         discard(clip, error)
       yield clip, error
   for group in filter(None, groups.values()):
-    yield from hear(model, group, writer)
+    yield from run_batch(model, group, writer)
 
 
 def full(groups):
-  """Takes the groups out that fill a batch, or all where many clips of different lengths wait; yields them."""
+  """Removes and yields the groups that fill a batch, or all groups where too many samples wait."""
   sizes = {length: length * len(group) for length, group in groups.items()}
   for length, size in sizes.items():
     if size >= BATCH_SAMPLES or sum(sizes.values()) > WAITING_SAMPLES:
@@ -228,13 +234,13 @@ def full(groups):
 
 
 def discard(clip, error):
-  """Ends a clip's half-written file, which vanishes."""
+  """Closes the output file of a clip with an error, so that nothing of it is kept."""
   with contextlib.suppress(type(error)):
     clip.writer.__exit__(type(error), error, error.__traceback__)
 
 
 def open_clip(model, shortest, clip_samples, clip, decoded):
-  """Decodes a clip, or its beginning where it is long, and sets what is known of its sound."""
+  """Decodes a clip, or its beginning where it is long; sets its `chunks`, `first_sample` and entries of `about`."""
   settings = model.settings
   sound = prefetch.sound_of(clip.source, settings.sample_rate_hz, settings.mono, decoded)
   if not isinstance(clip.source, waveforms.Waveform):
@@ -259,20 +265,20 @@ def open_clip(model, shortest, clip_samples, clip, decoded):
 
 
 def pieces(clip, model):
-  """chunking.Piece of a clip's sound; of networks without steps, a window each, its `keep` the window's start."""
+  """Yields chunking.Piece of a clip's sound; for networks without steps one per window, with its start as `keep`."""
   rate = model.settings.sample_rate_hz
-  heard, network = counted(clip, rate), registry.network(model.settings.student)
+  chunks, network = counted(clip, rate), registry.network(model.settings.student)
   if model.tables:
-    heard = chunking.filled(heard, list(network.layers.values())[-1]) if network.fills else heard
-    yield from chunking.pieces(heard, model.tables)
+    chunks = chunking.filled(chunks, list(network.layer_windows.values())[-1]) if network.pads_last_patch else chunks
+    yield from chunking.pieces(chunks, model.tables)
     samples = round(clip.about['sound_seconds'] * rate)
     clip.about['heard_seconds'] = (
-      samples if network.fills else receptive_field.heard_samples(samples, model.tables)
+      samples if network.pads_last_patch else receptive_field.covered_samples(samples, model.tables)
     ) / rate
     return
   window = params.Framing(model.settings.window_seconds, model.settings.window_seconds, rate)
-  repeat, count = network.short == 'repeat', 0
-  for index, pcm in windows.windows(prefetch.placed(heard, clip.first_sample), window, repeat):
+  repeat, count = network.short_input == 'repeat', 0
+  for index, pcm in windows.windows(prefetch.placed(chunks, clip.first_sample), window, repeat):
     count += 1
     yield chunking.Piece(pcm, None, index * window.hop_seconds)
   samples = round(clip.about['sound_seconds'] * rate)
@@ -283,7 +289,7 @@ def pieces(clip, model):
 
 
 def counted(clip, rate):
-  """The chunks of a clip; afterwards `about` says how many seconds they are, all of them heard as yet."""
+  """Yields the chunks of a clip; sets `sound_seconds` and `heard_seconds` in `about` to their length at the end."""
   samples = 0
   for chunk in clip.chunks:
     samples += len(chunk)
@@ -291,11 +297,11 @@ def counted(clip, rate):
   clip.about |= dict.fromkeys(('sound_seconds', 'heard_seconds'), samples / rate)
 
 
-def hear(model, group, writer):
-  """Gives the pieces of a group to the network and the steps to their clips' outputs; yields as `heard_clips`."""
+def run_batch(model, group, writer):
+  """Runs the network on a group of (Clip, Piece) of equal length and writes the steps; yields as `write_features`."""
   outputs = model.activations(np.stack([piece.pcm for _, piece in group]))
   if not all(np.isfinite(values).all() for values in outputs.values()):
-    raise UserError('the student gives numbers that are not finite: its training diverged')
+    raise UserError('activations are not finite: the training of this student diverged; use another student')
   for number, (clip, piece) in enumerate(group):
     if clip.writer is None:
       clip.writer = contextlib.ExitStack()
@@ -331,15 +337,15 @@ def collected(clip):
 
 
 def add_steps(clip, model, layer, source, values):
-  """Writes steps with their times, or adds them to a mean."""
+  """Writes steps f32 [n, width] of a layer with their times, or adds them to the sums of a mean over time."""
   if model.is_mean(layer):
     total, count = clip.sums.get(layer, (0, 0))
     clip.sums[layer] = total + values.sum(0, dtype=np.float64), count + len(values)
     return
-  steps = receptive_field.receptive_field(model.tables[source])
+  field = receptive_field.receptive_field(model.tables[source])
   numbers = clip.steps[layer] + np.arange(len(values))
   clip.steps[layer] += len(values)
-  centers = clip.first_sample + steps.first_center + steps.hop * numbers
+  centers = clip.first_sample + field.first_center + field.stride * numbers
   add_rows(clip, layer, values, centers / model.settings.sample_rate_hz)
 
 
@@ -349,7 +355,7 @@ def add_rows(clip, layer, values, centers):
 
 
 def closed(clips, model):
-  """Counts a heard piece of each clip; those that were the last end their clip's file, which is yielded."""
+  """Counts down the waiting pieces of each clip; at zero it closes the clip's file and yields (clip, None)."""
   for clip in clips:
     clip.waiting -= 1
     if clip.waiting:

@@ -1,4 +1,4 @@
-"""What the layers of a network heard in one clip, as a file: .npz, HDF5, or of `pca` AudioSet's `embedding_files`.
+"""Files of features: layer activations of one clip as .npz, HDF5, or for `pca` in AudioSet's format of embeddings.
 
 | array                      | dtype, shape         | HDF5                     |
 |----------------------------|----------------------|--------------------------|
@@ -6,11 +6,11 @@
 | `<layer>/center_seconds`   | f64 [T]              | `center_seconds/<layer>` |
 | `about`                    | str [1], JSON        | the same name            |
 
-A time is that of the middle of what the step hears, in the sound as it was heard: of repeated sound, behind the clip's
-own end. `about`: `source` and its `source_sha256`, `student`, `model` (sha256 of the weights), `sample_rate_hz`,
-`layers`, `clip_seconds` (null, or what every sound was repeated or cut to), `repeats`, `repeated_for` (null, or the
-layer that it was too short for), `sound_seconds` (with its repeats), `heard_seconds` (of these, what the rows cover: a
-rest that fills no window or patch is dropped).
+A time is the centre of the receptive field of a step. Where sound was repeated, it may be after the end of the clip.
+`about`: `source` and its `source_sha256`, `student`, `model` (SHA-256 of the weights), `sample_rate_hz`, `layers`,
+`clip_seconds` (null, or the length to which every sound was repeated or truncated), `repeats`, `repeated_for` (null, or
+the layer that it was too short for), `sound_seconds` (including repetitions), `heard_seconds` (the part that the rows
+cover: a remainder that fills no window or patch is dropped).
 """
 
 import json
@@ -24,16 +24,17 @@ from audionet_tf.core.errors import UserError
 from audionet_tf.data import audioset_embeddings
 
 CENTERS = 'center_seconds'
-LEAST_REST_SECONDS = 0.01  # that is told: less is a resampler's rounding
-SAME = ('model', 'clip_seconds')  # of `about`: a file that differs here is another run's, and kept
+LEAST_REMAINDER_SECONDS = 0.01  # smallest remainder that is reported: less is rounding of the resampler
+SAME = ('model', 'clip_seconds')  # keys of `about`: a file that differs in one belongs to another run, and is kept
 
 
 def hdf5_name(name):
+  """Name of an array in HDF5."""
   layer, _, centers = name.rpartition('/')
   return f'{centers}/{layer}' if layer else name
 
 
-# Format to its writer and how it names the arrays.
+# Format to its writer and its function of the name of an array.
 FORMATS = {
   'npz': (array_files.npz, lambda name: name),
   'h5': (array_files.hdf5, hdf5_name),
@@ -42,10 +43,17 @@ FORMATS = {
 
 
 def read(path, layers):
-  """(about, dict of layer to (f32 [T, width], f64 [T] seconds)) from a file of either format.
+  """Reads layers from a file of features.
+
+  Args:
+    path: of a file in one of FORMATS.
+    layers: names.
+
+  Returns:
+    (about, dict of layer to (f32 [T, width], f64 [T] centres in seconds)).
 
   Raises:
-    UserError: missing, damaged, or without one of the layers.
+    UserError: the file is missing, damaged, or does not have one of the layers.
   """
   about, arrays = _read(path, layers)
   for layer in layers:
@@ -58,16 +66,17 @@ def read(path, layers):
 
 
 def read_about(path):
-  """The dict `about` of a file. UserError where there is none."""
+  """The dict `about` of a file. UserError where the file is missing or damaged."""
   return _read(path, [])[0]
 
 
 def _read(path, layers):
+  """`read` without checks of the arrays."""
   path = pathlib.Path(path)
   try:
     if path.suffix == '.tfrecord':
-      about, found = audioset_embeddings.read_features(path)
-      arrays = {layer: found[layer] for layer in layers}
+      about, embeddings = audioset_embeddings.read_features(path)
+      arrays = {layer: embeddings[layer] for layer in layers}
     elif path.suffix == '.h5':
       import h5py
 
@@ -89,46 +98,50 @@ def _read(path, layers):
 
 
 def done(path, about):
-  """Whether `path`, which is there, holds what `about` describes. Of another source, or of an unknown one as in files
-  without `source_sha256`, it does not: the same run may write it again, as it does when its sound has changed.
+  """Whether an existing file holds the features that `about` describes.
+
+  False where its source has changed, or has no `source_sha256`: then the same run writes it again.
 
   Raises:
-    UserError: it holds what another model heard, another length of clips, or too few layers of this sound.
+    UserError: the file is from another model or another length of clips, or does not have all layers.
   """
-  found = read_about(path)
+  existing = read_about(path)
   for key in SAME:
-    if found.get(key) != about[key]:
+    if existing.get(key) != about[key]:
       raise UserError(
-        f'{path}: its {key} is {found.get(key)}, that of this run {about[key]}; delete it or use another --output'
+        f'{path}: its {key} is {existing.get(key)}, that of this run {about[key]}; delete it or use another --output'
       )
-  if found.get('source_sha256') != about['source_sha256']:
+  if existing.get('source_sha256') != about['source_sha256']:
     return False
-  missing = [layer for layer in about['layers'] if layer not in found.get('layers', ())]
+  missing = [layer for layer in about['layers'] if layer not in existing.get('layers', ())]
   if missing:
     raise UserError(f'{path}: without layer {", ".join(missing)}; delete it or use another --output')
   return True
 
 
 def remarks(outputs):
-  """Lines on what was done to sounds too short for a layer, and on what is not heard of others.
+  """Remarks on sounds that were repeated, and on remainders that were dropped.
 
   Args:
-    outputs: dict of source to its file.
+    outputs: dict of source, pathlib.Path, to its file of features.
+
+  Returns:
+    list of str, one line each.
   """
-  repeated, rests, unheard = {}, [], []
+  repeated, remainders, truncated = {}, [], []
   for source, path in outputs.items():
     about = read_about(path)
     if about['repeats'] > 1 and not about['clip_seconds']:
       repeated.setdefault(about['repeated_for'], []).append(f'{source.name} ({about["repeats"]} times)')
-    rest = about['sound_seconds'] - about['heard_seconds']
-    if rest >= LEAST_REST_SECONDS:
-      rests.append(rest)
-      unheard.append(source.name)
+    remainder = about['sound_seconds'] - about['heard_seconds']
+    if remainder >= LEAST_REMAINDER_SECONDS:
+      remainders.append(remainder)
+      truncated.append(source.name)
   lines = [
     f'too short for {layer or "a window"}, repeated: {text.first_of(names)}; '
-    + ('all layers heard the repeated sound, and times are its' if layer else 'times are those of the repeated sound')
+    + ('all layers see the repeated sound; times refer to it' if layer else 'times refer to the repeated sound')
     for layer, names in repeated.items()
   ]
-  if rests:
-    lines.append(f'up to {max(rests):.2f} s of a sound fill no window and are not heard: {text.first_of(unheard)}')
+  if remainders:
+    lines.append(f'up to {max(remainders):.2f} s of a sound fill no window and are dropped: {text.first_of(truncated)}')
   return lines

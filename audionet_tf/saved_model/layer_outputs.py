@@ -92,7 +92,7 @@ def of_keras(path):
   model, settings = student_file.load(path)
 
   def select(sources):
-    if registry.network(settings.student).layers:
+    if registry.network(settings.student).layer_windows:
       layers = registry.layer_model(model, settings.student, sources)
     else:
       outputs = {layer.name: layer.output for layer in model.layers} | {EMBEDDING: model.output[EMBEDDING]}
@@ -135,7 +135,7 @@ def all_layers(model, settings):
 def find_sources(student, layers):
   """dict of each requested layer to the layer that it is read from. UserError lists the layers that exist."""
   network = registry.network(student.settings.student)
-  hidden = list(network.layers)[-1:] if network.reconstructs else list(network.layers)[-2:-1]
+  hidden = list(network.layer_windows)[-1:] if network.is_autoencoder else list(network.layer_windows)[-2:-1]
   sources = {layer: layer for layer in student.tables} | ({EMBEDDING: hidden[0]} if hidden else {})
   for layer in layers:
     if layer not in sources:

@@ -54,7 +54,7 @@ def all_signatures(model, settings):
   default = default_signature(model, settings)
   specs = {name: tf.TensorSpec(output.shape, output.dtype) for name, output in default.structured_outputs.items()}
   functions = {'serving_default': default, 'windows': windows_signature(default, specs, settings)}
-  if registry.network(settings.student).layers:
+  if registry.network(settings.student).layer_windows:
     functions[LAYERS] = layers_signature(model, settings)
   if has_steps(model, settings):
     functions[STEPS] = steps_signature(model, settings)
@@ -108,7 +108,7 @@ def windows_signature(default, specs, settings):
     settings: student_file.StudentConfig.
   """
   length, most = window_samples(settings), windows_at_once(settings)
-  repeats = registry.network(settings.student).short == 'repeat'
+  repeats = registry.network(settings.student).short_input == 'repeat'
 
   @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name='waveform')])
   def windows(waveform):
@@ -167,7 +167,7 @@ def layers_signature(model, settings):
     for layer, activation in activations(not_empty, training=False).items():
       count, field = step_count(samples, tables[layer]), receptive_field.receptive_field(tables[layer])
       outputs[layer] = tf.cast(activation[:, :count], tf.float32)
-      centers = field.first_center + field.hop * tf.cast(tf.range(count), tf.float64)
+      centers = field.first_center + field.stride * tf.cast(tf.range(count), tf.float64)
       outputs[layer + CENTERS] = tf.cast(centers / settings.sample_rate_hz, tf.float32)
     return outputs
 
@@ -176,14 +176,14 @@ def layers_signature(model, settings):
 
 def layer_of(settings, head):
   """Name of a head's part of the last layer, such as `conv8_objects`."""
-  return f'{list(registry.network(settings.student).layers)[-1]}_{head}'
+  return f'{list(registry.network(settings.student).layer_windows)[-1]}_{head}'
 
 
 def body_tables(settings):
   """dict of layer to its table of sliding windows, without the last layer (the logits) if the student has no heads."""
   network = registry.network(settings.student)
-  has_last = settings.classes or network.reconstructs
-  return network.layers if has_last else dict(list(network.layers.items())[:-1])
+  has_last = settings.classes or network.is_autoencoder
+  return network.layer_windows if has_last else dict(list(network.layer_windows.items())[:-1])
 
 
 def tables_of(settings):
@@ -242,4 +242,4 @@ def steps_outputs(settings):
 def has_steps(model, settings):
   """Whether an export of the student has the signature `steps`."""
   several = [head for head in settings.classes if model.output[heads.LOGITS + head].shape[1] != 1]
-  return bool(several) and not registry.network(settings.student).layers
+  return bool(several) and not registry.network(settings.student).layer_windows

@@ -1,13 +1,12 @@
-"""What decides the result of a run, and what must agree for a run to be resumed."""
+"""What decides the result of a run."""
 
 import dataclasses
-import json
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import augmentation
 from audionet_tf.models import alignment, registry
 from audionet_tf.teachers.teacher_config import TeacherConfig
-from audionet_tf.training import losses, resume, warm_start
+from audionet_tf.training import losses, warm_start
 from audionet_tf.training.optimizers import OPTIMIZERS, SCHEDULES
 
 LOSSES = (*sorted(losses.LOSSES | losses.MULTI_LABEL_LOSSES), losses.RECONSTRUCTION)
@@ -105,7 +104,7 @@ class TrainingConfig:
 
   def check_learning(self):
     """UserError unless an autoencoder has no teachers, and every other student has some."""
-    alone = registry.network(self.student).reconstructs
+    alone = registry.network(self.student).is_autoencoder
     if alone != (self.loss == losses.RECONSTRUCTION):
       wanted = losses.RECONSTRUCTION if alone else ' or '.join(LOSSES[:-1])
       raise UserError(f'loss is {self.loss!r}; {self.student} learns by {wanted}')
@@ -115,41 +114,3 @@ class TrainingConfig:
       raise UserError(f'{self.student} learns from teachers; name one')
     if self.label_smoothing and self.loss not in losses.MULTI_LABEL_LOSSES:
       raise UserError(f'label_smoothing goes with loss {" or ".join(losses.MULTI_LABEL_LOSSES)}, not with {self.loss}')
-
-
-def resumed(path, settings):
-  """The settings of a new run, or of the one at `path` that goes on; more epochs prolong it where they may.
-
-  A learning rate that depends on the number of epochs was another one from the first step on, so only a constant one
-  allows more. `prolonged` lists the numbers of epochs after which the run was exported and then went on.
-
-  Args:
-    path: of the run's settings.json.
-    settings: of `settings_of`.
-
-  Raises:
-    UserError: another setting than that of the run, with the reason why that matters.
-  """
-  if not path.exists():
-    return settings | {'prolonged': []}
-  try:
-    stored = resume.with_defaults(json.loads(path.read_text()))
-    before, now = resume.flat(stored), resume.flat(settings)
-    prolonged = stored.pop('prolonged', [])
-    longer = settings['epochs'] > stored['epochs'] and settings['schedule'] == 'constant'
-    exported = (path.parent / 'export' / str(1 + len(prolonged))).is_dir()
-  except (json.JSONDecodeError, KeyError, TypeError):
-    raise UserError(f'{path}: damaged; choose another --run_dir') from None
-  names = sorted(name for name in before.keys() | now.keys() if not name.startswith('prolonged'))
-  differences = [name for name in names if before.get(name) != now.get(name) and not (name == 'epochs' and longer)]
-  if differences:
-    changes = '; '.join(f'{name} was {before.get(name)}, is {now.get(name)}' for name in differences)
-    why = 'a resumed run ends as if it had never stopped'
-    if differences == ['epochs'] and settings['epochs'] > stored['epochs']:
-      why = f'the learning rate of --schedule={settings["schedule"]} depends on the number of epochs'
-    elif differences == ['epochs']:
-      why = 'a run cannot be shortened'
-    raise UserError(
-      f'{path.parent}: cannot resume with other settings: {changes} ({why}); use those of the run, or another --run_dir'
-    )
-  return settings | {'prolonged': [*prolonged, stored['epochs']] if longer and exported else prolonged}

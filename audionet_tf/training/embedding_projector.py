@@ -144,7 +144,7 @@ def strongest(embeddings):
   Args:
     embeddings: f32 [windows, width].
   """
-  found = activations.strongest_windows(embeddings)
+  found = activations.top_in_windows(embeddings)
   listed = {unit: activations.top_moments(found, unit)[:UNIT_WINDOWS] for unit in activations.chosen_units(found, [])}
   return {unit: [(window, value) for window, _, value in row] for unit, row in listed.items() if row}
 
@@ -193,7 +193,7 @@ def units(shown, windows, rows, sample_rate_hz, seen):
   for window, sound in windows.items():
     mel = overview.MelPicture(sample_rate_hz)
     list(mel.watch([(0, np.rint(sound * timeline.PCM_SCALE).astype(np.int16))]))
-    drawn[window] = {'name': name_of(rows[window]), 'decibels': mel.picture()['decibels'], 'seen': seen.get(window)}
+    drawn[window] = {'name': name_of(rows[window]), 'decibels': mel.picture()['decibels'], 'picture': seen.get(window)}
   return plotting_sound.units('windows that excite units of the embedding most, and how much', shown, drawn)
 
 

@@ -13,7 +13,6 @@ from audionet_tf.models import vggish_attention
 from audionet_tf.models.patch_classifier import RATE_HZ
 from audionet_tf.teachers import frozen_teacher
 from audionet_tf.training import callbacks, distribution, losses, run_checks, trainer
-from audionet_tf.training import config as training_config
 from audionet_tf.training import resume as training_resume
 
 STUDENT = 'vggish_attention'
@@ -69,7 +68,7 @@ def train(paths, run_dir, config, resume=False, checkpoint_every=0):
   loaded = [frozen_teacher.Teacher(taught.name, class_names, None, False, description, digest)]
   devices = distribution.make(config.replicas)
   settings = training_resume.settings_of(config, manifest, loaded, devices.num_replicas_in_sync)
-  settings = training_config.resumed(run_dir / run_checks.SETTINGS_NAME, settings)
+  settings = training_resume.resumed(run_dir / run_checks.SETTINGS_NAME, settings)
   with devices.scope():
     student = trainer.build_student(manifest, loaded, config)
     distiller = trainer.build_distiller(manifest, loaded, config, behind(student))

@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 from audionet_tf.core import files
+from audionet_tf.core.errors import UserError
 from audionet_tf.teachers.teacher_config import TeacherConfig
 from audionet_tf.training import warm_start
 from audionet_tf.training.config import TrainingConfig
@@ -27,6 +28,44 @@ def settings_of(config, manifest, teachers, replicas):
   settings['init'] = warm_start.digest(config.init)
   settings['records'] = {'digest': manifest['digest'], 'windows': manifest['windows']}
   return json.loads(json.dumps(settings))
+
+
+def resumed(path, settings):
+  """The settings of a new run, or of the one at `path` that goes on; more epochs prolong it where they may.
+
+  A learning rate that depends on the number of epochs was another one from the first step on, so only a constant one
+  allows more. `prolonged` lists the numbers of epochs after which the run was exported and then went on.
+
+  Args:
+    path: of the run's settings.json.
+    settings: of `settings_of`.
+
+  Raises:
+    UserError: another setting than that of the run, with the reason why that matters.
+  """
+  if not path.exists():
+    return settings | {'prolonged': []}
+  try:
+    stored = with_defaults(json.loads(path.read_text()))
+    before, now = flat(stored), flat(settings)
+    prolonged = stored.pop('prolonged', [])
+    longer = settings['epochs'] > stored['epochs'] and settings['schedule'] == 'constant'
+    exported = (path.parent / 'export' / str(1 + len(prolonged))).is_dir()
+  except (json.JSONDecodeError, KeyError, TypeError):
+    raise UserError(f'{path}: damaged; choose another --run_dir') from None
+  names = sorted(name for name in before.keys() | now.keys() if not name.startswith('prolonged'))
+  differences = [name for name in names if before.get(name) != now.get(name) and not (name == 'epochs' and longer)]
+  if differences:
+    changes = '; '.join(f'{name} was {before.get(name)}, is {now.get(name)}' for name in differences)
+    why = 'a resumed run ends as if it had never stopped'
+    if differences == ['epochs'] and settings['epochs'] > stored['epochs']:
+      why = f'the learning rate of --schedule={settings["schedule"]} depends on the number of epochs'
+    elif differences == ['epochs']:
+      why = 'a run cannot be shortened'
+    raise UserError(
+      f'{path.parent}: cannot resume with other settings: {changes} ({why}); use those of the run, or another --run_dir'
+    )
+  return settings | {'prolonged': [*prolonged, stored['epochs']] if longer and exported else prolonged}
 
 
 def with_defaults(settings):

@@ -90,7 +90,7 @@ class Summaries(keras.callbacks.Callback):
     for head, names in self.class_names.items():
       probabilities = heads.ACTIVATIONS[self.model.activation](outputs[LOGITS + head]).numpy()  # [N, T, classes]
       tf.summary.text(f'examples/{head}', predictions_table(self.examples, head, probabilities.mean(axis=1), names))
-      if registry.network(student.name).layers:
+      if registry.network(student.name).layer_windows:
         for i in range(len(probabilities)):
           figure = example_timeline(self.examples, i, probabilities[i], names, student.name)
           tf.summary.image(f'examples/{i} {head}', style.to_rgb(figure)[None], description=self.examples['names'][i])

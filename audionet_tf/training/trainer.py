@@ -32,7 +32,6 @@ from audionet_tf.training import (
   run_checks,
   warm_start,
 )
-from audionet_tf.training import config as training_config
 from audionet_tf.training import resume as training_resume
 from audionet_tf.training import tensorboard as training_tensorboard
 from audionet_tf.training.distiller import AutoencoderTrainer, Distiller, MultiLabelTrainer
@@ -79,7 +78,7 @@ def train(
   tell_class_names(config.teachers, teachers)
   tell_rate(config.student, manifest['params'].sample_rate_hz)
   settings = training_resume.settings_of(config, manifest, teachers, devices.num_replicas_in_sync)
-  settings = training_config.resumed(run_dir / run_checks.SETTINGS_NAME, settings)
+  settings = training_resume.resumed(run_dir / run_checks.SETTINGS_NAME, settings)
   source = training_source(records_folder, manifest, teachers, online)
   held_out_source = held_out and training_source(validation_folder, held_out, teachers, online)
   teachers = teachers if online else without_weights(teachers)
@@ -310,7 +309,7 @@ def new_distiller(student, manifest, teachers, config):
     'loss_reduction': config.loss_reduction,
     'videos_windows': [(v['first_window'], v['windows']) for v in manifest['videos']] if config.per_frame else None,
   }
-  if registry.network(config.student).reconstructs:
+  if registry.network(config.student).is_autoencoder:
     return AutoencoderTrainer(student, **kept)
   labelled = config.loss in losses.MULTI_LABEL_LOSSES
   return (MultiLabelTrainer if labelled else Distiller)(

@@ -1,4 +1,7 @@
-"""When the units of a layer are excited most, and which of them are selective (Aytar et al. 2016, figure 6)."""
+"""Top activations of the units of a layer, and the selectivity of units.
+
+Source: Aytar, Vondrick, Torralba 2016, figure 6.
+"""
 
 import dataclasses
 
@@ -6,20 +9,20 @@ import numpy as np
 
 from audionet_tf.core.errors import UserError
 
-UNITS = 12  # shown where none are named
-MOMENTS = 10  # shown of a unit
+UNITS = 12  # shown by default
+MOMENTS = 10  # kept per unit
 
 
 @dataclasses.dataclass
 class TopActivations:
-  """The strongest moments of every unit so far, and its statistics.
+  """The moments of the highest activations of every unit, and the statistics of all its activations.
 
   Attributes:
-    activations: f32 [n, width], falling; n is MOMENTS at the most.
-    centers: f64 [n, width], the middle of what was heard, in samples from time zero of its file.
-    files: int [n, width], position in the list of files.
-    steps: how many were heard.
-    sums, squares: f64 [width], of the activations of all steps.
+    activations: f32 [n, width], descending; n is at most MOMENTS.
+    centers: f64 [n, width], centres of the receptive fields, in samples from time zero of the file.
+    files: int [n, width], index of the file.
+    steps: int, number of steps seen.
+    sums, squares: f64 [width], sums of the activations of all steps, and of their squares.
   """
 
   activations: np.ndarray
@@ -29,19 +32,22 @@ class TopActivations:
   sums: np.ndarray
   squares: np.ndarray
 
-  def deviation(self):
-    """f64 [width], over all steps."""
+  def std(self):
+    """Standard deviation of the activations over all steps, f64 [width]."""
     return np.sqrt(np.maximum(0, self.squares / self.steps - np.square(self.sums / self.steps)))
 
   def selectivity(self):
-    """f64 [width]: how far the mean of the moments lies above that of all steps, in deviations; 0 for the deaf."""
-    spread = self.deviation()
+    """Mean of the top activations above that of all steps, in standard deviations, f64 [width].
+
+    0 for units that never vary.
+    """
+    std = self.std()
     above = self.activations.mean(0, dtype=np.float64) - self.sums / self.steps
-    return np.divide(above, spread, out=np.zeros_like(above), where=spread > 1e-6 * np.abs(above))
+    return np.divide(above, std, out=np.zeros_like(above), where=std > 1e-6 * np.abs(above))
 
 
 def merge(one, other):
-  """The strongest moments and the statistics of two Strongest."""
+  """The TopActivations of two sets of steps together."""
   activations = np.concatenate([one.activations, other.activations])
   order = np.argsort(-activations, axis=0, kind='stable')[:MOMENTS]
   parts = (activations, np.concatenate([one.centers, other.centers]), np.concatenate([one.files, other.files]))
@@ -53,13 +59,14 @@ def merge(one, other):
   )
 
 
-def strongest_of(activations, center, hop, number):
-  """Strongest of one piece.
+def top_in_piece(activations, center, hop, number):
+  """TopActivations of one piece of sound, one moment per unit.
 
   Args:
     activations: f32 [T, width].
-    center, hop: of its first step, and from step to step, in samples.
-    number: of the file.
+    center: of the receptive field of the first step, in samples from time zero of the file.
+    hop: samples from one step to the next.
+    number: index of the file.
   """
   best = activations.argmax(0)[None]  # [1, width]
   return TopActivations(
@@ -72,8 +79,8 @@ def strongest_of(activations, center, hop, number):
   )
 
 
-def strongest_windows(activations):
-  """Strongest of f32 [windows, width]: the moments are windows, numbered as `files`; their centers are not known."""
+def top_in_windows(activations):
+  """TopActivations of windows, f32 [windows, width]: `files` holds the windows, `centers` is zero."""
   order = np.argsort(-activations, axis=0, kind='stable')[:MOMENTS]
   return TopActivations(
     np.take_along_axis(activations, order, 0),
@@ -85,17 +92,28 @@ def strongest_windows(activations):
   )
 
 
-def chosen_units(found, wanted):
-  """Numbers of the units to show: those wanted, or the UNITS most selective. UserError where there is no such unit."""
-  width = len(found.sums)
-  wrong = [unit for unit in wanted if not 0 <= unit < width]
+def chosen_units(top, units):
+  """Numbers of the units to show.
+
+  Args:
+    top: TopActivations.
+    units: list of int; empty for the UNITS most selective ones.
+
+  Returns:
+    list of int.
+
+  Raises:
+    UserError: the layer has no such unit.
+  """
+  width = len(top.sums)
+  wrong = [unit for unit in units if not 0 <= unit < width]
   if wrong:
     raise UserError(f'unit {wrong[0]}: the layer has {width}, allowed is 0 to {width - 1}')
-  return list(wanted) or np.argsort(-found.selectivity(), kind='stable')[:UNITS].tolist()
+  return list(units) or np.argsort(-top.selectivity(), kind='stable')[:UNITS].tolist()
 
 
-def top_moments(found, unit):
-  """[(file number, center in samples, activation)] of a unit, the strongest first; those above its mean alone."""
-  rows = zip(found.files[:, unit], found.centers[:, unit], found.activations[:, unit], strict=True)
-  mean = found.sums[unit] / found.steps
+def top_moments(top, unit):
+  """Moments of a unit above its mean activation: [(index of the file, center in samples, activation)], descending."""
+  rows = zip(top.files[:, unit], top.centers[:, unit], top.activations[:, unit], strict=True)
+  mean = top.sums[unit] / top.steps
   return [(int(file), float(center), float(value)) for file, center, value in rows if value > mean]

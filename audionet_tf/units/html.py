@@ -1,4 +1,4 @@
-"""The text of the page that lets a person see and hear what excites units. It works offline and holds no scripts."""
+"""HTML of the page that plays and shows what activates units. It works offline and holds no scripts."""
 
 import html
 import urllib.parse
@@ -9,9 +9,9 @@ WAVE_POINTS = 120
 
 STYLE = """
 :root { color-scheme: light dark; --page: #fbfbfa; --card: #fff; --text: #1c1c1a; --quiet: #5d5d58; --line: #deded8;
-  --accent: #0062a3; --heard: #0062a322 }
+  --accent: #0062a3; --field: #0062a322 }
 @media (prefers-color-scheme: dark) { :root { --page: #161615; --card: #20201e; --text: #ececE6; --quiet: #a5a59d;
-  --line: #3a3a36; --accent: #6db8ee; --heard: #6db8ee33 } }
+  --line: #3a3a36; --accent: #6db8ee; --field: #6db8ee33 } }
 * { box-sizing: border-box }
 body { margin: 0 auto; max-width: 76rem; padding: 1.5rem 1rem 4rem; background: var(--page); color: var(--text);
   font: 1rem/1.45 system-ui, sans-serif }
@@ -28,7 +28,7 @@ li.moment { display: flex; flex-direction: column; gap: .4rem; padding: .6rem; b
   border: 1px solid var(--line); border-radius: .5rem }
 .moment img { width: 100%; aspect-ratio: 4 / 3; object-fit: fill; border-radius: .3rem }
 .moment svg { width: 100%; height: 3rem; fill: var(--quiet) }
-.moment svg rect { fill: var(--heard) }
+.moment svg rect { fill: var(--field) }
 .moment audio { width: 100%; height: 2.4rem }
 .file { overflow-wrap: anywhere; font-size: .85rem }
 .numbers { display: flex; justify-content: space-between; gap: .5rem; font-size: .85rem; color: var(--quiet);
@@ -39,13 +39,13 @@ li.moment { display: flex; flex-direction: column; gap: .4rem; padding: .6rem; b
 
 
 def page(title, introduction, units):
-  """HTML of one page.
+  """HTML of the page.
 
   Args:
     title, introduction: str, any characters.
-    units: list of dicts: `number`; `note`, str; `moments`: list of dicts, the strongest first: `file`, str;
-      `seconds`; `activation`; `sound`, path from the page; `picture`, the same or None; `wave` f32 [samples] in
-      [-1, 1]; `heard`: (begin, end) of what the unit heard, as shares of the wave.
+    units: list of dicts of `number`, int; `note`, str; `moments`, list of dicts, the highest activation first, of
+      `file`, str; `seconds` and `activation`, float; `sound`, path relative to the page; `picture`, likewise or None;
+      `wave` f32 [samples] in [-1, 1]; `field`, (begin, end) of the receptive field as fractions of the wave.
 
   Returns:
     str.
@@ -73,10 +73,10 @@ def page(title, introduction, units):
 
 
 def section(unit):
-  """One unit: a heading, a note, and its moments as a numbered list."""
+  """HTML of one unit: a heading, a note, and its moments as a numbered list."""
   number = unit['number']
-  strongest = max([abs(moment['activation']) for moment in unit['moments']], default=0) or 1
-  cards = '\n'.join(card(number, rank, moment, strongest) for rank, moment in enumerate(unit['moments'], 1))
+  highest = max([abs(moment['activation']) for moment in unit['moments']], default=0) or 1
+  cards = '\n'.join(card(number, rank, moment, highest) for rank, moment in enumerate(unit['moments'], 1))
   return f"""<section aria-labelledby="unit-{number}">
 <h2 id="unit-{number}">Unit {number}</h2>
 <p>{html.escape(unit['note'])}</p>
@@ -86,13 +86,13 @@ def section(unit):
 </section>"""
 
 
-def card(number, rank, moment, strongest):
-  """One moment: picture if there is one, waveform, player, file, time, activation."""
-  file, seconds = html.escape(moment['file']), clock(moment['seconds'])
+def card(number, rank, moment, highest):
+  """HTML of one moment: picture if there is one, waveform, player, file, time, activation."""
+  file, seconds = html.escape(moment['file']), timestamp(moment['seconds'])
   picture = moment['picture'] and f'<img src="{address(moment["picture"])}" alt="{file} at {seconds}" loading="lazy">'
-  share = min(1, max(0, moment['activation'] / strongest))
+  share = min(1, max(0, moment['activation'] / highest))
   return f"""<li class="moment">{picture or ''}
-{wave(moment['wave'], moment['heard'])}
+{wave(moment['wave'], moment['field'])}
 <audio controls preload="metadata" src="{address(moment['sound'])}" aria-label="unit {number}, sound {rank}: {file}">\
 </audio>
 <div class="bar" aria-hidden="true"><span style="width: {share:.0%}"></span></div>
@@ -101,28 +101,27 @@ def card(number, rank, moment, strongest):
 
 
 def address(path):
-  """A relative path as an attribute's text."""
+  """A relative path as the text of an attribute."""
   return html.escape(urllib.parse.quote(path))
 
 
-def clock(seconds):
+def timestamp(seconds):
   """3725.25 as '1:02:05.25'; 5.5 as '0:05.50'."""
-  hundredths = round(seconds * 100)
-  minutes, rest = divmod(hundredths, 6000)
+  minutes, hundredths = divmod(round(seconds * 100), 6000)
   hours, minutes = divmod(minutes, 60)
-  clock = f'{minutes:02}' if hours else f'{minutes}'
-  return f'{hours}:' * bool(hours) + f'{clock}:{rest // 100:02}.{rest % 100:02}'
+  start = f'{hours}:{minutes:02}' if hours else f'{minutes}'
+  return f'{start}:{hundredths // 100:02}.{hundredths % 100:02}'
 
 
-def wave(samples, heard):
-  """An SVG of the range of the samples over time; what the unit heard is shaded."""
+def wave(samples, field):
+  """SVG of the range of f32 [samples] over time, with the receptive field shaded: (begin, end) as fractions."""
   parts = np.array_split(samples, min(WAVE_POINTS, len(samples)))
   peak = max(float(np.abs(samples).max()), 1e-3)
   high, low = ([round(50 - 48 * float(f(part)) / peak, 1) for part in parts] for f in (np.max, np.min))
   steps = 100 / max(1, len(parts) - 1)
   outline = [f'{round(i * steps, 1)},{y}' for i, y in enumerate(high)]
   outline += [f'{round(i * steps, 1)},{max(y, high[i] + 1)}' for i, y in reversed(list(enumerate(low)))]
-  begin, end = (round(100 * share, 1) for share in heard)
+  begin, end = (round(100 * share, 1) for share in field)
   return (
     '<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">'
     f'<rect x="{begin}" width="{round(end - begin, 1)}" height="100"/><polygon points="{" ".join(outline)}"/></svg>'

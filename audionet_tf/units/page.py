@@ -1,4 +1,7 @@
-"""A page of the sounds, and the pictures, that excite the units of a layer most (Aytar et al. 2016, figure 6)."""
+"""Writes a page of the sounds and pictures that activate the units of a layer most.
+
+Source: Aytar, Vondrick, Torralba 2016, figure 6.
+"""
 
 import pathlib
 import wave
@@ -14,7 +17,7 @@ from audionet_tf.media.timeline import PCM_SCALE
 from audionet_tf.models import receptive_field
 from audionet_tf.units import html
 from audionet_tf.units.activations import chosen_units, top_moments
-from audionet_tf.units.search import listen_to_all
+from audionet_tf.units.search import search_files
 
 SHORTEST_CUT_SECONDS = 1.5
 PICTURE_SIZE = 256
@@ -22,14 +25,14 @@ JPEG_QUALITY = 85
 
 
 def cut(chunks, spans):
-  """The samples in each span, zeros where there is no sound.
+  """Cuts spans out of a sound.
 
   Args:
-    chunks: of `decoding.decode_audio`.
+    chunks: iterable of (start_sample, int16 [n]), contiguous, from `decoding.decode_audio`.
     spans: list of (begin, end), in samples from time zero.
 
   Returns:
-    List of (int16 [n]): n is less than end - begin where the sound ends before.
+    list of int16 [n], zeros before the first chunk; n is less than end - begin where the sound ends earlier.
   """
   cuts = [np.zeros(end - begin, np.int16) for begin, end in spans]
   last, stop = 0, max(end for _, end in spans)
@@ -44,23 +47,24 @@ def cut(chunks, spans):
   return [samples[: max(1, last - begin)] for samples, (begin, _) in zip(cuts, spans, strict=True)]
 
 
-def write_sounds(ear, path, centers, folder, stem):
-  """Cuts the moments of a file out and writes them; see `write_page` for the names.
+def write_sounds(probe, path, centers, folder, stem):
+  """Writes the sounds of the moments of a file as `folder`/sounds/<stem>-<milliseconds>ms.wav.
 
   Args:
-    ear: Ear.
+    probe: UnitProbe.
     path: of the file.
     centers: of the moments, in samples, distinct.
-    folder: holds `sounds`.
+    folder: pathlib.Path that holds a folder `sounds`.
     stem: beginning of the files' names.
 
   Returns:
-    dict of center to dict: `sound`, path from `folder`; `wave` f32 [n]; `heard`, shares of it.
+    dict of center to dict of `sound`, path relative to `folder`; `wave` f32 [n] in [-1, 1]; `field`, [begin, end] of
+    the receptive field as fractions of the wave.
   """
-  rate, field = ear.settings.sample_rate_hz, receptive_field.receptive_field(ear.table).field
-  half = max(field, SHORTEST_CUT_SECONDS * rate) / 2
+  rate, size = probe.settings.sample_rate_hz, receptive_field.receptive_field(probe.table).size
+  half = max(size, SHORTEST_CUT_SECONDS * rate) / 2
   spans = [(max(0, round(center - half)), round(center + half)) for center in centers]
-  cuts = cut(decoding.decode_audio(path, rate, ear.settings.mono), spans)
+  cuts = cut(decoding.decode_audio(path, rate, probe.settings.mono), spans)
   written = {}
   for center, (begin, _), pcm in zip(centers, spans, cuts, strict=True):
     name = f'sounds/{stem}-{round(center / rate * 1000)}ms.wav'
@@ -69,94 +73,113 @@ def write_sounds(ear, path, centers, folder, stem):
       out.setsampwidth(pcm.itemsize)
       out.setframerate(rate)
       out.writeframes(pcm.astype('<i2').tobytes())
-    heard = [min(1.0, max(0.0, (center + side * field / 2 - begin) / len(pcm))) for side in (-1, 1)]
-    written[center] = {'sound': name, 'wave': pcm.astype(np.float32) / PCM_SCALE, 'heard': heard}
+    field = [min(1.0, max(0.0, (center + side * size / 2 - begin) / len(pcm))) for side in (-1, 1)]
+    written[center] = {'sound': name, 'wave': pcm.astype(np.float32) / PCM_SCALE, 'field': field}
   return written
 
 
-def write_pictures(ear, path, centers, folder, stem):
-  """dict of center to the path from `folder` of a JPEG: what the video shows at that time. Empty without a video."""
-  rate, small, written = ear.settings.sample_rate_hz, decoding.frame_resizer(PICTURE_SIZE), {}
-  left = sorted(centers)
+def write_pictures(probe, path, centers, folder, stem):
+  """Writes what a video shows at the moments as `folder`/pictures/<stem>-<milliseconds>ms.jpg.
+
+  Args:
+    probe: UnitProbe.
+    path: of the file.
+    centers: of the moments, in samples, distinct.
+    folder: pathlib.Path that holds a folder `pictures`.
+    stem: beginning of the files' names.
+
+  Returns:
+    dict of center to path relative to `folder`; empty for a file without video.
+  """
+  rate, resize, written = probe.settings.sample_rate_hz, decoding.frame_resizer(PICTURE_SIZE), {}
+  remaining = sorted(centers)
   try:
     for _, end, frame in decoding.decode_frames(path):
-      if left and left[0] / rate < end:
-        picture = Image.fromarray(small(frame))
-      while left and left[0] / rate < end:
-        center = left.pop(0)
+      if remaining and remaining[0] / rate < end:
+        picture = Image.fromarray(resize(frame))
+      while remaining and remaining[0] / rate < end:
+        center = remaining.pop(0)
         name = f'pictures/{stem}-{round(center / rate * 1000)}ms.jpg'
         with files.atomic_write(folder / name, 'wb') as file:
           picture.save(file, 'JPEG', quality=JPEG_QUALITY)
         written[center] = name
-      if not left:
+      if not remaining:
         break
-  except MediaError:  # sound without pictures; damaged ones are no reason to keep the sound back
+  except MediaError:  # no pictures, or damaged ones, which do not hold up the sounds
     return written
   return written
 
 
-def write_page(ear, paths, folder, units=()):
-  """Writes `folder`/index.html, sounds/*.wav and pictures/*.jpg: for each unit the sounds that excite it most.
+def write_page(probe, paths, folder, units=()):
+  """Writes `folder`/index.html, sounds/*.wav and pictures/*.jpg: the sounds that activate each unit most.
 
-  From every piece of sound (`chunking`: some 24 seconds) a unit has one moment at most.
+  A unit has at most one moment per piece of sound (`chunking`, about 24 seconds).
 
   Args:
-    ear: Ear.
-    paths: sound and video files.
+    probe: UnitProbe.
+    paths: list of pathlib.Path of sound and video files.
     folder: new or empty.
-    units: their numbers; none for the most selective.
+    units: numbers of the units; empty for the most selective ones.
 
   Returns:
-    (path of the page, list of paths that could not be read).
+    (pathlib.Path of the page, list of paths that cannot be read).
 
   Raises:
-    UserError: a folder with something in it, no file that can be read, no such unit.
+    UserError: the folder is not empty, no file can be read, or there is no such unit.
   """
   folder = pathlib.Path(folder)
   if folder.exists() and any(folder.iterdir()):
     raise UserError(f'{folder}: is not empty; choose a new folder for the page')
-  found, unreadable = listen_to_all(ear, paths)
-  shown = {unit: top_moments(found, unit) for unit in chosen_units(found, units)}
+  top, unreadable = search_files(probe, paths)
+  moments = {unit: top_moments(top, unit) for unit in chosen_units(top, units)}
   for name in ('sounds', 'pictures'):
     (folder / name).mkdir(parents=True, exist_ok=True)
   parts = {}
-  wanted = sorted({(file, center) for listed in shown.values() for file, center, _ in listed})
-  by_file = {file: [c for f, c in wanted if f == file] for file, _ in wanted}
+  places = sorted({(file, center) for listed in moments.values() for file, center, _ in listed})
+  by_file = {file: [c for f, c in places if f == file] for file, _ in places}
   for file, centers in tqdm.tqdm(by_file.items(), desc='cutting', unit=' files', delay=1):
     with integrity.decompressed(paths[file]) as path:
-      sounds = write_sounds(ear, path, centers, folder, f'{file:05}')
-      pictures = write_pictures(ear, path, centers, folder, f'{file:05}')
+      sounds = write_sounds(probe, path, centers, folder, f'{file:05}')
+      pictures = write_pictures(probe, path, centers, folder, f'{file:05}')
     for center, part in sounds.items():
       parts[file, center] = part | {'picture': pictures.get(center), 'file': text.printable(paths[file].name)}
   page = folder / 'index.html'
   with files.atomic_write(page) as out:
-    out.write(html.page(*heading(ear, found, len(paths) - len(unreadable)), described(ear, found, shown, parts)))
+    title, introduction = heading(probe, top, len(paths) - len(unreadable))
+    out.write(html.page(title, introduction, unit_rows(probe, top, moments, parts)))
   return page, unreadable
 
 
-def heading(ear, found, files_heard):
+def heading(probe, top, file_count):
   """(title, introduction) of the page."""
-  steps = receptive_field.receptive_field(ear.table)
-  hears, every = (1000 * samples / ear.settings.sample_rate_hz for samples in (steps.field, steps.hop))
+  field = receptive_field.receptive_field(probe.table)
+  size_ms, stride_ms = (1000 * samples / probe.settings.sample_rate_hz for samples in (field.size, field.stride))
   return (
-    f'What excites the units of {ear.layer}',
-    f'{ear.settings.student}, {len(found.sums)} units. {files_heard:,} files, {found.steps:,} steps; a step hears '
-    f'{hears:,.0f} ms, every {every:,.0f} ms. Shaded: what the unit heard.',
+    f'What activates the units of {probe.layer}',
+    f'{probe.settings.student}, {len(top.sums)} units. {file_count:,} files, {top.steps:,} steps; receptive field '
+    f'{size_ms:,.0f} ms (shaded), stride {stride_ms:,.0f} ms.',
   )
 
 
-def described(ear, found, shown, parts):
-  """The units as `html.page` takes them."""
-  selectivity, spread = found.selectivity(), found.deviation()
-  rate = ear.settings.sample_rate_hz
+def unit_rows(probe, top, moments, parts):
+  """The units as `html.page` takes them.
+
+  Args:
+    probe: UnitProbe.
+    top: TopActivations.
+    moments: dict of unit to its `top_moments`.
+    parts: dict of (index of the file, center) to dict of `sound`, `wave`, `field`, `picture` and `file`.
+  """
+  selectivity, std = top.selectivity(), top.std()
+  rate = probe.settings.sample_rate_hz
   return [
     {
       'number': unit,
-      'note': f'mean activation {found.sums[unit] / found.steps:.3g}, deviation {spread[unit]:.3g}; '
-      f'these sounds lie {selectivity[unit]:.1f} deviations above the mean',
+      'note': f'mean activation {top.sums[unit] / top.steps:.3g}, standard deviation {std[unit]:.3g}; these sounds are '
+      f'{selectivity[unit]:.1f} standard deviations above the mean',
       'moments': [
         {'seconds': center / rate, 'activation': value} | parts[file, center] for file, center, value in listed
       ],
     }
-    for unit, listed in shown.items()
+    for unit, listed in moments.items()
   ]

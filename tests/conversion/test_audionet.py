@@ -1,4 +1,4 @@
-"""PyTorch checkpoints to students. Checkpoints of every format are written here."""
+"""PyTorch checkpoints to students. The tests write checkpoints of every format."""
 
 import collections
 import json
@@ -20,7 +20,7 @@ CLASSES = 7
 
 
 def state_dict(classes=CLASSES, prefix='', seed=0):
-  """Weights as large as those that were published: +-6 and +-13."""
+  """Weights in the range of the published ones: +-6 and +-13."""
   generator = torch.Generator().manual_seed(seed)
 
   def uniform(limit, *shape):
@@ -51,7 +51,7 @@ class Storage:
 
 
 class Tensor:
-  """A tensor of PyTorch 0.3, which named the first `_rebuild_tensor`."""
+  """A tensor of PyTorch 0.3, whose pickle names `_rebuild_tensor`."""
 
   def __init__(self, storage, shape):
     self.storage, self.shape = storage, shape
@@ -104,7 +104,7 @@ def torch_logits(state, waveform):
 
 @pytest.mark.parametrize('kind', FORMATS)
 @pytest.mark.parametrize('prefix', ['', 'module.'])
-def test_every_format_gives_the_same_numbers(tmp_path, kind, prefix):
+def test_every_format_gives_the_same_logits(tmp_path, kind, prefix):
   state = state_dict()
   FORMATS[kind](tmp_path / 'x.pth', state_dict(prefix=prefix))
   model = audionet.read_audionet(tmp_path / 'x.pth')
@@ -159,7 +159,7 @@ def test_a_student_that_is_not_finite_is_not_written(tmp_path):
     (lambda s: s.update({'epoch': 3}), 'not a state dict'),
   ],
 )
-def test_other_tensors_are_named(tmp_path, change, expected):
+def test_error_names_the_wrong_tensors(tmp_path, change, expected):
   state = state_dict()
   change(state)
   save_zip(tmp_path / 'x.pth', state)
@@ -198,7 +198,7 @@ def test_damaged_checkpoints(tmp_path, kind):
       audionet.read_tensors(tmp_path / 'x.pth')
 
 
-def test_without_torch_the_extra_is_named(tmp_path, monkeypatch):
+def test_error_without_torch_names_the_extra(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'torch', None)
   with pytest.raises(UserError, match=r"PyTorch: .* scripts/setup torch, or pip install '\.\[torch\]'"):
     audionet.read_tensors(tmp_path / 'x.pth')
@@ -219,13 +219,13 @@ def test_class_names(tmp_path):
     'x': ['a', 'b'],
     'y': ['class 0', 'class 1', 'class 2'],
   }
-  for given, expected in (
+  for label_files, expected in (
     (['labels.txt'], 'expected HEAD=FILE; the heads are x, y'),
     (['z=labels.txt'], 'expected HEAD=FILE; the heads are x, y'),
     (['x=a', 'x=b'], 'two files for x, a and b; give one'),
   ):
     with pytest.raises(UserError, match=expected):
-      converter.class_names(given, several)
+      converter.class_names(label_files, several)
 
 
 def convert(*arguments):

@@ -1,6 +1,6 @@
-"""Files of weights from strangers: nothing in them is run, no size is believed, what is wrong is said in one line.
+"""Untrusted files of weights: nothing in them runs, no size is trusted, and every fault is a UserError of one line.
 
-Those with a pickle inside, and damage to files of every kind; `test_t7` has more of Torch7's.
+Pickles in .npy files, and damage to files of every kind; `test_torch7` has more on Torch7.
 """
 
 import os
@@ -51,18 +51,18 @@ def npy(path, pickled):
     ),
   ],
 )
-def test_arrays_are_numpys(tmp_path, save):
+def test_arrays_equal_numpys(tmp_path, save):
   save(tmp_path / 'x.npy')
-  found = restricted_pickle.read(tmp_path / 'x.npy')
-  assert list(found) == ['conv1', 'b'] and found['b'] == {}
+  content = restricted_pickle.read(tmp_path / 'x.npy')
+  assert list(content) == ['conv1', 'b'] and content['b'] == {}
   for name, values in CONTENT['conv1'].items():
-    np.testing.assert_array_equal(found['conv1'][name], values)
-    assert found['conv1'][name].dtype.itemsize == values.dtype.itemsize
+    np.testing.assert_array_equal(content['conv1'][name], values)
+    assert content['conv1'][name].dtype.itemsize == values.dtype.itemsize
 
 
 @pytest.mark.parametrize('place', ['root', 'layer', 'part', 'key'])
 @pytest.mark.parametrize('protocol', [2, 4])
-def test_a_pickle_that_calls_something_is_refused(tmp_path, place, protocol):
+def test_pickles_with_calls_are_refused(tmp_path, place, protocol):
   harm = Calls(os.system, f'touch {tmp_path}/harmed')
   content = {'root': harm, 'layer': {'conv1': harm}, 'part': {'conv1': {'weights': harm}}, 'key': {harm: 1}}[place]
   path = tmp_path / 'x.npy'
@@ -72,7 +72,7 @@ def test_a_pickle_that_calls_something_is_refused(tmp_path, place, protocol):
 
 
 @pytest.mark.parametrize('name', ['builtins eval', '__builtin__ getattr', 'numpy load', 'numpy.core.multiarray scalar'])
-def test_only_constructors_of_arrays_are_known(tmp_path, name):
+def test_only_constructors_of_arrays_are_allowed(tmp_path, name):
   module, function = name.split()
   path = npy(tmp_path / 'x.npy', f'c{module}\n{function}\n'.encode() + b'(V1+1\ntR.')
   hostile_files.refused(restricted_pickle.read, path, f'refused, it calls {module}.{function}')
@@ -110,13 +110,13 @@ def array_pickle(shape, code='f4', data=b'\0' * 8, state=b''):
     (b'', 'not a readable .npy'),
   ],
 )
-def test_sizes_in_a_pickle_are_not_believed(tmp_path, pickled, expected):
+def test_sizes_in_a_pickle_are_not_trusted(tmp_path, pickled, expected):
   hostile_files.refused(restricted_pickle.read, npy(tmp_path / 'x.npy', pickled), expected)
 
 
 def test_the_pickle_above_is_readable(tmp_path):
-  found = restricted_pickle.read(npy(tmp_path / 'x.npy', array_pickle([2], data=struct.pack('<2f', 1.5, -3))))
-  np.testing.assert_array_equal(found['a']['b'], np.array([1.5, -3], 'f4'))
+  content = restricted_pickle.read(npy(tmp_path / 'x.npy', array_pickle([2], data=struct.pack('<2f', 1.5, -3))))
+  np.testing.assert_array_equal(content['a']['b'], np.array([1.5, -3], 'f4'))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def whole(path, suffix):
 
 
 @pytest.mark.parametrize('module, suffix', [(restricted_pickle, 'npy'), (torch7, 't7')])
-def test_every_truncation_is_told(tmp_path, module, suffix):
+def test_every_truncation_is_a_user_error(tmp_path, module, suffix):
   path = tmp_path / f'x.{suffix}'
   data = whole(path, suffix)
   for size in range(len(data)):
@@ -163,7 +163,7 @@ def test_every_truncation_is_told(tmp_path, module, suffix):
 
 
 @pytest.mark.parametrize('module, suffix', [(restricted_pickle, 'npy'), (torch7, 't7')])
-def test_damage_anywhere_is_told_or_harmless(tmp_path, module, suffix):
+def test_damage_is_a_user_error_or_harmless(tmp_path, module, suffix):
   path = tmp_path / f'x.{suffix}'
   data, generator = whole(path, suffix), random.Random(0)
   refusals = 0
@@ -179,7 +179,7 @@ def test_damage_anywhere_is_told_or_harmless(tmp_path, module, suffix):
   assert refusals > 100
 
 
-def test_numbers_that_are_no_weights():
+def test_weights_must_be_finite_floats():
   good = {'a': np.ones(3, 'f8')}
   assert converter.floats('x', good)['a'].dtype == np.float32
   for values, expected in (

@@ -1,4 +1,4 @@
-"""SoundNet's published weights, in every form, against a forward pass in PyTorch. Every file is written here."""
+"""SoundNet's weights in every published format against a forward pass in PyTorch. The tests write all files."""
 
 import json
 import pickle
@@ -23,7 +23,7 @@ TABLES = {8: soundnet.SOUNDNET8, 5: soundnet.SOUNDNET5}
 
 
 def save(path, net, form, change=None):
-  """Writes a file of the network in the form; returns its path. `change` may alter what is saved."""
+  """Writes the network in a format and returns the path. `change` may alter the content."""
   if form.startswith('npy'):
     content = soundnet_files.npy_dict(net)
   elif form.startswith('t7'):
@@ -78,7 +78,7 @@ FORMS = ('npy', 'npy_3', 'npy_protocol2', 'npy_protocol5', 't7', 't7_cudnn', 't7
 
 
 @pytest.mark.parametrize('depth, form', [*((5, form) for form in FORMS), (8, 'npy'), (8, 't7'), (8, 'pth_flat')])
-def test_every_layer_of_every_form_equals_pytorchs(tmp_path, depth, form):
+def test_every_layer_of_every_format_equals_pytorchs(tmp_path, depth, form):
   net = soundnet_files.Sound(depth, soundnet_files.CLASSES)
   model = conversion_soundnet.read(save(tmp_path, net, form), f'soundnet{depth}')
   assert {name: output.shape[-1] for name, output in model.output.items() if name != 'embedding'} == {
@@ -92,7 +92,7 @@ OBJECTS, SCENES = {'objects': 1000}, {'scenes': 401}
 
 
 @pytest.mark.parametrize('form, heads', [('npy', OBJECTS), ('t7', SCENES), ('pth', OBJECTS), ('pth_flat', SCENES)])
-def test_one_head_alone(tmp_path, form, heads):
+def test_files_with_one_head(tmp_path, form, heads):
   net = soundnet_files.Sound(5, heads)
   model = conversion_soundnet.read(save(tmp_path, net, form), 'soundnet5')
   assert set(model.output) == {'embedding', *(f'logits/{head}' for head in heads)}
@@ -114,7 +114,7 @@ def test_a_head_without_a_container_and_kernels_of_conv1d(tmp_path):
 
 def faulty(form, change, depth=5):
   def parts(content):
-    """Where a form keeps its arrays, as (dict, key) by the names of B1."""
+    """The dict that holds the arrays, or the modules, of a format."""
     if form == 'npy':
       return content
     return content[1]['modules'] if form == 't7' else content
@@ -170,7 +170,7 @@ def t7_fields(modules, index):
     ('pth', lambda s: s.clear(), 'conv1.0.weight is missing.* and [0-9]+ more'),
   ],
 )
-def test_what_is_wrong_is_named(tmp_path, form, change, expected):
+def test_error_names_the_wrong_arrays(tmp_path, form, change, expected):
   net = soundnet_files.Sound(5, soundnet_files.CLASSES)
   path = save(tmp_path, net, form, faulty(form, change))
   with pytest.raises(UserError, match=expected) as caught:
@@ -178,8 +178,8 @@ def test_what_is_wrong_is_named(tmp_path, form, change, expected):
   assert str(path) in str(caught.value) and '\n' not in str(caught.value)
 
 
-def test_a_port_that_lost_its_batch_norm(tmp_path):
-  """As keunhong/pytorch-soundnet converted: kernels copied, batch norm as PyTorch made it."""
+def test_lost_batch_norms_are_refused(tmp_path):
+  """The converter of keunhong/pytorch-soundnet copies kernels and leaves batch norms as PyTorch initialises them."""
   net = soundnet_files.Sound(5, soundnet_files.CLASSES)
   for name in net.hidden:
     getattr(net, name)[1].reset_parameters()
@@ -188,7 +188,7 @@ def test_a_port_that_lost_its_batch_norm(tmp_path):
 
 
 @pytest.mark.parametrize('form', ['npy', 't7', 'pth_flat'])
-def test_the_other_depth_is_told(tmp_path, form):
+def test_error_names_the_other_depth(tmp_path, form):
   net = soundnet_files.Sound(5, soundnet_files.CLASSES)
   with pytest.raises(UserError, match='these are weights of soundnet5, not of soundnet8; use --student=soundnet5'):
     conversion_soundnet.read(save(tmp_path, net, form), 'soundnet8')
@@ -203,23 +203,23 @@ def test_torch7_without_torch(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_converted_student_is_exported_and_heard(tmp_path):
+def test_converted_student_is_exported_and_predicts(tmp_path):
   net = soundnet_files.Sound(5, soundnet_files.CLASSES)
   model = conversion_soundnet.read(save(tmp_path, net, 't7'), 'soundnet5')
   names = converter.class_names([], model)
   settings = student_file.StudentConfig('soundnet5', 22050, 'first', 6.0, names)
   served = loader.load(export.export(model, settings, tmp_path / 'export'))
   sound = np.random.default_rng(5).uniform(-1, 1, [2, 150_000]).astype(np.float32)
-  heard, layers = served.predict(sound), net.layers(sound)
+  outputs, layers = served.predict(sound), net.layers(sound)
   for head, key in (
     ('objects', 'probabilities'),
     ('objects', 'objects/probabilities'),
     ('scenes', 'scenes/probabilities'),
   ):
     expected = torch.softmax(torch.from_numpy(layers[f'conv5_{head}']), -1).mean(1)
-    np.testing.assert_allclose(heard[key], expected, atol=2e-3, err_msg=key)
-  best = heard['probabilities'].argmax(1)
-  assert list(heard['top_classes'][:, 0]) == [f'class {i}' for i in best]
+    np.testing.assert_allclose(outputs[key], expected, atol=2e-3, err_msg=key)
+  best = outputs['probabilities'].argmax(1)
+  assert list(outputs['top_classes'][:, 0]) == [f'class {i}' for i in best]
   assert served.settings.classes == names
 
 

@@ -1,4 +1,4 @@
-"""Torch7's files: values as they were written, tensors within their storage alone, no function, no size believed."""
+"""Torch7's files: values, tensors that stay within their storage, no functions, no trusted sizes."""
 
 import struct
 
@@ -13,11 +13,11 @@ from audionet_tf.conversion import torch7
 def test_values_of_torch7(tmp_path):
   path = tmp_path / 'x.t7'
   path.write_bytes(soundnet_files.T7().value({'a': 2.5, 'b': True, 'c': 'x', 3: hostile_files.T7_CONTENT, 'd': {}}).out)
-  found = torch7.read(path)
-  assert (found['a'], found['b'], found['c'], found['d']) == (2.5, True, 'x', {})
-  assert found[3].name == 'nn.Sequential' and found[3].fields['modules'][2] is None
+  content = torch7.read(path)
+  assert (content['a'], content['b'], content['c'], content['d']) == (2.5, True, 'x', {})
+  assert content[3].name == 'nn.Sequential' and content[3].fields['modules'][2] is None
   np.testing.assert_array_equal(
-    found[3].fields['modules'][1].fields['weight'].array(), np.arange(24.0).reshape(2, 3, 4)
+    content[3].fields['modules'][1].fields['weight'].array(), np.arange(24.0).reshape(2, 3, 4)
   )
 
 
@@ -25,7 +25,7 @@ def reference(kind, number):
   return struct.pack('<ii', kind, number)
 
 
-def test_what_refers_to_itself_and_to_others(tmp_path):
+def test_references_to_itself_and_to_others(tmp_path):
   path = tmp_path / 'x.t7'
   storage = soundnet_files.T7()
   storage.number = 7
@@ -37,9 +37,9 @@ def test_what_refers_to_itself_and_to_others(tmp_path):
   for key, value in entries:
     out += struct.pack('<id', 1, key) + value
   path.write_bytes(out)
-  found = torch7.read(path)
-  assert found[1] is found and found[4] is found[2]
-  np.testing.assert_array_equal(found[3].array(), [[1, 2], [4, 5]])
+  content = torch7.read(path)
+  assert content[1] is content and content[4] is content[2]
+  np.testing.assert_array_equal(content[3].array(), [[1, 2], [4, 5]])
 
 
 def tensor(sizes, strides, offset, numbers=4, declared=None):
@@ -65,7 +65,7 @@ def tensor(sizes, strides, offset, numbers=4, declared=None):
     ([1], [1], 2**62),
   ],
 )
-def test_a_tensor_outside_its_storage(tmp_path, sizes, strides, offset):
+def test_tensor_beyond_its_storage_is_refused(tmp_path, sizes, strides, offset):
   (tmp_path / 'x.t7').write_bytes(tensor(sizes, strides, offset))
   with pytest.raises(ValueError, match='sizes'):
     torch7.read(tmp_path / 'x.t7').array()
@@ -75,7 +75,7 @@ def test_a_tensor_outside_its_storage(tmp_path, sizes, strides, offset):
   'sizes, strides, expected',
   [([4], [1], [0, 1, 2, 3]), ([2, 2], [1, 2], [[0, 2], [1, 3]]), ([1], [2**62], [0]), ([], [], []), ([0], [1], [])],
 )
-def test_a_tensor_inside_its_storage(tmp_path, sizes, strides, expected):
+def test_tensor_within_its_storage(tmp_path, sizes, strides, expected):
   (tmp_path / 'x.t7').write_bytes(tensor(sizes, strides, 1))
   np.testing.assert_array_equal(torch7.read(tmp_path / 'x.t7').array(), expected)
 
@@ -106,12 +106,12 @@ def nested(depth):
     (nested(5000), 'nested more than 100 deep'),
   ],
 )
-def test_what_torch7s_reader_refuses(tmp_path, data, expected):
+def test_malformed_files_are_refused(tmp_path, data, expected):
   (tmp_path / 'x.t7').write_bytes(data)
   hostile_files.refused(torch7.read, tmp_path / 'x.t7', expected)
 
 
-def test_more_values_than_allowed(tmp_path, monkeypatch):
+def test_number_of_values_is_limited(tmp_path, monkeypatch):
   monkeypatch.setattr(torch7, 'MAX_VALUES', 30)
   (tmp_path / 'x.t7').write_bytes(soundnet_files.T7().value({i: i for i in range(20)}).out)
   hostile_files.refused(torch7.read, tmp_path / 'x.t7', 'more than 30 values')

@@ -1,4 +1,4 @@
-"""VGGish's published weights, of a small network, against PyTorch; its PCA; files that are neither's."""
+"""Weights of a small VGGish against PyTorch, its PCA, and files that hold neither."""
 
 import dataclasses
 
@@ -54,7 +54,7 @@ def write_checkpoint(path, arrays, version):
 
 
 def vggish_in_torch(arrays):
-  """float64 [T, WIDTH], straight from the description of VGGish."""
+  """f64 [T, WIDTH], from the description of VGGish."""
   functional, x = torch.nn.functional, vggish_yamnet_files.patches('vggish', 96)
 
   def conv(x, name):
@@ -77,13 +77,13 @@ def test_vggish_equals_pytorch(tmp_path, version):
   model, settings = vggish_yamnet_files.converted(path, 'vggish', tmp_path)
   vggish_yamnet_files.equals_numpy(model, 'vggish', ['patch_embedding'])
   assert settings.classes == {}
-  heard = registry.layer_model(model, 'vggish', ['patch_embedding'])(vggish_yamnet_files.SOUND[None])[
+  embedding = registry.layer_model(model, 'vggish', ['patch_embedding'])(vggish_yamnet_files.SOUND[None])[
     'patch_embedding'
   ][0]
   expected = vggish_in_torch(arrays)
   assert len(expected) == 2
   assert (expected < 0).any()
-  np.testing.assert_allclose(heard, expected, rtol=1e-4, atol=1e-4)
+  np.testing.assert_allclose(embedding, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_pca_and_features(tmp_path):
@@ -94,9 +94,9 @@ def test_pca_and_features(tmp_path):
   path = write_checkpoint(tmp_path / 'vggish_model.ckpt', vggish_arrays(), 1)
   vggish_yamnet_files.converted(path, 'vggish_pca', tmp_path, pca=tmp_path / 'pca.npz')
   model = layer_outputs.load(tmp_path / 'student.keras', ['pca', 'patch_embedding'])
-  heard = model.activations(np.rint(vggish_yamnet_files.SOUND[None] * 32767).astype(np.int16))
-  clipped = np.clip((heard['patch_embedding'][0] - means) @ eigen.T, -2, 2)
-  assert np.abs(heard['pca'][0] - ((clipped + 2) * 255 / 4).astype(np.uint8)).max() <= 1
+  outputs = model.activations(np.rint(vggish_yamnet_files.SOUND[None] * 32767).astype(np.int16))
+  clipped = np.clip((outputs['patch_embedding'][0] - means) @ eigen.T, -2, 2)
+  assert np.abs(outputs['pca'][0] - ((clipped + 2) * 255 / 4).astype(np.uint8)).max() <= 1
 
 
 CHANGES = {
@@ -114,7 +114,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize('change', list(CHANGES))
-def test_what_is_wrong_in_a_checkpoint_is_named(tmp_path, change):
+def test_error_names_the_wrong_variables(tmp_path, change):
   arrays = vggish_arrays()
   CHANGES[change][0](arrays)
   path = write_checkpoint(tmp_path / 'v.ckpt', arrays, 1)
@@ -122,7 +122,7 @@ def test_what_is_wrong_in_a_checkpoint_is_named(tmp_path, change):
     vggish_yamnet.read_vggish(path, 'vggish')
 
 
-def test_files_that_are_none(tmp_path):
+def test_other_files_are_refused(tmp_path):
   path = tmp_path / 'x'
   path.write_bytes(b'nonsense' * 100)
   for read in (lambda p: vggish_yamnet.read_vggish(p, 'vggish'), vggish_yamnet.read_yamnet, vggish_yamnet.read_pca):
@@ -144,7 +144,7 @@ def test_pca_goes_with_its_student(tmp_path):
 
 
 def test_vggish_is_exported_as_an_embedding(tmp_path):
-  """Its layers are read, of the export as of the .keras; who wants classes is told that there are none."""
+  """Export and .keras give the same layers; loading it for its classes is a UserError."""
   np.savez(tmp_path / 'pca.npz', pca_eigen_vectors=np.eye(WIDTH), pca_means=np.zeros(WIDTH))
   path = write_checkpoint(tmp_path / 'vggish_model.ckpt', vggish_arrays(), 1)
   model, settings = vggish_yamnet_files.converted(path, 'vggish_pca', tmp_path, pca=tmp_path / 'pca.npz')
@@ -153,18 +153,17 @@ def test_vggish_is_exported_as_an_embedding(tmp_path):
   assert set(served.predict(vggish_yamnet_files.SOUND[None])) == {'embedding'}
   assert set(served.windows(vggish_yamnet_files.SOUND)) == {'embedding', 'start_seconds', 'end_seconds'}
   layers = ['pca', 'patch_embedding', 'log_mel', 'embedding']
-  found = [layer_outputs.load(path, layers) for path in (folder, tmp_path / 'student.keras')]
-  ours, theirs = (
-    heard.activations(np.rint(vggish_yamnet_files.SOUND[None] * 32767).astype(np.int16)) for heard in found
-  )
-  assert ours.keys() == theirs.keys()
-  for layer, values in ours.items():
+  models = [layer_outputs.load(path, layers) for path in (folder, tmp_path / 'student.keras')]
+  pcm = np.rint(vggish_yamnet_files.SOUND[None] * 32767).astype(np.int16)
+  exported, original = (model.activations(pcm) for model in models)
+  assert exported.keys() == original.keys()
+  for layer, values in exported.items():
     assert values.shape[:2] == (1, 248 if layer == 'log_mel' else 2)
-    np.testing.assert_allclose(values, theirs[layer], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(values, original[layer], rtol=1e-4, atol=1e-4)
   for path in (folder, tmp_path / 'student.keras'):
     with pytest.raises(UserError, match="layer 'logits' is not known"):
       layer_outputs.load(path, ['logits'])
-  with pytest.raises(UserError, match='vggish_pca names nothing; features and probe read its layers'):
+  with pytest.raises(UserError, match='vggish_pca has no classes; use features or probe, which read its layers'):
     loader.load(folder)
   with pytest.raises(UserError, match='the heads are none'):
     converter.class_names(['a.txt'], model)

@@ -1,4 +1,4 @@
-"""YAMNet's published weights, of a small network, against PyTorch; from its file to captions."""
+"""Weights of a small YAMNet against PyTorch, and from its file to captions."""
 
 import dataclasses
 
@@ -55,7 +55,7 @@ def write_h5(path, arrays):
 
 
 def yamnet_in_torch(arrays):
-  """float64 [T, CLASSES], straight from the description of YAMNet."""
+  """f64 [T, CLASSES], from the description of YAMNet."""
   functional, x = torch.nn.functional, vggish_yamnet_files.patches('yamnet', 48)
 
   def layer(x, scope, kernel, stride, depthwise=False):
@@ -90,7 +90,7 @@ def test_yamnet_equals_pytorch(tmp_path):
   )
 
 
-def test_what_is_wrong_in_a_yamnet_is_named(tmp_path):
+def test_error_names_the_wrong_data_sets(tmp_path):
   def refused(arrays, expected):
     with pytest.raises(UserError, match=expected):
       vggish_yamnet.read_yamnet(write_h5(tmp_path / 'y.h5', arrays))
@@ -103,7 +103,7 @@ def test_what_is_wrong_in_a_yamnet_is_named(tmp_path):
   refused(arrays | {'logits/logits/bias:0': np.zeros([2, 2])}, r'logits/logits/bias:0 is \(2, 2\)')
 
 
-def test_an_h5_reads_no_other_file(tmp_path):
+def test_data_sets_in_other_files_are_refused(tmp_path):
   arrays = yamnet_arrays()
   bias = arrays.pop('logits/logits/bias:0')
   (tmp_path / 'secret').write_bytes(bias.tobytes())
@@ -120,7 +120,7 @@ def test_an_h5_reads_no_other_file(tmp_path):
     vggish_yamnet.read_yamnet(path)
 
 
-def test_heads_without_names_are_not_exported(tmp_path):
+def test_heads_without_class_names_are_not_exported(tmp_path):
   model = registry.build('yamnet', {'audioset': CLASSES})
   settings = student_file.StudentConfig('yamnet', 16000, 'mean', 0.975, {})
   with pytest.raises(UserError, match="head 'audioset': no class names in the settings"):
@@ -139,24 +139,24 @@ runpy.run_module('audionet_tf.convert', run_name='__main__')
 """
 
 
-def test_classes_of_a_converted_yamnet_do_not_exclude_each_other(tmp_path):
-  """From the published file to captions: what is there with 0.95 each is told together."""
+def test_classes_of_a_converted_yamnet_are_independent(tmp_path):
+  """From the published file to captions: two classes with probability 0.95 are in one cue."""
   arrays = yamnet_arrays()
   arrays['logits/logits/kernel:0'][:] = 0
   arrays['logits/logits/bias:0'][:] = [3, -3, 3, -3]
   path = write_h5(tmp_path / 'yamnet.h5', arrays)
   (tmp_path / 'names.txt').write_text('speech\nbark\nmusic\nrain\n')
   (tmp_path / 'convert.py').write_text(SMALL_CONVERT.format(table=YAMNET))
-  given = [f'--from={path}', f'--labels={tmp_path}/names.txt', f'--output={tmp_path}/y.keras', '--student=yamnet']
-  commands.run(tmp_path / 'convert.py', *given, check=True)
+  arguments = [f'--from={path}', f'--labels={tmp_path}/names.txt', f'--output={tmp_path}/y.keras', '--student=yamnet']
+  commands.run(tmp_path / 'convert.py', *arguments, check=True)
   model, settings = student_file.load(tmp_path / 'y.keras')
   served = loader.LoadedExport(
     settings, settings.classes['audioset'], signatures.all_signatures(model, settings), model
   )
   sound = media_clips.write(tmp_path / 'a.wav', times=[], sounds=[vggish_yamnet_files.SOUND], rate_hz=16000)
   probability = 1 / (1 + np.exp(-3))
-  heard = predict.predict_file(predict.file_predictor(served, ['npz']), sound, tmp_path, 'm')
-  np.testing.assert_allclose(heard.probabilities, [probability, 1 - probability] * 2, rtol=1e-5)
+  summary = predict.predict_file(predict.file_predictor(served, ['npz']), sound, tmp_path, 'm')
+  np.testing.assert_allclose(summary.probabilities, [probability, 1 - probability] * 2, rtol=1e-5)
   rules = event_detection.DetectionConfig(threshold=0.9)
   (cue,) = captioner.captions(captioner.listener(served), sound, rules).cues
   assert set(cue.names) == {'speech', 'music'} and cue.start_seconds == 0

@@ -28,7 +28,7 @@ def student():
 
 
 def tables(*layers):
-  return {layer: registry.network('soundnet8').layers[layer] for layer in layers}
+  return {layer: registry.network('soundnet8').layer_windows[layer] for layer in layers}
 
 
 def chunked(sound, size):
@@ -68,7 +68,7 @@ def test_the_deepest_layers(student):
 
 @pytest.mark.parametrize('name', ['soundnet5', 'soundnet8'])
 def test_every_step_once_whatever_the_chunks(name):
-  known = registry.network(name).layers
+  known = registry.network(name).layer_windows
   for layers in itertools.combinations(known, 2):
     chosen = {layer: known[layer] for layer in layers}
     for total, chunk in ((3_000_000, 777_777), (chunking.piece_samples(chosen) + 1, 100_000)):

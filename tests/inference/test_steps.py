@@ -133,7 +133,7 @@ def test_short_sound_is_repeated(model, served, tmp_path):
 
 def test_all_steps_of_repeated_sound_are_one_row():
   """SoundNet-8 needs 209,374 samples: 9 s become 18 s, of which it gives three steps; all of them hear all of it."""
-  tables = registry.network('soundnet8').layers
+  tables = registry.network('soundnet8').layer_windows
   rng, sound = np.random.default_rng(0), np.zeros(9 * RATE, np.int16)
   times = registry.step_seconds('soundnet8', 18 * RATE, RATE, 'conv7')[0]
   hidden, probabilities = rng.random([len(times), 4]), rng.dirichlet(np.ones(5), 3)
@@ -224,7 +224,7 @@ def test_sound_that_starts_late_keeps_its_times(served, tmp_path):
 def test_answers_that_are_not_finite_are_refused(served, tmp_path):
   path = write_sound(tmp_path / 'a.wav', 3.0)
   hidden, logits = np.zeros([100, 256], np.float32), np.full([1, 2], np.nan, np.float32)
-  tables = registry.network('soundnet5').layers
+  tables = registry.network('soundnet5').layer_windows
   tables = {'conv4': tables['conv4'], 'conv5_scenes': tables['conv5']}
 
   def blocks(path):

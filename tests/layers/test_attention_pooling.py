@@ -1,4 +1,4 @@
-"""Attention over time: against NumPy, counted, trained, saved, exported."""
+"""Attention pooling against NumPy; parameters, training, saving and export of the students that use it."""
 
 import functools
 
@@ -15,19 +15,19 @@ SMALL = tuple((name, filters and 4, kernel, stride) for name, filters, kernel, s
 SECONDS = 1.5
 
 
-def test_pooling_is_a_mean_weighted_by_attention():
+def test_pooling_is_the_mean_weighted_by_attention():
   layer, x = attention_pooling.AttentionPooling(5), np.random.default_rng(0).normal(size=[2, 7, 3]).astype(np.float32)
-  found = layer(x).numpy()
+  pooled = layer(x).numpy()
   values = [weight.numpy().astype(np.float64) for weight in layer.weights]
   features, weights = x @ values[0] + values[1], special.expit(x @ values[2] + values[3])
-  np.testing.assert_allclose(found, (features * weights).sum(1) / weights.sum(1), rtol=1e-5, atol=1e-6)
-  layer.weights[3].assign(np.full(5, -200.0))  # no step is attended to: their mean
+  np.testing.assert_allclose(pooled, (features * weights).sum(1) / weights.sum(1), rtol=1e-5, atol=1e-6)
+  layer.weights[3].assign(np.full(5, -200.0))  # no attention anywhere: the plain mean
   np.testing.assert_allclose(layer(x).numpy(), features.mean(1), rtol=1e-4, atol=1e-5)
 
 
-def test_caption4sounds_number_of_parameters():
+def test_parameters_of_caption4sound():
   steps = keras.Input([10, 128])
-  with keras.StatelessScope():  # counted, not filled with numbers
+  with keras.StatelessScope():  # variables with shapes but without values
     model = keras.Model(steps, vggish_attention.caption4sound(steps, {'events': 527}))
     assert model.count_params() == 4_887_055
     assert sum(np.prod(w.shape) for w in model.get_layer('attention').trainable_weights) == 2 * 1024 * 1025
@@ -38,7 +38,7 @@ def test_caption4sounds_number_of_parameters():
   }
 
 
-def test_vggish_stays_as_it_is_below_attention():
+def test_vggish_below_attention_is_frozen():
   table, dense = (('conv1', 2), ('pool1', None)), (('fc1_1', 4), ('fc2', 128))
   body = functools.partial(vggish.vggish, convolutions=table, dense=dense)
   model = vggish_attention.vggish_attention({'a': 3}, body)
@@ -47,7 +47,7 @@ def test_vggish_stays_as_it_is_below_attention():
   assert model(np.zeros([2, 31_000], np.float32))['logits/a'].shape == (2, 1, 3)
 
 
-def test_a_student_with_attention_learns_is_saved_and_exported(tmp_path):
+def test_student_with_attention_trains_saves_and_exports(tmp_path):
   keras.utils.set_random_seed(0)
   model = logmel_cnn.logmel_cnn({'a': 2}, SMALL, logmel_cnn.attention_head, 'logmel_attention')
   sound = np.random.default_rng(0).normal(0, 0.1, [4, round(SECONDS * 22050)]).astype(np.float32)
@@ -70,7 +70,7 @@ def test_a_student_with_attention_learns_is_saved_and_exported(tmp_path):
   np.testing.assert_allclose(served.predict(sound)['probabilities'], expected, atol=1e-5)
 
 
-def test_steps_have_logits_of_their_own_and_a_clip_has_their_mean():
+def test_every_step_has_logits_and_a_clip_has_their_mean_probability():
   model = logmel_cnn.logmel_cnn({'a': 2}, SMALL, logmel_cnn.per_step_head, 'logmel_steps')
   settings = student_file.StudentConfig(
     'logmel_steps', 22050, 'mean', SECONDS, {'a': ['x', 'y']}, activations={'a': 'sigmoid'}
@@ -78,5 +78,5 @@ def test_steps_have_logits_of_their_own_and_a_clip_has_their_mean():
   logits = model(np.random.default_rng(0).normal(0, 0.1, [2, 22050]).astype(np.float32))['logits/a']
   assert model.name == 'logmel_steps'  # as in registry.STUDENTS
   assert logits.shape[1] == 2  # 32 frames each
-  said = signatures.head_outputs({'a': logits}, settings)['probabilities']
-  np.testing.assert_allclose(said, special.expit(logits.numpy()).mean(1), rtol=1e-5)
+  probabilities = signatures.head_outputs({'a': logits}, settings)['probabilities']
+  np.testing.assert_allclose(probabilities, special.expit(logits.numpy()).mean(1), rtol=1e-5)

@@ -1,4 +1,4 @@
-"""The front end against an independent version in NumPy and SciPy."""
+"""The log-mel front end against an independent version in NumPy and SciPy."""
 
 import keras
 import numpy as np
@@ -27,7 +27,7 @@ OTHER |= {'lower_hz': 50.0, 'upper_hz': 11000.0, 'offset': 0.001}
 
 @pytest.mark.parametrize('kind', ['silence', 'impulse', 'sine', 'noise'])
 @pytest.mark.parametrize('settings', [PRESETS['vggish'], PRESETS['yamnet'], OTHER], ids=['vggish', 'yamnet', 'other'])
-def test_equals_numpys_and_scipys(kind, settings):
+def test_values_equal_numpy_and_scipy(kind, settings):
   waveform = sounds(16000, settings['sample_rate_hz'])[kind].astype(np.float32)
   expected = numpy_log_mel.reference(waveform, **settings)
   np.testing.assert_allclose(LogMel(**settings)(waveform[None])[0], expected, rtol=0, atol=1e-5)
@@ -48,15 +48,15 @@ def test_frames(samples, frames):
   assert layer.compute_output_shape((2, samples)) == (2, frames, 64)
 
 
-def test_layer_is_saved_with_its_settings_and_takes_any_length(tmp_path):
+def test_saved_layer_keeps_its_settings_and_takes_any_length(tmp_path):
   waveform = keras.Input([None])
   model = keras.Model(waveform, LogMel(**PRESETS['vggish'])(waveform))
   model.save(tmp_path / 'mel.keras')
   again = keras.saving.load_model(tmp_path / 'mel.keras', safe_mode=True)
   sound = np.random.default_rng(1).normal(size=[1, 4000]).astype(np.float32)
   np.testing.assert_array_equal(again(sound), model(sound))
-  heard = tf.function(again, input_signature=[tf.TensorSpec([None, None])])
-  np.testing.assert_allclose(heard(sound), model(sound), atol=1e-6)
+  graph = tf.function(again, input_signature=[tf.TensorSpec([None, None])])
+  np.testing.assert_allclose(graph(sound), model(sound), atol=1e-6)
 
 
 def test_files_without_a_transform_are_read_as_float64():
@@ -65,7 +65,7 @@ def test_files_without_a_transform_are_read_as_float64():
   assert LogMel.from_config(config).get_config()['transform'] == 'float64'
 
 
-def test_copy_in_float32_is_near():
+def test_copy_in_float32_is_close():
   waveform = keras.Input([None])
   outputs = {'out': keras.layers.Dense(3)(LogMel(**PRESETS['yamnet'])(waveform))}
   model = keras.Model(waveform, outputs)
@@ -81,5 +81,5 @@ def test_copy_in_float32_is_near():
 def test_gradient_towards_the_sound_is_finite_in_silence():
   sound = tf.Variable(tf.zeros([1, 800]))
   with tf.GradientTape() as tape:
-    heard = tf.reduce_sum(LogMel(**PRESETS['vggish'])(sound))
-  assert np.isfinite(tape.gradient(heard, sound).numpy()).all()
+    total = tf.reduce_sum(LogMel(**PRESETS['vggish'])(sound))
+  assert np.isfinite(tape.gradient(total, sound).numpy()).all()

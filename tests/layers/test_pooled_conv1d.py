@@ -1,4 +1,4 @@
-"""The fused layer against PyTorch's three: values at every kind of edge, gradients, ties."""
+"""The fused layer against three layers of PyTorch: values at all edges, gradients, ties."""
 
 import numpy as np
 import pytest
@@ -47,12 +47,12 @@ def test_gradients(sizes):
   variable = tf.Variable(waveform)
   with tf.GradientTape() as tape:
     loss = tf.reduce_sum(layer(variable) * weight)
-  ours = tape.gradient(loss, [layer.kernel.value, layer.bias.value, variable])
+  gradients = tape.gradient(loss, [layer.kernel.value, layer.bias.value, variable])
   sound = torch.tensor(waveform, requires_grad=True)
   (reference(sound) * torch.tensor(weight)).sum().backward()
-  theirs = kernel.grad.numpy().transpose(2, 1, 0), bias.grad.numpy(), sound.grad.numpy()
-  for a, b in zip(ours, theirs, strict=True):
-    np.testing.assert_allclose(a.numpy(), b, atol=2e-5 * np.abs(b).max())
+  expected = kernel.grad.numpy().transpose(2, 1, 0), bias.grad.numpy(), sound.grad.numpy()
+  for gradient, values in zip(gradients, expected, strict=True):
+    np.testing.assert_allclose(gradient.numpy(), values, atol=2e-5 * np.abs(values).max())
 
 
 def test_silence_is_all_ties_and_gives_the_bias():

@@ -8,7 +8,7 @@ from torch_or_skip import torch
 
 from audionet_tf.layers import strided_conv1d
 
-# batch, steps in, channels, filters, size, stride: rows of 8, 4, 2 and 1 outputs, steps left over, strides that skip.
+# batch, steps in, channels, filters, size, stride: rows of 8, 4, 2 and 1 outputs, with remainders and skipped steps.
 SHAPES = [
   (2, 801, 1, 5, 64, 2),
   (3, 200, 3, 4, 32, 2),
@@ -29,25 +29,25 @@ def test_gradients_equal_pytorchs(shape, many_weights, monkeypatch):
   batch, samples, channels, filters, size, stride = shape
   rng = np.random.default_rng(0)
   x, kernel = rng.normal(size=(batch, samples, channels)), rng.normal(size=(size, channels, filters))
-  theirs = [torch.tensor(a.transpose(order), requires_grad=True) for a, order in ((x, (0, 2, 1)), (kernel, (2, 1, 0)))]
-  out = torch.nn.functional.conv1d(*theirs, stride=stride)
+  tensors = [torch.tensor(a.transpose(order), requires_grad=True) for a, order in ((x, (0, 2, 1)), (kernel, (2, 1, 0)))]
+  out = torch.nn.functional.conv1d(*tensors, stride=stride)
   upstream = rng.normal(size=out.shape)
   out.backward(torch.tensor(upstream))
 
   @tf.function(input_signature=[tf.TensorSpec([None, None, channels]), tf.TensorSpec(kernel.shape)])
-  def ours(x, kernel):
+  def value_and_gradients(x, kernel):
     with tf.GradientTape() as tape:
       tape.watch([x, kernel])
       y = strided_conv1d.strided_convolution(x, kernel, stride)
     return y, tape.gradient(y, [x, kernel], tf.constant(upstream.transpose(0, 2, 1), tf.float32))
 
-  y, (d_x, d_kernel) = ours(x.astype(np.float32), kernel.astype(np.float32))
+  y, (d_x, d_kernel) = value_and_gradients(x.astype(np.float32), kernel.astype(np.float32))
   np.testing.assert_allclose(y, out.detach().numpy().transpose(0, 2, 1), atol=1e-4)
-  np.testing.assert_allclose(d_x, theirs[0].grad.numpy().transpose(0, 2, 1), atol=1e-4)
-  np.testing.assert_allclose(d_kernel, theirs[1].grad.numpy().transpose(2, 1, 0), atol=2e-4)
+  np.testing.assert_allclose(d_x, tensors[0].grad.numpy().transpose(0, 2, 1), atol=1e-4)
+  np.testing.assert_allclose(d_kernel, tensors[1].grad.numpy().transpose(2, 1, 0), atol=2e-4)
 
 
-def test_the_layer_is_a_convolution_that_saves_and_loads(tmp_path):
+def test_layer_equals_conv1d_and_is_saved_and_loaded(tmp_path):
   layer = strided_conv1d.StridedConv1D(4, 8, 2, bias_initializer='random_normal', name='conv')
   model = keras.Sequential([keras.Input([None, 3]), layer])
   x = np.random.default_rng(1).normal(size=(2, 50, 3)).astype(np.float32)

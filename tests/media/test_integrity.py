@@ -1,4 +1,4 @@
-"""Files that are cut short, damaged, hostile, packed or no files at all."""
+"""Files that are truncated, damaged, malicious, compressed or not regular files."""
 
 import contextlib
 import gzip
@@ -28,33 +28,33 @@ from audionet_tf.media import decoding, integrity
   ('a.avi', {**media_clips.CODED, 'audio_codec': 'pcm_s16le', 'tick': Fraction(1, 25)}),
   ('a.wav', {'times': []}),
 ])  # fmt: skip
-def test_truncation_is_noticed(tmp_path, name, options):
+def test_truncation_is_detected(tmp_path, name, options):
   path = media_clips.write(tmp_path / name, seconds=2, **options)
   whole = path.read_bytes()
   assert not integrity.is_truncated(path)
-  assert len(media_clips.heard(path)[1]) >= 31000
+  assert len(media_clips.decode_sound(path)[1]) >= 31000
   for share in (0.5, 0.95):
     path.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(MediaError, match='truncated'):
-      media_clips.heard(path)
+      media_clips.decode_sound(path)
 
 
-def test_damage_is_noticed_and_a_scratch_is_not(tmp_path):
+def test_large_damage_is_an_error_and_four_bad_bytes_are_not(tmp_path):
   path = media_clips.write(tmp_path / 'a.mp4', seconds=4, fps=50, tick=Fraction(1, 12800), **media_clips.CODED)
   whole = bytearray(path.read_bytes())
-  scratched = whole.copy()
-  scratched[len(whole) // 2 : len(whole) // 2 + 4] = b'\xff' * 4
-  path.write_bytes(scratched)
-  assert len(media_clips.heard(path)[1]) > 3.8 * media_clips.RATE_HZ
-  assert len(media_clips.seen(path)) >= 195
+  corrupt = whole.copy()
+  corrupt[len(whole) // 2 : len(whole) // 2 + 4] = b'\xff' * 4
+  path.write_bytes(corrupt)
+  assert len(media_clips.decode_sound(path)[1]) > 3.8 * media_clips.RATE_HZ
+  assert len(media_clips.decode_pictures(path)) >= 195
   noise = np.random.default_rng(0).integers(0, 256, len(whole) // 2, np.uint8).tobytes()
   whole[len(whole) // 8 : len(whole) // 8 + len(noise)] = noise
   path.write_bytes(whole)
   with pytest.raises(MediaError, match='damaged'):
-    media_clips.heard(path)
+    media_clips.decode_sound(path)
 
 
-def test_random_bytes_raise_media_errors_only(tmp_path):
+def test_corrupt_bytes_raise_only_media_errors(tmp_path):
   rng = np.random.default_rng(1)
   sources = [
     media_clips.write(tmp_path / 'a.mkv', seconds=0.4).read_bytes(),
@@ -66,24 +66,24 @@ def test_random_bytes_raise_media_errors_only(tmp_path):
     for position in rng.integers(0, len(data), 1 + i // 3):
       data[position] = rng.integers(256)
     path.write_bytes(data)
-    for read in (lambda: media_clips.heard(path), lambda: media_clips.seen(path)):
+    for read in (lambda: media_clips.decode_sound(path), lambda: media_clips.decode_pictures(path)):
       with contextlib.suppress(MediaError):
         read()
 
 
-def test_text_that_points_at_other_files_is_not_followed(tmp_path):
+def test_playlists_do_not_open_other_files(tmp_path):
   secret = media_clips.write(tmp_path / 'secret.mkv')
-  hostile = {
+  malicious = {
     'list.mp4': f'#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{secret}\n#EXT-X-ENDLIST\n',
     'concat.mp4': f'ffconcat version 1.0\nfile {secret.name}\n',
     'text.mp4': 'hello\n' * 100,
     'net.mkv': '#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n',
   }
-  for name, text in hostile.items():
+  for name, text in malicious.items():
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(MediaError, match='not a media file'):
-      media_clips.heard(path)
+      media_clips.decode_sound(path)
 
 
 def test_only_regular_files_are_opened(tmp_path):
@@ -93,18 +93,18 @@ def test_only_regular_files_are_opened(tmp_path):
   reasons = {'fifo.mp4': regular, 'empty.mp4': 'empty file', 'none.mp4': 'no such file', '.': regular}
   for name, reason in reasons.items():
     with pytest.raises(MediaError, match=f': {reason}'):
-      media_clips.heard(tmp_path / name)
+      media_clips.decode_sound(tmp_path / name)
   media_clips.write(tmp_path / 'a.mkv')
   (tmp_path / 'link.mkv').symlink_to('a.mkv')
-  assert len(media_clips.heard(tmp_path / 'link.mkv')[1]) == media_clips.RATE_HZ
+  assert len(media_clips.decode_sound(tmp_path / 'link.mkv')[1]) == media_clips.RATE_HZ
 
 
-def test_a_picture_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
+def test_pictures_with_too_many_pixels_are_refused(tmp_path, monkeypatch):
   path = media_clips.write(tmp_path / 'a.mkv')
-  assert len(media_clips.seen(path)) == 25
+  assert len(media_clips.decode_pictures(path)) == 25
   monkeypatch.setattr(decoding, 'MAX_PIXELS', 64 * 48 - 1)
   with pytest.raises(MediaError):
-    media_clips.seen(path)
+    media_clips.decode_pictures(path)
 
 
 def test_pictures_that_grow_past_the_limit_are_not_decoded(tmp_path, monkeypatch):
@@ -124,22 +124,22 @@ def test_pictures_that_grow_past_the_limit_are_not_decoded(tmp_path, monkeypatch
     list(decoding.decode_frames(path))
 
 
-def test_packed_videos(tmp_path, monkeypatch):
+def test_compressed_videos(tmp_path, monkeypatch):
   path = media_clips.write(tmp_path / 'a.mkv')
-  packed = tmp_path / 'a.mkv.gz'
-  packed.write_bytes(gzip.compress(path.read_bytes()))
-  with integrity.decompressed(packed, tmp_path) as plain:
+  compressed = tmp_path / 'a.mkv.gz'
+  compressed.write_bytes(gzip.compress(path.read_bytes()))
+  with integrity.decompressed(compressed, tmp_path) as plain:
     assert plain.suffix == '.mkv'
-    assert len(media_clips.heard(plain)[1]) == media_clips.RATE_HZ
+    assert len(media_clips.decode_sound(plain)[1]) == media_clips.RATE_HZ
   assert not plain.exists()
   with integrity.decompressed(path) as plain:
     assert plain == path
   with pytest.raises(MediaError, match='more than'), monkeypatch.context() as patch:
     patch.setattr(integrity, 'MAX_UNPACKED_BYTES', 1000)
-    with integrity.decompressed(packed, tmp_path):
+    with integrity.decompressed(compressed, tmp_path):
       pass
-  for damaged in (packed.read_bytes()[:-20], b'no gzip'):
-    packed.write_bytes(damaged)
-    with pytest.raises(MediaError, match='damaged or truncated'), integrity.decompressed(packed, tmp_path):
+  for damaged in (compressed.read_bytes()[:-20], b'no gzip'):
+    compressed.write_bytes(damaged)
+    with pytest.raises(MediaError, match='damaged or truncated'), integrity.decompressed(compressed, tmp_path):
       pass
   assert sorted(p.name for p in tmp_path.iterdir()) == ['a.mkv', 'a.mkv.gz']

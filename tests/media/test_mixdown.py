@@ -1,4 +1,4 @@
-"""Frames of all kinds, mixed in groups, against each on its own."""
+"""Frames of every sample format, mixed in groups, against each frame mixed alone in NumPy."""
 
 from fractions import Fraction
 
@@ -20,7 +20,7 @@ def frame_of(kind, channels, samples, rate_hz, pts, seed, tick=Fraction(1, 1000)
   array = np.clip(sound * scale + zero, 0 if dtype is np.uint8 else -scale, scale * 2 - 1).astype(dtype)
   packed = array if kind.endswith('p') else np.ascontiguousarray(array.T).reshape(1, -1)
   layout = {1: 'mono', 2: 'stereo', 6: '5.1'}[channels]
-  if dtype is np.float64 or kind in ('s32', 'u8p'):  # what `from_ndarray` takes is not the same everywhere
+  if dtype is np.float64 or kind in ('s32', 'u8p'):  # `from_ndarray` does not accept these in every version
     frame = av.AudioFrame(format=kind, layout=layout, samples=samples)
     for plane, values in zip(frame.planes, packed, strict=True):
       plane.update(values.tobytes().ljust(plane.buffer_size, b'\0'))
@@ -32,37 +32,37 @@ def frame_of(kind, channels, samples, rate_hz, pts, seed, tick=Fraction(1, 1000)
 
 @pytest.mark.parametrize('kind', ['u8', 's16', 's16p', 's32', 's32p', 'flt', 'fltp', 'dbl', 'dblp', 'u8p'])
 @pytest.mark.parametrize('channels', [1, 2, 6])
-def test_every_format(kind, channels):
-  made = [frame_of(kind, channels, n, 44100, 10 * i, i) for i, n in enumerate((100, 1, 30))]
+def test_every_sample_format(kind, channels):
+  pairs = [frame_of(kind, channels, n, 44100, 10 * i, i) for i, n in enumerate((100, 1, 30))]
   for mono in ('mean', 'first'):
-    found = list(mixdown.mono_blocks([frame for frame, _ in made], Fraction(1, 100), mono))
-    assert [(start, rate) for start, rate, _ in found] == [(-441, 44100), (0, 44100), (441, 44100)]
-    for (_, _, mixed), (_, sound) in zip(found, made, strict=True):
+    blocks = list(mixdown.mono_blocks([frame for frame, _ in pairs], Fraction(1, 100), mono))
+    assert [(start, rate) for start, rate, _ in blocks] == [(-441, 44100), (0, 44100), (441, 44100)]
+    for (_, _, mixed), (_, sound) in zip(blocks, pairs, strict=True):
       assert mixed.dtype == np.float32
       np.testing.assert_allclose(mixed, sound.mean(0) if mono == 'mean' else sound[0], atol=1e-6)
 
 
-def test_the_format_may_change_and_no_frame_is_lost(monkeypatch):
+def test_no_frame_is_lost_where_the_format_changes(monkeypatch):
   monkeypatch.setattr(mixdown, 'HELD_SAMPLES', 250)
   kinds = [('s16', 1, 44100)] * 7 + [('s16', 2, 44100)] * 3 + [('fltp', 2, 44100)] + [('fltp', 2, 48000)] * 2
-  made = [frame_of(kind, n, 50, rate, None, i) for i, (kind, n, rate) in enumerate(kinds)]
-  groups = [len(group) for *_, group in mixdown.grouped(frame for frame, _ in made)]
+  pairs = [frame_of(kind, n, 50, rate, None, i) for i, (kind, n, rate) in enumerate(kinds)]
+  groups = [len(group) for *_, group in mixdown.group_frames(frame for frame, _ in pairs)]
   assert groups == [5, 2, 3, 1, 2]
   empty = av.AudioFrame(format='fltp', layout='mono', samples=0)
-  found = list(mixdown.mono_blocks([empty, *(frame for frame, _ in made), empty], 0, 'mean'))
-  assert [(start, rate) for start, rate, _ in found] == [(None, rate) for *_, rate in kinds]
-  np.testing.assert_allclose([mixed for *_, mixed in found], [sound.mean(0) for _, sound in made], atol=1e-6)
+  blocks = list(mixdown.mono_blocks([empty, *(frame for frame, _ in pairs), empty], 0, 'mean'))
+  assert [(start, rate) for start, rate, _ in blocks] == [(None, rate) for *_, rate in kinds]
+  np.testing.assert_allclose([mixed for *_, mixed in blocks], [sound.mean(0) for _, sound in pairs], atol=1e-6)
   monkeypatch.setattr(mixdown, 'HELD_FRAMES', 2)
-  assert [len(group) for *_, group in mixdown.grouped(frame for frame, _ in made)][:4] == [2, 2, 2, 1]
+  assert [len(group) for *_, group in mixdown.group_frames(frame for frame, _ in pairs)][:4] == [2, 2, 2, 1]
 
 
-def test_times_are_rounded_as_fractions_are():
+def test_nearest_rounds_as_fraction_does():
   for numerator in range(-40, 40):
     for denominator in range(1, 9):
       assert mixdown.nearest(numerator, denominator) == round(Fraction(numerator, denominator))
 
 
-def test_an_unknown_format_is_named():
+def test_error_names_an_unsupported_format():
   frame = av.AudioFrame(format='s64', layout='mono', samples=10)
   frame.sample_rate, frame.time_base = 8000, Fraction(1, 8000)
   with pytest.raises(UserError, match='s64 is not supported'):

@@ -1,4 +1,4 @@
-"""Pieces of sound on one timeline."""
+"""Blocks of sound on one timeline: gaps, overlaps, jitter, windows."""
 
 import collections
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.media import timeline as media_timeline
+from audionet_tf.media import timeline
 
 
 def chunked(samples, sizes, start=0):
-  """`samples` in pieces of the given sizes, over and over."""
+  """Yields (start, piece) of `samples`, in pieces whose sizes repeat `sizes`."""
   position, i = 0, 0
   while position < len(samples):
     piece = samples[position : position + sizes[i % len(sizes)]]
@@ -19,7 +19,7 @@ def chunked(samples, sizes, start=0):
 
 
 def windows(*args):
-  return [(index, list(pcm)) for index, pcm in media_timeline.cut_windows(*args)]
+  return [(index, list(pcm)) for index, pcm in timeline.cut_windows(*args)]
 
 
 @pytest.mark.parametrize('sizes', [[1], [7], [100], [3, 50, 1]])
@@ -29,7 +29,7 @@ def windows(*args):
     (0.01, 0.01, range(0, 91, 10)),
     (0.03, 0.01, range(0, 71, 10)),
     (0.01, 0.04, (0, 40, 80)),
-    (0.01, 0.0125, (0, 12, 25, 38, 50, 62, 75, 88)),  # to the nearest sample, ties to even, never drifting
+    (0.01, 0.0125, (0, 12, 25, 38, 50, 62, 75, 88)),  # nearest sample, ties to even, no drift
   ],
 )
 def test_windows_are_slices(sizes, window_seconds, hop_seconds, starts):
@@ -39,15 +39,15 @@ def test_windows_are_slices(sizes, window_seconds, hop_seconds, starts):
   assert windows(chunked(samples, sizes), window_seconds, hop_seconds, 1000) == expected
 
 
-def test_sound_that_starts_late_begins_with_the_first_window_that_is_whole():
-  found = windows(chunked(np.arange(35, 100, dtype=np.int16), [9], start=35), 0.02, 0.02, 1000)
-  assert [k for k, _ in found] == [2, 3, 4]
-  assert found[0][1] == list(range(40, 60))
+def test_late_sound_starts_with_its_first_complete_window():
+  cut = windows(chunked(np.arange(35, 100, dtype=np.int16), [9], start=35), 0.02, 0.02, 1000)
+  assert [k for k, _ in cut] == [2, 3, 4]
+  assert cut[0][1] == list(range(40, 60))
 
 
-def test_an_hour_does_not_drift():
+def test_windows_of_an_hour_do_not_drift():
   chunks = ((i * 16000, np.full(16000, i % 30000, np.int16)) for i in range(3600))
-  ((index, pcm),) = collections.deque(media_timeline.cut_windows(chunks, 0.04, 0.04, 16000), maxlen=1)
+  ((index, pcm),) = collections.deque(timeline.cut_windows(chunks, 0.04, 0.04, 16000), maxlen=1)
   assert index == 89_999
   assert pcm[0] == 3599
 
@@ -56,57 +56,57 @@ def blocks(*starts_and_values, rate=1000):
   return [(start, rate, np.array(values, np.float32)) for start, values in starts_and_values]
 
 
-def timeline(found):
-  """The values by position, each position once."""
+def values_by_position(pieces):
+  """dict of position to sample value; asserts that the pieces are contiguous."""
   result, expected = {}, None
-  for start, _, samples in found:
+  for start, _, samples in pieces:
     assert expected in (None, start)
     expected = start + len(samples)
     result.update(zip(range(start, expected), samples.tolist(), strict=True))
   return result
 
 
-def test_a_gap_is_silence_and_an_overlap_is_heard_once():
-  found = timeline(media_timeline.fill_gaps(blocks((0, [1] * 10), (20, [2] * 10), (20, [3] * 20), (None, [4]))))
-  assert list(found.values()) == [1] * 10 + [0] * 10 + [2] * 10 + [3] * 10 + [4]
+def test_a_gap_becomes_silence_and_an_overlap_is_dropped():
+  samples = values_by_position(timeline.fill_gaps(blocks((0, [1] * 10), (20, [2] * 10), (20, [3] * 20), (None, [4]))))
+  assert list(samples.values()) == [1] * 10 + [0] * 10 + [2] * 10 + [3] * 10 + [4]
 
 
-def test_jitter_of_time_stamps_moves_nothing():
-  found = timeline(media_timeline.fill_gaps(blocks((0, [1] * 10), (12, [2] * 10), (19, [3] * 10))))
-  assert list(found.values()) == [1] * 10 + [2] * 10 + [3] * 10
+def test_jitter_of_time_stamps_is_ignored():
+  samples = values_by_position(timeline.fill_gaps(blocks((0, [1] * 10), (12, [2] * 10), (19, [3] * 10))))
+  assert list(samples.values()) == [1] * 10 + [2] * 10 + [3] * 10
 
 
 @pytest.mark.parametrize('start, expected', [(0, 0), (3, 0), (25, 0), (31, 31), (-8, -8)])
-def test_a_little_late_counts_as_from_zero(start, expected):
-  found = timeline(media_timeline.fill_gaps(blocks((start, [1] * 10))))
-  assert min(found) == expected
-  assert [found[start + i] for i in range(10)] == [1] * 10
-  assert sum(found.values()) == 10
+def test_slightly_late_sound_starts_at_zero(start, expected):
+  samples = values_by_position(timeline.fill_gaps(blocks((start, [1] * 10))))
+  assert min(samples) == expected
+  assert [samples[start + i] for i in range(10)] == [1] * 10
+  assert sum(samples.values()) == 10
 
 
 def test_a_broken_clock_is_refused():
   with pytest.raises(UserError, match='jump by 100 s'):
-    list(media_timeline.fill_gaps(blocks((0, [1] * 10), (100_010, [1] * 10))))
+    list(timeline.fill_gaps(blocks((0, [1] * 10), (100_010, [1] * 10))))
   with pytest.raises(UserError, match='from 1000 to 2000 Hz'):
-    list(media_timeline.fill_gaps(blocks((0, [1])) + blocks((1, [1]), rate=2000)))
+    list(timeline.fill_gaps(blocks((0, [1])) + blocks((1, [1]), rate=2000)))
   with pytest.raises(UserError, match='at most 768000'):
-    list(media_timeline.fill_gaps(blocks((0, [1]), rate=2**31)))
+    list(timeline.fill_gaps(blocks((0, [1]), rate=2**31)))
 
 
-def test_silence_is_not_filled_for_ever():
+def test_filled_silence_is_limited():
   jumps = blocks(*((i * 50_000, [1] * 10) for i in range(100)))
-  found = media_timeline.fill_gaps(iter(jumps))
+  pieces = timeline.fill_gaps(iter(jumps))
   filled = 0
-  with pytest.raises(UserError, match='gaps in the sound of more than 600 s in all'):
-    for _, _, samples in found:
+  with pytest.raises(UserError, match='gaps in the sound add up to more than 600 s'):
+    for _, _, samples in pieces:
       filled += np.count_nonzero(samples == 0)
   assert 550_000 < filled <= 600_000
   late = blocks((5_000_000, [1] * 10), (5_030_000, [1] * 10))  # a late start is no gap
-  assert sum(samples.size for _, _, samples in media_timeline.fill_gaps(late)) == 30_010
+  assert sum(samples.size for _, _, samples in timeline.fill_gaps(late)) == 30_010
 
 
-def test_joined_keeps_every_sample():
+def test_coalesce_keeps_every_sample():
   pieces = [(i * 30, 100, np.arange(i * 30, i * 30 + 30, dtype=np.float32)) for i in range(11)]
-  found = list(media_timeline.coalesce(iter(pieces)))
-  assert [len(samples) for _, _, samples in found] == [120, 120, 90]
-  assert list(timeline(found).values()) == list(range(330))
+  joined = list(timeline.coalesce(iter(pieces)))
+  assert [len(samples) for _, _, samples in joined] == [120, 120, 90]
+  assert list(values_by_position(joined).values()) == list(range(330))

@@ -31,7 +31,7 @@ TYPES = {'u8': np.uint8, 's16': np.int16, 's32': np.int32, 'flt': np.float32, 'f
 
 
 def write(path, codec, sample_format, rate_hz, channels, seconds=1.3):
-  """Noise, louder and louder, as one file."""
+  """Writes a file of noise that grows louder."""
   noise = np.random.default_rng(0).uniform(-1, 1, [channels, round(seconds * rate_hz)])
   noise *= np.linspace(0.1, 0.9, noise.shape[1])
   dtype = TYPES[sample_format]
@@ -82,8 +82,8 @@ DECODERS = ('tensorflow-io', 'scipy') if tf.__version__.startswith('2.17.') else
 
 
 @pytest.fixture(scope='module', params=DECODERS)
-def found(folder, request):
-  """dict of name to what `decoded` gave, those of one call: what is refused stands between what is not."""
+def decoded_files(folder, request):
+  """dict of name to item of `wav_tfio.decoded`, from one call in which refused files alternate with others."""
   with pytest.MonkeyPatch.context() as patched:
     if request.param == 'scipy':
       patched.setitem(sys.modules, 'tensorflow_io', None)
@@ -92,38 +92,39 @@ def found(folder, request):
 
 
 def decoded_by_name(folder):
+  """dict of file name to item of `wav_tfio.decoded`."""
   names = [name for pair in zip(REFUSED, [*OURS] * 4, strict=False) for name in pair] + ['missing.wav', *OURS]
   return dict(zip(names, wav_tfio.decoded([folder / name for name in names]), strict=True))
 
 
-def heard(path, rate_hz, mono, decoded=None):
-  """(first sample, int16 [n])."""
+def decode(path, rate_hz, mono, decoded=None):
+  """(start_sample, int16 [n]) of a whole file."""
   chunks = list(prefetch.sound_of(path, rate_hz, mono, decoded))
   return chunks[0][0], np.concatenate([pcm for _, pcm in chunks])
 
 
 @pytest.mark.parametrize('name', OURS)
-def test_samples_are_those_of_pyav(folder, found, name):
+def test_samples_equal_pyavs(folder, decoded_files, name):
   _, _, rate_hz, channels = OURS[name]
-  assert found[name][0] == rate_hz and found[name][1].shape == (round(1.3 * rate_hz), channels)
-  for wanted, mono in ((16_000, 'first'), (22_050, 'mean')):
-    expected = np.concatenate([pcm for _, pcm in decoding.decode_audio(folder / name, wanted, mono)])
-    start, pcm = heard(folder / name, wanted, mono, found[name])
+  assert decoded_files[name][0] == rate_hz and decoded_files[name][1].shape == (round(1.3 * rate_hz), channels)
+  for new_rate_hz, mono in ((16_000, 'first'), (22_050, 'mean')):
+    expected = np.concatenate([pcm for _, pcm in decoding.decode_audio(folder / name, new_rate_hz, mono)])
+    start, pcm = decode(folder / name, new_rate_hz, mono, decoded_files[name])
     assert start == 0 and np.ptp(pcm.astype(int)) > 30_000
     np.testing.assert_array_equal(pcm, expected)
 
 
 @pytest.mark.parametrize('name', [*REFUSED, 'missing.wav'])
-def test_what_is_not_plain_is_left_to_pyav(found, name):
-  assert found[name] is None
+def test_other_files_are_left_to_pyav(decoded_files, name):
+  assert decoded_files[name] is None
 
 
-def test_pyav_hears_or_names_the_others(folder):
+def test_pyav_decodes_other_formats_or_names_the_file(folder):
   for name in OTHERS:
-    assert len(heard(folder / name, 16_000, 'mean')[1]) > 15_000
+    assert len(decode(folder / name, 16_000, 'mean')[1]) > 15_000
   for name in ('cut.wav', 'text.wav', 'missing.wav'):
     with pytest.raises(MediaError, match=f'{name}: '):
-      heard(folder / name, 16_000, 'mean')
+      decode(folder / name, 16_000, 'mean')
 
 
 def test_long_files_are_left_to_pyav(folder, monkeypatch):
@@ -132,31 +133,31 @@ def test_long_files_are_left_to_pyav(folder, monkeypatch):
   assert wav_tfio.header(folder / 'u8.wav') == ((1, 8), 8_000, 1, round(1.3 * 8_000))
 
 
-def test_clips_keep_their_order_and_their_errors(folder):
+def test_clips_keep_order_and_errors(folder):
   names = ['s16.wav', 'text.wav', 'sound.mp3', 's24.wav', 'missing.wav', 'u8.wav', 's16.flac']
   opened = prefetch.opened_ahead(
-    [folder / name for name in names], names, lambda name, decoded: heard(folder / name, 8_000, 'mean', decoded)
+    [folder / name for name in names], names, lambda name, decoded: decode(folder / name, 8_000, 'mean', decoded)
   )
-  for name, (told, future) in zip(names, opened, strict=True):
-    assert told == name
+  for name, (clip, future) in zip(names, opened, strict=True):
+    assert clip == name
     if name in ('text.wav', 'missing.wav'):
       assert isinstance(future.exception(), MediaError)
     else:
-      np.testing.assert_array_equal(future.result()[1], heard(folder / name, 8_000, 'mean')[1])
+      np.testing.assert_array_equal(future.result()[1], decode(folder / name, 8_000, 'mean')[1])
 
 
 @pytest.mark.parametrize('name', OURS)
-def test_samples_by_definition(folder, found, name):
-  """Those of FFmpeg as it decodes them, unmixed and unresampled; zero and full scale as the formats define them."""
+def test_samples_by_definition(folder, decoded_files, name):
+  """Samples equal FFmpeg's frames, neither mixed nor resampled, with the zero and full scale of the format."""
   zero, scale = {'u8': (128, 128), 's16': (0, 1 << 15), 's24': (0, 1 << 31), 'f32': (0, 1)}[name.partition('.')[0]]
   with av.open(str(folder / name)) as container:
-    frames = [frame.to_ndarray().reshape(-1, found[name][1].shape[1]) for frame in container.decode(audio=0)]
+    frames = [frame.to_ndarray().reshape(-1, decoded_files[name][1].shape[1]) for frame in container.decode(audio=0)]
   expected = (np.concatenate(frames).astype(np.float64) - zero) / scale
-  assert found[name][1].dtype == np.float32
-  np.testing.assert_array_equal(found[name][1], expected)
+  assert decoded_files[name][1].dtype == np.float32
+  np.testing.assert_array_equal(decoded_files[name][1], expected)
 
 
-def test_chunks_that_are_no_sound_are_passed_over(folder, tmp_path, monkeypatch, recwarn):
+def test_other_chunks_are_skipped(folder, tmp_path, monkeypatch, recwarn):
   monkeypatch.setitem(sys.modules, 'tensorflow_io', None)
   whole = (folder / 's16.wav').read_bytes()
   (tmp_path / 'more.wav').write_bytes(whole + b'note' + (4).to_bytes(4, 'little') + b'text')

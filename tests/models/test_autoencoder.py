@@ -1,4 +1,4 @@
-"""The autoencoder against PyTorch's layers, and runs that nobody teaches, from records to a probe's features."""
+"""The autoencoder against PyTorch, and runs without a teacher, from records to features."""
 
 import json
 
@@ -27,7 +27,7 @@ LAYERS = ['conv1', 'pool1', 'conv2', 'pool2', 'conv3', 'conv4']
 
 @pytest.fixture(scope='module')
 def student():
-  """Random, but for the decoder's last layer as clear as the others."""
+  """A student with random weights; biases of the decoder spread its outputs."""
   model = soundnets.student('autoencoder', {})
   for layer in model.layers:
     if layer.name.startswith('deconv') and layer.weights and layer.name.endswith('conv'):
@@ -35,17 +35,18 @@ def student():
   return model
 
 
-def norm(x, layer):
+def normalized(x, layer):
+  """A batch normalization layer and ReLU, in PyTorch."""
   gamma, beta, mean, var = (torch.tensor(v.numpy()) for v in layer.weights)
   return torch.relu(torch.nn.functional.batch_norm(x, mean, var, gamma, beta, False, eps=1e-5))
 
 
-def test_the_decoder_is_pytorchs_transposed_convolutions(student):
+def test_decoder_equals_transposed_convolutions_of_pytorch(student):
   sound = soundnets.noise(2, 5_000)
   hidden = registry.layer_model(student, 'autoencoder', ['conv4'])(sound, training=False)['conv4'].numpy()
   x = torch.tensor(hidden.transpose(0, 2, 1))
   with torch.no_grad():
-    # Of a convolution of stride s and padding p behind which a pool takes 8 steps, the middle moves by 7 s / 2.
+    # A pool of 8 steps after a convolution of stride s moves the centre by 7 s / 2.
     for name, stride, padding in (
       ('deconv4', 2, 4),
       ('deconv3', 2, 8),
@@ -55,7 +56,7 @@ def test_the_decoder_is_pytorchs_transposed_convolutions(student):
       layer = student.get_layer(name if name == 'deconv1' else f'{name}_conv')
       kernel, bias = (torch.tensor(v.numpy()) for v in layer.weights)  # [size, out, in]
       x = torch.nn.functional.conv_transpose1d(x, kernel.permute(2, 1, 0), bias, stride)[:, :, padding:]
-      x = x if name == 'deconv1' else norm(x, student.get_layer(f'{name}_norm'))
+      x = x if name == 'deconv1' else normalized(x, student.get_layer(f'{name}_norm'))
   expected = x.numpy()[:, 0, :5_000]
   outputs = student(sound, training=False)
   np.testing.assert_allclose(outputs['waveform'], expected, atol=1e-4 * np.abs(expected).max())
@@ -63,14 +64,14 @@ def test_the_decoder_is_pytorchs_transposed_convolutions(student):
 
 
 @pytest.mark.parametrize('samples', [222, 1_023, 4_096, 4_097])
-def test_as_much_comes_back_as_went_in(student, samples):
+def test_reconstruction_has_the_length_of_the_input(student, samples):
   assert student(soundnets.noise(1, samples), training=False)['waveform'].shape == (1, samples)
 
 
-def test_the_encoder_is_soundnets_and_a_decoders_step_lies_in_the_middle_of_what_it_heard():
-  eight = registry.network('soundnet8').layers
+def test_encoder_is_soundnets_and_decoder_steps_are_centred_in_their_receptive_field():
+  eight = registry.network('soundnet8').layer_windows
   assert registry.build('autoencoder', {}).name == 'autoencoder'
-  assert registry.network('autoencoder').layers == {name: eight[name] for name in LAYERS}
+  assert registry.network('autoencoder').layer_windows == {name: eight[name] for name in LAYERS}
   assert [row[:4] for row in autoencoder.mirrored(autoencoder.ENCODER)] == [
     ('deconv4', 64, 8, 2),
     ('deconv3', 32, 16, 2),
@@ -92,13 +93,13 @@ def world(tmp_path_factory):
 
 
 def options(**changes):
-  given = {'student': 'autoencoder', 'loss': 'reconstruction', 'teachers': (), 'epochs': 4, 'batch_size': 4}
+  defaults = {'student': 'autoencoder', 'loss': 'reconstruction', 'teachers': (), 'epochs': 4, 'batch_size': 4}
   return config.TrainingConfig(
-    **{**given, 'optimizer': 'adam', 'learning_rate': 1e-2, 'loss_reduction': 'mean', **changes}
+    **{**defaults, 'optimizer': 'adam', 'learning_rate': 1e-2, 'loss_reduction': 'mean', **changes}
   )
 
 
-def test_a_run_without_a_teacher_learns_and_says_by_which_figure(world):
+def test_run_without_teacher_learns_and_reports_squared_error(world):
   rows = [json.loads(line) for line in (world / 'run/metrics.jsonl').read_text().splitlines()]
   assert rows[1]['squared_error'] < 0.9 * rows[0]['squared_error'] and 'kl' not in rows[0]
   stats = json.loads((world / 'run/stats.json').read_text())
@@ -111,20 +112,20 @@ def test_a_run_without_a_teacher_learns_and_says_by_which_figure(world):
   assert not list((world / 'records').rglob('*teacher*'))
 
 
-def test_the_loss_is_the_mean_square_and_a_checkpoint_holds_all(world):
+def test_loss_is_the_mean_square_and_checkpoints_restore(world):
   model, _ = student_file.load(world / 'run/student.keras')
   manifest = records.read_manifest(world / 'records')
-  kept = trainer.build_distiller(manifest, [], options(seed=5))
-  assert callbacks.Checkpoints(world / 'run', kept).restore() == 2
-  for ours, expected in zip(kept.student.weights, model.get_weights(), strict=True):
-    np.testing.assert_array_equal(ours, expected)
-  assert int(kept.optimizer.iterations) == 6  # two epochs of nine windows, four at a time
+  restored = trainer.build_distiller(manifest, [], options(seed=5))
+  assert callbacks.Checkpoints(world / 'run', restored).restore() == 2
+  for weights, expected in zip(restored.student.weights, model.get_weights(), strict=True):
+    np.testing.assert_array_equal(weights, expected)
+  assert int(restored.optimizer.iterations) == 6  # two epochs of nine windows, four at a time
   sound = soundnets.noise(3, PARAMS.window_samples)
   batch = {'audio': sound, 'mask': np.float32([1, 1, 0]), 'video_id': np.array([0, 1, 1]), 'index': np.zeros(3, int)}
-  kept.test_step({name: tf.constant(x) for name, x in batch.items()})
+  restored.test_step({name: tf.constant(x) for name, x in batch.items()})
   errors = ((model(sound, training=False)['waveform'].numpy() - sound) ** 2).mean(1)
-  assert float(kept.means['squared_error'].result()) == pytest.approx(errors[:2].mean(), rel=1e-5)
-  np.testing.assert_allclose(kept.video_means.result(), errors[:2], rtol=1e-5)
+  assert float(restored.means['squared_error'].result()) == pytest.approx(errors[:2].mean(), rel=1e-5)
+  np.testing.assert_allclose(restored.video_means.result(), errors[:2], rtol=1e-5)
 
 
 @pytest.mark.parametrize('model', ['run', 'run/export'])
@@ -133,34 +134,35 @@ def test_features_are_read_by_name_with_their_times(world, tmp_path, model):
   path = media_clips.write(tmp_path / 'a.wav', times=[], sounds=[sound], rate_hz=RATE)
   layers = ['pool1', 'conv4', 'embedding']
   extraction.extract(layer_outputs.load(world / model, layers), [path], tmp_path)
-  _, found = files.read(tmp_path / 'a.wav.npz', layers)
+  _, features = files.read(tmp_path / 'a.wav.npz', layers)
   student, settings = student_file.load(world / 'run/student.keras')
   pcm = np.concatenate([pcm for _, pcm in decoding.decode_audio(path, RATE, settings.mono)])[None] / np.float32(32768)
   expected = registry.layer_model(student, 'autoencoder', layers[:2])(pcm, training=False)
   for layer, values in expected.items():
-    np.testing.assert_allclose(found[layer][0], values[0], rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(found[layer][1], registry.step_seconds('autoencoder', RATE, RATE, layer)[0], atol=1e-6)
-  np.testing.assert_allclose(found['embedding'][0][0], expected['conv4'].numpy()[0].mean(0), rtol=1e-3, atol=1e-4)
+    centers, _ = registry.step_seconds('autoencoder', RATE, RATE, layer)
+    np.testing.assert_allclose(features[layer][0], values[0], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(features[layer][1], centers, atol=1e-6)
+  np.testing.assert_allclose(features['embedding'][0][0], expected['conv4'].numpy()[0].mean(0), rtol=1e-3, atol=1e-4)
 
 
-def test_an_export_gives_the_embedding_and_nobody_asks_it_for_names(world):
+def test_export_gives_the_embedding_and_no_classes(world):
   served = loader.load(world / 'run', names=False)
   sound = soundnets.noise(2, 3 * PARAMS.window_samples)
   model, settings = student_file.load(world / 'run/student.keras')
-  answers = served.predict(sound)
-  assert set(answers) == {'embedding'} and settings.classes == {}
-  np.testing.assert_allclose(answers['embedding'], model(sound, training=False)['embedding'], rtol=1e-3, atol=1e-4)
+  outputs = served.predict(sound)
+  assert set(outputs) == {'embedding'} and settings.classes == {}
+  np.testing.assert_allclose(outputs['embedding'], model(sound, training=False)['embedding'], rtol=1e-3, atol=1e-4)
   assert served.windows(sound[0])['embedding'].shape == (3, 128)
   for load in (loader.load, predictor.load_student):
     for path in (world / 'run', world / 'run/export'):
-      with pytest.raises(UserError, match='autoencoder names nothing; features and probe read its layers'):
+      with pytest.raises(UserError, match='autoencoder has no classes; use features or probe, which read its layers'):
         load(path)
 
 
-def test_soundnet_begins_where_an_autoencoder_ended(world):
+def test_soundnet_warm_starts_from_an_autoencoder(world):
   student = registry.build('soundnet8', {'t': 3})
-  taken, new = warm_start.copy_matching_layers(student, world / 'run', PARAMS)
-  assert taken == [f'conv{n}_{part}' for n in range(1, 5) for part in ('conv', 'norm')]
+  copied, new = warm_start.copy_matching_layers(student, world / 'run', PARAMS)
+  assert copied == [f'conv{n}_{part}' for n in range(1, 5) for part in ('conv', 'norm')]
   assert 'conv5_conv' in new and 'conv8_t' in new
 
 
@@ -174,6 +176,6 @@ def test_soundnet_begins_where_an_autoencoder_ended(world):
     ({'teacher_mode': 'online'}, 'autoencoder has neither teacher nor head'),
   ],
 )
-def test_who_teaches_whom(changes, message):
+def test_contradictory_teachers_and_losses_are_refused(changes, message):
   with pytest.raises(UserError, match=message):
     options(**changes)

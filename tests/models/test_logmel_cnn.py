@@ -1,4 +1,4 @@
-"""The log-mel network: what comes out, and what is hidden from it in training."""
+"""The log-mel network: outputs, parameters, and what SpecAugment masks in training."""
 
 import keras
 import numpy as np
@@ -17,8 +17,8 @@ def student():
 
 
 def test_outputs_and_parameters():
-  found = student()(np.zeros([2, 30_000], np.float32))
-  assert {name: tuple(x.shape) for name, x in found.items()} == {
+  outputs = student()(np.zeros([2, 30_000], np.float32))
+  assert {name: tuple(x.shape) for name, x in outputs.items()} == {
     'embedding': (2, 192),
     'logits/a': (2, 1, 7),
     'logits/b': (2, 1, 3),
@@ -35,22 +35,22 @@ def test_shortest_sound():
     student()(np.zeros([1, shortest - 1], np.float32))
 
 
-def test_what_is_hidden_is_the_mean():
+def test_masked_values_are_the_mean():
   spectrogram = np.random.default_rng(0).normal(size=[2, 10, 8]).astype(np.float32)
   batch = {
     batch_keys.HIDDEN_TIME: tf.constant([[0.2, 0.5], [0, 0]]),
     batch_keys.HIDDEN_FREQUENCY: tf.constant([[0, 0], [0.5, 1]]),
   }
-  found = spec_augment.hide(spectrogram, batch).numpy()
+  masked = spec_augment.hide(spectrogram, batch).numpy()
   expected = spectrogram.copy()
   expected[0, 2:5] = spectrogram[0].mean()
   expected[1, :, 4:] = spectrogram[1].mean()
-  np.testing.assert_allclose(found, expected, atol=1e-6)
+  np.testing.assert_allclose(masked, expected, atol=1e-6)
   assert spec_augment.hide(spectrogram, {}) is spectrogram
 
 
-def test_training_does_not_hear_what_is_hidden():
-  """The gradient of the loss towards the sound is zero there, and with nothing hidden all is as without masks."""
+def test_masked_sound_has_no_gradient():
+  """The gradient towards masked sound is small, and empty masks change nothing."""
   distiller = Distiller(student(), ['a', 'b'], 2)
   rng = np.random.default_rng(1)
   audio = tf.Variable(rng.normal(size=[2, 30_000]).astype(np.float32))
@@ -67,8 +67,8 @@ def test_training_does_not_hear_what_is_hidden():
   for name, values in outputs({batch_keys.HIDDEN_TIME: nothing}).items():
     np.testing.assert_allclose(values, plain[name], rtol=1e-4, atol=1e-5)
   with tf.GradientTape() as tape:
-    found = outputs({batch_keys.HIDDEN_TIME: tf.constant([[0.5, 1], [0.5, 1]])})
-    loss = tf.reduce_sum(found['logits/a'][0] * rng.normal(size=7).astype(np.float32))
+    masked = outputs({batch_keys.HIDDEN_TIME: tf.constant([[0.5, 1], [0.5, 1]])})
+    loss = tf.reduce_sum(masked['logits/a'][0] * rng.normal(size=7).astype(np.float32))
   gradient = np.abs(tape.gradient(loss, audio).numpy())
-  # The mean stands there: what is hidden still moves that, and nothing else.
+  # Masked values are the mean, which masked sound still moves a little.
   assert gradient[0, :13_000].max() > 20 * gradient[0, 17_000:].max()

@@ -1,4 +1,4 @@
-"""The end of a sound that fills no patch: heard as the originals hear it, and never lost in captions."""
+"""An incomplete last patch or window: treated as in the original programs, and never lost in captions."""
 
 import json
 import math
@@ -21,17 +21,17 @@ HOPS = {'vggish': 15_360, 'yamnet': 7_680}
 
 
 def table(name):
-  return registry.network(name).layers[patch_classifier.LOGITS]
+  return registry.network(name).layer_windows[patch_classifier.LOGITS]
 
 
 def as_yamnet_pads(samples):
-  """Patches, by the lines of YAMNet's `pad_waveform`."""
+  """Number of patches, by the formula of YAMNet's `pad_waveform`."""
   samples = max(samples, PATCH)
   return 1 + math.ceil((samples - PATCH) / HOPS['yamnet'])
 
 
 @pytest.mark.parametrize('samples', [1, PATCH - 1, PATCH, PATCH + 1, PATCH + 7680, PATCH + 7681, 160_000, 192_000])
-def test_silence_fills_the_last_patch(samples):
+def test_silence_completes_the_last_patch(samples):
   sound = np.arange(samples, dtype=np.int32).astype(np.int16)
   chunks = [sound[:1000], sound[1000:]]
   whole = np.concatenate(list(chunking.filled(chunks, table('yamnet'))))
@@ -44,7 +44,7 @@ def test_silence_fills_the_last_patch(samples):
 
 
 def served(name):
-  """A student of patches that says how loud each is; nothing is trained."""
+  """An export on patches whose scores are their loudness; nothing is trained."""
   settings = student_file.StudentConfig(name, RATE, 'mean', 1.0, {'t': ['loud', 'still']})
 
   def layers(waveform):
@@ -55,20 +55,20 @@ def served(name):
 
 
 def write(path, seconds, begin):
-  """A sound that is loud from `begin` on."""
+  """Writes a sound that is silent before `begin` and loud after it, in seconds."""
   sound = 0.5 * (np.arange(round(seconds * RATE)) >= begin * RATE)
   return media_clips.write(path, times=[], sounds=[sound], rate_hz=RATE)
 
 
 @pytest.mark.parametrize('name', HOPS)
 @pytest.mark.parametrize('seconds', [12.0, 9.7, 0.3])
-def test_captions_hear_all_of_the_sound_and_end_with_it(name, seconds, tmp_path):
+def test_captions_cover_the_whole_sound(name, seconds, tmp_path):
   path = write(tmp_path / 'a.wav', seconds, max(0, seconds - 0.3))
-  heard = captioner.captions(
+  scores = captioner.captions(
     captioner.listener(served(name)), path, event_detection.DetectionConfig(stop=('still',), smooth_seconds=0)
   )
-  (event,) = heard.events
-  assert event.end_seconds == pytest.approx(seconds) and heard.seconds == seconds and heard.repeats == 1
+  (event,) = scores.events
+  assert event.end_seconds == pytest.approx(seconds) and scores.seconds == seconds and scores.repeats == 1
   assert event.start_seconds >= max(0, seconds - 0.3 - PATCH / RATE)
 
 
@@ -76,14 +76,14 @@ def test_captions_hear_all_of_the_sound_and_end_with_it(name, seconds, tmp_path)
   ('name', 'seconds', 'rows', 'end'),
   [('vggish', 10, 10, 9.615), ('yamnet', 10, 20, 10), ('vggish', 0.5, 1, 0.5), ('yamnet', 0.5, 1, 0.5)],
 )
-def test_infer_hears_as_many_patches_as_the_original(name, seconds, rows, end, tmp_path):
+def test_infer_has_as_many_patches_as_the_original(name, seconds, rows, end, tmp_path):
   path = write(tmp_path / 'a.wav', seconds, 0)
-  heard = predict.predict_file(predict.file_predictor(served(name), ['npz']), path, tmp_path, 'm')
-  with np.load(tmp_path / 'a.wav.npz') as found:
-    assert len(found['start_seconds']) == rows == heard.windows
-    assert end - 0.16 < found['end_seconds'][-1] <= end
-    assert (np.diff(found['end_seconds']) > 0).all() and (found['end_seconds'] > found['start_seconds']).all()
-  assert heard.repeats == 1
+  summary = predict.predict_file(predict.file_predictor(served(name), ['npz']), path, tmp_path, 'm')
+  with np.load(tmp_path / 'a.wav.npz') as arrays:
+    assert len(arrays['start_seconds']) == rows == summary.windows
+    assert end - 0.16 < arrays['end_seconds'][-1] <= end
+    assert (np.diff(arrays['end_seconds']) > 0).all() and (arrays['end_seconds'] > arrays['start_seconds']).all()
+  assert summary.repeats == 1
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_features_have_as_many_patches_as_the_original(name, seconds, clip_secon
   model.activations = lambda pcm: {layer: student.signatures['layers'](pcm / np.float32(32768))[layer].numpy()}
   model.is_mean = lambda _: False
   path = write(tmp_path / 'a.wav', seconds, 0)
-  found = extraction.extract(model, [path], tmp_path, clip_seconds=clip_seconds)
-  with np.load(found['outputs'][path]) as arrays:
+  result = extraction.extract(model, [path], tmp_path, clip_seconds=clip_seconds)
+  with np.load(result['outputs'][path]) as arrays:
     assert len(arrays[layer]) == patches
     about = json.loads(str(arrays['about'][0]))
   assert about['repeats'] == repeats and about['sound_seconds'] == (clip_seconds or seconds * repeats)
@@ -109,7 +109,7 @@ def test_features_have_as_many_patches_as_the_original(name, seconds, clip_secon
 
 
 def window_student(name):
-  """A student of windows of 5 s that says how loud each is."""
+  """An export on windows of 5 s whose scores are their loudness."""
   settings = student_file.StudentConfig(name, RATE, 'mean', 5.0, {'t': ['loud', 'still']})
 
   def default(waveform):
@@ -132,13 +132,13 @@ def window_student(name):
     ('audionet', 12, {}, [(0, 5), (5, 10)]),
   ],
 )
-def test_a_last_window_ends_with_the_sound_unasked(name, seconds, options, spans, tmp_path):
-  """The sound is loud in its last second alone: students that repeat short sound miss none of it."""
+def test_last_window_ends_with_the_sound_by_default(name, seconds, options, spans, tmp_path):
+  """Only the last second of the sound is loud: students that repeat short sound lose none of it."""
   path = write(tmp_path / 'a.wav', seconds, seconds - 1)
-  heard = predict.predict_file(predict.file_predictor(window_student(name), ['npz'], **options), path, tmp_path, 'm')
-  with np.load(tmp_path / 'a.wav.npz') as found:
-    assert list(zip(found['start_seconds'].tolist(), found['end_seconds'].tolist(), strict=True)) == spans
+  summary = predict.predict_file(predict.file_predictor(window_student(name), ['npz'], **options), path, tmp_path, 'm')
+  with np.load(tmp_path / 'a.wav.npz') as arrays:
+    assert list(zip(arrays['start_seconds'].tolist(), arrays['end_seconds'].tolist(), strict=True)) == spans
     loud = [max(0, end - max(begin, seconds - 1)) / (end - begin) / 2 for begin, end in spans]
     if seconds >= 5:
-      np.testing.assert_allclose(found['probabilities'][:, 0], loud, atol=1e-3)
-  assert (heard.windows, heard.seconds) == (len(spans), spans[-1][1])
+      np.testing.assert_allclose(arrays['probabilities'][:, 0], loud, atol=1e-3)
+  assert (summary.windows, summary.seconds) == (len(spans), spans[-1][1])

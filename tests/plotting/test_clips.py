@@ -15,13 +15,13 @@ def test_confusion_shows_every_count():
   assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ['rain', 'dog_bark', 'x$\\no$']
 
 
-def test_confusion_says_the_accuracy():
+def test_confusion_shows_the_accuracy():
   rng = np.random.default_rng(0)
-  true, said = rng.integers(0, 5, (2, 200))
-  said[:120] = true[:120]
-  figure = clips.confusion(metrics.confusion_matrix(true, said), list('abcde'), 'pool5, x$\\no$')
+  true, predicted = rng.integers(0, 5, (2, 200))
+  predicted[:120] = true[:120]
+  figure = clips.confusion(metrics.confusion_matrix(true, predicted), list('abcde'), 'pool5, x$\\no$')
   style.to_rgb(figure)
-  assert figure.axes[0].get_title() == f'pool5, x$\\no$\n{metrics.accuracy_score(true, said):.1%} of 200 right'
+  assert figure.axes[0].get_title() == f'pool5, x$\\no$\n{metrics.accuracy_score(true, predicted):.1%} of 200 correct'
 
 
 @pytest.mark.parametrize('classes', [1, 50, 300])
@@ -31,7 +31,7 @@ def test_confusion_of_any_size(classes):
   assert max(image.shape) < 2000
 
 
-def test_plane_has_a_colour_and_shape_for_each_group():
+def test_map_has_a_colour_and_shape_for_each_group():
   groups = [f'{i % 50:02} $\\no$' for i in range(150)]
   points = np.random.default_rng(0).normal(size=(150, 2)).astype(np.float32)
   figure = clips.plane(points, groups, 'x$\\no$')
@@ -46,7 +46,7 @@ def test_plane_has_a_colour_and_shape_for_each_group():
   assert box.x0 > axes.get_window_extent().x1 and box.x1 <= figure.bbox.x1 and box.y0 >= 0
 
 
-def test_plane_of_more_groups_than_can_be_told_apart():
+def test_smallest_of_too_many_groups_are_grey():
   groups = [f'{i:03}' for i in range(100)] + ['099'] * 5
   figure = clips.plane(np.random.default_rng(0).normal(size=(105, 2)), groups)
   style.to_rgb(figure)

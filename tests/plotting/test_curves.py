@@ -1,4 +1,4 @@
-"""Figures and what they are drawn from. Commands run as processes: two modules' flags do not share one."""
+"""Figures and their data. Commands run as processes, as the flags of two modules do not share one."""
 
 import json
 import time
@@ -56,7 +56,7 @@ def write_wav(path, seconds, rate=16000):
 
 
 @pytest.mark.parametrize('key', ['kldiv', 'kldiv_per_frame'])
-def test_mean_kl_of_our_and_of_the_original_statistics(tmp_path, key):
+def test_mean_kl_of_stats_of_this_and_of_the_original_program(tmp_path, key):
   epochs, table = history.read_mean_kl(write_stats(tmp_path / 'run', ['a', 'b'], 20, key), '5:8')
   assert list(epochs) == [5, 6, 7]
   np.testing.assert_allclose(table['a'], [0.5, 0.6, 0.7])
@@ -69,7 +69,7 @@ def test_epoch_range_is_half_open(text, expected):
 
 
 @pytest.mark.parametrize('text', ['0:21', '5:5', '7:3', '20:', 'a:b', '3', '-1:4'])
-def test_epoch_range_outside_what_was_trained(text):
+def test_epoch_range_beyond_the_run_is_refused(text):
   with pytest.raises(UserError, match='epochs is'):
     history.epoch_range(text, 20)
 
@@ -83,7 +83,7 @@ def test_damaged_statistics(tmp_path, text):
     history.read_mean_kl(tmp_path)
 
 
-def test_twenty_four_videos_have_lines_that_differ_and_a_legend_sorted_by_name():
+def test_lines_of_24_videos_differ_and_the_legend_is_sorted():
   names = ['_A30xsFBMXA', '-OAyRsvFGgc', 'a$b$c', *(f'clip {i:02}' for i in range(21))]
   figure = curves.kl_per_video(range(50), {name: np.linspace(5, i / 10, 50) for i, name in enumerate(names)})
   axes = figure.axes[0]
@@ -107,18 +107,18 @@ def test_legend_lies_inside_the_figure_and_outside_the_axes(tmp_path):
   assert 0 < box.x1 < figure.bbox.x1 and box.y0 > 0 and box.y1 <= figure.bbox.y1
 
 
-def test_past_twenty_four_videos_the_extremes_stand_out():
+def test_extremes_of_more_than_24_videos_are_coloured():
   figure = curves.kl_per_video(range(5), {f'{i:02}': np.full(5, float(i)) for i in range(60)})
   texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
   assert texts == [
     *(f'{i:02}' for i in [*range(10), *range(50, 60)]),
     'mean of the 60 videos',
-    '40 others, which end between them',
+    '40 others, which end between these',
   ]
   assert len(figure.axes[0].lines) == 61
 
 
-def test_short_names_stay_apart():
+def test_shortened_names_stay_distinct():
   long, other = (30 * 'x' + middle + 30 * 'x' for middle in 'yz')
   short = style.shorten(long)
   assert style.distinct(['a', long, other]) == ['a', f'{short} (1)', f'{short} (2)']
@@ -148,18 +148,18 @@ def test_inference_json_with_times_and_names(tmp_path):
   starts = [0.5 + 0.1 * i for i in range(6)]
   more = {'window_start_seconds': starts, 'class_names': CLASS_NAMES, 'window_msec': 250}
   path = write_inference(tmp_path / 'x.json', table, **more)
-  heard = readers.read_inference(path)
-  np.testing.assert_allclose(heard.probabilities, table, rtol=1e-6)
-  np.testing.assert_allclose(heard.start_seconds, starts)
-  np.testing.assert_allclose(heard.end_seconds, np.array(starts) + 0.25)
-  assert heard.class_names == CLASS_NAMES
+  inference = readers.read_inference(path)
+  np.testing.assert_allclose(inference.probabilities, table, rtol=1e-6)
+  np.testing.assert_allclose(inference.start_seconds, starts)
+  np.testing.assert_allclose(inference.end_seconds, np.array(starts) + 0.25)
+  assert inference.class_names == CLASS_NAMES
 
 
-def test_inference_json_of_the_original_is_counted_and_numbered(tmp_path):
+def test_inference_json_of_the_original_program(tmp_path):
   path = write_inference(tmp_path / 'x.json', [[0.5, 0.5]] * 3)
-  heard = readers.read_inference(path)
-  np.testing.assert_allclose(heard.start_seconds, [0, 0.04, 0.08])
-  assert heard.class_names == ['class 0', 'class 1']
+  inference = readers.read_inference(path)
+  np.testing.assert_allclose(inference.start_seconds, [0, 0.04, 0.08])
+  assert inference.class_names == ['class 0', 'class 1']
   (tmp_path / 'names.txt').write_text('yes\nno\n')
   assert readers.read_inference(path, tmp_path / 'names.txt').class_names == ['yes', 'no']
   (tmp_path / 'names.txt').write_text('yes\n')
@@ -181,10 +181,10 @@ def test_inference_npz(tmp_path):
   np.savez(
     tmp_path / 'x.npz', probabilities=table, start_seconds=times, end_seconds=times + 0.04, class_names=CLASS_NAMES
   )
-  heard = readers.read_inference(tmp_path / 'x.npz')
-  np.testing.assert_array_equal(heard.probabilities, table)
-  np.testing.assert_array_equal(heard.end_seconds, times + 0.04)
-  assert heard.class_names == CLASS_NAMES
+  inference = readers.read_inference(tmp_path / 'x.npz')
+  np.testing.assert_array_equal(inference.probabilities, table)
+  np.testing.assert_array_equal(inference.end_seconds, times + 0.04)
+  assert inference.class_names == CLASS_NAMES
 
 
 @pytest.mark.parametrize(
@@ -224,11 +224,11 @@ def test_signals_of_any_length(tmp_path, seconds):
   starts = np.arange(windows) * 0.04
   probabilities = np.random.default_rng(0).random((windows, 2))
   tone = (9000 * np.sin(np.arange(round(seconds * 16000)) / 6)).astype(np.int16)
-  begun = time.monotonic()
+  start = time.monotonic()
   wave = overview.envelope((i, tone[i : i + 65536]) for i in range(0, len(tone), 65536))
   figure = sound.signals('x$\\no$y', starts, starts + 0.04, probabilities, ['$\\no$', 'b' * 200], wave, 16000)
   style.save(figure, tmp_path / 'x.png')
-  assert time.monotonic() - begun < 30  # an hour takes a second; drawn sample by sample it would take minutes
+  assert time.monotonic() - start < 30  # an hour takes a second; drawn sample by sample it would take minutes
   above, below = figure.axes
   for axes in (above, below):
     np.testing.assert_allclose(axes.get_xlim(), (0, seconds))

@@ -1,4 +1,4 @@
-"""Figures of filters, and of sound with its classes over time."""
+"""Figures of filters and of timelines."""
 
 import keras
 import numpy as np
@@ -21,7 +21,7 @@ def tones(frequencies_hz, samples=256):
 def test_filters_are_sorted_by_their_frequency():
   figure = sound.filters(tones([5000, 300, 9000, 1200]), RATE_HZ, 'x$\\no$')
   columns = [(axes, spectra) for axes, spectra in np.array(figure.axes, object).reshape(-1, 2)]
-  # Left to right, then down: the first row has the two deepest.
+  # Left to right, then down: the first row has the two lowest.
   titles = [axes.texts[row].get_text() for row in range(2) for axes, _ in columns]
   assert [title.partition(':')[0] for title in titles] == ['1', '3', '0', '2']
   hertz = [float(title.partition(':')[2].replace(',', '').replace('Hz', '')) for title in titles]
@@ -42,7 +42,7 @@ def test_any_number_of_filters(count):
   assert image.min() < 255 and max(image.shape) < 4000
 
 
-def test_first_kernel_is_that_of_the_layer_that_hears_sound():
+def test_first_kernel_is_that_of_the_first_layer():
   student = registry.build('soundnet5', {'teacher': 3})
   kernel = filters.first_kernel(student.variables)
   np.testing.assert_array_equal(kernel, student.get_layer('conv1_conv').kernel.numpy()[:, 0])
@@ -58,9 +58,9 @@ def picture(seconds, columns=50, bands=8):
 
 
 def timeline(starts, ends, probabilities, names):
-  heard = {'start_seconds': starts, 'end_seconds': ends, 'probabilities': probabilities, 'class_names': names}
+  predictions = {'start_seconds': starts, 'end_seconds': ends, 'probabilities': probabilities, 'class_names': names}
   wave = overview.envelope([(0, np.full(round(ends[-1] * 16000), 9000, np.int16))])
-  figure = sound.timeline('x$\\no$', heard, wave, picture(ends[-1]), 16000)
+  figure = sound.timeline('x$\\no$', predictions, wave, picture(ends[-1]), 16000)
   style.to_rgb(figure)
   return figure
 
@@ -79,13 +79,13 @@ def test_timeline_shows_every_class_at_its_time():
     np.testing.assert_allclose(axes.get_xlim(), (0, 2))
 
 
-def test_overlapping_windows_share_the_time_by_their_middles():
+def test_overlapping_windows_meet_in_the_middle():
   starts = np.array([0.0, 1.0, 2.0])
   figure = timeline(starts, starts + 2, np.eye(3), list('abc'))
   np.testing.assert_allclose(figure.axes[2].collections[0].get_coordinates()[0, :, 0], [0, 1.5, 2.5, 4])
 
 
-def test_a_brief_sound_in_an_hour_stays_visible():
+def test_brief_sound_in_an_hour_stays_visible():
   starts = np.arange(9000) * 0.4
   table = np.zeros([9000, 2])
   table[4321, 1] = 0.9
@@ -100,16 +100,16 @@ def test_a_brief_sound_in_an_hour_stays_visible():
 
 def test_timeline_shows_events_by_their_length(tmp_path):
   starts = np.arange(4) * 0.5
-  heard = {
+  predictions = {
     'start_seconds': starts,
     'end_seconds': starts + 0.5,
     'probabilities': np.eye(4),
     'class_names': list('abcd'),
   }
   wave = overview.envelope([(0, np.full(32000, 9000, np.int16))])
-  told = [('dog', 0.2, 0.6, 0.9), ('$\\rain$', 0.0, 1.5, 0.1), ('dog', 1.0, 1.4, 0.5)]
-  found = [event_detection.Event(start, end, name, score, score) for name, start, end, score in told]
-  figure = sound.timeline('x', heard, wave, picture(2), 16000, found)
+  spans = [('dog', 0.2, 0.6, 0.9), ('$\\rain$', 0.0, 1.5, 0.1), ('dog', 1.0, 1.4, 0.5)]
+  events = [event_detection.Event(start, end, name, score, score) for name, start, end, score in spans]
+  figure = sound.timeline('x', predictions, wave, picture(2), 16000, events)
   style.to_rgb(figure)
   axes = figure.axes[3]
   assert [label.get_text() for label in axes.get_yticklabels()] == ['$\\rain$', 'dog']

@@ -1,4 +1,4 @@
-"""Features: what the network gives in one pass, with its times, in files that are whole or not there."""
+"""Features equal those of one pass over the whole sound, with their times, in files that are complete or absent."""
 
 import hashlib
 import json
@@ -40,20 +40,20 @@ def write_sound(path, seconds, rate_hz=RATE, channels=1, seed=0, **more):
 
 
 def one_pass(model, path, layer, repeats=1):
-  """f32 [T, width]: the whole sound at once."""
+  """f32 [T, width], from the whole sound at once."""
   pcm = np.concatenate([pcm for _, pcm in decoding.decode_audio(path, RATE, 'first')])
   sound = np.tile(pcm, repeats)[None] / np.float32(32768)
   return registry.layer_model(model, 'soundnet5', [layer])(sound, training=False)[layer].numpy()[0]
 
 
-def assert_close(found, expected):
-  assert found.shape == expected.shape
-  np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
+def assert_close(values, expected):
+  assert values.shape == expected.shape
+  np.testing.assert_allclose(values, expected, atol=2e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize('part', ['student.keras', 'export'])
-def test_every_file_is_heard_as_in_one_pass(model, run, tmp_path, part):
-  """Equal lengths go together, long sound goes in pieces; rates, channels, silence and video change nothing."""
+def test_features_equal_those_of_one_pass(model, run, tmp_path, part):
+  """Batches of equal length, pieces of long sound, sample rates, channels and silence change nothing."""
   paths = [write_sound(tmp_path / f'{i}.wav', 3.0, seed=i) for i in range(5)]
   paths += [write_sound(tmp_path / 'long.wav', 60.1), write_sound(tmp_path / 'stereo.wav', 3.0, 48_000, 2)]
   paths += [write_sound(tmp_path / 'eight.wav', 4.0, 8_000)]
@@ -63,55 +63,55 @@ def test_every_file_is_heard_as_in_one_pass(model, run, tmp_path, part):
   done = extraction.extract(loaded, paths, tmp_path)
   assert list(done['outputs']) == paths and not done['unreadable']
   for path in paths:
-    about, found = files.read(done['outputs'][path], layers)
+    about, arrays = files.read(done['outputs'][path], layers)
     expected = {layer: one_pass(model, path, layer) for layer in ('pool3', 'conv5')}
     expected['embedding'] = one_pass(model, path, 'conv4').mean(0, keepdims=True)
     samples = sum(len(pcm) for _, pcm in decoding.decode_audio(path, RATE, 'first'))
     for layer, values in expected.items():
-      assert_close(found[layer][0], values)
+      assert_close(arrays[layer][0], values)
       if layer != 'embedding':
         centers = registry.step_seconds('soundnet5', samples, RATE, layer)[0]
-        np.testing.assert_allclose(found[layer][1], centers, rtol=1e-12)
-    np.testing.assert_allclose(found['embedding'][1], [samples / RATE / 2])
+        np.testing.assert_allclose(arrays[layer][1], centers, rtol=1e-12)
+    np.testing.assert_allclose(arrays['embedding'][1], [samples / RATE / 2])
     assert about['repeats'] == 1 and about['heard_seconds'] == samples / RATE and about['layers'] == layers
 
 
-def test_short_sound_is_repeated_and_that_is_said(model, run, tmp_path):
+def test_short_sound_is_repeated_with_a_remark(model, run, tmp_path):
   path = write_sound(tmp_path / 'a.wav', 0.1)
   done = extraction.extract(layer_outputs.load(run, ['conv5', 'conv1']), [path], tmp_path)
-  about, found = files.read(done['outputs'][path], ['conv5', 'conv1'])
+  about, arrays = files.read(done['outputs'][path], ['conv5', 'conv1'])
   assert about['repeats'] == 26
-  assert_close(found['conv5'][0], one_pass(model, path, 'conv5', 26))
-  assert_close(found['conv1'][0], one_pass(model, path, 'conv1', 26))
+  assert_close(arrays['conv5'][0], one_pass(model, path, 'conv5', 26))
+  assert_close(arrays['conv1'][0], one_pass(model, path, 'conv1', 26))
   (line,) = files.remarks(done['outputs'])
   assert line.startswith('too short for conv5, repeated: a.wav (26 times); all layers')
 
 
-def test_short_sound_in_windows_is_repeated_and_that_is_said(tmp_path):
+def test_short_sound_in_windows_is_repeated_with_a_remark(tmp_path):
   student, settings = registry.build('logmel_cnn', {'teacher': 7}), soundnets.settings('logmel_cnn', 0.5)
   student_file.save(tmp_path / 'mel.keras', student, settings)
   paths = [write_sound(tmp_path / f'{seconds}.wav', seconds) for seconds in (0.1, 0.6)]
   done = extraction.extract(layer_outputs.load(tmp_path / 'mel.keras', ['embedding']), paths, tmp_path)
   about = [files.read_about(path) for path in done['outputs'].values()]
-  assert [(found['repeats'], found['heard_seconds']) for found in about] == [(5, 0.5), (1, 0.5)]
-  line, rest = files.remarks(done['outputs'])
+  assert [(row['repeats'], row['heard_seconds']) for row in about] == [(5, 0.5), (1, 0.5)]
+  line, remainder = files.remarks(done['outputs'])
   assert 'too short for a window, repeated: 0.1.wav (5 times);' in line and 'layers' not in line
-  assert rest.startswith('up to 0.10 s') and rest.endswith(': 0.6.wav')
+  assert remainder.startswith('up to 0.10 s') and remainder.endswith(': 0.6.wav')
 
 
 @pytest.mark.parametrize(('seconds', 'start', 'rows'), [(1.2, 0, 2), (1.0, 0, 2), (1.3, 0.3, 2), (0.6, 0.3, 1)])
-def test_what_fills_no_window_is_not_heard_and_that_is_said(tmp_path, seconds, start, rows):
+def test_remainder_is_dropped_with_a_remark(tmp_path, seconds, start, rows):
   student, settings = registry.build('logmel_cnn', {'teacher': 7}), soundnets.settings('logmel_cnn', 0.5)
   student_file.save(tmp_path / 'mel.keras', student, settings)
   sound = soundnets.noise(1, round(seconds * RATE))[0]
   path = media_clips.write(tmp_path / 'a.mkv', 2.0, sounds=[sound], rate_hz=RATE, sound_start=start)
   done = extraction.extract(layer_outputs.load(tmp_path / 'mel.keras', ['embedding']), [path], tmp_path)
-  about, found = files.read(done['outputs'][path], ['embedding'])
-  assert len(found['embedding'][0]) == rows and about['heard_seconds'] == rows * 0.5
+  about, arrays = files.read(done['outputs'][path], ['embedding'])
+  assert len(arrays['embedding'][0]) == rows and about['heard_seconds'] == rows * 0.5
   assert about['sound_seconds'] == pytest.approx(seconds, abs=1e-3)
   lines = files.remarks(done['outputs'])
-  rest = seconds - rows * 0.5
-  assert [line.split(' s ')[0] for line in lines] == ([f'up to {rest:.2f}'] if rest else [])
+  remainder = seconds - rows * 0.5
+  assert [line.split(' s ')[0] for line in lines] == ([f'up to {remainder:.2f}'] if remainder else [])
 
 
 def test_clips_of_one_length(model, run, tmp_path):
@@ -121,18 +121,18 @@ def test_clips_of_one_length(model, run, tmp_path):
     pcm = np.concatenate([pcm for _, pcm in decoding.decode_audio(path, RATE, 'first')])
     sound = np.resize(pcm, 4 * RATE)[None] / np.float32(32768)
     expected = registry.layer_model(model, 'soundnet5', ['pool3'])(sound, training=False)['pool3'].numpy()[0]
-    about, found = files.read(done['outputs'][path], ['pool3'])
-    assert_close(found['pool3'][0], expected)
+    about, arrays = files.read(done['outputs'][path], ['pool3'])
+    assert_close(arrays['pool3'][0], expected)
     assert about['heard_seconds'] == 4
 
 
 def test_sound_that_starts_late_keeps_its_times(run, tmp_path):
   path = media_clips.write(tmp_path / 'a.mkv', 2.0, sounds=[soundnets.noise(1, RATE)[0]], rate_hz=RATE, sound_start=0.5)
   done = extraction.extract(layer_outputs.load(run, ['pool3', 'embedding']), [path], tmp_path)
-  _, found = files.read(done['outputs'][path], ['pool3', 'embedding'])
+  _, arrays = files.read(done['outputs'][path], ['pool3', 'embedding'])
   first = registry.step_seconds('soundnet5', RATE, RATE, 'pool3')[0][0]
-  assert found['pool3'][1][0] == pytest.approx(0.5 + first, abs=1e-3)
-  assert found['embedding'][1][0] == pytest.approx(1.0, abs=1e-3)
+  assert arrays['pool3'][1][0] == pytest.approx(0.5 + first, abs=1e-3)
+  assert arrays['embedding'][1][0] == pytest.approx(1.0, abs=1e-3)
 
 
 def test_hdf5_holds_the_same(run, tmp_path):
@@ -150,20 +150,20 @@ def test_hdf5_holds_the_same(run, tmp_path):
     assert set(file) == {'pool3', 'pool3/center_seconds', 'embedding', 'embedding/center_seconds', 'about'}
 
 
-def test_networks_without_steps_give_a_vector_a_window(tmp_path):
+def test_networks_without_steps_give_one_vector_per_window(tmp_path):
   model = registry.build('audionet', {'teacher': 3})
   student_file.save(
     tmp_path / 'a.keras', model, student_file.StudentConfig('audionet', 16_000, 'mean', 0.04, {'teacher': 'abc'})
   )
   path = write_sound(tmp_path / 'a.wav', 1.0, 16_000)
   done = extraction.extract(layer_outputs.load(tmp_path / 'a.keras', ['embedding']), [path], tmp_path)
-  _, found = files.read(done['outputs'][path], ['embedding'])
+  _, arrays = files.read(done['outputs'][path], ['embedding'])
   pcm = np.concatenate([pcm for _, pcm in decoding.decode_audio(path, 16_000)])
-  assert_close(found['embedding'][0], model(pcm.reshape(25, 640) / np.float32(32768))['embedding'].numpy())
-  np.testing.assert_allclose(found['embedding'][1], np.arange(25) * 0.04 + 0.02)
+  assert_close(arrays['embedding'][0], model(pcm.reshape(25, 640) / np.float32(32768))['embedding'].numpy())
+  np.testing.assert_allclose(arrays['embedding'][1], np.arange(25) * 0.04 + 0.02)
 
 
-def test_what_is_done_is_skipped_and_what_is_anothers_is_kept(run, tmp_path, monkeypatch):
+def test_finished_files_are_skipped_and_those_of_other_models_kept(run, tmp_path, monkeypatch):
   path, model = write_sound(tmp_path / 'a.wav', 1.0), layer_outputs.load(run, ['pool3', 'conv1'])
   output = extraction.extract(model, [path], tmp_path)['outputs'][path]
   before = output.read_bytes()
@@ -181,7 +181,7 @@ def test_what_is_done_is_skipped_and_what_is_anothers_is_kept(run, tmp_path, mon
   assert output.read_bytes() == before
 
 
-def test_another_sound_of_equal_name_and_size_is_heard_again(model, run, tmp_path):
+def test_changed_sound_of_equal_name_and_size_is_extracted_again(model, run, tmp_path):
   loaded, folder = layer_outputs.load(run, ['pool3']), tmp_path / 'out'
   for name in ('a', 'b', 'out'):
     (tmp_path / name).mkdir()
@@ -189,8 +189,8 @@ def test_another_sound_of_equal_name_and_size_is_heard_again(model, run, tmp_pat
   assert paths[0].stat().st_size == paths[1].stat().st_size
   for path, renewed in ((paths[0], []), (paths[1], [folder / 'x.wav.npz']), (paths[1], [])):
     done = extraction.extract(loaded, [path], folder)
-    about, found = files.read(done['outputs'][path], ['pool3'])
-    assert_close(found['pool3'][0], one_pass(model, path, 'pool3'))
+    about, arrays = files.read(done['outputs'][path], ['pool3'])
+    assert_close(arrays['pool3'][0], one_pass(model, path, 'pool3'))
     assert about['source_sha256'] == hashlib.sha256(path.read_bytes()).hexdigest() and done['renewed'] == renewed
   before = (folder / 'x.wav.npz').read_bytes()
   with pytest.raises(UserError, match='model is'):
@@ -198,19 +198,19 @@ def test_another_sound_of_equal_name_and_size_is_heard_again(model, run, tmp_pat
   assert (folder / 'x.wav.npz').read_bytes() == before
 
 
-def test_features_of_an_unknown_source_are_heard_again(model, run, tmp_path):
-  """As they were written before sources had digests."""
+def test_features_without_a_digest_are_extracted_again(model, run, tmp_path):
+  """Files from before sources had digests."""
   path, loaded = write_sound(tmp_path / 'a.wav', 1.0), layer_outputs.load(run, ['pool3'])
   output = extraction.extract(loaded, [path], tmp_path)['outputs'][path]
-  about, found = files.read(output, ['pool3'])
+  about, arrays = files.read(output, ['pool3'])
   del about['source_sha256']
-  values, centers = found['pool3']
+  values, centers = arrays['pool3']
   np.savez(output, about=[json.dumps(about)], pool3=values + 1, **{'pool3/center_seconds': centers})
   assert extraction.extract(loaded, [path], tmp_path)['renewed'] == [output]
   assert_close(files.read(output, ['pool3'])[1]['pool3'][0], one_pass(model, path, 'pool3'))
 
 
-def test_a_file_that_breaks_off_leaves_nothing_and_harms_no_other(model, run, tmp_path, monkeypatch, capsys):
+def test_damaged_file_leaves_nothing_and_other_files_are_extracted(model, run, tmp_path, monkeypatch, capsys):
   good = [write_sound(tmp_path / f'{name}.wav', 3.0) for name in 'ab']
   broken, long = tmp_path / 'broken.wav', tmp_path / 'breaks_late.wav'
   broken.write_bytes(b'no sound')
@@ -234,8 +234,8 @@ def test_a_file_that_breaks_off_leaves_nothing_and_harms_no_other(model, run, tm
   assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['a.wav.npz', 'b.wav.npz']
   for path in good:
     assert_close(files.read(done['outputs'][path], ['conv4'])[1]['conv4'][0], one_pass(model, path, 'conv4'))
-  told = capsys.readouterr().err
-  assert 'breaks_late.wav: damaged' in told and 'missing.wav: no such file' in told
+  printed = capsys.readouterr().err
+  assert 'breaks_late.wav: damaged' in printed and 'missing.wav: no such file' in printed
 
 
 def test_known_layers_are_listed(run):
@@ -245,7 +245,7 @@ def test_known_layers_are_listed(run):
     layer_outputs.load(run / 'export', ['conv1_norm'])
 
 
-def test_numbers_that_are_not_finite_are_refused(run, tmp_path):
+def test_activations_that_are_not_finite_are_refused(run, tmp_path):
   model = layer_outputs.load(run, ['conv1'])
   hear = lambda pcm: {'conv1': np.full([len(pcm), 99_999, 32], np.nan, np.float32)}  # noqa: E731
   bad = layer_outputs.LayerOutputs(hear, model.sources, model.tables, model.settings, 'x')
@@ -255,7 +255,7 @@ def test_numbers_that_are_not_finite_are_refused(run, tmp_path):
 
 
 @pytest.mark.parametrize('content', [b'', b'PK rubbish', None])
-def test_damaged_files_of_features_are_named(tmp_path, content):
+def test_error_names_damaged_files(tmp_path, content):
   path = tmp_path / 'a.npz'
   if content is not None:
     path.write_bytes(content)
@@ -274,8 +274,10 @@ def test_command(run, tmp_path):
   done = commands.run('audionet_tf.features', *flags)
   assert done.returncode == 1 and 'Traceback' not in done.stderr
   assert [line for line in done.stderr.splitlines() if 'error: ' in line and 'bad.wav: ' in line]
-  heard = [json.loads(np.load(tmp_path / f'out/{name}.wav.npz')['about'][0])['heard_seconds'] for name in ('a', 'x/a')]
-  assert heard == [1, 2]
+  seconds = [
+    json.loads(np.load(tmp_path / f'out/{name}.wav.npz')['about'][0])['heard_seconds'] for name in ('a', 'x/a')
+  ]
+  assert seconds == [1, 2]
   assert '3 files of pool3' in done.stdout and 'b.wav (2 times)' not in done.stdout
   assert json.loads(np.load(tmp_path / 'out/b.wav.npz')['about'][0])['repeats'] == 1
 

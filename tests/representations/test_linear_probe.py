@@ -1,4 +1,4 @@
-"""The probe's protocol against scikit-learn called by hand, its samples, and folds that never mix."""
+"""The protocol of the linear probe against direct use of scikit-learn, its samples, and the separation of folds."""
 
 import statistics
 
@@ -14,7 +14,7 @@ RATE = 22_050
 
 
 def random_samples(clips_each=4, folds=('1', '2', '3'), classes=3, steps=5, width=4, noise=1.0, seed=0):
-  """linear_probe.Samples of clips whose class moves their mean a little."""
+  """linear_probe.Samples of clips whose class shifts their mean a little."""
   rng = np.random.default_rng(seed)
   centers = rng.normal(size=[classes, width])
   vectors, names, chosen = [], [], []
@@ -28,62 +28,62 @@ def random_samples(clips_each=4, folds=('1', '2', '3'), classes=3, steps=5, widt
 
 
 def by_hand(samples, train, test, c):
-  """The protocol in plain words: windows of clips in `train` as samples; mean decision value over a clip's windows."""
+  """The protocol without the library: windows of `train` as samples, mean decision value over the windows of a clip."""
   rows = [i for i, owner in enumerate(samples.owners) if owner in train]
   model = LinearSVC(C=c, dual=True, random_state=0)
   model.fit(samples.vectors[rows], [samples.labels[samples.owners[i]] for i in rows])
   return [model.decision_function(samples.vectors[samples.owners == clip]).mean(0).argmax() for clip in test]
 
 
-def test_the_svm_is_scikit_learns():
+def test_svm_equals_scikit_learn():
   samples = random_samples()
-  judged = linear_probe.cross_validate(samples, ['1', '2', '3'], c=0.01)
-  for fold, found in judged.items():
+  results = linear_probe.cross_validate(samples, ['1', '2', '3'], c=0.01)
+  for fold, result in results.items():
     test = np.flatnonzero(samples.folds == fold)
     expected = by_hand(samples, set(np.flatnonzero(samples.folds != fold)), test, 0.01)
-    assert found['clips'] == test.tolist() and found['said'] == expected
-    assert found['accuracy'] == np.mean(np.array(expected) == samples.labels[test])
+    assert result['clips'] == test.tolist() and result['said'] == expected
+    assert result['accuracy'] == np.mean(np.array(expected) == samples.labels[test])
 
 
 def test_c_is_chosen_by_the_training_folds_alone():
   samples = random_samples(noise=2.0, clips_each=6)
-  judged = linear_probe.cross_validate(samples, ['2'])
+  results = linear_probe.cross_validate(samples, ['2'])
   means = {}
   for c in linear_probe.GRID:
     right = []
     for inner in ('1', '3'):
       test, other = np.flatnonzero(samples.folds == inner), '3' if inner == '1' else '1'
-      found = by_hand(samples, set(np.flatnonzero(samples.folds == other)), test, c)
-      right.append(np.mean(np.array(found) == samples.labels[test]))
+      predictions = by_hand(samples, set(np.flatnonzero(samples.folds == other)), test, c)
+      right.append(np.mean(np.array(predictions) == samples.labels[test]))
     means[c] = np.mean(right)
-  assert judged['2']['c'] == max(means, key=lambda c: (means[c], -c))
+  assert results['2']['c'] == max(means, key=lambda c: (means[c], -c))
   assert len(set(means.values())) > 1
-  # What the judged fold holds, labels and all, changes nothing in the choice.
+  # The content of the evaluated fold, with its labels, does not influence the choice.
   vectors, labels = samples.vectors.copy(), samples.labels.copy()
-  judged_rows = samples.folds[samples.owners] == '2'
-  vectors[judged_rows] = np.random.default_rng(1).normal(size=vectors[judged_rows].shape)
+  evaluated_rows = samples.folds[samples.owners] == '2'
+  vectors[evaluated_rows] = np.random.default_rng(1).normal(size=vectors[evaluated_rows].shape)
   labels[samples.folds == '2'] = 0
   other = linear_probe.Samples(vectors, samples.owners, labels, samples.folds, samples.classes)
-  assert linear_probe.cross_validate(other, ['2'])['2']['c'] == judged['2']['c']
+  assert linear_probe.cross_validate(other, ['2'])['2']['c'] == results['2']['c']
 
 
 def test_folds_never_mix(monkeypatch):
-  samples, seen = random_samples(), []
+  samples, folds = random_samples(), []
   real = linear_probe.predict_clips
 
-  def watched(samples, train, test, *rest):
-    seen.append((set(samples.folds[train]), set(samples.folds[test])))
-    return real(samples, train, test, *rest)
+  def recorded(samples, train, test, *arguments):
+    folds.append((set(samples.folds[train]), set(samples.folds[test])))
+    return real(samples, train, test, *arguments)
 
-  monkeypatch.setattr(linear_probe, 'predict_clips', watched)
+  monkeypatch.setattr(linear_probe, 'predict_clips', recorded)
   linear_probe.cross_validate(samples, ['1'])
-  *inner, final = seen
+  *inner, final = folds
   assert final == ({'2', '3'}, {'1'})
   assert len(inner) == 2 * len(linear_probe.GRID)
   assert all(train | test == {'2', '3'} and not train & test for train, test in inner)
 
 
-def test_a_single_fold_to_train_on_is_cut_into_parts_of_every_class():
+def test_a_single_training_fold_is_cut_into_stratified_parts():
   samples = random_samples(folds=('1', '2'), clips_each=6)
   parts = linear_probe.inner_folds(samples, np.flatnonzero(samples.folds == '2'))
   assert sorted(np.concatenate(parts)) == np.flatnonzero(samples.folds == '2').tolist()
@@ -92,10 +92,10 @@ def test_a_single_fold_to_train_on_is_cut_into_parts_of_every_class():
 
 @pytest.mark.parametrize('classifier', ['svm', 'softmax'])
 @pytest.mark.parametrize('standardize', [False, True])
-def test_clear_classes_are_told_apart(classifier, standardize):
+def test_separable_classes_are_classified(classifier, standardize):
   samples = random_samples(noise=0.1, classes=2)
-  judged = linear_probe.cross_validate(samples, ['1', '2', '3'], classifier, None, standardize)
-  assert [found['accuracy'] for found in judged.values()] == [1, 1, 1]
+  results = linear_probe.cross_validate(samples, ['1', '2', '3'], classifier, None, standardize)
+  assert [result['accuracy'] for result in results.values()] == [1, 1, 1]
 
 
 def test_standardizing_makes_scales_equal():
@@ -111,23 +111,23 @@ def test_standardizing_makes_scales_equal():
   ('window', 'seconds', 'steps', 'expected'), [(1, 10, 27, 3), (5, 30, 81, 14), (1, 10, 10, 1), (20, 10, 27, 27)]
 )
 def test_window_steps(window, seconds, steps, expected):
-  """The first two are the original's: 3 and 14 steps, 25 and 68 windows."""
+  """The first two are those of SoundNet's code: 3 and 14 steps, 25 and 68 windows."""
   assert linear_probe.window_steps(window, seconds, steps) == expected
   assert len(linear_probe.windows(np.zeros([steps, 2], np.float32), expected)) == steps - expected + 1
 
 
 def test_windows_hold_neighbouring_steps():
   features = np.arange(12, dtype=np.float32).reshape(6, 2)
-  found = linear_probe.windows(features, 3, 2)
-  assert [sorted(row) for row in found.tolist()] == [list(range(6)), list(range(4, 10))]
+  cut = linear_probe.windows(features, 3, 2)
+  assert [sorted(row) for row in cut.tolist()] == [list(range(6)), list(range(4, 10))]
 
 
 @pytest.mark.parametrize('pool', ['windows', 'mean', 'statistics'])
 def test_samples_of_a_clip(pool):
   steps = {name: np.random.default_rng(i).normal(size=[10, 2]).astype(np.float32) for i, name in enumerate('ab')}
-  found_clips = [clip_tables.Clip(path=name, category=name, fold='1', name=name) for name in 'ab']
+  clips = [clip_tables.Clip(path=name, category=name, fold='1', name=name) for name in 'ab']
   settings = probing.ProbeConfig(window_seconds=1.0, pool=pool)
-  samples, _ = probing.samples_of({name: (x, 5.0) for name, x in steps.items()}, found_clips, settings)
+  samples, _ = probing.samples_of({name: (x, 5.0) for name, x in steps.items()}, clips, settings)
   for number, x in enumerate(steps.values()):
     columns = [[float(row[i]) for row in x] for i in range(2)]
     expected = {
@@ -145,12 +145,12 @@ def test_too_many_numbers_are_refused(monkeypatch):
 
 
 @pytest.mark.parametrize(
-  ('folds', 'judged', 'message'),
-  [(('1',), '1', 'fold 1: no clips to train on'), (('1', '2'), '3', 'fold 3: no clips to judge; folds are 1, 2')],
+  ('folds', 'fold', 'message'),
+  [(('1',), '1', 'fold 1: no clips to train on'), (('1', '2'), '3', 'fold 3: no clips to evaluate; folds are 1, 2')],
 )
-def test_folds_of_no_use_are_refused(folds, judged, message):
+def test_unusable_folds_are_refused(folds, fold, message):
   with pytest.raises(UserError, match=message):
-    linear_probe.cross_validate(random_samples(folds=folds), [judged])
+    linear_probe.cross_validate(random_samples(folds=folds), [fold])
 
 
 def test_natural_order():
@@ -163,9 +163,11 @@ def test_mfcc_are_a_cosine_transform_of_log_mels():
   number = np.arange(64)
   cosines = np.cos(np.pi / 64 * np.outer(number + 0.5, number)) * np.sqrt(2 / 64)
   expected = (frames @ cosines)[:, 1:13]
-  found = baselines.mfcc(pcm)
-  assert found.shape == (1, 26)
-  np.testing.assert_allclose(found[0, :24], np.concatenate([expected.mean(0), expected.std(0)]), rtol=1e-3, atol=1e-4)
+  features = baselines.mfcc(pcm)
+  assert features.shape == (1, 26)
+  np.testing.assert_allclose(
+    features[0, :24], np.concatenate([expected.mean(0), expected.std(0)]), rtol=1e-3, atol=1e-4
+  )
 
 
 def test_zero_crossings_of_a_tone():

@@ -1,4 +1,4 @@
-"""Features of clips as points, and what colours them."""
+"""Maps of clips: their features, t-SNE, and the groups that colour them."""
 
 import csv
 import json
@@ -35,7 +35,7 @@ def test_clips_are_means_over_time(tmp_path):
     np.testing.assert_allclose(features[5], file['pool5'].mean(0), rtol=1e-5)
 
 
-def test_clips_in_sub_folders_go_by_their_paths(tmp_path):
+def test_clips_in_subfolders_are_named_by_their_paths(tmp_path):
   for name in ('x', 'y'):
     write_features(tmp_path / name, clips=2)
   names, features = maps.read_features([tmp_path], 'pool5')
@@ -44,7 +44,7 @@ def test_clips_in_sub_folders_go_by_their_paths(tmp_path):
   assert names == ['00.wav', '01.wav'] * 2
 
 
-def test_a_map_keeps_groups_together_and_is_the_same_again(tmp_path):
+def test_map_keeps_groups_together_and_is_reproducible(tmp_path):
   groups = np.array(write_features(tmp_path / 'features'))
   _, features = maps.read_features([tmp_path / 'features'], 'pool5')
   points = tsne.plane(features, seed=1)
@@ -68,7 +68,7 @@ def test_mistakes_name_the_file(tmp_path):
     maps.read_features([folder / '00.wav.npz', folder / '01.wav.npz'], 'pool5')
   for values, message in (
     (np.array([{}], dtype=object), 'not a file of'),
-    (np.full((3, 32), np.nan), 'no finite numbers'),
+    (np.full((3, 32), np.nan), 'empty or not finite'),
     (np.float32(3), 'expected is float'),
     (np.zeros([3, 7]), '7 channels'),
   ):
@@ -100,7 +100,7 @@ def test_categories_by_file_name(tmp_path):
     maps.categories(path, ['a.wav'])
 
 
-def test_opinions_are_the_class_of_highest_mean(tmp_path):
+def test_top1_is_the_class_of_the_highest_mean(tmp_path):
   times = np.arange(2.0)
   for name, table in (('a.wav', [[0.6, 0.4], [0.1, 0.9]]), ('b.wav', [[0.6, 0.4], [0.5, 0.5]])):
     np.savez(

@@ -1,4 +1,4 @@
-"""The command of the probe: its tables, results and pictures, and what it refuses."""
+"""The probe command: its table, results and figures, and the mistakes that it refuses."""
 
 import csv
 import json
@@ -60,12 +60,12 @@ def test_command(pitches, model, tmp_path):
   assert list(measured['layers']) == ['pool3', 'embedding', 'mfcc']
   lines = done.stdout.splitlines()
   assert lines[0].split() == ['layer', 'fold', '1', 'fold', '2', 'fold', '3', 'mean', 'deviation', 'C']
-  for line, (layer, found) in zip(lines[1:], measured['layers'].items(), strict=True):
-    assert found['class_names'] == ['high', 'low', 'middle'] and np.sum(found['confusion']) == 18
-    assert found['mean'] == pytest.approx(np.trace(found['confusion']) / 18)
-    assert line.split()[0] == layer and f'{100 * found["mean"]:.1f}' in line
+  for line, (layer, result) in zip(lines[1:], measured['layers'].items(), strict=True):
+    assert result['class_names'] == ['high', 'low', 'middle'] and np.sum(result['confusion']) == 18
+    assert result['mean'] == pytest.approx(np.trace(result['confusion']) / 18)
+    assert line.split()[0] == layer and f'{100 * result["mean"]:.1f}' in line
     assert (output / f'confusion-{layer}.png').read_bytes()[:4] == b'\x89PNG'
-    assert {row['fold'] for row in found['results']} == {'1', '2', '3'}
+    assert {row['fold'] for row in result['results']} == {'1', '2', '3'}
   layers = measured['layers']
   assert layers['mfcc']['mean'] > 0.9 and layers['pool3']['mean'] > 0.6 and layers['mfcc']['standardized']
   steps = len(registry.step_seconds('soundnet5', 3 * RATE, RATE, 'pool3')[0])
@@ -75,7 +75,7 @@ def test_command(pitches, model, tmp_path):
   assert len(list(output.glob('features/*/*.npz'))) == 18
 
 
-def test_command_names_what_it_cannot_read(pitches, tmp_path):
+def test_command_names_unreadable_files(pitches, tmp_path):
   table, folder = pitches
   rows = table.read_text().splitlines()
   (tmp_path / 'clips.csv').write_text('\n'.join([*rows, 'missing.wav,1,0,low']))
@@ -117,20 +117,20 @@ def test_command_refuses(tmp_path, arguments, message):
     ('fold,target\n1,0\n', 'no column filename or path'),
   ],
 )
-def test_tables_that_do_not_fit(tmp_path, content, message):
+def test_unsuitable_tables_are_refused(tmp_path, content, message):
   (tmp_path / 'c.csv').write_text(content)
   with pytest.raises(UserError, match=message):
     clip_tables.read(tmp_path / 'c.csv', labelled=True)
 
 
-def test_tables_are_read_as_they_are(tmp_path):
+def test_tables_with_byte_order_mark_and_umlauts(tmp_path):
   (tmp_path / 'c.csv').write_bytes('\ufefffilename,fold,target,category\nä.wav,1,7,dog\n'.encode())
   assert clip_tables.read(tmp_path / 'c.csv', 'sounds', True) == [
     clip_tables.Clip(clip_tables.pathlib.Path('sounds/ä.wav'), 'dog', '1', 'ä.wav')
   ]
 
 
-def test_clips_of_equal_names_in_folders_are_heard_each(pitches, model, tmp_path):
+def test_clips_of_equal_names_in_folders_are_kept_apart(pitches, model, tmp_path):
   table, folder = pitches
   for row in csv.DictReader(table.open()):
     fold, name = row['filename'].split('-', 1)
@@ -147,5 +147,5 @@ def test_clips_of_equal_names_in_folders_are_heard_each(pitches, model, tmp_path
   assert len(list((tmp_path / 'folders').glob('features/*/[123]/*.npz'))) == 18
   for layer in ('pool3', 'mfcc'):
     assert found['folders'][layer]['folds'] == found['plain'][layer]['folds']
-    said = [[row['named'] for row in found[key][layer]['results']] for key in found]
-    assert said[0] == said[1]
+    predictions = [[row['named'] for row in found[key][layer]['results']] for key in found]
+    assert predictions[0] == predictions[1]

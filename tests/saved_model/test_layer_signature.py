@@ -25,7 +25,7 @@ def exported(model, tmp_path_factory):
 def test_layers_for_sound_of_any_length(model, exported, samples):
   sound = soundnets.noise(2, samples)
   outputs = exported.signatures['layers'](waveform=tf.constant(sound))
-  tables = registry.network('soundnet5').layers
+  tables = registry.network('soundnet5').layer_windows
   tables = tables | {'conv5_teacher': tables['conv5']}
   assert set(outputs) == {name + suffix for name in tables for suffix in ('', '/center_seconds')}
   for name, table in tables.items():

@@ -206,7 +206,7 @@ def test_folders_that_are_not_exports_are_refused_in_one_line(tmp_path, folder):
   (plain / 'assets/settings.json').write_text(json.dumps(good))
   refused(plain, '2 class names')
   (plain / 'assets/settings.json').write_text(json.dumps({**good, 'classes': {}}))
-  refused(plain, 'audionet names nothing')
+  refused(plain, 'audionet has no classes')
   (plain / 'assets/settings.json').write_text(json.dumps(good))
   (plain / 'saved_model.pb').write_bytes(b'not a SavedModel')
   refused(plain, 'not a readable SavedModel')

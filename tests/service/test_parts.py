@@ -198,7 +198,7 @@ def decoded(path, most=100):
 
 def test_the_decoder_gives_the_sound_that_students_get(tmp_path):
   path = media_clips.write(tmp_path / 'a.mkv', 45, fps=1, rate_hz=44100, sound_start=0.5)
-  start, expected = media_clips.heard(path)
+  start, expected = media_clips.decode_sound(path)
   seconds, pcm, reports = decoded(path)
   assert start == 8000 and not pcm[:start].any() and seconds == len(pcm) / 16000
   np.testing.assert_array_equal(pcm[start:] / 32768, expected)

@@ -1,6 +1,6 @@
-"""Clips that tests encode for themselves: the grey of a picture and the value of a sample tell the time.
+"""Clips that tests encode themselves, whose grey levels and sample values encode the time.
 
-And how they are read back: `heard` and `seen`.
+`decode_sound` and `decode_pictures` read them back.
 """
 
 from fractions import Fraction
@@ -99,23 +99,23 @@ def _encoded_pictures(out, times, fps, picture, size, codec, pix_fmt, tick, matr
 def _encoded_sound(out, samples, rate_hz, start, codec):
   layout = {1: 'mono', 2: 'stereo', 4: 'quad'}[len(samples)]
   stream = out.add_stream(codec, rate=rate_hz, layout=layout)
-  wanted = stream.codec_context.format.name
+  sample_format = stream.codec_context.format.name
   packets, block = [], stream.codec_context.frame_size or 1024
   for i in range(0, samples.shape[1], block):
     piece = np.ascontiguousarray(samples[:, i : i + block])
-    if wanted[0] == 's':  # s16, s16p, s32, s32p
-      whole = {'s16': np.int16, 's32': np.int32}[wanted[:3]]
+    if sample_format[0] == 's':  # s16, s16p, s32, s32p
+      whole = {'s16': np.int16, 's32': np.int32}[sample_format[:3]]
       piece = np.rint(piece.astype(np.float64) * np.iinfo(whole).max).astype(whole)
-    planar = wanted.endswith('p')
+    planar = sample_format.endswith('p')
     array = piece if planar else np.ascontiguousarray(piece.T).reshape(1, -1)
-    frame = av.AudioFrame.from_ndarray(array, format=wanted, layout=layout)
+    frame = av.AudioFrame.from_ndarray(array, format=sample_format, layout=layout)
     frame.sample_rate, frame.time_base = rate_hz, Fraction(1, rate_hz)
     frame.pts = i + round(start * rate_hz)
     packets += stream.encode(frame)
   return packets + stream.encode(None)
 
 
-def heard(path, rate_hz=RATE_HZ, **kwargs):
+def decode_sound(path, rate_hz=RATE_HZ, **kwargs):
   """(first sample, float [n] in [-1, 1])."""
   chunks = list(decoding.decode_audio(path, rate_hz, **kwargs))
   for (start, piece), (following, _) in zip(chunks, chunks[1:], strict=False):
@@ -123,7 +123,7 @@ def heard(path, rate_hz=RATE_HZ, **kwargs):
   return chunks[0][0], np.concatenate([piece for _, piece in chunks]) / 32768
 
 
-def seen(path, size=16):
+def decode_pictures(path, size=16):
   """List of (start, end, u8 [size, size, 3])."""
-  small = decoding.frame_resizer(size)
-  return [(start, end, small(frame)) for start, end, frame in decoding.decode_frames(path)]
+  resize = decoding.frame_resizer(size)
+  return [(start, end, resize(frame)) for start, end, frame in decoding.decode_frames(path)]

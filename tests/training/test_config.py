@@ -77,32 +77,32 @@ def test_a_run_older_than_a_setting_resumes_with_its_default(tmp_path):
   before = {name: value for name, value in now.items() if name not in ('loss', 'init', 'target_steps', 'trainable')}
   before['teachers'] = [{name: value for name, value in now['teachers'][0].items() if name != 'loss_weight'}]
   path.write_text(json.dumps(before))
-  assert config.resumed(path, now) == now | {'prolonged': []}
+  assert resume.resumed(path, now) == now | {'prolonged': []}
   with pytest.raises(UserError, match='loss was kl, is l2 .a resumed run ends as if it had never stopped'):
-    config.resumed(path, now | {'loss': 'l2'})
+    resume.resumed(path, now | {'loss': 'l2'})
   for damaged in ('{', '[]', '{}', '{"teachers": 3}'):
     path.write_text(damaged)
     with pytest.raises(UserError, match='damaged; choose another --run_dir'):
-      config.resumed(path, now)
+      resume.resumed(path, now)
 
 
 def test_more_epochs_prolong_a_run_whose_learning_rate_does_not_depend_on_them(tmp_path):
   path = tmp_path / 'settings.json'
-  assert config.resumed(path, settings_of(epochs=4)) == settings_of(epochs=4) | {'prolonged': []}  # a new run
+  assert resume.resumed(path, settings_of(epochs=4)) == settings_of(epochs=4) | {'prolonged': []}  # a new run
   resume.write(path, settings_of(epochs=3, warmup_epochs=2) | {'prolonged': []})
   for epochs, exports, prolonged in ((3, 0, []), (4, 0, []), (9, 1, [4]), (9, 1, [4]), (12, 1, [4]), (20, 2, [4, 12])):
     if exports:
       (tmp_path / 'export' / str(exports)).mkdir(parents=True, exist_ok=True)
-    now = config.resumed(path, settings_of(epochs=epochs, warmup_epochs=2))
+    now = resume.resumed(path, settings_of(epochs=epochs, warmup_epochs=2))
     assert now == settings_of(epochs=epochs, warmup_epochs=2) | {'prolonged': prolonged}
     resume.write(path, now)
   with pytest.raises(UserError, match='epochs was 20, is 4 .a run cannot be shortened'):
-    config.resumed(path, settings_of(epochs=4, warmup_epochs=2))
+    resume.resumed(path, settings_of(epochs=4, warmup_epochs=2))
   with pytest.raises(UserError, match='other settings: seed was 0, is 1 '):
-    config.resumed(path, settings_of(epochs=30, warmup_epochs=2, seed=1))
+    resume.resumed(path, settings_of(epochs=30, warmup_epochs=2, seed=1))
   resume.write(path, settings_of(epochs=4, schedule='cosine'))
   with pytest.raises(UserError, match='epochs was 4, is 9 .the learning rate of --schedule=cosine depends on'):
-    config.resumed(path, settings_of(epochs=9, schedule='cosine'))
+    resume.resumed(path, settings_of(epochs=9, schedule='cosine'))
 
 
 @pytest.mark.parametrize(('schedule', 'warmup'), [('constant', 0), ('constant', 2), ('cosine', 0), ('cosine', 2)])

@@ -33,7 +33,7 @@ def run(tmp_path_factory):
   teacher = config.TeacherConfig(str(folder / 'teacher.keras'), labels=str(folder / 'labels.txt'))
   options = config.TrainingConfig('soundnet5', (teacher,), epochs=1, batch_size=4, loss_reduction='mean')
   with pytest.MonkeyPatch.context() as patched:
-    patched.setattr(trainer.loader, 'export', lambda *_: None)  # other tests look at exports
+    patched.setattr(trainer.export, 'export', lambda *_: None)  # other tests look at exports
     trainer.train(folder / 'records', folder / 'run', options, projected=True)
   return folder / 'run'
 
