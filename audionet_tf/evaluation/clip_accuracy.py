@@ -163,7 +163,7 @@ def together(folds):
   parts = list(folds.values())
   counts = np.sum([part['confusion'] for part in parts], 0)
   accuracies = [part['accuracy'] for part in parts]
-  whole = {
+  combined = {
     'accuracy': float(np.trace(counts) / counts.sum()),
     'clips': sum(part['clips'] for part in parts),
     'unreadable': [path for part in parts for path in part['unreadable']],
@@ -177,10 +177,10 @@ def together(folds):
   vision = [part['vision'] for part in parts if 'vision' in part]
   if vision:
     clips = [part['clips'] for part in vision]
-    whole['vision'] = {'clips': sum(clips)}
+    combined['vision'] = {'clips': sum(clips)}
     for name in ('sound', 'vision', 'sound_and_vision'):
-      whole['vision'][name] = float(np.average([part[name] for part in vision], weights=clips))
-  return whole
+      combined['vision'][name] = float(np.average([part[name] for part in vision], weights=clips))
+  return combined
 
 
 def evaluate_clips(student, clips, groups, window_seconds=None):
