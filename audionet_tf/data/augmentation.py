@@ -8,17 +8,24 @@ AUGMENTATIONS is the table. Augmentations are applied in its order, whatever the
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 
 import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import spectral_augmentation
 from audionet_tf.data.batch_keys import HIDDEN_FREQUENCY, HIDDEN_TIME, TEACHER
 
 # Columns of uniform random numbers. A new one goes to the end, so that the others keep their values.
 DRAWS = (
   *('shift', 'gain', 'mix', 'partner', 'share', 'time_width', 'time_place', 'frequency_width', 'frequency_place'),
   'speed',
+  *('crop', 'crop_length', 'crop_place', 'crop_repeats'),
+  *('reverb', 'reverb_time', 'reverb_level'),
+  *('noise', 'noise_ratio', 'noise_slope'),
+  *('band', 'low_pass', 'low_pass_hz', 'high_pass', 'high_pass_hz', 'band_order'),
+  'level',
 )
 
 
@@ -81,6 +88,27 @@ def interpolate(x, positions):
 def gain(batch, value, draws):
   """Changes the level by up to `value` dB, uniform in dB, without clipping: samples may leave [-1, 1)."""
   return batch | {'audio': batch['audio'] * 10 ** ((2 * draws['gain'] - 1) * value / 20)[:, None]}
+
+
+def level(batch, value, draws):
+  """Changes the level by up to `value` dB, uniform in dB, after mixing: the gain of a microphone."""
+  return batch | {'audio': batch['audio'] * spectral_augmentation.decibels((2 * draws['level'] - 1) * value)[:, None]}
+
+
+def crop(batch, value, draws):
+  """With probability `value`, keeps only a part of 0.2 to 1 of the window, repeated or followed by silence.
+
+  Source: Tokozume, Ushiku, Harada 2018, section 4.1 (random sections, zeros around them).
+  """
+  samples = tf.shape(batch['audio'])[1]
+  chosen = draws['crop'] < value
+  fraction = tf.where(chosen, 0.2 + 0.8 * draws['crop_length'], 1.0)
+  count = tf.maximum(tf.cast(fraction * tf.cast(samples, tf.float32), tf.int32), 1)  # [B]
+  begin = tf.cast(draws['crop_place'] * tf.cast(samples - count + 1, tf.float32), tf.int32)
+  sources = begin[:, None] + tf.range(samples) % count[:, None]
+  silent = (tf.range(samples) >= count[:, None]) & (draws['crop_repeats'] < 0.5)[:, None]
+  audio = tf.where(silent, 0.0, tf.gather(batch['audio'], tf.minimum(sources, samples - 1), batch_dims=1))
+  return batch | {'audio': tf.ensure_shape(audio, batch['audio'].shape)}
 
 
 def mix(batch, value, draws):
@@ -165,6 +193,8 @@ class Augmentation:
     highest: values are above 0 and at most this.
     moves_answers: whether it changes targets, which must then be in the batch (`teacher/<name>`).
     spectrogram: whether it is for students with a spectrogram only.
+    spectral: whether `apply` is (spectrum complex64 [B, F], value, draws, Hertz) -> spectrum instead. Neighbours in the
+      table share one transform.
   """
 
   apply: Callable
@@ -172,13 +202,20 @@ class Augmentation:
   highest: float
   moves_answers: bool = False
   spectrogram: bool = False
+  spectral: bool = False
 
 
 AUGMENTATIONS = {
   'shift': Augmentation(shift, 1, 1, moves_answers=True),
   'speed': Augmentation(speed, 0.25, 1, moves_answers=True),
   'gain': Augmentation(gain, 6, 60),
+  'crop': Augmentation(crop, 0.5, 1),
   'mix': Augmentation(mix, 0.5, 1, moves_answers=True),
+  'reverb': Augmentation(spectral_augmentation.reverb, 0.3, 1, spectral=True),
+  'noise': Augmentation(spectral_augmentation.noise, 0.5, 1, spectral=True),
+  'equalizer': Augmentation(spectral_augmentation.equalizer, 6, 60, spectral=True),
+  'band': Augmentation(spectral_augmentation.band, 0.7, 1, spectral=True),
+  'level': Augmentation(level, 30, 60),
   'time_mask': Augmentation(time_mask, 0.2, 1, spectrogram=True),
   'frequency_mask': Augmentation(frequency_mask, 0.2, 1, spectrogram=True),
 }
@@ -229,11 +266,12 @@ def hiding_bands(values):
   return [name for name in values if AUGMENTATIONS[name].spectrogram]
 
 
-def augmenter(values):
+def augmenter(values, sample_rate_hz=22050):
   """The function that augments batches, for `input_pipeline.training_batches`.
 
   Args:
     values: dict of name to value, as `parse` returns it.
+    sample_rate_hz: sample rate of the sound.
 
   Returns:
     A function (batch, int64 [2] of seed and pass) -> batch; None if there are no augmentations.
@@ -244,13 +282,19 @@ def augmenter(values):
   check(values)
   if not values:
     return None
+  chosen = [(row.spectral, row.apply, values[name]) for name, row in AUGMENTATIONS.items() if name in values]
 
   def augment(batch, seed):
     seeds = example_seeds(seed, batch['video_id'], batch['index'])  # [B, 2]
     draws = dict(zip(DRAWS, tf.unstack(uniform_draws(seeds), axis=1), strict=True))
-    for name, row in AUGMENTATIONS.items():
-      if name in values:
-        batch = row.apply(batch, values[name], draws)
+    draws[spectral_augmentation.SEEDS] = seeds
+    for spectral, rows in itertools.groupby(chosen, lambda row: row[0]):
+      rows = [row[1:] for row in rows]
+      if spectral:
+        batch = spectral_augmentation.transformed(batch, rows, draws, sample_rate_hz)
+        continue
+      for apply, value in rows:
+        batch = apply(batch, value, draws)
     return batch
 
   return augment

@@ -14,7 +14,7 @@ from audionet_tf.core import confusion
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import class_lists, params
 from audionet_tf.inference import windows
-from audionet_tf.media import decoding, integrity
+from audionet_tf.media import decoding, integrity, perturbations
 from audionet_tf.media.timeline import PCM_SCALE
 from audionet_tf.models import registry
 from audionet_tf.teachers.keras_applications import IMAGENET_CLASSES
@@ -116,7 +116,7 @@ def crop(chunks, span, sample_rate_hz):
       yield max(start, first) - first, part
 
 
-def clip_probabilities(student, path, framing, span=None, least_rest=None):
+def clip_probabilities(student, path, framing, span=None, least_rest=None, perturb=None):
   """Averages the student's probabilities over the windows of a sound or video file.
 
   Sound that is shorter than a window or than the student's minimum is padded or repeated, as in `inference`.
@@ -128,6 +128,7 @@ def clip_probabilities(student, path, framing, span=None, least_rest=None):
     span: (start, end) in seconds of the part to use; None for all.
     least_rest: fraction of a window; if more than this remains at the end, a last window ends with the sound. None to
       drop the remainder.
+    perturb: key of perturbations.PERTURBATIONS, how the sound is changed first; None to leave it as it is.
 
   Returns:
     f64 [classes].
@@ -141,6 +142,8 @@ def clip_probabilities(student, path, framing, span=None, least_rest=None):
   with integrity.decompressed(path) as sound:
     chunks = decoding.decode_audio(sound, framing.sample_rate_hz, framing.mono, span and span[1])
     chunks = crop(chunks, span, framing.sample_rate_hz) if span else chunks
+    if perturb:
+      chunks = perturbations.perturbed(chunks, perturb, framing.sample_rate_hz, pathlib.Path(path).name)
     pairs = windows.windows(chunks, framing, repeat, least_rest)
     for indices, pcm in windows.batches(pairs, BATCH_SIZE, framing.window_samples):
       waveforms = np.tile(pcm[: len(indices)], [1, repeats]).astype(np.float32) / PCM_SCALE
@@ -183,7 +186,7 @@ def together(folds):
   return combined
 
 
-def evaluate_clips(student, clips, groups, window_seconds=None):
+def evaluate_clips(student, clips, groups, window_seconds=None, perturb=None):
   """Measures the share of clips whose category the student predicts.
 
   Unreadable clips are reported on stderr and skipped.
@@ -193,6 +196,7 @@ def evaluate_clips(student, clips, groups, window_seconds=None):
     clips: list of (path, category).
     groups: dict of category to positions of classes.
     window_seconds: length of a window; None for that of training, where the last window of a clip may end with it.
+    perturb: key of perturbations.PERTURBATIONS, how the sound is changed first; None to leave it as it is.
 
   Returns:
     dict: `accuracy`; `clips`, their number; `unreadable`, list of paths; `categories`, list of str; `confusion`, int
@@ -215,7 +219,7 @@ def evaluate_clips(student, clips, groups, window_seconds=None):
   probabilities, readable, unreadable = [], [], []
   for path, category in tqdm.tqdm(clips, desc='predicting', unit=' clips', delay=1):
     try:
-      probabilities.append(clip_probabilities(student, path, framing, None, least_rest))
+      probabilities.append(clip_probabilities(student, path, framing, None, least_rest, perturb))
       readable.append((path, category))
     except (UserError, OSError) as error:
       unreadable.append(str(path))

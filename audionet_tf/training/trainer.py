@@ -168,7 +168,8 @@ def tell_rate(student, rate_hz):
 
 def training_batches(records_folder, manifest, source, config, first_epoch, replicas):
   """The batches from `first_epoch` on: every window once per pass, or classes in turn."""
-  how = config.batch_size, config.seed, first_epoch, replicas, augmentation.augmenter(config.augment)
+  augment = augmentation.augmenter(config.augment, manifest['params'].sample_rate_hz)
+  how = config.batch_size, config.seed, first_epoch, replicas, augment
   if not config.balance:
     return input_pipeline.training_batches(source, *how)
   (teacher,) = config.teachers

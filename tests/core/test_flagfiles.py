@@ -8,7 +8,7 @@ import pytest
 from audionet_tf.core import flagfiles
 from audionet_tf.core.errors import UserError
 
-NAMES = ['best', 'demo', 'labels_soundnet5', 'labels_soundnet8', 'mixtures', 'paper', 'soundnet5', 'soundnet8']
+NAMES = ['best', 'demo', 'labels_soundnet5', 'labels_soundnet8', 'logmel_cnn', 'mixtures', 'paper', 'soundnet5']
 importlib.import_module('audionet_tf.train')  # defines the flags
 
 
@@ -21,7 +21,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_presets_are_found_by_name(folder):
-  assert flagfiles.preset_names() == [*NAMES, 'transfer_soundnet8']
+  assert flagfiles.preset_names() == [*NAMES, 'soundnet8', 'transfer_soundnet8']
   best = f'--flagfile={flagfiles.preset_path("best")}'
   for words in (
     ['--preset=best'],

@@ -6,36 +6,14 @@ import numpy as np
 import pytest
 import synthetic_records
 import tensorflow as tf
+from augmented_batches import augmented, batch_of
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import augmentation, input_pipeline, records
 from audionet_tf.training import config
 
-EVERYTHING = {'shift': 1, 'gain': 6, 'mix': 0.5, 'time_mask': 0.2}
-
-
-def batch_of(count, samples=32, steps=4, seed=0):
-  rng = np.random.default_rng(seed)
-  return {
-    'audio': rng.uniform(-1, 1, [count, samples]).astype(np.float32),
-    'teacher/a': rng.dirichlet(np.ones(6), [count, steps]).astype(np.float32),
-    'teacher/b': rng.dirichlet(np.ones(3), [count, steps]).astype(np.float32),
-    'video_id': np.arange(count) // 3,
-    'index': np.arange(count) % 3 + 7,
-    'mask': np.ones(count, np.float32),
-  }
-
-
-def augmented(batch, values, seed=(0, 0), mapped=False):
-  """Augments a batch eagerly, or with Dataset.map and an unknown batch size; returns NumPy arrays."""
-  augment = augmentation.augmenter(values)
-  seed = tf.constant(seed, tf.int64)
-  if not mapped:
-    result = augment({name: tf.constant(x) for name, x in batch.items()}, seed)
-  else:
-    dataset = tf.data.Dataset.from_tensor_slices(batch).batch(len(batch['mask']))
-    result = next(iter(dataset.map(lambda x: augment(x, seed))))
-  return {name: x.numpy() for name, x in result.items()}
+EVERYTHING = {'shift': 1, 'gain': 6, 'crop': 0.5, 'mix': 0.5, 'time_mask': 0.2}
+EVERYTHING |= {'reverb': 0.5, 'noise': 0.5, 'equalizer': 6, 'band': 0.7, 'level': 30}
 
 
 @pytest.mark.parametrize('mapped', [False, True])
@@ -218,7 +196,11 @@ def test_parse():
 @pytest.mark.parametrize(
   ('words', 'message'),
   [
-    (['shfit'], "unknown augment 'shfit'; choose from shift, speed, gain, mix, time_mask, frequency_mask"),
+    (
+      ['shfit'],
+      "unknown augment 'shfit'; choose from shift, speed, gain, crop, mix, reverb, noise, equalizer, band, level, "
+      'time_mask, frequency_mask',
+    ),
     (['mix=lots'], "augment 'mix=lots': the value is not a number; expected NAME or NAME=VALUE"),
     (['mix=1.5'], 'augment mix=1.5: must be above 0 and at most 1'),
     (['gain=nan'], 'augment gain=nan: must be above 0 and at most 60'),

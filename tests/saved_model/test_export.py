@@ -80,7 +80,7 @@ def test_command(tmp_path):
   assert (tmp_path / 'out/1/model.tflite').is_file()
   audionets.assert_same(
     loader.load(tmp_path / 'out').predict(audionets.sounds(2, 640)),
-    audionets.heard_by_torch(model, audionets.sounds(2, 640)),
+    audionets.torch_predictions(model, audionets.sounds(2, 640)),
   )
 
 

@@ -52,7 +52,7 @@ def test_files_of_an_export(folder):
 @pytest.mark.parametrize('samples', LENGTHS)
 def test_serving_default_matches_pytorch(model, exported, samples):
   waveform = audionets.sounds(3, samples)
-  outputs, expected = exported.predict(waveform), audionets.heard_by_torch(model, waveform)
+  outputs, expected = exported.predict(waveform), audionets.torch_predictions(model, waveform)
   audionets.assert_same(outputs, expected)
   assert {name: value.shape for name, value in outputs.items()} == {
     'probabilities': (3, 7),
@@ -75,7 +75,7 @@ def test_windows_signature(model, exported, samples):
   padded = np.zeros(count * WINDOW, np.float32)
   padded[: samples and min(samples, count * WINDOW)] = sound[: count * WINDOW]
   outputs = exported.windows(sound)
-  audionets.assert_same(outputs, audionets.heard_by_torch(model, padded.reshape(count, WINDOW)))
+  audionets.assert_same(outputs, audionets.torch_predictions(model, padded.reshape(count, WINDOW)))
   np.testing.assert_allclose(outputs['start_seconds'], np.arange(count) * 0.04, rtol=1e-6)
   ends = [min((i + 1) * 0.04, samples / 16000) for i in range(count)]  # padding does not count
   np.testing.assert_allclose(outputs['end_seconds'], ends, rtol=1e-6)
@@ -114,7 +114,7 @@ def test_c_api(folder, model, tmp_path, signature, shape):
   files = [folder / '1', tmp_path / 'in.npy', tmp_path / 'out.npz']
   subprocess.run([sys.executable, program, *files, source, *tensors], check=True, timeout=100)
   windows = waveform if signature == 'serving_default' else waveform[: 3 * WINDOW].reshape(3, WINDOW)
-  audionets.assert_same(np.load(tmp_path / 'out.npz'), audionets.heard_by_torch(model, windows))
+  audionets.assert_same(np.load(tmp_path / 'out.npz'), audionets.torch_predictions(model, windows))
 
 
 @pytest.mark.slow
@@ -124,7 +124,7 @@ def test_saved_model_cli(folder, model, tmp_path):
   arguments = f'--dir {folder / "1"} --tag_set serve --signature_def serving_default --outdir {tmp_path}'.split()
   cli = [sys.executable, '-m', 'tensorflow.python.tools.saved_model_cli', 'run', *arguments]
   subprocess.run([*cli, '--inputs', f'waveform={tmp_path / "in.npy"}'], check=True, capture_output=True, timeout=200)
-  expected = audionets.heard_by_torch(model, waveform)
+  expected = audionets.torch_predictions(model, waveform)
   audionets.assert_same({name: np.load(tmp_path / f'{name}.npy') for name in expected}, expected)
 
 
@@ -134,7 +134,7 @@ def test_tflite_at_any_length(folder, model):
   for samples in LENGTHS:
     waveform = audionets.sounds(2, samples)
     outputs = runner(waveform=waveform)
-    audionets.assert_same(outputs, audionets.heard_by_torch(model, waveform))
+    audionets.assert_same(outputs, audionets.torch_predictions(model, waveform))
     assert outputs['top_classes'].astype(object)[0, 0].decode() in NAMES
   interpreter = tflite_interpreter.interpreter(path)
   tensor = interpreter.get_input_details()[0]['index']
@@ -143,7 +143,7 @@ def test_tflite_at_any_length(folder, model):
   interpreter.set_tensor(tensor, audionets.sounds(1, 333))
   interpreter.invoke()
   outputs = [interpreter.get_tensor(details['index']) for details in interpreter.get_output_details()]
-  expected = audionets.heard_by_torch(model, audionets.sounds(1, 333))['logits']
+  expected = audionets.torch_predictions(model, audionets.sounds(1, 333))['logits']
   assert any(x.shape == expected.shape and np.allclose(x, expected, atol=1e-4) for x in outputs)
 
 
@@ -154,9 +154,9 @@ def test_several_heads(tmp_path):
   waveform = audionets.sounds(2, 900)
   outputs = exported.predict(waveform)
   assert exported.class_names == ['o1', 'o2', 'o3']
-  audionets.assert_same(outputs, audionets.heard_by_torch(model, waveform, 'objects'))
+  audionets.assert_same(outputs, audionets.torch_predictions(model, waveform, 'objects'))
   for head in classes:
-    expected = audionets.heard_by_torch(model, waveform, head)['probabilities']
+    expected = audionets.torch_predictions(model, waveform, head)['probabilities']
     np.testing.assert_allclose(outputs[f'{head}/probabilities'], expected, rtol=1e-4)
 
 
