@@ -1,4 +1,4 @@
-"""Random batches, and what augmentation makes of them."""
+"""Random batches, and their augmentation."""
 
 import numpy as np
 import tensorflow as tf
@@ -19,12 +19,12 @@ def batch_of(count, samples=32, steps=4, seed=0):
 
 
 def augmented(batch, values, seed=(0, 0), mapped=False):
-  """The batch as NumPy, augmented eagerly or by Dataset.map over a batch of unknown size."""
+  """Augments a batch eagerly, or with Dataset.map and an unknown batch size; returns NumPy arrays."""
   augment = augmentation.augmenter(values)
   seed = tf.constant(seed, tf.int64)
   if not mapped:
-    found = augment({name: tf.constant(x) for name, x in batch.items()}, seed)
+    result = augment({name: tf.constant(x) for name, x in batch.items()}, seed)
   else:
     dataset = tf.data.Dataset.from_tensor_slices(batch).batch(len(batch['mask']))
-    found = next(iter(dataset.map(lambda x: augment(x, seed))))
-  return {name: x.numpy() for name, x in found.items()}
+    result = next(iter(dataset.map(lambda x: augment(x, seed))))
+  return {name: x.numpy() for name, x in result.items()}
