@@ -2,8 +2,8 @@
 
 | request | response |
 |---|---|
-| `GET /v1/models/NAME`, `.../metadata`, `POST ...:predict`, `...:classify`; also `/versions/N` | `service_predict` |
-| `POST /v1/captions`, `GET /v1/captions/ID.FORMAT`, `/v1/captions/ID/timeline` | `service_uploads` |
+| `GET /v1/models/NAME`, `.../metadata`, `POST ...:predict`, `...:classify`; also `/versions/N` | `predict_api` |
+| `POST /v1/captions`, `GET /v1/captions/ID.FORMAT`, `/v1/captions/ID/timeline` | `captions_api` |
 | `GET /v1/service` | what a client needs to know: limits, sample rate, how to send live sound |
 | `GET /healthz`, `/readyz`, `/metrics` | alive; ready; Prometheus |
 | `GET /` | the page, `web/` |
