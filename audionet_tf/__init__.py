@@ -1,4 +1,4 @@
-"""Distil a picture classifier into a network that hears: AudioNet in TensorFlow.
+"""Train networks to recognise sounds from unlabelled video: AudioNet and SoundNet in TensorFlow.
 
     import audionet_tf
 
@@ -30,7 +30,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-  return sorted({*globals(), *__all__})
+  return [*__all__, '__version__']
 
 
 class _Package(types.ModuleType):

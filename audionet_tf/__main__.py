@@ -35,7 +35,7 @@ def listing():
   """The commands, a line each."""
   lines = [f'  {name:10}{summary(module)}' for name, module in COMMANDS.items()]
   usage = 'python -m audionet_tf COMMAND --help explains a command; python -m audionet_tf --version.'
-  return '\n'.join(['Distils image classifiers into networks that hear.', '', *lines, '', usage])
+  return '\n'.join(['Trains networks to recognise sounds from unlabelled video. Commands:', '', *lines, '', usage])
 
 
 def main():
@@ -44,9 +44,9 @@ def main():
     del sys.argv[1]
     runpy.run_module(COMMANDS[name], run_name='__main__', alter_sys=True)
   elif name in cli.HELP:
-    print(listing())
+    cli.show(listing())
   elif name == '--version':
-    print(cli.versions())
+    cli.show(cli.versions())
   else:
     sys.exit(cli.fail(f'{name!r} is not a command; there are {", ".join(COMMANDS)}'))
 

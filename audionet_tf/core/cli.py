@@ -113,13 +113,13 @@ def parse(page, argv):
   """Parses absl's flags; if invalid, prints one line and exits with code 1. `page`: returns the text of --help."""
   words = set(argv[1:])
   if words & HELP:
-    print(page())
+    show(page())
     sys.exit(0)
   if '--helpfull' in words:
     app.usage(writeto_stdout=True)
     sys.exit(0)
   if '--version' in words:
-    print(versions())
+    show(versions())
     sys.exit(0)
   try:
     argv = flagfiles.resolved(argv)
@@ -131,6 +131,14 @@ def parse(page, argv):
   if note:
     print(note, file=sys.stderr)
   return arguments
+
+
+def show(page):
+  """Prints text; a reader that closes the pipe early, such as `head`, is no error."""
+  try:
+    print(page, flush=True)
+  except BrokenPipeError:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
 
 
 def require_finite():

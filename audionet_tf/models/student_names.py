@@ -7,7 +7,7 @@ HERSHEY = ('fc', 'alexnet', 'vgg19', 'inception_v3', 'resnet50')
 # Name to what it is, what it takes and where it is from. 16 or 22.05 kHz: its bands are made for that sample rate.
 STUDENTS = {
   'audionet': 'one convolution and a dense layer, 18 k parameters; any sample rate and length (Bryce 2018)',
-  'logmel_cnn': 'log-mel CNN, 0.8 M parameters, 22.05 kHz; learns most from few videos; from 0.37 s up',
+  'logmel_cnn': 'log-mel CNN, 0.85 M parameters, 22.05 kHz; learns most from few videos; from 0.37 s up',
   'logmel_cnn_level': 'the same, with every sound at one level',
   'logmel_cnn_contrast': 'the same, and each band beside its distance from its mean: minds no level, no filter',
   'logmel_steps': 'the same with a prediction per step',
@@ -17,7 +17,7 @@ STUDENTS = {
   'soundnet8_5s': 'SoundNet of eight layers for clips of 5 s, from 78,302 samples up',
   'soundnet8_steps': 'SoundNet with heads on every step of its last hidden layer, from 4,574 samples up',
   'autoencoder': "the autoencoder of SoundNet's paper; learns without teachers (--loss=reconstruction)",
-  'yamnet': f'YAMNet, 3.2 M parameters, 16 kHz, a patch every 0.48 s, {SHORTEST} (Plakal and Ellis 2020)',
+  'yamnet': f'YAMNet, 3.8 M parameters, 16 kHz, a patch every 0.48 s, {SHORTEST} (Plakal and Ellis 2020)',
   'vggish': f'VGGish, 72 M parameters, 16 kHz, a patch every 0.96 s, {SHORTEST} (Hershey et al. 2017)',
   'vggish_relu': 'VGGish with the embedding after its activation',
   'vggish_pca': "VGGish with the layer pca: AudioSet's embeddings of 8 bits",

@@ -4,7 +4,7 @@ import pathlib
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import class_lists, records
-from audionet_tf.models import student_paths
+from audionet_tf.models import student_names, student_paths
 from audionet_tf.teachers import teacher_config
 
 SETTINGS_NAME = 'settings.json'
@@ -15,11 +15,13 @@ FIVE_SECONDS = ('--window_ms=5000', *FOUR_PICTURES)
 AT_22_KHZ = ('--window_ms=5000', '--sample_rate=22050', *FOUR_PICTURES)
 HERSHEY = ('alexnet', 'fc', 'inception_v3', 'resnet50', 'vgg19')
 
+LOG_MEL = ('logmel_attention', 'logmel_cnn', 'logmel_cnn_contrast', 'logmel_cnn_level', 'logmel_steps')
+
 # Name of a student to the flags of tfrecords.build that make records for it.
 BUILD_FLAGS = {
   'audionet': (),
   'autoencoder': ('--window_ms=5000', '--images_per_window=0', '--sample_rate=22050', '--short_videos=repeat'),
-  **dict.fromkeys(['logmel_attention', 'logmel_cnn', 'logmel_steps'], AT_22_KHZ),
+  **dict.fromkeys(LOG_MEL, AT_22_KHZ),
   **dict.fromkeys(['soundnet5', 'soundnet8'], SOUNDNET),
   **dict.fromkeys(['soundnet8_5s', 'soundnet8_steps'], AT_22_KHZ),
   'vggish_attention': ('--window_ms=10000', *FOUR_PICTURES),
@@ -35,11 +37,13 @@ def check(folders, run_dir, resume, student, teachers, teacher_mode, init):
     folders: of records, to train on and to validate.
     run_dir: of the run.
     resume: whether an old run goes on.
-    student: one of student_names.STUDENTS.
+    student: name of the student.
     teachers: tuple of TeacherConfig.
     teacher_mode: 'stored' or 'online'.
     init: None, or the run or student to begin from.
   """
+  if student not in student_names.STUDENTS:
+    raise UserError(f'student {student!r} is not known; known are {", ".join(student_names.STUDENTS)}')
   check_run_folder(run_dir, resume)
   pictures = any(not teacher_config.is_precomputed(teacher.source) for teacher in teachers)
   for folder in folders:

@@ -57,7 +57,7 @@ def test_confusions_wherever_they_lie(tmp_path):
 )
 def test_what_is_no_confusion_matrix(tmp_path, text):
   (tmp_path / 'x.json').write_text(text)
-  with pytest.raises(UserError, match='x.json.* confusion matrix'):
+  with pytest.raises(UserError, match='x.json.* confusion matri'):
     confusion.read_confusions(tmp_path / 'x.json')
 
 

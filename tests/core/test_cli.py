@@ -184,3 +184,12 @@ def test_missing_files_are_refused_only_if_all_are_missing(tmp_path):
   cli.require_any_file([__file__, 'none.wav'])
   with pytest.raises(UserError, match='no such file: a, b, c, d, e and 1 more'):
     cli.require_any_file(list('abcdef'))
+
+
+@pytest.mark.parametrize('module', ['audionet_tf', 'audionet_tf.train'])
+def test_a_reader_that_closes_the_pipe_is_no_error(module):
+  words = [sys.executable, '-m', module, '--help']
+  child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+  child.stdout.close()  # before the first line
+  assert (child.wait(60), child.stderr.read()) == (0, b'')
+  child.stderr.close()

@@ -56,7 +56,7 @@ def test_without_targets_the_alphabet_decides_and_without_categories_the_target_
     (['filename,target,category', 'a,1,x', 'b,2,x'], 'do not go together'),
     (['filename,target,category', 'a,1,x', 'b,1,y'], 'do not go together'),
     (['filename,target,category', 'a,one,x'], 'expected are whole numbers'),
-    (['filename,category'], 'no rows below its header'),
+    (['filename,category'], 'no rows below the header'),
   ],
 )
 def test_what_is_wrong_is_named(tmp_path, lines, message):

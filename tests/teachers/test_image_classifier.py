@@ -154,7 +154,7 @@ def test_saved_models_that_reach_for_files_or_are_damaged_are_refused(tmp_path):
   def reads(outputs):
     return tf.nn.softmax(outputs) + tf.cast(tf.strings.length(tf.io.read_file('/etc/hostname')), tf.float32)
 
-  with pytest.raises(UserError, match='refused, holds operations .* ReadFile'):
+  with pytest.raises(UserError, match='refused, contains operations .* ReadFile'):
     frozen_teacher.load(image_classifiers.Classifier(last=reads).save(tmp_path / 'reads'))
   (tmp_path / 'empty').mkdir()
   with pytest.raises(UserError, match='no saved_model.pb'):

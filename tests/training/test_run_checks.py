@@ -146,3 +146,8 @@ def test_presets_name_records_that_suit_their_student():
     if built:
       default = {'output': 'data/clips'}
       assert (default | dict(word[2:].split('=') for word in built[1].split()))['output'] == values['records']
+
+
+def test_an_unknown_student_is_named_with_those_there_are(tmp_path):
+  with pytest.raises(UserError, match="student 'nonet' is not known; known are audionet, "):
+    run_checks.check([tmp_path], tmp_path / 'run', False, 'nonet', (), 'stored', None)
