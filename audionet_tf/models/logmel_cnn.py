@@ -31,7 +31,9 @@ LOGMEL_CNN = (
   ('conv7', 192, 3, 1),
 )
 DROPOUT = 0.2
-VARIANTS = {'level': {'same_level': True}, 'contrast': {'same_level': True, 'contrast': True}}
+# Batches that were changed in many ways differ: the statistics of batch normalization are the mean over more of them.
+VARIANTS = {'level': {'same_level': True, 'momentum': 0.98}}
+VARIANTS['contrast'] = VARIANTS['level'] | {'contrast': True}
 
 
 def mean_max_head(x, heads):
@@ -78,12 +80,14 @@ def attention_head(x, heads):
   """
   x = keras.layers.Dropout(DROPOUT, name='dropout')(x)
   x = attention_pooling.AttentionPooling(x.shape[2], name='attention')(x)
-  x = keras.layers.BatchNormalization(momentum=0.9, synchronized=True, name='attention_norm')(x)
+  x = keras.layers.BatchNormalization(momentum=momentum, synchronized=True, name='attention_norm')(x)
   embedding = keras.layers.ReLU(name='embedding')(x)
   return add_heads(embedding, heads) | {'embedding': embedding}
 
 
-def logmel_cnn(heads, table=LOGMEL_CNN, pooled=mean_max_head, name='logmel_cnn', same_level=False, contrast=False):
+def logmel_cnn(
+  heads, table=LOGMEL_CNN, pooled=mean_max_head, name='logmel_cnn', same_level=False, contrast=False, momentum=0.9
+):
   """Seven convolutions on the log-mel spectrogram, and heads on the mean over bands.
 
   657,064 parameters without heads; 81.0 M multiplies for 5 s, without those of the spectrogram. `attention_head` adds
@@ -96,6 +100,7 @@ def logmel_cnn(heads, table=LOGMEL_CNN, pooled=mean_max_head, name='logmel_cnn',
     name: of the model.
     same_level: whether every sound is brought to one level first (`log_mel.SameLevel`).
     contrast: whether each band has its distance from its own mean beside it (`log_mel.Contrast`).
+    momentum: of the moving statistics of batch normalization.
 
   Returns:
     keras.Model: `waveform` f32 [B, samples], 22,050 Hz and at least SHORTEST_SAMPLES, to a dict of `logits/<head>`
@@ -107,7 +112,7 @@ def logmel_cnn(heads, table=LOGMEL_CNN, pooled=mean_max_head, name='logmel_cnn',
   mel = log_mel.LogMel(**FRONT_END, transform=transform, name='log_mel')(sound)  # [B, frames, bands]
   message = f'the sound is too short: at least {SHORTEST_SAMPLES} samples are needed'
   x = MinimumLength(SHORTEST_FRAMES, message, name='log_mel_input')(mel)
-  x = keras.layers.BatchNormalization(momentum=0.9, synchronized=True, name='bands_norm')(x)  # per band
+  x = keras.layers.BatchNormalization(momentum=momentum, synchronized=True, name='bands_norm')(x)  # per band
   x = keras.layers.Reshape([-1, FRONT_END['bands'], 1], name='channel')(x)  # [B, frames, bands, 1]
   x = log_mel.Contrast(name='contrast')(x) if contrast else x
   for layer, filters, kernel, stride in table:
@@ -117,7 +122,7 @@ def logmel_cnn(heads, table=LOGMEL_CNN, pooled=mean_max_head, name='logmel_cnn',
     x = keras.layers.Conv2D(
       filters, kernel, stride, 'same', use_bias=False, kernel_initializer='he_normal', name=f'{layer}_conv'
     )(x)
-    x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=True, name=f'{layer}_norm')(x)
+    x = keras.layers.BatchNormalization(momentum=momentum, epsilon=1e-5, synchronized=True, name=f'{layer}_norm')(x)
     x = keras.layers.ReLU(name=layer)(x)  # [B, steps, bands, filters]
   x = keras.layers.AveragePooling2D((1, x.shape[2]), name='mean_of_bands')(x)  # [B, steps, 1, width]
   x = keras.layers.Reshape([-1, x.shape[3]], name='time')(x)  # [B, steps, width]
