@@ -80,7 +80,7 @@ def attention_head(x, heads):
   """
   x = keras.layers.Dropout(DROPOUT, name='dropout')(x)
   x = attention_pooling.AttentionPooling(x.shape[2], name='attention')(x)
-  x = keras.layers.BatchNormalization(momentum=momentum, synchronized=True, name='attention_norm')(x)
+  x = keras.layers.BatchNormalization(momentum=0.9, synchronized=True, name='attention_norm')(x)
   embedding = keras.layers.ReLU(name='embedding')(x)
   return add_heads(embedding, heads) | {'embedding': embedding}
 
