@@ -81,7 +81,7 @@ def world(tmp_path_factory):
     ('--teacher=answers.npz', 'answers.npz: no answers for b.mp4'),
     ('--teacher=none.csv', 'none.csv: no such file'),
     ('--teacher=labels.csv --teacher_mode=online', 'cannot run in the step'),
-    ('--init=none', 'none: no such student to begin from'),
+    ('--init=none', 'none: no such student to start from'),
     ('--profile=3', 'expected is FIRST:LAST'),
   ],
 )
