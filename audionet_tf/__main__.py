@@ -32,10 +32,10 @@ def summary(module):
 
 
 def listing():
-  """The commands, a line each."""
+  """The commands, one per line."""
   lines = [f'  {name:10}{summary(module)}' for name, module in COMMANDS.items()]
   usage = 'python -m audionet_tf COMMAND --help explains a command; python -m audionet_tf --version.'
-  return '\n'.join(['Distils image classifiers into networks that hear.', '', *lines, '', usage])
+  return '\n'.join(['Distils image classifiers into networks that classify sound.', '', *lines, '', usage])
 
 
 def main():

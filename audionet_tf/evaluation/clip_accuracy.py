@@ -169,7 +169,7 @@ def evaluate_clips(student, clips, groups, window_seconds=None):
     student: evaluation.Student.
     clips: list of (path, category).
     groups: dict of category to positions of classes.
-    window_seconds: None for that of the student's training; `windows.least_rest_of` says how a clip ends then.
+    window_seconds: None for that of the student's training; `windows.default_min_remainder` says how a clip ends then.
 
   Returns:
     dict: `accuracy`, `clips`, `unreadable` (paths), `categories`, `confusion` (int lists), `results`: list of dicts
@@ -182,7 +182,7 @@ def evaluate_clips(student, clips, groups, window_seconds=None):
       f'no group for the categories {", ".join(unknown)} of the clips; groups are {", ".join(categories)}'
     )
   settings = student.settings
-  least_rest = windows.least_rest_of(settings.student, window_seconds)
+  least_rest = windows.default_min_remainder(settings.student, window_seconds)
   window_seconds = window_seconds or settings.window_seconds
   cut = params.Framing(window_seconds, window_seconds, settings.sample_rate_hz, settings.mono)
   probabilities, judged, unreadable = [], [], []

@@ -86,7 +86,7 @@ def evaluate(student, table, root, window_seconds=None):
     class name to the dict of `metrics.of_class`, falling by average precision.
   """
   settings = student.settings
-  least_rest = windows.least_rest_of(settings.student, window_seconds)
+  least_rest = windows.default_min_remainder(settings.student, window_seconds)
   window_seconds = window_seconds or settings.window_seconds
   cut = params.Framing(window_seconds, window_seconds, settings.sample_rate_hz, settings.mono)
   unreadable, calibration, wanted = [], metrics.Calibration(), clips(table, root)

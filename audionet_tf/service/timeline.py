@@ -34,19 +34,19 @@ class KeptScores:
   timeline: dict
 
 
-def score(listener, path, report):
+def score(predictor, path, report):
   """The KeptScores of the sound at `path`.
 
   Args:
-    listener: from captions.listener.
+    predictor: from captioner.predictor.
     path: of a sound file.
     report: called with the seconds done so far; may raise to stop.
 
   Raises:
     UserError: no sound in the file, or scores that are not finite.
   """
-  names, groups, _ = event_detection.group_classes(listener.class_names, event_detection.DetectionConfig())
-  frames = captioner.score_file(listener, path, groups, progress=lambda seconds, _: report(seconds))
+  names, groups, _ = event_detection.group_classes(predictor.class_names, event_detection.DetectionConfig())
+  frames = captioner.score_file(predictor, path, groups, progress=lambda seconds, _: report(seconds))
   ends = np.minimum(frames.end_seconds, frames.seconds)
   timeline = classes_over_time(frames.start_seconds, ends, frames.scores, names)
   kept = np.flatnonzero(frames.scores.max(0) >= LEAST_THRESHOLD)

@@ -111,9 +111,9 @@ def test_probabilities_do_not_exclude_each_other_wherever_they_are_given(run):
   served = loader.load(run / 'run')
   np.testing.assert_allclose(served.predict(sound)['probabilities'], expected, atol=1e-6)
   np.testing.assert_allclose(predictor.load_student(run / 'run').probabilities(logits), expected, atol=1e-6)
-  heard = predict.file_predictor(served, ('csv',)).hear(np.zeros([512, 640], np.int16), 1)
+  outputs = predict.file_predictor(served, ('csv',)).predict(np.zeros([512, 640], np.int16), 1)
   silence = model(np.zeros([1, 640], np.float32))['logits/teacher'].numpy()[0, 0]
-  np.testing.assert_allclose(heard['sum'], 1 / (1 + np.exp(-silence)), atol=1e-6)
+  np.testing.assert_allclose(outputs['sum'], 1 / (1 + np.exp(-silence)), atol=1e-6)
 
 
 def test_several_labels_need_a_loss_for_them(run):
