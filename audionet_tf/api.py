@@ -444,7 +444,7 @@ def build_records(
       max_seconds=max_seconds,
       short_videos=short_videos,
     ),
-    shards=shards,
+    shard_count=shards,
     workers=workers or joblib.cpu_count(),
     timeout_seconds=timeout_seconds,
     memory_bytes=memory_mb << 20,

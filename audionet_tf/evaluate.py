@@ -25,6 +25,9 @@ evaluates a multi-label student: average precision, ROC AUC and d' of every clas
 ROC curves, calibration. The table has the form of AudioSet's, FSD50K's, ESC's, or the columns path, labels and perhaps
 start and end (docs/labels.md). Classes without a clip are left out of the means and named.
 
+--perturb=telephone predicts the same clips through a telephone, --perturb=noise_10db in noise: a student that has
+learned the microphones of its clips with their sounds fails there.
+
 --model is a run, an export or a student.keras; of one with several heads the first is used. --output=FILE.json keeps
 every number.
 """
@@ -36,6 +39,7 @@ from absl import flags
 
 from audionet_tf.core import cli, files
 from audionet_tf.core.errors import UserError
+from audionet_tf.media import perturbations
 from audionet_tf.models import student_paths
 
 MODEL = flags.DEFINE_string('model', None, 'A run, an export, or a student.keras; {fold} in it stands for each fold.')
@@ -63,6 +67,12 @@ GROUPS = flags.DEFINE_string(
 )
 FOLDS = flags.DEFINE_list('folds', [], 'Only the clips of these folds, each with its own model if --model has {fold}.')
 VISION = flags.DEFINE_bool('vision', False, 'With --clips of videos: evaluate the teacher too, and both together.')
+PERTURB = flags.DEFINE_enum(
+  'perturb',
+  None,
+  list(perturbations.PERTURBATIONS),
+  'With --clips: how the sound is changed before the student gets it.',
+)
 LABELS = flags.DEFINE_string(
   'labels', None, "CSV of clips with any number of labels: path, labels, start, end, or AudioSet's."
 )
@@ -91,7 +101,7 @@ def check_arguments(argv):
   """Raises UserError for mistakes that show before anything is loaded."""
   cli.no_arguments(argv)
   cli.require(not (CLIPS.value and LABELS.value), 'use either --clips or --labels, not both')
-  for flag, other in ((GROUPS, CLIPS), (VISION, CLIPS), (FOLDS, CLIPS), (VOCABULARY, LABELS)):
+  for flag, other in ((GROUPS, CLIPS), (VISION, CLIPS), (FOLDS, CLIPS), (PERTURB, CLIPS), (VOCABULARY, LABELS)):
     cli.require(other.value or not flag.value, f'--{flag.name} goes with --{other.name}')
   cli.require(CLIPS.value or LABELS.value or not FIGURE.value, '--figure goes with --clips or --labels')
   if FIGURE.value:
@@ -146,7 +156,7 @@ def on_clips(student, folds):
 
   groups = clip_accuracy.read_groups(GROUPS.value, student.class_names)
   clips = clip_accuracy.read_clips(CLIPS.value, MEDIA_ROOT.value, folds)
-  measured = clip_accuracy.evaluate_clips(student, clips, groups, window_seconds())
+  measured = clip_accuracy.evaluate_clips(student, clips, groups, window_seconds(), PERTURB.value)
   if VISION.value:
     measured['vision'] = vision.evaluate(teacher_of(student), measured, groups)
   return measured
@@ -205,7 +215,8 @@ def main(argv):
   if CLIPS.value:
     clips = on_folds() if by_fold else on_clips(student, FOLDS.value)
     show(clips)
-    measured['clips'] = {'source': CLIPS.value} | clips
+    changed = {'perturb': PERTURB.value} if PERTURB.value else {}
+    measured['clips'] = {'source': CLIPS.value} | changed | clips
   if LABELS.value:
     measured['labels'] = {'source': LABELS.value} | on_labels(student)
   if OUTPUT.value:

@@ -1,1 +1,1 @@
-"""From videos to TFRecords of paired windows of sound and picture."""
+"""Builds TFRecords of paired windows of sound and pictures from videos."""

@@ -3,12 +3,12 @@ r"""Builds training records from videos: windows of sound, each with the picture
   python -m tfrecords.build --videos=clips --videos='more/**/*.mp4'
 
 writes data/clips, which flags.txt trains on; --output=FOLDER writes elsewhere. --videos takes files, globs and folders
-(searched through). Files that cannot be used are skipped and named, with the reason, on the screen and in
+(searched recursively). Files that cannot be used are skipped and listed with the reason on the screen and in
 OUTPUT/failures.json. A second run with the same arguments builds only what is missing.
 
-Videos shorter than a window are skipped, or with --short_videos=repeat give one window, as in SoundNet: the picture
-covers the first n of the T image times; the sound is truncated or zero-padded to n / T of the window and repeated, and
-so are the pictures. A picture that ends before the first image time, as 5 s with one in the middle of 20 s, has none.
+Videos shorter than a window are skipped, or with --short_videos=repeat give one window, as in SoundNet: if n of the T
+image times lie within the video, the sound is truncated or zero-padded to n / T of the window and repeated, and so are
+the pictures. A video that ends before the first image time, such as 5 s of a 20 s window with one picture, has none.
 
   python -m tfrecords.build --videos=clips --output=data/soundnet --window_ms=20000 --images_per_window=4 \
     --sample_rate=22050 --mono=first --short_videos=repeat
@@ -30,31 +30,35 @@ from audionet_tf.data import params
 VIDEOS = flags.DEFINE_multi_string('videos', None, 'File, glob or folder of videos; may be given several times.')
 MAX_SECONDS = flags.DEFINE_float('max_seconds', None, 'Use only the first N seconds of each video.', lower_bound=0)
 SHORT = flags.DEFINE_enum(
-  'short_videos', 'skip', params.SHORT_VIDEOS, 'A video shorter than a window: leave it out, or repeat it.'
+  'short_videos', 'skip', params.SHORT_VIDEOS, 'Skip videos shorter than a window, or repeat them.'
 )
 WINDOW_MS = flags.DEFINE_float('window_ms', 40, 'Length of a window, milliseconds.', lower_bound=1, upper_bound=1e9)
 HOP_MS = flags.DEFINE_float(
-  'hop_ms', None, 'From window to window; default: the length of a window.', lower_bound=1, upper_bound=1e9
+  'hop_ms',
+  None,
+  'From the start of a window to the next; default: the length of a window.',
+  lower_bound=1,
+  upper_bound=1e9,
 )
-SAMPLE_RATE = flags.DEFINE_integer('sample_rate', 16000, 'Of the stored sound, hertz.')
-MONO = flags.DEFINE_enum('mono', 'mean', params.MONO_MODES, 'Mean of all channels, or the first.')
+SAMPLE_RATE = flags.DEFINE_integer('sample_rate', 16000, 'Sample rate of the stored sound, hertz.')
+MONO = flags.DEFINE_enum('mono', 'mean', params.MONO_MODES, 'Mono sound: the mean of all channels, or the first.')
 IMAGES = flags.DEFINE_integer(
-  'images_per_window', 1, 'Pictures, each from the middle of an equal part of the window; 0: sound alone.'
+  'images_per_window', 1, 'Pictures per window, from the middles of its equal parts; 0: sound only.'
 )
 IMAGE_SIZE = flags.DEFINE_integer('image_size', 224, 'Width and height of the stored pictures, pixels.')
-IMAGE_FORMAT = flags.DEFINE_enum('image_format', 'jpeg', params.IMAGE_FORMATS, 'How pictures are stored.')
-JPEG_QUALITY = flags.DEFINE_integer('jpeg_quality', 95, '1 to 95.')
+IMAGE_FORMAT = flags.DEFINE_enum('image_format', 'jpeg', params.IMAGE_FORMATS, 'Format of the stored pictures.')
+JPEG_QUALITY = flags.DEFINE_integer('jpeg_quality', 95, 'JPEG quality, 1 to 95.')
 OUTPUT = flags.DEFINE_string('output', 'data/clips', 'Folder for the records.')
 SHARDS = flags.DEFINE_integer(
   'shards', None, 'Number of files; default: about 128 MB each, at least two.', lower_bound=1
 )
-WORKERS = flags.DEFINE_integer('workers', None, 'Videos decoded at a time; default: one per processor.', lower_bound=1)
+WORKERS = flags.DEFINE_integer(
+  'workers', None, 'Videos decoded in parallel; default: one per processor.', lower_bound=1
+)
 TIMEOUT = flags.DEFINE_float(
-  'timeout_seconds', 120, 'Give up a video that finishes no window for this long.', lower_bound=1, upper_bound=1e9
+  'timeout_seconds', 120, 'Skip a video that finishes no window for this long.', lower_bound=1, upper_bound=1e9
 )
-MEMORY = flags.DEFINE_integer(
-  'memory_mb', 4096, 'Address space allowed to the decoder of a video, MiB.', lower_bound=256
-)
+MEMORY = flags.DEFINE_integer('memory_mb', 4096, 'Address space of a decoding process, MiB.', lower_bound=256)
 
 TOPICS = {
   'videos': 'Videos',

@@ -1,4 +1,4 @@
-"""A process for each video, several at a time, each under a clock."""
+"""Runs each video in a process of its own, several at a time, with a timeout."""
 
 import contextlib
 import dataclasses
@@ -15,22 +15,24 @@ from tfrecords import worker
 
 @dataclasses.dataclass
 class _Running:
+  """A running process."""
+
   job: worker.Job
   process: multiprocessing.Process
   receiver: connection.Connection
-  heard_at: float  # monotonic seconds: start, then every report of finished windows
+  reported_at: float  # monotonic seconds: of the start, then of the last report
 
 
 def run(jobs, workers, timeout_seconds):
-  """Runs the jobs; whatever happens to a process happens to its video alone.
+  """Runs the jobs. A process that crashes or hangs affects its own video only.
 
   Args:
     jobs: list of worker.Job.
-    workers: how many processes at a time.
-    timeout_seconds: how long a video may take without finishing a window.
+    workers: number of processes at a time.
+    timeout_seconds: longest time that a video may take to finish its next window.
 
   Yields:
-    (job, int) for windows finished so far and (job, worker.Outcome) at its end, as they come.
+    (job, int), the number of windows finished so far, and (job, worker.Outcome) at the end of a job.
   """
   context = multiprocessing.get_context('forkserver')
   context.set_forkserver_preload(['tfrecords.worker', 'audionet_tf.core.cli'])
@@ -40,14 +42,14 @@ def run(jobs, workers, timeout_seconds):
       while waiting and len(running) < workers:
         started = _start(context, waiting.pop())
         running[started.receiver] = started
-      deadline = min(r.heard_at for r in running.values()) + timeout_seconds
+      deadline = min(r.reported_at for r in running.values()) + timeout_seconds
       for receiver in connection.wait(list(running), max(0, deadline - time.monotonic())):
         message = _message(running[receiver])
-        running[receiver].heard_at = time.monotonic()
+        running[receiver].reported_at = time.monotonic()
         yield running[receiver].job, message
         if isinstance(message, worker.Outcome):
           _stop(running.pop(receiver))
-      for late in [r for r in running.values() if time.monotonic() - r.heard_at >= timeout_seconds]:
+      for late in [r for r in running.values() if time.monotonic() - r.reported_at >= timeout_seconds]:
         _stop(running.pop(late.receiver))
         yield late.job, worker.Outcome(reason=f'no window finished within {timeout_seconds:g} s')
   finally:
@@ -57,7 +59,7 @@ def run(jobs, workers, timeout_seconds):
 
 @contextlib.contextmanager
 def _without_main():
-  """Within, a new process does not import the script that is running, which may build records at its top level."""
+  """Within the context, new processes do not import the running script, which may itself build records at top level."""
   main = sys.modules['__main__']
   sys.modules['__main__'] = types.ModuleType('__main__')
   try:
@@ -67,6 +69,7 @@ def _without_main():
 
 
 def _start(context, job):
+  """Starts the process of a job."""
   receiver, sender = context.Pipe(duplex=False)
   process = context.Process(target=worker.work, args=(sender, job), daemon=True)
   with _without_main():
@@ -76,7 +79,7 @@ def _start(context, job):
 
 
 def _message(running):
-  """The next message of a process, or what its death says."""
+  """The next message of a process, or an Outcome that describes how it ended."""
   try:
     return running.receiver.recv()
   except (EOFError, ConnectionResetError):
@@ -84,11 +87,11 @@ def _message(running):
     code = running.process.exitcode
     if code is not None and code < 0:
       return worker.Outcome(reason=f'the decoder was stopped by {signal.Signals(-code).name}')
-    return worker.Outcome(reason=f'the decoder ended without an answer (exit code {code})')
+    return worker.Outcome(reason=f'the decoder ended without a result (exit code {code})')
 
 
 def _stop(running):
-  """Ends the process and removes what it left half-written."""
+  """Ends the process and removes its partial file."""
   running.process.kill()
   running.process.join()
   with contextlib.suppress(FileNotFoundError):

@@ -1,7 +1,7 @@
-"""From windows video by video to balanced shards in an order of their own, and the manifest.
+"""Writes the windows of all videos to balanced shards in hashed order, and the manifest.
 
-The order is that of a 64-bit hash of (video id, window index): it depends on nothing else, so the shards are the same
-bytes however many processes made the windows, and a window keeps its place among the others when videos are added.
+Windows are ordered by a 64-bit hash of (video id, window index) and nothing else: the shards do not depend on the
+number of processes, byte for byte, and windows keep their relative order when videos are added.
 """
 
 import dataclasses
@@ -17,14 +17,23 @@ from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import records, tfrecord_io
 
-SHARD_BYTES = 128 << 20  # wanted; the order shuffles well enough from two shards up
-LEAST_SHARDS = 2
+SHARD_BYTES = 128 << 20  # target size
+LEAST_SHARDS = 2  # enough to shuffle well
 SHARD_NAME = re.compile(r'records-[0-9a-f]{8}-\d{5}-of-\d{5}\.tfrecord(\.partial)?')
 
 
 @dataclasses.dataclass(frozen=True)
 class Windows:
-  """Where the framed records of a video lie: window `first` + i is `lengths[i]` bytes at `offsets[i]` of `paths[i]`."""
+  """Where the framed records of a video are stored.
+
+  Attributes:
+    video_id: str.
+    digest: of the video file.
+    first: number of the first window.
+    paths: list of str, the file of each window.
+    offsets: int64 [windows], bytes before the record in its file.
+    lengths: int64 [windows], bytes of the record.
+  """
 
   video_id: str
   digest: str
@@ -35,52 +44,66 @@ class Windows:
 
 
 def from_part(path, video_id, digest):
-  """The Windows of a part file. UserError where it is damaged."""
-  found = tfrecord_io.record_offsets(path)
-  framed = _read(path, *found[0]) if len(found) else b''
+  """The Windows of a part file. UserError if it is damaged."""
+  spans = tfrecord_io.record_offsets(path)
+  framed = _read(path, *spans[0]) if len(spans) else b''
   payload = framed[12:-4]  # between length and checksums
   if framed != tfrecord_io.framed(payload):
     raise UserError(f'{path}: damaged; build it again')
   example = tfrecord_io.example_class().FromString(payload)
   first = example.features.feature['window/index'].int64_list.value[0]
-  return Windows(video_id, digest, first, [str(path)] * len(found), found[:, 0], found[:, 1])
+  return Windows(video_id, digest, first, [str(path)] * len(spans), spans[:, 0], spans[:, 1])
 
 
 def from_shards(folder, manifest):
-  """dict of video id to Windows, from the shards of a manifest: their order is known, so no record is read.
+  """Locates the windows of each video in existing shards. Their order is known, so no record is read.
+
+  Args:
+    folder: of the records.
+    manifest: dict, their manifest.
+
+  Returns:
+    dict of video id to Windows.
 
   Raises:
-    UserError: a shard is cut short or holds another number of records than the manifest says.
+    UserError: a shard is truncated or its number of records differs from the manifest's.
   """
-  paths, places = [], []
+  paths, spans = [], []
   for shard in manifest['shards']:
     path = str(pathlib.Path(folder) / shard['name'])
-    found = tfrecord_io.record_offsets(path)
-    if len(found) != shard['windows']:
-      raise UserError(f'{path}: {len(found)} records, expected {shard["windows"]}')
-    paths += [path] * len(found)
-    places.append(found)
-  places = np.concatenate(places)
+    shard_spans = tfrecord_io.record_offsets(path)
+    if len(shard_spans) != shard['windows']:
+      raise UserError(f'{path}: {len(shard_spans)} records, expected {shard["windows"]}; build them again')
+    paths += [path] * len(shard_spans)
+    spans.append(shard_spans)
+  spans = np.concatenate(spans)
   videos = manifest['videos']
   order = hashed_order([(v['id'], v['first_window'], v['windows']) for v in videos])
   position = np.empty(len(order), np.int64)
-  position[order] = np.arange(len(order))  # from (video, window) to the place in the shards
+  position[order] = np.arange(len(order))  # of each window, counted video by video, in the shards
   ends = np.cumsum([v['windows'] for v in videos])
   result = {}
   for video, end in zip(videos, ends, strict=True):
-    mine = position[end - video['windows'] : end]
-    chosen = places[mine]
+    positions = position[end - video['windows'] : end]
     result[video['id']] = Windows(
-      video['id'], video['digest'], video['first_window'], [paths[i] for i in mine], chosen[:, 0], chosen[:, 1]
+      video['id'],
+      video['digest'],
+      video['first_window'],
+      [paths[i] for i in positions],
+      spans[positions, 0],
+      spans[positions, 1],
     )
   return result
 
 
 def hashed_order(videos):
-  """int64 [windows]: positions of the windows, counted video by video, in the order of the shards.
+  """The order of windows in the shards.
 
   Args:
-    videos: list of (id, first window, number of windows), sorted by id: the order of equal hashes.
+    videos: list of (id, first window, number of windows), sorted by id, which is the order of equal hashes.
+
+  Returns:
+    int64 [windows]: positions of the windows, counted video by video.
   """
   keys = [np.zeros(0, np.uint64)]
   for video_id, first, count in videos:
@@ -90,21 +113,21 @@ def hashed_order(videos):
 
 
 def _mixed(x):
-  """The finaliser of SplitMix64: every bit of uint64 `x` changes about half the bits of the result."""
+  """The finalizer of SplitMix64 (Steele, Lea, Flood 2014): every input bit of uint64 `x` flips half the output bits."""
   x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
   x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
   return x ^ (x >> np.uint64(31))
 
 
 def write(folder, videos, fields, shards, progress):
-  """Writes shards and, last, the manifest; then removes shards that it does not name.
+  """Writes the shards and then the manifest, and removes shards that it does not list.
 
   Args:
     folder: of the records.
     videos: list of Windows, sorted by video id.
     fields: dict of further keys of the manifest.
-    shards: number of shards; None for one from the size. Never more than there are windows.
-    progress: called with the number of records written since the last call.
+    shards: number of shards, at most one per window; None to choose it by size.
+    progress: function that is called with the number of records written since the last call.
 
   Returns:
     The manifest, as a dict.
@@ -122,24 +145,24 @@ def write(folder, videos, fields, shards, progress):
     'shards': shard_rows,
   }
   files.write_json(folder / records.MANIFEST_NAME, manifest, ensure_ascii=False)
-  named = {row['name'] for row in shard_rows}
+  current = {row['name'] for row in shard_rows}
   for path in folder.iterdir():
-    if SHARD_NAME.fullmatch(path.name) and path.name not in named:
+    if SHARD_NAME.fullmatch(path.name) and path.name not in current:
       path.unlink()
   return manifest
 
 
 def _write_shards(folder, videos, shards, progress):
-  """(digest of all records in order, list of dicts `name`, `windows`, `bytes`).
+  """Writes the shards; returns (digest of all records in order, list of dicts `name`, `windows`, `bytes`).
 
-  The names hold the digest: a build that ends before its manifest is written leaves the old records whole.
+  The names contain the digest: a build that is interrupted before it writes its manifest leaves the old records intact.
   """
   order = hashed_order([(v.video_id, v.first, len(v.paths)) for v in videos])
   paths = list(itertools.chain.from_iterable(v.paths for v in videos))
   offsets = np.concatenate([v.offsets for v in videos])
   lengths = np.concatenate([v.lengths for v in videos])
-  wanted = shards or max(LEAST_SHARDS, -(-int(lengths.sum()) // SHARD_BYTES))
-  runs = np.array_split(order, min(wanted, len(order)))
+  count = shards or max(LEAST_SHARDS, -(-int(lengths.sum()) // SHARD_BYTES))
+  runs = np.array_split(order, min(count, len(order)))
   partials = [folder / f'records-{0:08x}-{i:05d}-of-{len(runs):05d}.tfrecord.partial' for i in range(len(runs))]
   state = hashlib.blake2b(digest_size=16)
   try:
@@ -163,6 +186,7 @@ def _write_shards(folder, videos, shards, progress):
 
 
 def _read(path, offset, length):
+  """Reads `length` bytes at `offset`."""
   with open(path, 'rb', buffering=0) as file:
     file.seek(int(offset))
     return file.read(int(length))

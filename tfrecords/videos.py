@@ -1,4 +1,4 @@
-"""Which videos are meant, what each is called, and what it holds."""
+"""Finds the videos that --videos names, with their ids and digests."""
 
 import dataclasses
 import glob
@@ -9,7 +9,7 @@ from audionet_tf.core import digests
 from audionet_tf.core.errors import UserError
 from audionet_tf.media import integrity
 
-# Looked for in folders. Sound files are among them so that one without a picture is named rather than passed over.
+# Searched for in folders. Sound files are included so that they are reported rather than silently ignored.
 SUFFIXES = frozenset(
   f'.{name}'
   for name in (
@@ -22,41 +22,50 @@ SUFFIXES = frozenset(
 
 @dataclasses.dataclass(frozen=True)
 class Video:
-  """A file, and the id that its windows carry: its path below the folder given, with '/'."""
+  """A video file.
+
+  Attributes:
+    id: its path relative to the folder given, with '/'; its windows carry it.
+    path: of the file.
+  """
 
   id: str
   path: str
 
 
 def find(arguments):
-  """The videos that `--videos` arguments name, sorted by id; the same real file counts once.
+  """Finds videos. A file that is reached in several ways counts once.
 
   Args:
-    arguments: list of files, globs ('**' spans folders) and folders. Folders are searched for SUFFIXES, also before
-      .gz, hidden names aside; a glob names what it matches.
+    arguments: list of files, globs ('**' matches any number of folders) and folders. Folders are searched recursively
+      for files with one of SUFFIXES, optionally followed by .gz, except hidden ones; globs select all that they match.
+
+  Returns:
+    list of Video, sorted by id.
 
   Raises:
-    UserError: an argument names nothing, or two different files would have the same id.
+    UserError: an argument matches nothing, or two files would have the same id.
   """
   by_id, real_paths = {}, set()
   for argument in arguments:
-    found = list(_expand(argument))
-    if not found:
+    matches = list(_expand(argument))
+    if not matches:
       raise UserError(f'--videos={argument}: no such video; give a file, a glob or a folder with videos in it')
-    for video in found:
+    for video in matches:
       real = os.path.realpath(video.path)
       if real in real_paths:
         continue
       real_paths.add(real)
       if video.id in by_id:
         raise UserError(
-          f'{by_id[video.id].path} and {video.path} would both be called {video.id!r}; give the folder above them'
+          f'{by_id[video.id].path} and {video.path} would both have the id {video.id!r}; give a common parent folder'
         )
       by_id[video.id] = video
   return [by_id[key] for key in sorted(by_id)]
 
 
 def _expand(argument):
+  """Yields the Videos of one argument."""
   if os.path.isdir(argument):
     yield from _below(argument, argument)
   elif os.path.lexists(argument):
@@ -65,45 +74,47 @@ def _expand(argument):
     root = _fixed_prefix(argument)
     for path in sorted(glob.glob(argument, recursive=True)):
       if os.path.isdir(path):
-        if '**' not in argument:  # there the files inside are matched themselves
+        if '**' not in argument:  # which also matches the files inside
           yield from _below(path, root)
       else:
         yield Video(_id(path, root), path)
 
 
 def _below(folder, root):
-  """Videos in `folder` and the folders in it, hidden ones and links to folders aside; ids count from `root`."""
+  """Yields the Videos below a folder, except in hidden and linked folders; ids are relative to `root`."""
   for parent, folders, names in os.walk(folder):
     folders[:] = sorted(name for name in folders if not name.startswith('.'))
     for name in sorted(names):
       suffixes = [suffix.lower() for suffix in pathlib.PurePath(name).suffixes]
-      wanted = suffixes[-2:-1] if suffixes[-1:] == ['.gz'] else suffixes[-1:]
-      if not name.startswith('.') and SUFFIXES.issuperset(wanted) and wanted:
+      suffix = suffixes[-2:-1] if suffixes[-1:] == ['.gz'] else suffixes[-1:]
+      if not name.startswith('.') and suffix and SUFFIXES.issuperset(suffix):
         path = os.path.join(parent, name)
         yield Video(_id(path, root), path)
 
 
 def _fixed_prefix(pattern):
-  """The folders of a glob before its first wild card."""
+  """The folders of a glob before its first wildcard."""
   parts = pathlib.PurePath(pattern).parts
   wild = next((i for i, part in enumerate(parts) if glob.has_magic(part)), 0)
   return os.path.join(*parts[:wild]) if wild else '.'
 
 
 def _id(path, root):
+  """The path relative to `root`, with '/'."""
   return _checked(pathlib.PurePath(os.path.relpath(path, root)).as_posix())
 
 
 def _checked(name):
+  """The name; UserError if it is not valid UTF-8."""
   try:
     name.encode()
   except UnicodeEncodeError:
-    raise UserError(f'{name!r}: not a UTF-8 name; rename the file') from None
+    raise UserError(f'{name!r}: the name is not valid UTF-8; rename the file') from None
   return name
 
 
 def digest(path):
-  """Hex digest of what a file holds. MediaError where it is no regular file or cannot be read."""
+  """Hexadecimal digest of a file's content. MediaError if it is not a regular file or cannot be read."""
   integrity.check_regular(path)
   with integrity.readable(path) as file:
     return digests.blake2b(file)

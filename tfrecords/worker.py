@@ -1,4 +1,4 @@
-"""One video, one process: its windows into a part file. Imports nothing heavier than the decoder."""
+"""Decodes one video, in a process of its own, into a part file. Imports nothing heavier than the decoder."""
 
 import contextlib
 import dataclasses
@@ -22,21 +22,22 @@ from audionet_tf.data.params import RecordParams
 from audionet_tf.media import decoding, integrity, timeline
 
 REPORT_SECONDS = 0.2  # between two messages about finished windows
-# A file may give windows of FREE_SECONDS, and of another second for so many bytes of it. The lowest rates in use are
-# higher; pictures and sound that never change are packed so small that a megabyte would fill a disk with their windows.
+# A file may give windows for FREE_SECONDS, and for one more second per LEAST_BYTES_PER_SECOND of its size. Real files
+# have higher rates; constant pictures and sound compress so well that a megabyte could fill a disk with windows.
 FREE_SECONDS = 600
-LEAST_BYTES_A_SECOND = 125
+LEAST_BYTES_PER_SECOND = 125
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-  """What a worker is told.
+  """The task of a worker.
 
   Attributes:
-    video_id, path: the video.
-    part: path of the part file to make.
+    video_id: id of the video.
+    path: of the video.
+    part: path of the part file to write.
     params: RecordParams.
-    memory_bytes: address space allowed.
+    memory_bytes: address space that the process may use.
   """
 
   video_id: str
@@ -48,9 +49,12 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-  """What a worker answers at its end: `windows` > 0, or the `reason` why there are none.
+  """The result of a worker.
 
-  `errno`, where not None, is the operating system's word on the output folder: no other video would fare better.
+  Attributes:
+    windows: number of windows written.
+    reason: why there are none, or None.
+    errno: error number if the output folder cannot be written, which ends the whole build, or None.
   """
 
   windows: int = 0
@@ -59,11 +63,11 @@ class Outcome:
 
 
 def work(connection, job):
-  """Runs `job` and sends the number of windows so far, now and then, and an Outcome at the end."""
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+  """Runs a Job; sends the number of windows so far from time to time, and an Outcome at the end."""
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles it
   for kind, limit in ((resource.RLIMIT_AS, job.memory_bytes), (resource.RLIMIT_CORE, 0)):
     hard = resource.getrlimit(kind)[1]
-    with contextlib.suppress(ValueError, OSError):  # not every system has each limit
+    with contextlib.suppress(ValueError, OSError):  # some systems lack a limit
       resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
   no_memory = Outcome(reason=f'needs more memory than the {job.memory_bytes >> 20} MiB allowed')
   try:
@@ -74,30 +78,30 @@ def work(connection, job):
     connection.send(Outcome(reason=str(error)))
   except MemoryError:
     connection.send(no_memory)
-  except BrokenPipeError:  # the build is gone
+  except BrokenPipeError:  # the build has ended
     return
   except OSError as error:
-    output = Outcome(reason=f'{error.filename or job.part}: {error.strerror}', errno=error.errno)
-    connection.send(no_memory if error.errno == errno.ENOMEM else output)
+    failure = Outcome(reason=f'{error.filename or job.part}: {error.strerror}', errno=error.errno)
+    connection.send(no_memory if error.errno == errno.ENOMEM else failure)
 
 
 def partial_path(job, process_id):
-  """Where the process writes before the part is whole: no two ever share it."""
+  """Path of the part file until it is complete, different for every process."""
   return f'{job.part}.{process_id}.partial'
 
 
 def write_part(job, report):
-  """Writes the windows of a video as framed records, in order; the file appears when it is whole.
+  """Writes the windows of a video as framed records, in order; the file appears when it is complete.
 
   Args:
     job: Job.
-    report: called with the number of windows so far, about every REPORT_SECONDS and at the end.
+    report: function that is called with the number of windows so far, about every REPORT_SECONDS and at the end.
 
   Returns:
     Number of windows.
 
   Raises:
-    MediaError: the video cannot be used, is too short for a window, or far too long for its size.
+    MediaError: the video cannot be used, is shorter than a window, or has far too many windows for its size.
   """
   count, reported, params = 0, 0.0, job.params
   with contextlib.ExitStack() as stack:
@@ -106,7 +110,7 @@ def write_part(job, report):
     most = most_windows(os.path.getsize(job.path), params)
     for index, pcm, images in windows(path, params):
       if count >= most:
-        raise MediaError(job.path, f'too small for its length: {count} windows, and it goes on')
+        raise MediaError(job.path, f'too small a file for more than {count} windows')
       file.write(tfrecord_io.framed(records.window_example(params, job.video_id, index, pcm, images)))
       count += 1
       if time.monotonic() - reported > REPORT_SECONDS:
@@ -114,23 +118,28 @@ def write_part(job, report):
         reported = time.monotonic()
     if not count:
       if params.short_videos == 'skip':
-        what = 'sound and picture do not share' if params.images_per_window else 'the sound does not fill'
-        raise MediaError(job.path, f'{what} one window of {params.window_seconds} s')
+        problem = 'sound and picture do not share' if params.images_per_window else 'the sound does not fill'
+        raise MediaError(job.path, f'{problem} one window of {params.window_seconds} s')
       file.write(tfrecord_io.framed(records.window_example(params, job.video_id, 0, *short_window(path, params))))
       count = 1
-    report(count)  # fails where nobody listens any more: then another build may be at work here
+    report(count)  # fails if the build has ended: another one may be running by now
   return count
 
 
 def most_windows(size_bytes, params):
-  """How many windows a file of this size may give."""
-  return int((FREE_SECONDS + size_bytes / LEAST_BYTES_A_SECOND) / params.hop_seconds)
+  """Largest number of windows that a file of this size may give."""
+  return int((FREE_SECONDS + size_bytes / LEAST_BYTES_PER_SECOND) / params.hop_seconds)
 
 
 def windows(path, params):
-  """The windows of a video, in order: (index, int16 [window_samples], T encoded images).
+  """Yields the windows of a video that its sound covers, and its picture if there are pictures, in order.
 
-  Without pictures those that the sound covers, else those that sound and picture both cover.
+  Args:
+    path: of the video.
+    params: RecordParams.
+
+  Yields:
+    (index, int16 [window_samples], T encoded images).
   """
   if params.images_per_window:
     yield from paired_windows(path, params)
@@ -141,23 +150,29 @@ def windows(path, params):
 
 
 def sound_of(path, params, max_seconds=None):
-  """`decoding.decode_audio` as the params say, to `max_seconds` where given."""
+  """The sound of a video as `decoding.decode_audio` yields it, up to `max_seconds` or that of the params."""
   stop = params.max_seconds if max_seconds is None else max_seconds
   return decoding.decode_audio(path, params.sample_rate_hz, params.mono, stop)
 
 
 def short_window(path, params):
-  """The one window of a video that is shorter than a window, as SoundNet's code makes it.
+  """The only window of a video that is shorter than a window.
 
-  The picture covers the first n of the T image times, n at least 1. The sound is cut to n parts of window / T, or
-  filled up with zeros, and repeated to the length of the window; pictures and their times are repeated alike. In
-  records without pictures the sound is repeated as it is.
+  If the first n of the T image times lie within the video, n at least 1, the sound is truncated or zero-padded to n / T
+  of the window and repeated to its full length; pictures and their times are repeated likewise. Without pictures the
+  sound is repeated as it is.
+
+  Source: Aytar et al. 2016 (SoundNet), code `data/donkey_audio.lua`.
+
+  Args:
+    path: of the video.
+    params: RecordParams.
 
   Returns:
     (int16 [window_samples], T encoded images, their T times).
 
   Raises:
-    MediaError: no picture at the first image time, or no sound.
+    MediaError: there is no picture at the first image time, or no sound.
   """
   times = params.image_seconds(0)
   images = first_pictures(path, params)
@@ -170,21 +185,21 @@ def short_window(path, params):
   pieces = list(sound_of(path, params, covered))
   if not pieces:
     raise MediaError(path, f'no sound in its first {float(covered)} s')
-  heard = np.concatenate([np.zeros(pieces[0][0], np.int16), *(samples for _, samples in pieces)])
+  sound = np.concatenate([np.zeros(pieces[0][0], np.int16), *(samples for _, samples in pieces)])
   if times:
     samples = round(covered * params.sample_rate_hz)
-    heard = np.pad(heard[:samples], (0, max(0, samples - heard.size)))
-  pcm = np.resize(heard, params.window_samples)  # which repeats
+    sound = np.pad(sound[:samples], (0, max(0, samples - sound.size)))
+  pcm = np.resize(sound, params.window_samples)  # which repeats
   return pcm, repeated(images, len(times)), repeated(times[: len(images)], len(times))
 
 
 def repeated(values, count):
-  """The first `count` of the values repeated without end."""
+  """The first `count` of the endlessly repeated values, a list."""
   return list(itertools.islice(itertools.cycle(values), count))
 
 
 def first_pictures(path, params):
-  """The pictures at the first window's image times, encoded, up to the first time that the picture does not cover."""
+  """The encoded pictures at the first window's image times, up to the first time without a picture."""
   times, images, encode = deque(params.image_seconds(0)), [], encoder(params)
   if not times:
     return images
@@ -203,10 +218,14 @@ def first_pictures(path, params):
 
 
 def paired_windows(path, params):
-  """The windows that sound and picture both cover, in order.
+  """Yields the windows that both sound and picture cover, in order.
 
-  Sound and pictures are read through two separate openings of the file, each at its own pace: memory does not
-  depend on how a file interleaves them.
+  The file is opened twice, once for the sound and once for the pictures: memory does not depend on how the file
+  interleaves them.
+
+  Args:
+    path: of the video.
+    params: RecordParams.
 
   Yields:
     (index, int16 [window_samples], T encoded images).
@@ -214,12 +233,12 @@ def paired_windows(path, params):
   with contextlib.ExitStack() as stack:
     chunks = stack.enter_context(contextlib.closing(sound_of(path, params)))
     pictures = stack.enter_context(contextlib.closing(decoding.decode_frames(path)))
-    heard = timeline.cut_windows(chunks, params.window_seconds, params.hop_seconds, params.sample_rate_hz)
-    seen = shown_windows(pictures, params, encoder(params))
+    sound_windows = timeline.cut_windows(chunks, params.window_seconds, params.hop_seconds, params.sample_rate_hz)
+    picture_windows = shown_windows(pictures, params, encoder(params))
     images_index, images = -1, None
-    for index, pcm in heard:
+    for index, pcm in sound_windows:
       while images_index < index:
-        images_index, images = next(seen, (None, None))
+        images_index, images = next(picture_windows, (None, None))
         if images is None:
           return
       if images_index == index:
@@ -227,14 +246,14 @@ def paired_windows(path, params):
 
 
 def shown_windows(pictures, params, encode):
-  """The windows that the picture covers, with the pictures shown at their image times.
+  """Yields the windows that the picture covers, with the pictures shown at their image times.
 
-  A picture is encoded once, when a window first needs it; only encoded pictures are kept.
+  A picture is encoded at most once, when a window needs it; only encoded pictures are kept.
 
   Args:
     pictures: iterable of (start_seconds, end_seconds, frame).
     params: RecordParams.
-    encode: function of a frame that gives bytes.
+    encode: function of a frame that returns bytes.
 
   Yields:
     (index, T encoded images) in order.
@@ -262,13 +281,13 @@ def shown_windows(pictures, params, encode):
 
 
 def encoder(params):
-  """A function of a decoded frame that gives the JPEG or PNG that `params` describe."""
-  small = decoding.frame_resizer(params.image_size)
+  """A function that resizes a decoded frame and encodes it as JPEG or PNG, bytes."""
+  resize = decoding.frame_resizer(params.image_size)
   options = {'format': 'JPEG', 'quality': params.jpeg_quality} if params.image_format == 'jpeg' else {'format': 'PNG'}
 
   def encode(frame):
     out = io.BytesIO()
-    Image.fromarray(small(frame)).save(out, **options)
+    Image.fromarray(resize(frame)).save(out, **options)
     return out.getvalue()
 
   return encode

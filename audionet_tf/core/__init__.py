@@ -1,1 +1,1 @@
-"""What every package may use and that knows nothing of sound: errors, text, files, digests, the command-line frame."""
+"""Shared by all packages and independent of sound: errors, text, files, digests, the frame of commands."""

@@ -1,7 +1,7 @@
-"""Arrays that grow by rows, written to .npz or HDF5 in memory that does not grow with them.
+"""Writers of arrays that grow row by row, to .npz or HDF5, in memory that does not grow with them.
 
-A writer is a context manager `path -> add`; `add(name, rows)` takes an array's next rows, [n, ...]. The file takes its
-name at the end of the block, when it is whole.
+A writer is a context manager that yields a function `add(name, rows)`, which appends rows [n, ...] to an array. The
+file gets its name at the end of the block, when it is complete.
 """
 
 import contextlib
@@ -18,7 +18,11 @@ COPY_BYTES = 1 << 20
 
 @contextlib.contextmanager
 def npz(path):
-  """A .npy begins with its number of rows, known at the end only: rows wait in temporary files without names."""
+  """Writes a .npz file.
+
+  A .npy member begins with the number of its rows, which is known only at the end: until then rows are kept in unnamed
+  temporary files.
+  """
   with contextlib.ExitStack() as stack:
     file = stack.enter_context(files.atomic_write(path, 'wb'))
     spools, kinds = {}, {}
@@ -42,7 +46,7 @@ def npz(path):
 
 @contextlib.contextmanager
 def hdf5(path):
-  """One resizable dataset an array; text as UTF-8."""
+  """Writes an HDF5 file with one resizable dataset per array; text is UTF-8."""
   import h5py
 
   with files.atomic_write(path, 'wb') as file, h5py.File(file.name, 'w') as out:

@@ -21,16 +21,16 @@ from absl import app, flags, logging
 from audionet_tf.core import flagfiles, text
 from audionet_tf.core.errors import UserError, missing_extra
 
-# Before TensorFlow is first imported: its start-up notices are about hardware that users did not ask for.
+# Must be set before TensorFlow is imported. Its start-up notices are about hardware and do not concern users.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 START_UP_NOTICE = re.compile(rb'WARNING: All log messages before absl::InitializeLog|[IW]\d{4} |\d[\d:. -]*: [IW] ')
 
 
 class QuietTensorFlow:
-  """Import finder of TensorFlow: its start-up notices do not reach the screen, all else that it writes does.
+  """Import finder that hides TensorFlow's start-up notices, and nothing else that it writes.
 
-  TensorFlow 2.21 loads its libraries with notices that no variable of the environment silences; so stderr is a file
-  for as long as the import takes.
+  TensorFlow 2.21 prints notices that no environment variable silences, so stderr is redirected to a file during the
+  import.
   """
 
   @staticmethod
@@ -45,7 +45,7 @@ class QuietTensorFlow:
 
   @staticmethod
   def quietly(function, *arguments):
-    """Calls the function; what it wrote to stderr is shown afterwards, without the notices."""
+    """Calls the function, then prints what it wrote to stderr except for the notices."""
     sys.stderr.flush()
     screen = os.dup(2)
     with tempfile.TemporaryFile() as file:
@@ -66,7 +66,7 @@ sys.meta_path.insert(0, QuietTensorFlow)
 
 HELP = {'--help', '-help', '-h', '-?', '--helpshort'}
 ABSL = (
-  'Of all commands: --flagfile=FILE reads flags from a file, --version, --helpfull also lists the flags of absl '
+  'For all commands: --flagfile=FILE reads flags from a file, --version, --helpfull also lists the flags of absl '
   '(logging, debugging).'
 )
 WIDEST_HELP = 100  # columns
@@ -76,18 +76,18 @@ def run(main, topics=None, needs=(), tables=None, argv=None):
   """Runs `main(argv)` under absl and exits: 0, or `main`'s code, or 1 after one line on stderr.
 
   Args:
-    main: called with the arguments left after the flags; returns None or an exit code.
-    topics: dict of flag name to the heading in `--help` that stands before it, as flags are listed in the order of
-      their definition.
-    needs: what the command cannot do without: tuples of alternatives, each a flag as '--name', or a word such as 'FILE'
-      for the arguments after the flags.
-    tables: dict of heading to a dict of names and what they mean, for the end of `--help`.
-    argv: the command line; None takes `sys.argv`.
+    main: called with the command line without its flags; returns None or an exit code.
+    topics: dict of flag name to the heading printed before it in `--help`, which lists flags in the order of their
+      definition.
+    needs: what the command requires: tuples of alternatives, each a flag such as '--name', or a word such as 'FILE' for
+      the arguments after the flags.
+    tables: dict of heading to a dict of names and their meanings, printed at the end of `--help`.
+    argv: the command line; None for `sys.argv`.
   """
 
   def guarded(arguments):
     if not flags.FLAGS['verbosity'].present:
-      logging.set_verbosity(logging.WARNING)  # absl's app asks for INFO, and TensorFlow has much to say there
+      logging.set_verbosity(logging.WARNING)  # absl's app sets INFO, where TensorFlow prints a lot
     try:
       require_given(program(main), needs, arguments[1:])
       return main(arguments)
@@ -96,21 +96,21 @@ def run(main, topics=None, needs=(), tables=None, argv=None):
     except (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
       message = f'{error.filename}: {error.strerror}' if error.filename else str(error)
     except OSError as error:
-      if error.errno is None:  # not the operating system's word: a library's, and perhaps our own mistake
+      if error.errno is None:  # raised by a library, not by the operating system: perhaps a bug of ours
         raise
       message = f'{error.filename or "output"}: {error.strerror}'
     except KeyboardInterrupt:
       message = 'interrupted'
     return fail(message)
 
-  # A polite kill ends like Ctrl-C: what is half-written is removed, what is running is stopped.
+  # SIGTERM ends a command like Ctrl-C: partial files are removed and child processes are stopped.
   signal.signal(signal.SIGTERM, lambda *_: sys.exit('error: terminated'))
   page = functools.partial(help_page, main, topics or {}, needs, tables or {})
   app.run(guarded, argv=argv, flags_parser=functools.partial(parse, page))
 
 
 def parse(page, argv):
-  """absl's flags from the command line; one line and exit code 1 where they are wrong. `page`: () -> text of --help."""
+  """Parses absl's flags; if invalid, prints one line and exits with code 1. `page`: returns the text of --help."""
   words = set(argv[1:])
   if words & HELP:
     print(page())
@@ -134,19 +134,19 @@ def parse(page, argv):
 
 
 def require_finite():
-  """UserError for a number that is none, or infinite: absl's bounds let them through."""
+  """UserError for a float flag that is infinite or not a number: absl's bounds let these through."""
   for name in flags.FLAGS:
     value = flags.FLAGS[name].value
     require(not isinstance(value, float) or math.isfinite(value), f'flag --{name}={value}: must be a finite number')
 
 
 def require_given(name, needs, arguments=()):
-  """UserError that lists, in one line, everything that is missing.
+  """Raises UserError if required flags or arguments are missing; one line lists all of them.
 
   Args:
     name: of the command.
-    needs: as in `run`.
-    arguments: what stands after the flags.
+    needs: tuples of alternatives, as for `run`.
+    arguments: list of str, the arguments after the flags.
   """
 
   def given(need):
@@ -164,12 +164,12 @@ def require(condition, message):
 
 
 def no_arguments(argv):
-  """UserError where anything stands after the flags."""
+  """UserError if there are arguments after the flags."""
   require(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
 
 
 def restricted(holder, choices):
-  """The FlagHolder of a list, each of whose values must be one of `choices`: absl knows enumerations of one value."""
+  """Restricts the values in a list flag to `choices`, for which absl has no type; returns the FlagHolder."""
 
   def check(values):
     for value in values or ['']:
@@ -182,46 +182,53 @@ def restricted(holder, choices):
 
 
 def require_installed(modules, extra):
-  """UserError, without importing them, unless all of the modules are installed; it names the extra that brings them."""
+  """UserError, which names the extra to install, unless all modules are installed. Does not import them."""
   missing = [name for name in modules if importlib.util.find_spec(name) is None]
   if missing:
     raise missing_extra('this command', text.first_of(missing), extra)
 
 
 def require_any_file(paths):
-  """UserError if none of the files exists. If some do, the others are named when their turn comes."""
+  """UserError if none of the files exists. If only some are missing, they are reported when their turn comes."""
   missing = [path for path in paths if not os.path.exists(path)]
   require(len(missing) < len(paths), f'no such file: {text.first_of(missing)}')
 
 
 def fail_file(path, error):
-  """Says on stderr, on one line, why one of several files failed."""
+  """Prints on stderr, in one line, why one of several files failed."""
   message = str(error) if str(path) in str(error) else f'{path}: {error}'
   fail(text.printable(' '.join(message.split())))
 
 
 def fail(message):
-  """Says what went wrong, on one line; returns the exit code."""
+  """Prints an error on stderr, in one line; returns the exit code."""
   print(f'error: {" ".join(message.split())}', file=sys.stderr)
   return 1
 
 
 def program(main):
-  """Name of the command whose `main` this is: that of its file."""
+  """Name of a command: that of the file that defines `main`."""
   return pathlib.Path(main.__code__.co_filename).stem
 
 
 def versions():
-  """What a report of a mistake should begin with."""
-  found = []
+  """Versions of the packages that bug reports should state, in one line."""
+  installed = []
   for name in ('audionet_tf', 'tensorflow', 'keras', 'numpy'):
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-      found.append(f'{name} {importlib.metadata.version(name)}')
-  return ', '.join([*found, f'Python {platform.python_version()}'])
+      installed.append(f'{name} {importlib.metadata.version(name)}')
+  return ', '.join([*installed, f'Python {platform.python_version()}'])
 
 
 def help_page(main, topics, needs, tables):
-  """The text of `--help`: what the command does, its flags below their headings, tables. Arguments as in `run`."""
+  """The text of `--help`: the module's docstring, the flags under their headings, and tables.
+
+  Args:
+    main: main function of the command.
+    topics: dict of flag name to the heading before it.
+    needs: tuples of alternatives that the command requires.
+    tables: dict of heading to a dict of names and their meanings.
+  """
   width = min(shutil.get_terminal_size().columns, WIDEST_HELP)
   wrap = functools.partial(textwrap.fill, width=width, break_on_hyphens=False, break_long_words=False)
   lines = [sys.modules[main.__module__].__doc__.strip()]
@@ -241,10 +248,10 @@ def help_page(main, topics, needs, tables):
 
 
 def flag_line(flag, needs):
-  """'--name: Help.' and in brackets the allowed values, and the default, or that it is required, or instead of what."""
+  """A line of `--help`: name, help text, and in parentheses the choices and the default, or that it is required."""
   name = f'--[no]{flag.name}' if flag.boolean else f'--{flag.name}'
   choices = getattr(flag.parser, 'enum_values', None) or ()
-  words = flag.help.removeprefix(f'<{"|".join(choices)}>: ').partition(';\n')[0]  # what absl adds before and behind
+  words = flag.help.removeprefix(f'<{"|".join(choices)}>: ').partition(';\n')[0]  # without what absl adds
   marks = ['|'.join(choices)] if choices else []
   alternatives = next((group for group in needs if f'--{flag.name}' in group), ())
   others = [need for need in alternatives if need != f'--{flag.name}']
@@ -259,10 +266,10 @@ def flag_line(flag, needs):
 
 
 def import_tensorflow():
-  """Imports TensorFlow and Keras as quickly as they can be, for a command whose first result is waited for.
+  """Imports TensorFlow and Keras without scikit-learn and matplotlib, for commands whose users wait for a first result.
 
-  Keras would import scikit-learn and matplotlib too, for features that these commands do not use: `import keras` took
-  7.7 and 7.4 s of processor time, with both hidden 5.2 and 4.4 s.
+  Keras imports both for features that these commands do not use: `import keras` took 7.7 and 7.4 s of processor time,
+  without them 5.2 and 4.4 s.
   """
   with pretend_missing('sklearn', 'matplotlib'):
     import keras  # noqa: F401
@@ -270,7 +277,7 @@ def import_tensorflow():
 
 @contextlib.contextmanager
 def pretend_missing(*packages):
-  """Within, packages that are not imported yet look as if they were not installed."""
+  """Within the context, packages that are not imported yet seem not to be installed."""
   names = [name for name in packages if name not in sys.modules]
   sys.modules.update(dict.fromkeys(names))
   try:
@@ -278,6 +285,3 @@ def pretend_missing(*packages):
   finally:
     for name in names:
       del sys.modules[name]
-
-
-require = require  # the old name, until all branches have the new one

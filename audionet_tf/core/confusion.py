@@ -2,12 +2,16 @@
 
 
 def matrix(true, predicted, classes):
-  """int [classes, classes]: a row of a true class counts what was predicted in its place.
+  """Counts the pairs of true and predicted classes.
 
   Args:
-    true, predicted: positions of classes, int [n]; none at all gives zeros.
+    true: int [n], positions of classes.
+    predicted: int [n], positions of classes.
     classes: number of classes.
+
+  Returns:
+    int [classes, classes], a row per true class; zeros for n = 0.
   """
-  from sklearn import metrics  # takes a second to import, at the end of a run that may never get here
+  from sklearn import metrics  # imported late, as it takes a second
 
   return metrics.confusion_matrix(true, predicted, labels=range(classes))

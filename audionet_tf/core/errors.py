@@ -2,14 +2,19 @@
 
 
 class UserError(ValueError):
-  """Bad data or a bad argument. The message is one line: what came, what is allowed, what to do.
+  """Invalid data or an invalid argument. The message is one line: what came, what is allowed, what to do.
 
-  Commands print it without a traceback and exit with code 1 (`cli.run`).
+  `cli.run` prints it without a traceback and exits with code 1.
   """
 
 
 class MediaError(UserError):
-  """A media file that cannot be used. `reason` is the message without the path."""
+  """A media file cannot be used.
+
+  Attributes:
+    path: of the file.
+    reason: the message without the path.
+  """
 
   def __init__(self, path, reason):
     super().__init__(f'{path}: {reason}')

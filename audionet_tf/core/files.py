@@ -1,4 +1,4 @@
-"""Output files that are seen whole or not at all, and folders held by one process."""
+"""Atomic writes, and folders that one process locks."""
 
 import contextlib
 import fcntl
@@ -13,15 +13,15 @@ LOCK_NAME = '.lock'
 
 @contextlib.contextmanager
 def atomic_write(path, mode='w', partial=None):
-  """A file that becomes `path` at the end of the block, on the disk first, and vanishes where the block fails.
+  """Writes a file that replaces `path` at the end of the block, once it is on the disk; removes it if the block fails.
 
   Args:
-    path: of the file to be; what is there stays until then.
-    mode: 'w', UTF-8 with line ends as they are written, or 'wb'.
-    partial: its path until then; None for a hidden one beside `path` with the same suffix.
+    path: of the final file.
+    mode: 'w' for UTF-8 without conversion of line ends, or 'wb'.
+    partial: path of the file until the end of the block; None for a hidden one next to `path` with the same suffix.
 
   Yields:
-    The open file. A library that writes to a path of its own opening may be given its `name`.
+    The open file. A library that opens files itself may write to its `name`.
   """
   path = pathlib.Path(path)
   partial = path.with_name(f'.{path.stem}.partial{path.suffix}') if partial is None else partial
@@ -37,7 +37,7 @@ def atomic_write(path, mode='w', partial=None):
 
 
 def write_json(path, content, **options):
-  """Writes `content` as JSON, atomically, and the folder that it belongs in. `options`: of json.dump."""
+  """Writes `content` as JSON atomically, and creates the file's folder. `options`: of json.dump."""
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   with atomic_write(path) as file:
@@ -45,33 +45,45 @@ def write_json(path, content, **options):
 
 
 def read_bytes(path, most_bytes, what):
-  """What a file holds. UserError where it is missing (`what` is expected there) or larger than `most_bytes`."""
+  """Reads a file of limited size.
+
+  Args:
+    path: of the file.
+    most_bytes: largest size allowed.
+    what: description of the expected file, for the message.
+
+  Returns:
+    bytes.
+
+  Raises:
+    UserError: the file is missing or too large.
+  """
   path = pathlib.Path(path)
   if not path.is_file():
-    raise UserError(f'{path}: no such file; expected is {what}')
+    raise UserError(f'{path}: no such file; expected {what}')
   size = path.stat().st_size
   if size > most_bytes:
-    raise UserError(f'{path}: {size} bytes, allowed are {most_bytes}')
+    raise UserError(f'{path}: {size} bytes, allowed are up to {most_bytes}')
   return path.read_bytes()
 
 
 def sync(file):
-  """Has the system write an open file to the disk: a rename alone may survive a power cut that its contents do not."""
+  """Flushes an open file to the disk: after a power cut, a renamed file could otherwise exist without its content."""
   file.flush()
   os.fsync(file.fileno())
 
 
 @contextlib.contextmanager
 def locked(folder, wait=True):
-  """Holds the folder for this process; the system releases it when the process ends, however it ends.
+  """Locks a folder for this process. The system releases the lock when the process ends, however it ends.
 
   Args:
     folder: pathlib.Path of an existing folder; the lock is a file in it.
-    wait: for another process to release it; if False, BlockingIOError is raised where one holds it.
+    wait: whether to wait for another process to release the lock.
+
+  Raises:
+    BlockingIOError: another process holds the lock, and `wait` is False.
   """
   with open(folder / LOCK_NAME, 'a') as file:
     fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     yield
-
-
-atomic_write = atomic_write  # the old name, until all branches have the new one

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as an exception with the exit code that belongs to each."""
+"""Ctrl-C and SIGTERM as an exception that carries the exit code."""
 
 import contextlib
 import signal
@@ -8,10 +8,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-  """A signal that ends the run. A KeyboardInterrupt, because nothing that catches errors should catch it.
+  """A signal ends the run. It is a KeyboardInterrupt, so that `except Exception` does not catch it.
 
   Attributes:
-    exit_code: what a shell expects of a process that ended so: 130 or 143.
+    number: of the signal.
+    exit_code: what shells expect of a process ended by the signal: 130 or 143.
   """
 
   def __init__(self, number):
@@ -21,9 +22,9 @@ class Interrupted(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def handled(handler):
-  """Within, `handler` (number, frame) gets both signals, but for those that are ignored, as by nohup.
+  """Within the context, `handler(number, frame)` receives both signals, except ignored ones, as under nohup.
 
-  Signals reach the main thread only: elsewhere nothing changes.
+  Only the main thread can set handlers: in other threads the context has no effect.
   """
   if threading.current_thread() is not threading.main_thread():
     yield
@@ -39,9 +40,10 @@ def handled(handler):
 
 
 def raised():
-  """A context in which the signals raise Interrupted at once."""
+  """A context in which both signals raise Interrupted."""
   return handled(interrupt)
 
 
 def interrupt(number, frame=None):
+  """Signal handler that raises Interrupted."""
   raise Interrupted(number)

@@ -1,4 +1,4 @@
-"""A generator read ahead by a thread."""
+"""Reads a generator ahead in a thread."""
 
 from concurrent import futures
 
@@ -6,7 +6,7 @@ import joblib
 
 
 def ahead(items):
-  """The items of a generator, the next one made in another thread meanwhile where there is a core for it."""
+  """Yields the items of a generator, never None; with several cores, a thread computes the next one meanwhile."""
   if joblib.cpu_count() == 1:
     yield from items
     return

@@ -1,4 +1,4 @@
-"""The memory of the machine that this runs on."""
+"""Settings of the process's memory allocator."""
 
 import contextlib
 import ctypes
@@ -8,10 +8,10 @@ LARGE_BYTES = (1 << 31) - 1
 
 
 def keep_freed_memory():
-  """Tells glibc to keep freed memory for the next allocation, in one pool for all threads. Elsewhere it does nothing.
+  """Makes glibc keep freed memory for later allocations, in one pool for all threads. No effect with other libraries.
 
-  TensorFlow allocates every tensor anew. glibc returns large ones to the kernel, which clears each page again at the
-  next step. The price: the process keeps the largest amount of memory that it once needed.
+  TensorFlow allocates every tensor anew. By default glibc returns large ones to the kernel, which clears every page
+  again at the next step. The cost: the process keeps the most memory that it ever needed.
   """
   with contextlib.suppress(AttributeError, OSError):
     mallopt = ctypes.CDLL(None).mallopt

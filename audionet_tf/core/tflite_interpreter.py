@@ -1,19 +1,23 @@
-"""The interpreter of TensorFlow Lite files: LiteRT's where ai-edge-litert is installed, else the one inside TensorFlow.
+"""The TensorFlow Lite interpreter: that of ai-edge-litert (LiteRT) if it is installed, otherwise TensorFlow's.
 
-TensorFlow's own is deprecated and says so on the screen; both have the same methods.
+TensorFlow's own is deprecated and prints a warning; both have the same methods.
 """
 
 import warnings
 
 
 def interpreter(path, threads=None):
-  """A new interpreter of the `.tflite` file at `path`.
+  """Opens a `.tflite` file.
 
   Args:
-    threads: of the processor that it may use; None for its own choice.
+    path: of the file.
+    threads: number of threads; None for the interpreter's default.
+
+  Returns:
+    An Interpreter.
 
   Raises:
-    ValueError, RuntimeError: the file is none that it can run.
+    ValueError, RuntimeError: the file is not a model that the interpreter can run.
   """
   try:
     from ai_edge_litert.interpreter import Interpreter

@@ -1,7 +1,8 @@
-"""AudioSet's list of clips, and the clips themselves by yt-dlp (extra `download`).
+"""AudioSet's segment lists, and the download of their clips with yt-dlp (extra `download`).
 
-AudioSet (Gemmeke et al. 2017) names clips of ten seconds by YouTube id, start and end, in CSV files such as
-`eval_segments.csv`. The download keeps no labels; `weak_labels` reads them.
+AudioSet (Gemmeke et al. 2017, "Audio Set: An ontology and human-labeled dataset for audio events") identifies clips of
+ten seconds by YouTube id, start and end, in CSV files such as `eval_segments.csv`. The download ignores the labels;
+`weak_labels` reads them.
 """
 
 import csv
@@ -16,7 +17,7 @@ import tqdm
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import youtube
 
-# Bryce 2018, table 2: id to (start, end) in seconds. The ids are those of its code; the paper misprints two.
+# Bryce 2018, table 2: id to (start, end) in seconds. The ids come from the paper's code: the table misprints two.
 PAPER_CLIPS = {
   '-OAyRsvFGgc': (30, 40),
   '-XilaFMUwng': (50, 60),
@@ -32,13 +33,20 @@ PAPER_CLIPS = {
 
 
 def read_segments(path):
-  """The clips of one of AudioSet's CSV files: dict of id to (start, end) in seconds.
+  """Reads one of AudioSet's CSV files.
 
-  Raises UserError: no such file, a line that is not `YTID, start_seconds, end_seconds, ...`.
+  Args:
+    path: of the CSV, with lines `YTID, start_seconds, end_seconds, ...`; lines that begin with # are comments.
+
+  Returns:
+    dict of YouTube id to (start, end) in seconds.
+
+  Raises:
+    UserError: there is no such file, or a line has another form.
   """
   path, segments = pathlib.Path(path), {}
   if not path.is_file():
-    raise UserError(f'{path}: no such file; expected is a CSV of AudioSet, such as eval_segments.csv')
+    raise UserError(f'{path}: no such file; expected an AudioSet CSV such as eval_segments.csv')
   try:
     with open(path, newline='', encoding='utf-8') as file:
       reader = csv.reader(file, skipinitialspace=True)
@@ -51,26 +59,41 @@ def read_segments(path):
 
 
 def checked_span(start, end):
+  """(start, end); ValueError unless they are finite, not negative, and in this order."""
   if not 0 <= start < end < math.inf:
-    raise ValueError(f'from {start} to {end} s is no span')
+    raise ValueError(f'start {start} s, end {end} s: end must be after start')
   return start, end
 
 
 def choose(ids, segments, source):
-  """dict of id to (start, end) of the wanted clips; `source` is where `segments` come from, for the message."""
-  wanted = [youtube.video_id(text) for text in ids]
-  missing = [name for name in wanted if name not in segments]
+  """Selects clips by id.
+
+  Args:
+    ids: list of YouTube ids or addresses of videos.
+    segments: dict of id to (start, end) in seconds, as `read_segments` returns it.
+    source: name of the file that `segments` come from, for the error message.
+
+  Returns:
+    dict of id to (start, end) in seconds, in the order of `ids`.
+
+  Raises:
+    UserError: an id is not valid, or is not among the segments.
+  """
+  requested = [youtube.video_id(text) for text in ids]
+  missing = [name for name in requested if name not in segments]
   if missing:
-    raise UserError(f'{", ".join(missing)}: not in {source}; give a CSV of AudioSet that lists them with --segments')
-  return {name: segments[name] for name in wanted}
+    raise UserError(f'{", ".join(missing)}: not in {source}; pass an AudioSet CSV that lists them as --segments')
+  return {name: segments[name] for name in requested}
 
 
 def download_clips(clips, folder):
-  """Downloads clips that are not in `folder` yet, each under a temporary name first; failures are reported on stderr.
+  """Downloads the clips that are not in `folder` yet. A clip appears there when it is complete.
+
+  Failures are reported on stderr and do not stop the others.
 
   Args:
     clips: dict of id to (start, end) in seconds.
-    folder: where <id>_<start>.<suffix> go; made if it is not there.
+    folder: for the files `<id>_<start>.<suffix>`; created if missing.
 
   Returns:
     dict with lists of ids: `downloaded`, `present`, `failed`.

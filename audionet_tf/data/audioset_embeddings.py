@@ -1,16 +1,20 @@
-"""AudioSet's embeddings: VGGish's 128 bytes per 0.96 s, SequenceExamples in TFRecord files, and a Source over them.
+"""AudioSet's released embeddings: SequenceExamples in TFRecord files, and an `input_pipeline.Source` over them.
 
-| of an example                  | dtype | holds                                                                |
-|--------------------------------|-------|----------------------------------------------------------------------|
-| context `video_id`             | bytes | UTF-8; in files of `features` the name of the file                   |
-| context `start_time_seconds`   | float | of the part that was embedded                                        |
-| context `end_time_seconds`     | float |                                                                      |
-| context `labels`               | int64 | numbers of its classes; AudioSet's files alone                       |
-| context `about`                | bytes | JSON, as `representations/files.py` has it; files of `features` alone|
-| feature list `audio_embedding` | bytes | one per step: numbers 0 to 255, unsigned                             |
+An example holds 128 bytes per 0.96 s of a clip: VGGish's embedding after PCA, quantized to 8 bits.
 
-A batch is that of `input_pipeline`, but `audio` holds embeddings, f32 [B, 10 x 128] in [-1, 1): byte / 128 - 1, step by
-step. `teacher/<head>` f32 [B, 1, classes] is 1 for each of the clip's labels.
+| part of an example             | dtype | content                                                                     |
+|--------------------------------|-------|-----------------------------------------------------------------------------|
+| context `video_id`             | bytes | UTF-8 id; in files of `audionet_tf.features` the name of the file           |
+| context `start_time_seconds`   | float | start of the embedded part                                                  |
+| context `end_time_seconds`     | float | end of the embedded part                                                    |
+| context `labels`               | int64 | class indices; only in AudioSet's own files                                 |
+| context `about`                | bytes | JSON, described in `representations/files.py`; only in files of `features`  |
+| feature list `audio_embedding` | bytes | one string per step: unsigned bytes, 0 to 255                               |
+
+A batch has the tensors of `input_pipeline`, but `audio` holds embeddings, f32 [B, 10 x 128] in [-1, 1): byte / 128 - 1,
+step after step. `teacher/<head>` f32 [B, 1, classes] is 1 for each label of the clip.
+
+Source: Gemmeke et al. 2017 (AudioSet); Hershey et al. 2017 and its public code, research/audioset/vggish (embeddings).
 """
 
 import contextlib
@@ -18,26 +22,29 @@ import dataclasses
 
 import numpy as np
 import tqdm
+from google.protobuf.message import DecodeError
 
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import tfrecord_io
 
 LAYER, EMBEDDING = 'pca', 'audio_embedding'
+STEPS, WIDTH = 10, 128  # of a clip of ten seconds: steps, bytes per step
 STEP_SECONDS = 0.96
-FIRST_CENTER_SECONDS = (15_600 - 1) / 2 / 16_000  # between the first and last sample that a step hears
+FIRST_CENTER_SECONDS = (15_600 - 1) / 2 / 16_000  # middle of the first step's receptive field at 16 kHz
 
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-  """An example.
+  """The embedding of one clip: the content of one SequenceExample.
 
   Attributes:
-    video_id: str.
-    start_seconds, end_seconds: float.
-    labels: tuple of int.
+    video_id: YouTube id, or the name of a file.
+    start_seconds: start of the embedded part.
+    end_seconds: end of the embedded part.
+    labels: tuple of int, class indices; empty where the file has none.
     embedding: u8 [T, width].
-    about: str, JSON, or None.
+    about: JSON text that `audionet_tf.features` stores, or None.
   """
 
   video_id: str
@@ -48,12 +55,12 @@ class Clip:
   about: str | None = None
 
   def center_seconds(self):
-    """f64 [T]: the middle of what each step hears."""
+    """The center of each step's receptive field in seconds, f64 [T]."""
     return self.start_seconds + FIRST_CENTER_SECONDS + STEP_SECONDS * np.arange(len(self.embedding))
 
 
 def serialized(clip):
-  """The bytes of a Clip's SequenceExample."""
+  """Serializes a Clip as a SequenceExample, bytes."""
   import tensorflow as tf
 
   example = tf.train.SequenceExample()
@@ -72,16 +79,15 @@ def serialized(clip):
 
 
 def parsed(payload):
-  """The Clip in the bytes of a SequenceExample. ValueError where it is none."""
+  """Parses the bytes of a SequenceExample into a Clip. ValueError if they are not a valid one."""
   import tensorflow as tf
-  from google.protobuf.message import DecodeError
 
   try:
     example = tf.train.SequenceExample.FromString(payload)
   except DecodeError as error:
     raise ValueError(str(error)) from None
   context = example.context.feature
-  first = {
+  values = {
     name: list(getattr(context[name], kind).value) if name in context else []
     for name, kind in (
       ('video_id', 'bytes_list'),
@@ -93,26 +99,30 @@ def parsed(payload):
   }
   rows = [step.bytes_list.value for step in example.feature_lists.feature_list[EMBEDDING].feature]
   if not all(len(row) == 1 and len(row[0]) == len(rows[0][0]) for row in rows) or not rows or not rows[0][0]:
-    raise ValueError(f'{EMBEDDING} is not one string of equal length a step')
-  if not first['video_id']:
+    raise ValueError(f'{EMBEDDING} is not one string per step, all of one length')
+  if not values['video_id']:
     raise ValueError('no video_id')
-  start = (first['start_time_seconds'] or [0.0])[0]
+  start = (values['start_time_seconds'] or [0.0])[0]
   return Clip(
-    first['video_id'][0].decode(),
+    values['video_id'][0].decode(),
     start,
-    (first['end_time_seconds'] or [start + STEP_SECONDS * len(rows)])[0],
-    tuple(first['labels']),
+    (values['end_time_seconds'] or [start + STEP_SECONDS * len(rows)])[0],
+    tuple(values['labels']),
     np.stack([np.frombuffer(row[0], np.uint8) for row in rows]),
-    first['about'][0].decode() if first['about'] else None,
+    values['about'][0].decode() if values['about'] else None,
   )
 
 
 def read(path):
-  """Yields the Clips of a TFRecord file, AudioSet's or one of `audionet_tf.features`. UserError where it is damaged."""
+  """Yields the Clips of a TFRecord file, AudioSet's own or one of `audionet_tf.features`.
+
+  Raises:
+    UserError: there is no such file, or it is damaged.
+  """
   try:
     offsets = tfrecord_io.record_offsets(path)
   except (FileNotFoundError, IsADirectoryError):
-    raise UserError(f'{path}: no such file of embeddings') from None
+    raise UserError(f'{path}: no such file; expected a TFRecord file of embeddings') from None
   with open(path, 'rb') as file:
     for start, length in offsets:
       file.seek(start)
@@ -120,19 +130,29 @@ def read(path):
       payload = framed[12:-4]
       try:
         if tfrecord_io.framed(payload) != framed:
-          raise ValueError('not its checksum')
+          raise ValueError('wrong checksum')
         yield parsed(payload)
       except ValueError as error:
-        raise UserError(f'{path}: the record at byte {start} is no embedding of AudioSet ({error})') from None
+        raise UserError(f'{path}: the record at byte {start} is not an AudioSet embedding ({error})') from None
 
 
 @contextlib.contextmanager
 def write(path):
-  """As `array_files.npz`, of the arrays `pca` and its times: one example. Times are the first one's, and 0.96 s on."""
+  """Writes the features of one file as a single SequenceExample; the file appears when it is complete.
+
+  The interface is that of `array_files.npz`, for the arrays `pca` u8 [T, 128], `pca/center_seconds` and `about`. Only
+  the first time is stored: the steps follow each other by 0.96 s.
+
+  Args:
+    path: pathlib.Path of the file.
+
+  Yields:
+    A function (name, rows) that appends rows to an array.
+  """
   rows, centers, about = [], [], []
-  places = {LAYER: rows, f'{LAYER}/center_seconds': centers, 'about': about}
+  arrays = {LAYER: rows, f'{LAYER}/center_seconds': centers, 'about': about}
   with files.atomic_write(path, 'wb') as file:
-    yield lambda name, values: places[name].append(values)
+    yield lambda name, values: arrays[name].append(values)
     embedding = np.concatenate(rows)
     start = float(centers[0][0]) - FIRST_CENTER_SECONDS
     name = path.name.removesuffix(path.suffix)
@@ -141,49 +161,57 @@ def write(path):
 
 
 def read_features(path):
-  """(about, str; dict of `pca` to (f32 [T, width], f64 [T] seconds)) of a file of `write`. UserError: none."""
+  """Reads a file of `write`.
+
+  Returns:
+    (about, features): JSON text, and a dict of `pca` to (f32 [T, width], f64 [T] centers in seconds).
+
+  Raises:
+    UserError: the file is missing, damaged, or not one of `audionet_tf.features`.
+  """
   clips = list(read(path))
   if len(clips) != 1 or clips[0].about is None:
-    raise UserError(f'{path}: {len(clips)} clips of AudioSet, not the features of one file')
+    raise UserError(f'{path}: holds {len(clips)} AudioSet clips; expected the features of one file')
   (clip,) = clips
   return clip.about, {LAYER: (clip.embedding.astype(np.float32), clip.center_seconds())}
 
 
-STEPS, WIDTH = 10, 128
-
-
 def read_manifest(paths, classes):
-  """What training needs to know of the files: dict `windows` and `videos`, dicts `id`, `windows`, `first_window`.
+  """Reads what training needs to know about files of embeddings.
 
   Args:
-    paths: TFRecord files of AudioSet's form, whose every clip has labels.
-    classes: how many there are.
+    paths: TFRecord files in AudioSet's format; every clip has labels.
+    classes: number of classes.
+
+  Returns:
+    dict: `windows`, the number of clips; `videos`, a list of dicts `id`, `windows` and `first_window`.
 
   Raises:
-    UserError: a damaged file, a clip of another width, without labels, or with labels that there are not.
+    UserError: a file is damaged, or a clip has another width, no labels, or labels out of range.
   """
   videos = {}
   for path in tqdm.tqdm(paths, desc='reading embeddings', unit=' files', delay=2):
     for clip in read(path):
       if clip.embedding.shape[1] != WIDTH:
-        raise UserError(f'{path}: {clip.video_id} has {clip.embedding.shape[1]} numbers a step, expected are {WIDTH}')
+        raise UserError(f'{path}: {clip.video_id} has {clip.embedding.shape[1]} values per step, expected {WIDTH}')
       if not clip.labels or not all(0 <= label < classes for label in clip.labels):
-        raise UserError(f'{path}: {clip.video_id} has labels {list(clip.labels)}, expected are 0 to {classes - 1}')
+        raise UserError(f'{path}: {clip.video_id} has labels {list(clip.labels)}, expected 0 to {classes - 1}')
       if clip.video_id in videos:
-        raise UserError(f'{path}: {clip.video_id} is there twice')
+        raise UserError(f'{path}: {clip.video_id} occurs twice; list each clip once')
       videos[clip.video_id] = {'id': clip.video_id, 'windows': 1, 'first_window': 0}
   if not videos:
-    raise UserError('no embeddings to train on')
+    raise UserError('the files hold no embeddings to train on')
   return {'windows': len(videos), 'videos': list(videos.values())}
 
 
 def source(paths, manifest, head, classes):
-  """An input_pipeline.Source; a clip is one window.
+  """An input_pipeline.Source of embeddings; a clip is one window.
 
   Args:
-    paths, manifest: as `read_manifest` takes and gives them.
+    paths: TFRecord files in AudioSet's format.
+    manifest: what `read_manifest` returned for them.
     head: name of the student's head.
-    classes: how many there are.
+    classes: number of classes.
   """
   import tensorflow as tf
 
@@ -203,17 +231,17 @@ def source(paths, manifest, head, classes):
       {'video_id': tf.io.FixedLenFeature([], tf.string), 'labels': tf.io.RaggedFeature(tf.int64)},
       {EMBEDDING: tf.io.FixedLenSequenceFeature([], tf.string)},
     )
-    # Clips of less than ten seconds have fewer steps: these are repeated.
-    turns = tf.range(STEPS, dtype=tf.int64) % tf.expand_dims(lengths[EMBEDDING], 1)  # [B, STEPS]
-    chosen = tf.gather(steps[EMBEDDING], turns, batch_dims=1)
-    values = tf.cast(tf.io.decode_raw(chosen, tf.uint8), tf.float32) / 128 - 1  # [B, STEPS, WIDTH]
-    several = tf.reduce_max(tf.one_hot(context['labels'].to_tensor(-1), classes), 1)  # [B, classes]
+    # Clips shorter than ten seconds have fewer steps, which are repeated.
+    indices = tf.range(STEPS, dtype=tf.int64) % tf.expand_dims(lengths[EMBEDDING], 1)  # [B, STEPS]
+    strings = tf.gather(steps[EMBEDDING], indices, batch_dims=1)
+    values = tf.cast(tf.io.decode_raw(strings, tf.uint8), tf.float32) / 128 - 1  # [B, STEPS, WIDTH]
+    targets = tf.reduce_max(tf.one_hot(context['labels'].to_tensor(-1), classes), 1)  # [B, classes]
     return {
       'audio': tf.ensure_shape(tf.reshape(values, [-1, STEPS * WIDTH]), [None, STEPS * WIDTH]),
       'video_id': positions.lookup(context['video_id']),
       'index': tf.zeros_like(lengths[EMBEDDING]),
       'mask': tf.ones_like(lengths[EMBEDDING], tf.float32),
-      batch_keys.TEACHER + head: tf.expand_dims(several, 1),
+      batch_keys.TEACHER + head: tf.expand_dims(targets, 1),
     }
 
   return input_pipeline.Source(list(map(str, paths)), blocks, finish, input_pipeline.SHUFFLE_WINDOWS)

@@ -1,123 +1,176 @@
-"""Augmentation of training batches: the same window sounds otherwise in each pass, and its targets follow.
+"""Augmentation of training batches: each pass changes the sound of a window, and its targets along with it.
 
-What an example undergoes is a function of (seed, pass, video, index), and for `mix` of the batch that it is in, which
-is one of (seed, pass): a resumed run augments as the killed one would have. Each augmentation has draws of its own, so
-that asking for one more changes none of the others.
+How an example is changed is a function of (seed, pass, video, index), and for `mix` also of the other examples of the
+batch, which depend on (seed, pass) alone: a resumed run augments as the interrupted one would have. Each augmentation
+has its own random numbers, so that enabling one more leaves the others as they are.
 
-AUGMENTATIONS is the table. They are applied in its order, whatever the order in which they are asked for.
+AUGMENTATIONS is the table. Augmentations are applied in its order, whatever their order on the command line.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 
 import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import spectral_augmentation
 from audionet_tf.data.batch_keys import HIDDEN_FREQUENCY, HIDDEN_TIME, TEACHER
 
-# Columns of uniform numbers; a new one goes to the end.
+# Columns of uniform random numbers. A new one goes to the end, so that the others keep their values.
 DRAWS = (
   *('shift', 'gain', 'mix', 'partner', 'share', 'time_width', 'time_place', 'frequency_width', 'frequency_place'),
   'speed',
+  *('crop', 'crop_length', 'crop_place', 'crop_repeats'),
+  *('reverb', 'reverb_time', 'reverb_level'),
+  *('noise', 'noise_ratio', 'noise_slope'),
+  *('band', 'low_pass', 'low_pass_hz', 'high_pass', 'high_pass_hz', 'band_order'),
+  'level',
 )
 
 
 def shift(batch, value, draws):
-  """Circular shift by up to `value` of the window's length either way; answers move along.
+  """Shifts the sound circularly by up to `value` of the window's length in either direction, and the targets with it.
 
-  Of T answers each stands for one T-th of the window; between two of them the targets are interpolated linearly.
+  Each of T targets covers one T-th of the window; targets are interpolated linearly in between.
   """
   samples = tf.cast(tf.shape(batch['audio'])[1], tf.float32)
   offsets = tf.cast(tf.round((2 * draws['shift'] - 1) * value * samples), tf.int32)  # [B]
-  sounds = tf.map_fn(lambda pair: tf.roll(*pair, axis=0), (batch['audio'], offsets), fn_output_signature=tf.float32)
-  sounds = tf.ensure_shape(sounds, batch['audio'].shape)
-  parts = tf.cast(offsets, tf.float32)[:, None] / samples
-  return batch | {'audio': sounds} | answers_at(batch, lambda x: places(x) - parts * length(x))
+  audio = tf.map_fn(lambda pair: tf.roll(*pair, axis=0), (batch['audio'], offsets), fn_output_signature=tf.float32)
+  audio = tf.ensure_shape(audio, batch['audio'].shape)
+  fractions = tf.cast(offsets, tf.float32)[:, None] / samples
+  return batch | {'audio': audio} | targets_at(batch, lambda x: indices(x) - fractions * length(x))
 
 
 def speed(batch, value, draws):
-  """Played faster or slower by a factor of up to 1 + `value`, uniform in its logarithm; the pitch follows.
+  """Plays the sound faster or slower by a factor of up to 1 + `value`, log-uniform; the pitch changes with it.
 
-  What is played faster ends too early and begins anew. Samples are interpolated linearly: fit to learn from, not to
-  listen to. Source: Tokozume, Ushiku, Harada 2018, section 4.1 (scale augmentation).
+  Faster sound ends early and starts again from its beginning. Samples are interpolated linearly, which is good enough
+  for training, not for listening.
+
+  Source: Tokozume, Ushiku, Harada 2018 (between-class learning), section 4.1 (scale augmentation).
   """
   factors = (1 + value) ** (2 * draws['speed'] - 1)[:, None]  # [B, 1]
-  sounds = read_at(batch['audio'][..., None], factors * places(batch['audio']))[..., 0]
-  sounds = tf.ensure_shape(sounds, batch['audio'].shape)
-  return batch | {'audio': sounds} | answers_at(batch, lambda x: factors * (places(x) + 0.5) - 0.5)
+  audio = interpolate(batch['audio'][..., None], factors * indices(batch['audio']))[..., 0]
+  audio = tf.ensure_shape(audio, batch['audio'].shape)
+  return batch | {'audio': audio} | targets_at(batch, lambda x: factors * (indices(x) + 0.5) - 0.5)
 
 
-def answers_at(batch, positions):
-  """The batch's answers f32 [B, T, classes], each read at `positions` of it: f32 [B, T]."""
-  return {name: read_at(batch[name], positions(batch[name])) for name in answer_names(batch)}
+def targets_at(batch, positions):
+  """The batch's targets, dict of name to f32 [B, T, classes], interpolated at new positions.
+
+  Args:
+    batch: dict of tensors.
+    positions: function from targets f32 [B, T, classes] to positions f32 [B, T] in them.
+  """
+  return {name: interpolate(batch[name], positions(batch[name])) for name in target_names(batch)}
 
 
 def length(x):
+  """T of x [B, T, ...], f32."""
   return tf.cast(tf.shape(x)[1], tf.float32)
 
 
-def places(x):
-  """f32 [T]: 0 to T - 1, for x of [B, T, ...]."""
+def indices(x):
+  """0 to T - 1 for x [B, T, ...], f32 [T]."""
   return tf.range(length(x))
 
 
-def read_at(x, positions):
-  """f32 [B, T, C] at positions f32 [B, P] of a circle of T, linear between them: f32 [B, P, C]."""
+def interpolate(x, positions):
+  """Reads a circular signal f32 [B, T, C] at positions f32 [B, P] by linear interpolation: f32 [B, P, C]."""
   below = tf.floor(positions)
-  share = (positions - below)[..., None]
+  fraction = (positions - below)[..., None]
   first = tf.cast(below, tf.int32) % tf.shape(x)[1]
   second = (first + 1) % tf.shape(x)[1]
-  return (1 - share) * tf.gather(x, first, batch_dims=1) + share * tf.gather(x, second, batch_dims=1)
+  return (1 - fraction) * tf.gather(x, first, batch_dims=1) + fraction * tf.gather(x, second, batch_dims=1)
 
 
 def gain(batch, value, draws):
-  """Louder or softer by up to `value` dB, uniform in dB. Nothing is clipped: the sound may leave [-1, 1)."""
+  """Changes the level by up to `value` dB, uniform in dB, without clipping: samples may leave [-1, 1)."""
   return batch | {'audio': batch['audio'] * 10 ** ((2 * draws['gain'] - 1) * value / 20)[:, None]}
 
 
-def mix(batch, value, draws):
-  """With probability `value`, r of the example and 1 - r of another one of its batch, their answers alike.
+def level(batch, value, draws):
+  """Changes the level by up to `value` dB, uniform in dB, after mixing: the gain of a microphone."""
+  return batch | {'audio': batch['audio'] * spectral_augmentation.decibels((2 * draws['level'] - 1) * value)[:, None]}
 
-  r is uniform in [0, 1). The sum is divided by sqrt(r^2 + (1 - r)^2), which keeps the power of unrelated sounds.
-  Examples of mask 0 neither are partners nor get one.
 
-  Source: Tokozume, Ushiku, Harada 2018 (between-class learning), section 3.2, without its gains by loudness.
+def crop(batch, value, draws):
+  """With probability `value`, keeps only a part of 0.2 to 1 of the window, repeated or followed by silence.
+
+  Source: Tokozume, Ushiku, Harada 2018, section 4.1 (random sections, zeros around them).
   """
-  partner, found = partners(batch['mask'], draws['partner'])
-  share = tf.where(found & (draws['mix'] < value), draws['share'], 1.0)
-  power = tf.sqrt(share**2 + (1 - share) ** 2)
-  answers = {name: blend(batch[name], partner, share, 1 - share) for name in answer_names(batch)}
-  return batch | {'audio': blend(batch['audio'], partner, share / power, (1 - share) / power)} | answers
+  samples = tf.shape(batch['audio'])[1]
+  chosen = draws['crop'] < value
+  fraction = tf.where(chosen, 0.2 + 0.8 * draws['crop_length'], 1.0)
+  count = tf.maximum(tf.cast(fraction * tf.cast(samples, tf.float32), tf.int32), 1)  # [B]
+  begin = tf.cast(draws['crop_place'] * tf.cast(samples - count + 1, tf.float32), tf.int32)
+  sources = begin[:, None] + tf.range(samples) % count[:, None]
+  silent = (tf.range(samples) >= count[:, None]) & (draws['crop_repeats'] < 0.5)[:, None]
+  audio = tf.where(silent, 0.0, tf.gather(batch['audio'], tf.minimum(sources, samples - 1), batch_dims=1))
+  return batch | {'audio': tf.ensure_shape(audio, batch['audio'].shape)}
+
+
+def mix(batch, value, draws):
+  """With probability `value`, mixes an example with another of its batch in the ratio r to 1 - r, targets included.
+
+  r is uniform in [0, 1). The sound is divided by sqrt(r^2 + (1 - r)^2), which preserves the power of uncorrelated
+  sounds. Examples of mask 0 are not mixed and are no partners.
+
+  Source: Tokozume, Ushiku, Harada 2018 (between-class learning), section 3.2, without its weighting by loudness.
+  """
+  partner, has_partner = partners(batch['mask'], draws['partner'])
+  ratio = tf.where(has_partner & (draws['mix'] < value), draws['share'], 1.0)
+  norm = tf.sqrt(ratio**2 + (1 - ratio) ** 2)
+  targets = {name: blend(batch[name], partner, ratio, 1 - ratio) for name in target_names(batch)}
+  return batch | {'audio': blend(batch['audio'], partner, ratio / norm, (1 - ratio) / norm)} | targets
 
 
 def blend(x, partner, own, other):
-  """`own` of each example of x plus `other` of its partner's; both f32 [B]."""
+  """`own` f32 [B] times each example of x plus `other` f32 [B] times its partner, int32 [B]."""
   ones = [1] * (x.shape.rank - 1)
   return tf.reshape(own, [-1, *ones]) * x + tf.reshape(other, [-1, *ones]) * tf.gather(x, partner)
 
 
 def time_mask(batch, value, draws):
-  """A stretch of up to `value` of the spectrogram's time is hidden: by the model, which makes the spectrogram.
+  """Marks up to `value` of the spectrogram's time axis as hidden; the model hides it, as it computes the spectrogram.
 
   Source: Park et al. 2019 (SpecAugment), section 2.
   """
-  return batch | {HIDDEN_TIME: stretch(value, draws['time_width'], draws['time_place'])}
+  return batch | {HIDDEN_TIME: interval(value, draws['time_width'], draws['time_place'])}
 
 
 def frequency_mask(batch, value, draws):
-  """As `time_mask`, a stretch of up to `value` of its bands."""
-  return batch | {HIDDEN_FREQUENCY: stretch(value, draws['frequency_width'], draws['frequency_place'])}
+  """Marks up to `value` of the spectrogram's frequency bands as hidden.
+
+  Source: Park et al. 2019 (SpecAugment), section 2.
+  """
+  return batch | {HIDDEN_FREQUENCY: interval(value, draws['frequency_width'], draws['frequency_place'])}
 
 
-def stretch(value, width, place):
-  """f32 [B, 2]: where it begins and ends, in shares of the axis; up to `value` of it."""
+def interval(value, width, place):
+  """Start and end of an interval as fractions of an axis, f32 [B, 2]; it covers up to `value` of the axis.
+
+  Args:
+    value: largest width.
+    width: f32 [B], random in [0, 1).
+    place: f32 [B], random in [0, 1).
+  """
   begin = place * (1 - value * width)
   return tf.stack([begin, begin + value * width], 1)
 
 
 def partners(mask, draw):
-  """Another example for each, uniformly: (int32 [B], bool [B] whether there is one). Mask 0 does not count."""
-  order = tf.argsort(mask, direction='DESCENDING', stable=True)  # the examples of mask 1 first
+  """Draws another example of mask 1 for each example, uniformly.
+
+  Args:
+    mask: f32 [B], 0 or 1.
+    draw: f32 [B], random in [0, 1).
+
+  Returns:
+    (int32 [B], bool [B]): the partner of each example, and whether it has one.
+  """
+  order = tf.argsort(mask, direction='DESCENDING', stable=True)  # examples of mask 1 come first
   count = tf.math.count_nonzero(mask, dtype=tf.int32)
   rank = tf.argsort(order)
   others = tf.maximum(count - 1, 1)
@@ -125,7 +178,8 @@ def partners(mask, draw):
   return tf.gather(order, (rank + step) % tf.maximum(count, 1)), (mask > 0) & (count > 1)
 
 
-def answer_names(batch):
+def target_names(batch):
+  """Keys of the targets in a batch."""
   return [name for name in batch if name.startswith(TEACHER)]
 
 
@@ -134,11 +188,13 @@ class Augmentation:
   """A row of the table.
 
   Attributes:
-    apply: (batch, value, dict of name of DRAWS to f32 [B]) -> batch.
-    default: value where only the name is given.
-    highest: values are above 0 and up to this.
-    spectrogram: it is for students that have one.
-    moves_answers: it needs the answers in the batch (`teacher/<name>`), because it changes them.
+    apply: (batch, value, dict of the names in DRAWS to f32 [B]) -> batch.
+    default: value used when only the name is given.
+    highest: values are above 0 and at most this.
+    moves_answers: whether it changes targets, which must then be in the batch (`teacher/<name>`).
+    spectrogram: whether it is for students with a spectrogram only.
+    spectral: whether `apply` is (spectrum complex64 [B, F], value, draws, Hertz) -> spectrum instead. Neighbours in the
+      table share one transform.
   """
 
   apply: Callable
@@ -146,89 +202,110 @@ class Augmentation:
   highest: float
   moves_answers: bool = False
   spectrogram: bool = False
+  spectral: bool = False
 
 
 AUGMENTATIONS = {
   'shift': Augmentation(shift, 1, 1, moves_answers=True),
   'speed': Augmentation(speed, 0.25, 1, moves_answers=True),
   'gain': Augmentation(gain, 6, 60),
+  'crop': Augmentation(crop, 0.5, 1),
   'mix': Augmentation(mix, 0.5, 1, moves_answers=True),
+  'reverb': Augmentation(spectral_augmentation.reverb, 0.3, 1, spectral=True),
+  'noise': Augmentation(spectral_augmentation.noise, 0.5, 1, spectral=True),
+  'equalizer': Augmentation(spectral_augmentation.equalizer, 6, 60, spectral=True),
+  'band': Augmentation(spectral_augmentation.band, 0.7, 1, spectral=True),
+  'level': Augmentation(level, 30, 60),
   'time_mask': Augmentation(time_mask, 0.2, 1, spectrogram=True),
   'frequency_mask': Augmentation(frequency_mask, 0.2, 1, spectrogram=True),
 }
 
 
 def parse(words):
-  """What was asked for, in the table's order: dict of name to value.
+  """Parses the values of --augment.
 
   Args:
     words: list of str, `NAME` or `NAME=VALUE`.
 
+  Returns:
+    dict of name to value, in the table's order.
+
   Raises:
-    UserError: an unknown name, a name given twice, a value that is no number or out of its range.
+    UserError: an unknown name, a name given twice, a value that is not a number or out of range.
   """
-  found = {}
+  values = {}
   for word in words:
     name, equals, text = word.partition('=')
-    if name in found:
-      raise UserError(f'augment {name!r} is given twice')
-    known = AUGMENTATIONS.get(name)
+    if name in values:
+      raise UserError(f'augment {name!r} is given twice; give it once')
+    row = AUGMENTATIONS.get(name)
     try:
-      found[name] = float(text) if equals else float(known.default) if known else None
+      values[name] = float(text) if equals else float(row.default) if row else None
     except ValueError:
-      raise UserError(f'augment {word!r}: the value is no number; expected is NAME or NAME=VALUE') from None
-  check(found)
-  return {name: found[name] for name in AUGMENTATIONS if name in found}
+      raise UserError(f'augment {word!r}: the value is not a number; expected NAME or NAME=VALUE') from None
+  check(values)
+  return {name: values[name] for name in AUGMENTATIONS if name in values}
 
 
 def check(values):
-  """UserError for a dict of name to value that the table does not allow."""
+  """Raises UserError if a name or value of a dict of name to value is not allowed."""
   for name, value in values.items():
     if name not in AUGMENTATIONS:
-      raise UserError(f'augment {name!r} is not known; known are {", ".join(AUGMENTATIONS)}')
+      raise UserError(f'unknown augment {name!r}; choose from {", ".join(AUGMENTATIONS)}')
     if not 0 < value <= AUGMENTATIONS[name].highest:
-      raise UserError(f'augment {name}={value:g}: allowed is above 0 and up to {AUGMENTATIONS[name].highest:g}')
+      raise UserError(f'augment {name}={value:g}: must be above 0 and at most {AUGMENTATIONS[name].highest:g}')
 
 
 def moving_answers(values):
-  """Names of those of `values` that need the answers in the batch: they cannot be had from a teacher in the step."""
+  """Names of those augmentations that change targets, which a teacher inside the train step cannot provide."""
   return [name for name in values if AUGMENTATIONS[name].moves_answers]
 
 
 def hiding_bands(values):
-  """Names of those of `values` that only a student with a spectrogram undergoes."""
+  """Names of those augmentations that need a student with a spectrogram."""
   return [name for name in values if AUGMENTATIONS[name].spectrogram]
 
 
-def augmenter(values):
-  """Function (batch, seed int64 [2] of seed and pass) -> batch, for `input_pipeline.training_batches`.
+def augmenter(values, sample_rate_hz=22050):
+  """The function that augments batches, for `input_pipeline.training_batches`.
 
   Args:
-    values: dict of `parse`; None is returned where it is empty.
+    values: dict of name to value, as `parse` returns it.
+    sample_rate_hz: sample rate of the sound.
+
+  Returns:
+    A function (batch, int64 [2] of seed and pass) -> batch; None if there are no augmentations.
+
+  Raises:
+    UserError: a name or value is not allowed.
   """
   check(values)
   if not values:
     return None
+  chosen = [(row.spectral, row.apply, values[name]) for name, row in AUGMENTATIONS.items() if name in values]
 
   def augment(batch, seed):
     seeds = example_seeds(seed, batch['video_id'], batch['index'])  # [B, 2]
-    numbers = draws_of(seeds)
-    draws = dict(zip(DRAWS, tf.unstack(numbers, axis=1), strict=True))
-    for name, row in AUGMENTATIONS.items():
-      if name in values:
-        batch = row.apply(batch, values[name], draws)
+    draws = dict(zip(DRAWS, tf.unstack(uniform_draws(seeds), axis=1), strict=True))
+    draws[spectral_augmentation.SEEDS] = seeds
+    for spectral, rows in itertools.groupby(chosen, lambda row: row[0]):
+      rows = [row[1:] for row in rows]
+      if spectral:
+        batch = spectral_augmentation.transformed(batch, rows, draws, sample_rate_hz)
+        continue
+      for apply, value in rows:
+        batch = apply(batch, value, draws)
     return batch
 
   return augment
 
 
 def example_seeds(seed, video_id, index):
-  """int64 [B, 2]: a seed for each example, whatever else is in its batch."""
-
+  """A seed for each example that does not depend on the other examples, int64 [B, 2]."""
   fold_in = tf.random.experimental.stateless_fold_in
   return tf.map_fn(lambda window: fold_in(fold_in(seed, window[0]), window[1]), tf.stack([video_id, index], 1))
 
 
-def draws_of(seeds):
-  """f32 [B, len(DRAWS)] uniform numbers, a row of each seed."""
+def uniform_draws(seeds):
+  """Uniform random numbers, a row per seed, f32 [B, len(DRAWS)]."""
   return tf.map_fn(lambda seed: tf.random.stateless_uniform([len(DRAWS)], seed), seeds, fn_output_signature=tf.float32)

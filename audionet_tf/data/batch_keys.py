@@ -2,17 +2,16 @@
 
 import tensorflow as tf
 
-TEACHER = 'teacher/'  # + name: key of a teacher's answers
-
-
-# Keys of a batch, f32 [B, 2]: where a stretch of the spectrogram that is hidden begins and ends, in shares of its axis.
+TEACHER = 'teacher/'  # + name: key of a teacher's predictions
+# Keys, f32 [B, 2]: start and end of the hidden part of the spectrogram, as fractions of its axis.
 HIDDEN_TIME, HIDDEN_FREQUENCY = 'hidden/time', 'hidden/frequency'
+MULTI_LABEL = 'labels'  # `outputs` of a teacher whose predictions are not distributions: each class is 0 or 1
 
 
 def soft_targets(probabilities):
-  """A teacher's answers as targets: rounded to float16, as they are stored, and summing to one again.
+  """A teacher's predictions as targets: rounded to float16, as they are stored, then normalized.
 
-  Stored and online answers pass through here, so that both give the same training, number for number.
+  Stored and online predictions both pass through here, so that training is the same, bit for bit.
 
   Args:
     probabilities: float [..., classes].
@@ -22,6 +21,3 @@ def soft_targets(probabilities):
   """
   rounded = tf.cast(tf.cast(probabilities, tf.float16), tf.float32)
   return rounded / tf.reduce_sum(rounded, axis=-1, keepdims=True)
-
-
-MULTI_LABEL = 'labels'  # `outputs` of a teacher whose answers are no distributions: each class is 0 or 1

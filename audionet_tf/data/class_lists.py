@@ -1,4 +1,4 @@
-"""Class names, one per line in the order of the classes, and tables of labels (CSV). UTF-8."""
+"""Class names, one per line in the order of the classes, and CSV tables. All files are UTF-8."""
 
 import csv
 import importlib.resources
@@ -7,11 +7,18 @@ import pathlib
 from audionet_tf.core.errors import UserError
 
 IMAGENET_CLASSES = 1000
-MAX_CLASSES = 100_000  # of any model or file of predictions: a damaged number must not allocate gigabytes
+MAX_CLASSES = 100_000  # of any model or file of predictions, so that a damaged one cannot make us allocate gigabytes
 
 
 def read_class_names(path):
-  """The class names in a text file, one per line, or in a .csv of `read_vocabulary`. UserError when there are none."""
+  """Reads class names from a text file, one per line, or from a `.csv` in a format of `read_vocabulary`.
+
+  Returns:
+    list of str, not empty.
+
+  Raises:
+    UserError: there is no such file, it is not text, or it holds no names.
+  """
   path = pathlib.Path(path)
   if path.suffix.lower() == '.csv':
     return [row['display_name'] for row in read_vocabulary(path)]
@@ -24,36 +31,40 @@ def read_class_names(path):
   while names and not names[-1]:
     names.pop()
   if not names:
-    raise UserError(f'{path}: no class names in it; expected is one per line')
+    raise UserError(f'{path}: holds no class names; expected one per line')
   return names
 
 
 def read_vocabulary(path):
-  """Rows of AudioSet's and YAMNet's CSV of classes, `index,mid,display_name`, in the order of `index`: 0, 1, ...
+  """Reads a CSV of classes: AudioSet's and YAMNet's `index,mid,display_name`, or FSD50K's `index,name,mid`.
 
-  FSD50K's is read too: it has no header, and name and mid the other way round.
+  Returns:
+    list of dicts `index`, `mid`, `display_name`, all str, sorted by index: 0, 1, ...
+
+  Raises:
+    UserError: there is no such file, it has other columns, or the indices have gaps or repeat.
   """
-  rows = headless(path) or read_table(path, (('index',), ('mid',), ('display_name',)))
+  rows = read_headless(path) or read_table(path, (('index',), ('mid',), ('display_name',)))
   if sorted(row['index'] for row in rows) != sorted(map(str, range(len(rows)))):
-    raise UserError(f'{path}: index does not go from 0 to {len(rows) - 1}, each once')
+    raise UserError(f'{path}: the column index must hold each number from 0 to {len(rows) - 1} once')
   return sorted(rows, key=lambda row: int(row['index']))
 
 
-def headless(path):
-  """Rows of FSD50K's CSV of classes; none where the first line is not of its form."""
+def read_headless(path):
+  """Rows of FSD50K's CSV of classes, which has no header; an empty list if the file has another format."""
   path = pathlib.Path(path)
   try:
     with open(path, newline='', encoding='utf-8-sig') as file:
       rows = [row for row in csv.reader(file) if row]
   except (csv.Error, OSError, UnicodeDecodeError):
-    return []  # for `read_table` to say
+    return []  # `read_table` reports it
   if not rows or not all(len(row) == 3 and row[0].isdecimal() for row in rows):
     return []
   return [{'index': row[0], 'mid': row[2], 'display_name': row[1].replace('_', ' ')} for row in rows]
 
 
 def vocabulary(path):
-  """List of (name, mid) of the classes in a file of class names: a text file or a CSV. The mid is '' without one."""
+  """Reads (name, mid) of each class from a text file or a CSV of class names. The mid is '' where the file has none."""
   if pathlib.Path(path).suffix.lower() == '.csv':
     return [(row['display_name'], row['mid']) for row in read_vocabulary(path)]
   return [(name, '') for name in read_class_names(path)]
@@ -66,66 +77,75 @@ def write_class_names(path, names):
 
 
 def class_names_by_head(label_files, classes):
-  """Dict of head to names, of the heads that have a file.
+  """Reads the class names of heads from the values of --labels.
 
   Args:
-    label_files: list of 'HEAD=FILE', one name per line, or of one 'FILE' where there is one head.
+    label_files: list of 'HEAD=FILE', files with one name per line; 'FILE' suffices for a student with a single head.
     classes: dict of head to number of classes.
 
+  Returns:
+    dict of head to list of names, for the heads that have a file.
+
   Raises:
-    UserError: no such head or file, two files for a head, another number of names.
+    UserError: there is no such head or file, a head has two files, or the number of names is wrong.
   """
   files = {}
   for text in label_files:
     head, _, file = text.partition('=')
     if head not in classes or not file:
       if len(classes) != 1:
-        raise UserError(f'labels is {text!r}, expected is HEAD=FILE; the heads are {", ".join(classes) or "none"}')
+        raise UserError(f'labels is {text!r}, expected HEAD=FILE; the heads are {", ".join(classes) or "none"}')
       head, file = next(iter(classes)), text
     if head in files:
-      raise UserError(f'labels gives two files for {head}: {files[head]} and {file}')
+      raise UserError(f'labels names two files for {head}, {files[head]} and {file}; give one')
     files[head] = file
-  found = {head: read_class_names(file) for head, file in files.items()}
-  for head, names in found.items():
+  names_by_head = {head: read_class_names(file) for head, file in files.items()}
+  for head, names in names_by_head.items():
     if len(names) != classes[head]:
       raise UserError(f'{files[head]}: {len(names)} class names, but the weights have {classes[head]} classes')
-  return found
+  return names_by_head
 
 
 def numbered_class_names(count):
-  """Placeholders where a teacher comes without names: 'class 0' to 'class <count-1>'."""
+  """Names for classes without names: 'class 0' to 'class <count-1>'."""
   return [f'class {i}' for i in range(count)]
 
 
 def imagenet_class_names():
-  """The synsets of ILSVRC 2012 in the usual order, synonyms separated by commas: list of 1000 str."""
+  """Names of the 1000 classes of ILSVRC 2012 in the usual order, with synonyms separated by commas, list of str."""
   return (importlib.resources.files('audionet_tf.data') / 'imagenet_names.txt').read_text('utf-8').splitlines()
 
 
 def default_class_names(count):
-  """ImageNet's names for 1000 classes, and for 1001, the first of which is 'background'; other counts are numbered."""
+  """ImageNet's names for 1000 classes, or for 1001 with 'background' first; `numbered_class_names` for other counts."""
   if count == IMAGENET_CLASSES:
     return imagenet_class_names()
   return ['background', *imagenet_class_names()] if count == IMAGENET_CLASSES + 1 else numbered_class_names(count)
 
 
 def read_table(path, columns):
-  """Rows of a CSV file as dicts. UserError: no such file, or none of a tuple of alternative columns in it.
+  """Reads a CSV file with a header.
 
   Args:
-    path: CSV with a header.
-    columns: tuple of tuples of names; of each at least one must be there.
+    path: of the file.
+    columns: tuple of tuples of column names; the file must have at least one of each tuple.
+
+  Returns:
+    list of dicts, not empty.
+
+  Raises:
+    UserError: there is no such file, it is not a CSV, has no rows, or lacks a column.
   """
   path = pathlib.Path(path)
   if not path.is_file():
-    raise UserError(f'{path}: no such file; expected is a CSV')
+    raise UserError(f'{path}: no such file; expected a CSV')
   try:
     with open(path, newline='', encoding='utf-8-sig') as file:
       rows = list(csv.DictReader(file, restval=''))
   except (csv.Error, UnicodeDecodeError) as error:
     raise UserError(f'{path}: not a CSV ({error})') from None
   if not rows:
-    raise UserError(f'{path}: no rows below its header')
+    raise UserError(f'{path}: no rows below the header')
   for names in columns:
     if not set(names) & set(rows[0]):
       raise UserError(f'{path}: no column {" or ".join(names)}; it has {", ".join(filter(None, rows[0]))}')

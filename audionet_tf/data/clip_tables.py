@@ -1,4 +1,4 @@
-"""Tables of labelled clips, in the form of ESC-10 and ESC-50: a CSV with `filename`, `fold`, `target`, `category`."""
+"""Tables of labelled clips, such as those of ESC-10 and ESC-50: CSV with `filename`, `fold`, `target`, `category`."""
 
 import collections
 import dataclasses
@@ -10,7 +10,14 @@ from audionet_tf.data import class_lists
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-  """A row. `path`; `category` and `fold`, str, empty where the table has none; `name`, what its results are called."""
+  """A row of the table.
+
+  Attributes:
+    path: of the media file.
+    category: empty where the table has none.
+    fold: empty where the table has none.
+    name: what the clip's results are called.
+  """
 
   path: pathlib.Path
   category: str = ''
@@ -19,45 +26,48 @@ class Clip:
 
 
 def read(path, audio=None, labelled=False):
-  """List of Clip from a CSV.
+  """Reads a table of clips.
 
   Args:
     path: CSV with a header and a column `filename` or `path`.
-    audio: folder that its paths start from; None for the folder of the CSV.
-    labelled: whether `fold`, and `category` or `target`, must be there. A category is what `category` says, else the
-      `target`.
+    audio: folder that its paths are relative to; None for the folder of the CSV.
+    labelled: whether the columns `fold` and `category` or `target` are required. The category is that of `category` if
+      there is such a column, else that of `target`.
+
+  Returns:
+    list of Clip.
 
   Raises:
-    UserError: no such file, no rows, a column or a value missing.
+    UserError: there is no such file, it has no rows, or a column or value is missing.
   """
   columns = (('filename', 'path'), ('category', 'target'), ('fold',))
-  needed = columns if labelled else columns[:1]
-  rows = class_lists.read_table(path, needed)
+  required = columns if labelled else columns[:1]
+  rows = class_lists.read_table(path, required)
   root = pathlib.Path(audio) if audio else pathlib.Path(path).parent
-  there = [next((name for name in names if name in rows[0]), None) for names in columns]
+  present = [next((name for name in names if name in rows[0]), None) for names in columns]
   clips = []
   for number, row in enumerate(rows, 2):
-    values = [row[column].strip() if column else '' for column in there]
-    if not all(values[: len(needed)]):
-      raise UserError(f'{path}: row {number} has no {there[values.index("")]}')
+    values = [row[column].strip() if column else '' for column in present]
+    if not all(values[: len(required)]):
+      raise UserError(f'{path}: row {number} has no {present[values.index("")]}')
     file = root / values[0]
     clips.append(Clip(file, *values[1:], name_below(file, root)))
   return clips
 
 
 def name_below(path, root):
-  """The path from `root` on, str; the file's name alone where it may lie elsewhere: results stay in their folder."""
+  """The path relative to `root`, str; the file's name alone if it may lie elsewhere: results stay in their folder."""
   below = path.relative_to(root) if path.is_relative_to(root) else pathlib.Path('..')
   return path.name if '..' in below.parts else below.as_posix()
 
 
-def check_names(names, advice='use two --output'):
-  """Raises UserError where two inputs have the same name: their results would be one file."""
+def check_names(names, advice='use a separate --output for each'):
+  """Raises UserError if two inputs have the same name and would overwrite each other's results."""
   name, count = collections.Counter(names).most_common(1)[0]
   if count > 1:
-    raise UserError(f'{count} inputs are called {name}: their results would be one file; {advice}')
+    raise UserError(f'{count} inputs are called {name}: their results would overwrite each other; {advice}')
 
 
 def check_clips(clips):
-  """`check_names` of a table's clips, which go by their paths below the folder of the sounds."""
-  check_names([clip.name for clip in clips], 'list each once, all below the folder --media_root')
+  """`check_names` for the clips of a table, which are named by their paths below the folder of the media files."""
+  check_names([clip.name for clip in clips], 'list each clip once, all below --media_root')

@@ -1,18 +1,18 @@
-"""The record: one window of sound with its pictures, as a tf.train.Example in TFRecord files.
+"""The record: one window of sound with its pictures, a tf.train.Example in TFRecord files.
 
-The schema is the table FEATURES; the writer and the parser both walk it. The builder writes through `tfrecord_io`, and
-so without TensorFlow.
+The schema is the table FEATURES, which writer and parser both follow. The builder writes with `tfrecord_io`, which
+does not need TensorFlow.
 
-| feature               | dtype | count            | holds                                                  |
-|-----------------------|-------|------------------|--------------------------------------------------------|
-| `schema_version`      | int64 | 1                | SCHEMA_VERSION                                         |
-| `video/id`            | bytes | 1                | UTF-8, the same for all windows of a video             |
-| `window/index`        | int64 | 1                | k; the window covers [k hop, k hop + window)           |
-| `window/start_us`     | int64 | 1                | k hop, in microseconds of presentation time            |
-| `audio/sample_rate_hz`| int64 | 1                | rate of the sound                                      |
-| `audio/pcm`           | bytes | 1                | mono, int16, little endian, window x rate samples      |
-| `image/encoded`       | bytes | T                | JPEG or PNG, RGB, image_size x image_size              |
-| `image/time_us`       | int64 | T                | presentation time asked for: the middle of each part   |
+| feature                | dtype | count | content                                                   |
+|------------------------|-------|-------|-----------------------------------------------------------|
+| `schema_version`       | int64 | 1     | SCHEMA_VERSION                                            |
+| `video/id`             | bytes | 1     | UTF-8, the same for all windows of a video                |
+| `window/index`         | int64 | 1     | k; the window covers [k hop, k hop + window)              |
+| `window/start_us`      | int64 | 1     | k hop, presentation time in microseconds                  |
+| `audio/sample_rate_hz` | int64 | 1     | sample rate                                               |
+| `audio/pcm`            | bytes | 1     | mono, int16, little-endian, window x rate samples         |
+| `image/encoded`        | bytes | T     | JPEG or PNG, RGB, image_size x image_size                 |
+| `image/time_us`        | int64 | T     | presentation time: the middle of each part of the window  |
 """
 
 import json
@@ -42,7 +42,7 @@ FEATURES = {
 
 
 def window_example(params, video_id, index, pcm, images, image_seconds=None):
-  """One window as the bytes of an Example; without pictures it has no features of pictures.
+  """Serializes one window as an Example, bytes. Windows without pictures have no `image/` features.
 
   Args:
     params: RecordParams.
@@ -50,10 +50,10 @@ def window_example(params, video_id, index, pcm, images, image_seconds=None):
     index: number of the window.
     pcm: int16 [window_samples].
     images: T encoded images, bytes.
-    image_seconds: their T times; None for those that the params say.
+    image_seconds: their T times; None for those of the params.
 
   Raises:
-    ValueError: a count does not fit the params.
+    ValueError: the number of samples or images does not match the params.
   """
   if pcm.shape != (params.window_samples,) or pcm.dtype != np.int16:
     raise ValueError(f'pcm is {pcm.dtype} {pcm.shape}, expected int16 ({params.window_samples},)')
@@ -78,34 +78,46 @@ def microseconds(seconds):
 
 
 def example_at(path, start, length):
-  """The features of the Example in a framed record. ValueError where it does not have its checksum."""
+  """Reads the features of one framed record. ValueError if its checksum is wrong.
+
+  Args:
+    path: of the TFRecord file.
+    start: bytes before the record.
+    length: bytes of the framed record.
+  """
   with open(path, 'rb') as file:
     file.seek(start)
-    framed_payload = file.read(length)
-  payload = framed_payload[12:-4]
-  if tfrecord_io.framed(payload) != framed_payload:
-    raise ValueError(f'record at byte {start} does not have its checksum')
+    framed = file.read(length)
+  payload = framed[12:-4]
+  if tfrecord_io.framed(payload) != framed:
+    raise ValueError(f'record at byte {start} has a wrong checksum')
   return tfrecord_io.example_class().FromString(payload).features.feature
 
 
 def read_manifest(folder):
-  """The manifest of a folder of records, as a dict with `params` as RecordParams.
+  """Reads the manifest of a folder of records, and checks that its shards are there.
 
-  Keys: `schema_version`; `params`; `windows` (in all); `digest` (of the records: changes when any of them does);
-  `videos`: list of dicts `id`, `digest`, `windows`, `first_window` (they are numbered without gaps); `shards`: list of
-  dicts `name`, `windows`, `bytes`; what the builder adds for itself.
+  Returns:
+    dict: `schema_version`; `params`, RecordParams; `windows`, their total number; `digest`, of all records; `videos`,
+    list of dicts `id`, `digest`, `windows`, `first_window` (windows are numbered without gaps); `shards`, list of dicts
+    `name`, `windows`, `bytes`; and the builder's own keys.
 
-  Raises UserError: no such folder, no manifest, another schema, no windows, a shard missing or cut short.
+  Raises:
+    UserError: no such folder, no manifest, another schema, no windows, or a shard that is missing or truncated.
   """
   folder = pathlib.Path(folder)
   path = folder / MANIFEST_NAME
   if not path.is_file():
-    raise UserError(f'{folder}: no records here ({MANIFEST_NAME} is missing); make them with python -m tfrecords.build')
+    raise UserError(
+      f'{folder}: no records here ({MANIFEST_NAME} is missing); build them with python -m tfrecords.build'
+    )
   try:
     manifest = json.loads(path.read_text(encoding='utf-8'))
     version = manifest['schema_version']
     if version != SCHEMA_VERSION:
-      raise UserError(f'{path}: schema version {version}, this program reads {SCHEMA_VERSION}; build the records again')
+      raise UserError(
+        f'{path}: schema version {version}, but this program reads {SCHEMA_VERSION}; build the records again'
+      )
     manifest['params'] = params.RecordParams(**manifest['params'])
     fields = [
       (manifest, {'windows': int, 'digest': str, 'videos': list, 'shards': list}),
@@ -119,19 +131,25 @@ def read_manifest(folder):
   except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
     raise UserError(f'{path}: not a manifest of this program ({text.brief(error)})') from None
   if not manifest['windows']:
-    raise UserError(f'{folder}: the records are empty; build them again from videos with sound and picture')
+    raise UserError(f'{folder}: the records are empty; build them again from videos with sound and pictures')
   check_shards(folder, manifest['shards'], 'build the records again')
   return manifest
 
 
 def check_shards(folder, shards, advice):
-  """Raises UserError, ending in `advice`, unless each of `shards`, dicts `name` and `bytes`, lies whole in `folder`."""
+  """Raises UserError, ending in `advice`, unless every shard is in the folder with its full size.
+
+  Args:
+    folder: of the shards.
+    shards: list of dicts `name`, `bytes`.
+    advice: what to do about it.
+  """
   for shard in shards:
     path = pathlib.Path(folder) / shard['name']
     if path.name != shard['name']:
-      raise UserError(f'{folder}: shard name {shard["name"]!r} leaves the folder')
+      raise UserError(f'{folder}: shard name {shard["name"]!r} is outside the folder')
     if not path.is_file() or path.stat().st_size != shard['bytes']:
-      raise UserError(f'{path}: missing or cut short; {advice}')
+      raise UserError(f'{path}: missing or truncated; {advice}')
 
 
 def shard_paths(folder, manifest):
@@ -140,12 +158,12 @@ def shard_paths(folder, manifest):
 
 
 def parse_batch(serialized, params, images=False):
-  """A batch of Examples as named tensors, for use in tf.data after `batch`.
+  """Parses a batch of Examples, for use in tf.data after `batch`.
 
   Args:
     serialized: string [B].
     params: RecordParams of the records.
-    images: whether to give the encoded pictures too.
+    images: whether to return the encoded pictures too.
 
   Returns:
     dict: `audio` f32 [B, samples] in [-1, 1); `video/id` string [B]; `index` int64 [B]; `start_us` int64 [B];
@@ -153,20 +171,23 @@ def parse_batch(serialized, params, images=False):
   """
   import tensorflow as tf
 
-  wanted = {'video/id': 'video/id', 'index': 'window/index', 'start_us': 'window/start_us', 'audio': 'audio/pcm'}
+  features = {'video/id': 'video/id', 'index': 'window/index', 'start_us': 'window/start_us', 'audio': 'audio/pcm'}
   if images:
-    wanted['image/encoded'] = 'image/encoded'
+    features['image/encoded'] = 'image/encoded'
   dtypes = {'int64': tf.int64, 'bytes': tf.string}
   shapes = {ONE: [], IMAGES: [params.images_per_window]}
-  spec = {name: tf.io.FixedLenFeature(shapes[FEATURES[name][1]], dtypes[FEATURES[name][0]]) for name in wanted.values()}
+  spec = {}
+  for name in features.values():
+    kind, count = FEATURES[name]
+    spec[name] = tf.io.FixedLenFeature(shapes[count], dtypes[kind])
   parsed = tf.io.parse_example(serialized, spec)
-  batch = {ours: parsed[theirs] for ours, theirs in wanted.items()}
+  batch = {key: parsed[name] for key, name in features.items()}
   batch['audio'] = decode_pcm(batch['audio'], params.window_samples)  # [B, samples]
   return batch
 
 
 def decode_pcm(pcm, samples):
-  """int16 little-endian bytes, string [B], as f32 [B, samples] in [-1, 1). TensorFlow."""
+  """Decodes int16 little-endian bytes, string [B], to f32 [B, samples] in [-1, 1)."""
   import tensorflow as tf
 
   decoded = tf.io.decode_raw(pcm, tf.int16, little_endian=True)
@@ -174,7 +195,7 @@ def decode_pcm(pcm, samples):
 
 
 def scaled_pcm(pcm):
-  """int16 samples as f32 in [-1, 1). TensorFlow."""
+  """Scales an int16 tensor to f32 in [-1, 1)."""
   import tensorflow as tf
 
   return tf.cast(pcm, tf.float32) / PCM_SCALE

@@ -1,6 +1,6 @@
-"""tf.train.Example and TFRecord framing without TensorFlow, whose import costs more than building a short video.
+"""tf.train.Example and TFRecord framing without TensorFlow, whose import takes longer than building a short video.
 
-The message is declared here for the protobuf library; a test reads these bytes with TensorFlow's own classes.
+The message is declared here for the protobuf library; a test parses the bytes with TensorFlow's own classes.
 """
 
 import functools
@@ -15,7 +15,7 @@ from audionet_tf.core.errors import UserError
 
 @functools.cache
 def example_class():
-  """tf.train.Example for the protobuf library, in a pool of its own: TensorFlow may be loaded beside it."""
+  """The message class of tf.train.Example, in a descriptor pool of its own: TensorFlow may be loaded as well."""
   from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
   field = descriptor_pb2.FieldDescriptorProto
@@ -49,7 +49,7 @@ def example_class():
 
 
 def serialize(features):
-  """A dict of feature name to a list of int or bytes, as the bytes of an Example. Equal dicts give equal bytes."""
+  """Serializes a dict of feature name to a list of int or bytes as an Example. Equal dicts give equal bytes."""
   example = example_class()()
   for name, values in features.items():
     feature = example.features.feature[name]
@@ -58,32 +58,40 @@ def serialize(features):
 
 
 def framed(payload):
-  """`payload` as a TFRecord: length, its masked CRC, the bytes, their masked CRC (little endian)."""
+  """`payload` as a TFRecord: length, its masked CRC, the bytes, their masked CRC, all little-endian."""
   length = struct.pack('<Q', len(payload))
   return b''.join((length, masked_crc(length), payload, masked_crc(payload)))
 
 
 def masked_crc(data):
-  """CRC32C as TFRecord stores it: rotated right by 15 bits plus a constant."""
+  """CRC32C as TFRecord stores it: rotated right by 15 bits, plus a constant."""
   crc = google_crc32c.value(data)
   return struct.pack('<I', (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
-def record_offsets(path, cut_short=False):
-  """int64 [records, 2]: where each framed record of a TFRecord file begins and how long it is, in bytes.
+def record_offsets(path, allow_truncated=False):
+  """Finds the records of a TFRecord file.
 
-  Raises UserError where the file ends inside a record; with `cut_short` that record is left out.
+  Args:
+    path: of the file.
+    allow_truncated: whether a truncated last record is left out instead of reported.
+
+  Returns:
+    int64 [records, 2]: offset and length of each framed record, in bytes.
+
+  Raises:
+    UserError: the file ends inside a record.
   """
-  size, position, found = os.path.getsize(path), 0, []
+  size, position, spans = os.path.getsize(path), 0, []
   with open(path, 'rb') as file:
     while position < size:
       file.seek(position)
       header = file.read(8)
       length = struct.unpack('<Q', header)[0] + 16 if len(header) == 8 else size
-      if position + length > size and cut_short:
+      if position + length > size and allow_truncated:
         break
       if position + length > size:
         raise UserError(f'{path}: ends inside a record at byte {position}; build it again')
-      found.append((position, length))
+      spans.append((position, length))
       position += length
-  return np.array(found, np.int64).reshape(-1, 2)
+  return np.array(spans, np.int64).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""Clips from YouTube by yt-dlp: the only user of yt-dlp."""
+"""Downloads with yt-dlp: the only module that uses it."""
 
 import pathlib
 import re
@@ -11,23 +11,21 @@ HOSTS = ('youtube.com', 'www.youtube.com', 'm.youtube.com', 'music.youtube.com',
 
 
 def video_id(text):
-  """The YouTube id in `text`, an id or the address of a video. UserError for anything else."""
+  """The YouTube id in `text`, which is an id or the address of a video. UserError for anything else."""
   text = text.strip()
   if VIDEO_ID.fullmatch(text):
     return text
   address = urllib.parse.urlsplit(text)
   if address.scheme in ('http', 'https') and address.hostname in HOSTS:
     queried = urllib.parse.parse_qs(address.query).get('v', [])
-    found = [part for part in (*queried, address.path.rpartition('/')[2]) if VIDEO_ID.fullmatch(part)]
-    if found:
-      return found[0]
-  raise UserError(
-    f'{text[:100]!r} is neither a YouTube id, eleven letters, digits, - and _, nor the address of a video'
-  )
+    ids = [part for part in (*queried, address.path.rpartition('/')[2]) if VIDEO_ID.fullmatch(part)]
+    if ids:
+      return ids[0]
+  raise UserError(f'{text[:100]!r} is neither a YouTube id (eleven letters, digits, - or _) nor the address of a video')
 
 
 def import_yt_dlp():
-  """The yt_dlp module; UserError where it is not installed."""
+  """Imports yt_dlp. UserError if it is not installed."""
   try:
     import yt_dlp
   except ImportError:
@@ -36,9 +34,21 @@ def import_yt_dlp():
 
 
 def fetch(name, span, folder, stem):
-  """Downloads one clip, cut to `span`, and returns its path in `folder`.
+  """Downloads one clip of a YouTube video, at 480 lines or fewer: teachers use 224.
 
-  The picture is taken at 480 lines or fewer: a teacher sees 224. Cutting between key frames needs the ffmpeg program.
+  Cutting between key frames needs the ffmpeg program.
+
+  Args:
+    name: YouTube id.
+    span: (start, end) in seconds.
+    folder: where the file goes.
+    stem: of the file's name.
+
+  Returns:
+    pathlib.Path of the file.
+
+  Raises:
+    UserError: yt-dlp is missing or fails.
   """
   download_video(
     f'https://www.youtube.com/watch?v={name}',
@@ -54,17 +64,21 @@ def fetch(name, span, folder, stem):
 
 
 def download_video(address, extractor, folder, stem, **options):
-  """Downloads a video as `folder/<stem>.<suffix>` with yt-dlp; returns its title.
+  """Downloads a video as `folder/<stem>.<suffix>`.
 
   Args:
     address: of the video's page.
-    extractor: yt-dlp's name for the site. No other of its extractors sees the address, least of all the generic one,
-      which sends requests to any server.
-    folder, stem: where the file goes.
-    **options: more options of yt_dlp.YoutubeDL.
+    extractor: yt-dlp's name for the site. No other extractor is tried, in particular not the generic one, which sends
+      requests to any server.
+    folder: where the file goes.
+    stem: of the file's name.
+    **options: further options of yt_dlp.YoutubeDL.
+
+  Returns:
+    The title of the video, str.
 
   Raises:
-    UserError: yt-dlp is missing, or says why it cannot.
+    UserError: yt-dlp is missing or fails.
   """
   yt_dlp = import_yt_dlp()
   options = {
@@ -86,20 +100,20 @@ def download_video(address, extractor, folder, stem, **options):
     with yt_dlp.YoutubeDL(options) as downloader:
       video = downloader.extract_info(address)
   except yt_dlp.utils.YoutubeDLError as error:
-    plain = re.sub(r'\x1b\[[\d;]*m', '', str(error))  # without its colours
-    raise UserError(plain.removeprefix('ERROR:').strip()) from error
+    message = re.sub(r'\x1b\[[\d;]*m', '', str(error))  # without terminal colors
+    raise UserError(message.removeprefix('ERROR:').strip()) from error
   return str(video.get('title') or 'video')
 
 
 def only_file(paths):
-  """The one path that a download has left. UserError: none, or several."""
+  """The only path in a list. UserError if a download left no file or several."""
   if len(paths) != 1:
-    raise UserError(f'yt-dlp left {len(paths)} files instead of one')
+    raise UserError(f'yt-dlp left {len(paths)} files instead of one; try again')
   return paths[0]
 
 
 class Silent:
-  """yt-dlp's messages; what matters comes as an exception."""
+  """A logger for yt-dlp that drops all messages: errors come as exceptions."""
 
   def debug(self, message):
     pass

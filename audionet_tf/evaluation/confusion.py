@@ -1,4 +1,4 @@
-"""Confusion matrices: counted, and read back from the JSON files of `evaluate` and `probe`."""
+"""Confusion matrices in the JSON files of `audionet_tf.evaluate` and `audionet_tf.probe`."""
 
 import json
 import pathlib
@@ -10,9 +10,9 @@ from audionet_tf.core.errors import UserError
 
 
 def read_confusions(path):
-  """Every confusion matrix in a JSON file of audionet_tf.evaluate or audionet_tf.probe.
+  """Reads every confusion matrix in a JSON file of audionet_tf.evaluate or audionet_tf.probe.
 
-  That is every object, however deep, with `confusion` int [n][n] and its names, `categories` or `class_names`.
+  A confusion matrix is an object at any depth with `confusion`, int [n][n], and `categories` or `class_names`.
 
   Args:
     path: of the file.
@@ -21,22 +21,23 @@ def read_confusions(path):
     dict of place in the file, such as 'clips' or 'layers.pool5', to (int64 [n, n], list of str).
 
   Raises:
-    UserError: not JSON, no matrix in it, or one that is not square, has fractions, or does not fit its names.
+    UserError: there is no such file, it is not JSON, holds no matrix, or one that is not square, holds anything but
+      counts, or does not match its names.
   """
   path = pathlib.Path(path)
   try:
-    found = dict(confusions_in(json.loads(path.read_text(encoding='utf-8')), ''))
+    matrices = dict(confusions_in(json.loads(path.read_text(encoding='utf-8')), ''))
   except FileNotFoundError:
-    raise UserError(f'{path}: no such file; audionet_tf.evaluate and audionet_tf.probe write one') from None
+    raise UserError(f'{path}: no such file; write one with audionet_tf.evaluate or audionet_tf.probe') from None
   except (ValueError, TypeError, OverflowError, RecursionError) as error:
-    raise UserError(f'{path}: no confusion matrix can be read ({text.brief(error)})') from None
-  if not found:
-    raise UserError(f'{path}: holds no confusion matrix')
-  return found
+    raise UserError(f'{path}: cannot read its confusion matrices ({text.brief(error)})') from None
+  if not matrices:
+    raise UserError(f'{path}: holds no confusion matrix; expected JSON of audionet_tf.evaluate or audionet_tf.probe')
+  return matrices
 
 
 def confusions_in(tree, place):
-  """Yields (place, (counts, names)) of every confusion matrix in a JSON tree. ValueError where one is none."""
+  """Yields (place, (counts, names)) of every confusion matrix in a JSON tree. ValueError if one is not valid."""
   if isinstance(tree, list):
     tree = dict(enumerate(tree))
   if not isinstance(tree, dict):
@@ -45,7 +46,7 @@ def confusions_in(tree, place):
   if 'confusion' in tree and isinstance(names, list):
     counts = np.array(tree['confusion'])
     if counts.shape != (len(names), len(names)) or not counts.size or counts.dtype.kind != 'i' or counts.min() < 0:
-      raise ValueError(f'{place or "confusion"}: expected are counts, {len(names)} x {len(names)}')
+      raise ValueError(f'{place or "confusion"}: expected {len(names)} x {len(names)} counts')
     yield place, (counts, [str(name) for name in names])
     return
   for key, value in tree.items():

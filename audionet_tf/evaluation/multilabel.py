@@ -1,4 +1,4 @@
-"""How well a student finds several labels in clips that it never heard, by a table of labels (`weak_labels`)."""
+"""Multi-label evaluation of a student on clips with a table of labels (`data/weak_labels.py`)."""
 
 import pathlib
 import sys
@@ -12,117 +12,130 @@ from audionet_tf.data import class_lists, params, weak_labels
 from audionet_tf.evaluation import clip_accuracy, metrics
 from audionet_tf.inference import windows
 
-ROW = np.dtype([('score', '<f4'), ('label', '?')])  # of a clip and a class
+CELL = np.dtype([('score', '<f4'), ('label', '?')])  # of one clip and one class
 
 
 def read(path, class_names, vocabulary=None):
-  """The weak_labels.Table of a CSV, in the classes of a student.
+  """Reads a table of labels in terms of the student's classes.
 
   Args:
     path: of the CSV.
-    class_names: of the student.
-    vocabulary: path of a CSV `index,mid,display_name`, where the table names classes by `mid`; or None.
+    class_names: list of str, of the student.
+    vocabulary: path of a CSV `index,mid,display_name` if the table names classes by `mid`, or None.
+
+  Returns:
+    weak_labels.Table.
+
+  Raises:
+    UserError: a file cannot be read, or a label is not among the classes.
   """
   mids = {weak_labels.plain(name): mid for name, mid in class_lists.vocabulary(vocabulary)} if vocabulary else {}
   return weak_labels.read(path, [(name, mids.get(weak_labels.plain(name), '')) for name in class_names])
 
 
 def clips(table, root):
-  """List of (path, span, rows): the sounds that a table is about, each once.
-
-  `span` is (start, end) in seconds, None for all of the file. AudioSet's clips may be files of their own.
+  """Finds the media files of a table's clips.
 
   Args:
-    table: label_tables.Table.
-    root: folder that its names start from; a file elsewhere in it will do, of the same name with any suffix.
+    table: weak_labels.Table.
+    root: folder that the names in the table are relative to. A file anywhere in it matches too if it has the same name,
+      with any suffix; AudioSet's clips may be files `<id>_<start>` that hold the clip only.
+
+  Returns:
+    list of (path, span, rows), each clip once; `span` is (start, end) in seconds, or None for the whole file.
 
   Raises:
-    UserError: there is no such file.
+    UserError: a clip has no file, or several.
   """
-  root, by_name, found = pathlib.Path(root), None, {}
+  root, by_name, located = pathlib.Path(root), None, {}
   for row in table.rows:
     span = None if row.start is None else (row.start, row.end)
-    cut = [(f'{row.name}_{row.start:g}', None)] if span else []
     key = row.name, span
-    if key in found:
-      found[key][2].append(row)
+    if key in located:
+      located[key][2].append(row)
       continue
     if (root / row.name).is_file():
-      found[key] = (root / row.name, span, [row])
+      located[key] = (root / row.name, span, [row])
       continue
     by_name = by_name or files_by_name(root)
-    places = [(by_name.get(name, []), part) for name, part in (*cut, (weak_labels.names_of(row.name)[1], span))]
-    places += [(by_name.get(row.name, []), span)]  # a name with a dot in it and no suffix
-    paths, part = next((place for place in places if place[0]), ([], None))
+    candidates = [(f'{row.name}_{row.start:g}', None)] if span else []  # a file that holds the clip only
+    candidates += [(weak_labels.names_of(row.name)[1], span), (row.name, span)]  # the last: a dot, but no suffix
+    matches = ((by_name[name], part) for name, part in candidates if name in by_name)
+    paths, part = next(matches, ([], None))
     if len(paths) != 1:
-      what = f'{len(paths)} files are called' if paths else 'there is no file'
-      raise UserError(f'{root}: {what} {row.name}; --media_root says where the clips are')
-    found[key] = (paths[0], part, [row])
-  return list(found.values())
+      problem = f'{len(paths)} files are called' if paths else 'there is no file'
+      raise UserError(f'{root}: {problem} {row.name}; --media_root says where the clips are')
+    located[key] = (paths[0], part, [row])
+  return list(located.values())
 
 
 def files_by_name(root):
-  """dict of name without suffix to the paths of that name in a folder and those in it."""
-  found = {}
+  """dict of name without suffix to the paths of the files with that name, anywhere below a folder."""
+  paths = {}
   for path in sorted(root.rglob('*')):
     if path.is_file():
-      found.setdefault(weak_labels.names_of(path.name)[1], []).append(path)
-  return found
+      paths.setdefault(weak_labels.names_of(path.name)[1], []).append(path)
+  return paths
 
 
 def evaluate(student, table, root, window_seconds=None):
-  """Scores every clip, a mean over its windows and their steps, and measures class by class.
+  """Scores every clip by the mean over its windows and their steps, and computes the metrics of each class.
 
-  A clip that cannot be read is told on stderr and left out.
+  Unreadable clips are reported on stderr and skipped.
 
   Args:
-    student: evaluation.Student.
-    table: of `read`.
-    root: see `clips`.
-    window_seconds: as of `clip_accuracy.evaluate_clips`.
+    student: predictor.LogitsModel.
+    table: weak_labels.Table, as `read` returns it.
+    root: folder of the media files.
+    window_seconds: length of a window; None for that of training, where the last window of a clip may end with it.
 
   Returns:
-    dict: `clips`; `unreadable` (paths); `means` of score_metrics; `calibration`, of all classes; `classes`: dict of
-    class name to the dict of `metrics.of_class`, falling by average precision.
+    dict: `clips`, their number; `unreadable`, list of paths; `means`, from `metrics.means`; `calibration`, from
+    `metrics.Calibration`; `classes`, dict of class name to the dict of `metrics.of_class`, best average precision
+    first.
+
+  Raises:
+    UserError: a clip has no file or several, or no clip can be read.
   """
   settings = student.settings
-  least_rest = windows.default_min_remainder(settings.student, window_seconds)
+  min_remainder = windows.default_min_remainder(settings.student, window_seconds)
   window_seconds = window_seconds or settings.window_seconds
-  cut = params.Framing(window_seconds, window_seconds, settings.sample_rate_hz, settings.mono)
-  unreadable, calibration, wanted = [], metrics.Calibration(), clips(table, root)
-  with tempfile.TemporaryFile() as file:  # of many clips and classes, more than fits into memory
-    store = np.memmap(file, ROW, 'w+', shape=(len(table.class_names), len(wanted)))
+  framing = params.Framing(window_seconds, window_seconds, settings.sample_rate_hz, settings.mono)
+  unreadable, calibration, located = [], metrics.Calibration(), clips(table, root)
+  with tempfile.TemporaryFile() as file:  # many clips times classes do not fit into memory
+    store = np.memmap(file, CELL, 'w+', shape=(len(table.class_names), len(located)))
     count = 0
-    for path, span, rows in tqdm.tqdm(wanted, desc='listening', unit=' clips', delay=1):
+    for path, span, rows in tqdm.tqdm(located, desc='predicting', unit=' clips', delay=1):
       try:
-        scores = clip_accuracy.clip_probabilities(student, path, cut, span, least_rest)
+        scores = clip_accuracy.clip_probabilities(student, path, framing, span, min_remainder)
       except (UserError, OSError) as error:
         unreadable.append(str(path))
         tqdm.tqdm.write(f'{path}: {getattr(error, "reason", error)}', file=sys.stderr)
         continue
-      labelled = table.multi_hot(rows, 0, float('inf')) > 0
-      calibration.add(scores, labelled)
-      store['score'][:, count], store['label'][:, count] = scores, labelled
+      labels = table.multi_hot(rows, 0, float('inf')) > 0
+      calibration.add(scores, labels)
+      store['score'][:, count], store['label'][:, count] = scores, labels
       count += 1
     if not count:
-      raise UserError(f'none of the {len(wanted)} clips can be read')
+      raise UserError(f'none of the {len(located)} clips can be read')
     names = unique(table.class_names)
-    found = {
+    measured = {
       name: metrics.of_class(np.array(row['score']), np.array(row['label']))
       for name, row in zip(names, store[:, :count], strict=True)
     }
   order = sorted(
-    found, key=lambda name: -1 if found[name]['average_precision'] is None else found[name]['average_precision']
+    measured,
+    key=lambda name: -1 if measured[name]['average_precision'] is None else measured[name]['average_precision'],
   )
   return {
     'clips': count,
     'unreadable': unreadable,
-    'means': metrics.means(found),
+    'means': metrics.means(measured),
     'calibration': calibration.result(),
-    'classes': {name: found[name] for name in reversed(order)},
+    'classes': {name: measured[name] for name in reversed(order)},
   }
 
 
 def unique(names):
-  """The names; those that are there before get their number."""
+  """The names; those that occur before get their position appended."""
   return [name if name not in names[:number] else f'{name} ({number})' for number, name in enumerate(names)]

@@ -7,8 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import alignment as models_alignment
-from audionet_tf.models import heads, student_file, student_paths
+from audionet_tf.models import alignment, heads, student_file, student_paths
 from audionet_tf.saved_model import loader, signatures
 
 
@@ -17,10 +16,10 @@ class LogitsModel:
   """A trained student, from a .keras file or a SavedModel.
 
   Attributes:
-    logits: f32 [B, samples] -> f32 [B, T, classes], of the first head. An older SavedModel without the
-      signatures `layers` and `steps` gives their mean, T = 1. Raises UserError where they are not finite.
-    settings: students.StudentSettings.
-    alignment: RecordParams -> f32 [S, T], which pictures of a window each of the logits' steps answers for.
+    logits: f32 [B, samples] -> f32 [B, T, classes], of the first head. T = 1, their mean, for an older SavedModel
+      without the signatures `layers` and `steps`. Raises UserError if they are not finite.
+    settings: student_file.StudentConfig.
+    alignment: RecordParams -> f32 [T, pictures], the weights of a window's pictures in the target of each step.
     head: name of that head, and of its teacher.
     class_names: list of str [classes].
   """
@@ -32,12 +31,22 @@ class LogitsModel:
   class_names: list
 
   def probabilities(self, logits):
-    """What logits float [..., classes] say, as NumPy."""
+    """Probabilities of logits, both float [..., classes], as a NumPy array."""
     return self.settings.probabilities(self.head, logits).numpy()
 
 
 def load_student(path):
-  """The Student at `path`: RUN, RUN/export, RUN/export/1 or student.keras. UserError where there is none."""
+  """Loads a student.
+
+  Args:
+    path: of a run, an export (`RUN/export`), one of its versions (`RUN/export/1`) or a `.keras` file.
+
+  Returns:
+    LogitsModel.
+
+  Raises:
+    UserError: there is no student, or it has no class names or no logits of its first head.
+  """
   path = student_paths.resolve(path)
   if path.suffix == '.keras':
     model, settings = student_file.load(path)
@@ -46,42 +55,45 @@ def load_student(path):
     outputs = model.output if isinstance(model.output, dict) else {}
     if f'{heads.LOGITS}{head}' not in outputs:
       raise UserError(f'{path}: its outputs are not those of a student with head {head}')
-
-    return stepwise(lambda waveform: model(waveform, training=False)[heads.LOGITS + head], settings, head)
-  served = loader.load(path)
-  head = next(iter(served.settings.classes))
-  if signatures.LAYERS in served.signatures:
-    signature, logits = signatures.LAYERS, signatures.layer_of(served.settings, head)
-  elif signatures.STEPS in served.signatures:
+    return stepwise_model(lambda waveform: model(waveform, training=False)[heads.LOGITS + head], settings, head)
+  export = loader.load(path)
+  head = next(iter(export.settings.classes))
+  if signatures.LAYERS in export.signatures:
+    signature, logits = signatures.LAYERS, signatures.layer_of(export.settings, head)
+  elif signatures.STEPS in export.signatures:
     signature, logits = signatures.STEPS, heads.LOGITS + head
   else:
-    return averaging(served, head)
-  return stepwise(lambda w: served.signatures[signature](waveform=w)[logits], served.settings, head)
+    return mean_model(export, head)
+  return stepwise_model(lambda waveform: export.signatures[signature](waveform=waveform)[logits], export.settings, head)
 
 
-def averaging(served, head):
-  """The Student of a loader.LoadedExport that has one step, or gives but their mean."""
+def mean_model(export, head):
+  """The LogitsModel of a loader.LoadedExport with a single step, or with only the mean of its steps."""
 
-  def mean(params):
+  def mean_alignment(params):
     return np.full([1, params.answers_per_window], 1 / params.answers_per_window, np.float32)
 
-  return LogitsModel(
-    lambda w: finite(served.predict(w)['logits'][:, None]), served.settings, mean, head, served.class_names
-  )
+  def logits(waveform):
+    return require_finite(export.predict(waveform)['logits'][:, None])
+
+  return LogitsModel(logits, export.settings, mean_alignment, head, export.class_names)
 
 
-def stepwise(answer, settings, head):
-  """The Student of a function from f32 [B, samples] to its logits, a tensor [B, T, classes]."""
-  heard = tf.function(answer, input_signature=[tf.TensorSpec([None, None], tf.float32)])
+def stepwise_model(function, settings, head):
+  """The LogitsModel of a function from waveforms f32 [B, samples] to logits, a tensor [B, T, classes]."""
+  compiled = tf.function(function, input_signature=[tf.TensorSpec([None, None], tf.float32)])
 
-  def alignment(params):
-    return models_alignment.for_student(settings.student, params, settings.target_steps)
+  def logits(waveform):
+    return require_finite(compiled(waveform).numpy())
 
-  return LogitsModel(lambda w: finite(heard(w).numpy()), settings, alignment, head, settings.classes[head])
+  def step_alignment(params):
+    return alignment.for_student(settings.student, params, settings.target_steps)
+
+  return LogitsModel(logits, settings, step_alignment, head, settings.classes[head])
 
 
-def finite(logits):
-  """`logits`, or a UserError where some are infinite or no numbers."""
+def require_finite(logits):
+  """Returns the logits; UserError if some are not finite."""
   if not np.isfinite(logits).all():
-    raise UserError('the student gives numbers that are not finite: its training diverged')
+    raise UserError('the student predicts values that are not finite: its training diverged; train it again')
   return logits

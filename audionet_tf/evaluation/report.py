@@ -1,10 +1,10 @@
-"""What `evaluate` measured, as aligned text."""
+"""Results of `audionet_tf.evaluate` as aligned text."""
 
 from audionet_tf.core import text
 
 
 def of_records(measured):
-  """A row a video and one for all windows. `measured`: from evaluation.evaluate_records."""
+  """A row per video and one for all windows. `measured`: from `teacher_agreement.evaluate_records`."""
 
   def row(name, values):
     return [name, str(values['windows']), f'{values["kl"]:.4f}', *(f'{values[k]:.1%}' for k in ('top1', 'top5'))]
@@ -16,7 +16,7 @@ def of_records(measured):
 
 
 def of_labels(measured):
-  """A row a class, the best first, and their means. `measured`: from label_evaluation.evaluate."""
+  """A row per class, the best first, and their means. `measured`: from `multilabel.evaluate`."""
   measures = ('average_precision', 'roc_auc', 'd_prime')
 
   def row(name, positives, values):
@@ -27,13 +27,13 @@ def of_labels(measured):
   means = measured['means']
   rows.append(row('mean of the classes', str(measured['clips']), means))
   lines = [text.aligned(rows)]
-  for key, why in (
-    ('without_positives', 'no clip has'),
-    ('without_negatives', 'every clip has'),
-    ('told_apart_perfectly', "d' is infinite of"),
+  for key, reason in (
+    ('without_positives', 'no clip has them'),
+    ('without_negatives', 'every clip has them'),
+    ('told_apart_perfectly', "d' is infinite"),
   ):
     if means[key]:
-      lines.append(f'left out of the means, as {why} it: {text.first_of(means[key])}')
+      lines.append(f'left out of the means, as {reason}: {text.first_of(means[key])}')
   if means['d_prime_of_mean_auc'] is not None:
     lines.append(f"d' of the mean AUC: {means['d_prime_of_mean_auc']:.3f}")
   lines.append(f'calibration error: {measured["calibration"]["error"]:.3f}')
@@ -41,27 +41,30 @@ def of_labels(measured):
 
 
 def of_clips(measured):
-  """The confusion matrix, a row a true category, the accuracy, and what there is of folds and vision.
+  """The confusion matrix with a row per true category, the accuracy, and the results of folds and vision if present.
 
   Args:
-    measured: from clip_accuracy.evaluate_clips, or `together`.
+    measured: from `clip_accuracy.evaluate_clips` or `clip_accuracy.together`.
   """
   names = measured['categories']
-  rows = [['true, below; named, right', *(str(i + 1) for i in range(len(names))), 'right']]
+  rows = [['true \\ predicted', *(str(i + 1) for i in range(len(names))), 'correct']]
   for i, (name, counts) in enumerate(zip(names, measured['confusion'], strict=True)):
     share = f'{counts[i] / sum(counts):.0%}' if sum(counts) else '-'
     rows.append([f'{i + 1:2} {name}', *(str(count) if count else '.' for count in counts), share])
-  right = sum(counts[i] for i, counts in enumerate(measured['confusion']))
-  unread = f', {len(measured["unreadable"])} unreadable' if measured['unreadable'] else ''
-  lines = [text.aligned(rows), f'accuracy: {measured["accuracy"]:.1%} ({right} of {measured["clips"]} clips{unread})']
+  correct = sum(counts[i] for i, counts in enumerate(measured['confusion']))
+  unreadable = f', {len(measured["unreadable"])} unreadable' if measured['unreadable'] else ''
+  lines = [
+    text.aligned(rows),
+    f'accuracy: {measured["accuracy"]:.1%} ({correct} of {measured["clips"]} clips{unreadable})',
+  ]
   if 'folds' in measured:
-    shares = ', '.join(f'{fold}: {accuracy:.1%}' for fold, accuracy in measured['folds'].items())
+    accuracies = ', '.join(f'{fold}: {accuracy:.1%}' for fold, accuracy in measured['folds'].items())
     deviation = '-' if measured['deviation'] is None else f'{measured["deviation"]:.1%}'
-    lines.append(f'folds {shares}; mean {measured["mean"]:.1%}, deviation {deviation}')
+    lines.append(f'folds {accuracies}; mean {measured["mean"]:.1%}, standard deviation {deviation}')
   if 'vision' in measured:
-    seen = measured['vision']
+    vision = measured['vision']
     lines.append(
-      f'of {seen["clips"]} clips with pictures: sound {seen["sound"]:.1%}, the teacher {seen["vision"]:.1%}, '
-      f'both together {seen["sound_and_vision"]:.1%}'
+      f'of {vision["clips"]} clips with pictures: sound {vision["sound"]:.1%}, the teacher {vision["vision"]:.1%}, '
+      f'both together {vision["sound_and_vision"]:.1%}'
     )
   return '\n'.join(lines)

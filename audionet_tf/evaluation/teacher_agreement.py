@@ -1,4 +1,4 @@
-"""How well a student says what its teacher sees, on records: KL and agreement, per window and per video."""
+"""Agreement of a student with its teacher on records: KL divergence, top-1 and top-5, per window and per video."""
 
 import numpy as np
 import tqdm
@@ -12,86 +12,107 @@ MEASURES = ('kl', 'top1', 'top5')
 
 
 def named_teacher(student):
-  """What a student's settings say of the teacher of its first head: arguments of frozen_teacher.load, and `digest`.
+  """The teacher that a student's settings record for its first head. Settings are untrusted input.
 
-  Older settings have no digest: it is None. UserError where they name no teacher; they may come from a stranger.
+  Args:
+    student: predictor.LogitsModel.
+
+  Returns:
+    dict of arguments of `frozen_teacher.load`, and `digest`, which is None in older settings.
+
+  Raises:
+    UserError: the settings record no teacher, or are damaged.
   """
-  described = student.settings.teachers
-  described = described.get(student.head) if isinstance(described, dict) else None
+  teachers = student.settings.teachers
+  described = teachers.get(student.head) if isinstance(teachers, dict) else None
   if not described:
-    raise UserError('the model does not say who taught it; name its teacher with --teacher')
+    raise UserError('the model does not record its teacher; name it with --teacher')
   kinds = {'source': str, 'weights': str, 'labels': str | None, 'dtype': str, 'input_range': list | None}
   kinds['digest'] = str | None
   if not isinstance(described, dict) or not all(isinstance(described.get(key), kind) for key, kind in kinds.items()):
-    raise UserError('what the model says of its teacher is damaged; name it with --teacher')
+    raise UserError('the record of the teacher in the model is damaged; name the teacher with --teacher')
   return {key: described.get(key) for key in kinds}
 
 
 def load_teacher(student, arguments):
-  """The Teacher to compare with.
+  """Loads the teacher to compare a student with.
 
   Args:
-    student: Student.
-    arguments: of frozen_teacher.load, the name apart. With `digest` it must be that of the teacher's weights.
+    student: predictor.LogitsModel.
+    arguments: dict of arguments of `frozen_teacher.load` except the name, and optionally `digest`, which the teacher's
+      weights must have.
+
+  Returns:
+    frozen_teacher.Teacher.
 
   Raises:
-    UserError: a teacher that cannot be loaded, that has changed, or of another number of classes.
+    UserError: the teacher cannot be loaded, has changed, or has another number of classes.
   """
   digest = arguments.get('digest')
   arguments = {key: value for key, value in arguments.items() if key != 'digest'}
   teacher = frozen_teacher.load(**arguments, name=student.head)
   if digest not in (None, teacher.digest):
     raise UserError(
-      f'{arguments["source"]}: not the teacher that taught the model; the digest of its weights is'
-      f' {teacher.digest[:16]}, of those {digest[:16]}'
+      f'{arguments["source"]}: not the teacher that the model was trained with; the digest of its weights is'
+      f' {teacher.digest[:16]}, expected {digest[:16]}'
     )
-  theirs, ours = len(teacher.class_names), len(student.class_names)
-  if theirs != ours:
-    raise UserError(f'the teacher ({arguments["source"]}) knows {theirs} classes, the student {ours}')
+  teacher_classes, student_classes = len(teacher.class_names), len(student.class_names)
+  if teacher_classes != student_classes:
+    raise UserError(f'the teacher ({arguments["source"]}) has {teacher_classes} classes, the student {student_classes}')
   return teacher
 
 
 def evaluate_records(student, records_folder, teacher, batch_size=512):
-  """Compares a student with its teacher on every window of a folder of records; the teacher's answers are stored.
+  """Compares a student with its teacher on every window of a folder of records.
+
+  The teacher's predictions are stored with the records, as for training.
 
   Args:
-    student: Student.
-    records_folder: what tfrecords.build wrote.
+    student: predictor.LogitsModel.
+    records_folder: written by `tfrecords.build`.
     teacher: frozen_teacher.Teacher with the student's classes.
-    batch_size: windows in a step.
+    batch_size: windows per step.
 
   Returns:
-    dict: `windows`; `kl` (nats), `top1`, `top5` (shares), means over all windows; `kl_of_videos`, the mean of the
-    videos' means; `videos`: dict of id to `windows`, `kl`, `top1`, `top5`.
+    dict: `windows`, their number; `kl` (nats), `top1` and `top5` (fractions), means over all windows; `kl_of_videos`,
+    the mean of the videos' means; `videos`, dict of id to dict of `windows`, `kl`, `top1` and `top5`.
+
+  Raises:
+    UserError: the student is multi-label, or the records cannot be read or do not match the student's sound.
   """
   if student.settings.activation(student.head) != 'softmax':
     raise UserError(
-      f'{student.head}: its classes do not exclude each other, so that KL and agreement say nothing; use --labels'
+      f'{student.head}: a multi-label head, for which KL and top-k agreement are not defined; use --labels'
     )
   manifest = records.read_manifest(records_folder)
   check_sound(student.settings, manifest['params'], records_folder)
   folder = labelling.ensure(records_folder, manifest, [teacher])
   stored = soft_labels.read_manifest(folder)
   batches = input_pipeline.sequential_batches(soft_labels.label_source(folder, stored), batch_size)
-  totals = np.zeros([1 + len(MEASURES), len(stored['videos'])])  # count and sums of every video
+  totals = np.zeros([1 + len(MEASURES), len(stored['videos'])])  # per video: windows, and sums of the measures
   with tqdm.tqdm(total=stored['windows'], desc='comparing', unit=' windows', delay=1) as bar:
     for batch in batches.as_numpy_iterator():
-      logits, answers = student.logits(batch['audio']), batch[batch_keys.TEACHER + teacher.name]
-      answers = losses.align_targets(answers, student.alignment(manifest['params']))
-      found = [losses.kl_divergence(answers, logits), *(losses.top_k_agreement(answers, logits, k) for k in (1, 5))]
-      for row, values in enumerate((np.ones(len(logits)), *found)):
+      logits, targets = student.logits(batch['audio']), batch[batch_keys.TEACHER + teacher.name]
+      targets = losses.align_targets(targets, student.alignment(manifest['params']))
+      measures = [losses.kl_divergence(targets, logits), *(losses.top_k_agreement(targets, logits, k) for k in (1, 5))]
+      for row, values in enumerate((np.ones(len(logits)), *measures)):
         totals[row] += np.bincount(batch['video_id'], values, len(stored['videos']))
       bar.update(len(logits))
   return summary(stored['videos'], totals)
 
 
 def summary(ids, totals):
-  """The dict of `evaluate_records`. `totals`: f64 [1 + measures, videos], windows and sums."""
-  heard = totals[0] > 0
-  means = totals[1:, heard] / totals[0, heard]  # [measures, videos]
+  """Averages the sums of `evaluate_records`, whose result this is.
+
+  Args:
+    ids: list of the videos' ids.
+    totals: f64 [1 + measures, videos], windows and sums of the measures.
+  """
+  used = totals[0] > 0
+  means = totals[1:, used] / totals[0, used]  # [measures, videos]
   overall = totals[1:].sum(1) / totals[0].sum()
   videos = {}
-  for name, windows, values in zip(np.array(ids, object)[heard], totals[0, heard], means.T, strict=True):
+  for name, windows, values in zip(np.array(ids, object)[used], totals[0, used], means.T, strict=True):
     videos[name] = {'windows': int(windows)} | dict(zip(MEASURES, values.tolist(), strict=True))
   return {
     'windows': int(totals[0].sum()),
@@ -102,8 +123,8 @@ def summary(ids, totals):
 
 
 def check_sound(settings, params, folder):
-  """Raises UserError where records do not sound as the student was trained to hear."""
+  """Raises UserError unless records have the student's sample rate and downmix."""
   for name in ('sample_rate_hz', 'mono'):
-    theirs, ours = getattr(params, name), getattr(settings, name)
-    if theirs != ours:
-      raise UserError(f'{folder}: {name} of the records is {theirs}, of the student {ours}; build them alike')
+    value, expected = getattr(params, name), getattr(settings, name)
+    if value != expected:
+      raise UserError(f'{folder}: {name} of the records is {value}, of the student {expected}; build matching records')

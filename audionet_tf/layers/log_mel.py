@@ -16,6 +16,42 @@ PRESETS = {'vggish': VGGISH, 'yamnet': VGGISH | {'offset': 0.001}}
 
 
 @keras.saving.register_keras_serializable(package='audionet_tf')
+class SameLevel(keras.layers.Layer):
+  """f32 [B, samples] -> the same, each sound made louder or softer until its root mean square is `level`.
+
+  What is softer than `softest`, of digital silence the rounding, is raised as if it were that loud.
+  """
+
+  def __init__(self, level=0.1, softest=1e-5, **kwargs):
+    super().__init__(**kwargs)
+    self.level, self.softest = level, softest
+
+  def call(self, waveform):
+    power = tf.reduce_mean(tf.square(waveform), axis=1, keepdims=True)
+    return waveform * (self.level * tf.math.rsqrt(tf.maximum(power, self.softest**2)))
+
+  def compute_output_shape(self, input_shape):
+    return input_shape
+
+  def get_config(self):
+    return super().get_config() | {'level': self.level, 'softest': self.softest}
+
+
+@keras.saving.register_keras_serializable(package='audionet_tf')
+class Contrast(keras.layers.Layer):
+  """f32 [B, frames, bands, 1] -> [B, frames, bands, 2]: the spectrogram, and beside it without each band's mean.
+
+  A filter that does not change in time adds a constant to each band: the second channel does not notice it.
+  """
+
+  def call(self, x):
+    return tf.concat([x, x - tf.reduce_mean(x, axis=1, keepdims=True)], axis=-1)
+
+  def compute_output_shape(self, input_shape):
+    return (*input_shape[:-1], 2)
+
+
+@keras.saving.register_keras_serializable(package='audionet_tf')
 class LogMel(keras.layers.Layer):
   """Natural logarithm of the mel bands of the magnitude spectrum, log(mel + offset).
 

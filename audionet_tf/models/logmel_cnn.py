@@ -31,6 +31,7 @@ LOGMEL_CNN = (
   ('conv7', 192, 3, 1),
 )
 DROPOUT = 0.2
+VARIANTS = {'level': {'same_level': True}, 'contrast': {'same_level': True, 'contrast': True}}
 
 
 def mean_max_head(x, heads):
@@ -82,7 +83,7 @@ def attention_head(x, heads):
   return add_heads(embedding, heads) | {'embedding': embedding}
 
 
-def logmel_cnn(heads, table=LOGMEL_CNN, pooled=mean_max_head, name='logmel_cnn'):
+def logmel_cnn(heads, table=LOGMEL_CNN, pooled=mean_max_head, name='logmel_cnn', same_level=False, contrast=False):
   """Seven convolutions on the log-mel spectrogram, and heads on the mean over bands.
 
   657,064 parameters without heads; 81.0 M multiplies for 5 s, without those of the spectrogram. `attention_head` adds
@@ -93,17 +94,22 @@ def logmel_cnn(heads, table=LOGMEL_CNN, pooled=mean_max_head, name='logmel_cnn')
     table: rows of (name, filters, kernel, stride).
     pooled: function of (f32 [B, T, width], heads) to the outputs: `mean_max_head`, `per_step_head` or `attention_head`.
     name: of the model.
+    same_level: whether every sound is brought to one level first (`log_mel.SameLevel`).
+    contrast: whether each band has its distance from its own mean beside it (`log_mel.Contrast`).
 
   Returns:
     keras.Model: `waveform` f32 [B, samples], 22,050 Hz and at least SHORTEST_SAMPLES, to a dict of `logits/<head>`
     f32 [B, T, classes] and `embedding` f32 [B, 192]; T = 1 but for `per_step_head`.
   """
   waveform = keras.Input([None], name='waveform')
-  mel = log_mel.LogMel(**FRONT_END, name='log_mel')(waveform)  # [B, frames, bands]
+  sound = log_mel.SameLevel(name='same_level')(waveform) if same_level else waveform
+  transform = 'float32' if same_level else 'float64'  # what is rounded is far below the offset at that level
+  mel = log_mel.LogMel(**FRONT_END, transform=transform, name='log_mel')(sound)  # [B, frames, bands]
   message = f'the sound is too short: at least {SHORTEST_SAMPLES} samples are needed'
   x = MinimumLength(SHORTEST_FRAMES, message, name='log_mel_input')(mel)
   x = keras.layers.BatchNormalization(momentum=0.9, synchronized=True, name='bands_norm')(x)  # per band
   x = keras.layers.Reshape([-1, FRONT_END['bands'], 1], name='channel')(x)  # [B, frames, bands, 1]
+  x = log_mel.Contrast(name='contrast')(x) if contrast else x
   for layer, filters, kernel, stride in table:
     if filters is None:
       x = keras.layers.AveragePooling2D(kernel, stride, name=layer)(x)  # [B, steps / 2, bands / 2, filters]

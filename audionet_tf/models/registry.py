@@ -117,6 +117,7 @@ STUDENTS = {
   ),
   'logmel_attention': logmel_network(name='logmel_attention', pooled=logmel_cnn.attention_head),
   'logmel_cnn': logmel_network(),
+  **{f'logmel_cnn_{key}': logmel_network(name=f'logmel_cnn_{key}', **how) for key, how in logmel_cnn.VARIANTS.items()},
   'logmel_steps': logmel_network(name='logmel_steps', pooled=logmel_cnn.per_step_head),
   'soundnet5': soundnet_network(soundnet.SOUNDNET5, 'soundnet5'),
   'soundnet8': soundnet_network(soundnet.SOUNDNET8, 'soundnet8'),

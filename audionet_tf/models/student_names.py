@@ -8,6 +8,8 @@ HERSHEY = ('fc', 'alexnet', 'vgg19', 'inception_v3', 'resnet50')
 STUDENTS = {
   'audionet': 'one convolution and a dense layer, 18 k parameters; any sample rate and length (Bryce 2018)',
   'logmel_cnn': 'log-mel CNN, 0.8 M parameters, 22.05 kHz; learns most from few videos; from 0.37 s up',
+  'logmel_cnn_level': 'the same, with every sound at one level',
+  'logmel_cnn_contrast': 'the same, and each band beside its distance from its mean: minds no level, no filter',
   'logmel_steps': 'the same with a prediction per step',
   'logmel_attention': 'the same, pooled over time by attention: for several labels per clip',
   'soundnet5': 'SoundNet of five layers, from 56,798 samples up (Aytar et al. 2016)',

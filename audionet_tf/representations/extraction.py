@@ -269,7 +269,7 @@ def pieces(clip, model):
   rate = model.settings.sample_rate_hz
   chunks, network = counted(clip, rate), registry.network(model.settings.student)
   if model.tables:
-    chunks = chunking.filled(chunks, list(network.layer_windows.values())[-1]) if network.pads_last_patch else chunks
+    chunks = chunking.padded(chunks, list(network.layer_windows.values())[-1]) if network.pads_last_patch else chunks
     yield from chunking.pieces(chunks, model.tables)
     samples = round(clip.about['sound_seconds'] * rate)
     clip.about['heard_seconds'] = (
@@ -299,7 +299,7 @@ def counted(clip, rate):
 
 def run_batch(model, group, writer):
   """Runs the network on a group of (Clip, Piece) of equal length and writes the steps; yields as `write_features`."""
-  outputs = model.hear(np.stack([piece.pcm for _, piece in group]))
+  outputs = model.activations(np.stack([piece.pcm for _, piece in group]))
   if not all(np.isfinite(values).all() for values in outputs.values()):
     raise UserError('activations are not finite: the training of this student diverged; use another student')
   for number, (clip, piece) in enumerate(group):

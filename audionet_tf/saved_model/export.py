@@ -1,4 +1,4 @@
-"""Makes an export: written, loaded again, compared with the model in memory, and only then named."""
+"""Exports a student: write, load again, compare with the model in memory, and only then publish the version."""
 
 import os
 import pathlib
@@ -8,26 +8,25 @@ from audionet_tf.core import saved_model_allowlist
 from audionet_tf.core.errors import UserError
 from audionet_tf.models import heads, student_paths
 from audionet_tf.saved_model import loader, signatures, verify, writer
-from audionet_tf.saved_model.writer import TFLITE_FILE
 
 
 def export(model, settings, folder, tflite=False):
   """Writes the next free version below `folder`: `folder/1`, `folder/2`, ...
 
-  The artifact is loaded again and compared with the model before it gets its name; until then nothing is visible.
+  The version is loaded again and compared with the model before it becomes visible.
 
   Args:
-    model: a student.
-    settings: its StudentSettings.
-    folder: made when missing.
+    model: keras.Model of a student.
+    settings: its student_file.StudentConfig.
+    folder: of the versions; created if missing.
     tflite: whether to add `model.tflite`.
 
   Returns:
-    pathlib.Path of the version folder.
+    pathlib.Path of the version's folder.
 
   Raises:
-    UserError: the student gives numbers that are not finite, or does not fit the settings.
-    RuntimeError: the artifact does not answer as the model does.
+    UserError: the student's outputs are not finite, or do not match the settings.
+    RuntimeError: the export's outputs differ from the model's.
   """
   check_settings(model, settings)
   folder = pathlib.Path(folder)
@@ -36,25 +35,26 @@ def export(model, settings, folder, tflite=False):
   shutil.rmtree(partial, ignore_errors=True)
   try:
     writer.write(model, settings, partial)
-    saved_model_allowlist.refuse_foreign(partial)
-    verify.compare(model, settings, loader.load(partial, names=False), signatures.window_samples(settings))
+    saved_model_allowlist.check_operations(partial)
+    length = signatures.window_samples(settings)
+    verify.compare(model, settings, loader.load(partial, names=False), length)
     if tflite:
-      from audionet_tf.saved_model import tflite as saved_model_tflite
+      from audionet_tf.saved_model.tflite import convert
 
-      saved_model_tflite.convert(partial, partial / TFLITE_FILE, model, settings, signatures.window_samples(settings))
+      convert(partial, partial / writer.TFLITE_FILE, model, settings, length)
     return claim_version(partial, folder)
   finally:
     shutil.rmtree(partial, ignore_errors=True)
 
 
 def check_settings(model, settings):
-  """Raises UserError unless the heads of the settings are those of the model, with as many classes."""
+  """Raises UserError unless model and settings have the same heads with the same numbers of classes."""
   shapes = {name: output.shape for name, output in model.output.items()}
   for head, names in settings.classes.items():
     shape = shapes.get(heads.LOGITS + head)
     if shape is None or shape[-1] != len(names):
-      found = f'{shape[-1]} classes' if shape else 'no such head'
-      raise UserError(f'head {head!r}: {len(names)} class names in the settings, {found} in the student')
+      actual = f'{shape[-1]} classes' if shape else 'no such head'
+      raise UserError(f'head {head!r}: {len(names)} class names in the settings, {actual} in the student')
   for name in shapes:
     head = name.removeprefix(heads.LOGITS)
     if head != name and head not in settings.classes:
@@ -62,7 +62,7 @@ def check_settings(model, settings):
 
 
 def claim_version(partial, folder):
-  """Renames `partial` to the next free number below `folder`; another export may be doing the same."""
+  """Renames `partial` to the next free number below `folder`; another process may be exporting at the same time."""
   while True:
     version = folder / str(max(student_paths.versions(folder), default=0) + 1)
     try:

@@ -1,4 +1,4 @@
-"""The filters of the layer that gets the waveform, of a student on disk."""
+"""The filters of a student's first layer, if its input is the waveform."""
 
 import numpy as np
 
@@ -8,28 +8,37 @@ from audionet_tf.saved_model import loader
 
 
 def load(path):
-  """(f32 [K, filters], StudentSettings) of a run, an export or a .keras file.
+  """Reads the filters of a student on disk.
 
-  Raises UserError: no student there, or one whose first layer hears something else, such as a spectrogram.
+  Args:
+    path: of a run, an export or a `.keras` file.
+
+  Returns:
+    (f32 [kernel, filters], student_file.StudentConfig).
+
+  Raises:
+    UserError: there is no student, or its first layer gets something else than the waveform, such as a spectrogram.
   """
   path = student_paths.resolve(path)
   if path.suffix == '.keras':
     model, settings = student_file.load(path)
     variables = model.variables
   else:
-    served = loader.load(path, names=False)
-    variables, settings = served.module.student_variables, served.settings
+    export = loader.load(path, names=False)
+    variables, settings = export.module.student_variables, export.settings
   kernel = first_kernel(variables)
   if kernel is None:
-    raise UserError(f'{path}: {settings.student} has no filters that hear sound itself')
+    raise UserError(
+      f'{path}: {settings.student} has no filters on the waveform; choose a student such as audionet or soundnet8'
+    )
   return kernel, settings
 
 
 def first_kernel(variables):
-  """f32 [K, filters] of the first layer that hears sound itself; None where there is none.
+  """The filters of the first convolution over the waveform, f32 [kernel, filters]; None if there is none.
 
   Args:
-    variables: Keras or TensorFlow variables of a student; a convolution over one channel is [K, 1, filters].
+    variables: Keras or TensorFlow variables of a student; a convolution over one channel is [kernel, 1, filters].
   """
   for variable in variables:
     if len(variable.shape) == 3 and variable.shape[1] == 1 and variable.shape[0] > 1:

@@ -1,4 +1,4 @@
-"""What the layers of a trained student hear: one function from sound to activations, from .keras or SavedModel."""
+"""Activations of a trained student's layers as a function of sound, from a `.keras` file or a SavedModel."""
 
 import dataclasses
 from collections.abc import Callable
@@ -18,52 +18,80 @@ EMBEDDING = 'embedding'
 
 @dataclasses.dataclass(frozen=True)
 class LayerOutputs:
-  """Layers of a student.
+  """Selected layers of a student.
 
   Attributes:
-    hear: int16 [B, samples] -> dict of source to f32 [B, T, width], or f32 [B, width] where `tables` is empty.
-    sources: dict of layer, as it was asked for, to the source that it is read from.
-    tables: dict of source to its table of sliding windows (`receptive_field`). Empty for networks without steps: these
-      take windows of their training's length, each of which gives one vector.
-    settings: students.StudentSettings.
+    activations: int16 [B, samples] -> dict of source to f32 [B, T, width], or f32 [B, width] if `tables` is empty.
+    sources: dict of requested layer to the source that it is read from.
+    tables: dict of source to its table of sliding windows (`models/receptive_field.py`). Empty for networks without
+      steps, which take windows of their training's length and return one vector for each.
+    settings: student_file.StudentConfig.
     digest: sha256 of the weights, hex.
   """
 
-  hear: Callable
+  activations: Callable
   sources: dict
   tables: dict
   settings: student_file.StudentConfig
   digest: str
 
   def is_mean(self, layer):
-    """Whether `layer` is the mean of its source's steps over the whole sound."""
+    """Whether `layer` is the mean over all steps of its source."""
     return layer == EMBEDDING and bool(self.tables)
 
 
 def load(path, layers):
-  """The LayerModel of a run, a .keras file or a SavedModel. UserError lists the known layers."""
+  """Loads layers of a student.
+
+  Args:
+    path: of a run, an export or a `.keras` file.
+    layers: list of layer names.
+
+  Returns:
+    LayerOutputs.
+
+  Raises:
+    UserError: there is no student, or it has no such layer; the message lists its layers.
+  """
   path = student_paths.resolve(path)
-  settings, digest, known, chosen = (of_keras if path.suffix == '.keras' else of_saved_model)(path)
-  sources = known_sources(known, layers, settings)
-  wanted = list(dict.fromkeys(sources.values()))
-  heard = chosen(wanted)
+  student = (of_keras if path.suffix == '.keras' else of_saved_model)(path)
+  sources = find_sources(student, layers)
+  distinct = list(dict.fromkeys(sources.values()))
+  select = student.select(distinct)
 
   @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int16)])
+  def compute(pcm):
+    return select(tf.cast(pcm, tf.float32) / PCM_SCALE)
+
   def activations(pcm):
-    return heard(tf.cast(pcm, tf.float32) / PCM_SCALE)
+    return {source: np.asarray(value, np.float32) for source, value in compute(pcm).items()}
 
-  def hear(pcm):
-    return {source: np.asarray(value, np.float32) for source, value in activations(pcm).items()}
+  tables = {source: student.tables[source] for source in distinct if student.tables[source]}
+  return LayerOutputs(activations, sources, tables, student.settings, student.digest)
 
-  tables = {source: known[source] for source in wanted if known[source]}
-  return LayerOutputs(hear, sources, tables, settings, digest)
+
+@dataclasses.dataclass(frozen=True)
+class Student:
+  """A student whose layers can be selected.
+
+  Attributes:
+    settings: student_file.StudentConfig.
+    digest: sha256 of the weights, hex.
+    tables: dict of every layer to its table of sliding windows, or to None: one vector for the whole input.
+    select: list of layers -> function of a waveform f32 [B, samples] -> dict of layer to tensor.
+  """
+
+  settings: student_file.StudentConfig
+  digest: str
+  tables: dict
+  select: Callable
 
 
 def of_keras(path):
-  """(settings, digest, dict of known layers, function from sources to a function of the waveform) of a .keras file."""
+  """The Student in a `.keras` file."""
   model, settings = student_file.load(path)
 
-  def chosen(sources):
+  def select(sources):
     if registry.network(settings.student).layer_windows:
       layers = registry.layer_model(model, settings.student, sources)
     else:
@@ -71,29 +99,30 @@ def of_keras(path):
       layers = keras.Model(model.input, {source: outputs[source] for source in sources})
     return lambda waveform: layers(waveform, training=False)
 
-  return settings, digests.of_files([path]), known_layers(model, settings), chosen
+  return Student(settings, digests.of_files([path]), all_layers(model, settings), select)
 
 
 def of_saved_model(path):
-  """As `of_keras`, of a SavedModel: what its signatures give."""
-  served = loader.load(path, names=False)
-  tables = signatures.tables_of(served.settings)
+  """The Student in a SavedModel; its layers are the outputs of a signature."""
+  export = loader.load(path, names=False)
+  tables = signatures.tables_of(export.settings)
   name = signatures.LAYERS if tables else 'serving_default'
-  if name not in served.signatures:
+  if name not in export.signatures:
     raise UserError(f'{path}: an export that lacks the signature {name}; export the student again, or name its .keras')
 
-  def chosen(sources):
-    def heard(waveform):
-      outputs = served.signatures[name](waveform=waveform)
-      return {source: outputs[source] for source in sources}  # what nobody asks for is not computed
+  def select(sources):
+    def compute(waveform):
+      outputs = export.signatures[name](waveform=waveform)
+      return {source: outputs[source] for source in sources}  # other outputs are then not computed
 
-    return heard
+    return compute
 
-  return served.settings, digests.of_files(saved_model_files(served.path)), tables or {EMBEDDING: None}, chosen
+  digest = digests.of_files(saved_model_files(export.path))
+  return Student(export.settings, digest, tables or {EMBEDDING: None}, select)
 
 
-def known_layers(model, settings):
-  """dict of layer to its table of sliding windows, or to None: one vector for the whole of what is heard."""
+def all_layers(model, settings):
+  """dict of every layer of a model to its table of sliding windows, or to None: one vector for the whole input."""
   tables = signatures.tables_of(settings)
   if not tables:
     vectors = (layer for layer in model.layers if len(layer.output.shape) == 2 and layer.output.shape[1])
@@ -103,16 +132,17 @@ def known_layers(model, settings):
   return tables | {layer: table for layer, table in parts.items() if layer in names}
 
 
-def known_sources(known, layers, settings):
-  """dict of each of the layers to what it is read from; UserError lists the known ones."""
-  network = registry.network(settings.student)
+def find_sources(student, layers):
+  """dict of each requested layer to the layer that it is read from. UserError lists the layers that exist."""
+  network = registry.network(student.settings.student)
   hidden = list(network.layer_windows)[-1:] if network.is_autoencoder else list(network.layer_windows)[-2:-1]
-  named = {layer: layer for layer in known} | ({EMBEDDING: hidden[0]} if hidden else {})
+  sources = {layer: layer for layer in student.tables} | ({EMBEDDING: hidden[0]} if hidden else {})
   for layer in layers:
-    if layer not in named:
-      raise UserError(f'layer {layer!r} is not known; {settings.student} has {", ".join(named)}')
-  return {layer: named[layer] for layer in layers}
+    if layer not in sources:
+      raise UserError(f'layer {layer!r} is not known; {student.settings.student} has {", ".join(sources)}')
+  return {layer: sources[layer] for layer in layers}
 
 
 def saved_model_files(folder):
+  """Paths of the graph and the variables of a SavedModel."""
   return [folder / 'saved_model.pb', *sorted((folder / 'variables').iterdir())]

@@ -1,4 +1,4 @@
-"""Loads an export (`writer` lists its files, `signatures` what it answers)."""
+"""Loads an export. `writer` lists its files, `signatures` its inputs and outputs."""
 
 import dataclasses
 import json
@@ -19,11 +19,11 @@ class LoadedExport:
   """A loaded export.
 
   Attributes:
-    settings: StudentSettings.
-    class_names: list of str, of the first head; empty where there is none.
+    settings: student_file.StudentConfig.
+    class_names: list of str, of the first head; empty without heads.
     signatures: dict of signature name to concrete function; call them with `waveform=`.
-    module: what was loaded; it keeps the variables alive.
-    path: the version folder.
+    module: the loaded object, which keeps the variables alive.
+    path: of the version's folder.
   """
 
   settings: student_file.StudentConfig
@@ -33,14 +33,14 @@ class LoadedExport:
   path: pathlib.Path | None = None
 
   def predict(self, waveform):
-    """`serving_default` on f32 [batch, samples], as a dict of NumPy arrays; `top_classes` are str."""
-    return self._answers('serving_default', waveform)
+    """Calls `serving_default` on f32 [batch, samples]; returns a dict of NumPy arrays, `top_classes` as str."""
+    return self._call('serving_default', waveform)
 
   def windows(self, waveform):
-    """`windows` on f32 [samples], as a dict of NumPy arrays; `top_classes` are str."""
-    return self._answers('windows', waveform)
+    """Calls `windows` on f32 [samples]; returns a dict of NumPy arrays, `top_classes` as str."""
+    return self._call('windows', waveform)
 
-  def _answers(self, signature, waveform):
+  def _call(self, signature, waveform):
     outputs = self.signatures[signature](waveform=tf.constant(waveform, tf.float32))
     arrays = {name: output.numpy() for name, output in outputs.items()}
     if 'top_classes' in arrays:
@@ -49,7 +49,7 @@ class LoadedExport:
 
 
 def read_settings(path):
-  """StudentSettings from the assets of the version folder `path`. UserError when missing or not fit for use."""
+  """Reads the student_file.StudentConfig in the assets of a version's folder. UserError if missing or not valid."""
   file = path / 'assets' / SETTINGS_FILE
   try:
     settings = student_file.StudentConfig(**json.loads(file.read_text(encoding='utf-8')))
@@ -67,31 +67,34 @@ def read_settings(path):
 
 
 def load(path, names=True):
-  """The export at `path`: a version folder, its parent (then the highest version) or a run that holds one, as Served.
+  """Loads an export.
 
   Args:
-    path: of the export.
-    names: whether it must have classes to name.
+    path: of a version's folder, of the folder of versions (the highest is loaded), or of a run that holds an export.
+    names: whether the student must have class names.
+
+  Returns:
+    LoadedExport.
 
   Raises:
-    UserError: no export there, a damaged one, one that lacks a signature or an output, one with operations that a
-      student has no use for, or without classes.
+    UserError: there is no export, it is damaged, lacks a signature or an output, contains forbidden operations, or
+      has no classes.
   """
   path = student_paths.find_export(path)
   settings = read_settings(path)
   if names:
     student_file.check_names(path, settings)
   class_names = next(iter(settings.classes.values()), [])
-  saved_model_allowlist.refuse_foreign(path)
+  saved_model_allowlist.check_operations(path)
   try:
     module = tf.saved_model.load(str(path))
-    known = verify.expected_outputs(settings).keys()
-    functions = {name: function for name, function in module.signatures.items() if name in known}
-  except Exception as error:  # TensorFlow raises whatever its parts raise: a damaged export is the user's to mend
+    expected = verify.expected_outputs(settings).keys()
+    functions = {name: function for name, function in module.signatures.items() if name in expected}
+  except Exception as error:  # a damaged export can make TensorFlow raise anything
     raise UserError(f'{path}: not a readable export ({text.brief(error)})') from error
   verify.check_signatures(path, functions, settings)
   probabilities = functions['serving_default'].structured_outputs.get('probabilities')
-  found = 0 if probabilities is None else probabilities.shape[-1]
-  if found != len(class_names):
-    raise UserError(f'{path}: {found} classes, but {len(class_names)} class names')
+  classes = 0 if probabilities is None else probabilities.shape[-1]
+  if classes != len(class_names):
+    raise UserError(f'{path}: {classes} classes, but {len(class_names)} class names; export the student again')
   return LoadedExport(settings, class_names, functions, module, path)

@@ -1,10 +1,10 @@
-"""An export's `serving_default` as a TensorFlow Lite file, checked with the interpreter at several lengths.
+"""Converts an export's `serving_default` to TensorFlow Lite, and checks it with the interpreter at several lengths.
 
-Built-in operations only: it runs where the Flex delegate does not exist. The interpreter resizes `waveform`, so that
-any length goes, as in the SavedModel. Read it through its signature: outputs have no fixed order.
+The file uses built-in operations only, so that no Flex delegate is needed. Resize the input `waveform` for sound of any
+length. Use the signature: the outputs have no fixed order.
 
-TensorFlow Lite has no transform in float64: of a network on log-mel bands, a copy with float32 is converted. Beside a
-loud pure tone its silent bands are the rounding of that, and answers to such sounds may differ by TOLERANCE_FLOAT32.
+TensorFlow Lite has no float64 FFT, so a network on log-mel bands is converted with float32. Next to a loud pure tone
+its silent bands then hold rounding errors, and outputs may differ by TOLERANCE_FLOAT32.
 """
 
 import contextlib
@@ -22,16 +22,17 @@ TOLERANCE_FLOAT32 = 1e-2
 
 
 def convert(saved_model, path, model, settings, length):
-  """Writes `path` from a SavedModel, then compares it with the model in memory.
+  """Writes a `.tflite` file from a SavedModel, then compares it with the model in memory.
 
   Args:
     saved_model: folder of one version.
-    path: of the .tflite file.
-    model, settings: what was exported.
+    path: pathlib.Path of the `.tflite` file.
+    model: keras.Model that was exported.
+    settings: its student_file.StudentConfig.
     length: samples in a window.
 
   Raises:
-    RuntimeError: the file does not answer as the model does.
+    RuntimeError: the file's outputs differ from the model's.
   """
   copy = log_mel.in_float32(model)
   with contextlib.ExitStack() as stack:
@@ -44,5 +45,5 @@ def convert(saved_model, path, model, settings, length):
   tolerance = verify.TOLERANCE if copy is model else TOLERANCE_FLOAT32
   run = tflite_interpreter.interpreter(path).get_signature_runner('serving_default')
   for waveform in verify.probe_waveforms(length, registry.shortest_samples(settings.student)):
-    expected = verify.expected_answers(model, settings, waveform)
+    expected = verify.expected_predictions(model, settings, waveform)
     verify.check_close(run(waveform=waveform), expected, f'{path.name}, {waveform.shape[1]} samples', tolerance)

@@ -1,10 +1,12 @@
 """Writes the files of an export.
 
-DIR/1/saved_model.pb, variables/      two to four signatures, stock TensorFlow operations only
-DIR/1/assets/class_names.txt          one name per line, in the order of the classes
-DIR/1/assets/settings.json            student_file.StudentConfig
-DIR/1/assets.extra/                   warm-up requests for TensorFlow Serving
-DIR/1/model.tflite                    on request; `serving_default` only
+| file of version 1                   | content                                                        |
+|-------------------------------------|----------------------------------------------------------------|
+| DIR/1/saved_model.pb and variables/ | two to four signatures, stock TensorFlow operations only       |
+| DIR/1/assets/class_names.txt        | names of the first head, one per line, in the order of classes |
+| DIR/1/assets/settings.json          | student_file.StudentConfig                                     |
+| DIR/1/assets.extra/                 | warm-up requests for TensorFlow Serving                        |
+| DIR/1/model.tflite                  | on request; `serving_default` only                             |
 """
 
 import dataclasses
@@ -23,7 +25,13 @@ CLASS_NAMES_FILE, SETTINGS_FILE, TFLITE_FILE = 'class_names.txt', 'settings.json
 
 
 def write(model, settings, folder):
-  """The SavedModel with its assets and warm-up requests, in `folder`."""
+  """Writes the SavedModel of a student with its assets and warm-up requests.
+
+  Args:
+    model: keras.Model of the student.
+    settings: its student_file.StudentConfig.
+    folder: pathlib.Path of the version's folder, which does not exist yet.
+  """
   module = tf.Module()
   module.student_variables = [variable.value for variable in model.variables]
   functions = signatures.all_signatures(model, settings)
@@ -38,7 +46,7 @@ def write(model, settings, folder):
 
 
 def write_warmup(folder, settings):
-  """Requests that TensorFlow Serving replays before it serves: one window, a batch, a waveform of three windows."""
+  """Writes the requests that TensorFlow Serving replays at start: one window, a batch, and three windows in a row."""
   from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
   length = signatures.window_samples(settings)

@@ -146,7 +146,7 @@ def load_saved_model(path, input_range=None):
   if not (folder / 'saved_model.pb').is_file():
     raise UserError(f'{folder}: no saved_model.pb in this folder, so it is not a SavedModel')
   try:
-    saved_model_allowlist.refuse_foreign(folder)
+    saved_model_allowlist.check_operations(folder)
     loaded = tf.saved_model.load(str(folder))
     signature = loaded.signatures['serving_default']
   except UserError:

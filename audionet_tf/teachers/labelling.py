@@ -177,7 +177,7 @@ def finished_blocks(path):
   count, size = 0, 0
   if path.exists():
     content = path.read_bytes()
-    for start, length in tfrecord_io.record_offsets(path, cut_short=True):
+    for start, length in tfrecord_io.record_offsets(path, allow_truncated=True):
       framed = content[start : start + length]
       if tfrecord_io.framed(framed[12:-4]) != framed:  # length and checksums stand before and after the payload
         break

@@ -169,7 +169,8 @@ def warn_of_sample_rate(student, rate_hz):
 
 def training_batches(records_folder, manifest, source, config, first_epoch, replicas):
   """Dataset of the batches from `first_epoch` on: every window once per pass, or balanced by class."""
-  arguments = config.batch_size, config.seed, first_epoch, replicas, augmentation.augmenter(config.augment)
+  augment = augmentation.augmenter(config.augment, manifest['params'].sample_rate_hz)
+  arguments = config.batch_size, config.seed, first_epoch, replicas, augment
   if not config.balance:
     return input_pipeline.training_batches(source, *arguments)
   (teacher,) = config.teachers

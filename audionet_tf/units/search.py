@@ -58,7 +58,7 @@ def load_unit_probe(path, layer):
     tables = registry.network(name).layer_windows
     allowed = f'those of {name} are {", ".join(tables)}' if tables else f'{name} has none'
     raise UserError(f'layer is {layer!r}, allowed are layers with steps in time; {allowed}')
-  return UnitProbe(lambda pcm: model.hear(pcm[None])[source][0], layer, model.tables[source], model.settings)
+  return UnitProbe(lambda pcm: model.activations(pcm[None])[source][0], layer, model.tables[source], model.settings)
 
 
 def media_files(paths):

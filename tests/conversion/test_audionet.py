@@ -220,9 +220,9 @@ def test_class_names(tmp_path):
     'y': ['class 0', 'class 1', 'class 2'],
   }
   for label_files, expected in (
-    (['labels.txt'], 'expected is HEAD=FILE; the heads are x, y'),
-    (['z=labels.txt'], 'expected is HEAD=FILE; the heads are x, y'),
-    (['x=a', 'x=b'], 'two files for x: a and b'),
+    (['labels.txt'], 'expected HEAD=FILE; the heads are x, y'),
+    (['z=labels.txt'], 'expected HEAD=FILE; the heads are x, y'),
+    (['x=a', 'x=b'], 'two files for x, a and b; give one'),
   ):
     with pytest.raises(UserError, match=expected):
       converter.class_names(label_files, several)

@@ -141,7 +141,7 @@ def test_headers(tmp_path, header, expected):
 def test_files_that_are_too_large(tmp_path, monkeypatch, module, suffix):
   monkeypatch.setattr(module, 'MAX_BYTES', 100)
   (tmp_path / f'x.{suffix}').write_bytes(b'\0' * 101)
-  hostile_files.refused(module.read, tmp_path / f'x.{suffix}', '101 bytes, allowed are 100')
+  hostile_files.refused(module.read, tmp_path / f'x.{suffix}', '101 bytes, allowed are up to 100')
 
 
 def whole(path, suffix):

@@ -94,7 +94,7 @@ def test_pca_and_features(tmp_path):
   path = write_checkpoint(tmp_path / 'vggish_model.ckpt', vggish_arrays(), 1)
   vggish_yamnet_files.converted(path, 'vggish_pca', tmp_path, pca=tmp_path / 'pca.npz')
   model = layer_outputs.load(tmp_path / 'student.keras', ['pca', 'patch_embedding'])
-  outputs = model.hear(np.rint(vggish_yamnet_files.SOUND[None] * 32767).astype(np.int16))
+  outputs = model.activations(np.rint(vggish_yamnet_files.SOUND[None] * 32767).astype(np.int16))
   clipped = np.clip((outputs['patch_embedding'][0] - means) @ eigen.T, -2, 2)
   assert np.abs(outputs['pca'][0] - ((clipped + 2) * 255 / 4).astype(np.uint8)).max() <= 1
 
@@ -155,7 +155,7 @@ def test_vggish_is_exported_as_an_embedding(tmp_path):
   layers = ['pca', 'patch_embedding', 'log_mel', 'embedding']
   models = [layer_outputs.load(path, layers) for path in (folder, tmp_path / 'student.keras')]
   pcm = np.rint(vggish_yamnet_files.SOUND[None] * 32767).astype(np.int16)
-  exported, original = (model.hear(pcm) for model in models)
+  exported, original = (model.activations(pcm) for model in models)
   assert exported.keys() == original.keys()
   for layer, values in exported.items():
     assert values.shape[:2] == (1, 248 if layer == 'log_mel' else 2)

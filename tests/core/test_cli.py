@@ -1,4 +1,4 @@
-"""The frame of the commands: --help, --version, the list of commands, what is missing; none of it loads TensorFlow."""
+"""The frame of commands: --help, --version, the list of commands, missing arguments; none of it loads TensorFlow."""
 
 import re
 import subprocess
@@ -15,19 +15,19 @@ COMMANDS = __main__.COMMANDS
 NO_TENSORFLOW = """
 import runpy, sys
 
-class Refused:
+class Refuse:
   def find_spec(self, name, *_):
     if name in ('tensorflow', 'keras', 'h5py', 'sklearn'):
       sys.exit(f'{name} was imported')
 
-sys.meta_path.insert(0, Refused())
+sys.meta_path.insert(0, Refuse())
 sys.argv = sys.argv[1:]
 runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
 """
 
 
 def run(module, *arguments, **options):
-  """subprocess.CompletedProcess of `python -m module arguments`, which ends where TensorFlow is imported."""
+  """Runs `python -m module arguments`; the process exits if it imports TensorFlow."""
   line = [sys.executable, '-c', NO_TENSORFLOW, module, *map(str, arguments)]
   return subprocess.run(line, capture_output=True, text=True, timeout=100, **options)
 
@@ -52,9 +52,9 @@ def test_help_is_complete_and_well_formed(name):
   assert not [line for line in words if line.rstrip().endswith('\\') and '--' not in line and 'python' not in line]
 
 
-# train has its own test of what is said.
+# train has its own test.
 @pytest.mark.parametrize('name', [name for name in COMMANDS if name != 'train'])
-def test_help_texts_are_sentences_below_headings(name):
+def test_help_texts_are_sentences_under_headings(name):
   lines = run(COMMANDS[name], '--help').stdout.replace('\n      ', ' ').splitlines()  # unwrapped
   flags = [line for line in lines if re.match(r'  --(\[no\])?\w+: ', line)]
   for line in flags:
@@ -64,7 +64,7 @@ def test_help_texts_are_sentences_below_headings(name):
   assert re.fullmatch(r'[A-Z][\w ]*:', lines[first - 1]) and lines[first - 2] == ''
 
 
-def test_help_marks_what_is_required_and_keeps_line_continuations():
+def test_help_marks_required_flags_and_keeps_line_continuations():
   shown = ' '.join(run('audionet_tf.evaluate', '--help').stdout.split())
   assert '--model: A run, an export, or a student.keras; {fold} in it stands for each fold. (required)' in shown
   assert 'fold. (required, or --records or --labels)' in shown
@@ -90,7 +90,7 @@ def test_help_marks_what_is_required_and_keeps_line_continuations():
     ('download', 'download needs --output'),
   ],
 )
-def test_everything_that_is_missing_is_one_message(name, message):
+def test_missing_flags_are_listed_in_one_message(name, message):
   done = run(COMMANDS[name])
   assert done.returncode == 1 and done.stderr == f'error: {message} (--help explains)\n' and not done.stdout
 
@@ -118,14 +118,14 @@ def test_mistakes_are_found_without_tensorflow(tmp_path, arguments, message):
   assert message in done.stderr and not list(tmp_path.iterdir())
 
 
-def test_the_old_name_of_media_root(tmp_path):
+def test_audio_is_the_old_name_of_media_root(tmp_path):
   (tmp_path / 'c.csv').write_text('filename,fold,target\na.wav,1,0\n')
   arguments = ['--clips=c.csv', '--output=o', '--layer=mfcc', '--folds=2']
   for flag in ('--audio=sounds', '--media_root=sounds'):
     assert 'no clips of fold 2; there are 1' in run('audionet_tf.probe', *arguments, flag, cwd=tmp_path).stderr
 
 
-def test_the_list_of_commands():
+def test_list_of_commands():
   for arguments in ([], ['--help']):
     done = run('audionet_tf', *arguments)
     assert done.returncode == 0 and not done.stderr
@@ -135,14 +135,14 @@ def test_the_list_of_commands():
   assert done.returncode == 1 and "'nonsense' is not a command; there are download, build, train" in done.stderr
 
 
-def test_a_command_by_its_name():
+def test_command_by_name():
   done = run('audionet_tf', 'infer', '--model=m')
   assert done.returncode == 1 and done.stderr == 'error: infer needs FILE after the flags (--help explains)\n'
   assert run('audionet_tf', 'export', '--help').stdout == run('audionet_tf.export', '--help').stdout
 
 
 @pytest.mark.parametrize('module', ['audionet_tf', 'audionet_tf.infer', 'tfrecords.build'])
-def test_the_version(module):
+def test_version(module):
   done = run(module, '--version')
   assert done.returncode == 0
   assert re.fullmatch(
@@ -157,7 +157,7 @@ def test_all_flags():
     assert re.search(rf'^ +(-\w,)?--{name}: ', done.stdout, re.MULTILINE)
 
 
-def test_a_table_at_the_end_of_help():
+def test_help_ends_with_tables():
   def main(argv):
     pass
 
@@ -167,20 +167,20 @@ def test_a_table_at_the_end_of_help():
     assert re.search(rf'^  {name}  ', shown, re.MULTILINE)
 
 
-def test_packages_are_hidden_and_come_back(monkeypatch):
+def test_pretend_missing_hides_packages_temporarily(monkeypatch):
   monkeypatch.delitem(sys.modules, 'colorsys', raising=False)
   with cli.pretend_missing('colorsys'), pytest.raises(ImportError):
     import colorsys  # noqa: F401
   import colorsys  # noqa: F401, F811
 
 
-def test_an_extra_is_named_before_anything_is_imported():
+def test_missing_modules_name_their_extra():
   cli.require_installed(['json', 'os'], 'serve')
   with pytest.raises(UserError, match=r"needs nomodule: in the project's folder run scripts/setup serve"):
     cli.require_installed(['json', 'nomodule'], 'serve')
 
 
-def test_some_missing_files_are_named_later(tmp_path):
+def test_missing_files_are_refused_only_if_all_are_missing(tmp_path):
   cli.require_any_file([__file__, 'none.wav'])
   with pytest.raises(UserError, match='no such file: a, b, c, d, e and 1 more'):
     cli.require_any_file(list('abcdef'))

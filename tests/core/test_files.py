@@ -1,4 +1,4 @@
-"""Output files are seen whole or not at all."""
+"""Atomic writes and locks."""
 
 import json
 import multiprocessing
@@ -10,7 +10,7 @@ from audionet_tf.core import files
 
 
 @pytest.mark.parametrize(('mode', 'content', 'read'), [('w', 'é\r\n\n', 'é\r\n\n'.encode()), ('wb', b'\xff', b'\xff')])
-def test_the_name_comes_last(tmp_path, monkeypatch, mode, content, read):
+def test_a_file_is_renamed_last(tmp_path, monkeypatch, mode, content, read):
   path = tmp_path / 'x.tar.json'
   path.write_bytes(b'old')
   order = []
@@ -24,7 +24,7 @@ def test_the_name_comes_last(tmp_path, monkeypatch, mode, content, read):
   assert order == ['fsync', 'replace']
 
 
-def test_a_failure_leaves_what_was_there(tmp_path):
+def test_a_failure_keeps_the_old_file(tmp_path):
   path = tmp_path / 'x'
   path.write_text('old')
   with pytest.raises(KeyboardInterrupt), files.atomic_write(path, partial=tmp_path / 'y') as file:
@@ -34,13 +34,13 @@ def test_a_failure_leaves_what_was_there(tmp_path):
   assert path.read_text() == 'old' and os.listdir(tmp_path) == ['x']
 
 
-def test_a_library_may_write_to_the_name(tmp_path):
+def test_a_library_may_write_to_the_temporary_name(tmp_path):
   with files.atomic_write(tmp_path / 'x.bin', 'wb') as file, open(file.name, 'wb') as other:
-    other.write(b'theirs')
-  assert (tmp_path / 'x.bin').read_bytes() == b'theirs'
+    other.write(b'library')
+  assert (tmp_path / 'x.bin').read_bytes() == b'library'
 
 
-def test_json_with_the_folder_it_belongs_in(tmp_path):
+def test_json_creates_its_folder(tmp_path):
   path = tmp_path / 'new' / 'x.json'
   files.write_json(path, {'name': 'é'}, ensure_ascii=False)
   assert json.loads(path.read_bytes()) == {'name': 'é'} and 'é' in path.read_text('utf-8')
@@ -55,7 +55,7 @@ def hold(folder, held, release):
     release.wait(60)
 
 
-def test_a_folder_is_held_by_one_process(tmp_path):
+def test_a_folder_is_locked_by_one_process(tmp_path):
   context = multiprocessing.get_context('spawn')
   held, release = context.Event(), context.Event()
   other = context.Process(target=hold, args=(tmp_path, held, release))

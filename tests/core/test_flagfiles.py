@@ -1,25 +1,27 @@
 """Flag files on the command line: presets by name, and the note about flags that a file overrides."""
 
+import importlib
+
 import commands
 import pytest
 
-from audionet_tf import train
 from audionet_tf.core import flagfiles
 from audionet_tf.core.errors import UserError
 
-NAMES = ['best', 'demo', 'labels_soundnet5', 'labels_soundnet8', 'mixtures', 'paper', 'soundnet5', 'soundnet8']
-assert train  # its flags
+NAMES = ['best', 'demo', 'labels_soundnet5', 'labels_soundnet8', 'logmel_cnn', 'mixtures', 'paper', 'soundnet5']
+importlib.import_module('audionet_tf.train')  # defines the flags
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch):
+  """The current folder, with a flag file."""
   monkeypatch.chdir(tmp_path)
   (tmp_path / 'my.txt').write_text('# mine\n--teacher=vgg16\n--epochs=7\n--nonesterov\n--embeddings=a.tfrecord\n')
   return tmp_path
 
 
-def test_presets_are_found_by_name(here):
-  assert flagfiles.preset_names() == [*NAMES, 'transfer_soundnet8']
+def test_presets_are_found_by_name(folder):
+  assert flagfiles.preset_names() == [*NAMES, 'soundnet8', 'transfer_soundnet8']
   best = f'--flagfile={flagfiles.preset_path("best")}'
   for words in (
     ['--preset=best'],
@@ -29,11 +31,11 @@ def test_presets_are_found_by_name(here):
     ['-preset=best'],
   ):
     assert flagfiles.resolved(['train', *words, '--epochs=3']) == ['train', best, '--epochs=3']
-  (here / 'best').write_text('--epochs=9\n')
+  (folder / 'best').write_text('--epochs=9\n')
   assert flagfiles.resolved(['train', '--flagfile=best']) == ['train', '--flagfile=best']  # a file comes first
   assert flagfiles.resolved(['train', '--preset=best']) == ['train', best]
   assert flagfiles.resolved(['train', '--', '--preset=best']) == ['train', '--', '--preset=best']
-  for word in ('--preset=bset', '--flagfile=bset', '--flagfile=none/best', '--preset=my.txt', f'--flagfile={here}'):
+  for word in ('--preset=bset', '--flagfile=bset', '--flagfile=none/best', '--preset=my.txt', f'--flagfile={folder}'):
     with pytest.raises(UserError, match=f'no such flag file or preset; presets are {", ".join(NAMES)}'):
       flagfiles.resolved(['train', word])
 
@@ -45,19 +47,19 @@ def test_presets_are_found_by_name(here):
     ('--epochs 3 --nesterov --flagfile my.txt', 'after --epochs=3, --nesterov and overrides them'),
     ('--epochs=3 --preset=best', 'note: --preset=best comes after --epochs=3 and overrides it'),
     ('--flagfile=my.txt --teacher=x', None),
-    ('--teacher=vgg16 --flagfile=my.txt', None),  # says the same
+    ('--teacher=vgg16 --flagfile=my.txt', None),  # the same value
     ('--epochs=3 --flagfile=my.txt --epochs=4', None),
     ('--embeddings=b.tfrecord --flagfile=my.txt', None),  # both count
     ('--student=yamnet --flagfile=my.txt', None),
   ],
 )
-def test_what_a_flag_file_overrides_is_said(here, words, note):
+def test_overridden_flags_are_noted(folder, words, note):
   line = flagfiles.override_note(flagfiles.resolved(['train', *words.split()]))
   assert line is None if note is None else note in line
 
 
-def test_the_note_and_the_known_presets_are_one_line_each(here):
-  done = commands.run('audionet_tf.train', '--epochs=3', '--flagfile=my.txt', '--records=none', cwd=here)
+def test_the_note_and_the_list_of_presets_are_one_line_each(folder):
+  done = commands.run('audionet_tf.train', '--epochs=3', '--flagfile=my.txt', '--records=none', cwd=folder)
   note, error = done.stderr.splitlines()
   assert note.startswith('note: --flagfile=my.txt comes after --epochs=3') and error.startswith('error: ')
   done = commands.run('audionet_tf.train', '--preset=bset')

@@ -1,4 +1,4 @@
-"""Signals as exceptions: which are taken, and what is left alone."""
+"""Signals as exceptions: which are handled, and when."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from audionet_tf.core import interruption
 
 
 @pytest.mark.parametrize(('number', 'exit_code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_are_raised_within_and_not_after(number, exit_code):
+def test_signals_are_raised_only_within_the_context(number, exit_code):
   before = signal.getsignal(number)
   with pytest.raises(interruption.Interrupted) as caught, interruption.raised():
     os.kill(os.getpid(), number)
@@ -19,7 +19,7 @@ def test_signals_are_raised_within_and_not_after(number, exit_code):
   assert signal.getsignal(number) is before
 
 
-def test_an_ignored_signal_stays_ignored():
+def test_ignored_signals_stay_ignored():
   before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in a shell's background jobs
   try:
     with interruption.raised():
@@ -29,7 +29,7 @@ def test_an_ignored_signal_stays_ignored():
     signal.signal(signal.SIGINT, before)
 
 
-def test_threads_leave_signals_alone():
+def test_other_threads_do_not_handle_signals():
   handlers = []
 
   def work():

@@ -1,4 +1,4 @@
-"""TensorFlow's start-up notices do not reach the screen of commands; everything else does."""
+"""Commands hide TensorFlow's start-up notices and nothing else."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ def noisy(fails):
   return 'done'
 
 
-def test_notices_are_left_out_and_the_others_shown(capfd):
+def test_only_notices_are_hidden(capfd):
   assert cli.QuietTensorFlow.quietly(noisy, False) == 'done'
   with pytest.raises(ImportError):
     cli.QuietTensorFlow.quietly(noisy, True)
@@ -33,7 +33,7 @@ def test_notices_are_left_out_and_the_others_shown(capfd):
 
 
 @pytest.mark.parametrize('level', ['3', '0'])
-def test_a_command_that_imports_tensorflow_is_quiet_unless_all_is_wanted(level):
+def test_importing_tensorflow_is_quiet_unless_the_log_level_is_0(level):
   code = 'from audionet_tf.core import cli; import tensorflow as tf; print(float(tf.square(3.0)))'
   environment = os.environ | {'TF_CPP_MIN_LOG_LEVEL': level}
   done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=environment, check=True)

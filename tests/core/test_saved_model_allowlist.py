@@ -1,4 +1,4 @@
-"""SavedModels from strangers: what writes, reads or calls Python is refused unread, by both loaders."""
+"""Untrusted SavedModels: both loaders refuse, before loading, what accesses files or calls Python."""
 
 import json
 
@@ -29,7 +29,7 @@ def print_to_a_file(path):
   tf.raw_ops.PrintV2(input='x', output_stream=f'file://{path}')
 
 
-REACHES = {
+UNSAFE_CALLS = {
   'SaveV2': lambda path: tf.raw_ops.SaveV2(prefix=path, tensor_names=['x'], shape_and_slices=[''], tensors=[[1.0]]),
   'RestoreV2': lambda path: tf.raw_ops.RestoreV2(
     prefix=path, tensor_names=['x'], shape_and_slices=[''], dtypes=[tf.float32]
@@ -43,21 +43,21 @@ REACHES = {
 LOADERS = {'teacher': frozen_teacher.load, 'student': loader.load}
 
 
-class Stranger(tf.Module):
-  """A classifier with a variable that does something else besides."""
+class UntrustedModel(tf.Module):
+  """A classifier with a variable, which makes another call as well."""
 
-  def __init__(self, reach=lambda: None):
+  def __init__(self, call=lambda: None):
     super().__init__()
-    self.kernel, self.reach = tf.Variable(tf.ones([3, CLASSES])), reach
-    self.function = tf.function(self.answer, [tf.TensorSpec([None, SIZE, SIZE, 3], name='pictures')])
+    self.kernel, self.call = tf.Variable(tf.ones([3, CLASSES])), call
+    self.function = tf.function(self.predict, [tf.TensorSpec([None, SIZE, SIZE, 3], name='pictures')])
 
-  def answer(self, pictures):
-    self.reach()
+  def predict(self, pictures):
+    self.call()
     return {'probabilities': tf.nn.softmax(tf.reduce_mean(pictures, [1, 2]) @ self.kernel)}
 
 
 def save(module, folder):
-  """A SavedModel that either loader would take for its own."""
+  """Writes a SavedModel that both loaders accept; returns its folder."""
   concrete = module.function.get_concrete_function()
   tf.saved_model.save(module, str(folder), signatures={'serving_default': concrete, 'windows': concrete})
   (folder / 'assets').mkdir(exist_ok=True)
@@ -66,7 +66,7 @@ def save(module, folder):
 
 
 def rewrite(folder, change):
-  """Changes the one meta graph of a SavedModel with `change(meta_graph, saver functions by 'save' and 'restore')`."""
+  """Applies `change(meta_graph, savers)` to a SavedModel; `savers`: dict of 'save' and 'restore' to FunctionDef."""
   path = folder / 'saved_model.pb'
   saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
   meta_graph = saved.meta_graphs[0]
@@ -78,7 +78,7 @@ def rewrite(folder, change):
 
 @pytest.fixture(params=LOADERS)
 def refused(request, monkeypatch):
-  """A check that a folder is refused before TensorFlow loads it, with a line that `message` matches."""
+  """A function (folder, message) that checks that a folder is refused, in one line, before TensorFlow loads it."""
   monkeypatch.setattr(tf.saved_model, 'load', None)
 
   def check(folder, message):
@@ -89,34 +89,34 @@ def refused(request, monkeypatch):
   return check
 
 
-@pytest.mark.parametrize('name', REACHES)
-def test_what_a_signature_reaches_for_is_refused(tmp_path, refused, name):
-  folder = save(Stranger(lambda: REACHES[name](str(tmp_path / 'never'))), tmp_path / 'model')
+@pytest.mark.parametrize('name', UNSAFE_CALLS)
+def test_unsafe_calls_in_a_signature_are_refused(tmp_path, refused, name):
+  folder = save(UntrustedModel(lambda: UNSAFE_CALLS[name](str(tmp_path / 'never'))), tmp_path / 'model')
   refused(folder, f'refused.*{name}')
   assert not (tmp_path / 'never').exists()
 
 
 @pytest.mark.parametrize('name', ['SaveV2', 'RestoreV2', 'WriteFile'])
-def test_what_loading_would_run_is_refused(tmp_path, refused, name):
+def test_unsafe_calls_at_loading_are_refused(tmp_path, refused, name):
   class Resource(tf.saved_model.experimental.TrackableResource):
     def _create_resource(self):
       return tf.raw_ops.HashTableV2(key_dtype=tf.string, value_dtype=tf.int64)
 
     def _initialize(self):
       if not tf.executing_eagerly():
-        REACHES[name](str(tmp_path / 'never'))
+        UNSAFE_CALLS[name](str(tmp_path / 'never'))
 
-  module = Stranger()
+  module = UntrustedModel()
   module.resource = Resource()
   assert module.resource.resource_handle is not None
   refused(save(module, tmp_path / 'model'), f'refused.*{name}')
 
 
-def test_only_saving_may_use_the_functions_of_saving(tmp_path, refused):
+def test_only_the_saver_may_use_its_functions(tmp_path, refused):
   def other(meta_graph, savers):
     return next(f for f in meta_graph.graph_def.library.function if f not in savers.values())
 
-  def save_is_the_answer(meta_graph, savers):
+  def save_is_the_prediction(meta_graph, savers):
     for function in meta_graph.graph_def.library.function:
       for node in function.node_def:
         if node.op.endswith('PartitionedCall'):
@@ -133,11 +133,11 @@ def test_only_saving_may_use_the_functions_of_saving(tmp_path, refused):
     name = savers['save'].signature.name
     meta_graph.graph_def.library.gradient.add(function_name='x', gradient_func=name)
 
-  def save_stands_in(meta_graph, savers):  # grappler swaps functions that say they do the same
+  def save_replaces_another(meta_graph, savers):  # Grappler replaces functions that claim to be equivalent
     for function in (savers['save'], other(meta_graph, savers)):
       function.attr['api_implements'].s = b'x'
 
-  def all_is_saving(meta_graph, savers):
+  def everything_is_saving(meta_graph, savers):
     library = meta_graph.graph_def.library
     kept = [function for function in library.function if function not in savers.values()]
     del library.function[:]
@@ -145,21 +145,21 @@ def test_only_saving_may_use_the_functions_of_saving(tmp_path, refused):
     for node in meta_graph.graph_def.node:
       if node.op == 'StatefulPartitionedCall' and 'signature_wrapper' in node.attr['f'].func.name:
         meta_graph.saver_def.restore_op_name = node.name
-        found = [function for function in library.function if function.signature.name == node.attr['f'].func.name]
-        found[0].node_def.add(name='n', op='SaveV2')
+        called = [function for function in library.function if function.signature.name == node.attr['f'].func.name]
+        called[0].node_def.add(name='n', op='SaveV2')
 
   def no_saver(meta_graph, savers):
     meta_graph.ClearField('saver_def')
 
-  tricks = (save_is_the_answer, save_is_an_object, save_is_an_operation, save_is_a_gradient, save_stands_in)
-  for change in (*tricks, all_is_saving, no_saver):
-    folder = save(Stranger(), tmp_path / change.__name__)
+  tricks = (save_is_the_prediction, save_is_an_object, save_is_an_operation, save_is_a_gradient, save_replaces_another)
+  for change in (*tricks, everything_is_saving, no_saver):
+    folder = save(UntrustedModel(), tmp_path / change.__name__)
     rewrite(folder, change)
     refused(folder, 'refused.*(SaveV2|RestoreV2)')
 
 
-def test_saving_may_do_nothing_else(tmp_path, refused):
-  folder = save(Stranger(), tmp_path / 'model')
+def test_the_saver_may_do_nothing_else(tmp_path, refused):
+  folder = save(UntrustedModel(), tmp_path / 'model')
   rewrite(folder, lambda _, savers: savers['restore'].node_def.add(name='n', op='WriteFile'))
   refused(folder, 'refused.*WriteFile')
 
@@ -172,37 +172,37 @@ def test_other_kinds_of_saved_models_are_refused(tmp_path, refused):
   (old / 'assets').mkdir()
   (old / 'assets' / 'settings.json').write_text(json.dumps(SETTINGS))
   refused(old, 'TensorFlow 2')
-  two = save(Stranger(), tmp_path / 'two')
+  two = save(UntrustedModel(), tmp_path / 'two')
   (two / 'saved_model.pb').write_bytes((two / 'saved_model.pb').read_bytes() * 2)
   refused(two, 'TensorFlow 2')
-  (two / 'saved_model.pb').write_bytes(b'rubbish')
+  (two / 'saved_model.pb').write_bytes(b'not a SavedModel')
   refused(two, 'not a readable SavedModel')
 
 
 def all_operations():
-  """OpDefs of every operation that this process knows."""
+  """OpDefs of every registered operation."""
   buffer = pywrap_tf_session.TF_GetAllOpList()
   return op_def_pb2.OpList.FromString(pywrap_tf_session.TF_GetBuffer(buffer)).op
 
 
-def test_every_operation_with_state_is_foreign_but_for_a_few():
+def test_stateful_operations_are_forbidden_except_for_a_few():
   operations = all_operations()
   stateful = {operation.name for operation in operations if operation.is_stateful}
   assert len(stateful) > 400
-  assert {name for name in stateful if not saved_model_allowlist.foreign(name)} == set(
+  assert {name for name in stateful if not saved_model_allowlist.forbidden(name)} == set(
     saved_model_allowlist.NEEDED_OPS
   ) & stateful
-  # Those without state that read files, stop the process, or call Python.
+  # Stateless operations that read files, stop the process, or call Python.
   paths = {o.name for o in operations if {'filename', 'filenames', 'pattern'} & {arg.name for arg in o.input_arg}}
-  assert all(saved_model_allowlist.foreign(name) for name in paths - {'RegexReplace', 'RegexFullMatch'})
-  reach = 'ReadFile MatchingFiles ImmutableConst DecodeProtoV2 EncodeProto GenerateVocabRemapping PyFuncStateless'
-  for name in (*reach.split(), 'Abort', 'Copy', 'CopyHost', 'NoSuchOp', 'IO>AudioResample', '__doc__', '_Send'):
-    assert saved_model_allowlist.foreign(name), name
+  assert all(saved_model_allowlist.forbidden(name) for name in paths - {'RegexReplace', 'RegexFullMatch'})
+  unsafe = 'ReadFile MatchingFiles ImmutableConst DecodeProtoV2 EncodeProto GenerateVocabRemapping PyFuncStateless'
+  for name in (*unsafe.split(), 'Abort', 'Copy', 'CopyHost', 'NoSuchOp', 'IO>AudioResample', '__doc__', '_Send'):
+    assert saved_model_allowlist.forbidden(name), name
 
 
-def test_the_operations_of_networks_are_not_foreign():
+def test_operations_of_networks_are_allowed():
   for name in ('MatMul', 'Conv2D', 'Softmax', 'TopKV2', 'While', 'ReadVariableOp', 'FusedBatchNormV3', 'NoOp'):
-    assert not saved_model_allowlist.foreign(name)
+    assert not saved_model_allowlist.forbidden(name)
 
 
 def keras_classifier():
@@ -212,7 +212,7 @@ def keras_classifier():
   return keras.Model(pictures, keras.layers.Dense(CLASSES)(x))
 
 
-def test_what_keras_exports_is_loaded(tmp_path):
+def test_exports_of_keras_are_loaded(tmp_path):
   model = keras_classifier()
   model.compile('adam', 'mse')
   model.fit(np.zeros([2, SIZE, SIZE, 3]), np.zeros([2, CLASSES]), verbose=0)
@@ -222,12 +222,12 @@ def test_what_keras_exports_is_loaded(tmp_path):
   np.testing.assert_allclose(frozen_teacher.load(tmp_path / 'export').probabilities(images), expected, atol=1e-5)
 
 
-def test_what_tensorflow_saves_is_loaded_and_once_more(tmp_path):
+def test_saved_models_of_tensorflow_are_loaded_even_when_saved_again(tmp_path):
   model = keras.Sequential([keras.Input([SIZE, SIZE, 3]), keras.layers.Flatten(), keras.layers.Dense(CLASSES)])
   tf.saved_model.save(model, str(tmp_path / 'keras'))
-  module = Stranger()
+  module = UntrustedModel()
   module.table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(['a'], [1.0]), 0.0)
-  module.reach = lambda: module.table.lookup(tf.constant('a'))
+  module.call = lambda: module.table.lookup(tf.constant('a'))
   loaded = tf.saved_model.load(str(save(module, tmp_path / 'table')))
   tf.saved_model.save(loaded, str(tmp_path / 'again'), signatures=loaded.signatures)
   for name in ('keras', 'table', 'again'):

@@ -1,13 +1,13 @@
-"""Text for a terminal."""
+"""Text for terminals and files."""
 
 from audionet_tf.core import text
 
 
-def test_nothing_moves_the_cursor():
+def test_printable_removes_control_characters():
   assert text.printable('a\x1b[2J\r\n\u202eb é 日本') == 'a?[2J???b é 日本'
 
 
-def test_columns_stand_below_one_another():
+def test_aligned_columns():
   rows = [['file', 's', 'class'], ['a\tb.wav', '12.5', 'x'], ['c', '1.0', 'long name']]
   assert text.aligned(rows).splitlines() == [
     'file        s      class',
@@ -21,13 +21,13 @@ def test_columns_stand_below_one_another():
   ]
 
 
-def test_of_many_names_the_first_are_shown():
+def test_first_of_many_names():
   assert text.first_of(['a', 'b']) == 'a, b'
   assert text.first_of(list('abcdefg')) == 'a, b, c, d, e and 2 more'
   assert text.first_of(['x\x1b', 'y', 'z'], most=2, separator='; ') == 'x?; y and 1 more'
 
 
-def test_an_exception_on_one_line():
+def test_exceptions_fit_on_one_line():
   assert text.brief(ValueError('line 1\n  line 2\x1b[2J')) == 'ValueError: line 1 line 2?[2J'
   assert text.brief(KeyError()) == 'KeyError'
   assert len(text.brief(OSError('x' * 1000))) == len('OSError: ') + 160

@@ -1,4 +1,4 @@
-"""One function opens TensorFlow Lite files, with LiteRT or with TensorFlow: the same answers, nothing on the screen."""
+"""TensorFlow Lite files in LiteRT and in TensorFlow: equal predictions, and no warnings."""
 
 import importlib.util
 import sys
@@ -16,7 +16,7 @@ if importlib.util.find_spec('ai_edge_litert'):  # the extra `litert`
 
 
 @pytest.mark.parametrize('library', LIBRARIES)
-def test_both_answer_as_numpy_does(tmp_path, monkeypatch, library):
+def test_predictions_match_numpy(tmp_path, monkeypatch, library):
   if library.startswith('tensorflow'):
     monkeypatch.setitem(sys.modules, 'ai_edge_litert.interpreter', None)
   path = image_classifiers.Classifier(1).to_tflite(tmp_path / 'x.tflite')
@@ -31,7 +31,7 @@ def test_both_answer_as_numpy_does(tmp_path, monkeypatch, library):
 
 
 @pytest.mark.parametrize('content', [b'', b'no model' * 9])
-def test_what_is_no_model_is_refused(tmp_path, content):
+def test_invalid_files_are_refused(tmp_path, content):
   (tmp_path / 'x.tflite').write_bytes(content)
   with pytest.raises((ValueError, RuntimeError)):
     tflite_interpreter.interpreter(tmp_path / 'x.tflite')

@@ -1,4 +1,4 @@
-"""Clips of AudioSet: everything up to the call of yt-dlp, which is replaced."""
+"""The download of AudioSet's clips, with a fake yt-dlp."""
 
 import os
 import pathlib
@@ -28,7 +28,7 @@ def segments(tmp_path):
 
 
 class FakeDownloader:
-  """Stands for yt_dlp.YoutubeDL: writes a file, or fails for the ids in `gone`. Keeps (address, options) of calls."""
+  """Replaces yt_dlp.YoutubeDL: writes a file, or fails for the ids in `gone`; records (address, options) in `calls`."""
 
   calls = []
   gone = set()
@@ -59,7 +59,7 @@ def downloader(monkeypatch):
   return FakeDownloader
 
 
-def test_segments_of_a_csv(segments):
+def test_read_segments(segments):
   expected = {'-OAyRsvFGgc': (30, 40), '_A30xsFBMXA': (40.5, 50.5), 'eHIlPlNWISg': (0, 9.25)}
   assert audioset.read_segments(segments) == expected
 
@@ -68,7 +68,7 @@ def test_segments_of_a_csv(segments):
   'line',
   ['-OAyRsvFGgc, 30', '-OAyRsvFGgc, x, 40, "a"', '../etc/passw, 3, 4, "a"', '-OAyRsvFGgc, 40, 30, "a"', 'a, 1, 2'],
 )
-def test_a_damaged_line_is_named(segments, line):
+def test_invalid_lines_are_named(segments, line):
   segments.write_text(f'# comment\n{line}\n')
   with pytest.raises(UserError, match='line 2 is not YTID'):
     audioset.read_segments(segments)
@@ -84,7 +84,7 @@ def test_a_damaged_line_is_named(segments, line):
     'http://m.youtube.com/shorts/-OAyRsvFGgc',
   ],
 )
-def test_id_of_an_address(text):
+def test_video_id_from_an_address(text):
   assert youtube.video_id(text) == '-OAyRsvFGgc'
 
 
@@ -93,26 +93,26 @@ def test_id_of_an_address(text):
   ['', '--exec=harm', '-OAyRsvFGg', '-OAyRsvFGgc1', 'a b c d e f', '../../../etc', 'https://evil.com/watch?v=-OAyRsvFGgc',
    'file:///youtube.com/-OAyRsvFGgc', 'https://youtube.com/playlist'],
 )  # fmt: skip
-def test_what_is_no_id_is_refused(text):
+def test_invalid_ids_are_refused(text):
   with pytest.raises(UserError, match='neither a YouTube id'):
     youtube.video_id(text)
 
 
-def test_choose_names_every_id_that_is_missing(segments):
+def test_choose_names_every_missing_id(segments):
   clips = audioset.choose(['eHIlPlNWISg', '-OAyRsvFGgc'], audioset.read_segments(segments), segments)
   assert clips == {'eHIlPlNWISg': (0, 9.25), '-OAyRsvFGgc': (30, 40)}
   with pytest.raises(UserError, match='aaaaaaaaaaa, bbbbbbbbbbb: not in .*eval_segments.csv'):
     audioset.choose(['aaaaaaaaaaa', '-OAyRsvFGgc', 'bbbbbbbbbbb'], audioset.read_segments(segments), segments)
 
 
-def test_the_clips_of_the_paper():
+def test_clips_of_the_paper():
   assert len(audioset.PAPER_CLIPS) == 10
   assert all(youtube.video_id(name) == name for name in audioset.PAPER_CLIPS)
   assert [end - start for start, end in audioset.PAPER_CLIPS.values()] == [10] * 9 + [9]
   assert audioset.PAPER_CLIPS['eV5JX81GzqA'] == (150, 160)
 
 
-def test_addresses_and_options_of_the_call(tmp_path, downloader):
+def test_address_and_options_passed_to_yt_dlp(tmp_path, downloader):
   outcome = audioset.download_clips({'-OAyRsvFGgc': (30, 40), '_A30xsFBMXA': (40.5, 50.5)}, tmp_path / 'new')
   assert outcome == {'downloaded': ['-OAyRsvFGgc', '_A30xsFBMXA'], 'present': [], 'failed': []}
   assert sorted(path.name for path in (tmp_path / 'new').iterdir()) == ['-OAyRsvFGgc_30.mkv', '_A30xsFBMXA_40.5.mkv']
@@ -124,7 +124,7 @@ def test_addresses_and_options_of_the_call(tmp_path, downloader):
   assert options['allowed_extractors'] == ['youtube'] and options['noplaylist']  # one video of one site
 
 
-def test_the_options_suit_yt_dlp(tmp_path, monkeypatch):
+def test_yt_dlp_accepts_the_options(tmp_path, monkeypatch):
   real, made = yt_dlp.YoutubeDL, []
 
   class Unconnected(real):
@@ -141,17 +141,17 @@ def test_the_options_suit_yt_dlp(tmp_path, monkeypatch):
   assert set(made[0]._ies) == {'Youtube'}
 
 
-def test_what_is_there_is_not_fetched_again(tmp_path, downloader):
-  (tmp_path / '-OAyRsvFGgc_30.mp4').write_bytes(b'there')
+def test_existing_files_are_not_downloaded_again(tmp_path, downloader):
+  (tmp_path / '-OAyRsvFGgc_30.mp4').write_bytes(b'present')
   (tmp_path / '_A30xsFBMXA_40.5.mkv').write_bytes(b'another start')
   (tmp_path / 'eHIlPlNWISg_0.mkv.gz').write_bytes(b'as the original program left it')
   clips = {'-OAyRsvFGgc': (30, 40), '_A30xsFBMXA': (40, 50), 'eHIlPlNWISg': (0, 9.25)}
   outcome = audioset.download_clips(clips, tmp_path)
   assert outcome == {'downloaded': ['_A30xsFBMXA'], 'present': ['-OAyRsvFGgc', 'eHIlPlNWISg'], 'failed': []}
-  assert (tmp_path / '-OAyRsvFGgc_30.mp4').read_bytes() == b'there'
+  assert (tmp_path / '-OAyRsvFGgc_30.mp4').read_bytes() == b'present'
 
 
-def test_a_failure_is_reported_and_the_rest_go_on(tmp_path, downloader, capsys):
+def test_failures_are_reported_and_do_not_stop_the_others(tmp_path, downloader, capsys):
   downloader.gone.add('_A30xsFBMXA')
   outcome = audioset.download_clips({'_A30xsFBMXA': (40, 50), 'eHIlPlNWISg': (0, 9.25)}, tmp_path)
   assert outcome == {'downloaded': ['eHIlPlNWISg'], 'present': [], 'failed': ['_A30xsFBMXA']}
@@ -159,23 +159,23 @@ def test_a_failure_is_reported_and_the_rest_go_on(tmp_path, downloader, capsys):
   assert [path.name for path in tmp_path.iterdir()] == ['eHIlPlNWISg_0.mkv']
 
 
-def test_an_interruption_leaves_nothing_half_written(tmp_path, monkeypatch):
-  def interrupted(name, span, folder, stem):
+def test_an_interrupt_leaves_no_partial_files(tmp_path, monkeypatch):
+  def interrupt(name, span, folder, stem):
     pathlib.Path(folder, stem + '.mkv.part').write_bytes(b'half')
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(youtube, 'fetch', interrupted)
+  monkeypatch.setattr(youtube, 'fetch', interrupt)
   with pytest.raises(KeyboardInterrupt):
     audioset.download_clips({'-OAyRsvFGgc': (30, 40)}, tmp_path)
   assert not list(tmp_path.iterdir())
 
 
-def test_nothing_left_by_yt_dlp_is_a_failure(tmp_path, downloader, monkeypatch):
+def test_a_download_without_a_file_is_a_failure(tmp_path, downloader, monkeypatch):
   monkeypatch.setattr(downloader, 'extract_info', lambda self, address: {})
   assert audioset.download_clips({'-OAyRsvFGgc': (30, 40)}, tmp_path)['failed'] == ['-OAyRsvFGgc']
 
 
-def test_without_yt_dlp_the_extra_is_named(monkeypatch):
+def test_missing_yt_dlp_names_the_extra(monkeypatch):
   monkeypatch.setitem(sys.modules, 'yt_dlp', None)
   with pytest.raises(UserError, match=r"yt-dlp: .* scripts/setup download, or pip install '\.\[download\]'"):
     youtube.import_yt_dlp()
@@ -206,7 +206,7 @@ class YoutubeDL:
 
 
 def download(tmp_path, *arguments):
-  """audionet_tf.download as a process, with a yt_dlp that writes what it was asked."""
+  """Runs audionet_tf.download with a fake yt_dlp that writes its address and ranges to the file."""
   (tmp_path / 'fake').mkdir(exist_ok=True)
   (tmp_path / 'fake' / 'yt_dlp.py').write_text(FAKE_MODULE)
   command = [sys.executable, '-m', 'audionet_tf.download', *map(str, arguments)]
@@ -214,7 +214,7 @@ def download(tmp_path, *arguments):
   return subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment)
 
 
-def test_command_with_ids_that_begin_with_a_dash(tmp_path, segments):
+def test_command_accepts_ids_that_begin_with_a_dash(tmp_path, segments):
   ids = '-OAyRsvFGgc,https://www.youtube.com/watch?v=_A30xsFBMXA'
   done = download(tmp_path, f'--segments={segments}', f'--ids={ids}', f'--output={tmp_path}/clips')
   assert done.returncode == 0, done.stderr
@@ -224,7 +224,7 @@ def test_command_with_ids_that_begin_with_a_dash(tmp_path, segments):
   assert (tmp_path / 'clips' / '_A30xsFBMXA_40.5.mkv').is_file()
 
 
-def test_command_takes_the_papers_clips_and_counts_failures(tmp_path):
+def test_command_defaults_to_the_papers_clips_and_counts_failures(tmp_path):
   done = download(tmp_path, f'--output={tmp_path}/clips')
   assert done.returncode == 1
   assert '9 downloaded, 0 present, 1 failed' in done.stdout

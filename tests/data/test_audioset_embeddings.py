@@ -1,4 +1,4 @@
-"""AudioSet's embeddings: written, read, and trained on."""
+"""AudioSet's embeddings: writing, reading, and batches for training."""
 
 import dataclasses
 import json
@@ -19,8 +19,8 @@ RNG = np.random.default_rng(0)
 TINY = {'convolutions': (('conv1', 2), ('pool1', None), ('pool2', None)), 'dense': (('fc2', 128),)}
 
 
-def audioset(path, examples):
-  """A file as AudioSet's: `examples`, (id, labels, u8 [T, 128])."""
+def write_audioset(path, examples):
+  """Writes a file in AudioSet's format. `examples`: list of (id, labels, u8 [T, 128])."""
   with tf.io.TFRecordWriter(str(path)) as writer:
     for video, labels, rows in examples:
       feature = {
@@ -44,7 +44,7 @@ def rows(steps, seed=0):
 
 @pytest.fixture(scope='module')
 def written(tmp_path_factory):
-  """Features of two sounds in two formats: dict of format to outputs; the model's path."""
+  """(folder, paths of two sounds, dict of format to their feature files)."""
   folder = tmp_path_factory.mktemp('features')
   keras.utils.set_random_seed(0)
   model = vggish.vggish({}, quantised=True, **TINY)
@@ -58,7 +58,7 @@ def written(tmp_path_factory):
   return folder, paths, outputs
 
 
-def test_tensorflow_reads_what_features_write(written):
+def test_tensorflow_parses_written_features(written):
   _, paths, outputs = written
   for path, steps in zip(paths, (3, 41), strict=True):
     (raw,) = list(tf.data.TFRecordDataset(str(outputs['tfrecord'][path])))
@@ -67,37 +67,37 @@ def test_tensorflow_reads_what_features_write(written):
       {name: tf.io.FixedLenFeature([], tf.float32) for name in ('start_time_seconds', 'end_time_seconds')},
       {'audio_embedding': tf.io.FixedLenSequenceFeature([], tf.string)},
     )
-    found = tf.io.decode_raw(lists['audio_embedding'], tf.uint8).numpy()
+    embedding = tf.io.decode_raw(lists['audio_embedding'], tf.uint8).numpy()
     _, expected = files.read(outputs['npz'][path], ['pca'])
-    assert found.shape == (steps, 128)
-    np.testing.assert_array_equal(found, expected['pca'][0])
+    assert embedding.shape == (steps, 128)
+    np.testing.assert_array_equal(embedding, expected['pca'][0])
     assert float(context['start_time_seconds']) == 0
     assert float(context['end_time_seconds']) == pytest.approx(0.96 * steps)
 
 
-def test_features_are_read_again_in_either_format(written):
+def test_features_round_trip_in_both_formats(written):
   folder, paths, outputs = written
   for path in paths:
-    (about, found), (other, expected) = (files.read(outputs[kind][path], ['pca']) for kind in outputs)
-    for values, wanted in zip(found['pca'], expected['pca'], strict=True):
-      np.testing.assert_allclose(values, wanted, atol=1e-4)
+    (about, features), (other, expected) = (files.read(outputs[kind][path], ['pca']) for kind in outputs)
+    for actual, desired in zip(features['pca'], expected['pca'], strict=True):
+      np.testing.assert_allclose(actual, desired, atol=1e-4)
     assert about == other
     np.testing.assert_allclose(maps.read_mean(outputs['tfrecord'][path], 'pca'), expected['pca'][0].mean(0), rtol=1e-5)
   again = extraction.extract(layer_outputs.load(folder / 's.keras', ['pca']), paths, folder, 'tfrecord')
   assert again['outputs'] == outputs['tfrecord']
 
 
-def test_audiosets_own_files(tmp_path):
-  path = audioset(tmp_path / 'a.tfrecord', [('x', [3, 5], rows(10)), ('y', [], rows(4, 1))])
+def test_audiosets_files_are_read(tmp_path):
+  path = write_audioset(tmp_path / 'a.tfrecord', [('x', [3, 5], rows(10)), ('y', [], rows(4, 1))])
   first, second = audioset_embeddings.read(path)
   assert (first.video_id, first.labels, first.start_seconds, first.end_seconds) == ('x', (3, 5), 30, 40)
   np.testing.assert_array_equal(first.embedding, rows(10))
   np.testing.assert_allclose(second.center_seconds(), 30 + 15_599 / 2 / 16_000 + 0.96 * np.arange(4))
-  with pytest.raises(UserError, match='2 clips of AudioSet, not the features of one file'):
+  with pytest.raises(UserError, match='holds 2 AudioSet clips; expected the features of one file'):
     files.read(path, ['pca'])
 
 
-def test_a_clip_is_written_as_it_was_read():
+def test_clips_round_trip():
   clip = audioset_embeddings.Clip('ü', 1.5, 4.5, (2, 7), rows(3), json.dumps({'a': 1}))
   again = audioset_embeddings.parsed(audioset_embeddings.serialized(clip))
   np.testing.assert_array_equal(again.embedding, clip.embedding)
@@ -105,11 +105,11 @@ def test_a_clip_is_written_as_it_was_read():
 
 
 def test_damaged_files_are_named(tmp_path):
-  path = audioset(tmp_path / 'a.tfrecord', [('x', [0], rows(10))])
+  path = write_audioset(tmp_path / 'a.tfrecord', [('x', [0], rows(10))])
   content = bytearray(path.read_bytes())
   content[200] ^= 1
   for broken, expected in (
-    (bytes(content), 'record at byte 0 is no embedding of AudioSet .not its checksum'),
+    (bytes(content), 'record at byte 0 is not an AudioSet embedding .wrong checksum'),
     (path.read_bytes()[:-9], 'ends inside a record'),
   ):
     path.write_bytes(broken)
@@ -124,9 +124,9 @@ def test_damaged_files_are_named(tmp_path):
       audioset_embeddings.parsed(payload)
 
 
-def test_batches_of_embeddings(tmp_path):
+def test_batches(tmp_path):
   examples = [('x', [0, 2], rows(10)), ('y', [1], rows(4, 1)), ('z', [2, 2], rows(12, 2))]
-  paths = [audioset(tmp_path / 'a.tfrecord', examples[:2]), audioset(tmp_path / 'b.tfrecord', examples[2:])]
+  paths = [write_audioset(tmp_path / 'a.tfrecord', examples[:2]), write_audioset(tmp_path / 'b.tfrecord', examples[2:])]
   manifest = audioset_embeddings.read_manifest(paths, 3)
   assert manifest['windows'] == 3
   source = audioset_embeddings.source(paths, manifest, 'labels', 3)
@@ -141,12 +141,12 @@ def test_batches_of_embeddings(tmp_path):
 @pytest.mark.parametrize(
   ('example', 'expected'),
   [
-    (('x', [3], rows(2)), r'x has labels \[3\], expected are 0 to 2'),
+    (('x', [3], rows(2)), r'x has labels \[3\], expected 0 to 2'),
     (('x', [], rows(2)), r'x has labels \[\]'),
-    (('x', [0], rows(2)[:, :64]), 'x has 64 numbers a step, expected are 128'),
+    (('x', [0], rows(2)[:, :64]), 'x has 64 values per step, expected 128'),
   ],
 )
-def test_unfit_embeddings_are_named(tmp_path, example, expected):
-  path = audioset(tmp_path / 'a.tfrecord', [example])
+def test_invalid_embeddings_are_named(tmp_path, example, expected):
+  path = write_audioset(tmp_path / 'a.tfrecord', [example])
   with pytest.raises(UserError, match=expected):
     audioset_embeddings.read_manifest([path], 3)

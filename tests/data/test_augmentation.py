@@ -1,4 +1,4 @@
-"""Augmentation against NumPy, eagerly and inside tf.data, and its exactness over passes and resumed runs."""
+"""Augmentation compared with NumPy, eagerly and in tf.data, and its reproducibility over passes and resumed runs."""
 
 import itertools
 
@@ -6,144 +6,123 @@ import numpy as np
 import pytest
 import synthetic_records
 import tensorflow as tf
+from augmented_batches import augmented, batch_of
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import augmentation, input_pipeline, records
 from audionet_tf.training import config
 
-EVERYTHING = {'shift': 1, 'gain': 6, 'mix': 0.5, 'time_mask': 0.2}
-
-
-def batch_of(count, samples=32, steps=4, seed=0):
-  rng = np.random.default_rng(seed)
-  return {
-    'audio': rng.uniform(-1, 1, [count, samples]).astype(np.float32),
-    'teacher/a': rng.dirichlet(np.ones(6), [count, steps]).astype(np.float32),
-    'teacher/b': rng.dirichlet(np.ones(3), [count, steps]).astype(np.float32),
-    'video_id': np.arange(count) // 3,
-    'index': np.arange(count) % 3 + 7,
-    'mask': np.ones(count, np.float32),
-  }
-
-
-def augmented(batch, values, seed=(0, 0), mapped=False):
-  """The batch as NumPy, augmented eagerly or by Dataset.map over a batch of unknown size."""
-  augment = augmentation.augmenter(values)
-  seed = tf.constant(seed, tf.int64)
-  if not mapped:
-    found = augment({name: tf.constant(x) for name, x in batch.items()}, seed)
-  else:
-    dataset = tf.data.Dataset.from_tensor_slices(batch).batch(len(batch['mask']))
-    found = next(iter(dataset.map(lambda x: augment(x, seed))))
-  return {name: x.numpy() for name, x in found.items()}
+EVERYTHING = {'shift': 1, 'gain': 6, 'crop': 0.5, 'mix': 0.5, 'time_mask': 0.2}
+EVERYTHING |= {'reverb': 0.5, 'noise': 0.5, 'equalizer': 6, 'band': 0.7, 'level': 30}
 
 
 @pytest.mark.parametrize('mapped', [False, True])
 @pytest.mark.parametrize('value', [1, 0.25])
-def test_sound_and_answers_are_shifted_alike(value, mapped):
+def test_shift_moves_sound_and_targets_together(value, mapped):
   batch = batch_of(50)
   ramp = np.tile(np.arange(32, dtype=np.float32), [50, 1])
-  steps = np.tile(np.eye(4, 6, dtype=np.float32), [50, 1, 1])  # step t says class t
-  found = augmented(batch | {'audio': ramp, 'teacher/a': steps}, {'shift': value}, mapped=mapped)
-  offsets = -found['audio'][:, 0].astype(int) % 32
+  steps = np.tile(np.eye(4, 6, dtype=np.float32), [50, 1, 1])  # step t predicts class t
+  result = augmented(batch | {'audio': ramp, 'teacher/a': steps}, {'shift': value}, mapped=mapped)
+  offsets = -result['audio'][:, 0].astype(int) % 32
   signed = (offsets + 16) % 32 - 16
   assert abs(signed).max() == (16 if value == 1 else 8) and len(set(offsets)) > 8
-  for row, answers, offset in zip(found['audio'], found['teacher/a'], offsets, strict=True):
+  for row, targets, offset in zip(result['audio'], result['teacher/a'], offsets, strict=True):
     np.testing.assert_array_equal(row, np.roll(np.arange(32), offset))
-    # Eight samples a step: the first sample of step t came from `offset` earlier, on a circle of four steps.
+    # Eight samples per step: the first sample of step t came from `offset` samples earlier, on a circle of four steps.
     for t in range(4):
       place = (t - offset / 8) % 4
       expected = np.zeros(6)
       expected[int(place) % 4] += 1 - place % 1
       expected[(int(place) + 1) % 4] += place % 1
-      np.testing.assert_allclose(answers[t], expected, atol=1e-5)
+      np.testing.assert_allclose(targets[t], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize('mapped', [False, True])
-def test_sound_and_answers_are_played_at_another_speed(mapped):
+def test_speed_changes_sound_and_targets_together(mapped):
   batch = batch_of(60, samples=400)
   times = np.arange(400)
   batch['audio'] = np.tile(np.sin(2 * np.pi * 5 * times / 400), [60, 1]).astype(np.float32)
-  found = augmented(batch, {'speed': 0.5}, mapped=mapped)
+  result = augmented(batch, {'speed': 0.5}, mapped=mapped)
   candidates = np.geomspace(1 / 1.5, 1.5, 2001)
   factors = []
-  for row, answers, before in zip(found['audio'], found['teacher/a'], batch['teacher/a'], strict=True):
-    begins = np.sin(np.pi / 40 * candidates[:, None] * times[:60])  # of the tone at every speed
-    factor = candidates[np.abs(row[:60] - begins).sum(1).argmin()]
+  for row, targets, before in zip(result['audio'], result['teacher/a'], batch['teacher/a'], strict=True):
+    starts = np.sin(np.pi / 40 * candidates[:, None] * times[:60])  # of the tone at every speed
+    factor = candidates[np.abs(row[:60] - starts).sum(1).argmin()]
     factors.append(factor)
     expected = np.interp(factor * times % 400, np.arange(401), np.append(batch['audio'][0], batch['audio'][0][0]))
     np.testing.assert_allclose(row, expected, atol=0.02)
     for t in range(4):
       place = (factor * (t + 0.5) - 0.5) % 4
-      wanted = (1 - place % 1) * before[int(place)] + place % 1 * before[(int(place) + 1) % 4]
-      np.testing.assert_allclose(answers[t], wanted, atol=0.01)
+      target = (1 - place % 1) * before[int(place)] + place % 1 * before[(int(place) + 1) % 4]
+      np.testing.assert_allclose(targets[t], target, atol=0.01)
   assert min(factors) < 0.75 and max(factors) > 1.33 and abs(np.log(factors).mean()) < 0.1
 
 
 @pytest.mark.parametrize('mapped', [False, True])
 def test_gain_is_uniform_in_decibels(mapped):
   batch = batch_of(200)
-  found = augmented(batch, {'gain': 12}, mapped=mapped)
-  ratio = found['audio'] / batch['audio']
+  result = augmented(batch, {'gain': 12}, mapped=mapped)
+  ratio = result['audio'] / batch['audio']
   decibels = 20 * np.log10(ratio[:, 0])
   np.testing.assert_allclose(ratio, np.tile(ratio[:, :1], [1, 32]), rtol=1e-5)
   assert -12 <= decibels.min() < -11 and 11 < decibels.max() <= 12 and abs(decibels.mean()) < 1.5
-  np.testing.assert_array_equal(found['teacher/a'], batch['teacher/a'])
+  np.testing.assert_array_equal(result['teacher/a'], batch['teacher/a'])
 
 
 @pytest.mark.parametrize('mapped', [False, True])
-def test_mixing_keeps_power_and_mixes_answers_alike(mapped):
+def test_mix_preserves_power_and_mixes_targets_in_the_same_ratio(mapped):
   count = 60
-  batch = batch_of(count, samples=count) | {'audio': np.eye(count, dtype=np.float32)}  # who is in it can be read off
+  # One-hot sounds show which examples are in a mixture.
+  batch = batch_of(count, samples=count) | {'audio': np.eye(count, dtype=np.float32)}
   batch['mask'][[3, 17, 59]] = 0
-  found = augmented(batch, {'mix': 0.5}, mapped=mapped)
+  result = augmented(batch, {'mix': 0.5}, mapped=mapped)
   shares, firsts = [], []
-  for i, row in enumerate(found['audio']):
+  for i, row in enumerate(result['audio']):
     others = np.flatnonzero(row * (np.arange(count) != i))
     if not len(others):
       np.testing.assert_array_equal(row, batch['audio'][i])
-      np.testing.assert_array_equal(found['teacher/b'][i], batch['teacher/b'][i])
+      np.testing.assert_array_equal(result['teacher/b'][i], batch['teacher/b'][i])
       continue
     (other,) = others
     assert batch['mask'][i] == batch['mask'][other] == 1
     assert row[i] ** 2 + row[other] ** 2 == pytest.approx(1, rel=1e-5)
     share = row[i] / (row[i] + row[other])
     for name in ('teacher/a', 'teacher/b'):
-      np.testing.assert_allclose(found[name][i], share * batch[name][i] + (1 - share) * batch[name][other], atol=1e-5)
+      np.testing.assert_allclose(result[name][i], share * batch[name][i] + (1 - share) * batch[name][other], atol=1e-5)
     shares.append(share)
     firsts.append(other)
   assert 15 <= len(shares) <= 42 and min(shares) < 0.2 and max(shares) > 0.8
   assert len(set(firsts)) > len(firsts) / 2
 
 
-def test_partners_are_every_other_example():
+def test_partners_cover_every_other_example():
   mask = np.zeros(1000, np.float32)
   mask[[5, 100, 101, 999]] = 1
-  seen = {i: set() for i in (5, 100, 101, 999)}
+  drawn = {i: set() for i in (5, 100, 101, 999)}
   for turn in range(40):
     numbers = np.full(1000, turn / 40, np.float32)
-    partner, found = augmentation.partners(tf.constant(mask), tf.constant(numbers))
-    np.testing.assert_array_equal(found, mask > 0)
-    for i in seen:
-      seen[i].add(int(partner[i]))
-  assert seen == {i: set(seen) - {i} for i in seen}
+    partner, has_partner = augmentation.partners(tf.constant(mask), tf.constant(numbers))
+    np.testing.assert_array_equal(has_partner, mask > 0)
+    for i in drawn:
+      drawn[i].add(int(partner[i]))
+  assert drawn == {i: set(drawn) - {i} for i in drawn}
 
 
-def test_an_example_alone_stays_as_it_is():
+def test_a_single_example_is_not_mixed():
   batch = batch_of(1)
-  found = augmented(batch, {'mix': 1})
-  np.testing.assert_array_equal(found['audio'], batch['audio'])
-  np.testing.assert_array_equal(found['teacher/a'], batch['teacher/a'])
+  result = augmented(batch, {'mix': 1})
+  np.testing.assert_array_equal(result['audio'], batch['audio'])
+  np.testing.assert_array_equal(result['teacher/a'], batch['teacher/a'])
 
 
-def test_what_a_window_undergoes_depends_on_itself_alone():
-  """Other neighbours and other augmentations change nothing; another pass, seed, video or index does."""
+def test_augmentation_of_a_window_depends_on_itself_alone():
+  """Other examples and other augmentations change nothing; another pass, seed, video or index does."""
   batch = batch_of(12)
   values = {'gain': 6, 'time_mask': 0.2}
   whole = augmented(batch, values, (5, 3))
   some = augmented({name: x[[7, 2]] for name, x in batch.items()}, values, (5, 3), mapped=True)
   np.testing.assert_array_equal(some['hidden/time'], whole['hidden/time'][[7, 2]])
-  # A gain of another place in the batch may be rounded in another way: 6e-8 with TensorFlow 2.21.
+  # The gain may be rounded differently at another position in the batch: by 6e-8 with TensorFlow 2.21.
   np.testing.assert_allclose(some['audio'], whole['audio'][[7, 2]], rtol=1e-6)
   assert len(np.unique(whole['hidden/time'], axis=0)) == 12
   np.testing.assert_array_equal(augmented(batch, {'gain': 6}, (5, 3))['audio'], whole['audio'])
@@ -153,10 +132,10 @@ def test_what_a_window_undergoes_depends_on_itself_alone():
   assert len(np.unique(augmented(same, {'gain': 6})['audio'][:, 0])) == 12
 
 
-def test_hidden_stretches_lie_within_and_are_at_most_as_long_as_asked():
-  found = augmented(batch_of(400), {'time_mask': 0.25, 'frequency_mask': 1})
+def test_hidden_intervals_stay_within_the_axis_and_the_limit():
+  result = augmented(batch_of(400), {'time_mask': 0.25, 'frequency_mask': 1})
   for name, most in (('hidden/time', 0.25), ('hidden/frequency', 1)):
-    begin, end = found[name].T
+    begin, end = result[name].T
     assert begin.min() >= 0 and end.max() <= 1 + 1e-6
     assert 0.9 * most < (end - begin).max() <= most + 1e-6 and (end - begin).min() < 0.1 * most
     assert np.ptp(begin[end - begin < 0.2 * most]) > 0.7  # anywhere
@@ -164,7 +143,7 @@ def test_hidden_stretches_lie_within_and_are_at_most_as_long_as_asked():
 
 @pytest.fixture
 def source(tmp_path):
-  """25 windows of noise with stored answers made up from their numbers."""
+  """25 windows of noise, with targets computed from their numbers."""
   synthetic_records.write_records(tmp_path, {'a.mp4': 5, 'b.mp4': 13, 'c.mp4': 7})
   source = input_pipeline.record_source(tmp_path, records.read_manifest(tmp_path))
 
@@ -178,61 +157,65 @@ def source(tmp_path):
 
 
 def batches_of(source, count, **arguments):
-  found = input_pipeline.training_batches(source, 8, seed=7, **arguments)
-  return [{name: x.numpy() for name, x in batch.items()} for batch in itertools.islice(found, count)]
+  result = input_pipeline.training_batches(source, 8, seed=7, **arguments)
+  return [{name: x.numpy() for name, x in batch.items()} for batch in itertools.islice(result, count)]
 
 
-def test_a_pass_entered_late_is_augmented_alike(source):
+def test_a_resumed_pass_is_augmented_the_same(source):
   augment = augmentation.augmenter(EVERYTHING)
   whole = batches_of(source, 12, augment=augment)
   tf.random.set_seed(123)  # the global seed must not matter
-  late = batches_of(source, 4, augment=augment, first_pass=2)
-  assert [len(batch['mask']) for batch in late] == [8, 8, 8, 1]
-  for a, b in zip(whole[8:], late, strict=True):
+  resumed = batches_of(source, 4, augment=augment, first_pass=2)
+  assert [len(batch['mask']) for batch in resumed] == [8, 8, 8, 1]
+  for a, b in zip(whole[8:], resumed, strict=True):
     assert set(a) == {'audio', 'teacher/a', 'video_id', 'index', 'mask', 'hidden/time'}
     for name in a:
       np.testing.assert_array_equal(a[name], b[name], err_msg=name)
   sounds = {(v, i): x for b in whole[:4] for v, i, x in zip(b['video_id'], b['index'], b['audio'], strict=True)}
-  again = {(v, i): x for b in late for v, i, x in zip(b['video_id'], b['index'], b['audio'], strict=True)}
+  again = {(v, i): x for b in resumed for v, i, x in zip(b['video_id'], b['index'], b['audio'], strict=True)}
   assert len(sounds) == 25 and not any(np.allclose(sounds[key], again[key]) for key in sounds)
 
 
-def test_augmentation_leaves_order_and_filling_up(source):
+def test_augmentation_changes_neither_order_nor_padding(source):
   plain = batches_of(source, 4, replicas=3)
-  found = batches_of(source, 4, replicas=3, augment=augmentation.augmenter(EVERYTHING))
-  for a, b in zip(plain, found, strict=True):
+  result = batches_of(source, 4, replicas=3, augment=augmentation.augmenter(EVERYTHING))
+  for a, b in zip(plain, result, strict=True):
     assert b['hidden/time'].shape == (len(a['mask']), 2)
     for name in ('video_id', 'index', 'mask'):
       np.testing.assert_array_equal(a[name], b[name])
     np.testing.assert_allclose(b['teacher/a'][a['mask'] == 1].sum(-1), 1, rtol=1e-5)
 
 
-def test_words():
+def test_parse():
   assert augmentation.parse([]) == {} and augmentation.augmenter({}) is None
-  asked = augmentation.parse(['mix=0.25', 'gain', 'shift'])
-  assert list(asked.items()) == [('shift', 1.0), ('gain', 6.0), ('mix', 0.25)]
-  assert augmentation.moving_answers(asked) == ['shift', 'mix']
+  values = augmentation.parse(['mix=0.25', 'gain', 'shift'])
+  assert list(values.items()) == [('shift', 1.0), ('gain', 6.0), ('mix', 0.25)]
+  assert augmentation.moving_answers(values) == ['shift', 'mix']
 
 
 @pytest.mark.parametrize(
-  ('words', 'said'),
+  ('words', 'message'),
   [
-    (['shfit'], "augment 'shfit' is not known; known are shift, speed, gain, mix, time_mask, frequency_mask"),
-    (['mix=lots'], "augment 'mix=lots': the value is no number; expected is NAME or NAME=VALUE"),
-    (['mix=1.5'], 'augment mix=1.5: allowed is above 0 and up to 1'),
-    (['gain=nan'], 'augment gain=nan: allowed is above 0 and up to 60'),
-    (['gain=6', 'gain=3'], "augment 'gain' is given twice"),
+    (
+      ['shfit'],
+      "unknown augment 'shfit'; choose from shift, speed, gain, crop, mix, reverb, noise, equalizer, band, level, "
+      'time_mask, frequency_mask',
+    ),
+    (['mix=lots'], "augment 'mix=lots': the value is not a number; expected NAME or NAME=VALUE"),
+    (['mix=1.5'], 'augment mix=1.5: must be above 0 and at most 1'),
+    (['gain=nan'], 'augment gain=nan: must be above 0 and at most 60'),
+    (['gain=6', 'gain=3'], "augment 'gain' is given twice; give it once"),
   ],
 )
-def test_mistakes_are_named(words, said):
+def test_invalid_words_are_named(words, message):
   with pytest.raises(UserError) as error:
     augmentation.parse(words)
-  assert str(error.value) == said
+  assert str(error.value) == message
 
 
-def test_options_hold_what_was_asked_for():
+def test_config_checks_augmentations():
   assert config.TrainingConfig(augment={'gain': 3.0}, teacher_mode='online').augment == {'gain': 3.0}
-  with pytest.raises(UserError, match='allowed is above 0 and up to 1'):
+  with pytest.raises(UserError, match='must be above 0 and at most 1'):
     config.TrainingConfig(augment={'mix': 2})
   with pytest.raises(UserError, match='augment shift, mix: changes stored targets; use --teacher_mode=stored'):
     config.TrainingConfig(augment={'shift': 1.0, 'gain': 3.0, 'mix': 0.5}, teacher_mode='online')

@@ -1,4 +1,4 @@
-"""Balanced batches: what is drawn how often, from where, and that a resumed run draws the same."""
+"""Balanced batches: how often windows are drawn, what a batch holds, and that a resumed run draws the same."""
 
 import collections
 import dataclasses
@@ -21,7 +21,7 @@ TABLE = 'file,labels\ncommon.wav,a\nrare.wav,b\nboth.wav,a;b\nsilent.wav,\n'
 
 
 @pytest.fixture(scope='module')
-def world(tmp_path_factory):
+def labelled(tmp_path_factory):
   """(folder, manifest, pcm of the windows, balanced_sampling.Windows)."""
   folder = tmp_path_factory.mktemp('balanced')
   pcm = synthetic_records.write_records(folder / 'records', VIDEOS, RecordParams(images_per_window=0))
@@ -33,11 +33,12 @@ def world(tmp_path_factory):
   return folder, manifest, pcm, balanced_sampling.of_records(folder / 'records', manifest, source, 't')
 
 
-def taken(batches, count):
+def take(batches, count):
+  """The first batches of a dataset, list of dicts of arrays."""
   return list(batches.take(count).as_numpy_iterator())
 
 
-def test_each_class_comes_as_often_and_nothing_is_thrown_away():
+def test_classes_are_drawn_equally_often_and_every_window_is_used():
   members = [np.arange(10), np.array([10, 11]), np.array([12])]
   draw = balanced_sampling.order(members, 0)
   drawn = [draw(position) for position in range(3 * 20)]
@@ -48,37 +49,37 @@ def test_each_class_comes_as_often_and_nothing_is_thrown_away():
   common = [number for number in drawn if number < 10]
   assert sorted(common[:10]) == list(range(10)) and common[:10] != common[10:] and common[:10] != sorted(common[:10])
   again = balanced_sampling.order(members, 0)
-  assert [again(position) for position in range(59, -1, -1)] == drawn[::-1]  # of the position alone
+  assert [again(position) for position in range(59, -1, -1)] == drawn[::-1]  # depends on the position alone
   assert [balanced_sampling.order(members, 1)(position) for position in range(60)] != drawn
 
 
-def test_batches_hold_the_sound_and_labels_of_the_windows_that_were_drawn(world):
-  _, manifest, pcm, windows = world
+def test_batches_hold_sound_and_labels_of_the_drawn_windows(labelled):
+  _, manifest, pcm, windows = labelled
   ids = [video['id'] for video in manifest['videos']]
   expected = {'common.wav': [1, 0], 'rare.wav': [0, 1], 'both.wav': [1, 1], 'silent.wav': [0, 0]}
   assert [len(members) for members in windows.of_classes()] == [13, 3, 3]
-  heard = collections.Counter()
-  for batch in taken(balanced_sampling.training_batches(windows, 't', 6, 0), 4):
+  counts = collections.Counter()
+  for batch in take(balanced_sampling.training_batches(windows, 't', 6, 0), 4):
     for row, (video, index) in enumerate(zip(batch['video_id'], batch['index'], strict=True)):
       np.testing.assert_array_equal(batch['audio'][row] * 32768, pcm[ids[video], index])
       assert batch['teacher/t'][row].tolist() == [expected[ids[video]]]
-      heard[ids[video]] += 1
-  assert heard['silent.wav'] == 8 and heard['rare.wav'] >= 3  # 24 draws of three classes
+      counts[ids[video]] += 1
+  assert counts['silent.wav'] == 8 and counts['rare.wav'] >= 3  # 24 draws of three classes
 
 
-def test_a_later_pass_is_entered_where_it_begins(world):
-  windows = world[-1]
+def test_training_can_start_with_a_later_pass(labelled):
+  windows = labelled[-1]
   steps = -(-18 // 4)
-  whole = taken(balanced_sampling.training_batches(windows, 't', 4, 3), 2 * steps)
-  entered = taken(balanced_sampling.training_batches(windows, 't', 4, 3, first_pass=1), steps)
-  for one, other in zip(whole[steps:], entered, strict=True):
+  whole = take(balanced_sampling.training_batches(windows, 't', 4, 3), 2 * steps)
+  later = take(balanced_sampling.training_batches(windows, 't', 4, 3, first_pass=1), steps)
+  for one, other in zip(whole[steps:], later, strict=True):
     np.testing.assert_array_equal(one['audio'], other['audio'])
-  filled = taken(balanced_sampling.training_batches(windows, 't', 3, 3, replicas=2), 1)[0]
-  assert filled['mask'].tolist() == [1, 1, 1, 0]
+  padded = take(balanced_sampling.training_batches(windows, 't', 3, 3, replicas=2), 1)[0]
+  assert padded['mask'].tolist() == [1, 1, 1, 0]
 
 
-def test_a_run_of_balanced_batches_resumes_to_the_same_weights(world):
-  folder = world[0]
+def test_a_resumed_run_ends_with_the_same_weights(labelled):
+  folder = labelled[0]
 
   def run(name, epochs, resume=False):
     teacher = config.TeacherConfig(str(folder / 'labels.csv'))
@@ -96,15 +97,15 @@ def test_a_run_of_balanced_batches_resumes_to_the_same_weights(world):
     np.testing.assert_array_equal(one, other)
 
 
-def test_what_is_refused(world, tmp_path):
-  folder, manifest, _, windows = world
+def test_invalid_uses_are_refused(labelled, tmp_path):
+  folder, manifest, _, windows = labelled
   with pytest.raises(UserError, match='balance needs one teacher'):
     config.TrainingConfig(balance=True, per_frame=True)
-  shares = tf.data.Dataset.from_tensors(
+  probabilities = tf.data.Dataset.from_tensors(
     {'teacher/t': np.float32([[[0.4, 0.6]]]), 'video_id': np.int64([0]), 'index': np.int64([0])}
   )
-  source = input_pipeline.Source(['x'], lambda path: shares, lambda block: block, 1)
-  with pytest.raises(UserError, match='gives shares, not labels'):
+  source = input_pipeline.Source(['x'], lambda path: probabilities, lambda block: block, 1)
+  with pytest.raises(UserError, match='predicts probabilities, not labels'):
     balanced_sampling.of_records(folder / 'records', manifest, source, 't')
   content = bytearray(pathlib.Path(windows.paths[0]).read_bytes())
   content[windows.offset[0] + 200] ^= 1

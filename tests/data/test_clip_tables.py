@@ -1,4 +1,4 @@
-"""What the results of a table's clips are called."""
+"""Names of the results for the clips of a table."""
 
 import pathlib
 
@@ -9,7 +9,7 @@ from audionet_tf.data import clip_tables
 
 
 @pytest.mark.parametrize('audio', ['sounds', '/data/sounds', '../sounds', '.'])
-def test_results_are_called_by_the_paths_of_the_table_and_stay_below(tmp_path, audio):
+def test_results_are_named_by_relative_paths_and_stay_in_their_folder(tmp_path, audio):
   names = {'x.wav': 'x.wav', './a//x.wav': 'a/x.wav', 'b/x.wav': 'b/x.wav', '/data/sounds/c/x.wav': 'x.wav'}
   names |= {'../y.wav': 'y.wav', 'a/../../z.wav': 'z.wav', '/etc/w.wav': 'w.wav'}
   if audio.startswith('/'):
@@ -18,7 +18,7 @@ def test_results_are_called_by_the_paths_of_the_table_and_stay_below(tmp_path, a
   assert [clip.name for clip in clip_tables.read(tmp_path / 'c.csv', audio)] == list(names.values())
 
 
-def test_only_equal_results_are_refused():
+def test_only_equal_names_are_refused():
   one, other = (clip_tables.Clip(pathlib.Path(name), name=name) for name in ('a/x.wav', 'b/x.wav'))
   clip_tables.check_clips([one, other])
   with pytest.raises(UserError, match='2 inputs are called a/x.wav: .*--media_root'):

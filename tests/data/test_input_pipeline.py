@@ -22,12 +22,12 @@ def source(tmp_path):
 
 
 def windows_of(batches, count):
-  """The (video, index) pairs of the first `count` batches, a list a batch."""
-  found = []
+  """The (video, index) pairs of the first `count` batches, a list per batch."""
+  pairs = []
   for batch in itertools.islice(batches, count):
     keep = batch['mask'].numpy() > 0
-    found.append(list(zip(batch['video_id'].numpy()[keep], batch['index'].numpy()[keep], strict=True)))
-  return found
+    pairs.append(list(zip(batch['video_id'].numpy()[keep], batch['index'].numpy()[keep], strict=True)))
+  return pairs
 
 
 def test_each_pass_holds_every_window_once_in_a_new_order(source):
@@ -48,27 +48,27 @@ def test_order_is_a_function_of_seed_and_pass(source):
   assert windows_of(input_pipeline.training_batches(source, 8, seed=8), 4) != whole[:4]
 
 
-def test_turns_of_a_large_set_lose_nothing(source):
+def test_a_small_shuffle_buffer_loses_no_window(source):
   source = dataclasses.replace(source[0], shuffle_windows=6)
   batches = windows_of(input_pipeline.training_batches(source, 8, seed=0), 4)
   assert [len(batch) for batch in batches] == [8, 8, 8, 1]
   assert len(set(sum(batches, []))) == 25
 
 
-def test_replicas_get_masked_examples_to_share_evenly(source):
+def test_replicas_get_equal_shares_by_masked_padding(source):
   source, _ = source
   batches = list(itertools.islice(input_pipeline.training_batches(source, 8, seed=0, replicas=3), 4))
   sizes = [(len(batch['audio']), float(tf.reduce_sum(batch['mask']))) for batch in batches]
   assert sizes == [(9, 8), (9, 8), (9, 8), (3, 1)]
   for batch, (size, real) in zip(batches, sizes, strict=True):
-    # Not silence, which batch normalization would hear.
+    # Not silence, which would change the statistics of batch normalization.
     np.testing.assert_array_equal(batch['audio'][int(real) :], batch['audio'][:1].numpy().repeat(size - int(real), 0))
 
 
-def test_content(source):
+def test_batches_hold_sound_and_pictures(source):
   source, pcm = source
   names = sorted(VIDEOS)
-  seen = 0
+  count = 0
   for batch in input_pipeline.sequential_batches(source, 8):
     for i in range(len(batch['index'])):
       key = names[int(batch['video_id'][i])], int(batch['index'][i])
@@ -76,21 +76,21 @@ def test_content(source):
       image = batch['image'][i].numpy()
       assert image.shape == (1, 32, 32, 3)
       np.testing.assert_array_equal(image[0, 20], image[0, 5] // 2)  # as synthetic.picture paints it
-      seen += 1
-  assert seen == 25
+      count += 1
+  assert count == 25
 
 
-def test_stored_answers_are_parsed(tmp_path):
+def test_stored_labels_are_parsed(tmp_path):
   rng = np.random.default_rng(0)
-  answers = rng.dirichlet(np.ones(6), (5, 2)).astype('<f2')
-  sound = rng.integers(-30000, 30000, (5, 640)).astype('<i2')
+  probabilities = rng.dirichlet(np.ones(6), (5, 2)).astype('<f2')
+  pcm = rng.integers(-30000, 30000, (5, 640)).astype('<i2')
   payload = b''
   for rows in (slice(0, 3), slice(3, 5)):  # a block of three windows and one of two
     block = {
-      'audio/pcm': [sound[rows].tobytes()],
+      'audio/pcm': [pcm[rows].tobytes()],
       'video': list(range(5))[rows],
       'index': [9, 8, 7, 6, 5][rows],
-      'teacher/t': [answers[rows].tobytes()],
+      'teacher/t': [probabilities[rows].tobytes()],
     }
     payload += tfrecord_io.framed(tfrecord_io.serialize(block))
   (tmp_path / 'labels').write_bytes(payload)
@@ -98,16 +98,15 @@ def test_stored_answers_are_parsed(tmp_path):
   teachers = {'t': {'classes': list('abcdef'), 'description': {}}}
   manifest = {'params': params, 'teachers': teachers, 'shards': [{'name': 'labels'}]}
   (batch,) = input_pipeline.sequential_batches(soft_labels.label_source(tmp_path, manifest), 8)
-  np.testing.assert_array_equal(batch['audio'], sound / 32768)
-  expected = answers.astype(np.float32)
+  np.testing.assert_array_equal(batch['audio'], pcm / 32768)
+  expected = probabilities.astype(np.float32)
   np.testing.assert_allclose(batch['teacher/t'], expected / expected.sum(-1, keepdims=True), rtol=1e-6)
   assert batch['video_id'].numpy().tolist() == [0, 1, 2, 3, 4]
   assert batch['index'].numpy().tolist() == [9, 8, 7, 6, 5]
   assert batch['mask'].numpy().tolist() == [1] * 5
 
 
-def test_long_windows_are_mixed_in_small_turns():
-  params = RecordParams
-  assert input_pipeline.shuffle_windows(params()) == 10_000
-  soundnet = params(window_seconds=20, hop_seconds=20, sample_rate_hz=22050, images_per_window=4)
+def test_long_windows_get_a_small_shuffle_buffer():
+  assert input_pipeline.shuffle_windows(RecordParams()) == 10_000
+  soundnet = RecordParams(window_seconds=20, hop_seconds=20, sample_rate_hz=22050, images_per_window=4)
   assert 64 <= input_pipeline.shuffle_windows(soundnet) < 300  # a window is almost a megabyte

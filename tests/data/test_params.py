@@ -1,3 +1,5 @@
+"""Windows, counts and times of the params; class names on disk."""
+
 import pathlib
 from fractions import Fraction
 
@@ -16,7 +18,7 @@ def test_counts_of_the_papers_windows():
   assert params.image_seconds(3) == [Fraction(14, 100)]
 
 
-def test_nothing_drifts():
+def test_times_do_not_drift():
   params = RecordParams(window_seconds=0.1, hop_seconds=0.1, sample_rate_hz=22050, images_per_window=2)
   assert params.start_sample(36000) == 36000 * 2205  # an hour; 0.1 as a binary float would be off
   assert params.image_seconds(1) == [Fraction(125, 1000), Fraction(175, 1000)]
@@ -26,31 +28,31 @@ def test_nothing_drifts():
   ('name', 'value'),
   [('window_seconds', 0), ('sample_rate_hz', 10), ('jpeg_quality', 96), ('mono', 'left'), ('image_format', 'gif')],
 )
-def test_what_is_not_allowed_is_named(name, value):
-  with pytest.raises(UserError, match=f'{name} is .*allowed is'):
+def test_values_out_of_range_are_named(name, value):
+  with pytest.raises(UserError, match=f'{name} is .*must be'):
     RecordParams(**{name: value})
 
 
-def test_milliseconds_are_what_a_person_wrote():
+def test_milliseconds_are_converted_as_decimals():
   assert [durations.seconds(ms) for ms in (33.3, 40.0, 0.1, None)] == [0.0333, 0.04, 0.0001, None]
   assert 33.3 / 1000 != 0.0333
 
 
-def test_max_seconds_holds_a_window():
-  with pytest.raises(UserError, match='less than one window'):
+def test_max_seconds_must_hold_a_window():
+  with pytest.raises(UserError, match='must be at least one window'):
     RecordParams(max_seconds=0.03)
 
 
-def test_class_names_survive_a_round_trip(tmp_path):
+def test_class_names_round_trip(tmp_path):
   path = tmp_path / 'names.txt'
   class_lists.write_class_names(path, ['tench, Tinca tinca', 'two\nlines', 'café'])
   assert class_lists.read_class_names(path) == ['tench, Tinca tinca', 'two lines', 'café']
 
 
 @pytest.mark.parametrize(
-  ('content', 'message'), [(b'', 'no class names'), (b'\xff\xfe\x00', 'not a text file'), (None, 'no such file')]
+  ('content', 'message'), [(b'', 'holds no class names'), (b'\xff\xfe\x00', 'not a text file'), (None, 'no such file')]
 )
-def test_bad_class_name_files(tmp_path, content, message):
+def test_invalid_class_name_files_are_named(tmp_path, content, message):
   path = pathlib.Path(tmp_path / 'names.txt')
   if content is not None:
     path.write_bytes(content)

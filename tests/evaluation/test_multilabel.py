@@ -1,4 +1,4 @@
-"""What is said of several labels a clip: against pairs counted one by one, scikit-learn, and clips of known tones."""
+"""Multi-label evaluation, compared with counted pairs, scikit-learn, and clips of known tones."""
 
 import json
 import pathlib
@@ -7,11 +7,11 @@ import commands
 import numpy as np
 import pytest
 from scipy.io import wavfile
-from sklearn import calibration, metrics
+from sklearn import calibration
+from sklearn.metrics import average_precision_score
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.evaluation import metrics as evaluation_metrics
-from audionet_tf.evaluation import multilabel, predictor, report
+from audionet_tf.evaluation import metrics, multilabel, predictor, report
 from audionet_tf.models import student_file
 from audionet_tf.plotting import curves, style
 
@@ -19,70 +19,69 @@ RATE = 16000
 
 
 def random_scores(clips=400, classes=5):
+  """(f32 scores, bool labels) [clips, classes]; scores are higher for clips with the label."""
   rng = np.random.default_rng(0)
   labels = rng.uniform(size=(clips, classes)) < 0.2
   scores = rng.uniform(size=labels.shape) * 0.7 + 0.3 * labels * rng.uniform(size=labels.shape)
-  return scores.astype(np.float32).round(3), labels  # rounded: some are equal
+  return scores.astype(np.float32).round(3), labels  # rounded, so that some are equal
 
 
-def test_areas_are_those_of_pairs_and_of_scikit_learn():
+def test_areas_match_counted_pairs_and_scikit_learn():
   scores, labels = random_scores()
   for column, truth in zip(scores.T, labels.T, strict=True):
-    found = evaluation_metrics.of_class(column, truth)
+    measured = metrics.of_class(column, truth)
     above = np.sign(column[truth][:, None] - column[~truth]).astype(np.float64)
-    assert found['roc_auc'] == pytest.approx(((above + 1) / 2).mean(), abs=1e-9)
+    assert measured['roc_auc'] == pytest.approx(((above + 1) / 2).mean(), abs=1e-9)
     precisions = [truth[column >= score].mean() for score in column[truth]]
-    assert found['average_precision'] == pytest.approx(np.mean(precisions), abs=1e-9)
-    assert found['average_precision'] == pytest.approx(metrics.average_precision_score(truth, column), abs=1e-6)
-    assert found['positives'] == truth.sum()
-    for curve in (found['roc'], found['precision_recall']):
+    assert measured['average_precision'] == pytest.approx(np.mean(precisions), abs=1e-9)
+    assert measured['average_precision'] == pytest.approx(average_precision_score(truth, column), abs=1e-6)
+    assert measured['positives'] == truth.sum()
+    for curve in (measured['roc'], measured['precision_recall']):
       lengths = {len(values) for values in curve.values()}
-      assert len(lengths) == 1 and lengths.pop() <= evaluation_metrics.CURVE_POINTS
-    assert found['roc']['true_positive_rate'][-1] == 1 and found['precision_recall']['recall'][0] == 0
+      assert len(lengths) == 1 and lengths.pop() <= metrics.CURVE_POINTS
+    assert measured['roc']['true_positive_rate'][-1] == 1 and measured['precision_recall']['recall'][0] == 0
 
 
 def test_d_prime_is_the_distance_of_two_normal_distributions():
   rng = np.random.default_rng(0)
   truth = np.arange(200_000) % 2 == 0
-  found = evaluation_metrics.of_class(rng.normal(1.5 * truth).astype(np.float32), truth)
-  assert found['d_prime'] == pytest.approx(1.5, abs=0.02)
+  measured = metrics.of_class(rng.normal(1.5 * truth).astype(np.float32), truth)
+  assert measured['d_prime'] == pytest.approx(1.5, abs=0.02)
 
 
-def test_classes_without_a_measure_are_left_out_and_named():
+def test_classes_with_undefined_metrics_are_left_out_and_listed():
   truth = np.array([True, False, True, False])
   scores = np.float32([0.9, 0.3, 0.2, 0.1])
-  given = {'none': truth & False, 'all': truth | True, 'some': truth, 'best': scores > 0.5}
-  rows = {name: evaluation_metrics.of_class(scores, labels) for name, labels in given.items()}
-  found = evaluation_metrics.means(rows)
-  assert found['average_precision'] == pytest.approx((1 + (1 + 2 / 3) / 2 + 1) / 3)
-  assert found['roc_auc'] == pytest.approx((0.75 + 1) / 2)
-  assert found['d_prime'] == pytest.approx(evaluation_metrics.d_prime(0.75))  # that of `best` is infinite
-  assert found['d_prime_of_mean_auc'] == pytest.approx(evaluation_metrics.d_prime(0.875))
-  left_out = [found[key] for key in ('without_positives', 'without_negatives', 'told_apart_perfectly')]
+  labels = {'none': truth & False, 'all': truth | True, 'some': truth, 'best': scores > 0.5}
+  rows = {name: metrics.of_class(scores, row) for name, row in labels.items()}
+  measured = metrics.means(rows)
+  assert measured['average_precision'] == pytest.approx((1 + (1 + 2 / 3) / 2 + 1) / 3)
+  assert measured['roc_auc'] == pytest.approx((0.75 + 1) / 2)
+  assert measured['d_prime'] == pytest.approx(metrics.d_prime(0.75))  # that of `best` is infinite
+  assert measured['d_prime_of_mean_auc'] == pytest.approx(metrics.d_prime(0.875))
+  left_out = [measured[key] for key in ('without_positives', 'without_negatives', 'told_apart_perfectly')]
   assert left_out == [['none'], ['all'], ['best']]
-  json.dumps(found, allow_nan=False)
+  json.dumps(measured, allow_nan=False)
 
 
-def test_calibration_is_scikit_learns():
+def test_calibration_matches_scikit_learn():
   scores, labels = random_scores()
-  found = evaluation_metrics.Calibration()
+  counts = metrics.Calibration()
   for row in zip(scores, labels, strict=True):
-    found.add(*row)
-  found = found.result()
-  share, score = calibration.calibration_curve(
-    labels.ravel(), scores.ravel(), n_bins=evaluation_metrics.CALIBRATION_BINS
-  )
-  np.testing.assert_allclose(found['share_of_positives'], share)
-  np.testing.assert_allclose(found['mean_score'], score, rtol=1e-5)
-  assert found['error'] == pytest.approx(np.average(abs(share - score), weights=found['count']))
+    counts.add(*row)
+  measured = counts.result()
+  share, score = calibration.calibration_curve(labels.ravel(), scores.ravel(), n_bins=metrics.CALIBRATION_BINS)
+  np.testing.assert_allclose(measured['share_of_positives'], share)
+  np.testing.assert_allclose(measured['mean_score'], score, rtol=1e-5)
+  assert measured['error'] == pytest.approx(np.average(abs(share - score), weights=measured['count']))
 
 
 def tone(hz, seconds=0.4):
   return 0.5 * np.sin(2 * np.pi * hz * np.arange(round(seconds * RATE)) / RATE)
 
 
-def hears(waveform):
-  """f32 [B, 1, 2]: logits that rise with what there is of 1 and of 3 kHz."""
+def tone_logits(waveform):
+  """f32 [B, 1, 2]: logits that grow with the levels at 1 and 3 kHz."""
   powers = np.abs(np.fft.rfft(waveform, axis=1)) / waveform.shape[1]
   bins = [round(hz * waveform.shape[1] / RATE) for hz in (1000, 3000)]
   return (40 * powers[:, bins] - 4).astype(np.float32)[:, None]
@@ -93,7 +92,7 @@ def student():
   settings = student_file.StudentConfig(
     'audionet', RATE, 'mean', 0.04, {'t': ['Low', 'High, shrill']}, activations={'t': 'sigmoid'}
   )
-  return predictor.LogitsModel(hears, settings, None, 't', settings.classes['t'])
+  return predictor.LogitsModel(tone_logits, settings, None, 't', settings.classes['t'])
 
 
 @pytest.fixture
@@ -121,42 +120,42 @@ long.wav,0,0.4,low
 """
 
 
-def test_clips_are_heard_where_the_table_says(folder, student):
+def test_clips_are_scored_in_the_spans_of_the_table(folder, student):
   (folder / 'classes.csv').write_text('index,mid,display_name\n0,/m/2,"High, shrill"\n1,/m/1,Low\n')
   (folder / 'labels.csv').write_text(LABELS.replace('High_shrill', '"High, shrill"'))
   table = multilabel.read(folder / 'labels.csv', student.class_names, folder / 'classes.csv')
-  found = multilabel.evaluate(student, table, folder)
-  assert (found['clips'], found['unreadable'], list(found['classes'])) == (6, [], ['High, shrill', 'Low'])
-  assert all(row['positives'] == 3 and row['average_precision'] == 1 for row in found['classes'].values())
-  assert found['means']['told_apart_perfectly'] == ['Low', 'High, shrill']
-  assert found['calibration']['count'] == [6, 6] and found['calibration']['error'] < 0.2
-  lines = report.of_labels(found).splitlines()
+  measured = multilabel.evaluate(student, table, folder)
+  assert (measured['clips'], measured['unreadable'], list(measured['classes'])) == (6, [], ['High, shrill', 'Low'])
+  assert all(row['positives'] == 3 and row['average_precision'] == 1 for row in measured['classes'].values())
+  assert measured['means']['told_apart_perfectly'] == ['Low', 'High, shrill']
+  assert measured['calibration']['count'] == [6, 6] and measured['calibration']['error'] < 0.2
+  lines = report.of_labels(measured).splitlines()
   assert lines[1].split() == ['High,', 'shrill', '3', '1.000', '1.000', '-']
-  assert "left out of the means, as d' is infinite of it: Low, High, shrill" in lines
-  figure = curves.curves(found['classes'], found['calibration'])
+  assert "left out of the means, as d' is infinite: Low, High, shrill" in lines
+  figure = curves.curves(measured['classes'], measured['calibration'])
   assert [len(axes.lines) for axes in figure.axes] == [2, 3, 2]
   style.save(figure, folder / 'x.png')
 
 
-def test_many_classes_without_a_clip_are_counted_not_listed():
+def test_long_lists_of_classes_are_shortened():
   classes = {f'class\n{number}': {'positives': 0, 'roc_auc': None} for number in range(527)}
   row = dict.fromkeys(('positives', 'average_precision', 'roc_auc', 'd_prime', 'd_prime_of_mean_auc'))
   means = row | {'without_positives': list(classes), 'without_negatives': [], 'told_apart_perfectly': ['a', 'b']}
   measured = {'classes': {}, 'means': means, 'clips': 1, 'calibration': {'error': 0.0}}
   lines = report.of_labels(measured).splitlines()
   first = ', '.join(f'class?{number}' for number in range(5))
-  assert f'left out of the means, as no clip has it: {first} and 522 more' in lines
-  assert "left out of the means, as d' is infinite of it: a, b" in lines
+  assert f'left out of the means, as no clip has them: {first} and 522 more' in lines
+  assert "left out of the means, as d' is infinite: a, b" in lines
   assert max(map(len, lines)) < 120
 
 
-def test_what_cannot_be_found_or_read(folder, student, capsys):
+def test_missing_ambiguous_and_unreadable_files_are_named(folder, student, capsys):
   (folder / 'bad.wav').write_bytes(b'no sound')
   (folder / 'labels.csv').write_text('file,labels\nbad.wav,Low\nlow.wav,Low\n')
   table = multilabel.read(folder / 'labels.csv', student.class_names)
-  found = multilabel.evaluate(student, table, folder)
-  assert found['clips'] == 1 and [pathlib.Path(path).name for path in found['unreadable']] == ['bad.wav']
-  assert 'bad.wav' in capsys.readouterr().err and found['means']['roc_auc'] is None
+  measured = multilabel.evaluate(student, table, folder)
+  assert measured['clips'] == 1 and [pathlib.Path(path).name for path in measured['unreadable']] == ['bad.wav']
+  assert 'bad.wav' in capsys.readouterr().err and measured['means']['roc_auc'] is None
   (folder / 'labels.csv').write_text('file,labels\nmissing,Low\n')
   with pytest.raises(UserError, match='there is no file missing; --media_root'):
     multilabel.clips(multilabel.read(folder / 'labels.csv', student.class_names), folder)
@@ -175,6 +174,6 @@ def test_what_cannot_be_found_or_read(folder, student, capsys):
     (['--labels=x.csv'], 'x.csv: no such file'),
   ],
 )
-def test_flags_that_do_not_go_together(arguments, message):
+def test_invalid_combinations_of_flags_are_named(arguments, message):
   done = commands.run('audionet_tf.evaluate', '--model=run', *arguments)
   assert done.returncode == 1 and done.stderr.strip() == f'error: {message}'

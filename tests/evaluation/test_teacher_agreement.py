@@ -1,4 +1,4 @@
-"""What a student is judged by: records, against SciPy, and the teacher of its settings; the command."""
+"""Agreement with the teacher on records, compared with SciPy; the teacher in the settings; the command."""
 
 import dataclasses
 import io
@@ -21,7 +21,7 @@ from audionet_tf.teachers import frozen_teacher
 
 @pytest.fixture(scope='module')
 def scene(tmp_path_factory):
-  """A folder with records, a teacher of five classes, RUN with a student of it, RUN/export/1."""
+  """(folder of records, run and export; sounds; teacher of five classes; student)."""
   folder = tmp_path_factory.mktemp('scene')
   pcm = synthetic_records.write_records(folder / 'records', {'a.mp4': 5, 'b.mp4': 12, 'c.mp4': 1})
   teacher = frozen_teacher.load(synthetic_records.colour_teacher(folder / 'teacher.keras'))
@@ -31,17 +31,18 @@ def scene(tmp_path_factory):
 
 
 def expected_measures(scene):
-  """The numbers of every video, from the pictures and sounds themselves: dict of id to [windows, 3]."""
+  """The measures computed from the pictures and sounds themselves: dict of video to f64 [windows, 3]."""
   _, pcm, teacher, model = scene
   measures = {}
   for number, video in enumerate(['a.mp4', 'b.mp4', 'c.mp4']):
     colour = ((number * 83) % 256, (number * 47 + 90) % 256, (number * 29 + 160) % 256)
     picture = np.asarray(Image.open(io.BytesIO(synthetic_records.picture(colour, 32))))[None]
-    answer = np.asarray(teacher.probabilities(picture), np.float64)[0]
+    target = np.asarray(teacher.probabilities(picture), np.float64)[0]
     sounds = np.stack([values for (name, _), values in sorted(pcm.items()) if name == video]) / 32768
-    said = special.softmax(model(sounds.astype(np.float32))['logits/teacher'].numpy()[:, 0].astype(np.float64), -1)
-    ranks = (said > said[:, answer.argmax()][:, None]).sum(-1)
-    measures[video] = np.stack([special.rel_entr(answer, said).sum(-1), ranks < 1, ranks < 5], -1)
+    logits = model(sounds.astype(np.float32))['logits/teacher'].numpy()[:, 0].astype(np.float64)
+    predicted = special.softmax(logits, -1)
+    ranks = (predicted > predicted[:, target.argmax()][:, None]).sum(-1)
+    measures[video] = np.stack([special.rel_entr(target, predicted).sum(-1), ranks < 1, ranks < 5], -1)
   return measures
 
 
@@ -50,21 +51,21 @@ def test_evaluate_records(scene, place):
   folder, _, teacher, _ = scene
   student = predictor.load_student(folder / place)
   assert student.class_names == list('abcde')
-  found = teacher_agreement.evaluate_records(student, folder / 'records', teacher, batch_size=4)
+  measured = teacher_agreement.evaluate_records(student, folder / 'records', teacher, batch_size=4)
   expected = expected_measures(scene)
-  assert list(found['videos']) == list(expected) and found['windows'] == 18
+  assert list(measured['videos']) == list(expected) and measured['windows'] == 18
   for video, values in expected.items():
-    row = found['videos'][video]
+    row = measured['videos'][video]
     assert row['windows'] == len(values)
     np.testing.assert_allclose(
       [row[k] for k in teacher_agreement.MEASURES], values.mean(0), rtol=2e-3
-    )  # float16 answers
+    )  # targets are float16
   everything = np.concatenate(list(expected.values()))
-  np.testing.assert_allclose([found[k] for k in teacher_agreement.MEASURES], everything.mean(0), rtol=2e-3)
-  np.testing.assert_allclose(found['kl_of_videos'], np.mean([v[:, 0].mean() for v in expected.values()]), rtol=2e-3)
+  np.testing.assert_allclose([measured[k] for k in teacher_agreement.MEASURES], everything.mean(0), rtol=2e-3)
+  np.testing.assert_allclose(measured['kl_of_videos'], np.mean([v[:, 0].mean() for v in expected.values()]), rtol=2e-3)
 
 
-def test_the_teacher_comes_from_the_settings(scene, tmp_path):
+def test_the_settings_name_the_teacher(scene, tmp_path):
   folder, _, teacher, _ = scene
   student = predictor.load_student(folder / 'run')
   assert teacher_agreement.load_teacher(student, teacher_agreement.named_teacher(student)).digest == teacher.digest
@@ -72,18 +73,18 @@ def test_the_teacher_comes_from_the_settings(scene, tmp_path):
   with pytest.raises(UserError, match='--teacher'):
     teacher_agreement.named_teacher(predictor.load_student(tmp_path / 'converted'))
   evaluation_fixtures.known_student(tmp_path / 'other', class_names=('x', 'y'))
-  with pytest.raises(UserError, match='knows 5 classes, the student 2'):
+  with pytest.raises(UserError, match='has 5 classes, the student 2'):
     teacher_agreement.load_teacher(predictor.load_student(tmp_path / 'other'), {'source': folder / 'teacher.keras'})
 
 
-def test_a_teacher_that_changed_is_noticed_unless_it_is_given(scene, tmp_path):
+def test_a_changed_teacher_is_refused_unless_it_is_named(scene, tmp_path):
   _, _, teacher, _ = scene
   changed = synthetic_records.colour_teacher(tmp_path / 'changed.keras', size=16)
   named = teacher.description | {'source': str(changed)}
   evaluation_fixtures.known_student(tmp_path / 'run', teacher=dataclasses.replace(teacher, description=named))
   student = predictor.load_student(tmp_path / 'run')
-  beginnings = digests.of_file(changed)[:16], teacher.digest[:16]
-  with pytest.raises(UserError, match='{}.*{}'.format(*beginnings)):
+  prefixes = digests.of_file(changed)[:16], teacher.digest[:16]
+  with pytest.raises(UserError, match='{}.*{}'.format(*prefixes)):
     teacher_agreement.load_teacher(student, teacher_agreement.named_teacher(student))
   assert teacher_agreement.load_teacher(student, {'source': changed}).class_names == teacher.class_names
   older = {key: value for key, value in named.items() if key != 'digest'}
@@ -92,29 +93,29 @@ def test_a_teacher_that_changed_is_noticed_unless_it_is_given(scene, tmp_path):
   assert teacher_agreement.load_teacher(student, teacher_agreement.named_teacher(student)).digest != teacher.digest
 
 
-@pytest.mark.parametrize('said', ['vgg16', {'source': 5}, {'source': 'x', 'weights': None, 'dtype': 'float32'}])
-def test_a_teacher_that_no_program_wrote_down_is_damaged(scene, tmp_path, said):
+@pytest.mark.parametrize('description', ['vgg16', {'source': 5}, {'source': 'x', 'weights': None, 'dtype': 'float32'}])
+def test_damaged_records_of_the_teacher_are_refused(scene, tmp_path, description):
   _, _, teacher, _ = scene
-  evaluation_fixtures.known_student(tmp_path / 'run', teacher=dataclasses.replace(teacher, description=said))
+  evaluation_fixtures.known_student(tmp_path / 'run', teacher=dataclasses.replace(teacher, description=description))
   with pytest.raises(UserError, match='damaged'):
     teacher_agreement.named_teacher(predictor.load_student(tmp_path / 'run'))
 
 
-def test_records_that_sound_otherwise_are_refused(scene, tmp_path):
+def test_records_with_another_sample_rate_are_refused(scene, tmp_path):
   folder, _, teacher, _ = scene
   evaluation_fixtures.known_student(tmp_path / 'run', sample_rate_hz=22050)
   with pytest.raises(UserError, match='sample_rate_hz of the records is 16000, of the student 22050'):
     teacher_agreement.evaluate_records(predictor.load_student(tmp_path / 'run'), folder / 'records', teacher)
 
 
-def test_a_student_that_diverged_is_told(tmp_path):
+def test_a_diverged_student_is_reported(tmp_path):
   evaluation_fixtures.known_student(tmp_path / 'run', scale=float('nan'))
   student = predictor.load_student(tmp_path / 'run')
   with pytest.raises(UserError, match='not finite'):
     student.logits(np.ones([1, 640], np.float32))
 
 
-def test_what_is_no_student(tmp_path):
+def test_folders_without_a_student_are_named(tmp_path):
   with pytest.raises(UserError, match='nowhere'):
     predictor.load_student(tmp_path / 'nowhere')
   evaluation_fixtures.known_student(tmp_path / 'run')
@@ -151,7 +152,7 @@ def test_command_on_records_and_clips(scene, tones):
   assert (tones / 'out' / 'confusion.png').read_bytes().startswith(b'\x89PNG')
 
 
-def test_command_says_where_it_looked_for_the_teacher(scene, tmp_path):
+def test_command_names_the_folder_where_it_looked_for_the_teacher(scene, tmp_path):
   folder, _, teacher, _ = scene
   named = teacher.description | {'source': 'gone/teacher.keras'}
   evaluation_fixtures.known_student(tmp_path / 'run', teacher=dataclasses.replace(teacher, description=named))

@@ -1,4 +1,4 @@
-"""What the teacher says of clips whose greys are known."""
+"""The teacher's accuracy on clips of known grey levels."""
 
 import media_clips
 import numpy as np
@@ -11,7 +11,7 @@ GROUPS = {'dark': [0], 'bright': [1, 2]}
 
 
 class Grey:
-  """Stands for a teacher of three classes: the brighter the pictures, the more of class 1."""
+  """A fake teacher of three classes: the brighter the pictures, the higher the probability of class 1."""
 
   @staticmethod
   def probabilities(pictures):
@@ -20,18 +20,19 @@ class Grey:
 
 
 def result(path, category, scores):
+  """A row of `results` of clip_accuracy.evaluate_clips."""
   return {'path': str(path), 'category': category, 'named': '', 'scores': scores}
 
 
-def test_pictures_are_those_in_the_middles_of_four_parts(tmp_path):
+def test_clip_pictures_are_the_middles_of_four_parts(tmp_path):
   path = media_clips.write(tmp_path / 'a.mkv', seconds=2, fps=20)
-  found = vision.clip_pictures(path, 16).mean((1, 2, 3))
+  greys = vision.clip_pictures(path, 16).mean((1, 2, 3))
   expected = [media_clips.grey(t, 2) for t in (0.25, 0.75, 1.25, 1.75)]
-  np.testing.assert_allclose(found, expected, atol=6)  # a picture is 5 levels; gray to RGB shifts by one
+  np.testing.assert_allclose(greys, expected, atol=6)  # a picture is 5 levels; gray to RGB shifts by one
   assert [*vision.shown_at([(0, 1, 'a'), (1, 2, 'b')], [0.2, 0.9, 1.0, 5, 6])] == ['a', 'a', 'b', 'b', 'b']
 
 
-def test_opinions_are_what_the_teacher_sees_most(tmp_path, monkeypatch):
+def test_teacher_top1(tmp_path, monkeypatch):
   monkeypatch.setattr(Grey, 'class_names', ['black', 'white', 'neon'], raising=False)
   paths = [
     media_clips.write(
@@ -44,7 +45,7 @@ def test_opinions_are_what_the_teacher_sees_most(tmp_path, monkeypatch):
     vision.teacher_top1(Grey, [media_clips.write(tmp_path / 'sound.mkv', seconds=0.4, times=[])])
 
 
-def test_sound_vision_and_both(tmp_path):
+def test_accuracy_of_sound_vision_and_both(tmp_path):
   def clip(name, level):
     return media_clips.write(tmp_path / name, seconds=0.4, picture=lambda t: np.full([48, 64], level, np.uint8))
 
@@ -53,14 +54,14 @@ def test_sound_vision_and_both(tmp_path):
   measured = {
     'categories': ['dark', 'bright'],
     'results': [
-      result(dark, 'dark', [0.4, 0.6]),  # heard wrongly, seen well
+      result(dark, 'dark', [0.4, 0.6]),  # sound is wrong, vision correct
       result(bright, 'bright', [0.1, 0.9]),
-      result(dark, 'bright', [0.05, 0.95]),  # seen wrongly, heard better
+      result(dark, 'bright', [0.05, 0.95]),  # vision is wrong, sound more confident
       result(sound, 'bright', [0, 1]),
     ],
   }
-  found = vision.evaluate(Grey, measured, GROUPS, image_size=16)
-  assert found == {
+  accuracies = vision.evaluate(Grey, measured, GROUPS, image_size=16)
+  assert accuracies == {
     'clips': 3,
     'sound': pytest.approx(2 / 3),
     'vision': pytest.approx(2 / 3),

@@ -66,7 +66,7 @@ def test_student_with_attention_trains_saves_and_exports(tmp_path):
   again, settings = student_file.load(tmp_path / 'student.keras')
   np.testing.assert_allclose(again(sound)['logits/a'], model(sound)['logits/a'], atol=1e-6)
   served = loader.load(export.export(again, settings, tmp_path / 'export'))
-  expected = verify.expected_answers(model, settings, sound)['probabilities']
+  expected = verify.expected_predictions(model, settings, sound)['probabilities']
   np.testing.assert_allclose(served.predict(sound)['probabilities'], expected, atol=1e-5)
 
 

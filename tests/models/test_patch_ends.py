@@ -96,7 +96,7 @@ def test_features_have_as_many_patches_as_the_original(name, seconds, clip_secon
   model = types.SimpleNamespace(
     settings=student.settings, digest='0', tables={layer: table(name)}, sources={layer: layer}
   )
-  model.hear = lambda pcm: {layer: student.signatures['layers'](pcm / np.float32(32768))[layer].numpy()}
+  model.activations = lambda pcm: {layer: student.signatures['layers'](pcm / np.float32(32768))[layer].numpy()}
   model.is_mean = lambda _: False
   path = write(tmp_path / 'a.wav', seconds, 0)
   result = extraction.extract(model, [path], tmp_path, clip_seconds=clip_seconds)

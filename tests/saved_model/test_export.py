@@ -1,4 +1,4 @@
-"""Exporting: versions count up, nothing is kept of what answers otherwise or does not fit, and the command."""
+"""Exporting: version numbers, exports that are rejected, and the command."""
 
 import audionets
 import commands
@@ -8,11 +8,10 @@ import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.models import student_file
-from audionet_tf.saved_model import export, loader
-from audionet_tf.saved_model import signatures as saved_model_signatures
+from audionet_tf.saved_model import export, loader, signatures
 
 
-def test_versions_count_up_and_the_highest_is_loaded(tmp_path):
+def test_versions_are_counted_and_the_highest_is_loaded(tmp_path):
   (tmp_path / '9').mkdir()
   (tmp_path / 'notes').mkdir()
   classes = {'teacher': ['x', 'y']}
@@ -26,29 +25,29 @@ def test_versions_count_up_and_the_highest_is_loaded(tmp_path):
   ('signature', 'rank', 'output'),
   [('serving_default', 2, 'embedding'), ('windows', 1, 'probabilities'), ('windows', 1, 'top_classes')],
 )
-def test_an_artifact_that_answers_otherwise_is_not_kept(tmp_path, monkeypatch, signature, rank, output):
+def test_an_export_that_differs_from_the_model_is_removed(tmp_path, monkeypatch, signature, rank, output):
   classes = {'teacher': ['x', 'y', 'z']}
-  signatures = saved_model_signatures.all_signatures
+  all_signatures = signatures.all_signatures
 
-  def one_is_wrong(model, settings):
-    right = signatures(model, settings)
+  def all_but_one(model, settings):
+    functions = all_signatures(model, settings)
 
     @tf.function(input_signature=[tf.TensorSpec([None] * rank, name='waveform')])
     def wrong(waveform):
-      outputs = dict(right[signature](waveform))
+      outputs = dict(functions[signature](waveform))
       value = outputs[output]
       outputs[output] = tf.reverse(value, [1]) if output == 'top_classes' else value + 1e-2
       return outputs
 
-    return right | {signature: wrong.get_concrete_function()}
+    return functions | {signature: wrong.get_concrete_function()}
 
-  monkeypatch.setattr(saved_model_signatures, 'all_signatures', one_is_wrong)
+  monkeypatch.setattr(signatures, 'all_signatures', all_but_one)
   with pytest.raises(RuntimeError, match=signature):
     export.export(audionets.student(classes), audionets.settings_for(classes), tmp_path)
   assert not list(tmp_path.iterdir())
 
 
-def test_a_student_that_is_not_finite_is_refused(tmp_path):
+def test_a_diverged_student_is_refused(tmp_path):
   classes = {'teacher': ['x', 'y']}
   model = audionets.student(classes)
   model.weights[0].assign(np.full(model.weights[0].shape, np.nan))
@@ -60,13 +59,13 @@ def test_a_student_that_is_not_finite_is_refused(tmp_path):
 @pytest.mark.parametrize(
   ('classes', 'message'), [({'teacher': ['x']}, '1 class names'), ({'t': ['x']}, 'no such head')]
 )
-def test_settings_that_do_not_fit_are_refused(tmp_path, classes, message):
+def test_settings_of_another_student_are_refused(tmp_path, classes, message):
   with pytest.raises(UserError, match=message):
     export.export(audionets.student({'teacher': ['x', 'y']}), audionets.settings_for(classes), tmp_path / 'new')
   assert not (tmp_path / 'new').exists()
 
 
-def export_command(*arguments):
+def run_export(*arguments):
   return commands.run('audionet_tf.export', *arguments)
 
 
@@ -75,13 +74,13 @@ def test_command(tmp_path):
   model = audionets.student(classes)
   (tmp_path / 'run').mkdir()
   student_file.save(tmp_path / 'run/student.keras', model, audionets.settings_for(classes))
-  done = export_command(f'--run_dir={tmp_path / "run"}', f'--output={tmp_path / "out"}', '--tflite')
+  done = run_export(f'--run_dir={tmp_path / "run"}', f'--output={tmp_path / "out"}', '--tflite')
   assert done.returncode == 0, done.stderr
   assert done.stdout.strip() == str(tmp_path / 'out/1')
   assert (tmp_path / 'out/1/model.tflite').is_file()
   audionets.assert_same(
     loader.load(tmp_path / 'out').predict(audionets.sounds(2, 640)),
-    audionets.heard_by_torch(model, audionets.sounds(2, 640)),
+    audionets.torch_predictions(model, audionets.sounds(2, 640)),
   )
 
 
@@ -94,8 +93,8 @@ def test_command(tmp_path):
     (['--model=a.keras', '--output=out', 'more'], "unexpected argument 'more'"),
   ],
 )
-def test_command_refuses(arguments, message):
-  done = export_command(*arguments)
+def test_command_mistakes_are_one_line(arguments, message):
+  done = run_export(*arguments)
   assert done.returncode == 1
   assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1
   assert message in done.stderr

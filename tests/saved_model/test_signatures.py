@@ -1,4 +1,4 @@
-"""Exports: what is in them, that every reader hears what PyTorch hears with the same weights, and what is no export."""
+"""Exports: their files, their outputs in every reader compared with PyTorch, and folders that are not exports."""
 
 import json
 import pathlib
@@ -16,7 +16,7 @@ from audionet_tf.core.errors import UserError
 from audionet_tf.models import student_file
 from audionet_tf.saved_model import export, loader, verify
 
-NAMES = ['rooster', 'crane', 'crane', 'Türglocke, "alt"', 'a', 'b', 'c']  # as in ImageNet, one name is there twice
+NAMES = ['rooster', 'crane', 'crane', 'Türglocke, "alt"', 'a', 'b', 'c']  # one name occurs twice, as in ImageNet
 WINDOW = 640
 LENGTHS = (1, 7, 320, 639, 640, 641, 5000)
 
@@ -28,41 +28,40 @@ def model():
 
 @pytest.fixture(scope='module')
 def folder(model, tmp_path_factory):
-  """Version 1, with TensorFlow Lite."""
+  """Folder of version 1, with TensorFlow Lite."""
   folder = tmp_path_factory.mktemp('exports')
   export.export(model, audionets.settings_for({'teacher': NAMES}), folder, tflite=True)
   return folder
 
 
 @pytest.fixture(scope='module')
-def served(folder):
+def exported(folder):
   return loader.load(folder)
 
 
-def test_what_is_written(folder):
+def test_files_of_an_export(folder):
   assert [path.name for path in folder.iterdir()] == ['1']
   version = folder / '1'
   assert (version / 'assets/class_names.txt').read_text(encoding='utf-8').splitlines() == NAMES
-  written = json.loads((version / 'assets/settings.json').read_text())
-  assert written['classes'] == {'teacher': NAMES} and written['sample_rate_hz'] == 16000
+  settings = json.loads((version / 'assets/settings.json').read_text())
+  assert settings['classes'] == {'teacher': NAMES} and settings['sample_rate_hz'] == 16000
   files = {str(path.relative_to(version)) for path in version.rglob('*') if path.is_file()}
-  extra = {'model.tflite', 'assets.extra/tf_serving_warmup_requests', 'saved_model.pb'}
-  assert extra <= files
+  assert files >= {'model.tflite', 'assets.extra/tf_serving_warmup_requests', 'saved_model.pb'}
 
 
 @pytest.mark.parametrize('samples', LENGTHS)
-def test_serving_default_hears_what_torch_hears(model, served, samples):
+def test_serving_default_matches_pytorch(model, exported, samples):
   waveform = audionets.sounds(3, samples)
-  answers, expected = served.predict(waveform), audionets.heard_by_torch(model, waveform)
-  audionets.assert_same(answers, expected)
-  assert {name: value.shape for name, value in answers.items()} == {
+  outputs, expected = exported.predict(waveform), audionets.torch_predictions(model, waveform)
+  audionets.assert_same(outputs, expected)
+  assert {name: value.shape for name, value in outputs.items()} == {
     'probabilities': (3, 7),
     'logits': (3, 7),
     'embedding': (3, 16),
     'top_classes': (3, 5),
     'top_probabilities': (3, 5),
   }
-  tops = answers['top_classes'], answers['top_probabilities']
+  tops = outputs['top_classes'], outputs['top_probabilities']
   for row, names, top in zip(expected['probabilities'], *tops, strict=True):
     best = sorted(range(7), key=lambda i: -row[i])[:5]
     assert names.tolist() == [NAMES[i] for i in best]
@@ -70,39 +69,39 @@ def test_serving_default_hears_what_torch_hears(model, served, samples):
 
 
 @pytest.mark.parametrize('samples', [0, 1, 639, 640, 1279, 1280, 5 * 640 + 3, 600 * 640])
-def test_windows_signature(model, served, samples):
+def test_windows_signature(model, exported, samples):
   sound = audionets.sounds(1, samples)[0]
   count = max(1, samples // WINDOW)
   padded = np.zeros(count * WINDOW, np.float32)
   padded[: samples and min(samples, count * WINDOW)] = sound[: count * WINDOW]
-  answers = served.windows(sound)
-  audionets.assert_same(answers, audionets.heard_by_torch(model, padded.reshape(count, WINDOW)))
-  np.testing.assert_allclose(answers['start_seconds'], np.arange(count) * 0.04, rtol=1e-6)
-  ends = [min((i + 1) * 0.04, samples / 16000) for i in range(count)]  # what was padded is no sound
-  np.testing.assert_allclose(answers['end_seconds'], ends, rtol=1e-6)
-  assert answers['top_classes'].shape == (count, 5)
+  outputs = exported.windows(sound)
+  audionets.assert_same(outputs, audionets.torch_predictions(model, padded.reshape(count, WINDOW)))
+  np.testing.assert_allclose(outputs['start_seconds'], np.arange(count) * 0.04, rtol=1e-6)
+  ends = [min((i + 1) * 0.04, samples / 16000) for i in range(count)]  # padding does not count
+  np.testing.assert_allclose(outputs['end_seconds'], ends, rtol=1e-6)
+  assert outputs['top_classes'].shape == (count, 5)
 
 
-def test_warm_up_requests_can_be_replayed(folder, served):
+def test_warm_up_requests_can_be_replayed(folder, exported):
   from tensorflow_serving.apis import prediction_log_pb2
 
-  seen = set()
+  replayed = set()
   for record in tf.data.TFRecordDataset(str(folder / '1/assets.extra/tf_serving_warmup_requests')):
     request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
     inputs = {name: tf.constant(tf.make_ndarray(proto)) for name, proto in request.inputs.items()}
-    outputs = served.signatures[request.model_spec.signature_name](**inputs)
+    outputs = exported.signatures[request.model_spec.signature_name](**inputs)
     assert len(outputs['probabilities']) == {640: 1, 32 * 640: 32, 3 * 640: 3}[int(tf.size(inputs['waveform']))]
-    seen.add(request.model_spec.signature_name)
-  assert seen == {'serving_default', 'windows'}
+    replayed.add(request.model_spec.signature_name)
+  assert replayed == {'serving_default', 'windows'}
 
 
 def signature_tensors(version, signature):
-  """(input tensor, dict of output to tensor) of a signature, from the file itself."""
+  """(name of the input tensor, dict of output to name of its tensor) of a signature, read from the file."""
   from tensorflow.core.protobuf import saved_model_pb2
 
   saved = saved_model_pb2.SavedModel.FromString((version / 'saved_model.pb').read_bytes())
-  found = saved.meta_graphs[0].signature_def[signature]
-  return found.inputs['waveform'].name, {name: tensor.name for name, tensor in found.outputs.items()}
+  definition = saved.meta_graphs[0].signature_def[signature]
+  return definition.inputs['waveform'].name, {name: tensor.name for name, tensor in definition.outputs.items()}
 
 
 @pytest.mark.parametrize(('signature', 'shape'), [('serving_default', [3, 641]), ('windows', [3 * 640 + 9])])
@@ -110,12 +109,12 @@ def test_c_api(folder, model, tmp_path, signature, shape):
   waveform = audionets.sounds(1, int(np.prod(shape))).reshape(shape)
   np.save(tmp_path / 'in.npy', waveform)
   source, outputs = signature_tensors(folder / '1', signature)
-  named = [f'{name}={outputs[name]}' for name in ('probabilities', 'logits', 'embedding')]
+  tensors = [f'{name}={outputs[name]}' for name in ('probabilities', 'logits', 'embedding')]
   program = pathlib.Path(audionets.__file__).with_name('saved_model_capi.py')
   files = [folder / '1', tmp_path / 'in.npy', tmp_path / 'out.npz']
-  subprocess.run([sys.executable, program, *files, source, *named], check=True, timeout=100)
+  subprocess.run([sys.executable, program, *files, source, *tensors], check=True, timeout=100)
   windows = waveform if signature == 'serving_default' else waveform[: 3 * WINDOW].reshape(3, WINDOW)
-  audionets.assert_same(np.load(tmp_path / 'out.npz'), audionets.heard_by_torch(model, windows))
+  audionets.assert_same(np.load(tmp_path / 'out.npz'), audionets.torch_predictions(model, windows))
 
 
 @pytest.mark.slow
@@ -125,7 +124,7 @@ def test_saved_model_cli(folder, model, tmp_path):
   arguments = f'--dir {folder / "1"} --tag_set serve --signature_def serving_default --outdir {tmp_path}'.split()
   cli = [sys.executable, '-m', 'tensorflow.python.tools.saved_model_cli', 'run', *arguments]
   subprocess.run([*cli, '--inputs', f'waveform={tmp_path / "in.npy"}'], check=True, capture_output=True, timeout=200)
-  expected = audionets.heard_by_torch(model, waveform)
+  expected = audionets.torch_predictions(model, waveform)
   audionets.assert_same({name: np.load(tmp_path / f'{name}.npy') for name in expected}, expected)
 
 
@@ -134,35 +133,35 @@ def test_tflite_at_any_length(folder, model):
   runner = tflite_interpreter.interpreter(path).get_signature_runner('serving_default')
   for samples in LENGTHS:
     waveform = audionets.sounds(2, samples)
-    answers = runner(waveform=waveform)
-    audionets.assert_same(answers, audionets.heard_by_torch(model, waveform))
-    assert answers['top_classes'].astype(object)[0, 0].decode() in NAMES
+    outputs = runner(waveform=waveform)
+    audionets.assert_same(outputs, audionets.torch_predictions(model, waveform))
+    assert outputs['top_classes'].astype(object)[0, 0].decode() in NAMES
   interpreter = tflite_interpreter.interpreter(path)
   tensor = interpreter.get_input_details()[0]['index']
   interpreter.resize_tensor_input(tensor, [1, 333])
   interpreter.allocate_tensors()
   interpreter.set_tensor(tensor, audionets.sounds(1, 333))
   interpreter.invoke()
-  found = [interpreter.get_tensor(details['index']) for details in interpreter.get_output_details()]
-  expected = audionets.heard_by_torch(model, audionets.sounds(1, 333))['logits']
-  assert any(x.shape == expected.shape and np.allclose(x, expected, atol=1e-4) for x in found)
+  outputs = [interpreter.get_tensor(details['index']) for details in interpreter.get_output_details()]
+  expected = audionets.torch_predictions(model, audionets.sounds(1, 333))['logits']
+  assert any(x.shape == expected.shape and np.allclose(x, expected, atol=1e-4) for x in outputs)
 
 
 def test_several_heads(tmp_path):
   classes = {'objects': ['o1', 'o2', 'o3'], 'places': ['p1', 'p2']}
   model = audionets.student(classes)
-  served = loader.load(export.export(model, audionets.settings_for(classes), tmp_path))
+  exported = loader.load(export.export(model, audionets.settings_for(classes), tmp_path))
   waveform = audionets.sounds(2, 900)
-  answers = served.predict(waveform)
-  assert served.class_names == ['o1', 'o2', 'o3']
-  audionets.assert_same(answers, audionets.heard_by_torch(model, waveform, 'objects'))
+  outputs = exported.predict(waveform)
+  assert exported.class_names == ['o1', 'o2', 'o3']
+  audionets.assert_same(outputs, audionets.torch_predictions(model, waveform, 'objects'))
   for head in classes:
-    expected = audionets.heard_by_torch(model, waveform, head)['probabilities']
-    np.testing.assert_allclose(answers[f'{head}/probabilities'], expected, rtol=1e-4)
+    expected = audionets.torch_predictions(model, waveform, head)['probabilities']
+    np.testing.assert_allclose(outputs[f'{head}/probabilities'], expected, rtol=1e-4)
 
 
 def save_module(folder, function, settings=None):
-  """A SavedModel of `function` as serving_default and windows, with the settings of a student."""
+  """Writes a SavedModel with `function` as serving_default and windows, and the settings of a student."""
   module = tf.Module()
   module.function = tf.function(function, input_signature=[tf.TensorSpec([None, None], name='waveform')])
   concrete = module.function.get_concrete_function()
@@ -177,14 +176,14 @@ def reads_a_file_in_a_branch(waveform):
   return {'probabilities': waveform, 'secret': secret}
 
 
-def test_a_model_that_reaches_out_in_a_branch_is_refused_unread(tmp_path, monkeypatch):
+def test_a_model_that_reads_files_in_a_branch_is_refused_before_loading(tmp_path, monkeypatch):
   save_module(tmp_path, reads_a_file_in_a_branch)
   monkeypatch.setattr(tf.saved_model, 'load', None)
   with pytest.raises(UserError, match='refused.*ReadFile'):
     loader.load(tmp_path)
 
 
-def test_what_is_no_export_is_refused_in_one_line(tmp_path, folder):
+def test_folders_that_are_not_exports_are_refused_in_one_line(tmp_path, folder):
   def refused(path, message):
     with pytest.raises(UserError, match=message) as error:
       loader.load(path)
@@ -195,8 +194,8 @@ def test_what_is_no_export_is_refused_in_one_line(tmp_path, folder):
   (tmp_path / 'student.keras').touch()
   refused(tmp_path / 'student.keras', 'weights alone; .*export --model=.*student.keras --output=DIR makes a SavedModel')
   plain = tmp_path / 'plain'
-  every = verify.expected_outputs(audionets.settings_for({'teacher': ['x', 'y']}))['windows']
-  save_module(plain, lambda waveform: dict.fromkeys(every, waveform))
+  outputs = verify.expected_outputs(audionets.settings_for({'teacher': ['x', 'y']}))['windows']
+  save_module(plain, lambda waveform: dict.fromkeys(outputs, waveform))
   (plain / 'assets/settings.json').unlink()
   refused(plain, 'settings.json is missing')
   good = vars(audionets.settings_for({'teacher': ['x', 'y']}))
@@ -209,7 +208,7 @@ def test_what_is_no_export_is_refused_in_one_line(tmp_path, folder):
   (plain / 'assets/settings.json').write_text(json.dumps({**good, 'classes': {}}))
   refused(plain, 'audionet has no classes')
   (plain / 'assets/settings.json').write_text(json.dumps(good))
-  (plain / 'saved_model.pb').write_bytes(b'rubbish')
+  (plain / 'saved_model.pb').write_bytes(b'not a SavedModel')
   refused(plain, 'not a readable SavedModel')
   (plain / 'saved_model.pb').write_bytes((folder / '1/saved_model.pb').read_bytes())
   refused(plain, 'not a readable export')

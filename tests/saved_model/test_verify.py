@@ -1,4 +1,4 @@
-"""What an export must hold before anyone relies on it: signatures and their outputs."""
+"""Signatures and outputs that an export must have."""
 
 import json
 import types
@@ -18,8 +18,8 @@ TIMES = ('start_seconds', 'end_seconds')
 LAYERS = ('conv1', 'pool1', 'conv2', 'pool2', 'conv3', 'pool3', 'conv4', 'conv5', 'conv5_objects')
 
 
-def whole():
-  """dict of signature to what stands for a complete one of SOUNDNET."""
+def complete_signatures():
+  """Fake signatures with all outputs of SOUNDNET: dict of name to object."""
   layers = (name + suffix for name in LAYERS for suffix in ('', '/center_seconds'))
   outputs = {'serving_default': EVERY, 'windows': EVERY + TIMES, 'layers': layers}
   shapes = {name: dict.fromkeys(keys, types.SimpleNamespace(shape=(None, 2))) for name, keys in outputs.items()}
@@ -27,35 +27,35 @@ def whole():
 
 
 @pytest.mark.parametrize(
-  ('signature', 'output', 'lacks'),
+  ('signature', 'output', 'missing'),
   [
     ('windows', None, 'the signature windows'),
     ('serving_default', None, 'the signature serving_default'),
-    ('layers', 'conv5_objects', 'conv5_objects of the signature layers'),  # so were the first exports with layers
+    ('layers', 'conv5_objects', 'conv5_objects of the signature layers'),  # as in the first exports with layers
     ('layers', 'conv4/center_seconds', 'conv4/center_seconds of the signature layers'),
     ('serving_default', 'embedding', 'embedding of the signature serving_default'),
     ('serving_default', 'probabilities', 'probabilities of the signature serving_default'),
     ('windows', 'end_seconds', 'end_seconds of the signature windows'),
   ],
 )
-def test_what_an_export_lacks_is_named(signature, output, lacks):
-  found = whole()
-  verify.check_signatures('m', found, SOUNDNET)
+def test_missing_outputs_are_named(signature, output, missing):
+  functions = complete_signatures()
+  verify.check_signatures('m', functions, SOUNDNET)
   if output:
-    del found[signature].structured_outputs[output]
+    del functions[signature].structured_outputs[output]
   else:
-    del found[signature]
-  with pytest.raises(UserError, match=f'^m: an export that lacks {lacks}; export the student again'):
-    verify.check_signatures('m', found, SOUNDNET)
+    del functions[signature]
+  with pytest.raises(UserError, match=f'^m: an export that lacks {missing}; export the student again'):
+    verify.check_signatures('m', functions, SOUNDNET)
 
 
-def test_layers_may_be_missing_altogether():
-  found = whole()
-  del found['layers']
-  verify.check_signatures('m', found, SOUNDNET)
+def test_the_signature_layers_may_be_missing():
+  functions = complete_signatures()
+  del functions['layers']
+  verify.check_signatures('m', functions, SOUNDNET)
 
 
-def test_loading_names_what_is_missing(tmp_path):
+def test_loading_names_a_missing_signature(tmp_path):
   module = tf.Module()
   spec = tf.TensorSpec([None, 2], name='waveform')
   module.function = tf.function(lambda waveform: {'probabilities': waveform}, [spec])

@@ -147,3 +147,20 @@ def test_mistakes_are_one_line(tmp_path):
     line = [sys.executable, '-m', 'experiments.transfer', *arguments]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and message in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_plan_names_candidates(tmp_path):
+  plan = tmp_path / 'plan.txt'
+  plan.write_text('# of a night\nplain\nnoisy augment=shift,noise=0.3 epochs=50  # half\n\n', encoding='utf-8')
+  assert folds.read_plan(plan) == {'plain': (), 'noisy': ('augment=shift,noise=0.3', 'epochs=50')}
+  for text, said in (
+    ('a\na x=1', 'a is there twice'),
+    ('a --x=1', 'a: --x=1: expected is FLAG=VALUE'),
+    ('a x', 'a: x: expected is FLAG=VALUE'),
+    ('# nothing', 'no candidate in it'),
+  ):
+    plan.write_text(text, encoding='utf-8')
+    with pytest.raises(UserError, match=said):
+      folds.read_plan(plan)
+  with pytest.raises(UserError, match='No such file'):
+    folds.read_plan(tmp_path / 'none.txt')

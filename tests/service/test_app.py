@@ -16,34 +16,12 @@ import running_service
 import tone_service
 import tones
 
-from audionet_tf.saved_model import loader
 from audionet_tf.service import app
 from audionet_tf.service.batching import Batcher
 from audionet_tf.service.settings import EXTENSION_ORIGIN, Budget
 
 MODEL = '/v1/models/audionet'
 WEB = pathlib.Path(app.__file__).parent / 'web'
-
-
-@pytest.fixture(scope='module')
-def exported(tmp_path_factory):
-  return tone_service.export(tmp_path_factory.mktemp('exports'))
-
-
-@pytest.fixture(scope='module')
-def served(exported):
-  return loader.load(exported)
-
-
-@pytest.fixture(scope='module')
-def made(served):
-  return app.make(served, limits=tone_service.LIMITS)
-
-
-@pytest.fixture(scope='module')
-def client(made):
-  with tone_service.client(made) as client:
-    yield client
 
 
 @pytest.fixture(autouse=True)

@@ -12,28 +12,11 @@ import tone_service
 import tones
 
 from audionet_tf.captioning import captioner
-from audionet_tf.saved_model import loader
-from audionet_tf.service import app, jobs
+from audionet_tf.service import jobs
 from audionet_tf.service.settings import Limits
 
 TONES = [('low', 1, 2), ('high', 3, 4.2)]
 HOP_SECONDS = 0.04
-
-
-@pytest.fixture(scope='module')
-def served(tmp_path_factory):
-  return loader.load(tone_service.export(tmp_path_factory.mktemp('exports')))
-
-
-@pytest.fixture(scope='module')
-def made(served):
-  return app.make(served, limits=tone_service.LIMITS)
-
-
-@pytest.fixture(scope='module')
-def client(made):
-  with tone_service.client(made) as client:
-    yield client
 
 
 @pytest.fixture(scope='module')

@@ -1,4 +1,4 @@
-"""Small AudioNets for tests: random, with answers that differ clearly, and what PyTorch hears with their weights."""
+"""Small random AudioNets for tests, and their predictions in PyTorch."""
 
 import numpy as np
 from torch_or_skip import torch
@@ -7,11 +7,12 @@ from audionet_tf.models import registry, student_file
 
 
 def settings_for(classes):
+  """The StudentConfig of an AudioNet."""
   return student_file.StudentConfig('audionet', 16000, 'mean', 0.04, classes)
 
 
 def student(heads, seed=0):
-  """An AudioNet whose answers differ clearly from one another."""
+  """An AudioNet with random weights, whose predictions differ clearly."""
   model = registry.build('audionet', {head: len(names) for head, names in heads.items()})
   rng = np.random.default_rng(seed)
   for variable in model.weights:
@@ -20,12 +21,13 @@ def student(heads, seed=0):
 
 
 def sounds(batch, samples, seed=0):
+  """Noise at different levels, f32 [batch, samples]."""
   rng = np.random.default_rng(seed)
   return (rng.normal(size=[batch, samples]) * 10.0 ** rng.uniform(-2, 0, [batch, 1])).astype(np.float32)
 
 
-def heard_by_torch(model, waveform, head='teacher'):
-  """dict of arrays: AudioNet's layers in PyTorch, with the weights of a Keras model."""
+def torch_predictions(model, waveform, head='teacher'):
+  """dict of arrays, computed by AudioNet's layers in PyTorch with the weights of a Keras model."""
   with torch.no_grad():
     weights = {w.path: torch.tensor(w.numpy()) for w in model.weights}
     conv, dense = weights['conv/kernel'].permute(2, 1, 0), weights[f'dense_{head}/kernel']
@@ -39,6 +41,6 @@ def heard_by_torch(model, waveform, head='teacher'):
     }
 
 
-def assert_same(answers, expected, tolerance=2e-5):
+def assert_same(outputs, expected, tolerance=2e-5):
   for name, value in expected.items():
-    np.testing.assert_allclose(answers[name], value, rtol=tolerance, atol=tolerance, err_msg=name)
+    np.testing.assert_allclose(outputs[name], value, rtol=tolerance, atol=tolerance, err_msg=name)

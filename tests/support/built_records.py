@@ -19,8 +19,8 @@ def build(videos, output, params=PNG, **kwargs):
 
 
 def read(folder):
-  """Every window, in the order of the shards: list of dict of feature name to list of values; CRCs are checked."""
-  found, manifest = [], records.read_manifest(folder)
+  """Every window in the order of the shards, list of dicts of feature name to list of values; checks the CRCs."""
+  rows, manifest = [], records.read_manifest(folder)
   for path in records.shard_paths(folder, manifest):
     data = pathlib.Path(path).read_bytes()
     for offset, length in tfrecord_io.record_offsets(path):
@@ -28,8 +28,8 @@ def read(folder):
       assert tfrecord_io.framed(payload) == data[offset : offset + length]
       example = tfrecord_io.example_class().FromString(payload)
       features = example.features.feature
-      found.append({k: list(features[k].bytes_list.value or features[k].int64_list.value) for k in features})
-  return found
+      rows.append({k: list(features[k].bytes_list.value or features[k].int64_list.value) for k in features})
+  return rows
 
 
 def by_index(folder, video_id):

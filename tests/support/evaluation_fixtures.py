@@ -1,4 +1,4 @@
-"""Students whose answers are known, and the tones and tables that they are judged by. Shared by tests."""
+"""Students with known predictions, and tones and tables to evaluate them."""
 
 import csv
 
@@ -12,7 +12,7 @@ NAMES = ['low', 'high', 'golden retriever', 'crane', 'crane', 'German shepherd, 
 
 
 def known_student(folder, class_names=tuple('abcde'), scale=40.0, teacher=None, **settings):
-  """student.keras that hears: at 16 kHz, filter 0 answers tones of 1 kHz, filter 1 of 4 kHz; it names class 0 or 1."""
+  """Writes a student that predicts class 0 for tones of 1 kHz and class 1 for tones of 4 kHz, at 16 kHz."""
   model = registry.build('audionet', {'teacher': len(class_names)})
   n = np.arange(64)
   kernel = np.zeros([64, 1, 16], np.float32)
@@ -47,7 +47,7 @@ def tone(path, hertz, seconds=0.5, rate_hz=16000):
 
 
 def tones(folder):
-  """Writes three low tones and two high ones; videos.csv, where one is labelled wrongly; groups.csv; a student, run."""
+  """Writes three low and two high tones, videos.csv with one wrong label, groups.csv, and a student in run."""
   rows = [['path', 'fold', 'target', 'category']]
   for name, hertz, fold, category in (
     ('a.wav', 1000, 1, 'deep'),

@@ -269,7 +269,7 @@ def test_a_shard_that_is_cut_or_gone_is_made_again(tmp_path):
   expected_files = first.read_bytes(), second.read_bytes()
   first.write_bytes(expected_files[0][:-5])
   second.unlink()
-  with pytest.raises(UserError, match='labels-00000-of-00003.tfrecord: missing or cut short'):
+  with pytest.raises(UserError, match='labels-00000-of-00003.tfrecord: missing or truncated'):
     soft_labels.read_manifest(folder)
   batch_sizes = []
   labelling.ensure(tmp_path, manifest, [make_teacher(batch_sizes)])
@@ -297,8 +297,8 @@ def test_untrusted_manifests_are_checked(tmp_path):
   path = folder / 'manifest.json'
   content = json.loads(path.read_text())
   for change, line in (
-    ({'format_version': 99}, 'format 99, this program reads 1'),
-    ({'shards': [{'name': '../../records-0.tfrecord', 'windows': 7, 'bytes': 1}]}, 'leaves the folder'),
+    ({'format_version': 99}, 'format 99, but this program reads 1'),
+    ({'shards': [{'name': '../../records-0.tfrecord', 'windows': 7, 'bytes': 1}]}, 'is outside the folder'),
     ({'shards': 3}, 'not a manifest of soft labels'),
     ({'params': {'unknown': 1}}, 'not a manifest of soft labels'),
   ):

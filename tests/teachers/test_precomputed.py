@@ -154,5 +154,5 @@ def test_damage_behind_the_header_is_one_line(tmp_path):
   content = bytearray(path.read_bytes())
   content[100] ^= 255
   path.write_bytes(content)
-  with pytest.raises(UserError, match='does not have its checksum'):
+  with pytest.raises(UserError, match='has a wrong checksum'):
     precomputed.load(path)

@@ -17,12 +17,13 @@ from audionet_tf.data.params import RecordParams
 
 
 def command(*arguments):
+  """Runs the command in a process of its own."""
   return subprocess.run(
     [sys.executable, '-m', 'tfrecords.build', *map(str, arguments)], capture_output=True, text=True, timeout=60
   )
 
 
-def test_the_command(tmp_path):
+def test_command(tmp_path):
   videos = built_records.three(tmp_path / 'videos')
   media_clips.write(videos / 'silent.mkv', sounds=[])
   places = ['--videos', videos / 'a.mkv', '--videos', videos / '[bs]*', '--output', tmp_path / 'out']
@@ -37,7 +38,7 @@ def test_the_command(tmp_path):
   )
 
 
-def test_records_go_where_flags_txt_looks_for_them(tmp_path, monkeypatch):
+def test_default_output_is_that_of_flags_txt(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   built_records.three(tmp_path / 'videos')
   assert command('--videos=videos', '--image_size=32').returncode == 0
@@ -45,7 +46,7 @@ def test_records_go_where_flags_txt_looks_for_them(tmp_path, monkeypatch):
   assert '--records=data/clips\n' in flags_txt and records.read_manifest('data/clips')['videos']
 
 
-def test_the_command_fails_with_one_line(tmp_path):
+def test_command_mistakes_are_one_line(tmp_path):
   media_clips.write(tmp_path / 'silent.mkv', sounds=[])
   out = f'--output={tmp_path / "out"}'
   cases = {
@@ -56,15 +57,15 @@ def test_the_command_fails_with_one_line(tmp_path):
     'window_ms=nan: must be a finite': [f'--videos={tmp_path}', out, '--window_ms=nan'],
     'jpeg_quality is 0': [f'--videos={tmp_path}', out, '--jpeg_quality=0'],
   }
-  for words, arguments in cases.items():
+  for message, arguments in cases.items():
     done = command(*arguments)
-    assert done.returncode == 1, (words, done.stderr)
-    assert words in done.stderr
+    assert done.returncode == 1, (message, done.stderr)
+    assert message in done.stderr
     assert 'Traceback' not in done.stderr
     assert not (tmp_path / 'out/manifest.json').exists()
 
 
-def test_help_is_quick_and_no_tensorflow_is_loaded():
+def test_help_and_builder_do_not_import_tensorflow():
   program = (
     'import sys, tfrecords.build, tfrecords.builder\n'
     'assert not {"tensorflow", "keras", "matplotlib"} & set(sys.modules), sorted(sys.modules)\n'
@@ -75,7 +76,7 @@ def test_help_is_quick_and_no_tensorflow_is_loaded():
   assert '--images_per_window' in shown.stdout
 
 
-def test_ctrl_c_leaves_nothing_half_written(tmp_path):
+def test_ctrl_c_leaves_no_partial_files_and_no_process(tmp_path):
   media_clips.write(tmp_path / 'long.mkv', seconds=60, size=(320, 240))
   process = subprocess.Popen(
     [sys.executable, '-m', 'tfrecords.build', f'--videos={tmp_path}/long.mkv', f'--output={tmp_path}/out'],
@@ -94,4 +95,4 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path):
     while time.monotonic() < deadline + 10:
       os.killpg(process.pid, 0)
       time.sleep(0.05)
-    pytest.fail('a process is left')
+    pytest.fail('a process is still running')

@@ -1,4 +1,4 @@
-"""The builder, run after run: what is made, kept, refused, named."""
+"""The builder over several runs: what it builds, keeps, refuses and reports."""
 
 import errno
 import gzip
@@ -15,7 +15,7 @@ from audionet_tf.data.params import RecordParams
 from tfrecords import builder, pool, shards, worker
 
 
-def test_the_bytes_do_not_depend_on_workers(tmp_path):
+def test_records_do_not_depend_on_the_number_of_workers(tmp_path):
   videos = built_records.three(tmp_path / 'videos')
   built_records.build(videos, tmp_path / 'one', workers=1)
   built_records.build(videos, tmp_path / 'two', workers=2)
@@ -23,8 +23,8 @@ def test_the_bytes_do_not_depend_on_workers(tmp_path):
   assert (tmp_path / 'one/manifest.json').read_text() == (tmp_path / 'two/manifest.json').read_text()
 
 
-def test_shards_are_balanced_and_mixed(tmp_path):
-  built_records.build(built_records.three(tmp_path / 'videos'), tmp_path / 'out', shards=3)
+def test_shards_are_balanced_and_shuffled(tmp_path):
+  built_records.build(built_records.three(tmp_path / 'videos'), tmp_path / 'out', shard_count=3)
   manifest = json.loads((tmp_path / 'out/manifest.json').read_text())
   assert [shard['windows'] for shard in manifest['shards']] == [20, 20, 20]
   assert [v['id'] for v in manifest['videos']] == ['a.mkv', 'b.mkv', 'c.mkv']
@@ -38,7 +38,7 @@ def test_shards_are_balanced_and_mixed(tmp_path):
   )
 
 
-def test_a_second_run_builds_what_is_missing_and_nothing_else(tmp_path, monkeypatch):
+def test_a_second_run_builds_only_what_is_missing(tmp_path, monkeypatch):
   videos, out = built_records.three(tmp_path / 'videos'), tmp_path / 'out'
   built_records.build(videos, out)
   decoded, decode = [], builder._decode
@@ -65,14 +65,14 @@ def test_a_second_run_builds_what_is_missing_and_nothing_else(tmp_path, monkeypa
   assert built_records.shard_bytes(out) == built_records.shard_bytes(tmp_path / 'fresh')
 
 
-def test_other_arguments_are_refused(tmp_path):
+def test_other_arguments_for_existing_records_are_refused(tmp_path):
   videos, out = built_records.three(tmp_path / 'videos'), tmp_path / 'out'
   built_records.build(videos, out)
   before = built_records.shard_bytes(out)
   with pytest.raises(UserError, match='window_seconds was 0.04 and is now 0.08'):
     built_records.build(videos, out, RecordParams(0.08, image_format='png', image_size=16))
   with pytest.raises(UserError, match='shards_asked was None and is now 3'):
-    built_records.build(videos, out, shards=3)
+    built_records.build(videos, out, shard_count=3)
   with pytest.raises(UserError, match='sources was'):
     built_records.build(videos / 'a.mkv', out)
   (tmp_path / 'odd').mkdir()
@@ -82,7 +82,7 @@ def test_other_arguments_are_refused(tmp_path):
   assert built_records.shard_bytes(out) == before
 
 
-def test_files_that_cannot_be_used_are_named(tmp_path, capsys):
+def test_unusable_files_are_reported(tmp_path, capsys):
   videos = built_records.three(tmp_path / 'videos')
   (videos / 'sub').mkdir()
   media_clips.write(videos / 'silent.mkv', sounds=[])
@@ -118,14 +118,14 @@ def test_files_that_cannot_be_used_are_named(tmp_path, capsys):
   assert not [path for path in (tmp_path / 'out').rglob('*') if 'part' in path.name or 'unpacked' in path.name]
 
 
-def test_too_little_memory_is_a_reason(tmp_path):
+def test_too_little_memory_skips_the_video(tmp_path):
   media_clips.write(tmp_path / 'a.mkv', size=(1920, 1080), seconds=0.4)
   summary = built_records.build(tmp_path / 'a.mkv', tmp_path / 'out', memory_bytes=1 << 20)
   assert summary.windows == 0
   assert 'a.mkv' in summary.failures
 
 
-def test_a_full_disk_is_an_error_of_the_build(tmp_path, monkeypatch):
+def test_a_full_disk_ends_the_build(tmp_path, monkeypatch):
   job = worker.Job('a', str(media_clips.write(tmp_path / 'a.mkv')), '/dev/full/part', built_records.PNG, 1 << 32)
   sent = []
 
@@ -145,7 +145,7 @@ def test_a_full_disk_is_an_error_of_the_build(tmp_path, monkeypatch):
     built_records.build(tmp_path / 'a.mkv', tmp_path / 'out')
 
 
-def test_what_an_interrupted_build_finished_is_used(tmp_path, monkeypatch):
+def test_an_interrupted_build_is_continued(tmp_path, monkeypatch):
   videos, out = built_records.three(tmp_path / 'videos'), tmp_path / 'out'
 
   def interrupted(jobs, *args):
@@ -173,7 +173,7 @@ def test_what_an_interrupted_build_finished_is_used(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('left', [0, 5, 0.5, -1])
-def test_a_damaged_part_is_made_again(tmp_path, monkeypatch, left):
+def test_damaged_parts_are_decoded_again(tmp_path, monkeypatch, left):
   videos, out = built_records.three(tmp_path / 'videos'), tmp_path / 'out'
   with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
     patch.setattr(shards, 'write', interrupt)
@@ -194,17 +194,17 @@ def interrupt(*arguments):
   raise KeyboardInterrupt
 
 
-def test_shards_and_manifest_are_on_the_disk_before_they_have_their_names(tmp_path, monkeypatch):
+def test_shards_and_manifest_are_synced_before_they_are_renamed(tmp_path, monkeypatch):
   videos, events = built_records.three(tmp_path / 'videos'), []
   for name in ('fsync', 'replace'):
     real = getattr(os, name)
     monkeypatch.setattr(os, name, lambda *args, name=name, real=real: events.append(name) or real(*args))
-  built_records.build(videos, tmp_path / 'out', shards=3)
-  files = ['fsync', 'replace'] * 2  # failures and manifest; the parts are other processes' work
+  built_records.build(videos, tmp_path / 'out', shard_count=3)
+  files = ['fsync', 'replace'] * 2  # failures and manifest; other processes write the parts
   assert events == files[:2] + ['fsync'] * 3 + ['replace'] * 3 + files[2:]
 
 
-def test_two_builds_do_not_share_a_folder(tmp_path):
+def test_two_builds_cannot_share_a_folder(tmp_path):
   videos = built_records.three(tmp_path / 'videos')
   (tmp_path / 'out').mkdir()
   with builder._locked(tmp_path / 'out'), pytest.raises(UserError, match='another build'):

@@ -1,4 +1,4 @@
-"""Videos shorter than a window, and records of sound alone. Expected values: the clip's own ramp, NumPy's tile."""
+"""Videos shorter than a window, and records of sound only, compared with the clip's ramp and NumPy's tile."""
 
 import json
 
@@ -27,31 +27,31 @@ def params(pictures, window=2, **changes):
 @pytest.mark.parametrize(
   ('pictures', 'seconds', 'covered'),
   [
-    (2, 1.0, 1),  # image times 0.5, 1.5: half of the window, twice
+    (2, 1.0, 1),  # image times 0.5, 1.5: half the window, twice
     (4, 1.0, 2),  # 0.25, 0.75, 1.25, 1.75
     (4, 1.7, 3),  # 1.5 s, and a third of it again
     (4, 0.8, 2),  # 0.2 s of zeros to the end of the second part
-    (1, 1.6, 1),  # the whole window, its end silent
+    (1, 1.6, 1),  # the whole window, with silence at its end
   ],
 )
-def test_sound_and_pictures_are_repeated_alike(tmp_path, pictures, seconds, covered):
+def test_sound_and_pictures_are_repeated_together(tmp_path, pictures, seconds, covered):
   media_clips.write(tmp_path / 'a.mkv', seconds=seconds)
   built_records.build(tmp_path / 'a.mkv', tmp_path / 'out', params(pictures))
   (row,) = built_records.read(tmp_path / 'out')
   part = 2 / pictures
-  moments = [(i + 0.5) * part for i in range(covered)]
-  shown = [media_clips.grey(int(t * 25 + 1e-6) / 25, seconds) for t in moments]
-  assert built_records.greys(row) == [shown[i % covered] for i in range(pictures)]
-  assert row['image/time_us'] == [round(moments[i % covered] * 1e6) for i in range(pictures)]
+  times = [(i + 0.5) * part for i in range(covered)]
+  greys = [media_clips.grey(int(t * 25 + 1e-6) / 25, seconds) for t in times]
+  assert built_records.greys(row) == [greys[i % covered] for i in range(pictures)]
+  assert row['image/time_us'] == [round(times[i % covered] * 1e6) for i in range(pictures)]
   length = round(covered * part * RATE_HZ)
   once = np.zeros(length)
-  heard = media_clips.ramp(round(seconds * RATE_HZ), RATE_HZ, seconds)[:length]
-  once[: len(heard)] = heard
+  sound = media_clips.ramp(round(seconds * RATE_HZ), RATE_HZ, seconds)[:length]
+  once[: len(sound)] = sound
   np.testing.assert_allclose(built_records.pcm(row), np.tile(once, 5)[: 2 * RATE_HZ], atol=1e-4)
   assert row['window/index'] == [0]
 
 
-def test_a_late_sound_keeps_its_time(tmp_path):
+def test_late_sound_keeps_its_time(tmp_path):
   media_clips.write(tmp_path / 'a.mkv', sound_start=0.3, sounds=[np.full(8000, 0.5, np.float32)])
   built_records.build(tmp_path / 'a.mkv', tmp_path / 'out', params(2))
   (row,) = built_records.read(tmp_path / 'out')
@@ -59,7 +59,7 @@ def test_a_late_sound_keeps_its_time(tmp_path):
   np.testing.assert_allclose(built_records.pcm(row), expected, atol=1e-3)
 
 
-def test_longer_videos_are_as_without_repeating(tmp_path):
+def test_longer_videos_are_not_repeated(tmp_path):
   media_clips.write(tmp_path / 'a.mkv', seconds=3)
   for name in ('skip', 'repeat'):
     built_records.build(tmp_path / 'a.mkv', tmp_path / name, params(2, window=1, short_videos=name))
@@ -67,7 +67,7 @@ def test_longer_videos_are_as_without_repeating(tmp_path):
   assert rows[0] == rows[1] and list(rows[0]) == [0, 1, 2]
 
 
-def test_what_cannot_be_repeated_is_named(tmp_path):
+def test_videos_that_cannot_be_repeated_are_reported(tmp_path):
   (tmp_path / 'in').mkdir()
   media_clips.write(tmp_path / 'in' / 'a.mkv', seconds=0.8)
   media_clips.write(tmp_path / 'in' / 'b.mkv', seconds=2)
@@ -82,7 +82,7 @@ def test_what_cannot_be_repeated_is_named(tmp_path):
   assert skipped['a.mkv'] == 'sound and picture do not share one window of 2 s'
 
 
-def test_records_made_before_there_was_a_choice_are_kept(tmp_path):
+def test_older_records_without_the_setting_are_kept(tmp_path):
   media_clips.write(tmp_path / 'a.mkv')
   built_records.build(tmp_path / 'a.mkv', tmp_path / 'out')
   path = tmp_path / 'out' / records.MANIFEST_NAME
@@ -94,7 +94,7 @@ def test_records_made_before_there_was_a_choice_are_kept(tmp_path):
   assert records.read_manifest(tmp_path / 'out')['params'].short_videos == 'skip'
 
 
-def test_sound_alone_needs_no_picture(tmp_path):
+def test_records_of_sound_only_need_no_picture(tmp_path):
   (tmp_path / 'in').mkdir()
   media_clips.write(tmp_path / 'in' / 'a.mkv', seconds=3)
   media_clips.write(tmp_path / 'in' / 'b.wav', seconds=2.5, times=[])

@@ -1,4 +1,4 @@
-"""Which files are found, and what they are called."""
+"""Which files are found, and their ids."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from audionet_tf.core.errors import UserError
 from tfrecords import videos
 
 
-class TestSources:
+class TestFind:
   def ids(self, *arguments):
     return [video.id for video in videos.find([str(a) for a in arguments])]
 
@@ -17,7 +17,7 @@ class TestSources:
       path.write_bytes(name.encode())
     return folder
 
-  def test_ids_are_paths_below_what_was_given(self, tmp_path):
+  def test_ids_are_paths_relative_to_the_argument(self, tmp_path):
     root = self.tree(tmp_path)
     assert self.ids(root) == ['x/a.mp4', 'x/y/b.MKV', 'x/y/c.mp4.gz', 'z/a.mp4']
     assert self.ids(root / 'x') == ['a.mp4', 'y/b.MKV', 'y/c.mp4.gz']
@@ -26,18 +26,18 @@ class TestSources:
     assert self.ids(root / 'x/**') == ['a.mp4', 'notes.txt', 'y/b.MKV', 'y/c.mp4.gz']
     assert self.ids(root / '[xz]') == ['x/a.mp4', 'x/y/b.MKV', 'x/y/c.mp4.gz', 'z/a.mp4']
 
-  def test_a_file_counts_once(self, tmp_path):
+  def test_files_count_once(self, tmp_path):
     root = self.tree(tmp_path)
     (root / 'link.mp4').symlink_to('x/a.mp4')
     assert self.ids(root / 'x', root / 'x/a.mp4', root / 'link.mp4') == ['a.mp4', 'y/b.MKV', 'y/c.mp4.gz']
 
-  def test_two_files_of_one_name_are_refused(self, tmp_path):
+  def test_files_with_the_same_id_are_refused(self, tmp_path):
     root = self.tree(tmp_path)
-    with pytest.raises(UserError, match=r'x/a\.mp4 and .*z/a\.mp4 would both be called'):
+    with pytest.raises(UserError, match=r'x/a\.mp4 and .*z/a\.mp4 would both have the id'):
       self.ids(root / 'x', root / 'z')
 
   @pytest.mark.parametrize('argument', ['', 'none.mp4', '*.avi', 'empty'])
-  def test_nothing_found_is_an_error(self, tmp_path, monkeypatch, argument):
+  def test_arguments_without_videos_are_refused(self, tmp_path, monkeypatch, argument):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'empty').mkdir()
     with pytest.raises(UserError, match='no such video'):

@@ -1,4 +1,4 @@
-"""A window holds the sound and the pictures of one time."""
+"""Windows hold the sound and the pictures of the same time."""
 
 import io
 import os
@@ -17,10 +17,11 @@ from tfrecords import worker
 
 
 def job_of(path, part):
+  """A Job for a video."""
   return worker.Job('a', str(path), str(part), built_records.PNG, 1 << 32)
 
 
-def test_sound_and_picture_of_a_window_are_of_one_time(tmp_path):
+def test_sound_and_picture_of_a_window_have_the_same_time(tmp_path):
   media_clips.write(tmp_path / 'a.mkv', seconds=2)
   summary = built_records.build(tmp_path / 'a.mkv', tmp_path / 'out')
   windows = built_records.by_index(tmp_path / 'out', 'a.mkv')
@@ -34,23 +35,25 @@ def test_sound_and_picture_of_a_window_are_of_one_time(tmp_path):
     )
 
 
-def test_a_picture_that_starts_at_the_very_moment_is_shown(tmp_path):
+def test_a_picture_that_starts_at_the_image_time_is_shown(tmp_path):
   media_clips.write(tmp_path / 'a.mkv', fps=50)
   built_records.build(tmp_path / 'a.mkv', tmp_path / 'out')
   for index, row in built_records.by_index(tmp_path / 'out', 'a.mkv').items():
     assert built_records.greys(row) == [media_clips.grey(index * 0.04 + 0.02, 1)]
 
 
-def test_long_windows_that_overlap_and_variable_frame_rate(tmp_path):
+def test_overlapping_windows_and_variable_frame_rate(tmp_path):
   times = [Fraction(ms, 1000) for ms in (0, 90, 100, 350, 600, 620, 1500)]
   media_clips.write(tmp_path / 'a.mkv', seconds=2, times=times)
   params = RecordParams(0.5, 0.2, images_per_window=3, image_format='png', image_size=16)
   built_records.build(tmp_path / 'a.mkv', tmp_path / 'out', params)
   windows = built_records.by_index(tmp_path / 'out', 'a.mkv')
-  assert list(windows) == [k for k in range(20) if 0.2 * k + 0.5 <= 1.5 + 0.04]  # the last picture lasts a 25th
+  assert list(windows) == [k for k in range(20) if 0.2 * k + 0.5 <= 1.5 + 0.04]  # the last picture lasts 1/25 s
   for index, row in windows.items():
-    asked = [Fraction(index, 5) + Fraction(2 * i + 1, 12) for i in range(3)]
-    assert built_records.greys(row) == [media_clips.grey(max(t for t in times if t <= moment), 2) for moment in asked]
+    image_times = [Fraction(index, 5) + Fraction(2 * i + 1, 12) for i in range(3)]
+    assert built_records.greys(row) == [
+      media_clips.grey(max(t for t in times if t <= moment), 2) for moment in image_times
+    ]
     assert len(built_records.pcm(row)) == 8000
 
 
@@ -67,7 +70,7 @@ def test_long_windows_that_overlap_and_variable_frame_rate(tmp_path):
     ({'format': 'matroska', 'options': {'live': '1'}}, range(25)),
   ],
 )
-def test_windows_are_what_both_streams_cover(tmp_path, options, expected):
+def test_windows_are_covered_by_both_streams(tmp_path, options, expected):
   media_clips.write(tmp_path / 'a.mkv', **options)
   built_records.build(tmp_path / 'a.mkv', tmp_path / 'out')
   assert list(built_records.by_index(tmp_path / 'out', 'a.mkv')) == list(expected)
@@ -83,7 +86,7 @@ def test_max_seconds_and_jpeg(tmp_path):
   assert abs(int(np.asarray(picture)[100, 100, 0]) - media_clips.grey(0.12, 2)) <= 2
 
 
-def test_tensorflow_reads_the_records(tmp_path):
+def test_tensorflow_parses_the_records(tmp_path):
   import tensorflow as tf
 
   media_clips.write(tmp_path / 'a.mkv')
@@ -97,7 +100,7 @@ def test_tensorflow_reads_the_records(tmp_path):
   assert (picture == media_clips.grey(0.28, 1)).all()
 
 
-def test_a_part_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+def test_parts_are_synced_before_they_are_renamed(tmp_path, monkeypatch):
   part, synced = tmp_path / 'part', []
   sync = os.fsync
   monkeypatch.setattr(os, 'fsync', lambda handle: synced.append(part.exists()) or sync(handle))
@@ -105,19 +108,19 @@ def test_a_part_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
   assert synced == [False] and part.exists()
 
 
-def test_a_small_file_does_not_become_a_large_one(tmp_path, monkeypatch):
+def test_a_small_file_cannot_give_endless_windows(tmp_path, monkeypatch):
   path = media_clips.write(tmp_path / 'a.mkv', seconds=2)
   monkeypatch.setattr(worker, 'FREE_SECONDS', 1)
   assert worker.write_part(job_of(path, tmp_path / 'part'), lambda count: None) == 50
-  monkeypatch.setattr(worker, 'LEAST_BYTES_A_SECOND', path.stat().st_size)  # of one second, that is, and one is free
+  monkeypatch.setattr(worker, 'LEAST_BYTES_PER_SECOND', path.stat().st_size)  # allows one second, and one is free
   assert worker.write_part(job_of(path, tmp_path / 'part'), lambda count: None) == 50
-  monkeypatch.setattr(worker, 'LEAST_BYTES_A_SECOND', 1.1 * path.stat().st_size)
-  with pytest.raises(MediaError, match='too small for its length'):
+  monkeypatch.setattr(worker, 'LEAST_BYTES_PER_SECOND', 1.1 * path.stat().st_size)
+  with pytest.raises(MediaError, match='too small a file for more than'):
     worker.write_part(job_of(path, tmp_path / 'other'), lambda count: None)
   assert sorted(file.name for file in tmp_path.iterdir()) == ['a.mkv', 'part']
 
 
-def test_a_part_whose_build_is_gone_does_not_appear(tmp_path):
+def test_no_part_appears_after_its_build_has_ended(tmp_path):
   job = job_of(media_clips.write(tmp_path / 'a.mkv'), tmp_path / 'part')
 
   def report(count):

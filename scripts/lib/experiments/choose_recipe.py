@@ -5,7 +5,10 @@
 For each evaluation fold F of scripts/benchmark_transfer, F is left out altogether; students are trained on two of the
 other three and evaluated on the third, the one after F in their order (--thorough: each of the three in turn). A
 candidate is the flagfile of a row of scripts/benchmark_transfer, --student, with one thing changed; --rows names the
-candidates. Further flags are those of scripts/benchmark_transfer.
+candidates. Further flags are those of scripts/benchmark_folds.
+
+--plan=FILE has candidates of your own, a line each: NAME FLAG=VALUE ..., the flags of training without --; what is
+behind # is not read. A plan of many hours may be stopped at any time: the same command goes on with it.
 """
 
 import dataclasses
@@ -23,17 +26,21 @@ folds.define_flags('runs/chosen', 'chosen.json')
 flags.adopt_module_key_flags(folds)  # so that --help lists them
 flags.DEFINE_bool('thorough', False, 'Evaluate on each of the three remaining folds.')
 
+BEST = ('shift', 'crop', 'mix', 'reverb', 'noise', 'equalizer', 'band')  # augmentations of best.flags
 LOG_MEL = {  # name: flags of training, after those of the flagfile
   'as_it_is': (),
   'half_the_epochs': ('epochs=50',),
+  'twice_the_epochs': ('epochs=200',),
   'constant_rate': ('schedule=constant',),
   'no_decay': ('weight_decay=0',),
   'rate_x_2.5': ('learning_rate=5e-3',),
-  'batch_64': ('batch_size=64',),
-  'no_mixing': ('augment=shift,gain,time_mask,frequency_mask',),
-  'all_mixed': ('augment=shift,gain,mix=1,time_mask,frequency_mask',),
-  'no_masks': ('augment=shift,gain,mix',),
+  'batch_32': ('batch_size=32',),
+  'no_contrast': ('student=logmel_cnn_level',),
+  'all_mixed': (f'augment={",".join(BEST).replace("mix", "mix=1")}',),
+  'masks': (f'augment={",".join(BEST)},time_mask,frequency_mask',),
+  'speed': (f'augment={",".join(BEST)},speed',),
   'no_augmentation': ('augment=',),
+  **{f'no_{name}': (f'augment={",".join(other for other in BEST if other != name)}',) for name in BEST},
 }
 RAW = {
   'as_it_is': (),
@@ -47,11 +54,13 @@ RAW = {
 }
 LABELLED = RAW | {'half_the_epochs': ('epochs=30',)}
 CANDIDATES = {'best': LOG_MEL, 'labels': LOG_MEL, 'soundnet8': RAW, 'labels5': LABELLED, 'labels8': LABELLED}
+flags.DEFINE_string('plan', None, 'File of candidates: NAME FLAG=VALUE ... a line; in place of those built in.')
 flags.DEFINE_enum('student', 'best', list(CANDIDATES), 'The row whose candidates are compared.')
 
 
 def main(argv):
-  names, whole = folds.chosen(argv, CANDIDATES[FLAGS.student])
+  candidates = folds.read_plan(FLAGS.plan) if FLAGS.plan else CANDIDATES[FLAGS.student]
+  names, whole = folds.chosen(argv, candidates)
   row = dataclasses.replace(folds.ROWS[FLAGS.student], layers=())  # only its own predictions are compared
   output = pathlib.Path(FLAGS.output or whole.work / 'chosen.json')
   count = None if FLAGS.thorough else 1
@@ -67,7 +76,7 @@ def main(argv):
     place = dataclasses.replace(
       whole, work=whole.work / f'{FLAGS.student}/inside{left_out}', left_out=(left_out, *others(whole))
     )
-    extra = [*CANDIDATES[FLAGS.student][name], *FLAGS.train_flags]
+    extra = [*candidates[name], *FLAGS.train_flags]
     shares = folds.evaluate(place, name, row, fold, seed, extra)
     results.append({'row': name, 'left_out': left_out, 'fold': fold, 'seed': seed, 'shares': shares})
     lines = folds.summary(results)

@@ -8,6 +8,7 @@ import statistics
 from absl import flags
 
 from audionet_tf.core import cli, files, flagfiles, text
+from audionet_tf.core.errors import UserError
 from run_command import run
 
 FLAGS = flags.FLAGS
@@ -198,6 +199,22 @@ def table(lines, rows_by_name):
     cells = [*required, *shares, line['mean'], line['over_folds'], line['over_seeds']]
     rows.append([line['row'], line['figure'], *('-' if cell is None else f'{100 * cell:.1f}' for cell in cells)])
   return text.aligned(rows, (0, 1))
+
+
+def read_plan(path):
+  """dict of name to tuple of flags. UserError for a file that cannot be read, a name given twice, a word without =."""
+  try:
+    lines = pathlib.Path(path).read_text(encoding='utf-8').splitlines()
+  except OSError as error:
+    raise UserError(f'--plan={path}: {error.strerror}') from error
+  found = {}
+  for name, *settings in filter(None, (line.partition('#')[0].split() for line in lines)):
+    cli.require(name not in found and '/' not in name, f'--plan={path}: {name} is there twice, or has a /')
+    wrong = [word for word in settings if '=' not in word or word.startswith('-')]
+    cli.require(not wrong, f'--plan={path}: {name}: {" ".join(wrong)}: expected is FLAG=VALUE, without --')
+    found[name] = tuple(settings)
+  cli.require(found, f'--plan={path}: no candidate in it')
+  return found
 
 
 def inner_folds(folds, left_out):

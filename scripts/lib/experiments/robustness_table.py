@@ -1,0 +1,63 @@
+"""The table of scripts/benchmark_robustness and its plot."""
+
+from audionet_tf.media import perturbations
+
+AS_IT_IS, CHANGED, WORST = 'as_it_is', 'changed', 'worst'
+APART = 'softer_40db'  # no part of the mean
+FORMS = (AS_IT_IS, *perturbations.PERTURBATIONS)
+LEAST = {AS_IT_IS: 0.92, CHANGED: 0.90, WORST: 0.83}
+AIM = {AS_IT_IS: 0.957, CHANGED: 0.94, WORST: 0.90}
+
+
+class Required:
+  """What is required of a student, as `transfer.table` asks for it."""
+
+  least, aim = LEAST, AIM
+
+  def required(self, figure, bound):
+    return bound.get(figure)
+
+
+def changed_forms():
+  return [form for form in perturbations.PERTURBATIONS if form != APART]
+
+
+def mean_changed(shares):
+  forms = changed_forms()
+  return sum(shares[form] for form in forms) / len(forms)
+
+
+def with_worst(found):
+  """Lines of `transfer.summary`, `worst` being the lowest of the forms' means, not the mean of each student's worst."""
+  for line in found:
+    if line['figure'] == WORST:
+      forms = [other for other in found if other['row'] == line['row'] and other['figure'] in changed_forms()]
+      line |= {'mean': min(form['mean'] for form in forms), 'over_folds': None, 'over_seeds': None}
+      line['folds'] = {fold: min(form['folds'][fold] for form in forms) for fold in line['folds']}
+  return found
+
+
+def draw(found, path):
+  """A line of points a figure: the mean over folds large, the folds small, a colour for each model."""
+  from matplotlib.figure import Figure
+
+  from audionet_tf.plotting import style
+
+  names, figures = (list(dict.fromkeys(line[key] for line in found)) for key in ('row', 'figure'))
+  figure = Figure(figsize=(9, 0.42 * len(figures) + 1.2), layout='constrained')
+  axes = figure.add_subplot()
+  for number, name in enumerate(names):
+    colour = style.COLOURS[number % len(style.COLOURS)]
+    own = {line['figure']: line for line in found if line['row'] == name}
+    heights = [figures.index(key) + 0.22 * (number - (len(names) - 1) / 2) for key in own]
+    for height, line in zip(heights, own.values(), strict=True):
+      axes.scatter(
+        [100 * share for share in line['folds'].values()], [height] * len(line['folds']), 9, colour, alpha=0.5
+      )
+    axes.plot([100 * line['mean'] for line in own.values()], heights, 'D', color=colour, label=name)
+  axes.set_yticks(range(len(figures)), [key.replace('_', ' ') for key in figures])
+  axes.invert_yaxis()
+  axes.set(xlim=(0, 101), xlabel='clips named right, %; small: one fold, large: the mean')
+  axes.grid(alpha=0.3)
+  axes.legend(loc='lower left')
+  style.save(figure, path)
