@@ -318,7 +318,7 @@ def run_batch(model, group, writer):
 
 
 def file_writer(kind):
-  """The writer of clips as files; `kind` is a key of feature_files.FORMATS."""
+  """The writer of clips as files; `kind` is a key of files.FORMATS."""
   write, name = files.FORMATS[kind]
 
   @contextlib.contextmanager

@@ -46,7 +46,7 @@ class Service:
   """State that all requests share.
 
   Attributes:
-    served: serving.Served.
+    served: loader.LoadedExport.
     name: of the model in URLs.
     limits: Limits.
     threshold: score that an event must reach, where a request does not say.

@@ -75,7 +75,7 @@ class Jobs:
 
   Args:
     predictor: predict.FilePredictor.
-    limits: service_settings.Limits.
+    limits: settings.Limits.
   """
 
   def __init__(self, predictor, limits):
@@ -154,7 +154,7 @@ async def decode(source, sound, settings, limits, report):
 
   Args:
     source, sound: file objects with file descriptors.
-    settings: StudentSettings.
+    settings: student_file.StudentConfig.
     limits: Limits.
     report: as for `Jobs.caption`.
 

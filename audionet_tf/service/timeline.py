@@ -63,14 +63,14 @@ def detect(kept, threshold):
 
 
 def pcm_pieces(path):
-  """Yields (start_sample, int16 [n]) pieces of a WAV from `service_decoder`."""
+  """Yields (start_sample, int16 [n]) pieces of a WAV from `decoder`."""
   pcm = np.memmap(path, '<i2', 'r', WAV_HEADER_BYTES)
   for start in range(0, len(pcm), PIECE_SAMPLES):
     yield start, np.asarray(pcm[start : start + PIECE_SAMPLES])
 
 
 def picture(path, sample_rate_hz):
-  """The sound of a WAV from `service_decoder`, reduced for a drawing.
+  """The sound of a WAV from `decoder`, reduced for a drawing.
 
   Returns:
     dict: `wave`: `low`, `high`, lists of -100 to 100, `block_seconds`; `mel`: `columns`, `bands`, `column_seconds`,
