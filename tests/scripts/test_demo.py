@@ -90,10 +90,10 @@ def test_finished_and_foreign_folders_are_left_alone(tmp_path):
     assert folder == tmp_path / 'demo-2'
   with folders.claimed(output, {'epochs': 4}) as folder:
     assert folder == tmp_path / 'demo-3'
-  (tmp_path / 'mine').mkdir()
-  (tmp_path / 'mine/thesis.txt').write_text('mine')
-  with folders.claimed(tmp_path / 'mine', settings) as folder:
-    assert folder == tmp_path / 'mine-2'
+  (tmp_path / 'other').mkdir()
+  (tmp_path / 'other/thesis.txt').write_text('text')
+  with folders.claimed(tmp_path / 'other', settings) as folder:
+    assert folder == tmp_path / 'other-2'
 
 
 @pytest.mark.parametrize('count, held_out', [(1, 0), (2, 1), (9, 1), (10, 2), (23, 4)])
