@@ -69,8 +69,8 @@ def areas_under_curve(known, others):
 CARD = """# The student in the box
 
 A log-mel network (`{student}`) trained with MobileNet v2 (Google, Apache-2.0) as teacher, on pictures added to
-{clips} recordings of ESC-10 (folds {folds}), without labels; made by `scripts/make_starter`. Its categories are sums of the teacher's
-classes; all of these are its head `{teacher}`. Windows of {seconds:g} s at {rate} Hz.
+{clips} recordings of ESC-10 (folds {folds}), without labels; made by `scripts/make_starter`. Its categories are sums of
+the teacher's classes; all of these are its head `{teacher}`. Windows of {seconds:g} s at {rate} Hz.
 
 | category |
 |---|
