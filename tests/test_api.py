@@ -464,8 +464,8 @@ def test_values_become_the_texts_of_flags(value, texts):
   [
     ({'workers': 0}, 'workers is 0, allowed is 1 or more'),
     ({'memory_mb': 1}, 'memory_mb is 1, allowed is 256 or more'),
-    ({'window_seconds': 0}, 'window_seconds is 0, allowed is 0.001 to 3600'),
-    ({'mono': 'x'}, "mono is 'x', allowed is mean or first"),
+    ({'window_seconds': 0}, 'window_seconds is 0; must be from 0.001 to 3600'),
+    ({'mono': 'x'}, "mono is 'x'; must be mean or first"),
     ({}, 'no such video'),
   ],
 )
