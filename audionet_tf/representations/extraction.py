@@ -285,7 +285,7 @@ def pieces(clip, model):
   clip.about['heard_seconds'] = min(samples, count * window.window_samples) / rate
   if repeat and samples < window.window_samples:
     seconds = dict.fromkeys(('sound_seconds', 'heard_seconds'), window.window_seconds)
-    clip.about |= {'repeats': windows.fillings(samples, window)} | seconds
+    clip.about |= {'repeats': windows.repetitions(samples, window)} | seconds
 
 
 def counted(clip, rate):
