@@ -6,7 +6,7 @@
     predictions = predictor.predict('clip.mp4')
     print(predictions.top(3))
 
-Importing the package loads neither TensorFlow nor NumPy; what needs them imports them when it is called.
+Importing the package loads neither TensorFlow nor NumPy; the functions import them when they are called.
 `audionet_tf.api` has the documentation of these functions.
 """
 

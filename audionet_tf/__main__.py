@@ -32,7 +32,7 @@ def summary(module):
 
 
 def listing():
-  """The commands, a line each."""
+  """The commands, one per line."""
   lines = [f'  {name:10}{summary(module)}' for name, module in COMMANDS.items()]
   usage = 'python -m audionet_tf COMMAND --help explains a command; python -m audionet_tf --version.'
   return '\n'.join(['Trains networks to recognise sounds from unlabelled video. Commands:', '', *lines, '', usage])

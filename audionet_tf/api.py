@@ -49,7 +49,7 @@ class Top(NamedTuple):
 
 
 class Features(NamedTuple):
-  """Activations of a layer: `values` f32 [T, width] and `seconds` f64 [T], the middles of what the steps hear."""
+  """Activations of a layer: `values` f32 [T, width] and `seconds` f64 [T], the centres of the receptive fields."""
 
   values: np.ndarray
   seconds: np.ndarray
@@ -63,8 +63,8 @@ class Predictions:
     times: f64 [N, 2], start and end in seconds of each window, or step, of the sound.
     probabilities: f32 [N, classes].
     class_names: the classes, in the order of the columns. Two may have the same name.
-    repeats: how often the sound was repeated because it is too short for the student; 1 for not at all.
-    sound: pathlib.Path or waveforms.Waveform that this is about, for `plot`.
+    repeats: number of repetitions of sound that is too short for the student; 1 for sound that is long enough.
+    sound: pathlib.Path or waveforms.Waveform of the predictions, for `plot`.
   """
 
   times: np.ndarray
@@ -77,7 +77,7 @@ class Predictions:
     """The `k` classes with the highest mean probability over the sound, the highest first.
 
     Args:
-      k: how many; all where there are fewer.
+      k: number of classes; all if there are fewer.
 
     Raises:
       UserError: `k` is below 1.
@@ -103,8 +103,8 @@ class Predictions:
     """The waveform, its log-mel spectrogram, and the probabilities of the highest classes over time.
 
     Args:
-      top: how many classes; 1 to 40.
-      events: of `Predictor.detect_events`, drawn below.
+      top: number of classes, 1 to 40.
+      events: from `Predictor.detect_events`, drawn below.
 
     Returns:
       matplotlib Figure. `figure.savefig('clip.png')` writes it; a notebook shows it.
@@ -139,15 +139,15 @@ class Predictions:
 
 
 class Predictor:
-  """A student, ready for sound. `load` makes one.
+  """A student that predicts sound. `load` makes one.
 
-  The methods take `sound` as the path of a sound or video file (or one packed as .gz), or as an array with
+  The methods take `sound` as the path of a sound or video file (which may be compressed as .gz), or as an array with
   `sample_rate_hz`: int16, or floating point in [-1, 1]; [samples] or [samples, channels]. Sound of any rate is
   resampled to the student's and mixed down, as when its records were built.
 
   Attributes:
-    path: what it was loaded from.
-    settings: the student's settings: `student`, `sample_rate_hz`, `mono`, `window_seconds`, `classes`, `teachers`.
+    path: the run, export or .keras file that it was loaded from.
+    settings: StudentConfig: `student`, `sample_rate_hz`, `mono`, `window_seconds`, `classes`, `teachers`.
   """
 
   path: pathlib.Path
@@ -155,7 +155,7 @@ class Predictor:
 
   def __init__(self, path: pathlib.Path, served: LoadedExport):
     self.path, self.settings, self._served = path, served.settings, served
-    self._listeners: dict = {}
+    self._file_predictors: dict = {}
     self._layers: dict = {}
 
   def __repr__(self) -> str:
@@ -198,18 +198,18 @@ class Predictor:
     """
     import numpy as np
 
-    from audionet_tf.inference import predict as inference_predict
+    from audionet_tf.inference import predict
     from audionet_tf.media import waveforms
 
     sound = self._checked(sound, sample_rate_hz)
-    listener = self._listener(
-      inference_predict.file_predictor, ('json',), **_windows(window_seconds, hop_seconds), head=head
+    predictor = self._file_predictor(
+      predict.file_predictor, ('json',), **_windows(window_seconds, hop_seconds), head=head
     )
     with waveforms.unpacked(sound) as opened:
-      blocks = list(inference_predict.blocks(listener, opened))
+      blocks = list(predict.blocks(predictor, opened))
     times = [np.stack([block['start_seconds'], block['end_seconds']], 1) for block in blocks]
     probabilities = np.concatenate([block['probabilities'] for block in blocks])
-    return Predictions(np.concatenate(times), probabilities, list(listener.class_names), blocks[-1]['repeats'], sound)
+    return Predictions(np.concatenate(times), probabilities, list(predictor.class_names), blocks[-1]['repeats'], sound)
 
   def detect_events(
     self,
@@ -230,37 +230,38 @@ class Predictor:
     blocks: tuple[int, int, int] | None = None,
     head: str | None = None,
   ) -> list[Event]:
-    """Which sound begins and ends when: the events of `audionet_tf.caption`.
+    """Sound event detection: the events of `audionet_tf.caption`, with their start and end.
 
     Args:
       sound: path of a file, or an array (see `Predictor`).
       sample_rate_hz: of an array; left out for files.
-      threshold: score that an event reaches at least once, above 0 and up to 1.
-      release: the event lasts while its score is at least this share of its threshold.
+      threshold: score that an event must reach, above 0 and up to 1.
+      release: an event lasts while its score is at least this share of its threshold.
       smooth_seconds: length of a running median over the scores; 0 for none.
-      merge_seconds: events of one class with a gap of at most this length are one.
+      merge_seconds: events of one class with a gap of at most this length are merged.
       shortest_seconds: shorter events are dropped.
       thresholds: class name to a threshold of its own.
       stop: names of classes without events.
-      names: class name to the name that events have; the scores of classes of one name are joined.
-      join: 'sum' or 'max' of these. None: 'sum' where classes exclude each other (softmax), else 'max'.
-      window_seconds, hop_seconds: as for `predict`.
+      names: class name to the name of its events; the scores of classes with the same name are joined.
+      join: 'sum' or 'max' of these. None: 'sum' if classes exclude each other (softmax), else 'max'.
+      window_seconds: length of a window, or of a patch of `blocks`. None: as for `predict`.
+      hop_seconds: from the start of a window to the next. None: the window.
       blocks: (patches, hop, total), sliding blocks of patches, as `--blocks` of audionet_tf.caption.
-      head: as for `predict`.
+      head: name of the head. None: the first.
 
     Returns:
-      Events by their start, each with `start_seconds`, `end_seconds`, `name`, and `score` and `peak`, its mean and
-      highest score.
+      Events by start, each with `start_seconds`, `end_seconds`, `name`, mean score `score` and highest score `peak`.
 
     Raises:
-      UserError: as for `predict`; a threshold, length or name that does not fit.
+      UserError: the sound, window, hop or head cannot be used, as for `predict`; or a threshold, length or name does
+        not fit.
       MediaError: a UserError: the file is unreadable, damaged or without sound.
     """
     from audionet_tf.captioning import captioner, event_detection
 
     sound = self._checked(sound, sample_rate_hz)
-    how = _windows(window_seconds, hop_seconds) | {'blocks': blocks and tuple(blocks), 'head': head}
-    listener = self._listener(captioner.listener, **how)
+    arguments = _windows(window_seconds, hop_seconds) | {'blocks': blocks and tuple(blocks), 'head': head}
+    predictor = self._file_predictor(captioner.predictor, **arguments)
     rules = event_detection.DetectionConfig(
       threshold=threshold,
       release=release,
@@ -272,7 +273,7 @@ class Predictor:
       names=dict(names or {}),
       join=join or captioner.default_join(self.settings, head),
     )
-    return captioner.captions(listener, sound, rules).events
+    return captioner.captions(predictor, sound, rules).events
 
   def features(
     self,
@@ -289,13 +290,15 @@ class Predictor:
       sample_rate_hz: of an array; left out for files.
       layer: name of a layer, such as 'pool5' of SoundNet. 'embedding' is the mean of the last hidden layer over the
         whole sound; of a student without steps in time, such as AudioNet, a vector for each window.
-      clip_seconds: the sound is repeated or cut to this length. None: only sound too short for the layer is repeated.
+      clip_seconds: the sound is repeated or truncated to this length. None: only sound too short for the layer is
+        repeated.
 
     Returns:
-      (values f32 [T, width], seconds f64 [T], the middles of what the steps hear).
+      (values f32 [T, width], seconds f64 [T], the centres of the receptive fields).
 
     Raises:
-      UserError: an unknown layer, with the list of the known ones; as for `predict`.
+      UserError: an unknown layer, with a list of all; a `clip_seconds` out of range; or the sound cannot be used, as
+        for `predict`.
       MediaError: a UserError: the file is unreadable, damaged or without sound.
     """
     from audionet_tf.representations import extraction
@@ -318,35 +321,35 @@ class Predictor:
       raise UserError(f'sample_rate_hz is {sample_rate_hz}, but {sound} is a file, which holds its own; leave it out')
     return pathlib.Path(sound)
 
-  def _listener(self, make: Any, *arguments: Any, **how: Any) -> Any:
-    """`make(served, *arguments, **how)`, kept: each listener is a function that TensorFlow compiles."""
+  def _file_predictor(self, make: Any, *arguments: Any, **options: Any) -> Any:
+    """`make(served, *arguments, **options)`, cached: TensorFlow compiles a function for each FilePredictor."""
     from audionet_tf.models import student_file
 
     student_file.check_names(self.path, self.settings)
-    key = make, arguments, tuple(how.values())
-    if key not in self._listeners:
-      self._listeners[key] = make(self._served, *arguments, **how)
-    return self._listeners[key]
+    key = make, arguments, tuple(options.values())
+    if key not in self._file_predictors:
+      self._file_predictors[key] = make(self._served, *arguments, **options)
+    return self._file_predictors[key]
 
 
 def _windows(window_seconds: float | None, hop_seconds: float | None) -> dict[str, float | None]:
-  """The two, checked. UserError: not above 0."""
-  found = {'window_seconds': window_seconds, 'hop_seconds': hop_seconds}
-  for name, value in found.items():
+  """The two as keyword arguments. UserError unless each is None or above 0."""
+  lengths = {'window_seconds': window_seconds, 'hop_seconds': hop_seconds}
+  for name, value in lengths.items():
     if value is not None and not value > 0:
       raise UserError(f'{name} is {value}, allowed is more than 0')
-  return found
+  return lengths
 
 
 def load(path: Path) -> Predictor:
-  """A student for prediction.
+  """Loads a student for prediction.
 
   Args:
-    path: a run (RUN, its export where it has one), an export (a version, or the folder of versions: the highest), or a
-      student (.keras, its .json beside it).
+    path: a run (its export, if it has one), an export (a version, or the folder of versions: the highest), or a student
+      (.keras, with its .json beside it).
 
   Raises:
-    UserError: nothing of these there, or damaged.
+    UserError: there is none of these, or it is damaged.
   """
   from audionet_tf.saved_model import loader
 
@@ -385,14 +388,14 @@ def build_records(
   timeout_seconds: float = 120,
   memory_mb: int = 4096,
 ) -> Summary:
-  """Builds the records of videos, or what is missing of them, as `tfrecords.build` does. Needs no TensorFlow.
+  """Builds the records of videos, or those that are missing, as `tfrecords.build` does. Needs no TensorFlow.
 
   Args:
     videos: a file, glob or folder, or several.
-    output: folder of the records; made when missing.
+    output: folder of the records; made if missing.
     window_seconds: length of a window, 0.001 to 3600.
     hop_seconds: from the start of a window to the next. None: the window.
-    images_per_window: pictures, each from the middle of an equal part of the window; 0 for sound alone.
+    images_per_window: number of pictures, each from the middle of an equal part of the window; 0 for sound alone.
     sample_rate_hz: of the stored sound, 1000 to 192000.
     mono: 'mean' of all channels, or the 'first'.
     image_size: width and height of the stored pictures, pixels.
@@ -401,16 +404,16 @@ def build_records(
     max_seconds: use the first seconds of each video only.
     short_videos: 'skip' or 'repeat' videos shorter than a window.
     shards: number of files. None: about 128 MB each, at least two.
-    workers: videos that are decoded at a time. None: one per processor.
-    timeout_seconds: a video that finishes no window for so long is given up.
+    workers: number of videos decoded at a time. None: one per processor.
+    timeout_seconds: a video is skipped if it finishes no window for this long.
     memory_mb: address space of the process that decodes a video, MiB.
 
   Returns:
     Summary: `videos`, `windows`, `built`, `kept`, `shards`, `bytes`, `seconds`, `failures` (name to reason).
 
   Raises:
-    UserError: an argument out of range, no such video, records of other arguments in `output`, or no video that can be
-      used.
+    UserError: an argument is out of range, there is no such video, `output` holds records of other arguments, or no
+      video can be used.
   """
   import joblib
 
@@ -475,7 +478,7 @@ def train(
   validation: Path | None = None,
   **settings: Any,
 ) -> pathlib.Path:
-  """Trains a student, as `audionet_tf.train` does. The arguments are its flags; `--help` says more of each.
+  """Trains a student, as `audionet_tf.train` does. The arguments are its flags, which `--help` explains.
 
       audionet_tf.train('data/clips', 'runs/clips', teacher='vgg16', epochs=50)
       audionet_tf.train('data/clips', 'runs/both', teacher={'objects': 'vgg16', 'scenes': 'places.npz'})
@@ -497,7 +500,7 @@ def train(
     graph: write the student's graph for TensorBoard.
     projector: show windows in TensorBoard. None: where the teacher's outputs are stored.
     profile: (first, last) epoch to profile for TensorBoard, counted from 0.
-    validation: folder of records of other videos, whose figures are taken after each epoch.
+    validation: folder of held-out records, which are evaluated after each epoch.
     **settings: `teacher_mode`, `epochs`, `batch_size`, `optimizer`, `learning_rate`, `momentum`, `nesterov`,
       `schedule`, `warmup_epochs`, `weight_decay`, `loss`, `label_smoothing`, `balance`, `loss_reduction`,
       `target_steps`, `replicas`, `seed`, `init`, `trainable`, with the defaults of the flags.
@@ -506,7 +509,7 @@ def train(
     Path of the run, for `load`.
 
   Raises:
-    UserError: an argument is unknown, missing or out of range; records, teacher or run folder do not serve; a loss that
+    UserError: an argument is unknown, missing or out of range; records, teacher or run folder cannot be used; or a loss
       is not finite.
   """
   embeddings = [embeddings] if isinstance(embeddings, str | os.PathLike) else list(embeddings)
@@ -517,8 +520,8 @@ def train(
     _check(isinstance(teacher_labels, str | os.PathLike), 'embeddings need teacher_labels, the file of the classes')
     with_sound = graph or projector or profile or validation
     _check(not with_sound, 'graph, projector, profile and validation need sound, which embeddings lack')
-  alone = settings.get('loss') == 'reconstruction'
-  _check(not (alone and teacher), "loss='reconstruction' has no teacher; leave teacher out")
+  without_teacher = settings.get('loss') == 'reconstruction'
+  _check(not (without_teacher and teacher), "loss='reconstruction' has no teacher; leave teacher out")
   _check(settings.get('trainable', 'all') == 'all' or settings.get('init'), "trainable='head' needs init, a student")
 
   from audionet_tf.teachers import teacher_config
@@ -530,7 +533,7 @@ def train(
     run_checks.check_embeddings(embeddings, run_dir, resume, teachers[0].labels, init)
   else:
     teachers = teacher_config.named_teachers(
-      [] if alone else _texts('vgg16' if teacher is None else teacher),
+      [] if without_teacher else _texts('vgg16' if teacher is None else teacher),
       weights=_texts(teacher_weights),
       labels=_texts(teacher_labels),
       dtype=_texts(teacher_dtype),
@@ -569,19 +572,22 @@ def train(
 OWN_ARGUMENTS = ('student', 'teachers', 'augment', 'per_frame')  # fields of TrainingConfig that `train` names itself
 
 
-def _check_settings(settings: dict[str, Any], options: type) -> None:
-  """UserError for settings that the dataclass `options` does not have, or that are of another type."""
-  known = {field.name: field.default for field in dataclasses.fields(options) if field.name not in OWN_ARGUMENTS}
+def _check_settings(settings: dict[str, Any], config_class: type) -> None:
+  """UserError for settings that the dataclass `config_class` lacks, or that are of another type."""
+  defaults = {
+    field.name: field.default for field in dataclasses.fields(config_class) if field.name not in OWN_ARGUMENTS
+  }
   for name, value in settings.items():
-    if name not in known:
-      raise UserError(f'train has no argument {name!r}; further ones are {", ".join(known)}')
-    kind = type(known[name])
-    numbers = kind is float and type(value) is int
-    if known[name] is not None and not (isinstance(value, kind) or numbers):
+    if name not in defaults:
+      raise UserError(f'train has no argument {name!r}; further ones are {", ".join(defaults)}')
+    kind = type(defaults[name])
+    is_whole_float = kind is float and type(value) is int
+    if defaults[name] is not None and not (isinstance(value, kind) or is_whole_float):
       raise UserError(f'{name} is {value!r}, allowed is a value of type {kind.__name__}')
 
 
 def _check(condition: Any, message: str) -> None:
+  """UserError with `message` unless the condition holds."""
   if not condition:
     raise UserError(message)
 
@@ -591,7 +597,7 @@ def _texts(value: Any) -> list[str]:
   if value is None:
     return []
   if isinstance(value, dict):
-    return [name if of_name is None else f'{name}={_text(of_name)}' for name, of_name in value.items()]
+    return [name if item is None else f'{name}={_text(item)}' for name, item in value.items()]
   if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
     return list(value)
   return [_text(value)]

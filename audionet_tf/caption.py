@@ -1,4 +1,4 @@
-r"""Captions for what a video sounds like: which sound is there when, as subtitles, tables and labels.
+r"""Captions the sounds of a video: which sound occurs when, as subtitles, tables and labels.
 
   python -m audionet_tf.caption --model=runs/sounds clip.mp4 song.flac
 
@@ -11,21 +11,21 @@ prints the events. With --output=captions it writes captions/clip.mp4.vtt and, t
   rttm      for tools that compare events
 
 of which --format=vtt,json chooses, and settings.json, a copy of the settings. --burn=soft adds
-captions/clip.mp4.captioned.mp4, the video as it is with the captions as a stream that players can switch on;
---burn=hard draws them into the pictures, which are encoded anew.
+captions/clip.mp4.captioned.mp4, the unchanged video with the captions as a stream that players can switch on;
+--burn=hard draws them into the pictures, which are encoded again.
 
-An event of a class begins where its score reaches --threshold, from where the score rises above --release of that, and
-ends where it falls below it again. The scores of most students sum to one over all classes: above 0.5 there is only one
-class at a time, two that sound together have about half each, and a thousand classes rarely leave 0.3 for one; 0.2
+An event of a class needs a score of at least --threshold; it starts where the score rises above --release times that,
+and ends where it falls below again. The scores of most students sum to one over all classes: above 0.5 there is only
+one class at a time, two that sound together have about half each, and a thousand classes rarely leave 0.3 for one; 0.2
 suits most. YAMNet, and students that were trained with --loss=cross_entropy or focal on several labels per clip, score
-every class by itself; there 0.5 is a good start. If too few events are found, inspect the scores that audionet_tf.infer
-writes. --names=CSV with class_name and display_name renames classes, and joins those of one name (--join);
---thresholds=CSV has thresholds of single classes; --stop=speech,music leaves classes out.
+each class independently; there 0.5 is a good start. If too few events are found, inspect the scores that
+audionet_tf.infer writes. --names=CSV with class_name and display_name renames classes, and joins those with the same
+name (--join); --thresholds=CSV has thresholds for single classes; --stop=speech,music leaves classes out.
 
 A row of scores is a window of the student, or a step of a SoundNet, or a patch of a network of log-mel patches (yamnet,
 vggish, Hershey's), the last of which is padded with silence, so that the end of the sound is covered; cues end with
-the sound. --window_ms and --hop_ms choose other windows. With overlap a sound's beginning is placed more finely if the
-student knows it from a part of a window, and later if it must fill one: try both on a clip that you know.
+the sound. --window_ms and --hop_ms choose other windows. With overlap, the start of a sound is located more precisely
+if the student recognizes it from a part of a window, and later if it must fill one: try both on a clip that you know.
 --blocks=5,2,10 takes blocks of five patches of 0.96 s, one every two, repeated twice to ten (Caption4Sound). Of a
 student with several heads the first is used; audionet_tf.infer writes any.
 """
@@ -51,7 +51,7 @@ THRESHOLD = flags.DEFINE_float('threshold', 0.2, 'Score that a class must reach.
 THRESHOLDS = flags.DEFINE_string('thresholds', None, 'CSV with class_name and threshold, for single classes.')
 RELEASE = flags.DEFINE_float('release', 0.7, 'An event lasts while the score is at least this share of the threshold.')
 SMOOTH_MS = flags.DEFINE_float('smooth_ms', 400, 'Length of the running median over the scores; 0 for none.')
-MERGE_MS = flags.DEFINE_float('merge_ms', 500, 'Events of one class with no longer gap than this are one.')
+MERGE_MS = flags.DEFINE_float('merge_ms', 500, 'Events of one class with a gap of at most this length are merged.')
 SHORTEST_MS = flags.DEFINE_float('shortest_ms', 200, 'Shorter events are dropped.')
 TOP = flags.DEFINE_integer('top', 3, 'Classes at a time; 0 for all.')
 STOP = flags.DEFINE_list('stop', [], 'Classes to leave out, or a file of them, one per line.')
@@ -71,7 +71,9 @@ BURN = flags.DEFINE_enum(
   'burn', None, ['soft', 'hard'], 'With --output: a copy of the video with captions, as a stream or drawn in.'
 )
 FONT = flags.DEFINE_string(
-  'font', None, 'With --burn=hard: a font file (TrueType, OpenType); default: DejaVu Sans, or what there is.'
+  'font',
+  None,
+  'With --burn=hard: a font file (TrueType, OpenType); default: DejaVu Sans, or another that is installed.',
 )
 
 TOPICS = {'model': 'Student', 'window_ms': 'Windows', 'threshold': 'Events', 'stop': 'Classes', 'output': 'Results'}
@@ -83,7 +85,7 @@ MOST_EVENTS = 50  # on the screen
 
 
 def check_arguments(paths):
-  """Raises UserError for what can be known to be wrong before anything is loaded."""
+  """Raises UserError for mistakes that show before anything is loaded."""
   cli.require(OUTPUT.value or not BURN.value, '--burn needs --output, a folder for the video with captions')
   if BLOCKS.value is not None:
     numbers = len(BLOCKS.value) == 3 and all(word.isdecimal() for word in BLOCKS.value)
@@ -95,13 +97,12 @@ def check_arguments(paths):
   student_paths.find_export(MODEL.value)
 
 
-def detection_rules(served):
+def detection_config(served):
   """event_detection.DetectionConfig of the flags, checked."""
-  from audionet_tf.captioning import captioner, event_detection
-  from audionet_tf.captioning import rules as captioning_rules
+  from audionet_tf.captioning import captioner, event_detection, rules
 
   class_names = served.class_names
-  rules = event_detection.DetectionConfig(
+  config = event_detection.DetectionConfig(
     threshold=THRESHOLD.value,
     release=RELEASE.value,
     top=TOP.value,
@@ -109,16 +110,16 @@ def detection_rules(served):
     smooth_seconds=durations.seconds(SMOOTH_MS.value),
     merge_seconds=durations.seconds(MERGE_MS.value),
     shortest_seconds=durations.seconds(SHORTEST_MS.value),
-    stop=captioning_rules.read_stop(STOP.value),
-    names=captioning_rules.read_names(NAMES.value, class_names) if NAMES.value else {},
-    thresholds=captioning_rules.read_thresholds(THRESHOLDS.value) if THRESHOLDS.value else {},
+    stop=rules.read_stop(STOP.value),
+    names=rules.read_names(NAMES.value, class_names) if NAMES.value else {},
+    thresholds=rules.read_thresholds(THRESHOLDS.value) if THRESHOLDS.value else {},
   )
-  event_detection.check(rules, class_names)
-  return rules
+  event_detection.check(config, class_names)
+  return config
 
 
 def bar(name):
-  """(progress bar, function (seconds done, seconds in all or None)) for something that goes on in seconds of a file."""
+  """(progress bar, function (seconds done, seconds in all or None) that updates it), for work on a file."""
   import tqdm
 
   shown = tqdm.tqdm(desc=text.printable(name), bar_format=SHOWN_WITHOUT_END, delay=1)
@@ -132,38 +133,38 @@ def bar(name):
   return shown, progress
 
 
-def caption_file(listener, rules, path, folder):
-  """Captions of one file, written to the folder unless it is None."""
+def caption_file(predictor, config, path, folder):
+  """The captioner.Captions of one file, written to the folder unless that is None."""
   from audionet_tf.captioning import captioner
 
   name = pathlib.Path(path).name
   shown, progress = bar(name)
   with shown:
-    found = captioner.captions(listener, path, rules, progress)
+    captions = captioner.captions(predictor, path, config, progress)
   if folder is None:
-    return found
-  about = {'file': name, 'seconds': round(found.seconds, 6), 'model': MODEL.value}
-  formats.write(folder, name, FORMAT.value, found.events, found.cues, about)
+    return captions
+  about = {'file': name, 'seconds': round(captions.seconds, 6), 'model': MODEL.value}
+  formats.write(folder, name, FORMAT.value, captions.events, captions.cues, about)
   if BURN.value:
     from audionet_tf.captioning import burn_in
 
     shown, progress = bar(f'{name}: burning')
     with shown:
-      burn_in.burn(path, folder, found.cues, BURN.value, FONT.value, progress)
-  return found
+      burn_in.burn(path, folder, captions.cues, BURN.value, FONT.value, progress)
+  return captions
 
 
-def report(path, found, folder):
+def report(path, captions, folder):
   """Lines for the screen: how many events, which, and where the files are."""
   name = pathlib.Path(path).name
-  short = f', too short: repeated {found.repeats} times' if found.repeats > 1 else ''
-  lines = [f'{text.printable(name)}: {len(found.events)} events in {found.seconds:.1f} s{short}']
+  short = f', too short: repeated {captions.repeats} times' if captions.repeats > 1 else ''
+  lines = [f'{text.printable(name)}: {len(captions.events)} events in {captions.seconds:.1f} s{short}']
   rows = [
     [f'  {event.start_seconds:.2f}', f'{event.end_seconds:.2f}', event.name, f'{event.score:.2f}']
-    for event in found.events[:MOST_EVENTS]
+    for event in captions.events[:MOST_EVENTS]
   ]
   lines += [text.aligned(rows, [2])] if rows else []
-  more = len(found.events) - MOST_EVENTS
+  more = len(captions.events) - MOST_EVENTS
   lines += [f'  and {more} more'] if more > 0 else []
   if folder:
     suffixes = [formats.FORMATS[key][0] for key in FORMAT.value]
@@ -172,7 +173,7 @@ def report(path, found, folder):
 
 
 def write_settings(folder, paths, settings):
-  """A copy of what this was called with, and of the student's rate, window and teachers."""
+  """Writes settings.json: the flags, the files, and the student's sample rate, mixdown and window."""
   holders = [value for value in globals().values() if isinstance(value, flags.FlagHolder)]
   student = {name: getattr(settings, name) for name in ('student', 'sample_rate_hz', 'mono', 'window_seconds')}
   content = {'flags': {holder.name: holder.value for holder in holders}, 'files': paths, 'student': student}
@@ -188,10 +189,10 @@ def main(argv):
   from audionet_tf.saved_model import loader
 
   served = loader.load(MODEL.value)
-  rules = detection_rules(served)
+  config = detection_config(served)
   blocks = BLOCKS.value and tuple(map(int, BLOCKS.value))
   window_seconds, hop_seconds = durations.seconds(WINDOW_MS.value), durations.seconds(HOP_MS.value)
-  listener = captioner.listener(served, window_seconds, hop_seconds, blocks, BATCH_SIZE.value)
+  predictor = captioner.predictor(served, window_seconds, hop_seconds, blocks, BATCH_SIZE.value)
   folder = pathlib.Path(OUTPUT.value) if OUTPUT.value else None
   if folder:
     folder.mkdir(parents=True, exist_ok=True)
@@ -199,7 +200,7 @@ def main(argv):
   failed = 0
   for path in paths:
     try:
-      print(report(path, caption_file(listener, rules, path, folder), folder))
+      print(report(path, caption_file(predictor, config, path, folder), folder))
     except (UserError, OSError) as error:
       failed += 1
       cli.fail_file(path, error)

@@ -2,8 +2,8 @@ r"""Converts trained weights of another program into a student.
 
   python -m audionet_tf.convert --from=sound8.npy --student=soundnet8 --output=student.keras
 
-writes student.keras with student.json beside it. features, probe, evaluate, plot and train --init take it as it is;
-infer, caption and serve take what audionet_tf.export --model=student.keras makes of it. Supported are
+writes student.keras with student.json beside it. features, probe, evaluate, plot and train --init take it directly;
+infer, caption and serve take the export that audionet_tf.export --model=student.keras makes. Supported are
 
   soundnet8, soundnet5  SoundNet's published weights: sound8.npy, the .t7 of Torch7, ports to PyTorch (.pth, .pt);
                         its heads are called objects and scenes
@@ -34,14 +34,14 @@ from audionet_tf.data import params
 
 @dataclasses.dataclass(frozen=True)
 class Importer:
-  """How weights of a student are read.
+  """A reader of weights of another program.
 
   Attributes:
     read: (path, student) -> keras.Model; with `takes_pca` (path, student, pca or None).
-    suffixes: of the files.
-    sound: the RecordParams of the original training.
-    takes_pca: whether --pca goes with it.
-    activation: key of heads.ACTIVATIONS: what its logits are.
+    suffixes: tuple of str, of the files.
+    sound: params.RecordParams of the original training.
+    takes_pca: whether --pca may be given.
+    activation: key of heads.ACTIVATIONS, of the logits.
   """
 
   read: Callable
@@ -52,24 +52,28 @@ class Importer:
 
 
 def read_audionet(path, student):
+  """keras.Model from a checkpoint of AudioNet; this and the following import their reader when called."""
   from audionet_tf.conversion import audionet
 
   return audionet.read_audionet(path, student)
 
 
 def read_soundnet(path, student):
+  """keras.Model from SoundNet's weights."""
   from audionet_tf.conversion import soundnet
 
   return soundnet.read(path, student)
 
 
 def read_vggish(path, student, pca):
+  """keras.Model from VGGish's checkpoint and, for vggish_pca, its PCA parameters."""
   from audionet_tf.conversion import vggish_yamnet
 
   return vggish_yamnet.read_vggish(path, student, pca)
 
 
 def read_yamnet(path, student):
+  """keras.Model from YAMNet's weights."""
   from audionet_tf.conversion import vggish_yamnet
 
   return vggish_yamnet.read_yamnet(path, student)
@@ -111,7 +115,7 @@ NEEDS = (('--from',), ('--output',))
 
 
 def check_arguments(argv):
-  """Raises UserError for what can be known to be wrong before anything is loaded."""
+  """Raises UserError for mistakes that show before anything is loaded."""
   cli.require(len(argv) == 1, f'unexpected argument {argv[-1]!r}; the weights are given as --from=FILE')
   suffix = pathlib.Path(OUTPUT.value).suffix
   cli.require(suffix == '.keras', f'output is {OUTPUT.value}, expected is a name that ends in .keras')
@@ -120,18 +124,20 @@ def check_arguments(argv):
 
 
 def chosen_importer():
-  """The Importer that the flags mean, with the sound that they say. UserError lists the known ones."""
+  """The Importer that the flags select, with their sample rate and window. UserError lists the known ones."""
   student, suffix = STUDENT.value, pathlib.Path(FROM.value).suffix.lower()
-  known = '; '.join(f'{name} from {", ".join(importer.suffixes)}' for name, importer in IMPORTERS.items())
+  combinations = '; '.join(f'{name} from {", ".join(importer.suffixes)}' for name, importer in IMPORTERS.items())
   importer = IMPORTERS[student]
   supported = suffix in importer.suffixes
-  cli.require(supported, f'{student} from {suffix or "a file without suffix"} is not known; known: {known}')
+  cli.require(supported, f'{student} from {suffix or "a file without suffix"} is not known; known: {combinations}')
   if suffix in ('.pth', '.pt'):
     cli.require_installed(['torch'], 'torch')
   if not importer.takes_pca:
     cli.require(not PCA.value, '--pca goes with --student=vggish_pca')
-  given = {'sample_rate_hz': SAMPLE_RATE.value, 'window_seconds': durations.seconds(WINDOW_MS.value)}
-  sound = dataclasses.replace(importer.sound, **{name: value for name, value in given.items() if value is not None})
+  flag_values = {'sample_rate_hz': SAMPLE_RATE.value, 'window_seconds': durations.seconds(WINDOW_MS.value)}
+  sound = dataclasses.replace(
+    importer.sound, **{name: value for name, value in flag_values.items() if value is not None}
+  )
   return dataclasses.replace(importer, sound=sound)
 
 

@@ -7,7 +7,7 @@ downloads the ten clips of the paper (Bryce 2018).
   python -m audionet_tf.download --segments=eval_segments.csv --ids=-OAyRsvFGgc,67GZuUxV27w --output=data/clips
 
 downloads others, by YouTube id or address; their start and end are looked up in a CSV of AudioSet. Clips are cut to
-that span and named <id>_<start>.<suffix>, ready for tfrecords.build. What is there already is not downloaded again. A
+that span and named <id>_<start>.<suffix>, ready for tfrecords.build. Clips that exist are not downloaded again. A
 clip that is no longer on YouTube is reported and the others go on; the exit code is 1 if any failed.
 """
 

@@ -23,7 +23,7 @@ deviation. With --vision the teacher classifies the pictures of the clips too, a
 
 evaluates a multi-label student: average precision, ROC AUC and d' of every class and their means, precision-recall and
 ROC curves, calibration. The table has the form of AudioSet's, FSD50K's, ESC's, or the columns path, labels and perhaps
-start and end (audionet_tf/label_tables.py). Classes without a clip are left out of the means and named.
+start and end (docs/labels.md). Classes without a clip are left out of the means and named.
 
 --perturb=telephone predicts the same clips through a telephone, --perturb=noise_10db in noise: a student that has
 learned the microphones of its clips with their sounds fails there.
@@ -98,7 +98,7 @@ FOLD = '{fold}'  # in --model: stands for the fold that a model was not trained 
 
 
 def check_arguments(argv):
-  """Raises UserError for what can be known to be wrong before anything is loaded."""
+  """Raises UserError for mistakes that show before anything is loaded."""
   cli.no_arguments(argv)
   cli.require(not (CLIPS.value and LABELS.value), 'use either --clips or --labels, not both')
   for flag, other in ((GROUPS, CLIPS), (VISION, CLIPS), (FOLDS, CLIPS), (PERTURB, CLIPS), (VOCABULARY, LABELS)):
@@ -129,7 +129,7 @@ def on_records(student):
 
 
 def teacher_of(student):
-  """The teacher of --teacher, or the one that the model names, once the user has been told which file that is."""
+  """The teacher of --teacher, or the one that the model names; its file is printed before it is loaded."""
   from audionet_tf.evaluation import teacher_agreement
 
   if TEACHER.value:
@@ -141,11 +141,11 @@ def teacher_of(student):
       'dtype': TEACHER_DTYPE.value,
     }
     return teacher_agreement.load_teacher(student, settings)
-  named = teacher_agreement.named_teacher(student)
-  places = [named[key] for key in ('source', 'weights', 'labels') if named[key] not in (None, 'imagenet')]
-  print('teacher, as the model names it:', ', '.join(map(repr, places)), flush=True)
+  arguments = teacher_agreement.named_teacher(student)
+  paths = [arguments[key] for key in ('source', 'weights', 'labels') if arguments[key] not in (None, 'imagenet')]
+  print('teacher, as the model names it:', ', '.join(map(repr, paths)), flush=True)
   try:
-    return teacher_agreement.load_teacher(student, named)
+    return teacher_agreement.load_teacher(student, arguments)
   except UserError as error:
     raise UserError(f'{error} (looked for from {os.getcwd()}; --teacher names another)') from error
 
@@ -183,7 +183,7 @@ def on_labels(student):
 
 
 def on_folds():
-  """Evaluates every fold with its own model; returns the numbers of all clips, and of every fold."""
+  """Evaluates every fold with its own model; returns the numbers for all clips, and per fold."""
   from audionet_tf.evaluation import clip_accuracy, predictor
 
   folds = {}
@@ -194,7 +194,7 @@ def on_folds():
 
 
 def show(measured):
-  """Prints what was measured on clips, and draws the confusion matrix if there is a --figure."""
+  """Prints the accuracy on clips, and draws the confusion matrix if there is a --figure."""
   from audionet_tf.evaluation import report
 
   print(report.of_clips(measured))

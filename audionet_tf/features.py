@@ -10,14 +10,14 @@ in the group `center_seconds`. Clips of a CSV keep their sub-folders: dogs/1.wav
 file is computed in pieces, and its steps are those of one pass over the whole.
 
 --layer=pca --format=tfrecord, of a student vggish_pca (audionet_tf.convert), writes AudioSet's form, 128 bytes for
-every 0.96 s in SequenceExamples: audionet_tf/embedding_files.py.
+every 0.96 s in SequenceExamples: docs/labels.md.
 
 `embedding` is the mean of the last hidden layer over a file. Students without steps in time, such as AudioNet, give one
 vector per window of their training's length; a remainder that fills none is dropped, and reported. Sound too short for
 one of the layers is repeated for all of them, as in SoundNet's own code. The first steps of padded layers may have
 negative times: the middle of their receptive field lies in the padding.
 
-What is done is skipped, so that a stopped run goes on: the features of a source of the same bytes. Those of another
+Features that exist for a sound of the same bytes are kept, so that a stopped run goes on. Those of another
 sound of the same name are replaced, and reported; those of another model are not. A file that cannot be read is named,
 the others are computed, and the exit code is 1.
 """
@@ -53,7 +53,7 @@ NEEDS = (('--model',), ('--layer',), ('--output',), ('FILE after the flags', '--
 
 
 def check_arguments(paths):
-  """Raises UserError for what can be known to be wrong before anything is loaded."""
+  """Raises UserError for mistakes that show before anything is loaded."""
   bytes_only = FORMAT.value != 'tfrecord' or LAYER.value == ['pca']
   cli.require(bytes_only, f'format tfrecord is for --layer=pca alone, not {",".join(LAYER.value)}')
   cli.require(not (paths and CLIPS.value), 'features takes files after the flags, or --clips, not both')

@@ -60,30 +60,29 @@ TEXT_COLUMNS = (0, 2)
 
 
 def check_arguments(paths):
-  """Raises UserError for what can be known to be wrong before anything is loaded."""
+  """Raises UserError for mistakes that show before anything is loaded."""
   clip_tables.check_names([pathlib.Path(path).name for path in paths])
   cli.require_any_file(paths)
   student_paths.find_export(MODEL.value)
 
 
 def summary(name, predictions, class_names):
-  """Table rows of one file: its most probable classes over all windows. `predictions`: inference.Heard."""
+  """Table rows of one file: its most probable classes over all windows. `predictions`: predict.FileSummary."""
   best = (-predictions.probabilities).argsort(kind='stable')[: TOP.value]
   rows = [['', '', class_names[i], f'{predictions.probabilities[i]:.4f}'] for i in best]
   rows[0][:2] = name, f'{predictions.seconds:.1f}'
   return rows
 
 
-def predict_file(listener, path):
-  """Writes or prints the predictions of a file; returns its inference.Heard."""
-  from audionet_tf.inference import predict
-  from audionet_tf.inference import table as inference_table
+def predict_file(predictor, path):
+  """Writes or prints the predictions of a file; returns its predict.FileSummary."""
+  from audionet_tf.inference import predict, table
 
   if OUTPUT.value:
-    return predict.predict_file(listener, path, pathlib.Path(OUTPUT.value), MODEL.value)
-  table = inference_table.Table()
-  predictions = predict.predict_file(listener, path, None, MODEL.value, table.add)
-  print(f'{text.printable(pathlib.Path(path).name)}\n{table.text(listener.class_names, TOP.value)}\n')
+    return predict.predict_file(predictor, path, pathlib.Path(OUTPUT.value), MODEL.value)
+  rows = table.Table()
+  predictions = predict.predict_file(predictor, path, None, MODEL.value, rows.add)
+  print(f'{text.printable(pathlib.Path(path).name)}\n{rows.text(predictor.class_names, TOP.value)}\n')
   return predictions
 
 
@@ -97,8 +96,8 @@ def main(argv):
 
   served = loader.load(MODEL.value)
   window_seconds, hop_seconds = durations.seconds(WINDOW_MS.value), durations.seconds(HOP_MS.value)
-  formats = FORMAT.value if OUTPUT.value else ('json',)  # what the table needs too: every probability
-  listener = predict.file_predictor(
+  formats = FORMAT.value if OUTPUT.value else ('json',)  # every probability, which the table on the screen needs
+  predictor = predict.file_predictor(
     served, formats, window_seconds, hop_seconds, TOP.value, BATCH_SIZE.value, head=HEAD.value
   )
   if OUTPUT.value:
@@ -106,13 +105,13 @@ def main(argv):
   rows, notes, failed = [list(COLUMNS)], [], 0
   for path in paths:
     try:
-      predictions = predict_file(listener, path)
+      predictions = predict_file(predictor, path)
     except (UserError, OSError) as error:
       failed += 1
       cli.fail_file(path, error)
       continue
     name = pathlib.Path(path).name
-    rows += summary(name, predictions, listener.class_names)
+    rows += summary(name, predictions, predictor.class_names)
     if predictions.repeats > 1:
       short = f'{name}: too short for {served.settings.student}, repeated {predictions.repeats} times'
       notes.append(text.printable(short))

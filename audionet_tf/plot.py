@@ -3,14 +3,14 @@ r"""Draws the figures of a training run, of a student and of its predictions (Br
   python -m audionet_tf.plot kl --run_dir=runs/clips --epochs=0:50 --output=kl.png
 
 draws the mean KL of every video over the epochs, from runs/clips/stats.json. --epochs=BEGIN:END counts from 0
-and leaves END out: 0:50 are the first fifty. Without it, all.
+and excludes END: 0:50 are the first fifty. The default is all.
 
   python -m audionet_tf.plot signals --inference=clip.mp4.json --media=clip.mp4 --output=clip.png
   python -m audionet_tf.plot timeline --inference=clip.mp4.npz --media=clip.mp4 --output=clip.png
 
-draw the most probable classes over time: as lines above the sound, or as rows of colour below the sound and its log-mel
-spectrogram. The inference is a .json or .npz file of audionet_tf.infer, or a .json of the original program. To
-timeline, --events=clip.mp4.events.json adds the events of audionet_tf.caption.
+draw the most probable classes over time: as lines above the waveform, or as rows of colour below the waveform and its
+log-mel spectrogram. The inference is a .json or .npz file of audionet_tf.infer, or a .json of the original program.
+With timeline, --events=clip.mp4.events.json adds the events of audionet_tf.caption.
 
   python -m audionet_tf.plot filters --model=runs/soundnet --output=filters.png
 
@@ -18,10 +18,10 @@ draws the filters of the first layer and their spectra, sorted by frequency.
 
   python -m audionet_tf.plot tsne --features=features --layer=pool5 --clips=esc10.csv --output=tsne.png
 
-draws a t-SNE map of clips by their features (audionet_tf.features), coloured by the category that the CSV gives them
-(columns filename, category); with --inference=FOLDER in place of --clips, by the class that is most probable in
-`<file name>.npz` there; with --teacher=vgg16 --clips=FOLDER, by what the teacher predicts for the pictures of the
-videos of these names in the folder.
+draws a t-SNE map of clips by their features (audionet_tf.features), coloured by their category in the CSV (columns
+filename, category); with --inference=FOLDER in place of --clips, by the most probable class in `<file name>.npz`
+there; with --teacher=vgg16 --clips=FOLDER, by the teacher's top-1 class for the pictures of the videos with these names
+in the folder.
 
   python -m audionet_tf.plot confusion --evaluation=clips.json --output=confusion.png
 
@@ -44,7 +44,7 @@ from audionet_tf.core import cli, text
 from audionet_tf.models import student_paths
 
 RUN_DIR = flags.DEFINE_string('run_dir', None, 'kl: folder of a run of audionet_tf.train.')
-EPOCHS = flags.DEFINE_string('epochs', '', 'kl: BEGIN:END, counted from 0, END left out; default: all.')
+EPOCHS = flags.DEFINE_string('epochs', '', 'kl: BEGIN:END, counted from 0, END excluded; default: all.')
 INFERENCE = flags.DEFINE_string(
   'inference', None, 'signals, timeline: file of audionet_tf.infer; tsne: folder of such files.'
 )
@@ -62,9 +62,9 @@ FEATURES = flags.DEFINE_list('features', None, 'tsne: folder of audionet_tf.feat
 CLIPS = flags.DEFINE_list('clips', None, 'tsne: CSV of categories; units: folder of sound or video files, or files.')
 TEACHER = flags.DEFINE_string('teacher', None, 'tsne: as in training; it classifies the videos in --clips.')
 TEACHER_LABELS = flags.DEFINE_string(
-  'teacher_labels', None, 'tsne: with --teacher, file of its class names; default: those that it comes with.'
+  'teacher_labels', None, 'tsne: with --teacher, file of its class names; default: its own.'
 )
-SEED = flags.DEFINE_integer('seed', 0, 'tsne: of the layout.', lower_bound=0, upper_bound=2**32 - 1)
+SEED = flags.DEFINE_integer('seed', 0, 'tsne: seed of the layout.', lower_bound=0, upper_bound=2**32 - 1)
 UNIT = flags.DEFINE_list('unit', [], 'units: numbers of the units to show; default: the most selective.')
 EVALUATION = flags.DEFINE_string('evaluation', None, 'confusion: JSON file of audionet_tf.evaluate.')
 PROBE = flags.DEFINE_string('probe', None, 'confusion: JSON file of audionet_tf.probe.')
@@ -182,11 +182,11 @@ def teacher_classes(names):
     f'--teacher={TEACHER.value} holds precomputed targets; a map needs a network that classifies pictures',
   )
   paths = [(f'/{path.as_posix()}', path) for path in search.media_files(CLIPS.value)]
-  found = {name: [path for place, path in paths if place.endswith(f'/{name}')] for name in names}
-  wrong = [f'{len(same)} of {name}' for name, same in found.items() if len(same) != 1]
+  matches = {name: [path for text, path in paths if text.endswith(f'/{name}')] for name in names}
+  wrong = [f'{len(same)} of {name}' for name, same in matches.items() if len(same) != 1]
   cli.require(not wrong, f'--clips={",".join(CLIPS.value)}: holds {text.first_of(wrong)}; expected is one of each')
   teacher = frozen_teacher.load(TEACHER.value, labels=TEACHER_LABELS.value)
-  return vision.teacher_top1(teacher, [found[name][0] for name in names])
+  return vision.teacher_top1(teacher, [matches[name][0] for name in names])
 
 
 def confusion():
@@ -196,13 +196,13 @@ def confusion():
 
   path = EVALUATION.value or PROBE.value
   cli.require(path and not (EVALUATION.value and PROBE.value), 'plot confusion needs --evaluation or --probe')
-  found = evaluation_confusion.read_confusions(path)
+  matrices = evaluation_confusion.read_confusions(path)
   if LAYER.value:
-    chosen = {place: matrix for place, matrix in found.items() if LAYER.value in place.split('.')}
-    cli.require(chosen, f'{path}: no confusion matrix of {LAYER.value}; there are {", ".join(found)}')
-    found = chosen
-  cli.require(len(found) == 1, f'{path}: holds several confusion matrices, {", ".join(found)}: choose by --layer')
-  ((counts, names),) = found.values()
+    chosen = {key: matrix for key, matrix in matrices.items() if LAYER.value in key.split('.')}
+    cli.require(chosen, f'{path}: no confusion matrix of {LAYER.value}; there are {", ".join(matrices)}')
+    matrices = chosen
+  cli.require(len(matrices) == 1, f'{path}: holds several confusion matrices, {", ".join(matrices)}: choose by --layer')
+  ((counts, names),) = matrices.values()
   return clips.confusion(counts, names, LAYER.value or '')
 
 
@@ -221,7 +221,7 @@ def units():
   return 1 if unreadable else 0
 
 
-# What each draws, and which flags it cannot do without, beside --output.
+# Name to (function that draws it, required flags besides --output).
 FIGURES = {
   'kl': (kl, ('--run_dir',)),
   'signals': (signals, ('--inference', '--media')),
@@ -235,7 +235,7 @@ NEEDS = ((f'FIGURE ({", ".join(FIGURES | PAGES)})',),)
 
 
 def save(draw):
-  """Writes a figure, says where; returns the exit code."""
+  """Writes a figure and prints its path; returns the exit code."""
   from audionet_tf.plotting import style
 
   path = style.check_path(OUTPUT.value)
@@ -245,9 +245,9 @@ def save(draw):
 
 
 def main(argv):
-  name, known = ' '.join(argv[1:]), FIGURES | PAGES
-  cli.require(name in known, f'{name!r} is no figure, allowed is {" or ".join(known)}')
-  draw, needs = known[name]
+  name, figures = ' '.join(argv[1:]), FIGURES | PAGES
+  cli.require(name in figures, f'{name!r} is no figure, allowed is {" or ".join(figures)}')
+  draw, needs = figures[name]
   cli.require_given(f'plot {name}', [(need,) for need in (*needs, '--output')])
   missing = [path for path in (INFERENCE.value, MEDIA.value) if path and not pathlib.Path(path).exists()]
   cli.require(not missing, f'no such file: {text.first_of(missing)}')

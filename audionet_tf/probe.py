@@ -68,13 +68,15 @@ BASELINES = ('mfcc', 'logmel')
 
 
 def check_arguments(argv):
-  """Raises UserError for what can be known to be wrong before anything is loaded."""
+  """Raises UserError for mistakes that show before anything is loaded."""
   cli.no_arguments(argv)
   layers = LAYER.value
   cli.require(len(set(layers)) == len(layers), f'layer {",".join(layers)} names one twice')
-  learned = [layer for layer in layers if layer not in BASELINES]
-  if learned:
-    cli.require(MODEL.value, f'layer {", ".join(learned)} needs --model; only {" and ".join(BASELINES)} need none')
+  student_layers = [layer for layer in layers if layer not in BASELINES]
+  if student_layers:
+    cli.require(
+      MODEL.value, f'layer {", ".join(student_layers)} needs --model; only {" and ".join(BASELINES)} need none'
+    )
     student_paths.find(MODEL.value)
 
 
@@ -82,14 +84,14 @@ def chosen_clips():
   """(list of Clip, folds to evaluate) as the flags say."""
   clips = clip_tables.read(CLIPS.value, MEDIA_ROOT.value, labelled=True)
   clip_tables.check_clips(clips)
-  known = list(dict.fromkeys(clip.fold for clip in clips))
+  folds = list(dict.fromkeys(clip.fold for clip in clips))
   for flag in (FOLDS, JUDGE):
     for fold in flag.value:
-      cli.require(fold in known, f'{flag.name}: no clips of fold {fold}; there are {", ".join(known)}')
-  used = FOLDS.value or known
-  judged = JUDGE.value or used
-  cli.require(set(judged) <= set(used), f'--judge={",".join(judged)} must be among --folds={",".join(used)}')
-  return [clip for clip in clips if clip.fold in used], judged
+      cli.require(fold in folds, f'{flag.name}: no clips of fold {fold}; there are {", ".join(folds)}')
+  used = FOLDS.value or folds
+  evaluated = JUDGE.value or used
+  cli.require(set(evaluated) <= set(used), f'--judge={",".join(evaluated)} must be among --folds={",".join(used)}')
+  return [clip for clip in clips if clip.fold in used], evaluated
 
 
 def main(argv):
@@ -103,7 +105,7 @@ def main(argv):
 
   folder = pathlib.Path(OUTPUT.value)
   folder.mkdir(parents=True, exist_ok=True)
-  settings = probing.ProbeConfig(
+  config = probing.ProbeConfig(
     window_seconds=WINDOW_SECONDS.value,
     hop_steps=HOP_STEPS.value,
     pool=POOL.value,
@@ -117,7 +119,7 @@ def main(argv):
     clips,
     folds,
     folder,
-    settings,
+    config,
     CLIP_SECONDS.value,
   )
   measured = {'clips': CLIPS.value, 'model': MODEL.value} | measured

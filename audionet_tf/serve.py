@@ -8,7 +8,7 @@ Then http://127.0.0.1:8501 is a page that captions a video, a sound file or the 
   curl -d '{"instances": [[0.1, 0.2, ...]]}' http://127.0.0.1:8501/v1/models/audionet:predict
 
 caption a file and query the student. docs/serving.md has the details, and how TensorFlow Serving takes the same export.
-Only this machine can reach the service, unless --host says otherwise; there is no login. It needs the extra `serve`.
+Only this machine can reach the service, unless --host is given; there is no login. It needs the extra `serve`.
 """
 
 from absl import flags
@@ -20,11 +20,11 @@ from audionet_tf.service import settings
 MODEL = flags.DEFINE_string('model', None, 'A run, or an export: a version or the folder of versions.')
 NAME = flags.DEFINE_string('name', 'audionet', 'Of the model in addresses: /v1/models/NAME.')
 THRESHOLD = flags.DEFINE_float(
-  'threshold', 0.2, 'Score that a class must reach, unless a request says otherwise.', lower_bound=0.05, upper_bound=1
+  'threshold', 0.2, 'Score that a class must reach; a request may give another.', lower_bound=0.05, upper_bound=1
 )
 HOST = flags.DEFINE_string('host', '127.0.0.1', 'Address to bind to; 0.0.0.0 for every network of this machine.')
 PORT = flags.DEFINE_integer('port', 8501, 'Port to bind to; 0 for any that is free.', lower_bound=0, upper_bound=65535)
-ALLOWED_HOST = flags.DEFINE_list('allowed_host', [], 'Host names of the service, beside those of this machine.')
+ALLOWED_HOST = flags.DEFINE_list('allowed_host', [], 'Host names of the service, besides those of this machine.')
 ALLOWED_ORIGIN = flags.DEFINE_list(
   'allowed_origin', [], 'Sites whose pages may send requests, such as https://example.org.'
 )
@@ -42,9 +42,9 @@ KEEP_MINUTES = flags.DEFINE_float(
   'keep_minutes', 60, 'How long captions can be fetched again.', lower_bound=0.1, upper_bound=7 * 24 * 60
 )
 ALLOW_DOWNLOAD = flags.DEFINE_bool(
-  'allow_download', False, 'Download videos by their address, with yt-dlp (extra download).'
+  'allow_download', False, 'Allow downloading videos by address, with yt-dlp (extra download).'
 )
-DOWNLOAD_HOSTS = flags.DEFINE_list('download_hosts', ['youtube.com'], 'Whose videos may be downloaded.')
+DOWNLOAD_HOSTS = flags.DEFINE_list('download_hosts', ['youtube.com'], 'Hosts whose videos may be downloaded.')
 
 TOPICS = {'model': 'Student', 'host': 'Network', 'max_upload_mb': 'Limits', 'allow_download': 'Downloads'}
 NEEDS = (('--model',),)
@@ -52,7 +52,7 @@ EXTRA = ('fastapi', 'orjson', 'prometheus_client', 'uvicorn')
 
 
 def check_arguments(arguments):
-  """Raises UserError for what can be known to be wrong before anything is loaded."""
+  """Raises UserError for mistakes that show before anything is loaded."""
   cli.require(not arguments, f'serve takes flags only, got {" ".join(arguments)[:100]!r}')
   settings.check_allowed_clients(ALLOWED_HOST.value, ALLOWED_ORIGIN.value)
   valid = NAME.value and all(c.isalnum() or c in '-_.' for c in NAME.value)
@@ -62,7 +62,7 @@ def check_arguments(arguments):
 
 
 def limits():
-  """settings.Limits from the flags."""
+  """The settings.Limits of the flags."""
   return settings.Limits(
     upload_bytes=MAX_UPLOAD_MB.value << 20,
     sound_seconds=60 * MAX_MINUTES.value,
@@ -87,12 +87,12 @@ def main(argv):
 
     hosts = video_download.checked_hosts(DOWNLOAD_HOSTS.value)
     fetch = video_download.fetcher(hosts, limits().upload_bytes, DECODE_SECONDS.value)
-  listening = server.bind_socket(HOST.value, PORT.value)
+  bound_socket = server.bind_socket(HOST.value, PORT.value)
   served = loader.load(MODEL.value)
-  made = service_app.make(served, NAME.value, limits(), THRESHOLD.value, fetch, hosts)
+  service = service_app.make(served, NAME.value, limits(), THRESHOLD.value, fetch, hosts)
   names = settings.allowed_host_names(HOST.value, ALLOWED_HOST.value)
-  app = service_app.application(made, names, (service_app.EXTENSION_ORIGIN, *ALLOWED_ORIGIN.value))
-  return server.run(app, listening, f'{made.name}: {served.settings.student} of {served.path}')
+  app = service_app.application(service, names, (service_app.EXTENSION_ORIGIN, *ALLOWED_ORIGIN.value))
+  return server.run(app, bound_socket, f'{service.name}: {served.settings.student} of {served.path}')
 
 
 def run():

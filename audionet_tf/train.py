@@ -54,7 +54,7 @@ EMBEDDINGS = flags.DEFINE_multi_string(
   'embeddings', [], "FILE of AudioSet's embeddings, repeated, in place of --records; classes by --teacher_labels."
 )
 VALIDATION = flags.DEFINE_string(
-  'validation', None, 'Folder of records of other videos; its figures, val_kl and so on, are taken after each epoch.'
+  'validation', None, 'Folder of held-out records; they are evaluated after each epoch: val_kl and so on.'
 )
 RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of the run: new, or with --resume an old one.')
 RESUME = flags.DEFINE_bool('resume', False, 'Resume from the newest checkpoint of RUN; start where there is none.')
@@ -63,7 +63,7 @@ TEACHER = flags.DEFINE_multi_string(
   'teacher',
   ['vgg16'],
   'SOURCE, or NAME=SOURCE, repeated for several: a name of keras.applications, a .keras or .tflite file, a SavedModel'
-  ' folder; precomputed outputs in .npz, .npy or .tfrecord; labels in .csv. One head each. NAME is of letters, digits'
+  ' folder; precomputed outputs in .npz, .npy or .tfrecord; labels in .csv. One head each. NAME has letters, digits'
   ' and _; a SOURCE without NAME is the only teacher.',
 )
 TEACHER_WEIGHTS = flags.DEFINE_multi_string(
@@ -140,11 +140,13 @@ WARMUP_EPOCHS = flags.DEFINE_integer(
   'warmup_epochs', 0, 'Epochs in which the learning rate rises from 0.', lower_bound=0
 )
 WEIGHT_DECAY = flags.DEFINE_float('weight_decay', 0, 'Decoupled weight decay (AdamW).', lower_bound=0, upper_bound=1)
-BALANCE = flags.DEFINE_bool('balance', False, 'Draw the classes of a table of labels in turn, rare ones as often.')
+BALANCE = flags.DEFINE_bool(
+  'balance', False, 'Draw the classes of a table of labels in turn, rare ones as often as others.'
+)
 AUGMENT = flags.DEFINE_list(
   'augment',
   [],
-  'Augmentations of the windows, other ones in each pass: shift (up to 1 of their length), speed=0.25, gain=6 (dB),'
+  'Augmentations of the windows, drawn anew in each pass: shift (up to 1 of their length), speed=0.25, gain=6 (dB),'
   ' crop=0.5 (probability), mix=0.5, reverb=0.3, noise=0.5, equalizer=6 (dB), band=0.7, level=30 (dB), time_mask,'
   ' frequency_mask; NAME or NAME=VALUE.',
 )
@@ -166,7 +168,7 @@ PROJECTOR = flags.DEFINE_bool(
   'projector',
   None,
   'Show windows in TensorBoard: embeddings in its projector, a t-SNE map of them, a confusion matrix, the windows that'
-  ' excite units; default: where the outputs of the teacher are stored; else it runs once more.',
+  ' activate units most; default: if the outputs of the teacher are stored, else it would run once more.',
 )
 PROFILE = flags.DEFINE_string('profile', None, 'Epochs FIRST:LAST, counted from 0, to profile for TensorBoard.')
 
@@ -203,8 +205,8 @@ def main(argv):
 
 def check_flags():
   """UserError for flags that do not go together, and for an unknown student."""
-  known = student_names.STUDENTS
-  cli.require(STUDENT.value in known, f'--student={STUDENT.value} is not known; known are {", ".join(known)}')
+  students = student_names.STUDENTS
+  cli.require(STUDENT.value in students, f'--student={STUDENT.value} is not known; known are {", ".join(students)}')
   if EMBEDDINGS.value:
     cli.require(not RECORDS.value, 'use either --records or --embeddings, not both')
     for flag in (GRAPH, PROFILE, PROJECTOR, VALIDATION):
@@ -214,17 +216,17 @@ def check_flags():
   cli.require(
     INIT.value or TRAINABLE.value == 'all', '--trainable=head needs --init: a student whose other layers are kept'
   )
-  alone = LOSS.value == 'reconstruction'
-  cli.require(not (alone and TEACHER.present), '--loss=reconstruction has no teacher; leave --teacher out')
+  without_teacher = LOSS.value == 'reconstruction'
+  cli.require(not (without_teacher and TEACHER.present), '--loss=reconstruction has no teacher; leave --teacher out')
 
 
 def train(profile):
   """`audionet_tf.train` with the flags as its arguments."""
-  alone = LOSS.value == 'reconstruction' or EMBEDDINGS.value
+  without_teacher = LOSS.value == 'reconstruction' or EMBEDDINGS.value
   api.train(
     RECORDS.value,
     RUN_DIR.value,
-    teacher=None if alone else TEACHER.value,
+    teacher=None if without_teacher else TEACHER.value,
     teacher_weights=TEACHER_WEIGHTS.value,
     teacher_labels=TEACHER_LABELS.value[0] if EMBEDDINGS.value else TEACHER_LABELS.value,
     teacher_input_range=TEACHER_INPUT_RANGE.value,

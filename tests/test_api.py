@@ -53,7 +53,7 @@ def thin_table():
 
 
 def thin_soundnet():
-  """(keras.Model, StudentSettings) of a SoundNet with few filters."""
+  """(keras.Model, StudentConfig) of a SoundNet with few filters."""
   model = soundnet.soundnet(thin_table(), {head: len(names) for head, names in HEADS.items()}, 'soundnet5')
   rng = np.random.default_rng(0)
   for variable in model.weights:

@@ -141,8 +141,8 @@ def test_a_finished_run_is_taken_as_it_is(place):
 def test_files_of_inference_agree_with_inference_of_today(place, tmp_path):
   old, new = (place / folder for folder in ('heard', 'heard_now'))
   new.mkdir()
-  listener = predict.file_predictor(loader.load('trained'), ('json', 'csv', 'npz'))
-  predict.predict_file(listener, pathlib.Path('sound.wav'), new, 'trained')
+  predictor = predict.file_predictor(loader.load('trained'), ('json', 'csv', 'npz'))
+  predict.predict_file(predictor, pathlib.Path('sound.wav'), new, 'trained')
   for suffix in ('json', 'npz'):
     read, expected = (readers.read_inference(folder / f'sound.wav.{suffix}') for folder in (new, old))
     assert read.class_names == expected.class_names == ['red', 'green', 'blue']

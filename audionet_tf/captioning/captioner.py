@@ -19,7 +19,7 @@ class Captions:
 
   Attributes:
     events: list of event_detection.Event, by start.
-    cues: list of events.Cue.
+    cues: list of event_detection.Cue.
     seconds: end of the sound.
     repeats: number of repetitions of a sound that is too short for the student, else 1.
   """
@@ -30,7 +30,7 @@ class Captions:
   repeats: int = 1
 
 
-def listener(served, window_seconds=None, hop_seconds=None, blocks=None, batch_size=None, head=None):
+def predictor(served, window_seconds=None, hop_seconds=None, blocks=None, batch_size=None, head=None):
   """The predict.FilePredictor whose rows become events; they cover the sound to its end.
 
   Args:
@@ -76,13 +76,13 @@ def beyond(student, patch_seconds):
   return max(0, registry.shortest_samples(student) / network.sample_rate_hz - patch_seconds)
 
 
-def captions(listener, path, rules=None, progress=None):
+def captions(predictor, path, rules=None, progress=None):
   """Captions of a sound or video file, or of a waveforms.Waveform.
 
   Args:
-    listener: from `listener`; it can be reused, also by several threads.
+    predictor: from `predictor`; it can be reused, also by several threads.
     path: of the file, which may be gzipped, or the Waveform.
-    rules: events.Rules.
+    rules: event_detection.DetectionConfig; None for its defaults.
     progress: None, or a function (seconds done, declared duration of the file or None).
 
   Returns:
@@ -92,10 +92,10 @@ def captions(listener, path, rules=None, progress=None):
     MediaError: unreadable, damaged or without sound.
     UserError: scores that are not finite, or rules that do not fit the student.
   """
-  rules, class_names = rules or event_detection.DetectionConfig(), listener.class_names
+  rules, class_names = rules or event_detection.DetectionConfig(), predictor.class_names
   event_detection.check(rules, class_names)
   names, groups, thresholds = event_detection.group_classes(class_names, rules)
-  frames = score_file(listener, path, groups, rules.join, progress)
+  frames = score_file(predictor, path, groups, rules.join, progress)
   events = detect(frames, names, thresholds, rules)
   cues = event_detection.cues(events, rules.top, rules.cue_seconds, frames.seconds)
   return Captions(events, cues, frames.seconds, frames.repeats)
@@ -118,19 +118,19 @@ class FrameScores:
   repeats: int
 
 
-def score_file(listener, path, groups, join='sum', progress=None):
+def score_file(predictor, path, groups, join='sum', progress=None):
   """The FrameScores of a file, for names that are `groups` of classes (`event_detection.group_classes`)."""
   starts, ends, scores = [], [], []
   with waveforms.unpacked(path) as sound:
-    claimed = waveforms.seconds(sound) if progress else None
-    for block in predict.blocks(listener, sound):
+    declared_seconds = waveforms.seconds(sound) if progress else None
+    for block in predict.blocks(predictor, sound):
       starts.append(block['start_seconds'])
       ends.append(block['end_seconds'])
       scores.append(event_detection.pool_scores(block['probabilities'], groups, join).astype(np.float16))
       if progress:
-        progress(min(float(ends[-1][-1]), block['sound_seconds'][1]), claimed)
+        progress(min(float(ends[-1][-1]), block['sound_seconds'][1]), declared_seconds)
   start, end = np.concatenate(starts), np.concatenate(ends)
-  repeats = block['repeats'] // listener.repeats
+  repeats = block['repeats'] // predictor.repeats
   return FrameScores(start, end, np.concatenate(scores), block['sound_seconds'][1], repeats)
 
 

@@ -116,7 +116,7 @@ def crop(chunks, span, sample_rate_hz):
       yield max(start, first) - first, part
 
 
-def clip_probabilities(student, path, framing, span=None, least_rest=None, perturb=None):
+def clip_probabilities(student, path, framing, span=None, min_remainder=None, perturb=None):
   """Averages the student's probabilities over the windows of a sound or video file.
 
   Sound that is shorter than a window or than the student's minimum is padded or repeated, as in `inference`.
@@ -126,8 +126,8 @@ def clip_probabilities(student, path, framing, span=None, least_rest=None, pertu
     path: of the file.
     framing: params.Framing.
     span: (start, end) in seconds of the part to use; None for all.
-    least_rest: fraction of a window; if more than this remains at the end, a last window ends with the sound. None to
-      drop the remainder.
+    min_remainder: fraction of a window; if more than this remains at the end, a last window ends with the sound. None
+      to drop the remainder.
     perturb: key of perturbations.PERTURBATIONS, how the sound is changed first; None to leave it as it is.
 
   Returns:
@@ -144,7 +144,7 @@ def clip_probabilities(student, path, framing, span=None, least_rest=None, pertu
     chunks = crop(chunks, span, framing.sample_rate_hz) if span else chunks
     if perturb:
       chunks = perturbations.perturbed(chunks, perturb, framing.sample_rate_hz, pathlib.Path(path).name)
-    pairs = windows.windows(chunks, framing, repeat, least_rest)
+    pairs = windows.windows(chunks, framing, repeat, min_remainder)
     for indices, pcm in windows.batches(pairs, BATCH_SIZE, framing.window_samples):
       waveforms = np.tile(pcm[: len(indices)], [1, repeats]).astype(np.float32) / PCM_SCALE
       logits = student.logits(waveforms)  # [n, T, classes]
@@ -213,13 +213,13 @@ def evaluate_clips(student, clips, groups, window_seconds=None, perturb=None):
       f'no group for the categories {", ".join(unknown)} of the clips; there are groups for {", ".join(categories)}'
     )
   settings = student.settings
-  least_rest = windows.least_rest_of(settings.student, window_seconds)
+  min_remainder = windows.default_min_remainder(settings.student, window_seconds)
   window_seconds = window_seconds or settings.window_seconds
   framing = params.Framing(window_seconds, window_seconds, settings.sample_rate_hz, settings.mono)
   probabilities, readable, unreadable = [], [], []
   for path, category in tqdm.tqdm(clips, desc='predicting', unit=' clips', delay=1):
     try:
-      probabilities.append(clip_probabilities(student, path, framing, None, least_rest, perturb))
+      probabilities.append(clip_probabilities(student, path, framing, None, min_remainder, perturb))
       readable.append((path, category))
     except (UserError, OSError) as error:
       unreadable.append(str(path))

@@ -98,7 +98,7 @@ def evaluate(student, table, root, window_seconds=None):
     UserError: a clip has no file or several, or no clip can be read.
   """
   settings = student.settings
-  least_rest = windows.least_rest_of(settings.student, window_seconds)
+  min_remainder = windows.default_min_remainder(settings.student, window_seconds)
   window_seconds = window_seconds or settings.window_seconds
   framing = params.Framing(window_seconds, window_seconds, settings.sample_rate_hz, settings.mono)
   unreadable, calibration, located = [], metrics.Calibration(), clips(table, root)
@@ -107,7 +107,7 @@ def evaluate(student, table, root, window_seconds=None):
     count = 0
     for path, span, rows in tqdm.tqdm(located, desc='predicting', unit=' clips', delay=1):
       try:
-        scores = clip_accuracy.clip_probabilities(student, path, framing, span, least_rest)
+        scores = clip_accuracy.clip_probabilities(student, path, framing, span, min_remainder)
       except (UserError, OSError) as error:
         unreadable.append(str(path))
         tqdm.tqdm.write(f'{path}: {getattr(error, "reason", error)}', file=sys.stderr)

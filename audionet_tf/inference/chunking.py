@@ -1,7 +1,7 @@
-"""Sound of any length in pieces, so that the steps of a network's layers are those of one pass over the whole.
+"""Cuts sound into pieces such that the steps of a network's layers equal those of one pass over the whole.
 
-A layer's zero padding belongs at the two ends of the sound only. Pieces therefore overlap by what a step hears, start
-at multiples of the layers' hop, and of an inner piece only the steps are kept whose field lies inside it.
+A layer's zero padding belongs at the two ends of the sound only. Pieces therefore overlap by the receptive field, start
+at multiples of the layers' stride, and an inner piece keeps only the steps whose receptive field lies inside it.
 """
 
 import dataclasses
@@ -11,8 +11,8 @@ import numpy as np
 from audionet_tf.core.errors import UserError
 from audionet_tf.models import receptive_field
 
-PIECE_SAMPLES = 1 << 19  # more is no faster, and needs more memory
-FIELDS = 8  # a piece is at least so many fields long: an eighth of it is heard twice
+PIECE_SAMPLES = 1 << 19  # longer pieces are no faster, and need more memory
+FIELDS = 8  # a piece is at least this many receptive fields long, so that at most an eighth is computed twice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Piece:
 
   Attributes:
     pcm: int16 [n].
-    start: sample of the whole that is its first.
-    keep: dict of layer to (begin, end), which of this piece's steps follow those of the pieces before it.
+    start: position of its first sample in the sound.
+    keep: dict of layer to (begin, end), the steps of this piece that follow those of the pieces before it.
   """
 
   pcm: np.ndarray
@@ -31,7 +31,7 @@ class Piece:
 
 
 def piece_samples(tables):
-  """Samples in a piece for a dict of layer to its table of sliding windows (`receptive_field`)."""
+  """Number of samples in a piece, for a dict of layer to its table of sliding windows (`receptive_field`)."""
   steps = [receptive_field.receptive_field(table) for table in tables.values()]
   hop = max(step.stride for step in steps)
   return -(-max(PIECE_SAMPLES, FIELDS * max(step.size for step in steps)) // hop) * hop
@@ -41,15 +41,15 @@ def pieces(chunks, tables, samples=None):
   """Cuts sound into pieces, in memory that does not grow with its length.
 
   Args:
-    chunks: iterable of int16 [n], one after another.
-    tables: dict of layer to its table, all of one network: the largest hop is a multiple of every other.
-    samples: in a piece; None for `piece_samples(tables)`. The last one may be shorter.
+    chunks: iterable of consecutive int16 [n].
+    tables: dict of layer to its table, all of one network: the largest stride is a multiple of every other.
+    samples: length of a piece; None for `piece_samples(tables)`. The last one may be shorter.
 
   Yields:
-    Piece. All the kept steps of a layer, one after another, are those of the whole sound.
+    Piece. The kept steps of a layer, concatenated, are those of the whole sound.
 
   Raises:
-    ValueError: pieces too short to get on.
+    ValueError: the pieces are too short for the layers.
   """
   samples = samples or piece_samples(tables)
   steps = {layer: receptive_field.receptive_field(table) for layer, table in tables.items()}
@@ -82,27 +82,27 @@ def piece(pcm, steps, start, done, end):
 
 
 def first_sample(step, number):
-  """First sample of what step `number` hears; below zero in the padding."""
+  """First sample of the receptive field of step `number`; negative in the padding."""
   return round(step.first_center - (step.size - 1) / 2) + number * step.stride
 
 
 def steps_inside(step, samples):
-  """How many steps, from the first one on, hear nothing behind the first `samples`."""
+  """Number of steps, from the first one on, whose receptive field ends within the first `samples`."""
   return max(0, (samples - step.size - first_sample(step, 0)) // step.stride + 1)
 
 
 def repeated(chunks, shortest):
-  """Sound of at least `shortest` samples: shorter sound is repeated whole times, as SoundNet's code does.
+  """Repeats sound of less than `shortest` samples a whole number of times, as SoundNet's code does.
 
   Args:
-    chunks: iterable of int16 [n].
-    shortest: samples.
+    chunks: iterable of consecutive int16 [n].
+    shortest: number of samples.
 
   Returns:
-    (times, iterator of int16 [n]): how often the sound is in it; 1 where it is long enough.
+    (times, iterator of int16 [n]): the number of repetitions, 1 for sound that is long enough.
 
   Raises:
-    UserError: no sound at all.
+    UserError: there is no sound.
   """
   chunks, held, size = iter(chunks), [], 0
   for chunk in chunks:
@@ -116,16 +116,20 @@ def repeated(chunks, shortest):
   return times, iter([np.tile(np.concatenate(held), times)])
 
 
-def filled(chunks, table, rest=True):
-  """Sound, and behind it the silence that it needs to be a step.
+def padded(chunks, table, keep_remainder=True):
+  """Appends the silence that sound needs to fill a step.
 
   Args:
-    chunks: iterable of int16 [n], one after another.
+    chunks: iterable of consecutive int16 [n].
     table: of sliding windows without padding.
-    rest: whether a rest behind the last whole step becomes a step, too: YAMNet's `pad_waveform`.
+    keep_remainder: whether a remainder after the last whole step is padded to a step of its own, as by YAMNet's
+      `pad_waveform`.
 
   Yields:
-    int16 [n]. UserError where there is no sound at all.
+    int16 [n].
+
+  Raises:
+    UserError: there is no sound.
   """
   step, size = receptive_field.receptive_field(table), 0
   for chunk in chunks:
@@ -133,8 +137,8 @@ def filled(chunks, table, rest=True):
     yield chunk
   if not size:
     raise UserError('no sound in it')
-  steps_behind = -(-max(0, size - step.size) // step.stride) if rest else 0
-  yield np.zeros(max(0, step.size + steps_behind * step.stride - size), np.int16)
+  steps_after_first = -(-max(0, size - step.size) // step.stride) if keep_remainder else 0
+  yield np.zeros(max(0, step.size + steps_after_first * step.stride - size), np.int16)
 
 
 def chained(held, chunks):

@@ -1,4 +1,4 @@
-"""A student listens to sound files: decoded in one thread, heard in another, written as it goes.
+"""Predicts sound files: one thread decodes, another predicts, and results are written while the sound is read.
 
 Sound comes from `decoding.decode_audio` and `timeline.cut_windows`, as in the records that the student was trained on.
 """
@@ -14,59 +14,63 @@ import tqdm
 from audionet_tf.core import durations, text
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.data import params
-from audionet_tf.inference import steps as inference_steps
-from audionet_tf.inference import windows, writers
+from audionet_tf.inference import steps, windows, writers
 from audionet_tf.media import integrity
 from audionet_tf.media.timeline import PCM_SCALE
 from audionet_tf.models import registry
 
-# Samples that the student hears in one call: more is no faster, and needs more memory.
+# Samples per call of the student: more are no faster, and need more memory.
 BATCH_SAMPLES = 1 << 19
 MAX_BATCH_SIZE = 512
 
 
 @dataclasses.dataclass(frozen=True)
 class FilePredictor:
-  """How files are listened to.
+  """A student, ready to predict files in windows or in steps. `file_predictor` makes one.
 
   Attributes:
-    steps: None, or an steps.StepPredictor: the sound is heard as a whole, and a row is a step of the network.
-      Then `hear`, `cut` and `batch_size` are not used.
-    repeat: sound shorter than a window is repeated, not padded with silence.
-    repeats: how often the student hears a window in a row, as where windows are too short for it.
-    least_rest: see `windows`.
-    hear: (int16 [batch_size, samples], windows that count) to a dict of NumPy arrays, `sum` of the probabilities, f32
-      [classes], and what the formats need.
-    served: serving.Served.
-    cut: Framing: window, hop, rate and mono of the sound.
-    batch_size: windows in a call.
-    top: classes in a row of CSV.
-    formats: keys of inference_files.FORMATS.
-    head: of the student, whose classes these are; None for the first.
+    predict: function (int16 [batch_size, samples], number of windows that count) -> dict of NumPy arrays: `sum` of the
+      probabilities, f32 [classes], and what the formats need. None if there are `steps`.
+    served: loader.LoadedExport.
+    framing: params.Framing: window, hop, sample rate and mixdown of the sound.
+    batch_size: number of windows per call.
+    top: number of classes in a row of CSV.
+    formats: keys of writers.FORMATS.
+    steps: None, or a steps.StepPredictor: then a row is a step of the network over the whole sound, and `predict` and
+      `batch_size` are not used.
+    repeat: whether sound shorter than a window is repeated; else it is padded with silence.
+    repeats: number of repetitions of each window, for windows that are too short for the student.
+    min_remainder: as for `windows.windows`.
+    head: name of the head that predicts; None for the first.
   """
 
-  hear: object
+  predict: object
   served: object
-  cut: params.Framing
+  framing: params.Framing
   batch_size: int
   top: int
   formats: tuple
   steps: object = None
   repeat: bool = False
   repeats: int = 1
-  least_rest: float | None = None
+  min_remainder: float | None = None
   head: str | None = None
 
   @property
   def class_names(self):
-    """list of str, of the head."""
+    """list of str, the classes of the head."""
     return self.served.settings.classes[self.head] if self.head else self.served.class_names
 
 
 @dataclasses.dataclass(frozen=True)
 class FileSummary:
-  """A file in short: `windows` (or steps) heard; `seconds` that they cover; `probabilities` f64 [classes], their mean;
-  `repeats`: how often the sound, or each window of it, was heard in a row to be long enough.
+  """Summary of the predictions for a file.
+
+  Attributes:
+    windows: number of windows or steps.
+    seconds: length of the sound that they cover.
+    probabilities: f64 [classes], their mean.
+    repeats: number of repetitions of sound, or of each window, that is too short for the student.
   """
 
   windows: int
@@ -78,22 +82,26 @@ class FileSummary:
 def file_predictor(
   served, formats, window_seconds=None, hop_seconds=None, top=3, batch_size=None, repeats=1, to_the_end=False, head=None
 ):
-  """A Listener.
+  """Makes a FilePredictor.
 
   Args:
-    served: serving.Served.
-    formats: keys of inference_files.FORMATS.
-    window_seconds: None for that of the student's training; with no hop either, a student that has steps in time hears
-      the sound as a whole.
-    hop_seconds: from window to window; None for no overlap.
-    top: classes in a row of CSV; all where the student knows fewer.
-    batch_size: windows in a call; None chooses.
-    repeats: see Listener; windows too short for the student are repeated more often.
-    to_the_end: `least_rest` of Listener is 0, else what `least_rest_of` says; of steps see `steps.step_predictor`.
-    head: which of the student's heads answers, and so which teacher's classes; None for the first.
+    served: loader.LoadedExport.
+    formats: keys of writers.FORMATS.
+    window_seconds: length of a window; None for that of training, or if `hop_seconds` is None too, for the steps of a
+      student that has steps in time.
+    hop_seconds: from the start of a window to the next; None for no overlap.
+    top: number of classes in a row of CSV, at most those of the head.
+    batch_size: number of windows per call; None chooses.
+    repeats: least number of repetitions of each window; windows too short for the student are repeated more often.
+    to_the_end: whether the last window or step ends with the sound, however short the remainder; else as in
+      `windows.default_min_remainder` and `steps.step_predictor`.
+    head: name of the head that predicts; None for the first.
+
+  Returns:
+    FilePredictor.
 
   Raises:
-    UserError: a window or hop out of range, no such head, or an export from before its student's steps were in it.
+    UserError: a window or hop out of range, no such head, or an export without the signature for steps.
   """
   settings, heads = served.settings, list(served.settings.classes)
   head = heads[0] if head is None else head
@@ -101,100 +109,109 @@ def file_predictor(
     raise UserError(f'head is {head!r}, allowed is one of {", ".join(heads)}')
   top = min(top, len(settings.classes[head]))
   stepwise = window_seconds is None and hop_seconds is None and bool(registry.network(settings.student).layer_windows)
-  if stepwise and inference_steps.SIGNATURE not in served.signatures:
+  if stepwise and steps.SIGNATURE not in served.signatures:
     raise UserError(
-      f'{served.path}: an export that lacks the signature {inference_steps.SIGNATURE}, which gives the steps of '
-      f'{settings.student}; export the student again, or hear windows of it with --window_ms'
+      f'{served.path}: an export that lacks the signature {steps.SIGNATURE}, which gives the steps of '
+      f'{settings.student}; export the student again, or predict windows with --window_ms'
     )
-  least_rest = 0.0 if to_the_end else windows.least_rest_of(settings.student, window_seconds, hop_seconds)
+  min_remainder = 0.0 if to_the_end else windows.default_min_remainder(settings.student, window_seconds, hop_seconds)
   window_seconds = window_seconds or settings.window_seconds
-  cut = params.Framing(
+  framing = params.Framing(
     window_seconds=window_seconds,
     hop_seconds=hop_seconds or window_seconds,
     sample_rate_hz=settings.sample_rate_hz,
     mono=settings.mono,
   )
-  batch_size = batch_size or max(1, min(MAX_BATCH_SIZE, BATCH_SAMPLES // cut.window_samples))
+  batch_size = batch_size or max(1, min(MAX_BATCH_SIZE, BATCH_SAMPLES // framing.window_samples))
   if stepwise:
-    steps = inference_steps.step_predictor(served, top, to_the_end, head)
-    return FilePredictor(None, served, cut, 1, top, tuple(formats), steps, head=head)
+    step_predictor = steps.step_predictor(served, top, to_the_end, head)
+    return FilePredictor(None, served, framing, 1, top, tuple(formats), step_predictor, head=head)
   repeat = registry.network(settings.student).short_input == 'repeat'
-  repeats = max(repeats, -(-registry.shortest_samples(settings.student) // cut.window_samples))
-  wanted = {name for key in formats for name in writers.FORMATS[key][1]} | {'sum'}
+  repeats = max(repeats, -(-registry.shortest_samples(settings.student) // framing.window_samples))
+  names = {name for key in formats for name in writers.FORMATS[key][1]} | {'sum'}
   default = served.signatures['serving_default']
 
-  @tf.function(input_signature=[tf.TensorSpec([batch_size, cut.window_samples], tf.int16), tf.TensorSpec([], tf.int32)])
-  def heard(pcm, count):
+  @tf.function(
+    input_signature=[tf.TensorSpec([batch_size, framing.window_samples], tf.int16), tf.TensorSpec([], tf.int32)]
+  )
+  def predict_batch(pcm, count):
     outputs = default(waveform=tf.tile(tf.cast(pcm, tf.float32) / PCM_SCALE, [1, repeats]))
     if len(heads) > 1:
       outputs['probabilities'] = outputs[f'{head}/probabilities']
     outputs['sum'] = tf.reduce_sum(outputs['probabilities'][:count], 0)
     outputs['top_probabilities'], outputs['top'] = tf.math.top_k(outputs['probabilities'], top)
-    return {name: outputs[name] for name in wanted}  # what nobody asks for is not computed
+    return {name: outputs[name] for name in names}  # the graph computes only these
 
-  def hear(pcm, count):
-    return {name: output.numpy() for name, output in heard(pcm, count).items()}
+  def predict(pcm, count):
+    return {name: output.numpy() for name, output in predict_batch(pcm, count).items()}
 
-  return FilePredictor(hear, served, cut, batch_size, top, tuple(formats), None, repeat, repeats, least_rest, head)
+  return FilePredictor(
+    predict, served, framing, batch_size, top, tuple(formats), None, repeat, repeats, min_remainder, head
+  )
 
 
-def predict_file(listener, path, folder, model_file, watch=None):
-  """Listens to one file and writes `folder/<its name>.<format>` for every format of the listener.
+def predict_file(predictor, path, folder, model_file, watch=None):
+  """Predicts one file and writes `folder/<its name>.<format>` for every format of the predictor.
 
   Args:
-    listener: Listener.
-    path: of a sound or video file, or of one packed as .gz.
-    folder: exists; None writes nothing.
-    model_file: str, as the results name the model.
-    watch: None, or a function that takes every block of rows too.
+    predictor: FilePredictor.
+    path: of a sound or video file, which may be compressed as .gz.
+    folder: existing folder for the results; None writes nothing.
+    model_file: str, the name of the model in the results.
+    watch: None, or a function that is called with every block of rows.
 
   Returns:
-    Heard.
+    FileSummary.
 
   Raises:
-    MediaError: unreadable, damaged or without sound. No file is written then.
-    UserError: the student gives numbers that are not finite.
+    MediaError: the file is unreadable, damaged or without sound. Then nothing is written.
+    UserError: the student's outputs are not finite.
   """
-  path, cut = pathlib.Path(path), listener.cut
+  path, framing = pathlib.Path(path), predictor.framing
   about = {
     'video_file': str(path),
     'model_file': model_file,
-    'sample_period_msec': durations.msec(listener.steps.hop_seconds if listener.steps else cut.hop_seconds),
-    'window_msec': durations.msec(listener.steps.hop_seconds if listener.steps else cut.window_seconds),
-    'class_names': listener.class_names,
-    'top': listener.top,
+    'sample_period_msec': durations.msec(predictor.steps.hop_seconds if predictor.steps else framing.hop_seconds),
+    'window_msec': durations.msec(predictor.steps.hop_seconds if predictor.steps else framing.window_seconds),
+    'class_names': predictor.class_names,
+    'top': predictor.top,
   }
   with contextlib.ExitStack() as stack:
     try:
       sound = stack.enter_context(integrity.decompressed(path))
       adders = [
         stack.enter_context(writers.FORMATS[key][0](folder / f'{path.name}.{key}', about))
-        for key in (listener.formats if folder else ())
+        for key in (predictor.formats if folder else ())
       ]
       adders += [watch] if watch else []
-      return write_blocks(blocks(listener, sound), adders, path.name)
+      return write_blocks(blocks(predictor, sound), adders, path.name)
     except MediaError as error:
       raise MediaError(path, error.reason) from None
 
 
-def blocks(listener, sound):
-  """Yields blocks of rows (`inference_files`) of a sound, the path of a file or a waveforms.Waveform, in order.
+def blocks(predictor, sound):
+  """Predicts a sound block by block.
 
-  Each has beside what the formats read `sum` f32 [classes], of the probabilities, and `sound_seconds`, where the sound
-  starts and where what is decoded of it ends: only a row that was padded ends behind it.
+  Args:
+    predictor: FilePredictor.
+    sound: path of a file, or a waveforms.Waveform.
+
+  Yields:
+    dict, a block of rows as in `writers`, with also `sum` f32 [classes], the sum of the probabilities, and
+    `sound_seconds`, the start of the sound and the end of what is decoded so far; only a padded row ends after it.
 
   Raises:
-    MediaError: unreadable, damaged or without sound.
-    UserError: the student gives numbers that are not finite.
+    MediaError: the file is unreadable, damaged or without sound.
+    UserError: the student's outputs are not finite.
   """
-  for block in listener.steps.blocks(sound) if listener.steps else windows.window_blocks(listener, sound):
+  for block in predictor.steps.blocks(sound) if predictor.steps else windows.window_blocks(predictor, sound):
     if not np.isfinite(block['sum']).all():
-      raise UserError('the student gives numbers that are not finite: its training diverged')
+      raise UserError('the outputs of the student are not finite: its training diverged; use another student')
     yield block
 
 
 def write_blocks(blocks, adders, name):
-  """Gives every block of rows to the adders, under a progress bar; returns Heard."""
+  """Passes every block of rows to the functions `adders`, under a progress bar called `name`; returns a FileSummary."""
   total, count, first, end, repeats = 0, 0, None, 0, 1
   shown = '{desc}: {n:.0f} s of sound in {elapsed}{postfix}'
   with tqdm.tqdm(desc=text.printable(name), bar_format=shown, delay=1) as bar:

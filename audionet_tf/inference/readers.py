@@ -1,4 +1,4 @@
-"""Reads inference files. NumPy only.
+"""Reads the files that `writers` writes, with NumPy only.
 
 The original program's files (Bryce 2018), which hold neither times nor class names, are read too.
 """
@@ -23,11 +23,11 @@ CHUNK_CHARACTERS = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class Inference:
-  """What a student heard in one file.
+  """The predictions of a student for one file.
 
   Attributes:
     probabilities: float [windows, classes].
-    start_seconds, end_seconds: f64 [windows], presentation time.
+    start_seconds, end_seconds: f64 [windows], presentation times.
     class_names: list of str [classes].
   """
 
@@ -38,9 +38,14 @@ class Inference:
 
 
 def read_inference(path, label_file=None):
-  """The Inference in a .json or .npz file; `label_file` names its classes, instead of the file.
+  """Reads an Inference.
 
-  Raises UserError: another kind of file, shapes or numbers that do not fit together.
+  Args:
+    path: of a .json or .npz file.
+    label_file: path of a file of class names, which replace those in the file; None for these.
+
+  Raises:
+    UserError: another kind of file, or shapes or numbers that do not fit together.
   """
   path = pathlib.Path(path)
   readers = {'.json': read_json, '.npz': read_npz}
@@ -67,8 +72,8 @@ def read_inference(path, label_file=None):
 
 def read_json(path):
   """(f32 [windows, classes], f64 [windows], f64 [windows], names or None) of an inference JSON."""
-  rest, rows = split_json(path)
-  document = json.loads(rest)
+  text_without_rows, rows = split_json(path)
+  document = json.loads(text_without_rows)
   probabilities = np.stack(rows) if rows else np.zeros([0, 0], np.float32)  # [windows, classes]
   period_msec = document['sample_period_msec']  # from one start to the next
   window_msec = document.get('window_msec', period_msec)
@@ -83,9 +88,9 @@ def read_json(path):
 
 
 def split_json(path):
-  """An inference JSON without its frame probabilities, and these as a list of f32 [classes].
+  """(text of an inference JSON without its frame probabilities, these as a list of f32 [classes]).
 
-  The text of an hour is about a gigabyte, and as Python numbers it would be three: it is read row by row.
+  The JSON of an hour is about a gigabyte, and would be three as Python numbers, so it is read row by row.
   """
   size = path.stat().st_size
   bar = tqdm.tqdm(total=size, desc=f'reading {path.name}', unit='B', unit_scale=True, delay=2)
@@ -108,7 +113,7 @@ def split_json(path):
         text, position = text[position:] + more(), 0
         continue
       row_begin = text.find('[', position, row_end)
-      if row_begin < 0:  # the bracket that closes them all
+      if row_begin < 0:  # the bracket that closes the list of rows
         return head + text[row_end:] + file.read(), rows
       rows.append(np.array(json.loads(text[row_begin : row_end + 1]), np.float32))
       position = row_end + 1

@@ -1,4 +1,4 @@
-"""A sound heard as a whole by a student that has steps in time: a row is a step of its logits, with its own time."""
+"""Predictions of a student with steps in time over a whole sound: a row is a step of its logits, with its own time."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,15 +12,15 @@ from audionet_tf.media import waveforms
 from audionet_tf.media.timeline import PCM_SCALE
 from audionet_tf.models import receptive_field, registry
 
-SIGNATURE = 'layers'  # of the export: serving.py
+SIGNATURE = 'layers'  # of the export, see saved_model/signatures.py
 
 
 @dataclasses.dataclass(frozen=True)
 class StepPredictor:
-  """How steps are heard.
+  """A student, ready to predict a sound step by step.
 
   Attributes:
-    blocks: sound -> blocks of rows (`predict.blocks`).
+    blocks: function of a sound that yields blocks of rows, as `predict.blocks` does.
     hop_seconds: from row to row.
   """
 
@@ -29,13 +29,19 @@ class StepPredictor:
 
 
 def step_predictor(served, top, to_the_end, head):
-  """The StepListener of a loader.LoadedExport whose export has the signature `layers`, for one of its heads.
+  """Makes the StepPredictor of one head of an export with the signature `layers`.
 
-  A row lasts from half a hop before its step's centre to half a hop behind it, and not beyond the sound's ends; the
-  outermost as far as `outermost` says. Its embedding is the mean of the last hidden layer's steps whose centres lie
-  within half a hop of its own, or the nearest one. Sound that is repeated is one row, as long as the sound is: the mean
-  of steps that all hear it more than once over. Sound of a student that pads is filled up with silence to one step, and
-  to the last one that it begins where `to_the_end` or the network says so.
+  A row lasts from half a hop before the centre of its step to half a hop after it, but not beyond the sound;
+  `extend_ends` stretches the first and the last row. Its embedding is the mean of the steps of the last hidden layer
+  whose centres lie within half a hop of its own, or the nearest step. Repeated sound gives one row of the length of the
+  sound, the mean of all steps.
+
+  Args:
+    served: loader.LoadedExport.
+    top: number of classes in a row of CSV.
+    to_the_end: whether a student that pads short sound also pads the remainder after the last step; networks may do so
+      anyway (YAMNet).
+    head: str.
   """
   settings = served.settings
   network = registry.network(settings.student)
@@ -43,34 +49,33 @@ def step_predictor(served, top, to_the_end, head):
   hidden, last = list(layers)[-2:]
   logits = f'{last}_{head}'
   tables = {hidden: layers[hidden], logits: layers[last]}
-  rest = None if network.short_input == 'repeat' else to_the_end or network.pads_last_patch
+  keep_remainder = None if network.short_input == 'repeat' else to_the_end or network.pads_last_patch
   signature = served.signatures[SIGNATURE]
 
   @tf.function(input_signature=[tf.TensorSpec([1, None], tf.int16)])
-  def heard(pcm):
+  def predict(pcm):
     outputs = signature(waveform=tf.cast(pcm, tf.float32) / PCM_SCALE)
-    # What nobody asks for is not computed.
+    # The graph computes only these two.
     return outputs[hidden][0], settings.probabilities(head, outputs[logits][0])
 
   def blocks(sound):
     chunks = waveforms.chunks(sound, settings.sample_rate_hz, settings.mono)
-    yield from outermost(step_blocks(chunks, heard, tables, settings.sample_rate_hz, top, rest))
+    yield from extend_ends(step_blocks(chunks, predict, tables, settings.sample_rate_hz, top, keep_remainder))
 
   step = receptive_field.receptive_field(tables[logits])
   return StepPredictor(blocks, step.stride / settings.sample_rate_hz)
 
 
-def step_blocks(sound, heard, tables, sample_rate_hz, top, rest=None):
-  """Yields blocks of rows, each with `heard_seconds`, where begins what its first step hears and ends what its last one
-  does.
+def step_blocks(sound, predict, tables, sample_rate_hz, top, keep_remainder=None):
+  """Yields blocks of rows, each also with `field_seconds`: start and end of the receptive fields of its steps.
 
   Args:
     sound: (start_sample, int16 [n]) chunks.
-    heard: int16 [1, samples] -> (hidden layer f32 [T, width], probabilities f32 [S, classes]).
+    predict: function int16 [1, samples] -> (hidden layer f32 [T, width], probabilities f32 [S, classes]).
     tables: dict of the two layers, in this order, to their tables of sliding windows.
     sample_rate_hz: of the sound.
-    top: classes in a row of CSV.
-    rest: None repeats sound that is too short; else as of `chunking.filled`.
+    top: number of classes in a row of CSV.
+    keep_remainder: as for `chunking.padded`; None repeats sound that is too short instead of padding it.
   """
   first, consumed, samples = 0, 0, 0
 
@@ -82,15 +87,15 @@ def step_blocks(sound, heard, tables, sample_rate_hz, top, rest=None):
       yield pcm
 
   last = list(tables.values())[-1]
-  if rest is None:
+  if keep_remainder is None:
     repeats, chunks = chunking.repeated(watched(), receptive_field.minimum_input_length(last))
   else:
-    repeats, chunks = 1, chunking.filled(watched(), last, rest)
+    repeats, chunks = 1, chunking.padded(watched(), last, keep_remainder)
   (hidden, coarse), (fine, step) = tables, map(receptive_field.receptive_field, tables.values())
   waiting, waiting_from, rows = np.zeros([0, 0], np.float32), 0, 0
   for piece in prefetch.ahead(chunking.pieces(chunks, tables)):
-    consumed = min(piece.start + len(piece.pcm), samples * repeats)  # without the silence
-    hidden_steps, probabilities = (np.asarray(values) for values in heard(piece.pcm[None]))
+    consumed = min(piece.start + len(piece.pcm), samples * repeats)  # without the appended silence
+    hidden_steps, probabilities = (np.asarray(values) for values in predict(piece.pcm[None]))
     kept = hidden_steps[slice(*piece.keep[hidden])]
     waiting = np.concatenate([waiting, kept]) if waiting.size else kept
     probabilities = probabilities[slice(*piece.keep[coarse])]
@@ -108,7 +113,7 @@ def step_blocks(sound, heard, tables, sample_rate_hz, top, rest=None):
     yield {
       'start_seconds': (first + begins / repeats) / sample_rate_hz,
       'end_seconds': (first + ends / repeats) / sample_rate_hz,
-      'heard_seconds': (first + centers[[0, -1]] + np.array([-0.5, 0.5]) * step.size) / sample_rate_hz,
+      'field_seconds': (first + centers[[0, -1]] + np.array([-0.5, 0.5]) * step.size) / sample_rate_hz,
       'probabilities': probabilities,
       'sum': probabilities.sum(0),
       'embedding': embedding,
@@ -122,30 +127,30 @@ def step_blocks(sound, heard, tables, sample_rate_hz, top, rest=None):
     waiting, waiting_from = waiting[drop:], waiting_from + drop
 
 
-def outermost(blocks):
-  """The blocks of `step_blocks`, their first row beginning and their last one ending where what it hears does.
+def extend_ends(blocks):
+  """Yields the blocks of `step_blocks`, with the first row starting and the last one ending with its receptive field.
 
-  Steps share the time by their middles. Beyond the outermost there is none to share it with: they stand for all that
-  they heard of the sound.
+  Between steps, time is divided at the midpoints of their centres. Before the first and after the last step there is no
+  other one, so that these stand for all of the sound in their receptive fields.
   """
   held = None
   for block in blocks:
     if held is None:
-      start = max(block['sound_seconds'][0], block['heard_seconds'][0])
+      start = max(block['sound_seconds'][0], block['field_seconds'][0])
       block['start_seconds'][0] = min(block['start_seconds'][0], start)
     else:
       yield held
     held = block
   if held is not None:
-    held['end_seconds'][-1] = max(held['end_seconds'][-1], min(held['sound_seconds'][1], held['heard_seconds'][1]))
+    held['end_seconds'][-1] = max(held['end_seconds'][-1], min(held['sound_seconds'][1], held['field_seconds'][1]))
     yield held
 
 
 def means(values, centers, begins, ends):
-  """f32 [n, width]: for each stretch the mean of the values whose centres lie in it, or the nearest one."""
-  found = []
+  """f32 [n, width]: the mean of the values whose centres lie in each interval, or the nearest value."""
+  rows = []
   for begin, end in zip(begins, ends, strict=True):
     inside = values[(centers >= begin) & (centers < end)]
     nearest = np.abs(centers - (begin + end) / 2).argmin()
-    found.append(inside.mean(0) if len(inside) else values[nearest])
-  return np.stack(found)
+    rows.append(inside.mean(0) if len(inside) else values[nearest])
+  return np.stack(rows)

@@ -1,14 +1,14 @@
-"""Predictions over time as a table for the screen: of a long file, means over equal spans of windows."""
+"""Predictions over time as a table for the screen; for a long file, means over equal spans of windows."""
 
 import numpy as np
 
-from audionet_tf.core import text as core_text
+from audionet_tf.core import text
 
 MOST_ROWS = 24
 
 
 class Table:
-  """Takes blocks of rows (`inference_files`) and keeps at most twice MOST_ROWS spans, however long the sound is."""
+  """Collects blocks of rows, as of `predict.blocks`, in at most 2 x MOST_ROWS spans, however long the sound is."""
 
   def __init__(self):
     self.spans = []  # [start_seconds, end_seconds, f64 [classes] sum of probabilities, windows]
@@ -26,13 +26,13 @@ class Table:
         self.halve()
 
   def halve(self):
-    """Spans of twice as many windows."""
+    """Merges pairs of spans, which then have twice as many windows."""
     pairs = (self.spans[number : number + 2] for number in range(0, len(self.spans), 2))
     self.spans = [merged(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
     self.windows *= 2
 
   def text(self, class_names, top):
-    """The table: start, end, and the `top` classes with their probabilities in a row."""
+    """The table as text: start, end, and the `top` classes with their probabilities per row."""
     while len(self.spans) > MOST_ROWS:
       self.halve()
     top = min(top, len(class_names))
@@ -42,9 +42,9 @@ class Table:
       cells = (cell for i in best for cell in (class_names[i], f'{total[i] / windows:.2f}'))
       rows.append([f'{start:.2f}', f'{end:.2f}', *cells])
     note = f'\neach row is the mean of {self.windows} windows; --output=DIR keeps every one' * (self.windows > 1)
-    return core_text.aligned(rows, range(2, 2 + 2 * top, 2)) + note
+    return text.aligned(rows, range(2, 2 + 2 * top, 2)) + note
 
 
 def merged(first, second):
-  """Two spans that follow one another as one."""
+  """Two consecutive spans as one."""
   return [first[0], second[1], first[2] + second[2], first[3] + second[3]]

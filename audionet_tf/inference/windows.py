@@ -1,4 +1,4 @@
-"""The windows of a file, in batches: how its sound is cut, padded, repeated and timed."""
+"""The windows of a file, in batches: how its sound is framing, padded, repeated and timed."""
 
 import numpy as np
 
@@ -7,58 +7,67 @@ from audionet_tf.core.errors import UserError
 from audionet_tf.media import timeline, waveforms
 from audionet_tf.models import registry
 
-LEAST_REST = 0.1  # of a window: a codec's padding, of some milliseconds, is no reason to hear a window twice
+MIN_REMAINDER = 0.1  # of a window: some milliseconds of codec padding are no reason for one more window
 
 
-def least_rest_of(student, window_seconds, hop_seconds=None):
-  """`least_rest` of `windows` where nobody asks: LEAST_REST of students that repeat short sound, on their own grid."""
-  unasked = window_seconds is None and hop_seconds is None
-  return LEAST_REST if unasked and registry.network(student).short_input == 'repeat' else None
+def default_min_remainder(student, window_seconds, hop_seconds=None):
+  """Default of `min_remainder`: MIN_REMAINDER for students that repeat short sound, with default windows; else None."""
+  default_windows = window_seconds is None and hop_seconds is None
+  return MIN_REMAINDER if default_windows and registry.network(student).short_input == 'repeat' else None
 
 
-def windows(chunks, cut, repeat=False, least_rest=None):
-  """Windows of a file's sound, of at least one: sound too short for any is padded with zeros at its end, or repeated.
+def windows(chunks, framing, repeat=False, min_remainder=None):
+  """Cuts the sound of a file into windows, at least one.
 
   Args:
-    chunks: from `decoding.decode_audio`.
-    cut: Framing.
-    repeat: bool.
-    least_rest: part of a window; where the grid leaves more than this, a last window ends with the sound. None: never.
+    chunks: (start_sample, int16 [n]) from `decoding.decode_audio`.
+    framing: params.Framing.
+    repeat: whether sound shorter than a window is repeated; else it is padded with zeros at its end.
+    min_remainder: part of a window; if more than this is left after the last window, one more ends with the sound.
+      None: the remainder is dropped.
 
   Yields:
-    (index, int16 [window_samples]): the window starts at index x hop; a float where that is no window of the grid.
+    (index, int16 [window_samples]): the window starts at index x hop; a float for a window off the grid.
+
+  Raises:
+    UserError: there is no sound.
   """
   begin, held, count, end = 0, [], 0, 0
   tail = np.zeros(0, np.int16)
 
   def watched():
     nonlocal begin, tail, end
-    missing = cut.window_samples
+    missing = framing.window_samples
     for start, pcm in chunks:
       end = start + len(pcm)
-      tail = np.concatenate([tail, pcm])[-cut.window_samples :] if least_rest is not None else tail
+      tail = np.concatenate([tail, pcm])[-framing.window_samples :] if min_remainder is not None else tail
       begin = begin if held else start
       if missing > 0:
         held.append(pcm[:missing])
         missing -= len(pcm)
       yield start, pcm
 
-  for index, pcm in timeline.cut_windows(watched(), cut.window_seconds, cut.hop_seconds, cut.sample_rate_hz):
+  for index, pcm in timeline.cut_windows(
+    watched(), framing.window_seconds, framing.hop_seconds, framing.sample_rate_hz
+  ):
     count += 1
     yield index, pcm
-  rest = end - cut.start_sample(index) - cut.window_samples if count else 0
-  if least_rest is not None and rest > least_rest * cut.window_samples:
-    yield (end - cut.window_samples) / cut.sample_rate_hz / cut.hop_seconds, tail
+  remainder = end - framing.start_sample(index) - framing.window_samples if count else 0
+  if min_remainder is not None and remainder > min_remainder * framing.window_samples:
+    yield (end - framing.window_samples) / framing.sample_rate_hz / framing.hop_seconds, tail
   if not count:
     if not held:
       raise UserError('no sound in it')
     pcm = np.concatenate(held)
-    missing = {'mode': 'wrap'} if repeat else {}
-    yield begin / cut.sample_rate_hz / cut.hop_seconds, np.pad(pcm, [0, cut.window_samples - len(pcm)], **missing)
+    padding = {'mode': 'wrap'} if repeat else {}
+    yield (
+      begin / framing.sample_rate_hz / framing.hop_seconds,
+      np.pad(pcm, [0, framing.window_samples - len(pcm)], **padding),
+    )
 
 
 def batches(pairs, batch_size, window_samples):
-  """Groups (index, pcm) pairs as (f64 [n], int16 [batch_size, window_samples]), n = batch_size but for the last."""
+  """Groups (index, pcm) pairs as (f64 [n], int16 [batch_size, window_samples]); n = batch_size except in the last."""
   indices, pcm = [], np.zeros([batch_size, window_samples], np.int16)
   for index, samples in pairs:
     pcm[len(indices)] = samples
@@ -70,37 +79,37 @@ def batches(pairs, batch_size, window_samples):
     yield np.array(indices, np.float64), pcm
 
 
-def times(indices, cut):
-  """(start, end) f64 [n] seconds of windows, without the rounding of a sum: 0.32, not 0.32000000000000006."""
-  hop, window = durations.exact(cut.hop_seconds), durations.exact(cut.window_seconds)
-  whole = hop.denominator * window.denominator
+def times(indices, framing):
+  """(start, end) f64 [n] seconds of windows, without the rounding errors of sums: 0.32, not 0.32000000000000006."""
+  hop, window = durations.exact(framing.hop_seconds), durations.exact(framing.window_seconds)
+  denominator = hop.denominator * window.denominator
   starts = indices * (hop.numerator * window.denominator)
-  return starts / whole, (starts + window.numerator * hop.denominator) / whole
+  return starts / denominator, (starts + window.numerator * hop.denominator) / denominator
 
 
-def window_blocks(listener, sound):
-  """Yields a block (`blocks`) for every batch of windows of a sound."""
-  cut, begin, end = listener.cut, None, 0
+def window_blocks(predictor, sound):
+  """Yields a block, as `predict.blocks` does, for every batch of windows of a sound."""
+  framing, begin, end = predictor.framing, None, 0
 
   def watched():
     nonlocal begin, end
-    for start, pcm in waveforms.chunks(sound, cut.sample_rate_hz, cut.mono):
+    for start, pcm in waveforms.chunks(sound, framing.sample_rate_hz, framing.mono):
       begin, end = start if begin is None else begin, start + len(pcm)
       yield start, pcm
 
-  pairs = windows(watched(), cut, listener.repeat, listener.least_rest)
-  for indices, pcm in prefetch.ahead(batches(pairs, listener.batch_size, cut.window_samples)):
+  pairs = windows(watched(), framing, predictor.repeat, predictor.min_remainder)
+  for indices, pcm in prefetch.ahead(batches(pairs, predictor.batch_size, framing.window_samples)):
     n = len(indices)
-    block = {key: value[:n] if key != 'sum' else value for key, value in listener.hear(pcm, n).items()}
-    block['start_seconds'], block['end_seconds'] = times(indices, cut)
-    sound_seconds = begin / cut.sample_rate_hz, end / cut.sample_rate_hz
-    repeats = listener.repeats
-    if listener.repeat:
-      repeats *= fillings(end - begin, cut)
+    block = {key: value[:n] if key != 'sum' else value for key, value in predictor.predict(pcm, n).items()}
+    block['start_seconds'], block['end_seconds'] = times(indices, framing)
+    sound_seconds = begin / framing.sample_rate_hz, end / framing.sample_rate_hz
+    repeats = predictor.repeats
+    if predictor.repeat:
+      repeats *= repetitions(end - begin, framing)
       block['end_seconds'] = np.minimum(block['end_seconds'], sound_seconds[1])
     yield block | {'repeats': repeats, 'sound_seconds': sound_seconds}
 
 
-def fillings(samples, cut):
-  """How often sound of so many samples is in a window that repeats it, begun ones counted; 1 where it fills one."""
-  return -(-cut.window_samples // min(samples, cut.window_samples))
+def repetitions(samples, framing):
+  """Number of repetitions of so many samples in a window, the last perhaps incomplete; 1 if they fill the window."""
+  return -(-framing.window_samples // min(samples, framing.window_samples))

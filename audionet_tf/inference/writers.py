@@ -1,13 +1,13 @@
-"""What a student heard, as files: JSON (the original program's keys), CSV for people, npz for programs.
+"""Writes predictions: JSON (with the keys of the original program), CSV for people, npz for programs.
 
-Each is written while the sound is read, in memory that does not grow with its length, and takes its name only when it
-is whole. A writer is a context manager `(path, about) -> add`; `add(block)` takes the windows in order:
+Each file is written while the sound is read, in memory that does not grow with its length, and gets its name only when
+it is complete. A writer is a context manager `(path, about) -> add`; `add(block)` takes the windows in order:
 
     start_seconds, end_seconds     f64 [n]
     probabilities                  f32 [n, classes]
     embedding                      f32 [n, width]
-    top, top_probabilities         int32, f32 [n, top], falling
-    repeats                        how often the sound, or each window of it, was heard in a row to be long enough
+    top, top_probabilities         int32, f32 [n, top], descending
+    repeats                        number of repetitions of sound, or of each window, that is too short
 
 of which a writer reads what FORMATS says. `about` is a dict: `video_file`, `model_file`, `sample_period_msec` (from the
 start of a window to the next), `window_msec`, `class_names`, `top`.
@@ -28,8 +28,8 @@ COPY_BYTES = 1 << 20
 
 @contextlib.contextmanager
 def json_file(path, about):
-  """Keys of `about` but `top`; `frame_probabilities`, seven digits, one row a line; `window_start_seconds`,
-  `window_end_seconds`; `repeats`.
+  """Writes the keys of `about` except `top`; `frame_probabilities` with seven digits, one row per line;
+  `window_start_seconds`, `window_end_seconds`; `repeats`.
   """
   head = {key: value for key, value in about.items() if key != 'top'}
   row_format = '[' + ', '.join(['%.7g'] * len(about['class_names'])) + ']'
@@ -61,7 +61,7 @@ def json_file(path, about):
 
 @contextlib.contextmanager
 def csv_file(path, about):
-  """RFC 4180, one row a window: start_seconds, end_seconds, class_1, probability_1, ... (falling), repeats."""
+  """Writes RFC 4180, one row per window: start_seconds, end_seconds, class_1, probability_1, ..., repeats."""
   names = np.array(about['class_names'], object)
   ranks = range(1, about['top'] + 1)
   with files.atomic_write(path) as file:
@@ -80,8 +80,8 @@ def csv_file(path, about):
 
 @contextlib.contextmanager
 def npz_file(path, about):
-  """Arrays named as in a block: times, probabilities and embedding of all windows; `repeats`, int [1]; `class_names`,
-  str [classes].
+  """Writes the arrays of a block, for all windows: times, probabilities and embedding; `repeats`, int [1];
+  `class_names`, str [classes].
   """
   with array_files.npz(path) as write:
     repeats = 1
@@ -97,7 +97,7 @@ def npz_file(path, about):
     write('class_names', np.array(about['class_names'], str))
 
 
-# Format to its writer and what that reads beside the times.
+# Format to (writer, the arrays that it needs besides the times).
 FORMATS = {
   'json': (json_file, ('probabilities',)),
   'csv': (csv_file, ('top', 'top_probabilities')),

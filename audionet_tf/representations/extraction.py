@@ -269,7 +269,7 @@ def pieces(clip, model):
   rate = model.settings.sample_rate_hz
   chunks, network = counted(clip, rate), registry.network(model.settings.student)
   if model.tables:
-    chunks = chunking.filled(chunks, list(network.layer_windows.values())[-1]) if network.pads_last_patch else chunks
+    chunks = chunking.padded(chunks, list(network.layer_windows.values())[-1]) if network.pads_last_patch else chunks
     yield from chunking.pieces(chunks, model.tables)
     samples = round(clip.about['sound_seconds'] * rate)
     clip.about['heard_seconds'] = (
@@ -285,7 +285,7 @@ def pieces(clip, model):
   clip.about['heard_seconds'] = min(samples, count * window.window_samples) / rate
   if repeat and samples < window.window_samples:
     seconds = dict.fromkeys(('sound_seconds', 'heard_seconds'), window.window_seconds)
-    clip.about |= {'repeats': windows.fillings(samples, window)} | seconds
+    clip.about |= {'repeats': windows.repetitions(samples, window)} | seconds
 
 
 def counted(clip, rate):
@@ -318,7 +318,7 @@ def run_batch(model, group, writer):
 
 
 def file_writer(kind):
-  """The writer of clips as files; `kind` is a key of feature_files.FORMATS."""
+  """The writer of clips as files; `kind` is a key of files.FORMATS."""
   write, name = files.FORMATS[kind]
 
   @contextlib.contextmanager

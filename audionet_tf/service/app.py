@@ -46,7 +46,7 @@ class Service:
   """State that all requests share.
 
   Attributes:
-    served: serving.Served.
+    served: loader.LoadedExport.
     name: of the model in URLs.
     limits: Limits.
     threshold: score that an event must reach, where a request does not say.
@@ -79,7 +79,7 @@ def make(served, name='audionet', limits=None, threshold=0.2, fetch=None, hosts=
   limits, metrics = limits or Limits(), service_metrics.Metrics()
   predict = predict_api.predict_fn(served, predict_api.DEFAULT)
   batcher = Batcher(predict, signatures.SAMPLES_AT_ONCE, limits.predictions_waiting, metrics.batch)
-  jobs = service_jobs.Jobs(captioner.listener(served), limits)
+  jobs = service_jobs.Jobs(captioner.predictor(served), limits)
   metrics.captioning.set_function(lambda: jobs.admitted)
   bodies = Budget(limits.requests_bytes)
   return Service(served, name, limits, threshold, metrics, batcher, jobs, bodies, fetch, tuple(hosts))

@@ -74,12 +74,12 @@ class Jobs:
   """Captions files, a few at a time.
 
   Args:
-    listener: inference.Listener.
-    limits: service_settings.Limits.
+    predictor: predict.FilePredictor.
+    limits: settings.Limits.
   """
 
-  def __init__(self, listener, limits):
-    self.listener, self.limits = listener, limits
+  def __init__(self, predictor, limits):
+    self.predictor, self.limits = predictor, limits
     self.results = Results(limits)
     self.slots = asyncio.Semaphore(limits.captions_at_once)
     self.threads = futures.ThreadPoolExecutor(limits.captions_at_once, 'caption')
@@ -112,7 +112,7 @@ class Jobs:
       report({'stage': 'waiting'})
     async with self.slots:
       with tempfile.TemporaryFile(prefix='audionet-') as sound:
-        settings = self.listener.served.settings
+        settings = self.predictor.served.settings
         seconds = await decode(source, sound, settings, self.limits, report)
         path = f'/proc/{os.getpid()}/fd/{sound.fileno()}'
         scores, picture = await self.score(path, seconds, settings.sample_rate_hz, report)
@@ -131,7 +131,7 @@ class Jobs:
 
     def work():
       progress(0.0)
-      scores = timeline.score(self.listener, path, progress)
+      scores = timeline.score(self.predictor, path, progress)
       return scores, timeline.picture(path, sample_rate_hz)
 
     future = loop.run_in_executor(self.threads, work)
@@ -154,7 +154,7 @@ async def decode(source, sound, settings, limits, report):
 
   Args:
     source, sound: file objects with file descriptors.
-    settings: StudentSettings.
+    settings: student_file.StudentConfig.
     limits: Limits.
     report: as for `Jobs.caption`.
 

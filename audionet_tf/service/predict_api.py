@@ -35,7 +35,7 @@ def predict_request(body, served):
 
   Args:
     body: bytes.
-    served: serving.Served.
+    served: loader.LoadedExport.
 
   Returns:
     (signature name, waveform, 'instances' or 'inputs'); the waveform is f32 [batch, samples], or [samples] where the
@@ -154,9 +154,9 @@ async def respond(method, body, served, batcher, limits):
   Args:
     method: one of METHODS.
     body: bytes of the request.
-    served: serving.Served.
+    served: loader.LoadedExport.
     batcher: batching.Batcher for the default signature.
-    limits: service_settings.Limits.
+    limits: settings.Limits.
 
   Raises:
     RequestRefused: a malformed request, too many that wait, a timeout, or too large a response.

@@ -34,19 +34,19 @@ class KeptScores:
   timeline: dict
 
 
-def score(listener, path, report):
+def score(predictor, path, report):
   """The KeptScores of the sound at `path`.
 
   Args:
-    listener: from captions.listener.
+    predictor: from captioner.predictor.
     path: of a sound file.
     report: called with the seconds done so far; may raise to stop.
 
   Raises:
     UserError: no sound in the file, or scores that are not finite.
   """
-  names, groups, _ = event_detection.group_classes(listener.class_names, event_detection.DetectionConfig())
-  frames = captioner.score_file(listener, path, groups, progress=lambda seconds, _: report(seconds))
+  names, groups, _ = event_detection.group_classes(predictor.class_names, event_detection.DetectionConfig())
+  frames = captioner.score_file(predictor, path, groups, progress=lambda seconds, _: report(seconds))
   ends = np.minimum(frames.end_seconds, frames.seconds)
   timeline = classes_over_time(frames.start_seconds, ends, frames.scores, names)
   kept = np.flatnonzero(frames.scores.max(0) >= LEAST_THRESHOLD)
@@ -63,14 +63,14 @@ def detect(kept, threshold):
 
 
 def pcm_pieces(path):
-  """Yields (start_sample, int16 [n]) pieces of a WAV from `service_decoder`."""
+  """Yields (start_sample, int16 [n]) pieces of a WAV from `decoder`."""
   pcm = np.memmap(path, '<i2', 'r', WAV_HEADER_BYTES)
   for start in range(0, len(pcm), PIECE_SAMPLES):
     yield start, np.asarray(pcm[start : start + PIECE_SAMPLES])
 
 
 def picture(path, sample_rate_hz):
-  """The sound of a WAV from `service_decoder`, reduced for a drawing.
+  """The sound of a WAV from `decoder`, reduced for a drawing.
 
   Returns:
     dict: `wave`: `low`, `high`, lists of -100 to 100, `block_seconds`; `mel`: `columns`, `bands`, `column_seconds`,

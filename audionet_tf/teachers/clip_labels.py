@@ -1,12 +1,12 @@
 """Labels as a teacher: a CSV with the classes of each clip.
 
-Labels that do not exclude each other (`label_tables` has their forms) give 0 or 1 for every class: a window has all
-labels of the rows that it overlaps with. They need a loss of `losses.MULTI_LABEL_LOSSES`.
+Multi-label tables (`data/weak_labels.py` describes their forms) give 0 or 1 for every class: a window has all labels of
+the rows that it overlaps with. They need a loss of `losses.MULTI_LABEL_LOSSES`.
 
-One class a clip gives distributions that are sure of it. The KL divergence from such a distribution is the
-cross-entropy of the label. The CSV has a header; `filename` or `path` names a clip, `category` or `target` its class. A
-video of the records is found by its whole id, else by the name of its file, with or without suffix: `fold1/dog-7.mp4`
-is `dog-7.wav` too. Class names are the categories in the order of `target`, or of the alphabet where there is none.
+One class per clip gives one-hot distributions. The KL divergence from such a distribution is the cross-entropy of the
+label. The CSV has a header; `filename` or `path` names a clip, `category` or `target` its class. A video of the records
+is looked up by its whole id, else by its file name, with or without suffix: `fold1/dog-7.mp4` matches `dog-7.wav` too.
+Class names are the categories, ordered by `target`, or alphabetically if there is none.
 """
 
 import functools
@@ -21,7 +21,15 @@ from audionet_tf.teachers import precomputed
 
 
 def load_table(path, classes=None):
-  """The precomputed.PrecomputedTargets of a CSV of either kind: arguments and errors as of `load_weak` and `load`."""
+  """Loads the precomputed.PrecomputedTargets of a CSV of either kind.
+
+  Args:
+    path: pathlib.Path of the CSV.
+    classes: path of a file of class names, for a multi-label table; else None.
+
+  Raises:
+    UserError: there is no such file, or it is in neither form.
+  """
   if weak_labels.is_weak(path):
     return load_weak(path, classes)
   if classes is not None:
@@ -30,41 +38,45 @@ def load_table(path, classes=None):
 
 
 def load_weak(path, classes=None):
-  """The precomputed.PrecomputedTargets of a CSV of labels that do not exclude each other.
+  """Loads the precomputed.PrecomputedTargets of a multi-label CSV.
 
   Args:
-    path: of the CSV.
+    path: pathlib.Path of the CSV.
     classes: path of a file of its classes (`class_lists.vocabulary`), or None.
 
   Raises:
-    UserError: as `weak_labels.read`.
+    UserError: there is no such file, or `weak_labels.read` refuses it.
   """
   precomputed.check_file(path)
   vocabulary = classes and class_lists.vocabulary(classes)
   table = weak_labels.read(path, vocabulary)
   digest = digests.of_text(json.dumps([digests.of_file(path), vocabulary]))
-  answers = functools.partial(multi_hot_answers, path, table)
-  return precomputed.PrecomputedTargets(len(table.class_names), table.class_names, digest, answers, True)
+  targets = functools.partial(multi_hot_targets, path, table)
+  return precomputed.PrecomputedTargets(len(table.class_names), table.class_names, digest, targets, True)
 
 
-def multi_hot_answers(path, table, manifest):
-  """`PrecomputedTargets.answers` of a weak_labels.Table: f32 [A, classes] of 0 and 1."""
+def multi_hot_targets(path, table, manifest):
+  """`PrecomputedTargets.targets` of a weak_labels.Table: f32 [A, classes] of 0 and 1."""
   params = manifest['params']
-  found = {video['id']: table.find(video['id']) for video in manifest['videos']}
-  missing = [video for video, rows in found.items() if rows is None]
+  rows_of = {video['id']: table.find(video['id']) for video in manifest['videos']}
+  missing = [video for video, rows in rows_of.items() if rows is None]
   if missing:
     raise UserError(f'{path}: no row for {text.first_of(missing)} of the records')
 
-  def answers(video, window):
+  def targets(video, window):
     start = float(params.start_seconds(window))
-    targets = table.multi_hot(found[video], start, start + params.window_seconds)
-    return np.repeat(targets[None], params.answers_per_window, axis=0)
+    labels = table.multi_hot(rows_of[video], start, start + params.window_seconds)
+    return np.repeat(labels[None], params.answers_per_window, axis=0)
 
-  return answers
+  return targets
 
 
 def load(path):
-  """The PrecomputedTargets of a CSV. UserError: no such file, no such columns, categories and targets that differ."""
+  """Loads the precomputed.PrecomputedTargets of a CSV with one class per clip.
+
+  Raises:
+    UserError: there is no such file, a column is missing, or category and target contradict each other.
+  """
   precomputed.check_file(path)
   rows = class_lists.read_table(path, (('path', 'filename'), ('category', 'target')))
   class_names = classes_of(path, rows)
@@ -74,41 +86,42 @@ def load(path):
     category = class_names.index(category_of(row))
     for key in (name, *weak_labels.names_of(name)):
       index.setdefault(key, set()).add(category)
-  answers = functools.partial(one_hot_answers, path, index, len(class_names))
-  return precomputed.PrecomputedTargets(len(class_names), class_names, digests.of_file(path), answers)
+  targets = functools.partial(one_hot_targets, path, index, len(class_names))
+  return precomputed.PrecomputedTargets(len(class_names), class_names, digests.of_file(path), targets)
 
 
 def category_of(row):
+  """Name of a row's class; '' if it has none."""
   return row.get('category') or row.get('target') or ''
 
 
 def classes_of(path, rows):
-  """The categories in order. UserError where one has two targets, or two have one."""
+  """The categories in order. UserError if a category has two targets, or two categories share one."""
   pairs = {(category_of(row), row.get('target') or '') for row in rows}
   names, targets = ([pair[i] for pair in pairs] for i in (0, 1))
   if '' in names:
-    raise UserError(f'{path}: a row without category')
+    raise UserError(f'{path}: a row without category; give every clip a category or target')
   if not any(targets):
     return sorted(names)
   if not all(target.isdecimal() for target in targets):
     raise UserError(f'{path}: targets are {", ".join(sorted(set(targets))[:5])}; expected are whole numbers')
   if len(set(names)) < len(pairs) or len({int(target) for target in targets}) < len(pairs):
-    raise UserError(f'{path}: category and target do not go together one to one')
+    raise UserError(f'{path}: a category has several targets, or a target several categories; expected is one each')
   return [name for _, name in sorted((int(target), name) for name, target in pairs)]
 
 
-def one_hot_answers(path, index, classes, manifest):
-  """`PrecomputedTargets.answers`; `index`: dict of path, name and stem to the set of classes of its rows."""
-  found, missing, ambiguous = {}, [], []
+def one_hot_targets(path, index, classes, manifest):
+  """`PrecomputedTargets.targets`; `index`: dict of path, name and stem to the set of classes of its rows."""
+  class_of, missing, ambiguous = {}, [], []
   for video in (video['id'] for video in manifest['videos']):
     categories = next((index[key] for key in (video, *weak_labels.names_of(video)) if key in index), set())
     if len(categories) == 1:
-      found[video] = min(categories)
+      class_of[video] = min(categories)
     else:
       (ambiguous if categories else missing).append(video)
   for videos, what in ((missing, 'no row for'), (ambiguous, 'rows of different categories for')):
     if videos:
       raise UserError(f'{path}: {what} {text.first_of(videos)} of the records')
-  sure = np.eye(classes, dtype=np.float32)
+  one_hot = np.eye(classes, dtype=np.float32)
   size = manifest['params'].answers_per_window
-  return lambda video, window: np.repeat(sure[None, found[video]], size, axis=0)
+  return lambda video, window: np.repeat(one_hot[None, class_of[video]], size, axis=0)

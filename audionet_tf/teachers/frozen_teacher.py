@@ -2,22 +2,22 @@
 
 | flag                    | allowed                     | meaning                                                     |
 |-------------------------|-----------------------------|-------------------------------------------------------------|
-| `--teacher`             | vgg16, mobilenet_v2, ...    | a classifier of `keras.applications`, preprocessing its own |
-|                         | X.keras                     | pictures in 0..255, preprocessing inside the file           |
+| `--teacher`             | vgg16, mobilenet_v2, ...    | a classifier of `keras.applications`, with its preprocessing |
+|                         | X.keras                     | takes pictures in 0..255, preprocessing inside the file     |
 |                         | folder/ (SavedModel)        | `serving_default`; uint8 as they are, float in [0, 1]       |
 |                         | X.tflite                    | (u)int8 as they are, float in [-1, 1]; stored labels only   |
-|                         | X.npz, X.npy, X.tfrecord    | precomputed outputs (`precomputed`)                       |
-|                         | X.csv                       | labels of the clips (`clip_labels`)                        |
+|                         | X.npz, X.npy, X.tfrecord    | precomputed outputs (`precomputed`)                         |
+|                         | X.csv                       | labels of the clips (`clip_labels`)                         |
 | `--teacher_weights`     | imagenet                    | downloaded once by Keras into ~/.keras/models               |
-|                         | none                        | random, the same on every run: to try the machinery         |
+|                         | none                        | random, the same on every run; for trials                   |
 |                         | X.weights.h5, X.h5, X.keras | of the named `keras.applications` classifier                |
 | `--teacher_labels`      | a text file                 | class names, one per line, as many as classes               |
 |                         | X.csv                       | `index,mid,display_name`: the classes of labels (X.csv)     |
 | `--teacher_dtype`       | float32, bfloat16           | arithmetic of Keras teachers; the softmax is float32        |
-| `--teacher_input_range` | BLACK,WHITE                 | as a float model from a file wants them                     |
+| `--teacher_input_range` | BLACK,WHITE                 | range of pixels that a float model from a file takes        |
 
-Pictures of another size are resized, bilinear, with a low-pass filter where they shrink.
-Outputs that are no distribution (negative, or of a sum far from one) are taken as logits.
+Pictures of another size are resized bilinearly, with antialiasing when they shrink.
+Outputs that are not a distribution (negative, or with a sum far from one) are taken as logits.
 """
 
 import dataclasses
@@ -43,16 +43,15 @@ class Teacher:
   """A frozen classifier of pictures.
 
   Attributes:
-    name: of the student's head that learns from it.
+    name: of the teacher, and of the student's head that learns from it.
     class_names: list of str.
     probabilities: images u8 [N, H, W, 3] (RGB, any size) -> f32 [N, classes], each row of sum 1. A plain function:
       held by a model it is not tracked, so the teacher's weights enter no checkpoint.
     in_graph: whether `probabilities` can be called inside a tf.function; False for `.tflite`.
     description: JSON-able; `source`, `name`, `weights`, `labels`, `dtype` and `input_range` are arguments of `load`,
-      `input_size`, `classes`, `outputs` (what the model gives: 'logits' or 'probabilities') and `digest` are what it
-      found.
+      `input_size`, `classes`, `outputs` ('logits', 'probabilities' or batch_keys.MULTI_LABEL) and `digest` are results.
     digest: sha256 of the weights or of the file of outputs, hex.
-    precomputed: None, or for a file of outputs or labels `given_answers.PrecomputedTargets.answers`; then
+    precomputed: None, or for a file of outputs or labels `precomputed.PrecomputedTargets.targets`; then
       `probabilities` is None.
   """
 
@@ -66,7 +65,7 @@ class Teacher:
 
 
 def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32', input_range=None):
-  """The teacher that `source` names.
+  """Loads a teacher.
 
   Args:
     source: name of a `keras.applications` classifier, path of a `.keras` or `.tflite` file, or a SavedModel folder;
@@ -76,10 +75,14 @@ def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32
     labels: path of a file of class names; None takes ImageNet's where there are 1000 classes, or 1001 with
       'background' first, else 'class 0', ...
     dtype: 'float32' or 'bfloat16'; bfloat16 for Keras models only.
-    input_range: (black, white) as a float model from a file wants them; None for the default of its format.
+    input_range: (black, white), the range of pixels that a float model from a file takes; None for the default of its
+      format.
+
+  Returns:
+    Teacher.
 
   Raises:
-    UserError: an unknown name, a wrong or damaged file, no network, labels that do not fit.
+    UserError: an unknown name, a wrong or damaged file, no network connection, or labels that do not fit.
   """
   source = str(source)
   if dtype not in DTYPES:
@@ -109,24 +112,26 @@ def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32
   }
 
   def probabilities(images):
-    answers = distribution(model.outputs(resized(images, model.size)), kind)
-    return tf.stop_gradient(answers)  # spares a student's tape the way back through the teacher
+    rows = distribution(model.outputs(resized(images, model.size)), kind)
+    return tf.stop_gradient(rows)  # a student's tape need not go back through the teacher
 
   return Teacher(name, class_names, probabilities, model.in_graph, description, model.digest)
 
 
 def precomputed_teacher(source, name, weights, labels, class_names, dtype, input_range):
-  """The Teacher of a file of outputs or labels; arguments of `load`, and `class_names`, read from the file `labels`."""
+  """The Teacher of a file of outputs or labels; arguments of `load`, and `class_names`, as read from `labels`."""
   path = pathlib.Path(source)
   if (weights, dtype, input_range) != ('imagenet', 'float32', None):
-    raise UserError(f'{source}: precomputed outputs; weights, dtype and input range are for classifiers')
+    raise UserError(
+      f'{source}: precomputed outputs; leave out weights, dtype and input range, which are for classifiers'
+    )
   if path.suffix == '.csv':
-    found = clip_labels.load_table(path, labels)
+    targets = clip_labels.load_table(path, labels)
   else:
-    found = precomputed.load(path, class_names and len(class_names))
-  class_names = class_names or found.class_names or default_class_names(found.classes, weights)
-  if len(class_names) != found.classes:
-    raise UserError(labels_mismatch(source, labels, class_names, found.classes))
+    targets = precomputed.load(path, class_names and len(class_names))
+  class_names = class_names or targets.class_names or default_class_names(targets.classes, weights)
+  if len(class_names) != targets.classes:
+    raise UserError(labels_mismatch(source, labels, class_names, targets.classes))
   description = {
     'source': source,
     'name': name,
@@ -135,26 +140,26 @@ def precomputed_teacher(source, name, weights, labels, class_names, dtype, input
     'dtype': dtype,
     'input_range': None,
     'input_size': None,
-    'classes': found.classes,
-    'outputs': batch_keys.MULTI_LABEL if found.independent else 'probabilities',
-    'digest': found.digest,
+    'classes': targets.classes,
+    'outputs': batch_keys.MULTI_LABEL if targets.multi_label else 'probabilities',
+    'digest': targets.digest,
   }
-  return Teacher(name, class_names, None, False, description, found.digest, found.answers)
+  return Teacher(name, class_names, None, False, description, targets.digest, targets.targets)
 
 
 def picture_model(source, weights, class_names, dtype, input_range):
-  """The PictureModel that `source` names, and UserErrors for arguments that do not go with it."""
+  """Loads the PictureModel that `source` names. UserError for arguments that do not go with it."""
   path = pathlib.Path(source)
-  known = keras_applications.find(source)
-  if known and not path.suffix:
+  builder = keras_applications.find(source)
+  if builder and not path.suffix:
     if input_range is not None:
-      raise UserError(f'{source} has its own preprocessing; an input range is for models from files')
-    return keras_applications.load(known, weights, class_names and len(class_names), dtype)
+      raise UserError(f'{source} has its own preprocessing; leave out the input range, which is for models from files')
+    return keras_applications.load(builder, weights, class_names and len(class_names), dtype)
   teacher_config.check_classifier(source)
   if not path.exists():
     raise keras_applications.unknown(source)
   if weights != 'imagenet':
-    raise UserError(f'{source} has its own weights; weights ({weights}) are for names of keras.applications')
+    raise UserError(f'{source} has its own weights; leave out {weights}, which goes with names of keras.applications')
   if path.suffix == '.keras' and path.is_file():
     return image_classifier.load_keras_file(path, dtype, input_range)
   if dtype != 'float32':
@@ -165,7 +170,7 @@ def picture_model(source, weights, class_names, dtype, input_range):
 
 
 def checked_range(input_range):
-  """(black, white) as floats. UserError for anything but two different finite numbers."""
+  """(black, white) as floats. UserError unless these are two different finite numbers."""
   try:
     low, high = (float(side) for side in input_range)
   except (TypeError, ValueError):
@@ -181,20 +186,20 @@ def read_labels(path):
 
 
 def default_class_names(classes, weights):
-  """ImageNet's names where the number of classes is ImageNet's; numbers for others, and for random weights."""
+  """ImageNet's names if the number of classes is ImageNet's; numbers for others, and for random weights."""
   return class_lists.numbered_class_names(classes) if weights == 'none' else class_lists.default_class_names(classes)
 
 
 def labels_mismatch(source, path, class_names, classes):
-  """The line for labels that do not fit."""
-  line = f'{path}: {len(class_names)} class names, but {source} knows {classes} classes'
+  """The message for labels that do not fit."""
+  line = f'{path}: {len(class_names)} class names, but {source} has {classes} classes'
   if class_names[0].lower() == 'background' and len(class_names) == classes + 1:
-    line += "; the first name, 'background', belongs to models of 1001 classes: take it out"
+    line += "; the first name, 'background', belongs to models of 1001 classes; remove it"
   return line
 
 
 def resized(images, size):
-  """Images u8 [N, H, W, 3] as f32 in 0..255, [N, *size, 3]; untouched where the sizes agree or any will do."""
+  """Images u8 [N, H, W, 3] as f32 in 0..255, [N, *size, 3]; not resized if the sizes agree or `size` is None."""
   images = tf.convert_to_tensor(images)
   if images.dtype != tf.uint8 or images.shape.rank != 4:
     raise ValueError(f'images are {images.dtype.name} {images.shape}, expected uint8 [N, H, W, 3]')
@@ -223,17 +228,17 @@ def probed_kind(source, model):
   probes = np.stack([np.full([height, width, 3], 128), *noise, gradient]).astype(np.float32)
   try:
     outputs = np.asarray(model.outputs(tf.constant(probes)), np.float32)
-  except Exception as error:  # whatever an untrusted model does with a picture
-    raise UserError(f'{source}: does not answer to pictures ({text.brief(error)})') from error
+  except Exception as error:  # an untrusted model may raise anything
+    raise UserError(f'{source}: cannot classify pictures ({text.brief(error)})') from error
   if not np.isfinite(outputs).all():
-    raise UserError(f'{source}: its answers are not finite numbers; its weights are damaged')
+    raise UserError(f'{source}: its outputs are not finite; its weights are damaged')
   return 'probabilities' if are_probabilities(outputs) else 'logits'
 
 
 def are_probabilities(outputs):
   """Whether all rows of `outputs` [N, classes] are distributions, or were before they were rounded.
 
-  A quantised softmax gives steps of 1/256, and of a thousand small probabilities most are rounded to nothing.
+  A quantised softmax gives multiples of 1/256, and of a thousand small probabilities most are rounded to zero.
   """
   sums = outputs.sum(-1)
   if (outputs < 0).any():

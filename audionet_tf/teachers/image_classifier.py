@@ -1,7 +1,7 @@
 """Image classifiers from Keras: `.keras` files and SavedModel folders.
 
-Files are untrusted. Code inside them is not run (Lambda layers; in SavedModels all that `saved_models` refuses),
-and a damaged file is one line. What is left of a model's operations is trusted: a model is a program, so use those
+Files are untrusted. Code inside them is not run (Lambda layers; in SavedModels all that `saved_model_allowlist`
+refuses), and a damaged file gives one line. The remaining operations are trusted: a model is a program, so use models
 whose origin you know.
 """
 
@@ -26,10 +26,10 @@ class PictureModel:
 
   Attributes:
     outputs: pictures f32 [N, H, W, 3] in 0..255 -> f32 [N, classes], logits or probabilities.
-    size: (H, W) in pixels; None where any size will do.
+    size: (H, W) in pixels; None if the model takes any size.
     classes: number of classes.
     digest: sha256 of the weights, hex.
-    kind: 'logits' or 'probabilities' where the model itself says so, else None.
+    kind: 'logits' or 'probabilities' if that is known, else None.
     in_graph: whether `outputs` can be called inside a tf.function.
   """
 
@@ -42,7 +42,7 @@ class PictureModel:
 
 
 def checked_size(source, shape):
-  """(H, W) of an input shape [N, H, W, 3], or None where both are free. UserError for anything but pictures."""
+  """(H, W) of an input shape [N, H, W, 3], or None if both are free. UserError for other shapes."""
   shape = [None if side in (None, -1) else int(side) for side in shape]
   if len(shape) != 4 or shape[3] != 3 or (shape[1] is None) != (shape[2] is None):
     raise UserError(f'{source}: its input is {shape}; a picture classifier takes [pictures, height, width, 3]')
@@ -54,36 +54,38 @@ def checked_size(source, shape):
 
 
 def checked_classes(source, shape):
-  """Number of classes of an output shape [N, classes] or [N, 1, 1, classes]. UserError for anything else."""
+  """Number of classes of an output shape [N, classes] or [N, 1, 1, classes]. UserError for other shapes."""
   shape = [None if side in (None, -1) else int(side) for side in shape]
   if len(shape) not in (2, 4) or shape[-1] is None or any(side != 1 for side in shape[1:-1]):
     raise UserError(f'{source}: its output is {shape}; a classifier gives [pictures, classes]')
   if not 2 <= shape[-1] <= class_lists.MAX_CLASSES:
-    raise UserError(f'{source}: it knows {shape[-1]} classes, allowed is 2 to {class_lists.MAX_CLASSES}')
+    raise UserError(f'{source}: it has {shape[-1]} classes, allowed is 2 to {class_lists.MAX_CLASSES}')
   return shape[-1]
 
 
 def ranged(pictures, input_range):
-  """Pictures in 0..255 as numbers from black to white of `input_range`; the pictures themselves for RAW."""
+  """Pictures in 0..255, scaled to (black, white) of `input_range`; unchanged for RAW."""
   low, high = input_range
   return pictures if (low, high) == RAW else pictures * ((high - low) / 255.0) + low
 
 
 def refuse_range(source, input_range):
-  """UserError when an input range is given for a model that takes the pictures' own bytes."""
+  """UserError if an input range is given for a model that takes integer pixels."""
   if input_range is not None:
-    raise UserError(f'{source}: takes whole pixels from 0 to 255; an input range is for models of float pictures')
+    raise UserError(
+      f'{source}: takes integer pixels from 0 to 255; leave out the input range, which is for models of float pictures'
+    )
 
 
 def whole_numbers(pictures):
-  """Pictures f32 as uint8: exact for those that were not resized."""
+  """Pictures f32 as uint8; exact for pictures that were not resized."""
   return tf.cast(tf.clip_by_value(tf.round(pictures), 0.0, 255.0), tf.uint8)
 
 
 def set_compute_dtype(model, dtype):
-  """Makes a Keras model compute in bfloat16, its last weighted layer and what follows in float32.
+  """Makes a Keras model compute in `dtype`; its last layer with weights, and those after it, stay in float32.
 
-  The policy goes to the layers of this model: the global one, and with it the student, stays as it is.
+  The policy is set on the layers of this model; the global policy, and with it the student, is not changed.
   """
   if dtype == 'float32':
     return
@@ -96,26 +98,30 @@ def set_compute_dtype(model, dtype):
 
 
 def keras_outputs(model, preprocess):
-  """`outputs` of a PictureModel from a Keras model: inference mode, frozen.
+  """`outputs` of a PictureModel from a Keras model, frozen and in inference mode.
 
-  The model lives in the closure alone: held as an attribute by another model it would enter that one's checkpoints.
+  Only the closure holds the model: as an attribute of another model it would enter the checkpoints of that one.
   """
   model.trainable = False
 
   def outputs(pictures):
-    answers = model(preprocess(pictures), training=False)
-    return tf.cast(tf.reshape(answers, [-1, answers.shape[-1]]), tf.float32)  # [N, classes]
+    rows = model(preprocess(pictures), training=False)
+    return tf.cast(tf.reshape(rows, [-1, rows.shape[-1]]), tf.float32)  # [N, classes]
 
   return outputs
 
 
 def load_keras_file(path, dtype='float32', input_range=None):
-  """PictureModel of a `.keras` file: preprocessing inside, pictures in 0..255 unless `input_range` differs."""
+  """PictureModel of a `.keras` file that preprocesses pictures itself; by default they are in 0..255.
+
+  Raises:
+    UserError: the file is damaged, holds code, or no picture classifier.
+  """
   try:
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
-  except Exception as error:  # Keras raises whatever its parts raise: the file is the user's to mend
+  except Exception as error:  # Keras passes on what its parts raise, and the file is the user's
     if 'lambda' in str(error).lower():
-      raise UserError(f'{path}: holds a Lambda layer, that is code, which is not run; use registered layers') from error
+      raise UserError(f'{path}: holds a Lambda layer, which is code that is not run; use registered layers') from error
     raise UserError(f'{path}: not a readable .keras file ({text.brief(error)})') from error
   inputs, outputs = getattr(model, 'inputs', None) or [], getattr(model, 'outputs', None) or []
   if len(inputs) != 1 or len(outputs) != 1:
@@ -126,12 +132,16 @@ def load_keras_file(path, dtype='float32', input_range=None):
     refuse_range(path, input_range)
     return PictureModel(keras_outputs(model, whole_numbers), size, classes, digests.of_file(path))
   input_range = input_range or RAW
-  answer = keras_outputs(model, lambda pictures: ranged(pictures, input_range))
-  return PictureModel(answer, size, classes, digests.of_file(path))
+  outputs_fn = keras_outputs(model, lambda pictures: ranged(pictures, input_range))
+  return PictureModel(outputs_fn, size, classes, digests.of_file(path))
 
 
 def load_saved_model(path, input_range=None):
-  """PictureModel of a SavedModel's `serving_default`: uint8 pictures as they are, float ones in [0, 1] by default."""
+  """PictureModel of a SavedModel's `serving_default`: pictures as uint8, or as floats in [0, 1] by default.
+
+  Raises:
+    UserError: the folder is damaged, holds operations that are refused, or no picture classifier.
+  """
   folder = pathlib.Path(path)
   if not (folder / 'saved_model.pb').is_file():
     raise UserError(f'{folder}: no saved_model.pb in this folder, so it is not a SavedModel')
@@ -146,30 +156,30 @@ def load_saved_model(path, input_range=None):
   except Exception as error:  # protobuf, TensorFlow and Keras raise their own kinds
     raise UserError(f'{folder}: not a readable SavedModel ({text.brief(error)})') from error
   specs, results = signature.structured_input_signature[1], signature.structured_outputs
-  answers = {name: spec for name, spec in results.items() if spec.shape.rank in (2, 4)}
-  if len(specs) != 1 or len(answers) != 1:
+  tables = {name: spec for name, spec in results.items() if spec.shape.rank in (2, 4)}
+  if len(specs) != 1 or len(tables) != 1:
     raise UserError(
       f'{folder}: serving_default takes {sorted(specs)} and gives {sorted(results)};'
       ' a picture classifier takes one tensor and gives one of [pictures, classes]'
     )
-  (argument, spec), (key, answer) = *specs.items(), *answers.items()
+  (argument, spec), (key, table) = *specs.items(), *tables.items()
   if spec.shape.rank is None or spec.dtype not in (tf.uint8, tf.float32):
     raise UserError(f'{folder}: its input is {spec.dtype.name} {spec.shape}; expected are uint8 or float32 pictures')
-  size, classes = checked_size(folder, spec.shape), checked_classes(folder, answer.shape)
+  size, classes = checked_size(folder, spec.shape), checked_classes(folder, table.shape)
   if spec.shape[0] not in (None, 1):
     raise UserError(f'{folder}: takes exactly {spec.shape[0]} pictures; expected is any number, or one')
   if spec.dtype == tf.uint8:
     refuse_range(folder, input_range)
   input_range = input_range or (0.0, 1.0)
 
-  def ask(pictures):
+  def classify(pictures):
     pictures = whole_numbers(pictures) if spec.dtype == tf.uint8 else ranged(pictures, input_range)
     return tf.cast(tf.reshape(signature(**{argument: pictures})[key], [-1, classes]), tf.float32)
 
   def outputs(pictures, keep=loaded):  # the variables live as long as `loaded` does
     if spec.shape[0] is None:
-      return ask(pictures)
-    one = tf.TensorSpec([classes], tf.float32)
-    return tf.map_fn(lambda picture: ask(picture[None])[0], pictures, fn_output_signature=one)
+      return classify(pictures)
+    row = tf.TensorSpec([classes], tf.float32)
+    return tf.map_fn(lambda picture: classify(picture[None])[0], pictures, fn_output_signature=row)
 
   return PictureModel(outputs, size, classes, digests.of_saved_model(folder))

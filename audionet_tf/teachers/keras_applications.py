@@ -1,7 +1,7 @@
 """The classifiers of `keras.applications` as teachers: names, weights, class names.
 
 The table is read from `keras.applications` itself: 'vgg16', 'mobilenet_v2', 'resnet50_v2', 'efficientnet_b0',
-'convnext_tiny' and so on. Each has its own module's `preprocess_input` and the input size of its own default.
+'convnext_tiny' and so on. Each uses the `preprocess_input` of its module and its default input size.
 """
 
 import contextlib
@@ -26,12 +26,12 @@ from audionet_tf.data.class_lists import IMAGENET_CLASSES
 from audionet_tf.teachers import image_classifier
 
 WEIGHT_SUFFIXES = ('.h5', '.hdf5', '.keras')  # `.weights.h5` among them
-ANY_SIZE = (224, 224)  # of MobileNetV3, which takes all sizes and was trained on this one
+ANY_SIZE = (224, 224)  # of MobileNetV3, which takes any size and was trained on this one
 NETWORK_TIMEOUT_SECONDS = 30
 
 
 def snake_case(name):
-  """'EfficientNetV2B0' -> 'efficientnet_v2_b0': a word begins at a capital, 'Net' and 'NeXt' begin none."""
+  """'EfficientNetV2B0' -> 'efficientnet_v2_b0': a capital starts a word, except in 'Net' and 'NeXt'."""
   return re.sub(r'(?<=[a-z0-9])(?=(?!Net|NeXt|Xt)[A-Z])', '_', name).lower()
 
 
@@ -39,25 +39,25 @@ BUILDERS = {snake_case(name): builder for name, builder in inspect.getmembers(ke
 
 
 def find(name):
-  """The key of BUILDERS that `name` means, whatever its case and underscores; None when there is none."""
+  """The key of BUILDERS that equals `name`, ignoring case and underscores; None if there is none."""
   plain = re.sub(r'[^a-z0-9]', '', name.lower())
   return next((key for key in BUILDERS if key.replace('_', '') == plain), None)
 
 
 def unknown(name):
-  """UserError that lists the known names, close ones first."""
+  """A UserError that lists the known names, the closest first."""
   close = difflib.get_close_matches(name.lower(), BUILDERS, n=3, cutoff=0.5)
-  known = [*close, *(key for key in BUILDERS if key not in close)]
+  names = [*close, *(key for key in BUILDERS if key not in close)]
   return UserError(
-    f'teacher {name!r} is not known; known are {", ".join(known)}; or a path: X.keras, X.tflite, a SavedModel folder'
+    f'teacher {name!r} is not known; known are {", ".join(names)}; or a path: X.keras, X.tflite, a SavedModel folder'
   )
 
 
 @contextlib.contextmanager
 def seeded(name):
-  """Draws initial weights from a seed made of `name`, and leaves the program's own random numbers as they were."""
+  """Context that seeds initial weights by `name`, and restores the state of the program's own random numbers."""
   state = random.getstate()
-  random.seed(name)  # Keras takes the seed of an initialiser without one from here
+  random.seed(name)  # Keras draws the seeds of unseeded initializers from it
   try:
     yield
   finally:
@@ -66,10 +66,16 @@ def seeded(name):
 
 @contextlib.contextmanager
 def careful_downloads(module):
-  """Checks a cached file before Keras does, and makes a failed download one line. Yields the list of paths used.
+  """Context that checks a cached file before Keras does, and turns a failed download into one line.
 
-  Keras deletes a cached file whose digest is wrong before it finds out that there is no network.
-  The names and digests of the files are literals inside its builders: the call is the one place to see them.
+  Keras deletes a cached file with a wrong digest before it notices that there is no network. The names and digests of
+  the files are literals inside its builders, so that only its call of `get_file` shows them.
+
+  Args:
+    module: of keras.applications.
+
+  Yields:
+    list of the paths used.
   """
   file_utils, used = module.file_utils, []
   original, timeout = file_utils.get_file, socket.getdefaulttimeout()
@@ -80,12 +86,12 @@ def careful_downloads(module):
     if path.is_file() and file_hash and not digests.matches(path, file_hash):
       raise UserError(f'{path}: damaged (its digest is not {file_hash}); delete it to download it again')
     try:
-      found = original(fname, origin, cache_dir=cache, cache_subdir=cache_subdir, file_hash=file_hash, **kwargs)
+      path = original(fname, origin, cache_dir=cache, cache_subdir=cache_subdir, file_hash=file_hash, **kwargs)
     except Exception as error:  # urllib, sockets and Keras each raise their own
       reason = str(error).rsplit(' -- ', 1)[-1]  # Keras puts the whole address before it
       raise UserError(f'{fname} cannot be downloaded ({reason})') from error
-    used.append(found)
-    return found
+    used.append(path)
+    return path
 
   file_utils.get_file = get_file
   socket.setdefaulttimeout(NETWORK_TIMEOUT_SECONDS)
@@ -97,20 +103,20 @@ def careful_downloads(module):
 
 
 def load(name, weights='imagenet', classes=None, dtype='float32'):
-  """PictureModel of a classifier.
+  """Loads the PictureModel of a classifier.
 
   Args:
     name: key of BUILDERS.
     weights: 'imagenet', 'none' (random, the same on every run) or the path of a file of weights.
-    classes: number of classes; None takes what the weights have (1000 for 'none').
+    classes: number of classes; None for that of the weights (1000 for 'none').
     dtype: 'float32' or 'bfloat16'.
 
   Raises:
-    UserError: no network, a damaged or missing file, weights that do not fit.
+    UserError: no network connection, a damaged or missing file, or weights that do not fit.
   """
   if weights == 'imagenet':
     if classes not in (None, IMAGENET_CLASSES):
-      raise UserError(f'{name} with ImageNet weights knows {IMAGENET_CLASSES} classes, the labels are {classes}')
+      raise UserError(f'{name} with ImageNet weights has {IMAGENET_CLASSES} classes, the labels are {classes}')
     model, digest = imagenet_model(name)
   elif weights == 'none':
     model = build(name, classes or IMAGENET_CLASSES)
@@ -129,14 +135,14 @@ def load(name, weights='imagenet', classes=None, dtype='float32'):
 
 
 def build(name, classes=IMAGENET_CLASSES, weights=None):
-  """The Keras model, its last activation left out: softmax is taken in float32, outside."""
+  """The Keras model without its last activation: the softmax is computed outside, in float32."""
   with seeded(name), warnings.catch_warnings():
-    warnings.filterwarnings('ignore', message='`input_shape` is undefined')  # the default is what is wanted
+    warnings.filterwarnings('ignore', message='`input_shape` is undefined')  # the default shape is right
     return BUILDERS[name](weights=weights, classes=classes, classifier_activation=None)
 
 
 def imagenet_model(name):
-  """(model, digest) with ImageNet weights, downloaded or from Keras's cache."""
+  """(model, digest) with ImageNet weights, downloaded or from the cache of Keras."""
   module = sys.modules[BUILDERS[name].__module__]
   instead = 'or give a file (--teacher_weights=PATH) or another --teacher'
   with careful_downloads(module) as used:
@@ -153,7 +159,7 @@ def imagenet_model(name):
 
 
 def model_from_file(name, path, classes=None):
-  """(model, digest) with the weights in `path`; without `classes` their number is read from the file."""
+  """(model, digest) with the weights in `path`; if `classes` is None, their number is read from the file."""
   path = pathlib.Path(path)
   if not path.is_file():
     raise UserError(f'{path}: no such file of weights; allowed are imagenet, none or a path')
@@ -167,7 +173,7 @@ def model_from_file(name, path, classes=None):
     if stored and stored != model.output_shape[-1]:
       model = build(name, min(stored, class_lists.MAX_CLASSES))
     with warnings.catch_warnings():
-      warnings.simplefilter('ignore')  # a hundred, before the one error about the same
+      warnings.simplefilter('ignore')  # Keras warns a hundred times before it raises the one error
       model.load_weights(path)
   except UserError:
     raise
@@ -177,14 +183,14 @@ def model_from_file(name, path, classes=None):
 
 
 def stored_classes(path, layer_name):
-  """Number of classes in a file of weights: the last axis of what it holds for `layer_name`, None without it."""
-  found = []
+  """Number of classes in a file of weights: the last axis of the arrays of layer `layer_name`; None without them."""
+  widths = []
 
   def visit(key, item):
     # Keras 3 names layers in an attribute, older files in the path.
-    named = layer_name in key.split('/') or item.parent.attrs.get('name') == layer_name
-    if named and isinstance(item, h5py.Dataset) and item.ndim:
-      found.append(int(item.shape[-1]))
+    is_of_layer = layer_name in key.split('/') or item.parent.attrs.get('name') == layer_name
+    if is_of_layer and isinstance(item, h5py.Dataset) and item.ndim:
+      widths.append(int(item.shape[-1]))
 
   with contextlib.ExitStack() as stack:
     file = path
@@ -192,4 +198,4 @@ def stored_classes(path, layer_name):
       archive = stack.enter_context(zipfile.ZipFile(path))
       file = stack.enter_context(archive.open('model.weights.h5'))
     stack.enter_context(h5py.File(file, 'r')).visititems(visit)
-  return found[-1] if found else None
+  return widths[-1] if widths else None

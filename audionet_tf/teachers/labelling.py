@@ -1,4 +1,4 @@
-"""The pass that asks the teachers once and stores what they predict, in the form of `data/soft_labels.py`."""
+"""Runs the teachers once over the records and stores their predictions, in the form of `data/soft_labels.py`."""
 
 import functools
 import json
@@ -16,25 +16,26 @@ from audionet_tf.data.soft_labels import FOLDER, FORMAT_VERSION
 from audionet_tf.media import timeline
 from audionet_tf.teachers import teacher_config
 
-ANSWERS = ('dtype', 'input_range', 'outputs')  # parts of a teacher's description that change its outputs
+OUTPUT_SETTINGS = ('dtype', 'input_range', 'outputs')  # parts of a teacher's description that change its outputs
 
 
 def ensure(records_folder, manifest, teachers, batch_size=64):
-  """The folder with the teachers' outputs for all pictures of the records; runs them for what is not there yet.
+  """Makes sure that the teachers' outputs for all pictures of the records are stored; runs the teachers if not.
 
-  A killed run leaves the blocks that it finished; the next one goes on after them. Two runs at once: one waits.
+  A killed run leaves the blocks that it finished; the next one goes on after them. Of two runs at once, one waits.
 
   Args:
     records_folder: folder of records.
     manifest: of the records, from `records.read_manifest`.
-    teachers: list of frozen_teacher.Teacher, of different names; none where only the sound is wanted.
-    batch_size: of pictures, for the teachers.
+    teachers: list of frozen_teacher.Teacher with different names; empty to store the sound alone.
+    batch_size: number of pictures per call of a teacher.
 
   Returns:
     pathlib.Path of the folder.
 
   Raises:
-    UserError: teachers of the same name, of pictures where there are none, whose answers do not fit; damaged records.
+    UserError: two teachers have the same name, a classifier has no pictures, precomputed targets do not fit, or the
+      records are damaged.
   """
   names = [teacher.name for teacher in teachers]
   if len(set(names)) != len(names):
@@ -49,10 +50,9 @@ def ensure(records_folder, manifest, teachers, batch_size=64):
 
 
 def labels_key(manifest, teachers):
-  """16 hex digits of a digest of everything that changes the stored outputs."""
-  identity = {t.name: [t.digest, *(t.description.get(part) for part in ANSWERS)] for t in teachers}
-  text = json.dumps([FORMAT_VERSION, manifest['digest'], identity], sort_keys=True)
-  return digests.of_text(text)[:16]
+  """16 hex digits of a digest of all that changes the stored outputs."""
+  identity = {t.name: [t.digest, *(t.description.get(part) for part in OUTPUT_SETTINGS)] for t in teachers}
+  return digests.of_text(json.dumps([FORMAT_VERSION, manifest['digest'], identity], sort_keys=True))[:16]
 
 
 def make(records_folder, manifest, teachers, folder, batch_size):
@@ -61,14 +61,14 @@ def make(records_folder, manifest, teachers, folder, batch_size):
   names = [f'labels-{number:05d}-of-{count:05d}.tfrecord' for number in range(count)]
   sources = dict(zip(names, manifest['shards'], strict=True))
   missing = [name for name in names if not soft_labels.is_finished(folder / name, sources[name]['windows'])]
-  answers = manifest['params'].answers_per_window
+  targets = manifest['params'].answers_per_window
   done = manifest['windows'] - sum(sources[name]['windows'] for name in missing)
   stored = {teacher.name: find_stored(records_folder, manifest, teacher) for teacher in teachers}
   functions = [(t.name, stored[t.name] or output_function(t, batch_size, manifest)) for t in teachers]
   with_pictures = any(teacher.precomputed is None and not stored[teacher.name] for teacher in teachers)
   unit = ' pictures' if with_pictures else ' outputs'
   what = 'running the teacher' if with_pictures else 'copying outputs and sound'
-  with tqdm.tqdm(total=manifest['windows'] * answers, initial=done * answers, desc=what, unit=unit) as progress:
+  with tqdm.tqdm(total=manifest['windows'] * targets, initial=done * targets, desc=what, unit=unit) as progress:
     for name in missing:
       source = records_folder / sources[name]['name']
       of_shard = [(teacher, functools.partial(function, shard=names.index(name))) for teacher, function in functions]
@@ -79,27 +79,27 @@ def make(records_folder, manifest, teachers, folder, batch_size):
 
 
 def find_stored(records_folder, manifest, teacher):
-  """Function like that of `output_function` that reads the teacher's outputs from a finished folder; None without one.
+  """A function as from `output_function` that reads the teacher's outputs from a finished folder; None without one.
 
-  The teacher may have had another name there.
+  The teacher may have another name in that folder.
   """
   if teacher.precomputed is not None:  # it is a file already
     return None
   for folder in sorted((records_folder / FOLDER).iterdir()):
     try:
-      found = soft_labels.read_manifest(folder)
+      stored = soft_labels.read_manifest(folder)
     except UserError:  # not finished, or damaged
       continue
-    for name, other in found['teachers'].items():
+    for name, other in stored['teachers'].items():
       same = other['digest'] == teacher.digest and len(other['classes']) == len(teacher.class_names)
-      same &= all(other['description'].get(part) == teacher.description.get(part) for part in ANSWERS)
-      if same and found['records_digest'] == manifest['digest'] and found['shards']:
+      same &= all(other['description'].get(part) == teacher.description.get(part) for part in OUTPUT_SETTINGS)
+      if same and stored['records_digest'] == manifest['digest'] and stored['shards']:
         return stored_reader(folder, name, len(other['classes']), manifest['params'].answers_per_window)
   return None
 
 
 def stored_reader(folder, name, classes, answers_per_window):
-  """Function (batch, number of the shard, number of the block) -> float16 [B, A, classes] that are stored."""
+  """A function (batch, shard number, block number) -> float16 [B, A, classes] that reads stored outputs."""
 
   @functools.lru_cache(maxsize=1)
   def opened(shard):
@@ -122,21 +122,21 @@ def stored_reader(folder, name, classes, answers_per_window):
 
 
 def output_function(teacher, batch_size, manifest):
-  """Function (batch of `batches`, number of the shard, number of the block) -> float16 [B, A, classes] (NumPy)."""
+  """A function (batch of `batches`, shard number, block number) -> float16 [B, A, classes] (NumPy)."""
   if teacher.precomputed is None:
     probabilities = batched(teacher, batch_size, manifest['params'].image_size)
     return lambda batch, shard, block: probabilities(batch['image'])[batch['position'].numpy()]
-  outputs = teacher.precomputed(manifest)
+  targets_of = teacher.precomputed(manifest)
 
   def read_outputs(batch, shard, block):
     windows = zip(batch['video/id'].numpy(), batch['index'].numpy().tolist(), strict=True)
-    return np.stack([outputs(video.decode(), index) for video, index in windows]).astype('<f2')
+    return np.stack([targets_of(video.decode(), index) for video, index in windows]).astype('<f2')
 
   return read_outputs
 
 
 def batched(teacher, batch_size, image_size):
-  """images u8 [N, S, S, 3], any N -> float16 [N, classes] (NumPy), `batch_size` pictures at a time."""
+  """A function images u8 [N, S, S, 3] -> float16 [N, classes] (NumPy) that takes `batch_size` pictures at a time."""
   probabilities = teacher.probabilities
   if teacher.in_graph:
     images_spec = tf.TensorSpec([None, image_size, image_size, 3], tf.uint8)
@@ -150,12 +150,11 @@ def batched(teacher, batch_size, image_size):
 
 
 def batches(path, params, skip=0, images=True):
-  """tf.data of a shard's blocks after the first `skip`.
+  """tf.data.Dataset of the blocks of a shard after the first `skip`.
 
-  A block: `audio`, `video/id`, `index`; with `images` also `image` u8 [U, S, S, 3] and `position` int32 [B, T].
-
-  `image` holds each of the batch's pictures once; `position` says which of them belongs where. Neighbouring windows
-  often show the same frame, and a still video shows one all along.
+  A block holds `audio`, `video/id`, `index`; with `images` also `image` u8 [U, S, S, 3], each of the block's pictures
+  once, and `position` int32 [B, T], the index of every window's pictures in it. Neighbouring windows often show the
+  same frame, and a still video shows one throughout.
   """
   size, pictures = params.image_size, params.images_per_window
 
@@ -174,13 +173,13 @@ def batches(path, params, skip=0, images=True):
 
 
 def finished_blocks(path):
-  """(number, bytes) of the whole blocks at the beginning of a file that a killed run may have left."""
+  """(number, size in bytes) of the whole blocks at the start of a file that a killed run may have left."""
   count, size = 0, 0
   if path.exists():
     content = path.read_bytes()
     for start, length in tfrecord_io.record_offsets(path, allow_truncated=True):
       framed = content[start : start + length]
-      if tfrecord_io.framed(framed[12:-4]) != framed:  # length and checksums stand before and behind the bytes
+      if tfrecord_io.framed(framed[12:-4]) != framed:  # length and checksums stand before and after the payload
         break
       count, size = count + 1, int(start + length)
   return count, size
@@ -191,11 +190,14 @@ def write_shard(source, target, windows, manifest, functions, with_pictures, pro
 
   Args:
     source, target: paths of the shards.
-    windows: in the shard.
+    windows: number of windows in the shard.
     manifest: of the records.
-    functions: list of (teacher's name, function (batch, block) -> float16 [B, A, classes]).
-    with_pictures: whether any of them needs the pictures.
-    progress: tqdm, advanced by answers.
+    functions: list of (name of a teacher, function (batch, block) -> float16 [B, A, classes]).
+    with_pictures: whether one of them needs the pictures.
+    progress: tqdm bar, in outputs.
+
+  Raises:
+    UserError: the records are damaged.
   """
   positions = {video['id'].encode(): number for number, video in enumerate(manifest['videos'])}
   params = manifest['params']
@@ -207,13 +209,13 @@ def write_shard(source, target, windows, manifest, functions, with_pictures, pro
       file.truncate(size)
       file.seek(size)
       for block, batch in enumerate(batches(str(source), params, done, with_pictures), done):
-        answers = {name: function(batch, block=block) for name, function in functions}  # [B, A, classes]
+        outputs = {name: function(batch, block=block) for name, function in functions}  # [B, A, classes]
         pcm = (batch['audio'].numpy() * timeline.PCM_SCALE).astype('<i2')  # exact: it came from int16
         features = {
           'audio/pcm': [pcm.tobytes()],
           'video': [positions[video] for video in batch['video/id'].numpy()],
           'index': batch['index'].numpy().tolist(),
-          **{batch_keys.TEACHER + name: [rows.tobytes()] for name, rows in answers.items()},
+          **{batch_keys.TEACHER + name: [rows.tobytes()] for name, rows in outputs.items()},
         }
         file.write(tfrecord_io.framed(tfrecord_io.serialize(features)))
         progress.update(len(batch['index']) * params.answers_per_window)

@@ -1,4 +1,4 @@
-"""Precomputed teacher outputs: distributions read from a file, as SoundNet's authors stored theirs.
+"""Precomputed teacher outputs: distributions from a file, as SoundNet's authors stored theirs.
 
 | file        | holds                                                                                              |
 |-------------|----------------------------------------------------------------------------------------------------|
@@ -6,11 +6,11 @@
 | `.npy`      | float [all frames, classes]: the videos one after another, in the order of the manifest's `videos`  |
 |             | (sorted by id), each with all its frames                                                           |
 | `.tfrecord` | an Example per video: `video/id` (bytes), `probabilities` (floats, frames x classes), `classes`     |
-|             | (int64; not needed where class names are given)                                                    |
+|             | (int64; optional if class names are given)                                                         |
 
-Frame k T + i belongs to picture i of window k, T being the pictures per window (1 where it has none), counted
-from window 0, also where a video's first windows are not in the records. Windows must follow each other without
-overlap. A video that was shorter than a window and repeated may come with its n < T frames: they are repeated alike.
+Frame k T + i belongs to picture i of window k; T is the number of pictures per window (1 if there are none). Frames
+count from window 0, even if the records lack a video's first windows. Windows must follow each other without overlap.
+A video shorter than a window, which is repeated, may have n < T frames: they are repeated likewise.
 """
 
 import dataclasses
@@ -31,36 +31,36 @@ SUM_TOLERANCE = 0.01
 
 @dataclasses.dataclass(frozen=True)
 class PrecomputedTargets:
-  """Outputs from a file.
+  """Targets from a file of outputs or labels.
 
   Attributes:
-    classes: how many.
-    class_names: list of str, or None where the file has none.
+    classes: number of classes.
+    class_names: list of str, or None if the file has none.
     digest: sha256 of the file, hex.
-    answers: manifest of records -> function (video id, window index) -> f32 [A, classes], A of
-      RecordParams.answers_per_window. Raises UserError where the file does not fit the records.
-    independent: whether classes do not exclude each other, so that rows are 0 and 1 and have any sum.
+    targets: manifest of records -> function (video id, window index) -> f32 [A, classes], with A =
+      RecordParams.answers_per_window. Raises UserError if the file does not fit the records.
+    multi_label: whether classes do not exclude each other: rows are 0 and 1 and may have any sum.
   """
 
   classes: int
   class_names: list | None
   digest: str
-  answers: Callable
-  independent: bool = False
+  targets: Callable
+  multi_label: bool = False
 
 
 def load(path, classes=None):
-  """The PrecomputedTargets of a file.
+  """Loads the PrecomputedTargets of a file.
 
   Args:
-    path: pathlib.Path, of a suffix in READERS.
-    classes: how many there are, where that is known.
+    path: pathlib.Path with a suffix in READERS.
+    classes: number of classes, or None if unknown.
 
   Raises:
-    UserError: no such file, damaged, or not of its form.
+    UserError: there is no such file, or it is damaged or in another form.
   """
   classes, frames_of = opened(path, classes)
-  return PrecomputedTargets(classes, None, digests.of_file(path), functools.partial(answers, path, classes, frames_of))
+  return PrecomputedTargets(classes, None, digests.of_file(path), functools.partial(targets, path, classes, frames_of))
 
 
 def opened(path, classes=None):
@@ -81,61 +81,61 @@ def check_file(path):
     raise UserError(f'{path}: no such file of outputs or labels')
 
 
-def answers(path, classes, frames_of, manifest):
-  """`PrecomputedTargets.answers`: checks every video of the manifest, then gives its rows window by window."""
+def targets(path, classes, frames_of, manifest):
+  """`PrecomputedTargets.targets`: checks every video of the manifest, then returns a function of its rows by window."""
   params = manifest['params']
-  found = fitting(path, frames_of, manifest)
-  for video in tqdm.tqdm(manifest['videos'], desc='checking answers', unit=' videos', delay=2):
-    check_rows(path, video['id'], read(path, found, video['id']), classes)
-  wanted = {video['id']: frames_wanted(video, params) for video in manifest['videos']}
+  frames = checked_frames(path, frames_of, manifest)
+  for video in tqdm.tqdm(manifest['videos'], desc='checking outputs', unit=' videos', delay=2):
+    check_rows(path, video['id'], read(path, frames, video['id']), classes)
+  counts = {video['id']: expected_frames(video, params) for video in manifest['videos']}
   size = params.answers_per_window
 
   @functools.lru_cache(maxsize=64)
   def rows(video):
-    frames = read(path, found, video)
-    return frames[np.arange(wanted[video]) % len(frames)]
+    values = read(path, frames, video)
+    return values[np.arange(counts[video]) % len(values)]
 
   return lambda video, index: rows(video)[index * size : (index + 1) * size]
 
 
-def fitting(path, frames_of, manifest):
-  """What `frames_of` gives for the records. UserError where their windows or the numbers of frames do not fit."""
+def checked_frames(path, frames_of, manifest):
+  """`frames_of(manifest)`. UserError if the windows of the records or the numbers of frames do not fit."""
   params = manifest['params']
   if params.hop_seconds != params.window_seconds:
     raise UserError(
-      f'{path}: answers from files need windows one after another; these are of {params.window_seconds} s, one every '
-      f'{params.hop_seconds} s'
+      f'{path}: precomputed outputs need windows that follow one another; these last {params.window_seconds} s, with a '
+      f'hop of {params.hop_seconds} s'
     )
-  found = frames_of(manifest)
-  check_counts(path, found, manifest)
-  return found
+  frames = frames_of(manifest)
+  check_counts(path, frames, manifest)
+  return frames
 
 
-def frames_wanted(video, params):
-  """Frames of a video of the manifest, from window 0 on."""
+def expected_frames(video, params):
+  """Number of frames of a video of the manifest, from window 0 on."""
   return (video['first_window'] + video['windows']) * params.answers_per_window
 
 
-def check_counts(path, found, manifest):
-  """UserError that names the videos without frames, or with a number of them that does not fit."""
+def check_counts(path, frames, manifest):
+  """UserError that names the videos without frames, or with a number of frames that does not fit."""
   params = manifest['params']
-  missing = [video['id'] for video in manifest['videos'] if video['id'] not in found]
+  missing = [video['id'] for video in manifest['videos'] if video['id'] not in frames]
   if missing:
-    raise UserError(f'{path}: no answers for {text.first_of(missing)}')
+    raise UserError(f'{path}: no outputs for {text.first_of(missing)} of the records')
   wrong = []
   for video in manifest['videos']:
-    frames, wanted = found[video['id']][0], frames_wanted(video, params)
-    repeated = params.short_videos == 'repeat' and video['windows'] == 1 and 0 < frames < wanted
-    if frames != wanted and not repeated:
-      wrong.append(f'{video["id"]} ({frames}, expected {wanted})')
+    count, expected = frames[video['id']][0], expected_frames(video, params)
+    repeated = params.short_videos == 'repeat' and video['windows'] == 1 and 0 < count < expected
+    if count != expected and not repeated:
+      wrong.append(f'{video["id"]} ({count}, expected {expected})')
   if wrong:
-    raise UserError(f'{path}: not {params.answers_per_window} frames a window in {text.first_of(wrong)}')
+    raise UserError(f'{path}: not {params.answers_per_window} frames per window in {text.first_of(wrong)}')
 
 
-def read(path, found, video):
-  """f32 [frames, classes] of a video. UserError where the file is damaged."""
+def read(path, frames, video):
+  """f32 [frames, classes] of a video. UserError if the file is damaged."""
   try:
-    return np.asarray(found[video][1](), np.float32)
+    return np.asarray(frames[video][1](), np.float32)
   except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, DecodeError) as error:
     raise UserError(f'{path}: {video}: damaged ({text.brief(error)})') from None
 
@@ -143,7 +143,7 @@ def read(path, found, video):
 def check_rows(path, video, rows, classes):
   """UserError unless the rows are distributions over `classes` classes."""
   if rows.ndim != 2 or rows.shape[1] != classes:
-    raise UserError(f'{path}: {video}: answers are {list(rows.shape)}, expected [frames, {classes}]')
+    raise UserError(f'{path}: {video}: outputs are {list(rows.shape)}, expected [frames, {classes}]')
   sums = rows.sum(1, dtype=np.float64)
   for what, bad in (
     ('a number that is not finite', ~np.isfinite(rows).all(1)),
@@ -156,13 +156,13 @@ def check_rows(path, video, rows, classes):
 
 
 def check_array(shape, dtype):
-  """ValueError unless an array's header says float [frames, classes]."""
+  """ValueError unless the header of an array says float [frames, classes]."""
   if len(shape) != 2 or dtype.kind != 'f':
     raise ValueError(f'{dtype} {list(shape)}, expected float [frames, classes]')
 
 
 def read_npz(path, classes):
-  """(classes, manifest -> dict of video id to (frames, function that reads them)) of a zip of arrays."""
+  """(classes, manifest -> dict of video id to (number of frames, function that reads them)) of a zip of arrays."""
   shapes = {}
   with zipfile.ZipFile(path) as members:
     for name in members.namelist():
@@ -174,19 +174,19 @@ def read_npz(path, classes):
       shapes[name.removesuffix('.npy')] = shape
   counts = {shape[1] for shape in shapes.values()}
   if len(counts) != 1:
-    raise ValueError(f'arrays of {sorted(counts)} classes, expected is one number of them')
+    raise ValueError(f'arrays of {sorted(counts)} classes, expected is the same number in all')
   arrays = np.load(path, allow_pickle=False)
-  found = {video: (shape[0], functools.partial(arrays.__getitem__, video)) for video, shape in shapes.items()}
-  return counts.pop(), lambda manifest: found
+  frames = {video: (shape[0], functools.partial(arrays.__getitem__, video)) for video, shape in shapes.items()}
+  return counts.pop(), lambda manifest: frames
 
 
 def read_npy(path, classes):
-  """As `read_npz`, of one array for all videos."""
+  """As `read_npz`, from one array for all videos."""
   array = np.load(path, mmap_mode='r', allow_pickle=False)
   check_array(array.shape, array.dtype)
 
   def frames_of(manifest):
-    counts = [frames_wanted(video, manifest['params']) for video in manifest['videos']]
+    counts = [expected_frames(video, manifest['params']) for video in manifest['videos']]
     if sum(counts) != len(array):
       raise UserError(f'{path}: {len(array)} frames, the {len(counts)} videos of the records have {sum(counts)}')
     parts = np.split(array, np.cumsum(counts)[:-1])
@@ -199,8 +199,8 @@ def read_npy(path, classes):
 
 
 def read_tfrecord(path, classes):
-  """As `read_npz`, of one Example per video."""
-  found, counts = {}, set() if classes is None else {classes}
+  """As `read_npz`, from one Example per video."""
+  frames, counts = {}, set() if classes is None else {classes}
   for start, length in tqdm.tqdm(tfrecord_io.record_offsets(path), desc=path.name, unit=' videos', delay=2):
     feature = example_at(path, start, length)
     counts |= set(feature['classes'].int64_list.value) if 'classes' in feature else set()
@@ -211,14 +211,14 @@ def read_tfrecord(path, classes):
     if not numbers or numbers % width:
       raise ValueError(f'{numbers} probabilities in an Example, expected is a multiple of {width}')
     video = feature['video/id'].bytes_list.value[0].decode()
-    found[video] = (numbers // width, functools.partial(probabilities_at, path, start, length, width))
-  if not found:
-    raise ValueError('no Examples in it')
-  return counts.pop(), lambda manifest: found
+    frames[video] = (numbers // width, functools.partial(probabilities_at, path, start, length, width))
+  if not frames:
+    raise ValueError('it holds no Examples')
+  return counts.pop(), lambda manifest: frames
 
 
 def example_at(path, start, length):
-  """The features of the Example in a framed record. ValueError where it is damaged or is not as described."""
+  """The features of the Example in a framed record. ValueError if it is damaged or in another form."""
   feature = records.example_at(path, start, length)
   if 'probabilities' not in feature or 'video/id' not in feature or not feature['video/id'].bytes_list.value:
     raise ValueError(f'the Example at byte {start} has no video/id or no probabilities')

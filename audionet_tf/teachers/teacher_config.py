@@ -1,4 +1,4 @@
-"""The teachers that flags name, and the mistakes in them that are found before TensorFlow is imported."""
+"""Teachers as flags name them, and their checks, which need no TensorFlow."""
 
 import dataclasses
 import pathlib
@@ -9,8 +9,8 @@ from audionet_tf.core.errors import UserError
 from audionet_tf.data import class_lists
 from audionet_tf.teachers import clip_labels, precomputed
 
-# SoundNet's own weight of a head is this over its number of classes: its criterion divides by batch x classes and by
-# the 8 terms (4 steps, 2 heads), and is multiplied by 250. 0.125 for 1000 classes, 0.312 for 401.
+# In SoundNet's code the weight of a head is this over its number of classes: the criterion divides by batch x classes
+# and by the 8 terms (4 steps, 2 heads), and is multiplied by 250. 0.125 for 1000 classes, 0.312 for 401.
 ORIGINAL_WEIGHT_TIMES_CLASSES = 250 / 8 * 4
 NAMED = re.compile(r'([A-Za-z]\w*)=(.*)', re.ASCII | re.DOTALL)
 
@@ -19,7 +19,10 @@ NAMED = re.compile(r'([A-Za-z]\w*)=(.*)', re.ASCII | re.DOTALL)
 class TeacherConfig:
   """One teacher: arguments of `frozen_teacher.load`, and the weight of its head.
 
-  `loss_weight` is a number above 0, or 'original' for what SoundNet's code comes to: 125 / classes.
+  `loss_weight` is a number above 0, or 'original' for the weight in SoundNet's code: 125 / classes.
+
+  Raises:
+    UserError: another loss_weight.
   """
 
   source: str
@@ -40,46 +43,46 @@ class TeacherConfig:
     return {key: value for key, value in dataclasses.asdict(self).items() if key != 'loss_weight'}
 
   def head_weight(self, classes):
-    """The weight of a head of `classes` classes."""
+    """Weight of the loss of a head with `classes` classes."""
     return ORIGINAL_WEIGHT_TIMES_CLASSES / classes if self.loss_weight == 'original' else float(self.loss_weight)
 
 
 def named_teachers(sources, **settings):
-  """The teachers that repeated flags name.
+  """Parses the values of repeated flags into teachers.
 
   Args:
     sources: list of 'NAME=SOURCE', NAME of letters, digits and _; or 'SOURCE', whose name is 'teacher'. A SOURCE
-      without name is the only teacher: it replaces those before it, and is replaced by named ones behind it. Of two of
-      one name the last counts, so that a command line overrides a flagfile.
+      without name is the only teacher: it replaces those before it, and named ones after it replace it. If a name is
+      repeated, the last one counts, so that a command line overrides a flagfile.
     **settings: field of TeacherConfig to a list of 'NAME=VALUE', or of 'VALUE' for all teachers that are not named.
 
   Returns:
     Tuple of TeacherConfig, in the order of their first mention.
 
   Raises:
-    UserError: a setting for a teacher that there is not.
+    UserError: a setting names no teacher, or its value cannot be read.
   """
-  found, alone = {}, False
+  teachers, unnamed = {}, False
   for name, source in map(split_name, sources):
-    if name is None or alone:
-      found = {}
-    alone = name is None
-    found[name or 'teacher'] = {'source': source}
+    if name is None or unnamed:
+      teachers = {}
+    unnamed = name is None
+    teachers[name or 'teacher'] = {'source': source}
   for field, texts in settings.items():
     values = [split_name(text) for text in texts]
     for name, value in values:
-      if name not in (None, *found):
+      if name not in (None, *teachers):
         raise UserError(
-          f'{field} {name}={value}: no teacher is called {name}; there is {", ".join(found)} (a path begins with ./)'
+          f'{field} {name}={value}: no teacher is called {name}; there is {", ".join(teachers)} (a path begins with ./)'
         )
-    for name, fields in found.items():
-      own = [value for of, value in values if of == name] or [value for of, value in values if of is None]
+    for name, fields in teachers.items():
+      own = [value for key, value in values if key == name] or [value for key, value in values if key is None]
       fields |= {field: PARSERS.get(field, str)(own[-1])} if own else {}
-  return tuple(TeacherConfig(name=name, **fields) for name, fields in found.items())
+  return tuple(TeacherConfig(name=name, **fields) for name, fields in teachers.items())
 
 
 def split_name(text):
-  """'objects=vgg16' as ('objects', 'vgg16'); what has no name as (None, text)."""
+  """'objects=vgg16' as ('objects', 'vgg16'); a text without name as (None, text)."""
   match = NAMED.fullmatch(text)
   return match.groups() if match else (None, text)
 
@@ -94,7 +97,7 @@ def number_pair(text):
 
 
 def weight(text):
-  """'0.5' as 0.5; 'original' as it is."""
+  """'0.5' as 0.5; 'original' unchanged."""
   try:
     return text if text == 'original' else float(text)
   except ValueError:
@@ -110,7 +113,7 @@ def is_precomputed(source):
 
 
 def check(teachers, teacher_mode, manifest):
-  """Raises UserError for what the files themselves show: before a minute of loading, or half a gigabyte of it.
+  """Raises UserError for mistakes that the files show before they are loaded, which may take a minute.
 
   Args:
     teachers: list of TeacherConfig.
@@ -132,7 +135,7 @@ def check(teachers, teacher_mode, manifest):
 
 
 def check_pictures(manifest, names):
-  """UserError where image classifiers are to teach from records of sound alone."""
+  """UserError if the image classifiers `names` are to label records without pictures."""
   if names and not manifest['params'].images_per_window:
     raise UserError(
       f'the records hold no pictures (--images_per_window=0), and teacher {", ".join(names)} needs them; build '
@@ -141,10 +144,10 @@ def check_pictures(manifest, names):
 
 
 def check_classifier(source, weights='imagenet'):
-  """UserError unless `source` is a model file or folder, or may be the name of one of keras.applications."""
+  """UserError unless `source` is a model file or folder, or may be a name of keras.applications."""
   path = pathlib.Path(source)
   if path.suffix in ('.h5', '.hdf5'):
-    raise UserError(f'{source}: weights alone; name their network: --teacher=vgg16 --teacher_weights={source}')
+    raise UserError(f'{source}: weights without a network; name it: --teacher=vgg16 --teacher_weights={source}')
   if not path.suffix and '/' not in source and not path.is_file():
     if weights not in ('imagenet', 'none') and not pathlib.Path(weights).is_file():
       raise UserError(f'{weights}: no such file of weights; allowed are imagenet, none or a path')
@@ -157,21 +160,21 @@ def check_classifier(source, weights='imagenet'):
   elif path.suffix == '.tflite' and path.is_file():
     with open(path, 'rb') as file:
       if file.read(8)[4:] != b'TFL3':
-        raise UserError(f'{path}: not a .tflite file, or damaged (no TFL3 at its beginning)')
+        raise UserError(f'{path}: not a .tflite file, or damaged (it does not start with TFL3)')
   elif not path.is_dir():
     raise UserError(f'{source}: not a teacher; expected is a .keras or .tflite file, or a SavedModel folder')
   elif not (path / 'saved_model.pb').is_file():
     raise UserError(f'{path}: no saved_model.pb in this folder, so it is not a SavedModel')
 
 
-QUICK_BYTES = 16 << 20  # of a table that is read twice, here and for training
+QUICK_BYTES = 16 << 20  # a table up to this size is read twice, here and for training
 
 
 def check_precomputed(path, labels_path, names, manifest):
-  """UserError where a file of labels or outputs does not fit the records, as far as that is quickly seen."""
+  """UserError if a file of labels or outputs does not fit the records, as far as a quick look shows."""
   precomputed.check_file(path)
   if path.suffix == '.csv':
     if path.stat().st_size < QUICK_BYTES:
-      clip_labels.load_table(path, labels_path).answers(manifest)
-  elif path.suffix in ('.npz', '.npy'):  # their headers tell; a .tfrecord would have to be read to its end
-    precomputed.fitting(path, precomputed.opened(path, names and len(names))[1], manifest)
+      clip_labels.load_table(path, labels_path).targets(manifest)
+  elif path.suffix in ('.npz', '.npy'):  # by their headers; a .tfrecord would have to be read to its end
+    precomputed.checked_frames(path, precomputed.opened(path, names and len(names))[1], manifest)

@@ -1,4 +1,4 @@
-"""What happens around the epochs: guard, figures, checkpoints, progress, end on a signal. In `fit`, in this order."""
+"""Callbacks of `fit`, in this order: guard, metrics, checkpoints, progress, stop on a signal."""
 
 import json
 import pathlib
@@ -13,12 +13,12 @@ import tqdm
 from audionet_tf.core import files, interruption, text
 from audionet_tf.core.errors import UserError
 
-VALIDATION = 'val_'  # begins the names of figures of held-out records
-CHECK_EVERY = 200  # steps between two checks of the loss inside an epoch: a check waits for the device
+VALIDATION = 'val_'  # prefix of the metrics on held-out records
+CHECK_EVERY = 200  # steps between two checks of the loss within an epoch: a check waits for the device
 
 
 class Guard(keras.callbacks.Callback):
-  """Stops the run at a loss or at weights that are not finite, and names the place, before they are saved."""
+  """Stops the run if the loss or the weights are not finite, before they are saved; the message says where."""
 
   def __init__(self, video_ids):
     super().__init__()
@@ -33,41 +33,44 @@ class Guard(keras.callbacks.Callback):
 
   def on_epoch_end(self, epoch, logs=None):
     self.check()
-    # The loss of the last step was taken before its update.
-    bad = [v.path for v in self.model.student.trainable_variables if not np.isfinite(v.numpy()).all()]
-    if bad:
-      raise UserError(f'{", ".join(bad)} are not finite after epoch {epoch}; lower --learning_rate')
+    # The loss of the last step was computed before its update.
+    diverged = [v.path for v in self.model.student.trainable_variables if not np.isfinite(v.numpy()).all()]
+    if diverged:
+      raise UserError(f'{", ".join(diverged)} are not finite after epoch {epoch}; lower --learning_rate')
 
   def check(self):
+    """UserError that names the step and its videos, if a loss in this epoch was not finite."""
     finite_steps = self.model.finite_steps
     if not finite_steps.broken.numpy():
       return
-    bad = ~np.isfinite(self.model.video_means.total.numpy())
-    names = [name for name, is_bad in zip(self.video_ids, bad, strict=True) if is_bad]
+    finite = np.isfinite(self.model.video_means.total.numpy())
+    names = [name for name, is_finite in zip(self.video_ids, finite, strict=True) if not is_finite]
     raise UserError(
       f'the loss is not finite in epoch {self.epoch}, step {int(finite_steps.result())}, counted from 0 '
-      f'(videos: {text.first_of(names)}); lower --learning_rate, or inspect these'
+      f'(videos: {text.first_of(names)}); lower --learning_rate, or inspect these videos'
     )
 
 
 class RunLog(keras.callbacks.Callback):
-  """The figures of a run: a line per epoch in metrics.jsonl and in epochs.jsonl, the original's stats.json.
+  """The metrics of a run: a line per epoch in metrics.jsonl and in epochs.jsonl, and the original's stats.json.
 
   stats.json (keys of the original's training statistics): `num_epochs`, `video_sample_period_msec`, `batch_size`,
   `learning_rate`, `epochs`: list of {`videos`: {id: {`kldiv`: mean, `kldiv_per_frame`: list, on request}},
-  `training_time`: seconds}; of an autoencoder `squared_error` and `squared_error_per_frame`, of labels that do not
-  exclude each other `cross_entropy` and `cross_entropy_per_frame`. The lines of epochs.jsonl are the entries of that
-  list: it is joined from them at most every STATS_SECONDS, and what is in memory does not grow.
+  `training_time`: seconds}; for an autoencoder `squared_error` and `squared_error_per_frame`, for multi-label targets
+  `cross_entropy` and `cross_entropy_per_frame`. The lines of epochs.jsonl are the entries of `epochs`: stats.json is
+  joined from them at most once in STATS_SECONDS, so that memory does not grow with the number of epochs.
 
   Args:
     run_dir: folder of the run.
-    header: the part of stats.json about the whole run.
+    header: dict, the part of stats.json about the whole run.
     video_ids: list of str.
-    windows: how many an epoch has.
-    validate: None, or a function that gives the figures of held-out records, a dict of name to float; they enter the
+    windows: number of windows per epoch.
+    validate: None, or a function that returns the metrics on held-out records, a dict of name to float; they enter the
       row as `val_<name>`.
 
-  Attributes: of the last epoch, `row` as in metrics.jsonl and `videos` as in stats.json.
+  Attributes:
+    row: dict, the line of the last epoch in metrics.jsonl.
+    videos: dict, the `videos` of the last epoch in stats.json.
   """
 
   STATS_SECONDS = 10
@@ -83,11 +86,13 @@ class RunLog(keras.callbacks.Callback):
     self.row, self.videos = None, None
 
   def begin(self, first_epoch):
-    """Keeps the figures of the epochs before `first_epoch`; a killed run may have written more."""
+    """Keeps only the lines of epochs before `first_epoch`: a killed run may have written more than its checkpoint."""
     for path in (self.metrics_path, self.epochs_path):
       lines = path.read_text().splitlines()[:first_epoch] if first_epoch else []
       if len(lines) < first_epoch:
-        raise UserError(f'{path}: holds {len(lines)} epochs, the checkpoint {first_epoch}; start again')
+        raise UserError(
+          f'{path}: holds {len(lines)} epochs, the checkpoint {first_epoch}; start again with another --run_dir'
+        )
       with files.atomic_write(path) as file:
         file.writelines(line + '\n' for line in lines)
     self.write_stats()
@@ -96,6 +101,7 @@ class RunLog(keras.callbacks.Callback):
     self.began = time.monotonic()
 
   def on_epoch_end(self, epoch, logs=None):
+    """Takes the metrics of the epoch from the Distiller, validates, and appends one line per file."""
     seconds = time.monotonic() - self.began
     model = self.model
     means = zip(self.video_ids, model.video_means.result().numpy().tolist(), strict=True)
@@ -120,11 +126,13 @@ class RunLog(keras.callbacks.Callback):
       self.write_stats()
 
   def add_windows(self):
+    """Adds the values of single windows to `videos`."""
     values = self.model.window_means.result().numpy()
     for name, rows in zip(self.video_ids, np.split(values, self.model.window_ends[:-1]), strict=True):
       self.videos[name][f'{self.model.stats_key}_per_frame'] = rows.tolist()
 
   def write_stats(self):
+    """Writes stats.json anew from the header and the lines of epochs.jsonl."""
     with files.atomic_write(self.stats_path) as file, open(self.epochs_path) as lines:
       file.write(json.dumps(self.header)[:-1] + ', "epochs": [')
       for number, line in enumerate(lines):
@@ -137,10 +145,15 @@ class RunLog(keras.callbacks.Callback):
 
 
 class Checkpoints(keras.callbacks.Callback):
-  """Saves what a run needs to go on as if it had never stopped, and restores it.
+  """Saves and restores all that a resumed run needs to end with the same weights as one that never stopped.
 
-  That is: weights, optimizer, number of epochs done, and the states of the seed generators (dropout), which Keras
+  That is: weights, optimizer, number of completed epochs, and the states of the seed generators (dropout), which Keras
   leaves out of checkpoints. The order of the data is a function of seed and epoch and needs no state.
+
+  Args:
+    run_dir: folder of the run.
+    distiller: Distiller with its optimizer, both built.
+    every_epochs: epochs between checkpoints; 0: at the end of an epoch once EVERY_SECONDS have passed.
   """
 
   EVERY_SECONDS = 60
@@ -159,7 +172,7 @@ class Checkpoints(keras.callbacks.Callback):
     self.saved_at = time.monotonic()
 
   def restore(self):
-    """Restores the newest checkpoint, if there is one. Returns how many epochs are done."""
+    """Restores the newest checkpoint, if there is one. Returns the number of completed epochs."""
     if self.manager.latest_checkpoint:
       self.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
     return int(self.epochs_done.numpy())
@@ -170,7 +183,7 @@ class Checkpoints(keras.callbacks.Callback):
       self.save(epoch + 1)
 
   def save(self, epochs_done):
-    """Writes a checkpoint of the present state, unless the newest is of as many epochs."""
+    """Writes a checkpoint, unless the newest one was taken after the same number of epochs."""
     if int(self.epochs_done.numpy()) == epochs_done:
       return
     self.epochs_done.assign(epochs_done)
@@ -182,7 +195,7 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-  """One line: epochs done, rate, remaining time, figures of the last epoch."""
+  """The progress bar: completed epochs, rate, remaining time, metrics of the last epoch."""
 
   SHOWN = {
     'kl': 'KL {:.3f}',
@@ -198,13 +211,13 @@ class Progress(keras.callbacks.Callback):
 
   def on_epoch_end(self, epoch, logs=None):
     row = self.log.row
-    figures = [
+    metrics = [
       prefix.replace('_', ' ') + shown.format(row[prefix + name])
       for prefix in ('', VALIDATION)
       for name, shown in self.SHOWN.items()
       if prefix + name in row
     ]
-    self.bar.set_postfix_str(', '.join([*figures, f'{row["examples_per_second"]:,.0f} windows/s']), refresh=False)
+    self.bar.set_postfix_str(', '.join([*metrics, f'{row["examples_per_second"]:,.0f} windows/s']), refresh=False)
     self.bar.update()
 
   def on_train_end(self, logs=None):
@@ -212,14 +225,14 @@ class Progress(keras.callbacks.Callback):
 
 
 class Stop(keras.callbacks.Callback):
-  """Ends the run after Ctrl-C or SIGTERM, with a checkpoint; the last of the callbacks.
+  """Ends the run with a checkpoint after Ctrl-C or SIGTERM; must be the last callback.
 
-  A checkpoint is taken between epochs, so the current epoch is finished first. It is abandoned where it would take
-  longer than PATIENCE_SECONDS and the newest checkpoint is from its beginning, so that no other epoch is lost. A second
-  signal ends the run at once.
+  Checkpoints are taken between epochs, so the current epoch is finished first. It is abandoned if it would take longer
+  than PATIENCE_SECONDS and the newest checkpoint is from its start, so that no other epoch is lost. A second signal
+  ends the run at once.
 
   Attributes:
-    number: of the signal; None as long as there was none.
+    number: number of the signal that was received; None before.
   """
 
   PATIENCE_SECONDS = 10
@@ -229,7 +242,7 @@ class Stop(keras.callbacks.Callback):
     self.checkpoints, self.number, self.announced = checkpoints, None, False
 
   def on_signal(self, number, frame=None):
-    """The handler of the signals. It prints nothing: it may have interrupted another print."""
+    """Signal handler. It prints nothing: it may have interrupted another print."""
     if self.number is not None:
       interruption.interrupt(number)
     self.number = number
@@ -247,7 +260,7 @@ class Stop(keras.callbacks.Callback):
       interruption.interrupt(self.number)
     if not self.announced:
       self.announced = True
-      tqdm.tqdm.write('the epoch is finished first; once more ends the run at once', file=sys.stderr)
+      tqdm.tqdm.write('finishing the epoch first; a second signal ends the run at once', file=sys.stderr)
 
   def on_epoch_end(self, epoch, logs=None):
     if self.number is not None:

@@ -1,4 +1,4 @@
-"""What decides the result of a run."""
+"""The configuration of a training run, with its checks."""
 
 import dataclasses
 
@@ -14,28 +14,37 @@ LOSSES = (*sorted(losses.LOSSES | losses.MULTI_LABEL_LOSSES), losses.RECONSTRUCT
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-  """What decides the result of a run. The defaults are the paper's (Bryce 2018, table 3) and its code's.
+  """All that decides the result of a run. The defaults are those of the paper (Bryce 2018, table 3) and its code.
 
   Attributes:
-    student: key of students.STUDENTS.
-    teachers: tuple of TeacherConfig, one head each; the loss is the sum over heads of weight x distance. Empty for a
-      student that reconstructs.
+    student: key of registry.STUDENTS.
+    teachers: tuple of TeacherConfig, one head each; the loss is the sum over heads of weight x loss. Empty for an
+      autoencoder.
     teacher_mode: 'stored' runs each teacher once and stores its outputs, 'online' runs it in every step.
-    epochs, batch_size, optimizer, learning_rate, momentum (Adam: beta 1), nesterov: as named.
-    schedule: of SCHEDULES, what becomes of the learning rate.
-    warmup_epochs: in which the learning rate rises from 0.
-    weight_decay: share of each weight that a step takes off, times the learning rate (Loshchilov and Hutter 2019).
-    loss: key of losses.LOSSES, the distance that is trained; of losses.MULTI_LABEL_LOSSES, where classes do not exclude
-      each other; or losses.RECONSTRUCTION.
-    label_smoothing: of a loss of labels. balance: classes come in turn (`balanced`), not every window once per pass.
+    epochs: number of passes over the records.
+    batch_size: windows per step, over all replicas.
+    optimizer: key of OPTIMIZERS.
+    learning_rate: above 0; the peak of a schedule.
+    momentum: of SGD; beta 1 of Adam.
+    nesterov: whether SGD uses Nesterov momentum.
+    schedule: one of SCHEDULES, of the learning rate.
+    warmup_epochs: number of first epochs in which the learning rate rises linearly from 0.
+    weight_decay: decoupled (Loshchilov and Hutter 2019): a step subtracts learning rate x weight_decay x weight.
+    loss: key of losses.LOSSES; of losses.MULTI_LABEL_LOSSES if classes do not exclude each other; or
+      losses.RECONSTRUCTION.
+    label_smoothing: 0 to 0.5, with a loss of MULTI_LABEL_LOSSES.
+    balance: draw the classes in turn (`data/balanced_sampling.py`) instead of every window once per pass.
     loss_reduction: 'sum' or 'mean' over the global batch.
     target_steps: key of alignment.TARGET_STEPS: which pictures are the targets of a step of the student.
-    augment: dict of key of augmentation.AUGMENTATIONS to value, `augmentation.parse`.
-    replicas: copies of the student; 0: every GPU, or the processor.
+    augment: dict of key of augmentation.AUGMENTATIONS to value, from `augmentation.parse`.
+    replicas: number of copies of the student; 0: one per GPU, or one on the processor.
     seed: of initial weights, order of the data, dropout.
-    init: None, or the RUN or .keras file of a student whose weights are the beginning (`starting_weights`).
-    trainable: 'all', or 'head' for the heads alone.
     per_frame: keep the KL of every window in stats.json.
+    init: None, or the RUN or .keras file of a student to start from (`warm_start`).
+    trainable: 'all', or 'head' for the heads alone.
+
+  Raises:
+    UserError: a value is out of range, or values do not go together.
   """
 
   student: str = 'audionet'
@@ -93,9 +102,10 @@ class TrainingConfig:
     moving = augmentation.moving_answers(self.augment)
     hiding = augmentation.hiding_bands(self.augment)
     if hiding and not registry.network(self.student).spectrogram:
-      seeing = [name for name, network in registry.STUDENTS.items() if network.spectrogram]
+      with_spectrogram = [name for name, network in registry.STUDENTS.items() if network.spectrogram]
       raise UserError(
-        f'augment {", ".join(hiding)}: {self.student} has no spectrogram to hide a part of; {", ".join(seeing)} has'
+        f'augment {", ".join(hiding)}: {self.student} has no spectrogram to mask; students that have one: '
+        f'{", ".join(with_spectrogram)}'
       )
     if moving and self.teacher_mode == 'online':
       raise UserError(f'augment {", ".join(moving)}: changes stored targets; use --teacher_mode=stored')
@@ -104,13 +114,15 @@ class TrainingConfig:
 
   def check_learning(self):
     """UserError unless an autoencoder has no teachers, and every other student has some."""
-    alone = registry.network(self.student).is_autoencoder
-    if alone != (self.loss == losses.RECONSTRUCTION):
-      wanted = losses.RECONSTRUCTION if alone else ' or '.join(LOSSES[:-1])
-      raise UserError(f'loss is {self.loss!r}; {self.student} learns by {wanted}')
-    if alone and (self.teachers or self.teacher_mode == 'online' or self.trainable != 'all'):
-      raise UserError(f'{self.student} has neither teacher nor head; leave --teacher, --teacher_mode, --trainable out')
-    if not alone and not self.teachers:
-      raise UserError(f'{self.student} learns from teachers; name one')
+    is_autoencoder = registry.network(self.student).is_autoencoder
+    if is_autoencoder != (self.loss == losses.RECONSTRUCTION):
+      allowed = losses.RECONSTRUCTION if is_autoencoder else ' or '.join(LOSSES[:-1])
+      raise UserError(f'loss is {self.loss!r}, for {self.student} allowed is {allowed}')
+    if is_autoencoder and (self.teachers or self.teacher_mode == 'online' or self.trainable != 'all'):
+      raise UserError(
+        f'{self.student} has neither teacher nor head; leave out --teacher, --teacher_mode and --trainable'
+      )
+    if not is_autoencoder and not self.teachers:
+      raise UserError(f'{self.student} learns from teachers; name one with --teacher')
     if self.label_smoothing and self.loss not in losses.MULTI_LABEL_LOSSES:
       raise UserError(f'label_smoothing goes with loss {" or ".join(losses.MULTI_LABEL_LOSSES)}, not with {self.loss}')

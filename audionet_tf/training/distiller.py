@@ -1,4 +1,4 @@
-"""The train steps: a student learns what its teachers predict, what labels say, or to reconstruct its input.
+"""The train steps: a student learns its teachers' predictions, multi-label targets, or to reconstruct its input.
 
 Distiller: distributions, by KL divergence (SoundNet, Aytar et al. 2016, section 3.2; Bryce 2018, section 3.1).
 MultiLabelTrainer: labels that do not exclude each other. AutoencoderTrainer: no teacher, the sound is the target.
@@ -16,25 +16,28 @@ from audionet_tf.training.metrics import FiniteSteps, SegmentMean
 
 
 class Distiller(keras.Model):
-  """A student and its teachers' answers, for `fit` and `evaluate` under any single-worker strategy.
+  """A student and its teachers' predictions, for `fit` and `evaluate` under any single-worker strategy.
 
   Args:
-    student: keras.Model, see `registry`.
+    student: keras.Model from `registry.build`.
     heads: names of the teachers; the student has a head for each.
-    videos: how many videos there are: the KL of each is kept (`video_means`).
+    videos: number of videos; the mean KL of each is kept (`video_means`).
     loss_reduction: 'sum' or 'mean' of the examples' losses over the *global* batch. AudioNet's code sums.
-    ask: dict of head to a function from u8 [N, H, W, 3] to probabilities f32 [N, classes], for batches with `image`;
-      a teacher is held as a function so that it enters no checkpoint. None where batches hold the answers.
-    alignment: f32 [S, T] (NumPy), which of a window's T pictures each of the student's S steps answers for
-      (`alignment.for_student`); None where both are one.
+    teacher_fns: dict of head to a function from u8 [N, H, W, 3] to probabilities f32 [N, classes], for batches with
+      `image`; a teacher is held as a function so that it enters no checkpoint. None if batches hold its outputs.
+    alignment: f32 [S, T] (NumPy), the weights of a window's T pictures in the target of each of the student's S steps
+      (`alignment.for_student`); None if S = T = 1.
     videos_windows: None, or a list of (first window, number of windows) of every video: then the KL of every single
-      window is kept (`window_means`, video after video; `window_ends` int [videos] says where each ends).
-    loss: key of losses.LOSSES: what is trained. The KL is a figure in any case.
+      window is kept (`window_means`, video after video; `window_ends`, int [videos], holds the end of each).
+    loss: key of losses.LOSSES: what is trained. The KL is a metric in any case.
     loss_weights: dict of head to the weight of its loss; None for 1 each.
+
+  Raises:
+    ValueError: an unknown loss_reduction.
   """
 
-  distance, stats_key = 'kl', 'kldiv'  # what is kept of every video, and its name in stats.json
-  activation = 'softmax'  # key of heads.ACTIVATIONS, of its heads
+  distance, stats_key = 'kl', 'kldiv'  # the metric that is kept per video, and its name in stats.json
+  activation = 'softmax'  # of the heads, key of heads.ACTIVATIONS
 
   def __init__(
     self,
@@ -42,7 +45,7 @@ class Distiller(keras.Model):
     heads,
     videos,
     loss_reduction='sum',
-    ask=None,
+    teacher_fns=None,
     alignment=None,
     videos_windows=None,
     loss='kl',
@@ -52,14 +55,14 @@ class Distiller(keras.Model):
     if loss_reduction not in ('sum', 'mean'):
       raise ValueError(f'loss_reduction is {loss_reduction!r}, allowed is sum or mean')
     self.student = student
-    self.hear_hiding = spec_augment.hiding(student)
+    self.forward_masked = spec_augment.masked_forward(student)
     self.heads = tuple(heads)
     self.loss_reduction = loss_reduction
     self.loss_name = loss
     self.loss_weights = loss_weights or dict.fromkeys(self.heads, 1.0)
-    self.ask = ask or {}
+    self.teacher_fns = teacher_fns or {}
     self.alignment = np.ones([1, 1], np.float32) if alignment is None else alignment
-    self.means = {name: keras.metrics.Mean(name) for name in self.mean_names()}
+    self.means = {name: keras.metrics.Mean(name) for name in self.metric_names()}
     self.video_means = SegmentMean(videos, 'video_means')
     self.finite_steps = FiniteSteps()
     self.window_means = None
@@ -69,67 +72,80 @@ class Distiller(keras.Model):
       self.row_of_index_0 = tf.constant(self.window_ends - counts - first)
       self.window_means = SegmentMean(int(self.window_ends[-1]), 'window_means')
 
-  def mean_names(self):
-    """Names of the scalar metrics: means of all heads, and by head where there are several.
+  def metric_names(self):
+    """Names of the scalar metrics: means over all heads, and per head if there are several.
 
-    They are not weighted; what is trained is the weighted sum over the heads.
+    The metrics are unweighted; the trained loss is the weighted sum over the heads.
     """
-    names = [*self.head_names(), *(['loss'] if self.has_own_loss() else [])]
+    names = [*self.head_metric_names(), *(['loss'] if self.has_own_loss() else [])]
     if len(self.heads) > 1:
       names += [f'{name}_{head}' for head in self.heads for name in names]
     return names
 
-  def head_names(self):
-    """Names of `head_figures`."""
+  def head_metric_names(self):
+    """Names of `head_metric_values`."""
     return ['kl', 'top1', 'top5']
 
   def has_own_loss(self):
-    """Whether what is trained of a head is not its `distance`; then it is a figure too, `loss`."""
+    """Whether the trained loss of a head differs from its `distance`; then it is a metric of its own, `loss`."""
     return self.loss_name != self.distance
 
   def call(self, audio, training=False):
     return self.student(audio, training=training)
 
-  def hear(self, batch):
-    """The student's outputs in training; stretches of its spectrogram are hidden where the batch says so."""
+  def forward(self, batch):
+    """The student's outputs in training mode, with the masks of SpecAugment if the batch has them.
+
+    Returns:
+      dict: `logits/<head>` f32 [B, S, classes], `embedding` f32 [B, width].
+    """
     if batch_keys.HIDDEN_TIME in batch or batch_keys.HIDDEN_FREQUENCY in batch:
-      return self.hear_hiding(batch['audio'], batch)
+      return self.forward_masked(batch['audio'], batch)
     return self(batch['audio'], training=True)
 
   def targets(self, batch):
-    """dict of head to f32 [B, S, classes]: the teachers' answers for each step of the student."""
-    return {head: losses.align_targets(answers, self.alignment) for head, answers in self.answers(batch).items()}
+    """dict of head to f32 [B, S, classes]: the teachers' probabilities, aligned with the student's steps."""
+    return {head: losses.align_targets(rows, self.alignment) for head, rows in self.teacher_targets(batch).items()}
 
-  def answers(self, batch):
-    """dict of head to f32 [B, T, classes]: stored answers, or the teachers' own to the batch's pictures."""
+  def teacher_targets(self, batch):
+    """dict of head to f32 [B, T, classes]: the stored outputs, or what the teachers predict for the pictures."""
     stored = {head: batch[TEACHER + head] for head in self.heads if TEACHER + head in batch}
     if len(stored) == len(self.heads):
       return stored
     shape = tf.shape(batch['image'])
     pictures = tf.reshape(batch['image'], tf.concat([shape[:1] * shape[1], shape[2:]], 0))  # [B T, H, W, 3]
-    answers = {head: tf.stop_gradient(self.ask[head](pictures)) for head in self.heads}
+    outputs = {head: tf.stop_gradient(self.teacher_fns[head](pictures)) for head in self.heads}
     steps = batch['image'].shape[1] or shape[1]
-    return {head: batch_keys.soft_targets(tf.reshape(p, [shape[0], steps, p.shape[-1]])) for head, p in answers.items()}
+    return {head: batch_keys.soft_targets(tf.reshape(p, [shape[0], steps, p.shape[-1]])) for head, p in outputs.items()}
 
-  def distances(self, targets, outputs):
-    """dict of head to KL f32 [B]."""
+  def losses_by_head(self, targets, outputs):
+    """dict of head to its `distance`, the KL, f32 [B]."""
     return {head: losses.kl_divergence(targets[head], outputs[LOGITS + head]) for head in self.heads}
 
   def example_losses(self, targets, outputs, distances):
-    """f32 [B]: what is trained; `distances` are the heads' losses where they have no other."""
+    """f32 [B]: the trained loss, summed over the heads; it is `distances` unless the heads have a loss of their own."""
     if self.has_own_loss():
       distances = {head: self.head_loss(targets[head], outputs[LOGITS + head]) for head in self.heads}
     return tf.add_n([self.loss_weights[head] * distances[head] for head in self.heads])
 
   def head_loss(self, target, logits):
-    """f32 [B]: the loss of a head whose `distance` is not what is trained."""
+    """f32 [B]: the trained loss of a head, if that is not its `distance`."""
     return losses.LOSSES[self.loss_name](target, logits)
 
   def train_step(self, batch):
+    """One optimizer step; `fit` calls it on every replica.
+
+    Args:
+      batch: dict of a replica's tensors (`data/batch_keys.py`): `audio` f32 [B, samples], `video_id` and `index` int64
+        [B], `mask` f32 [B] (0 for padding), and `teacher/<head>` f32 [B, T, classes] or `image` u8 [B, T, H, W, 3].
+
+    Returns:
+      dict of metric to its mean in this epoch so far.
+    """
     targets = self.targets(batch)
     with tf.GradientTape() as tape:
-      outputs = self.hear(batch)
-      distances = self.distances(targets, outputs)
+      outputs = self.forward(batch)
+      distances = self.losses_by_head(targets, outputs)
       total = tf.reduce_sum(batch['mask'] * self.example_losses(targets, outputs, distances))
       loss = self.optimizer.scale_loss(total / self.divisor(batch['mask']))
     gradients = tape.gradient(loss, self.student.trainable_variables)
@@ -139,38 +155,49 @@ class Distiller(keras.Model):
   def test_step(self, batch):
     targets = self.targets(batch)
     outputs = self(batch['audio'], training=False)
-    return self.update_metrics(batch, targets, outputs, self.distances(targets, outputs))
+    return self.update_metrics(batch, targets, outputs, self.losses_by_head(targets, outputs))
 
   def divisor(self, mask):
-    """Divides the replica's summed KL. Gradients are summed over replicas, so a mean takes the global count."""
+    """Divisor of the replica's summed loss. Gradients are summed over replicas, so a mean needs the global count."""
     if self.loss_reduction == 'sum':
       return 1.0
     return tf.distribute.get_replica_context().all_reduce('SUM', tf.reduce_sum(mask))
 
-  def figures(self, targets, outputs, distances):
-    """dict of scalar metric to a list of f32 [B], whose mean it is."""
+  def metric_values(self, targets, outputs, distances):
+    """dict of scalar metric to a list of f32 [B], of which it is the mean."""
     values = {}
     for head in self.heads:
       target, logits = targets[head], outputs[LOGITS + head]
       own = {'loss': self.head_loss(target, logits)} if self.has_own_loss() else {}
-      for name, value in (self.head_figures(target, logits, distances[head]) | own).items():
+      for name, value in (self.head_metric_values(target, logits, distances[head]) | own).items():
         values.setdefault(name, []).append(value)
         if len(self.heads) > 1:
           values[f'{name}_{head}'] = [value]
     return values
 
-  def head_figures(self, target, logits, distance):
-    """dict of figure to f32 [B], of one head."""
+  def head_metric_values(self, target, logits, distance):
+    """dict of metric to f32 [B], of one head."""
     return {'kl': distance, **{f'top{k}': losses.top_k_agreement(target, logits, k) for k in (1, 5)}}
 
   def update_metrics(self, batch, targets, outputs, distances):
+    """Updates the scalar metrics and the means per video and per window; masked examples do not count.
+
+    Args:
+      batch: as in `train_step`.
+      targets: dict of head to f32 [B, S, classes].
+      outputs: of the student.
+      distances: from `losses_by_head`.
+
+    Returns:
+      dict of metric to its mean in this epoch so far.
+    """
     mask = batch['mask']
-    for name, parts in self.figures(targets, outputs, distances).items():
+    for name, parts in self.metric_values(targets, outputs, distances).items():
       self.means[name].update_state(tf.add_n(parts) / len(parts), mask)
     distance = tf.add_n(list(distances.values())) / len(distances)
-    # After a loss that is not finite every other is: only the first step tells which videos were in it.
-    before = mask * tf.cast(tf.equal(tf.convert_to_tensor(self.finite_steps.broken), 0), mask.dtype)
-    self.video_means.update_state(distance, batch['video_id'], before)
+    # Once a loss is not finite, all later ones are not either: only the first such step shows which videos caused it.
+    still_finite = mask * tf.cast(tf.equal(tf.convert_to_tensor(self.finite_steps.broken), 0), mask.dtype)
+    self.video_means.update_state(distance, batch['video_id'], still_finite)
     total = tf.distribute.get_replica_context().all_reduce('SUM', tf.reduce_sum(distance * mask))
     self.finite_steps.update_state(tf.math.is_finite(total))
     if self.window_means is not None:
@@ -180,13 +207,13 @@ class Distiller(keras.Model):
 
 
 class MultiLabelTrainer(Distiller):
-  """As Distiller, for losses of `losses.MULTI_LABEL_LOSSES`; targets are labels in [0, 1], rows of any sum.
+  """A Distiller for losses of `losses.MULTI_LABEL_LOSSES`; targets are labels in [0, 1], rows may have any sum.
 
-  The figures are `cross_entropy` (in nats, of all classes together) and `top1`: how often the student's first class is
-  one of the labels.
+  The metrics are `cross_entropy` (nats, summed over the classes) and `top1`: how often the student's most probable
+  class is one of the labels.
 
   Args:
-    label_smoothing: see `losses.binary_loss`; of the loss, not of the figures.
+    label_smoothing: of the trained loss, not of the metrics (`losses.binary_loss`).
   """
 
   distance = stats_key = losses.CROSS_ENTROPY
@@ -196,44 +223,44 @@ class MultiLabelTrainer(Distiller):
     self.label_smoothing = label_smoothing
     super().__init__(*args, **kwargs)
 
-  def head_names(self):
+  def head_metric_names(self):
     return [self.distance, 'top1']
 
   def has_own_loss(self):
     return super().has_own_loss() or self.label_smoothing > 0
 
-  def distances(self, targets, outputs):
+  def losses_by_head(self, targets, outputs):
     return {head: losses.binary_loss(self.distance, targets[head], outputs[LOGITS + head]) for head in self.heads}
 
   def head_loss(self, target, logits):
     return losses.binary_loss(self.loss_name, target, logits, self.label_smoothing)
 
-  def head_figures(self, target, logits, distance):
+  def head_metric_values(self, target, logits, distance):
     return {self.distance: distance, 'top1': losses.top1_is_label(target, logits)}
 
 
-SOUND = 'waveform'  # its output; the target is the batch's `audio`
+SOUND = 'waveform'  # the autoencoder's output; its target is the batch's `audio`
 
 
 class AutoencoderTrainer(Distiller):
-  """As Distiller, for a student with the output `waveform`: trains the squared error, which is the only figure too."""
+  """A Distiller for a student with the output `waveform`: trains the squared error, which is the only metric too."""
 
   distance = stats_key = 'squared_error'
 
   def __init__(self, student, videos, loss_reduction='sum', videos_windows=None):
     super().__init__(student, [], videos, loss_reduction, videos_windows=videos_windows)
 
-  def mean_names(self):
+  def metric_names(self):
     return [self.distance]
 
   def targets(self, batch):
     return {SOUND: batch['audio']}
 
-  def distances(self, targets, outputs):
+  def losses_by_head(self, targets, outputs):
     return {SOUND: losses.squared_error(targets[SOUND], outputs[SOUND])}
 
   def example_losses(self, targets, outputs, distances):
     return distances[SOUND]
 
-  def figures(self, targets, outputs, distances):
+  def metric_values(self, targets, outputs, distances):
     return {self.distance: [distances[SOUND]]}

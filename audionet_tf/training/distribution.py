@@ -1,4 +1,4 @@
-"""On which devices a run trains."""
+"""The devices that a run trains on."""
 
 import tensorflow as tf
 
@@ -6,12 +6,15 @@ from audionet_tf.core.errors import UserError
 
 
 def make(replicas=0):
-  """The tf.distribute strategy for `replicas` copies of the student.
+  """Makes the tf.distribute strategy for `replicas` copies of the student.
 
   Args:
-    replicas: 0 takes every GPU, or the processor where there is none. More than there are GPUs is possible on a machine
-      without any: the processor is cut into logical devices, once in a process and before it computes anything;
-      tests use it.
+    replicas: number of copies; 0 takes every GPU, or the processor if there is none. Several are possible on a machine
+      without GPUs, for tests: the processor is divided into logical devices, once per process and before it computes
+      anything.
+
+  Returns:
+    tf.distribute.MirroredStrategy, or OneDeviceStrategy for one copy.
 
   Raises:
     UserError: more replicas than GPUs.

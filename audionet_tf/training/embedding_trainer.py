@@ -1,6 +1,6 @@
 """Trains the layers above VGGish's embeddings on AudioSet's released embeddings.
 
-The student is whole: VGGish's weights come with `init`, so that what is trained on embeddings takes sound afterwards.
+The student is complete: VGGish's weights come with `init`, so that a student trained on embeddings takes sound.
 """
 
 import keras
@@ -20,7 +20,7 @@ SECONDS = 10.0  # of a clip
 
 
 def check(config):
-  """UserError for config that embeddings have no use for."""
+  """UserError for a TrainingConfig that embeddings cannot be trained with."""
   for name, allowed, why in (
     ('student', STUDENT, 'has the embeddings in it'),
     ('augment', {}, 'there is no sound to change'),
@@ -33,8 +33,8 @@ def check(config):
     raise UserError(f'loss is {config.loss!r}, with embeddings allowed is {" or ".join(losses.MULTI_LABEL_LOSSES)}')
 
 
-def behind(student):
-  """The part of a student behind VGGish, with the same variables: f32 [B, 10 x 128] in [-1, 1) to its outputs."""
+def above_embeddings(student):
+  """The layers above VGGish as a model with the same variables: f32 [B, 10 x 128] in [-1, 1) to the outputs."""
   upper = keras.Model(student.get_layer(vggish_attention.SCALED).output, student.output)
   flat = keras.Input([audioset_embeddings.STEPS * audioset_embeddings.WIDTH], name='embeddings')
   steps = keras.layers.Reshape([audioset_embeddings.STEPS, audioset_embeddings.WIDTH], name='steps')(flat)
@@ -42,53 +42,53 @@ def behind(student):
 
 
 def train(paths, run_dir, config, resume=False, checkpoint_every=0):
-  """Trains on TFRecord files of embeddings; as `trainer.train`, without TensorBoard.
+  """Trains on TFRecord files of embeddings, as `trainer.train` does on records, without TensorBoard.
 
   Args:
-    paths: the files.
-    run_dir: new, or with `resume` that of a run with the same config.
+    paths: TFRecord files.
+    run_dir: a new folder, or with `resume` that of a run with the same config.
+    config: TrainingConfig with one teacher, of which only `name` and `labels`, the file of the classes, are used.
     resume: go on from the newest checkpoint.
-    checkpoint_every: epochs between checkpoints; 0: at the first epoch's end after every minute.
-    config: TrainingConfig with one teacher, of which `name` and `labels`, a file of the classes, count.
+    checkpoint_every: epochs between checkpoints; 0: at the end of an epoch, about once per minute.
 
   Returns:
     Path of the exported model.
 
   Raises:
-    UserError: config that do not serve, damaged files.
+    UserError: a config that embeddings cannot be trained with, or damaged files.
   """
   check(config)
   run_dir = run_checks.check_run_folder(run_dir, resume)
-  (taught,) = config.teachers
-  class_names = [name for name, _ in class_lists.vocabulary(taught.labels)]
+  (teacher,) = config.teachers
+  class_names = [name for name, _ in class_lists.vocabulary(teacher.labels)]
   manifest = audioset_embeddings.read_manifest(paths, len(class_names))
   digest = digests.of_text(''.join(map(digests.of_file, paths)))
   manifest |= {'digest': digest, 'params': RecordParams(SECONDS, SECONDS, RATE_HZ, images_per_window=0)}
-  description = {'source': 'embeddings', 'name': taught.name, 'outputs': batch_keys.MULTI_LABEL, 'digest': digest}
-  loaded = [frozen_teacher.Teacher(taught.name, class_names, None, False, description, digest)]
+  description = {'source': 'embeddings', 'name': teacher.name, 'outputs': batch_keys.MULTI_LABEL, 'digest': digest}
+  loaded = [frozen_teacher.Teacher(teacher.name, class_names, None, False, description, digest)]
   devices = distribution.make(config.replicas)
   settings = training_resume.settings_of(config, manifest, loaded, devices.num_replicas_in_sync)
   settings = training_resume.resumed(run_dir / run_checks.SETTINGS_NAME, settings)
   with devices.scope():
     student = trainer.build_student(manifest, loaded, config)
-    distiller = trainer.build_distiller(manifest, loaded, config, behind(student))
+    distiller = trainer.build_distiller(manifest, loaded, config, above_embeddings(student))
   run_dir.mkdir(parents=True, exist_ok=True)
   training_resume.write(run_dir / run_checks.SETTINGS_NAME, settings)
   ids = trainer.ids_of(manifest)
   log = callbacks.RunLog(run_dir, trainer.stats_header(manifest, config), ids, manifest['windows'])
   checkpoints, first_epoch = trainer.restored(run_dir, distiller, log, checkpoint_every, config)
-  source = audioset_embeddings.source(paths, manifest, taught.name, len(class_names))
+  source = audioset_embeddings.source(paths, manifest, teacher.name, len(class_names))
   if first_epoch < config.epochs:
     with trainer.readable(source):
       hooks = [callbacks.Guard(ids), log, checkpoints]
-      batches = training_batches(source, taught.name, config, first_epoch, devices.num_replicas_in_sync)
+      batches = training_batches(source, teacher.name, config, first_epoch, devices.num_replicas_in_sync)
       trainer.fit(distiller, batches, manifest, config, first_epoch, hooks, log, checkpoints)
   return trainer.finish(run_dir, student, manifest, loaded, config, settings)
 
 
 def training_batches(source, head, config, first_epoch, replicas):
-  """The batches from `first_epoch` on: every clip once per pass, or classes in turn."""
-  how = config.batch_size, config.seed, first_epoch, replicas
+  """Dataset of the batches from `first_epoch` on: every clip once per pass, or balanced by class."""
+  arguments = config.batch_size, config.seed, first_epoch, replicas
   if not config.balance:
-    return input_pipeline.training_batches(source, *how)
-  return balanced_sampling.training_batches(balanced_sampling.of_embeddings(source, head), head, *how)
+    return input_pipeline.training_batches(source, *arguments)
+  return balanced_sampling.training_batches(balanced_sampling.of_embeddings(source, head), head, *arguments)

@@ -13,37 +13,41 @@ STATS_NAME = 'stats.json'
 
 
 def epoch_range(text, trained):
-  """'0:50' as range(0, 50): epochs count from 0, the end is left out; either side may be empty.
+  """Parses '0:50' as range(0, 50): epochs count from 0, the end is excluded; either side may be empty.
 
   Args:
     text: 'begin:end', 'begin:', ':end', ':' or ''.
-    trained: number of epochs there are.
+    trained: number of epochs of the run.
 
-  Raises UserError when the range is empty or reaches past what was trained.
+  Raises:
+    UserError: another form, an empty range, or one that ends after the last epoch.
   """
   match = re.fullmatch(r'(\d*):(\d*)', text or ':')
   if not match:
-    raise UserError(f'epochs is {text!r}, allowed is BEGIN:END, counted from 0 without END, such as 0:50')
+    raise UserError(f'epochs is {text!r}, allowed is BEGIN:END, counted from 0, END excluded, such as 0:50')
   begin, end = int(match[1] or 0), int(match[2] or trained)
   if not 0 <= begin < end <= trained:
-    raise UserError(f'epochs is {text!r}, but {trained} were trained: allowed is 0:{trained} or a part of it')
+    raise UserError(f'epochs is {text!r}, but the run has {trained} epochs: allowed is 0:{trained} or a part of it')
   return range(begin, end)
 
 
 def read_mean_kl(run_dir, epochs=''):
-  """Mean KL of every video in every epoch, from `run_dir`/stats.json (or that file itself).
+  """Reads the mean KL of every video in every epoch.
 
   Args:
-    run_dir: folder of a run.
-    epochs: see `epoch_range`.
+    run_dir: folder of a run, or its stats.json.
+    epochs: as for `epoch_range`.
 
   Returns:
-    (range of epochs, dict of video name to f64 [epochs]); NaN where a video is not in an epoch.
+    (range of epochs, dict of video name to f64 [epochs]); NaN if an epoch lacks a video.
+
+  Raises:
+    UserError: there are no statistics, they hold no KL, they are damaged, or the range does not fit.
   """
   path = pathlib.Path(run_dir)
   path = path / STATS_NAME if path.is_dir() else path
   if not path.is_file():
-    raise UserError(f'{path}: no statistics here; --run_dir is a folder that audionet_tf.train has written')
+    raise UserError(f'{path}: no statistics here; --run_dir is a folder that audionet_tf.train wrote')
   try:
     listed = json.loads(path.read_text(encoding='utf-8'))['epochs']
     chosen = epoch_range(epochs, len(listed))
@@ -56,7 +60,7 @@ def read_mean_kl(run_dir, epochs=''):
   except UserError:
     raise
   except (ValueError, KeyError, TypeError, AttributeError) as error:
-    raise UserError(f'{path}: not statistics of a run ({text.brief(error)})') from None
+    raise UserError(f'{path}: not the statistics of a run ({text.brief(error)})') from None
   if not table:
-    raise UserError(f'{path}: no videos in the epochs asked for')
+    raise UserError(f'{path}: no videos in these epochs; choose others with --epochs')
   return chosen, table

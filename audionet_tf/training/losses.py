@@ -1,4 +1,4 @@
-"""Distances between a teacher and its student: of distributions, or of labels that do not exclude each other."""
+"""Losses between targets and a student's logits, per example: of distributions, and of multi-label targets."""
 
 import functools
 
@@ -8,11 +8,11 @@ import tensorflow as tf
 
 
 def align_targets(teacher, weights):
-  """The teacher's answers to the pictures of a window as targets of the student's steps (`alignment.alignment`).
+  """Averages the teacher's probabilities for the pictures of a window into targets of the student's steps.
 
   Args:
     teacher: f32 [B, T, classes].
-    weights: f32 [S, T] (NumPy), rows of sum 1.
+    weights: f32 [S, T] (NumPy), rows of sum 1 (`alignment.for_student`).
 
   Returns:
     f32 [B, S, classes].
@@ -23,20 +23,21 @@ def align_targets(teacher, weights):
 
 
 def broadcast_targets(teacher, student_logits):
-  """Both as tensors [B, T, classes]: one answer for several steps is one for each of them.
+  """Both as tensors [B, T, classes]; a target with T = 1 is repeated for every step of the student.
 
-  ValueError for shapes that do not go together.
+  Raises:
+    ValueError: the shapes do not go together.
   """
   teacher, logits = tf.convert_to_tensor(teacher), tf.convert_to_tensor(student_logits)
   if teacher.shape.rank == 3 and teacher.shape[1] == 1 and logits.shape.rank == 3 and logits.shape[1] != 1:
     teacher = tf.repeat(teacher, tf.shape(logits)[1], axis=1)
   if not (teacher.shape.rank == 3 and teacher.shape.is_compatible_with(logits.shape)):
-    raise ValueError(f'teacher {teacher.shape} and student {logits.shape}: expected [B, T, classes] of both')
+    raise ValueError(f'teacher {teacher.shape} and student {logits.shape}: expected is [B, T, classes] for both')
   return teacher, logits
 
 
 def kl_divergence(teacher, student_logits):
-  """KL(teacher || student) in nats, per example: summed over classes, averaged over time.
+  """KL(teacher || student) per example, in nats: summed over classes, averaged over time.
 
   Source: Aytar et al. 2016, section 3.2; Bryce 2018, section 3.
 
@@ -48,7 +49,7 @@ def kl_divergence(teacher, student_logits):
     f32 [B].
 
   Raises:
-    ValueError: shapes that do not go together.
+    ValueError: the shapes do not go together.
   """
   teacher, logits = broadcast_targets(teacher, student_logits)
   cross_entropy = tf.nn.softmax_cross_entropy_with_logits(teacher, logits)  # [B, T]
@@ -57,16 +58,26 @@ def kl_divergence(teacher, student_logits):
 
 
 def squared_distance(teacher, student_logits):
-  """Squared distance of the two distributions, per example: summed over classes, averaged over time.
+  """Squared distance of the two distributions per example: summed over classes, averaged over time.
 
-  Source: Aytar et al. 2016, section 3.2 (the l2 of its ablation). Args, returns and errors as in `kl_divergence`.
+  Source: Aytar et al. 2016, section 3.2 (the l2 loss of its ablation).
+
+  Args:
+    teacher: f32 [B, T, classes], each row sums to one.
+    student_logits: f32 [B, T, classes].
+
+  Returns:
+    f32 [B].
+
+  Raises:
+    ValueError: the shapes do not go together.
   """
   teacher, logits = broadcast_targets(teacher, student_logits)
   return tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(teacher, tf.nn.softmax(logits)), axis=-1), axis=-1)
 
 
 def squared_error(waveform, reconstruction):
-  """Squared error of a sound that was given back, per example: averaged over time.
+  """Squared error of a reconstructed waveform per example, averaged over time.
 
   Args:
     waveform, reconstruction: f32 [B, samples].
@@ -78,19 +89,19 @@ def squared_error(waveform, reconstruction):
 
 
 def binary_loss(loss, labels, student_logits, label_smoothing=0.0):
-  """A binary loss of each class for itself, per example: summed over classes, averaged over time.
+  """A binary loss with an independent term per class, per example: summed over classes, averaged over time.
 
   Args:
-    loss: key of LOSSES_OF_LABELS.
+    loss: key of MULTI_LABEL_LOSSES.
     labels: f32 [B, T, classes] in [0, 1]; rows may have any sum.
     student_logits: f32 [B, T, classes].
-    label_smoothing: s: a label y counts as y (1 - s) + s / 2.
+    label_smoothing: s in [0, 0.5]; a label y counts as y (1 - s) + s / 2.
 
   Returns:
     f32 [B].
 
   Raises:
-    ValueError: shapes that do not go together.
+    ValueError: the shapes do not go together.
   """
   labels, logits = broadcast_targets(labels, student_logits)
   mean = MULTI_LABEL_LOSSES[loss](from_logits=True, label_smoothing=label_smoothing, reduction=None)
@@ -98,13 +109,24 @@ def binary_loss(loss, labels, student_logits, label_smoothing=0.0):
 
 
 def top1_is_label(labels, student_logits):
-  """Share of time steps where the student's first class is one of the labels: f32 [B]. Args as of `by_class`."""
+  """Share of time steps at which the student's most probable class is one of the labels.
+
+  Args:
+    labels: f32 [B, T, classes] in [0, 1].
+    student_logits: f32 [B, T, classes].
+
+  Returns:
+    f32 [B].
+
+  Raises:
+    ValueError: the shapes do not go together.
+  """
   labels, logits = broadcast_targets(labels, student_logits)
   first = tf.gather(labels, tf.argmax(logits, axis=-1), batch_dims=2)  # [B, T]
   return tf.reduce_mean(tf.cast(first > 0.5, tf.float32), axis=-1)
 
 
-RECONSTRUCTION = 'reconstruction'  # the loss `squared_error`, of students that nobody teaches
+RECONSTRUCTION = 'reconstruction'  # the loss `squared_error` of autoencoders, which have no teacher
 LOSSES = {'kl': kl_divergence, 'l2': squared_distance}
 CROSS_ENTROPY = 'cross_entropy'
 # Focal loss: Lin et al. 2017, section 3; positives weigh 0.25, negatives 0.75, as in Caption4Sound.
@@ -115,14 +137,23 @@ MULTI_LABEL_LOSSES = {
 
 
 def activation_of(loss):
-  """Key of ACTIVATIONS: how the logits that a loss has trained are to be read."""
+  """Key of heads.ACTIVATIONS: the activation of logits that were trained with `loss`."""
   return 'sigmoid' if loss in MULTI_LABEL_LOSSES else 'softmax'
 
 
 def top_k_agreement(teacher, student_logits, k):
-  """Share of time steps where the teacher's first class is among the student's first k: f32 [B].
+  """Share of time steps at which the teacher's most probable class is among the student's k most probable ones.
 
-  Args and errors as in `kl_divergence`; where there are fewer than k classes, all are meant.
+  Args:
+    teacher: f32 [B, T, classes].
+    student_logits: f32 [B, T, classes].
+    k: int; with fewer than k classes the share is 1.
+
+  Returns:
+    f32 [B].
+
+  Raises:
+    ValueError: the shapes do not go together.
   """
   teacher, logits = broadcast_targets(teacher, student_logits)
   batch, steps, classes = tf.unstack(tf.shape(teacher))

@@ -5,9 +5,13 @@ import tensorflow as tf
 
 
 class SegmentMean(keras.metrics.Metric):
-  """A mean for each of many segments: the KL of every video, or of every window.
+  """A weighted mean per segment: the KL of every video, or of every window.
 
-  `update_state(values f32 [B], segments int [B], weights f32 [B])`; `result()` f32 [segments], NaN where nothing came.
+  `update_state(values f32 [B], segments int [B], weights f32 [B])`; `result()` f32 [segments], NaN for empty segments.
+
+  Args:
+    segments: number of segments.
+    name: of the metric.
   """
 
   def __init__(self, segments, name, **kwargs):
@@ -27,9 +31,9 @@ class SegmentMean(keras.metrics.Metric):
 
 
 class FiniteSteps(keras.metrics.Metric):
-  """How many steps of an epoch passed before the first whose loss was not finite (all, if none was).
+  """Number of steps of an epoch before the first whose loss is not finite; all steps, if every loss is finite.
 
-  `update_state(finite bool)`, the same on every replica. `broken` is above zero from that step on.
+  `update_state(finite bool)`, the same on every replica. `broken` is above zero from the first such step on.
   """
 
   def __init__(self, name='finite_steps', **kwargs):
@@ -40,7 +44,7 @@ class FiniteSteps(keras.metrics.Metric):
   def update_state(self, finite):
     broken = tf.maximum(tf.convert_to_tensor(self.broken), tf.cast(tf.logical_not(finite), tf.float32))
     self.broken.assign(broken)
-    # The replicas' counts are added up when the result is read.
+    # The result sums the counts of the replicas.
     self.steps.assign_add((1 - broken) / tf.distribute.get_strategy().num_replicas_in_sync)
 
   def result(self):

@@ -14,12 +14,12 @@ SCHEDULES = ('constant', 'cosine')
 
 
 def optimizer(config, steps_per_epoch):
-  """The optimizer of TrainingConfig, its learning rate a function of the step."""
+  """The keras optimizer of a TrainingConfig, with its learning-rate schedule."""
   return OPTIMIZERS[config.optimizer](learning_rate(config, steps_per_epoch), config)
 
 
 def learning_rate(config, steps_per_epoch):
-  """A number, or a schedule: linear from 0 in the warm-up, then constant, or half a cosine down to 0."""
+  """A float, or a Keras schedule: linear from 0 during warm-up, then constant, or half a cosine down to 0."""
   warmup, steps = config.warmup_epochs * steps_per_epoch, config.epochs * steps_per_epoch
   if config.schedule == 'cosine':
     begin = 0.0 if warmup else config.learning_rate

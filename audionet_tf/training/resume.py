@@ -1,4 +1,4 @@
-"""What must agree for a run to be resumed, and the file in the run that says so."""
+"""The settings that must agree for a run to be resumed, and their file in the run, settings.json."""
 
 import dataclasses
 import json
@@ -11,18 +11,21 @@ from audionet_tf.training.config import TrainingConfig
 
 
 def settings_of(config, manifest, teachers, replicas):
-  """All that decides the result, JSON-able: config, and the digests of records and teachers, not their places.
+  """All that decides the result of a run: the config, and digests of records and teachers in place of their paths.
 
   Args:
     config: TrainingConfig.
     manifest: of the records.
-    teachers: the loaded teachers, in the order of the config.
-    replicas: how many there really are.
+    teachers: list of frozen_teacher.Teacher, in the order of the config.
+    replicas: number of replicas in use.
+
+  Returns:
+    dict that JSON can hold.
   """
   settings = dataclasses.asdict(config) | {'replicas': replicas}
   for teacher, loaded in zip(settings['teachers'], teachers, strict=True):
-    for place in ('source', 'labels', 'weights'):
-      del teacher[place]
+    for path_field in ('source', 'labels', 'weights'):
+      del teacher[path_field]
     teacher['digest'] = loaded.digest
     teacher['classes'] = len(loaded.class_names)
   settings['init'] = warm_start.digest(config.init)
@@ -31,32 +34,35 @@ def settings_of(config, manifest, teachers, replicas):
 
 
 def resumed(path, settings):
-  """The settings of a new run, or of the one at `path` that goes on; more epochs prolong it where they may.
+  """The settings of a new run, or of a resumed one, which may have more epochs if its learning rate allows that.
 
-  A learning rate that depends on the number of epochs was another one from the first step on, so only a constant one
-  allows more. `prolonged` lists the numbers of epochs after which the run was exported and then went on.
+  A schedule that depends on the number of epochs would have given other learning rates from the first step on, so only
+  a constant learning rate allows more epochs.
 
   Args:
     path: of the run's settings.json.
-    settings: of `settings_of`.
+    settings: from `settings_of`.
+
+  Returns:
+    `settings` with `prolonged`, the list of numbers of epochs after which the run was exported and then prolonged.
 
   Raises:
-    UserError: another setting than that of the run, with the reason why that matters.
+    UserError: a setting differs from that of the run; the message says why that matters. Or the file is damaged.
   """
   if not path.exists():
     return settings | {'prolonged': []}
   try:
     stored = with_defaults(json.loads(path.read_text()))
-    before, now = flat(stored), flat(settings)
+    before, after = flat(stored), flat(settings)
     prolonged = stored.pop('prolonged', [])
     longer = settings['epochs'] > stored['epochs'] and settings['schedule'] == 'constant'
     exported = (path.parent / 'export' / str(1 + len(prolonged))).is_dir()
   except (json.JSONDecodeError, KeyError, TypeError):
     raise UserError(f'{path}: damaged; choose another --run_dir') from None
-  names = sorted(name for name in before.keys() | now.keys() if not name.startswith('prolonged'))
-  differences = [name for name in names if before.get(name) != now.get(name) and not (name == 'epochs' and longer)]
+  names = sorted(name for name in before.keys() | after.keys() if not name.startswith('prolonged'))
+  differences = [name for name in names if before.get(name) != after.get(name) and not (name == 'epochs' and longer)]
   if differences:
-    changes = '; '.join(f'{name} was {before.get(name)}, is {now.get(name)}' for name in differences)
+    changes = '; '.join(f'{name} was {before.get(name)}, is {after.get(name)}' for name in differences)
     why = 'a resumed run ends as if it had never stopped'
     if differences == ['epochs'] and settings['epochs'] > stored['epochs']:
       why = f'the learning rate of --schedule={settings["schedule"]} depends on the number of epochs'
@@ -69,7 +75,7 @@ def resumed(path, settings):
 
 
 def with_defaults(settings):
-  """The settings of a run that may be older than some fields: those have their defaults."""
+  """The stored settings of a run, with the defaults of fields that are newer than the run."""
   config, teacher = (
     {
       field.name: field.default

@@ -1,4 +1,4 @@
-"""What a training run needs on the disk, checked before TensorFlow is imported, which takes seconds."""
+"""Checks the files of a training run before TensorFlow is imported, which takes seconds."""
 
 import pathlib
 
@@ -31,16 +31,16 @@ BUILD_FLAGS = {
 
 
 def check(folders, run_dir, resume, student, teachers, teacher_mode, init):
-  """UserError for the first thing that is missing, damaged or in the way.
+  """UserError for the first file that is missing, damaged or in the way.
 
   Args:
-    folders: of records, to train on and to validate.
-    run_dir: of the run.
-    resume: whether an old run goes on.
-    student: name of the student.
+    folders: of records: those to train on, then those to validate on.
+    run_dir: folder of the run.
+    resume: whether an existing run is resumed.
+    student: one of student_names.STUDENTS.
     teachers: tuple of TeacherConfig.
     teacher_mode: 'stored' or 'online'.
-    init: None, or the run or student to begin from.
+    init: None, or the run or student to start from.
   """
   if student not in student_names.STUDENTS:
     raise UserError(f'student {student!r} is not known; known are {", ".join(student_names.STUDENTS)}')
@@ -52,11 +52,11 @@ def check(folders, run_dir, resume, student, teachers, teacher_mode, init):
   for each in (manifest, *(validation_manifest(folder, manifest) for folder in folders[1:])):
     teacher_config.check(teachers, teacher_mode, each)
   if init:
-    starting_student(init)
+    initial_student(init)
 
 
 def check_run_folder(run_dir, resume):
-  """`run_dir` as a path. UserError where it is a file, or holds a run that is not to be resumed."""
+  """`run_dir` as a path. UserError if it is a file, or holds a run that is not to be resumed."""
   run_dir = pathlib.Path(run_dir)
   if run_dir.exists() and not run_dir.is_dir():
     raise UserError(f'{run_dir}: not a folder; choose another --run_dir')
@@ -66,11 +66,11 @@ def check_run_folder(run_dir, resume):
 
 
 def check_records(folder, student, pictures):
-  """UserError that names the commands that make the records, where there are none in `folder`.
+  """UserError with the commands that make records, if `folder` holds none.
 
   Args:
     folder: of the records.
-    student: one of student_names.STUDENTS, whose windows are suggested.
+    student: one of student_names.STUDENTS; the commands make windows for it.
     pictures: whether the records need pictures.
   """
   if (pathlib.Path(folder) / records.MANIFEST_NAME).is_file():
@@ -86,21 +86,24 @@ def check_records(folder, student, pictures):
 
 
 def validation_manifest(folder, manifest):
-  """The manifest of records to validate on. UserError where they are not cut as those of `manifest` are."""
-  found = records.read_manifest(folder)
+  """The manifest of records to validate on. UserError unless their windows are like those of `manifest`."""
+  held_out = records.read_manifest(folder)
   for name in ('window_seconds', 'images_per_window', 'sample_rate_hz', 'mono'):
-    values = getattr(found['params'], name), getattr(manifest['params'], name)
+    values = getattr(held_out['params'], name), getattr(manifest['params'], name)
     if values[0] != values[1]:
       raise UserError(f'{folder}: {name} is {values[0]}, of the records to train on {values[1]}; build them alike')
-  return found
+  return held_out
 
 
 def check_embeddings(paths, run_dir, resume, vocabulary, init):
-  """UserError for what is wrong with a run on AudioSet's embeddings; arguments as of `check`.
+  """UserError for the first file of a run on AudioSet's embeddings that is missing, damaged or in the way.
 
   Args:
-    paths: the TFRecord files.
+    paths: TFRecord files of embeddings.
+    run_dir: folder of the run.
+    resume: whether an existing run is resumed.
     vocabulary: path of the file of class names.
+    init: None, or the run or student to start from.
   """
   check_run_folder(run_dir, resume)
   class_lists.vocabulary(vocabulary)
@@ -108,12 +111,12 @@ def check_embeddings(paths, run_dir, resume, vocabulary, init):
     if not pathlib.Path(path).is_file():
       raise UserError(f'{path}: no such file of embeddings')
   if init:
-    starting_student(init)
+    initial_student(init)
 
 
-def starting_student(path):
-  """The .keras file of the RUN or student that training begins from. UserError where there is none."""
+def initial_student(path):
+  """The .keras file of the RUN or student that training starts from. UserError if there is none."""
   path = student_paths.resolve(path)
   if not path.is_file():
-    raise UserError(f'{path}: no such student to begin from; expected is a run or a {student_paths.STUDENT_FILE}')
+    raise UserError(f'{path}: no such student to start from; expected is a run or a {student_paths.STUDENT_FILE}')
   return path

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run: curves, the first filters, weights, a few examples to see and to play."""
+"""A run in TensorBoard: curves, first-layer filters, weight histograms, a few examples as pictures and sound."""
 
 import math
 
@@ -17,7 +17,7 @@ from audionet_tf.training.callbacks import VALIDATION
 
 EXAMPLES = 4
 TIMELINE_CLASSES = 8
-CANDIDATE_BYTES = 4 << 20  # of sound: the windows among which the examples are picked, one per video
+CANDIDATE_BYTES = 4 << 20  # of sound, from which the examples are picked, one per video
 
 
 class Summaries(keras.callbacks.Callback):
@@ -25,9 +25,9 @@ class Summaries(keras.callbacks.Callback):
 
   Args:
     folder: of the event files.
-    log: callbacks.RunLog, which has the figures of the epoch.
+    log: callbacks.RunLog, whose `row` and `videos` hold the metrics of the epoch.
     class_names: dict of head to names.
-    examples: what `pick_examples` gave.
+    examples: from `pick_examples`.
     profile: None or (first, last) epoch to profile, counted from 0.
     graph: whether to write the graph of the student.
   """
@@ -59,14 +59,15 @@ class Summaries(keras.callbacks.Callback):
       self.profiling = True
 
   def on_epoch_end(self, epoch, logs=None):
+    """Writes the scalars of the epoch, those of held-out records, and at some epochs the details."""
     if self.profiling and epoch == self.profile[1]:
       self.stop_profiling()
     with self.writer.as_default(step=epoch):
       for name, value in self.log.row.items():
         if name != 'epoch' and not name.startswith(VALIDATION):
           tf.summary.scalar(name, value)
-      for name, figures in self.log.videos.items():
-        tf.summary.scalar(f'{self.model.distance}_of_video/{name}', figures[self.model.stats_key])
+      for name, values in self.log.videos.items():
+        tf.summary.scalar(f'{self.model.distance}_of_video/{name}', values[self.model.stats_key])
       if in_series(epoch + 1) or epoch + 1 == self.params['epochs']:
         self.write_details()
     if self.validation_writer:
@@ -76,6 +77,7 @@ class Summaries(keras.callbacks.Callback):
             tf.summary.scalar(name.removeprefix(VALIDATION), value)
 
   def write_details(self):
+    """Writes weight histograms, first-layer filters, and the student's outputs for the examples."""
     student = self.model.student
     for variable in student.trainable_variables:
       tf.summary.histogram(f'weights/{variable.path}', variable.numpy())
@@ -113,14 +115,14 @@ def in_series(number):
 
 
 def predictions_table(examples, head, probabilities, class_names, top=3):
-  """Markdown: for each example, the first classes of the teacher and of the student.
+  """Markdown table: for each example, the most probable classes of the teacher and of the student.
 
   Args:
-    examples: of `pick_examples`.
+    examples: from `pick_examples`.
     head: str.
     probabilities: f32 [N, classes], of the student.
     class_names: list of str [classes].
-    top: how many classes.
+    top: number of classes.
   """
   rows = ['| example | video | teacher | student |', '|---|---|---|---|']
   for i, name in enumerate(examples['names']):
@@ -134,14 +136,14 @@ def predictions_table(examples, head, probabilities, class_names, top=3):
 
 
 def example_timeline(examples, i, probabilities, class_names, network):
-  """The timeline of example `i`: its sound, its spectrogram, and the classes of highest probability in its steps.
+  """Figure of example `i`: waveform, log-mel spectrogram, and its most probable classes over time.
 
   Args:
-    examples: of `pick_examples`.
-    i: int.
+    examples: from `pick_examples`.
+    i: number of the example.
     probabilities: f32 [T, classes].
     class_names: list of str [classes].
-    network: key of students.STUDENTS.
+    network: key of registry.STUDENTS.
   """
   rate = examples['sample_rate_hz']
   pcm = np.rint(examples['audio'][i].numpy() * timeline.PCM_SCALE).astype(np.int16)
@@ -159,16 +161,16 @@ def example_timeline(examples, i, probabilities, class_names, network):
 
 
 def candidates(params):
-  """How many windows the examples are picked from."""
+  """Number of windows that the examples are picked from."""
   return max(EXAMPLES, CANDIDATE_BYTES // (4 * params.window_samples))
 
 
 def pick_examples(records_folder, manifest, batches, targets):
-  """A few windows of different videos, to be shown in every run alike.
+  """Picks a few windows of different videos, the same ones in every run on these records.
 
   Args:
     records_folder, manifest: of the records, which hold the pictures.
-    batches: dataset of training's batches in the order of the files, of `candidates` windows.
+    batches: dataset of batches in the order of the files, of `candidates` windows.
     targets: function from a batch to the targets, dict of head to f32 [B, T, classes].
 
   Returns:
@@ -179,7 +181,7 @@ def pick_examples(records_folder, manifest, batches, targets):
   batch = next(iter(batches))
   _, first = np.unique(batch['video_id'].numpy(), return_index=True)
   chosen = np.sort(first)[:EXAMPLES]
-  answers = targets({name: tf.gather(x, chosen) for name, x in batch.items()})
+  predictions = targets({name: tf.gather(x, chosen) for name, x in batch.items()})
   encoded = [[]] * len(chosen)
   if params.images_per_window:
     first_pictures = next(iter(input_pipeline.encoded_pictures(records_folder, manifest, candidates(params))))
@@ -189,5 +191,5 @@ def pick_examples(records_folder, manifest, batches, targets):
     'audio': tf.gather(batch['audio'], chosen),
     'image': tf.stack([[input_pipeline.decode_picture(x) for x in row] for row in encoded]),
     'sample_rate_hz': params.sample_rate_hz,
-    'teacher': {head: p.numpy().mean(axis=1) for head, p in answers.items()},
+    'teacher': {head: p.numpy().mean(axis=1) for head, p in predictions.items()},
   }

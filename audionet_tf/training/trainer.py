@@ -1,4 +1,4 @@
-"""A training run from records to an exported student: what the `train` command calls."""
+"""A training run, from records to an exported student; the `train` command calls it."""
 
 import contextlib
 import dataclasses
@@ -30,10 +30,10 @@ from audionet_tf.training import (
   losses,
   optimizers,
   run_checks,
+  tensorboard,
   warm_start,
 )
 from audionet_tf.training import resume as training_resume
-from audionet_tf.training import tensorboard as training_tensorboard
 from audionet_tf.training.distiller import AutoencoderTrainer, Distiller, MultiLabelTrainer
 
 
@@ -48,24 +48,25 @@ def train(
   projected=False,
   validation_folder=None,
 ):
-  """Trains a student and writes the run folder; see the `train` command for what lies in it.
+  """Trains a student and writes the run folder (docs/training.md lists its files).
 
   Args:
-    records_folder: what tfrecords.build wrote.
-    run_dir: new, or with `resume` that of a run with the same config; more epochs prolong it where they may.
+    records_folder: folder that tfrecords.build wrote.
+    run_dir: a new folder, or with `resume` that of a run with the same config; more epochs prolong a run whose learning
+      rate is constant.
     config: TrainingConfig.
     resume: go on from the newest checkpoint.
-    checkpoint_every: epochs between checkpoints; 0: at the first epoch's end after every minute.
-    profile: None or (first, last) epoch to profile.
-    graph: write the graph for TensorBoard.
-    projected: show embeddings of windows: in its projector and in pictures (`projector`).
-    validation_folder: None, or records whose figures are taken after every epoch.
+    checkpoint_every: epochs between checkpoints; 0: at the end of an epoch, about once per minute.
+    profile: None, or (first, last) epoch to profile, counted from 0.
+    graph: whether to write the student's graph for TensorBoard.
+    projected: whether to show embeddings of windows in TensorBoard (`embedding_projector`).
+    validation_folder: None, or a folder of held-out records, which are evaluated after every epoch.
 
   Returns:
     Path of the exported model.
 
   Raises:
-    UserError: records, teacher or run folder do not serve; a loss that is not finite.
+    UserError: records, teacher or run folder cannot be used, or a loss is not finite.
     interruption.Interrupted: Ctrl-C or SIGTERM, after a checkpoint.
   """
   system.keep_freed_memory()
@@ -75,8 +76,8 @@ def train(
   devices = distribution.make(config.replicas)
   online = config.teacher_mode == 'online'
   teachers = load_teachers(config, manifest, devices)
-  tell_class_names(config.teachers, teachers)
-  tell_rate(config.student, manifest['params'].sample_rate_hz)
+  report_class_names(config.teachers, teachers)
+  warn_of_sample_rate(config.student, manifest['params'].sample_rate_hz)
   settings = training_resume.settings_of(config, manifest, teachers, devices.num_replicas_in_sync)
   settings = training_resume.resumed(run_dir / run_checks.SETTINGS_NAME, settings)
   source = training_source(records_folder, manifest, teachers, online)
@@ -91,22 +92,22 @@ def train(
   checkpoints, first_epoch = restored(run_dir, distiller, log, checkpoint_every, config)
   if first_epoch < config.epochs:
     with readable(source):
-      shown = tensorboard(run_dir, records_folder, manifest, source, distiller, teachers, log, profile, graph)
-      hooks = [callbacks.Guard(ids_of(manifest)), log, checkpoints, shown]
+      summaries = make_summaries(run_dir, records_folder, manifest, source, distiller, teachers, log, profile, graph)
+      hooks = [callbacks.Guard(ids_of(manifest)), log, checkpoints, summaries]
       if projected:
-        hooks.append(projection(run_dir, shown.writer, records_folder, manifest, source, teachers))
+        hooks.append(make_projector(run_dir, summaries.writer, records_folder, manifest, source, teachers))
       batches = training_batches(records_folder, manifest, source, config, first_epoch, devices.num_replicas_in_sync)
       fit(distiller, batches, manifest, config, first_epoch, hooks, log, checkpoints)
   return finish(run_dir, distiller.student, manifest, teachers, config, settings)
 
 
 def without_weights(teachers):
-  """The teachers once their outputs are stored: half a gigabyte of VGG16 can go."""
+  """The teachers without their networks: once the outputs are stored, half a gigabyte of VGG16 can be freed."""
   return [dataclasses.replace(teacher, probabilities=None) for teacher in teachers]
 
 
 def restored(run_dir, distiller, log, checkpoint_every, config):
-  """(Checkpoints, number of epochs done): the newest checkpoint of the run is restored, where there is one."""
+  """(Checkpoints, number of completed epochs), after restoring the newest checkpoint of the run, if there is one."""
   checkpoints = callbacks.Checkpoints(run_dir, distiller, checkpoint_every)
   first_epoch = checkpoints.restore()
   log.begin(first_epoch)
@@ -116,22 +117,22 @@ def restored(run_dir, distiller, log, checkpoint_every, config):
 
 
 def validator(distiller, manifest, source, teachers, config):
-  """Function that gives the figures of the student on other records: dict of name to float."""
-  judge = new_distiller(distiller.student, manifest, teachers, dataclasses.replace(config, per_frame=False))
-  judge.compile(jit_compile=False)
-  judge(tf.zeros([1, manifest['params'].window_samples]))
+  """A function that evaluates the student on held-out records and returns a dict of metric to float."""
+  evaluator = new_distiller(distiller.student, manifest, teachers, dataclasses.replace(config, per_frame=False))
+  evaluator.compile(jit_compile=False)
+  evaluator(tf.zeros([1, manifest['params'].window_samples]))
 
   def validate():
-    replicas = judge.distribute_strategy.num_replicas_in_sync
+    replicas = evaluator.distribute_strategy.num_replicas_in_sync
     with readable(source):
       batches = input_pipeline.sequential_batches(source, config.batch_size, replicas)
-      return judge.evaluate(batches, steps=steps_per_epoch(manifest, config), verbose=0, return_dict=True)
+      return evaluator.evaluate(batches, steps=steps_per_epoch(manifest, config), verbose=0, return_dict=True)
 
   return validate
 
 
-def tell_class_names(configs, teachers):
-  """Says on stderr, before hours of training, what classes are called whose teacher comes without names.
+def report_class_names(configs, teachers):
+  """Reports on stderr, before hours of training, which names are given to classes of a teacher without names.
 
   Args:
     configs: list of TeacherConfig.
@@ -155,34 +156,42 @@ def tell_class_names(configs, teachers):
       )
 
 
-def tell_rate(student, rate_hz):
-  """Warns on stderr that a SoundNet gets another sample rate than the paper's: allowed, but hardly ever meant."""
+def warn_of_sample_rate(student, rate_hz):
+  """Warns on stderr if a SoundNet gets another sample rate than the paper's: allowed, but rarely intended."""
   if student.startswith('soundnet') and rate_hz != soundnet.RATE_HZ:
     print(
       f'{student} is made for {soundnet.RATE_HZ:,} Hz and the records hold {rate_hz:,} Hz: its steps are '
-      f'{soundnet.RATE_HZ / rate_hz:.2f} times as long; tfrecords.build --sample_rate={soundnet.RATE_HZ} makes what it '
-      'is made for',
+      f'{soundnet.RATE_HZ / rate_hz:.2f} times as long; tfrecords.build --sample_rate={soundnet.RATE_HZ} makes records '
+      'at its own rate',
       file=sys.stderr,
     )
 
 
 def training_batches(records_folder, manifest, source, config, first_epoch, replicas):
-  """The batches from `first_epoch` on: every window once per pass, or classes in turn."""
+  """Dataset of the batches from `first_epoch` on: every window once per pass, or balanced by class."""
   augment = augmentation.augmenter(config.augment, manifest['params'].sample_rate_hz)
-  how = config.batch_size, config.seed, first_epoch, replicas, augment
+  arguments = config.batch_size, config.seed, first_epoch, replicas, augment
   if not config.balance:
-    return input_pipeline.training_batches(source, *how)
+    return input_pipeline.training_batches(source, *arguments)
   (teacher,) = config.teachers
   windows = balanced_sampling.of_records(records_folder, manifest, source, teacher.name)
-  return balanced_sampling.training_batches(windows, teacher.name, *how)
+  return balanced_sampling.training_batches(windows, teacher.name, *arguments)
 
 
 def fit(distiller, batches, manifest, config, first_epoch, hooks, log, checkpoints):
-  """Trains from `first_epoch` on. Interrupted after Ctrl-C or SIGTERM, with a checkpoint.
+  """Trains from `first_epoch` on.
 
   Args:
-    hooks: callbacks; progress and the end on a signal come after them.
-    log, checkpoints: those of `hooks`.
+    distiller: compiled Distiller.
+    batches: from `training_batches`.
+    manifest: of the records.
+    config: TrainingConfig.
+    first_epoch: number of completed epochs.
+    hooks: list of callbacks; the progress bar and callbacks.Stop are appended.
+    log, checkpoints: the callbacks.RunLog and callbacks.Checkpoints in `hooks`.
+
+  Raises:
+    interruption.Interrupted: Ctrl-C or SIGTERM, after a checkpoint.
   """
   stop, progress = callbacks.Stop(checkpoints), callbacks.Progress(log, first_epoch, config.epochs)
   try:
@@ -203,13 +212,13 @@ def fit(distiller, batches, manifest, config, first_epoch, hooks, log, checkpoin
 
 
 def steps_per_epoch(manifest, config):
-  """Every window once: the last batch may be small."""
+  """Number of batches that hold every window once; the last may be smaller."""
   return -(-manifest['windows'] // config.batch_size)
 
 
 @contextlib.contextmanager
 def readable(source):
-  """Within, files of the source that turn out to be damaged are a UserError."""
+  """Context in which damaged files of the source raise UserError."""
   try:
     yield
   except (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
@@ -219,16 +228,16 @@ def readable(source):
     raise UserError(f'{folder}: damaged ({error.message[:100]}); delete it and make it again') from error
 
 
-def tensorboard(run_dir, records_folder, manifest, source, distiller, teachers, log, profile, graph):
-  """The callback that writes RUN/tensorboard."""
-  candidates = input_pipeline.sequential_batches(source, training_tensorboard.candidates(manifest['params']))
-  examples = training_tensorboard.pick_examples(records_folder, manifest, candidates, distiller.targets)
+def make_summaries(run_dir, records_folder, manifest, source, distiller, teachers, log, profile, graph):
+  """The tensorboard.Summaries that writes RUN/tensorboard."""
+  candidates = input_pipeline.sequential_batches(source, tensorboard.candidates(manifest['params']))
+  examples = tensorboard.pick_examples(records_folder, manifest, candidates, distiller.targets)
   class_names = {teacher.name: teacher.class_names for teacher in teachers}
-  return training_tensorboard.Summaries(run_dir / 'tensorboard', log, class_names, examples, profile, graph)
+  return tensorboard.Summaries(run_dir / 'tensorboard', log, class_names, examples, profile, graph)
 
 
-def projection(run_dir, writer, records_folder, manifest, source, teachers):
-  """The callback that writes RUN/tensorboard/projector, and pictures with it."""
+def make_projector(run_dir, writer, records_folder, manifest, source, teachers):
+  """The embedding_projector.Projector that writes RUN/tensorboard/projector, and pictures."""
   params, folder = manifest['params'], run_dir / 'tensorboard'
   size = embedding_projector.batch_size(params.window_samples)
   batches = input_pipeline.sequential_batches(source, size)
@@ -240,7 +249,7 @@ def projection(run_dir, writer, records_folder, manifest, source, teachers):
 
 
 def load_teachers(config, manifest, devices):
-  """The teachers of the config. UserError where one does not fit the records, the mode or the loss."""
+  """Loads the teachers of the config. UserError if one does not fit the records, the mode or the loss."""
   teacher_config.check(config.teachers, config.teacher_mode, manifest)  # before half a gigabyte is loaded
   # A teacher in the step needs its weights on every device; one whose outputs are stored does not.
   with devices.scope() if config.teacher_mode == 'online' else contextlib.nullcontext():
@@ -263,13 +272,14 @@ def stats_header(manifest, config):
 
 
 def ids_of(manifest):
+  """list of str, the ids of the videos in the order of the manifest."""
   return [video['id'] for video in manifest['videos']]
 
 
 def training_source(records_folder, manifest, teachers, online):
-  """Source of the input pipeline: the records, or stored labels, made first where they are missing.
+  """Source of the input pipeline: the records, or stored soft labels, which are made first if missing.
 
-  Without teachers these are the sound without its pictures.
+  Without teachers, the stored files hold the sound without pictures.
   """
   if online:
     return input_pipeline.record_source(records_folder, manifest)
@@ -278,8 +288,8 @@ def training_source(records_folder, manifest, teachers, online):
 
 
 def build_student(manifest, teachers, config):
-  """The student of the config, with the weights that it begins from."""
-  keras.utils.set_random_seed(config.seed)  # here: what was loaded before may have drawn numbers
+  """Builds the student of the config, with its initial weights."""
+  keras.utils.set_random_seed(config.seed)  # here, since loading the teachers may have drawn numbers
   student = registry.build(config.student, {teacher.name: len(teacher.class_names) for teacher in teachers})
   if config.init:
     copied, new = warm_start.copy_matching_layers(student, config.init, manifest['params'])
@@ -290,48 +300,63 @@ def build_student(manifest, teachers, config):
 
 
 def build_distiller(manifest, teachers, config, student=None):
-  """A compiled Distiller whose student (None: `build_student`'s) and optimizer have their variables."""
+  """A compiled Distiller whose student (None: from `build_student`) and optimizer are built."""
   student = student or build_student(manifest, teachers, config)
   distiller = new_distiller(student, manifest, teachers, config)
   distiller.compile(
     optimizer=optimizers.optimizer(config, steps_per_epoch(manifest, config)),
-    jit_compile=False,  # the step gains nothing from XLA and fails with it on several replicas
+    jit_compile=False,  # XLA makes the step no faster, and fails on several replicas
   )
   samples = student.input.shape[1] or manifest['params'].window_samples
-  distiller(tf.zeros([1, samples]))  # else loading drops the optimizer's state
+  distiller(tf.zeros([1, samples]))  # unbuilt, it would lose the optimizer's state on loading
   distiller.optimizer.build(student.trainable_variables)
   return distiller
 
 
 def new_distiller(student, manifest, teachers, config):
-  """The Distiller of a student, Labeller or Reconstructor, not compiled; `manifest`: of the records it works on."""
-  kept = {
+  """The Distiller, MultiLabelTrainer or AutoencoderTrainer of a student, not compiled.
+
+  Args:
+    student: keras.Model.
+    manifest: of the records that it trains on or evaluates.
+    teachers: list of frozen_teacher.Teacher.
+    config: TrainingConfig.
+  """
+  common = {
     'videos': len(manifest['videos']),
     'loss_reduction': config.loss_reduction,
     'videos_windows': [(v['first_window'], v['windows']) for v in manifest['videos']] if config.per_frame else None,
   }
   if registry.network(config.student).is_autoencoder:
-    return AutoencoderTrainer(student, **kept)
-  labelled = config.loss in losses.MULTI_LABEL_LOSSES
-  return (MultiLabelTrainer if labelled else Distiller)(
+    return AutoencoderTrainer(student, **common)
+  multi_label = config.loss in losses.MULTI_LABEL_LOSSES
+  return (MultiLabelTrainer if multi_label else Distiller)(
     student,
     heads=[teacher.name for teacher in teachers],
     loss=config.loss,
     loss_weights={
       t.name: t.head_weight(len(loaded.class_names)) for t, loaded in zip(config.teachers, teachers, strict=True)
     },
-    ask={teacher.name: teacher.probabilities for teacher in teachers},
+    teacher_fns={teacher.name: teacher.probabilities for teacher in teachers},
     alignment=alignment.for_student(config.student, manifest['params'], config.target_steps),
-    **({'label_smoothing': config.label_smoothing} if labelled else {}),
-    **kept,
+    **({'label_smoothing': config.label_smoothing} if multi_label else {}),
+    **common,
   )
 
 
 def finish(run_dir, student, manifest, teachers, config, settings):
-  """Writes RUN/student.keras and RUN/export/1; returns the latter's path. A prolonged run is exported once more.
+  """Writes RUN/student.keras and RUN/export/1; a prolonged run is exported again, as the next version.
 
   Args:
-    settings: of the run, what settings.json holds.
+    run_dir: pathlib.Path of the run.
+    student: keras.Model.
+    manifest: of the records.
+    teachers: list of frozen_teacher.Teacher.
+    config: TrainingConfig.
+    settings: dict, the content of settings.json.
+
+  Returns:
+    pathlib.Path of the export.
   """
   params = manifest['params']
   student_settings = student_file.StudentConfig(
@@ -346,10 +371,10 @@ def finish(run_dir, student, manifest, teachers, config, settings):
   )
   path = run_dir / 'student.keras'
   for layer in student.layers:
-    layer.trainable = True  # what this run left as it was is nothing that a file of weights should say
+    layer.trainable = True  # what was frozen in this run is no property of the weights
   student_file.save(path, student, student_settings)
   exported = run_dir / 'export' / str(1 + len(settings['prolonged']))
   if not exported.exists():
-    # From the file, not from memory: free of the strategy's mirrored variables, and what a user would export.
+    # From the file, not from memory: without the strategy's mirrored variables, and as `audionet_tf.export` does it.
     exported = export.export(*student_file.load(path), run_dir / 'export')
   return exported

@@ -1,18 +1,18 @@
-"""Warm start: training begins from a trained student's weights and goes on for all layers or for the heads alone."""
+"""Warm start: training starts from the weights of a trained student, for all layers or for the heads alone."""
 
 import keras
 
 from audionet_tf.core import digests
 from audionet_tf.core.errors import UserError
 from audionet_tf.models import student_file
-from audionet_tf.training.run_checks import starting_student
+from audionet_tf.training.run_checks import initial_student
 
 TRAINABLE = ('all', 'head')
 
 
 def digest(path):
-  """sha256 of the student that `path`, a RUN or a .keras file, begins from; None for None."""
-  return None if path is None else digests.of_file(starting_student(path))
+  """sha256 of the student at `path`, a RUN or a .keras file, in hex; None for None."""
+  return None if path is None else digests.of_file(initial_student(path))
 
 
 def copy_matching_layers(student, path, params):
@@ -21,15 +21,15 @@ def copy_matching_layers(student, path, params):
   Args:
     student: keras.Model.
     path: RUN or .keras.
-    params: RecordParams of the records: sound of another rate is no beginning.
+    params: RecordParams of the records, whose sample rate must be that of the student at `path`.
 
   Returns:
     (names of the layers whose weights were copied, names of the layers whose weights are new).
 
   Raises:
-    UserError: no such student, another sample rate, nothing in common.
+    UserError: no such student, another sample rate, or no layer in common.
   """
-  path = starting_student(path)
+  path = initial_student(path)
   trained, settings = student_file.load(path)
   if settings.sample_rate_hz != params.sample_rate_hz:
     raise UserError(
@@ -53,11 +53,11 @@ def copy_matching_layers(student, path, params):
 
 
 def freeze_backbone(student):
-  """Freezes all but the heads, which lie behind the embedding. Batch normalization keeps its statistics."""
+  """Freezes all layers but the heads. Frozen batch normalization keeps its statistics."""
   for layer in backbone(student):
     layer.trainable = False
 
 
 def backbone(student):
-  """The layers that lead to the embedding of a student."""
+  """The layers of a student up to its embedding."""
   return keras.Model(student.input, student.output['embedding']).layers

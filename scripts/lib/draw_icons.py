@@ -1,4 +1,4 @@
-"""Draws the icons of the browser extension from audionet_tf/service/web/icon.svg: Chromium takes no SVG there.
+"""Draws the icons of the browser extension from audionet_tf/service/web/icon.svg, as Chromium takes no SVG there.
 
   python scripts/lib/draw_icons.py
 
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 WEB = pathlib.Path(__file__).resolve().parents[2] / 'audionet_tf/service/web'
 SIZES = (16, 32, 48, 128)
-FINER = 16  # drawn so many times larger, then reduced: smooth edges
+OVERSAMPLING = 16  # drawn this many times larger, then reduced, for smooth edges
 
 
 def rectangles(svg):
@@ -30,8 +30,8 @@ def rectangles(svg):
 def icon(size):
   """The icon as a picture of Pillow, size x size, transparent around it."""
   svg = WEB / 'icon.svg'
-  scale = size * FINER / float(ElementTree.parse(svg).getroot().get('viewBox').split()[2])
-  picture = Image.new('RGBA', (size * FINER, size * FINER))
+  scale = size * OVERSAMPLING / float(ElementTree.parse(svg).getroot().get('viewBox').split()[2])
+  picture = Image.new('RGBA', (size * OVERSAMPLING, size * OVERSAMPLING))
   for fill, x, y, width, height, radius in rectangles(svg):
     box = [x * scale, y * scale, (x + width) * scale - 1, (y + height) * scale - 1]
     ImageDraw.Draw(picture).rounded_rectangle(box, radius * scale, fill)

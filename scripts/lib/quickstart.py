@@ -1,9 +1,9 @@
-"""The way from two videos to captions, with the commands as they are installed beside this Python.
+"""From two videos to captions, with the installed commands beside this Python.
 
   python scripts/lib/quickstart.py FOLDER
 
 makes FOLDER/clips and FOLDER/teacher.keras, then builds records, trains, infers and captions in FOLDER. Exits with 1
-where a command fails, or writes what nobody asked for on the screen.
+if a command fails or prints messages of libraries.
 """
 
 import pathlib
@@ -18,7 +18,7 @@ from audionet_tf.core import cli  # noqa: F401 - TensorFlow is imported without 
 
 FPS, RATE_HZ, SECONDS, SIZE = 25, 16_000, 3, 64
 CLIPS = {'red': ((220, 30, 30), 440), 'blue': ((30, 30, 220), 1760)}  # name to colour and pitch in Hz
-NOISE = re.compile('Traceback|CUDA|cuda|oneDNN|Warning')  # of libraries: nothing that a user can do anything about
+NOISE = re.compile('Traceback|CUDA|cuda|oneDNN|Warning')  # messages of libraries that no user can act on
 
 
 def write_clip(path, colour, pitch_hz):
@@ -50,12 +50,12 @@ def write_teacher(path):
 
 
 def run(folder, program, *arguments):
-  """Runs an installed command in the folder; exits where it fails, or makes noise though it is ours."""
+  """Runs an installed command in the folder; exits if it fails, or if a command of this project prints NOISE."""
   print('$', program, *arguments, flush=True)
-  line = [pathlib.Path(sys.executable).with_name(program), *arguments]
-  done = subprocess.run(line, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+  command = [pathlib.Path(sys.executable).with_name(program), *arguments]
+  done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
   if done.returncode or (program.startswith('audionet-') and NOISE.search(done.stdout)):
-    sys.exit(f'{done.stdout}\n{program}: exit code {done.returncode}, or noise on the screen')
+    sys.exit(f'{done.stdout}\n{program}: exit code {done.returncode}, or messages of libraries')
 
 
 def main(folder):

@@ -1,4 +1,4 @@
-"""Commands of this project run by scripts: each is shown, so that a person can repeat it."""
+"""Runs commands of this project for scripts, and shows each so that a user can repeat it."""
 
 import pathlib
 import shlex
@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def run(module, *arguments):
-  """Runs `python -m module`, its stdout to stderr; UserError where it fails."""
+  """Runs `python -m module`, its stdout to stderr; UserError if it fails."""
   line = [sys.executable, '-m', module, *map(str, arguments)]
   print('$', shlex.join(['python', *line[1:]]), file=sys.stderr, flush=True)
   code = subprocess.run(line, cwd=ROOT, stdout=sys.stderr, check=False).returncode

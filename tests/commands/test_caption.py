@@ -31,9 +31,9 @@ def test_command_from_a_video_to_all_files(tmp_path):
   (tmp_path / 'limits.csv').write_text('class_name,threshold\nhigh,0.9\n')
   options = ['--stop=silence', f'--names={tmp_path}/names.csv', f'--thresholds={tmp_path}/limits.csv', '--burn=soft']
   files = [tmp_path / 'broken.mp4', video, tmp_path / 'missing.wav']
-  code, told, errors = caption(f'--model={folder}', f'--output={tmp_path}/out', *options, *files)
+  code, printed, errors = caption(f'--model={folder}', f'--output={tmp_path}/out', *options, *files)
   assert code == 1
-  lines = told.splitlines()
+  lines = printed.splitlines()
   assert lines[0] == 'a.mp4: 2 events in 6.0 s' and len(lines) == 4
   for line, name in zip(lines[1:3], ('low --> <b>', 'A high, pure tone'), strict=True):
     assert name in line

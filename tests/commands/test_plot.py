@@ -21,7 +21,8 @@ def plot(*arguments):
   return done.returncode, done.stdout, done.stderr
 
 
-def drawn(path):
+def is_drawn(path):
+  """Whether a picture has more than 20 colours."""
   with Image.open(path) as image:
     return len(np.unique(np.asarray(image.convert('RGB')).reshape(-1, 3), axis=0)) > 20
 
@@ -29,14 +30,14 @@ def drawn(path):
 MATRIX = {'confusion': [[3, 1], [0, 2]], 'class_names': ['cat', 'dog']}
 
 
-def test_confusions_wherever_they_lie(tmp_path):
+def test_confusion_matrices_are_found_at_any_depth(tmp_path):
   path = tmp_path / 'x.json'
   clips = {'categories': ['a', 'b', 'c'], 'confusion': np.eye(3, dtype=int).tolist(), 'accuracy': 1.0}
   path.write_text(json.dumps({'clips': clips, 'layers': {'pool5': MATRIX | {'mean': 0.8}, 'conv4': [MATRIX]}}))
-  found = confusion.read_confusions(path)
-  assert list(found) == ['clips', 'layers.pool5', 'layers.conv4.0']
-  np.testing.assert_array_equal(found['clips'][0], np.eye(3))
-  assert found['layers.pool5'][1] == ['cat', 'dog']
+  matrices = confusion.read_confusions(path)
+  assert list(matrices) == ['clips', 'layers.pool5', 'layers.conv4.0']
+  np.testing.assert_array_equal(matrices['clips'][0], np.eye(3))
+  assert matrices['layers.pool5'][1] == ['cat', 'dog']
 
 
 @pytest.mark.parametrize(
@@ -55,9 +56,9 @@ def test_confusions_wherever_they_lie(tmp_path):
     '[' * 100000,
   ],
 )
-def test_what_is_no_confusion_matrix(tmp_path, text):
+def test_other_files_are_refused(tmp_path, text):
   (tmp_path / 'x.json').write_text(text)
-  with pytest.raises(UserError, match='x.json.* confusion matri'):
+  with pytest.raises(UserError, match='x.json.* confusion matri(x|ces)'):
     confusion.read_confusions(tmp_path / 'x.json')
 
 
@@ -67,7 +68,7 @@ def test_command_confusion(tmp_path):
   code, _, error = plot('confusion', f'--probe={path}', f'--output={tmp_path}/x.png')
   assert code == 1 and 'choose by --layer' in error
   code, _, error = plot('confusion', f'--probe={path}', '--layer=pool5', f'--output={tmp_path}/x.png')
-  assert code == 0 and drawn(tmp_path / 'x.png'), error
+  assert code == 0 and is_drawn(tmp_path / 'x.png'), error
 
 
 def test_command_tsne(tmp_path):
@@ -102,7 +103,7 @@ def test_command_timeline(tmp_path):
   sound = media_clips.write(tmp_path / 'clip.wav', times=[])
   arguments = ['timeline', f'--inference={tmp_path}/x.npz', f'--media={sound}', f'--output={tmp_path}/y.png']
   code, _, error = plot(*arguments)
-  assert code == 0 and drawn(tmp_path / 'y.png'), error
+  assert code == 0 and is_drawn(tmp_path / 'y.png'), error
   code, _, error = plot(*arguments, '--top=41')
   assert code == 1 and 'top is 41, allowed is 1 to 40' in error
 
@@ -123,14 +124,14 @@ def test_first_layer_of_a_run_a_file_and_an_export(audionet):
   exported = export.export(model, settings, path.parent / 'new')
   expected = model.get_layer('conv').weights[0].numpy()[:, 0]
   for place in (path, path.parent, exported):
-    kernel, found = filters.load(place)
+    kernel, loaded = filters.load(place)
     np.testing.assert_array_equal(kernel, expected)
-    assert found == settings
+    assert loaded == settings
 
 
 def test_command_filters(audionet, tmp_path):
   code, _, error = plot('filters', f'--model={audionet[0].parent}', f'--output={tmp_path}/x.png')
-  assert code == 0 and drawn(tmp_path / 'x.png'), error
+  assert code == 0 and is_drawn(tmp_path / 'x.png'), error
 
 
 @pytest.mark.parametrize(

@@ -158,5 +158,5 @@ def test_classes_of_a_converted_yamnet_are_independent(tmp_path):
   summary = predict.predict_file(predict.file_predictor(served, ['npz']), sound, tmp_path, 'm')
   np.testing.assert_allclose(summary.probabilities, [probability, 1 - probability] * 2, rtol=1e-5)
   rules = event_detection.DetectionConfig(threshold=0.9)
-  (cue,) = captioner.captions(captioner.listener(served), sound, rules).cues
+  (cue,) = captioner.captions(captioner.predictor(served), sound, rules).cues
   assert set(cue.names) == {'speech', 'music'} and cue.start_seconds == 0

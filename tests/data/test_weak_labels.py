@@ -102,4 +102,4 @@ def test_a_multi_label_table_is_a_teacher_of_zeros_and_ones(tmp_path):
     frozen_teacher.load(table, labels=str(tmp_path / 'other.csv')).digest != teacher.digest
   )  # the same columns, other classes
   with pytest.raises(UserError, match='no row for b.mp4'):
-    clip_labels.load_weak(table).answers({'params': params, 'videos': [{'id': 'b.mp4'}]})
+    clip_labels.load_weak(table).targets({'params': params, 'videos': [{'id': 'b.mp4'}]})

@@ -1,4 +1,4 @@
-"""Long sound in pieces: step by step what one pass over the whole gives."""
+"""Long sound in pieces gives the same steps as one pass over all of it."""
 
 import itertools
 import tracemalloc
@@ -39,38 +39,38 @@ def noise(samples, seed=0):
   return np.random.default_rng(seed).integers(-(1 << 14), 1 << 14, samples).astype(np.int16)
 
 
-def streamed(student, sound, layers, samples, chunk=22_050):
-  model, found = registry.layer_model(student, 'soundnet8', layers), {layer: [] for layer in layers}
+def chunked_outputs(student, sound, layers, samples, chunk=22_050):
+  model, outputs = registry.layer_model(student, 'soundnet8', layers), {layer: [] for layer in layers}
   for piece in chunking.pieces(chunked(sound, chunk), tables(*layers), samples):
     outputs = model(piece.pcm[None] / np.float32(32768), training=False)
     for layer, (begin, end) in piece.keep.items():
-      found[layer].append(outputs[layer][0, begin:end].numpy())
-  return {layer: np.concatenate(parts) for layer, parts in found.items()}
+      outputs[layer].append(outputs[layer][0, begin:end].numpy())
+  return {layer: np.concatenate(parts) for layer, parts in outputs.items()}
 
 
 @pytest.mark.parametrize('samples', [4_574, 65_536, 65_537, 131_072, 196_607, 200_000])
 def test_steps_of_several_layers_are_those_of_one_pass(student, samples):
   sound = noise(samples)
-  found = streamed(student, sound, LAYERS, 65_536)
+  outputs = chunked_outputs(student, sound, LAYERS, 65_536)
   expected = registry.layer_model(student, 'soundnet8', LAYERS)(sound[None] / np.float32(32768), training=False)
   for layer, values in expected.items():
-    assert found[layer].shape == values[0].shape
-    np.testing.assert_allclose(found[layer], values[0], rtol=1e-5, atol=1e-5 * np.abs(values).max())
+    assert outputs[layer].shape == values[0].shape
+    np.testing.assert_allclose(outputs[layer], values[0], rtol=1e-5, atol=1e-5 * np.abs(values).max())
 
 
 def test_the_deepest_layers(student):
   sound = noise(900_001)
-  found = streamed(student, sound, ('conv7', 'conv8'), 524_288)
+  outputs = chunked_outputs(student, sound, ('conv7', 'conv8'), 524_288)
   expected = registry.layer_model(student, 'soundnet8', ['conv7', 'conv8'])(sound[None] / np.float32(32768))
   for layer, values in expected.items():
-    np.testing.assert_allclose(found[layer], values[0], rtol=1e-5, atol=1e-5 * np.abs(values).max())
+    np.testing.assert_allclose(outputs[layer], values[0], rtol=1e-5, atol=1e-5 * np.abs(values).max())
 
 
 @pytest.mark.parametrize('name', ['soundnet5', 'soundnet8'])
 def test_every_step_once_whatever_the_chunks(name):
-  known = registry.network(name).layer_windows
-  for layers in itertools.combinations(known, 2):
-    chosen = {layer: known[layer] for layer in layers}
+  windows = registry.network(name).layer_windows
+  for layers in itertools.combinations(windows, 2):
+    chosen = {layer: windows[layer] for layer in layers}
     for total, chunk in ((3_000_000, 777_777), (chunking.piece_samples(chosen) + 1, 100_000)):
       sound, counts = np.zeros(total, np.int8), dict.fromkeys(layers, 0)
       for piece in chunking.pieces(chunked(sound, chunk), chosen):
@@ -80,7 +80,7 @@ def test_every_step_once_whatever_the_chunks(name):
       assert counts == {layer: receptive_field.output_length(total, table) for layer, table in chosen.items()}
 
 
-def test_pieces_that_cannot_get_on_are_refused():
+def test_pieces_that_are_too_short_are_refused():
   with pytest.raises(ValueError, match='too short'):
     list(chunking.pieces(chunked(np.zeros(400_000, np.int16), 1000), tables('conv8'), 65_536))
 
@@ -92,9 +92,9 @@ def test_memory_is_constant():
     tracemalloc.start()
     for _ in chunking.pieces((second.copy() for _ in range(seconds)), tables('pool5')):
       pass
-    found = tracemalloc.get_traced_memory()[1]
+    peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    return found
+    return peak_bytes
 
   assert peak(600) < 1.1 * peak(150)
 
@@ -104,8 +104,8 @@ def test_memory_is_constant():
 )
 def test_short_sound_is_repeated_whole_times(samples, shortest, times):
   sound = noise(samples)
-  found, chunks = chunking.repeated(chunked(sound, 3), shortest)
-  assert found == times
+  repetitions, chunks = chunking.repeated(chunked(sound, 3), shortest)
+  assert repetitions == times
   assert np.concatenate(list(chunks)).tolist() == sound.tolist() * times
 
 

@@ -1,4 +1,4 @@
-"""Listening to files: the same sound as in training, the same numbers in every format, and mishaps."""
+"""Predictions for files: the same sound as in training, the same numbers in every format, and failures."""
 
 import csv
 import gzip
@@ -14,8 +14,7 @@ import pytest
 
 from audionet_tf.core import array_files
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.inference import predict, readers, writers
-from audionet_tf.inference import table as inference_table
+from audionet_tf.inference import predict, readers, table, writers
 from audionet_tf.media import decoding, timeline
 from audionet_tf.models import registry, student_file
 from audionet_tf.saved_model import export, loader
@@ -51,7 +50,7 @@ def served(exported):
 
 def noise(seconds, rate_hz, channels=1, seed=0):
   rng = np.random.default_rng(seed)
-  loudness = np.linspace(0.05, 0.5, round(seconds * rate_hz))  # so that every window has its own answer
+  loudness = np.linspace(0.05, 0.5, round(seconds * rate_hz))  # so that every window has predictions of its own
   return (rng.uniform(-1, 1, [channels, loudness.size]) * loudness).astype(np.float32)
 
 
@@ -59,7 +58,7 @@ def write_sound(path, seconds=1.0, rate_hz=16000, channels=1, **more):
   return media_clips.write(path, seconds, times=[], rate_hz=rate_hz, sounds=[noise(seconds, rate_hz, channels)], **more)
 
 
-def listen(served, path, folder, formats=FORMATS, **options):
+def predict_sound(served, path, folder, formats=FORMATS, **options):
   return predict.predict_file(predict.file_predictor(served, formats, **options), path, folder, 'the model')
 
 
@@ -69,24 +68,24 @@ def read_csv(path):
 
 
 @pytest.mark.parametrize(('window', 'hop'), [(0.04, 0.04), (0.1, 0.03)])
-def test_hears_what_the_records_hold(model, served, tmp_path, window, hop):
+def test_windows_are_those_of_the_records(model, served, tmp_path, window, hop):
   path = write_sound(tmp_path / 'a.wav', 2.05, rate_hz=48000, channels=2)
-  heard = listen(served, path, tmp_path, ['npz'], window_seconds=window, hop_seconds=hop, batch_size=16)
-  cut = list(timeline.cut_windows(decoding.decode_audio(path, 16000), window, hop, 16000))
-  expected = model(np.stack([pcm for _, pcm in cut]) / np.float32(32768))
+  summary = predict_sound(served, path, tmp_path, ['npz'], window_seconds=window, hop_seconds=hop, batch_size=16)
+  windows = list(timeline.cut_windows(decoding.decode_audio(path, 16000), window, hop, 16000))
+  expected = model(np.stack([pcm for _, pcm in windows]) / np.float32(32768))
   logits = np.asarray(expected['logits/teacher'], np.float64)[:, 0]
-  with np.load(tmp_path / 'a.wav.npz', allow_pickle=False) as found:
-    np.testing.assert_allclose(found['probabilities'], softmax(logits), atol=1e-6)
-    np.testing.assert_allclose(found['embedding'], expected['embedding'], rtol=1e-5, atol=1e-6)
-    assert found['start_seconds'].tolist() == [round(index * hop, 9) for index, _ in cut]
-    assert found['end_seconds'].tolist() == [round(index * hop + window, 9) for index, _ in cut]
-    np.testing.assert_allclose(heard.probabilities, found['probabilities'].mean(0), atol=1e-6)
-  assert heard.windows == len(cut) == int((2.05 - window) / hop + 1e-9) + 1
+  with np.load(tmp_path / 'a.wav.npz', allow_pickle=False) as arrays:
+    np.testing.assert_allclose(arrays['probabilities'], softmax(logits), atol=1e-6)
+    np.testing.assert_allclose(arrays['embedding'], expected['embedding'], rtol=1e-5, atol=1e-6)
+    assert arrays['start_seconds'].tolist() == [round(index * hop, 9) for index, _ in windows]
+    assert arrays['end_seconds'].tolist() == [round(index * hop + window, 9) for index, _ in windows]
+    np.testing.assert_allclose(summary.probabilities, arrays['probabilities'].mean(0), atol=1e-6)
+  assert summary.windows == len(windows) == int((2.05 - window) / hop + 1e-9) + 1
 
 
 def test_the_formats_agree(served, tmp_path):
   path = write_sound(tmp_path / 'a.wav', 1.0)
-  listen(served, path, tmp_path, top=3, batch_size=7)
+  predict_sound(served, path, tmp_path, top=3, batch_size=7)
   document = json.loads((tmp_path / 'a.wav.json').read_text())
   rows = read_csv(tmp_path / 'a.wav.csv')
   with np.load(tmp_path / 'a.wav.npz', allow_pickle=False) as arrays:
@@ -114,7 +113,7 @@ def test_the_formats_agree(served, tmp_path):
     best = np.argsort(-values, kind='stable')[:3]
     assert row[2:-1:2] == [NAMES[i] for i in best] and row[-1] == '1'
     np.testing.assert_allclose(np.array(row[3:-1:2], float), values[best], rtol=1e-6)
-  for suffix in ('json', 'npz'):  # what the figures are drawn from
+  for suffix in ('json', 'npz'):  # the figures are drawn from these
     read = readers.read_inference(tmp_path / f'a.wav.{suffix}')
     np.testing.assert_allclose(read.probabilities, arrays['probabilities'], rtol=1e-6)
     assert read.class_names == NAMES
@@ -124,7 +123,7 @@ def test_the_formats_agree(served, tmp_path):
 
 
 def test_more_top_classes_than_classes(served, tmp_path):
-  listen(served, write_sound(tmp_path / 'a.wav', 0.2), tmp_path, ['csv'], top=50)
+  predict_sound(served, write_sound(tmp_path / 'a.wav', 0.2), tmp_path, ['csv'], top=50)
   assert [len(row) for row in read_csv(tmp_path / 'a.wav.csv')] == [3 + 2 * len(NAMES)] * 6
 
 
@@ -132,8 +131,8 @@ def test_more_top_classes_than_classes(served, tmp_path):
 def test_any_length(model, served, tmp_path, samples, windows):
   sound = noise(samples / 16000, 16000)[:, :samples]
   path = media_clips.write(tmp_path / 'a.wav', times=[], sounds=[sound])
-  heard = listen(served, path, tmp_path)
-  assert heard.windows == windows
+  summary = predict_sound(served, path, tmp_path)
+  assert summary.windows == windows
   padded = np.zeros(windows * 640, np.float32)
   pcm = np.concatenate([pcm for _, pcm in decoding.decode_audio(path, 16000)])[: windows * 640]
   padded[: len(pcm)] = pcm / np.float32(32768)
@@ -144,30 +143,30 @@ def test_any_length(model, served, tmp_path, samples, windows):
 
 def test_silence_is_the_same_in_every_window(model, served, tmp_path):
   path = media_clips.write(tmp_path / 'a.wav', times=[], sounds=[np.zeros(8000, np.float32)])
-  heard = listen(served, path, tmp_path, ['npz'])
+  summary = predict_sound(served, path, tmp_path, ['npz'])
   expected = softmax(np.asarray(model(np.zeros([1, 640], np.float32))['logits/teacher'])[0, 0])
-  with np.load(tmp_path / 'a.wav.npz') as found:
-    np.testing.assert_allclose(found['probabilities'], np.tile(expected, (12, 1)), atol=1e-6)
-  assert heard.seconds == pytest.approx(0.48)
+  with np.load(tmp_path / 'a.wav.npz') as arrays:
+    np.testing.assert_allclose(arrays['probabilities'], np.tile(expected, (12, 1)), atol=1e-6)
+  assert summary.seconds == pytest.approx(0.48)
 
 
 def test_sound_that_starts_late_keeps_its_times(served, tmp_path):
   for name, sound, starts in (('long.mkv', noise(0.5, 16000), [0.52, 0.56]), ('short.mkv', noise(0.01, 16000), [0.5])):
     path = media_clips.write(tmp_path / name, 1.0, sounds=[sound], sound_start=0.5)
-    listen(served, path, tmp_path, ['npz'])
-    with np.load(tmp_path / f'{name}.npz') as found:
-      assert found['start_seconds'][: len(starts)].tolist() == starts
-      assert found['end_seconds'][0] == pytest.approx(starts[0] + 0.04)
+    predict_sound(served, path, tmp_path, ['npz'])
+    with np.load(tmp_path / f'{name}.npz') as arrays:
+      assert arrays['start_seconds'][: len(starts)].tolist() == starts
+      assert arrays['end_seconds'][0] == pytest.approx(starts[0] + 0.04)
 
 
-def test_packed_files_are_read_and_named_as_they_are(served, tmp_path):
+def test_compressed_files_are_read_and_named_as_they_are(served, tmp_path):
   path = write_sound(tmp_path / 'a.wav', 0.3)
   (tmp_path / 'a.wav.gz').write_bytes(gzip.compress(path.read_bytes()))
   (tmp_path / 'bad.wav.gz').write_bytes(gzip.compress(b'no sound at all'))
-  plain, packed = (listen(served, tmp_path / name, tmp_path, ['csv']) for name in ('a.wav', 'a.wav.gz'))
+  plain, packed = (predict_sound(served, tmp_path / name, tmp_path, ['csv']) for name in ('a.wav', 'a.wav.gz'))
   assert plain.probabilities.tolist() == packed.probabilities.tolist()
   with pytest.raises(MediaError, match='bad.wav.gz: ') as error:
-    listen(served, tmp_path / 'bad.wav.gz', tmp_path)
+    predict_sound(served, tmp_path / 'bad.wav.gz', tmp_path)
   assert 'unpacked' not in str(error.value)
 
 
@@ -178,27 +177,27 @@ def test_nothing_half_written_stays(served, tmp_path, monkeypatch):
 
   monkeypatch.setattr(decoding, 'decode_audio', breaks)
   with pytest.raises(MediaError, match='x.wav: damaged'):
-    listen(served, 'x.wav', tmp_path, batch_size=8)
+    predict_sound(served, 'x.wav', tmp_path, batch_size=8)
   monkeypatch.setattr(decoding, 'decode_audio', lambda *arguments: iter(()))
   with pytest.raises(UserError, match='no sound'):
-    listen(served, 'x.wav', tmp_path)
+    predict_sound(served, 'x.wav', tmp_path)
   assert not list(tmp_path.iterdir())
 
 
 def stand_in(served, classes=20, value=1.0):
-  """A Listener that says `value` for every class."""
-  listener = predict.file_predictor(served, FORMATS, batch_size=64)
+  """A FilePredictor that predicts `value` for every class."""
+  framing = predict.file_predictor(served, FORMATS, batch_size=64).framing
 
-  def hear(pcm, count):
+  def predict_batch(pcm, count):
     rows = np.full([len(pcm), classes], value, np.float32)
     tops = {'top': np.zeros([len(pcm), 3], np.int32), 'top_probabilities': rows[:, :3]}
     return {'sum': rows.sum(0), 'probabilities': rows, 'embedding': rows, **tops}
 
   served = loader.LoadedExport(served.settings, [f'class {i}' for i in range(classes)], {}, None)
-  return predict.FilePredictor(hear, served, listener.cut, 64, 3, FORMATS)
+  return predict.FilePredictor(predict_batch, served, framing, 64, 3, FORMATS)
 
 
-def test_answers_that_are_not_finite_are_refused(served, tmp_path):
+def test_outputs_that_are_not_finite_are_refused(served, tmp_path):
   path = write_sound(tmp_path / 'a.wav', 0.3)
   with pytest.raises(UserError, match='not finite'):
     predict.predict_file(stand_in(served, value=np.nan), path, tmp_path, 'm')
@@ -206,7 +205,7 @@ def test_answers_that_are_not_finite_are_refused(served, tmp_path):
 
 
 def test_memory_does_not_grow_with_length(served, tmp_path, monkeypatch):
-  listener = stand_in(served)
+  predictor = stand_in(served)
   for module in (array_files, writers):  # else a copy of the longer file takes a larger buffer
     monkeypatch.setattr(module, 'COPY_BYTES', 1 << 16)
 
@@ -214,13 +213,13 @@ def test_memory_does_not_grow_with_length(served, tmp_path, monkeypatch):
     second = np.zeros(16000, np.int16)
     monkeypatch.setattr(decoding, 'decode_audio', lambda *arguments: ((16000 * i, second) for i in range(seconds)))
     tracemalloc.start()
-    heard = predict.predict_file(listener, f'{seconds}.wav', tmp_path, 'm')
-    found = tracemalloc.get_traced_memory()[1]
+    summary = predict.predict_file(predictor, f'{seconds}.wav', tmp_path, 'm')
+    peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert heard.windows == 25 * seconds
-    return found
+    assert summary.windows == 25 * seconds
+    return peak_bytes
 
-  peak(20)  # what is made once
+  peak(20)  # allocations that happen once
   short, long = peak(300), peak(600)
   written = {n: sum((tmp_path / f'{n}.wav.{key}').stat().st_size for key in FORMATS) for n in (300, 600)}
   assert long - short < 0.1 * (written[600] - written[300])
@@ -248,10 +247,10 @@ def test_command_names_the_bad_file_and_reads_the_others(served, exported, tmp_p
   assert names == ['one.wav.csv', 'one.wav.json', 'two.flac.csv', 'two.flac.json']
   lines = done.stdout.splitlines()
   assert lines[0].split() == ['file', 'seconds', 'class', 'probability'] and len(lines) == 5
-  heard = listen(served, good[0], tmp_path, ['csv'])
-  best = np.argsort(-heard.probabilities, kind='stable')[:2]
-  assert lines[1].split() == ['one.wav', '1.0', *NAMES[best[0]].split(), f'{heard.probabilities[best[0]]:.4f}']
-  assert lines[2].split() == [*NAMES[best[1]].split(), f'{heard.probabilities[best[1]]:.4f}']
+  summary = predict_sound(served, good[0], tmp_path, ['csv'])
+  best = np.argsort(-summary.probabilities, kind='stable')[:2]
+  assert lines[1].split() == ['one.wav', '1.0', *NAMES[best[0]].split(), f'{summary.probabilities[best[0]]:.4f}']
+  assert lines[2].split() == [*NAMES[best[1]].split(), f'{summary.probabilities[best[1]]:.4f}']
 
 
 @pytest.mark.parametrize(
@@ -273,8 +272,8 @@ def test_command_refuses_at_once(tmp_path, arguments, message):
   command = [sys.executable, '-X', 'importtime', '-m', 'audionet_tf.infer', *arguments]
   done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=tmp_path)
   assert done.returncode == 1 and not list(tmp_path.iterdir())
-  told = [line for line in done.stderr.splitlines() if not line.startswith('import time:')]
-  assert len(told) == 1 and told[0].startswith('error: ') and message in told[0]
+  errors = [line for line in done.stderr.splitlines() if not line.startswith('import time:')]
+  assert len(errors) == 1 and errors[0].startswith('error: ') and message in errors[0]
   assert '| tensorflow\n' not in done.stderr
 
 
@@ -295,19 +294,19 @@ def test_command_without_output_prints_and_writes_nothing(exported, tmp_path):
 def test_a_table_for_the_screen_is_short_and_means_of_equal_spans(windows):
   rng = np.random.default_rng(0)
   probabilities = rng.uniform(size=[windows, 3]).astype(np.float32)
-  table = inference_table.Table()
+  screen = table.Table()
   for first in range(0, windows, 7):
     some = np.arange(first, min(first + 7, windows))
     times = {'start_seconds': some / 2, 'end_seconds': some / 2 + 0.5}
-    table.add(times | {'probabilities': probabilities[some]})
-  rows = [line.split() for line in table.text(['a', 'b', 'c'], 1).splitlines()][1:]
+    screen.add(times | {'probabilities': probabilities[some]})
+  rows = [line.split() for line in screen.text(['a', 'b', 'c'], 1).splitlines()][1:]
   span = 1
-  while span * inference_table.MOST_ROWS < windows:
+  while span * table.MOST_ROWS < windows:
     span *= 2
   if span > 1:
     assert rows.pop()[:8] == f'each row is the mean of {span} windows;'.split()
   expected = [probabilities[first : first + span].mean(0) for first in range(0, windows, span)]
-  assert len(rows) == len(expected) <= inference_table.MOST_ROWS
+  assert len(rows) == len(expected) <= table.MOST_ROWS
   for number, (row, means) in enumerate(zip(rows, expected, strict=True)):
     end = min(windows, (number + 1) * span) / 2
     assert row[:2] == [f'{number * span / 2:.2f}', f'{end:.2f}']

@@ -41,12 +41,12 @@ def test_masked_values_are_the_mean():
     batch_keys.HIDDEN_TIME: tf.constant([[0.2, 0.5], [0, 0]]),
     batch_keys.HIDDEN_FREQUENCY: tf.constant([[0, 0], [0.5, 1]]),
   }
-  masked = spec_augment.hide(spectrogram, batch).numpy()
+  masked = spec_augment.mask(spectrogram, batch).numpy()
   expected = spectrogram.copy()
   expected[0, 2:5] = spectrogram[0].mean()
   expected[1, :, 4:] = spectrogram[1].mean()
   np.testing.assert_allclose(masked, expected, atol=1e-6)
-  assert spec_augment.hide(spectrogram, {}) is spectrogram
+  assert spec_augment.mask(spectrogram, {}) is spectrogram
 
 
 def test_masked_sound_has_no_gradient():
@@ -61,7 +61,7 @@ def test_masked_sound_has_no_gradient():
     for layer in distiller.student.layers:
       if isinstance(layer, keras.layers.Dropout):
         layer.seed_generator.state.assign([0, 5])
-    return distiller.hear({'audio': audio} | hidden)
+    return distiller.forward({'audio': audio} | hidden)
 
   plain = outputs({})
   for name, values in outputs({batch_keys.HIDDEN_TIME: nothing}).items():

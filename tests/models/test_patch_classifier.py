@@ -201,7 +201,7 @@ def test_embedding_of_vggish_before_and_after_its_activation():
 
 def test_part_of_the_spectrogram_can_be_masked_in_training():
   sound = noise(2, 2 * SECOND)
-  forward = spec_augment.hiding(tiny_yamnet())
+  forward = spec_augment.masked_forward(tiny_yamnet())
   unmasked = forward(sound, {})
   masked = forward(sound, {batch_keys.HIDDEN_TIME: tf.constant([[0.9, 1.0], [0, 0]])})
   assert unmasked['logits/a'].shape == masked['logits/a'].shape == (2, 3, 3)

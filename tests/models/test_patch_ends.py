@@ -34,13 +34,13 @@ def as_yamnet_pads(samples):
 def test_silence_completes_the_last_patch(samples):
   sound = np.arange(samples, dtype=np.int32).astype(np.int16)
   chunks = [sound[:1000], sound[1000:]]
-  whole = np.concatenate(list(chunking.filled(chunks, table('yamnet'))))
+  whole = np.concatenate(list(chunking.padded(chunks, table('yamnet'))))
   assert whole[:samples].tolist() == sound.tolist() and not whole[samples:].any()
   assert (len(whole) - PATCH) / HOPS['yamnet'] == as_yamnet_pads(samples) - 1
-  short = np.concatenate(list(chunking.filled(chunks, table('yamnet'), rest=False)))
+  short = np.concatenate(list(chunking.padded(chunks, table('yamnet'), keep_remainder=False)))
   assert len(short) == max(samples, PATCH)
   with pytest.raises(UserError, match='no sound'):
-    list(chunking.filled([], table('yamnet')))
+    list(chunking.padded([], table('yamnet')))
 
 
 def served(name):
@@ -65,7 +65,7 @@ def write(path, seconds, begin):
 def test_captions_cover_the_whole_sound(name, seconds, tmp_path):
   path = write(tmp_path / 'a.wav', seconds, max(0, seconds - 0.3))
   scores = captioner.captions(
-    captioner.listener(served(name)), path, event_detection.DetectionConfig(stop=('still',), smooth_seconds=0)
+    captioner.predictor(served(name)), path, event_detection.DetectionConfig(stop=('still',), smooth_seconds=0)
   )
   (event,) = scores.events
   assert event.end_seconds == pytest.approx(seconds) and scores.seconds == seconds and scores.repeats == 1

@@ -213,6 +213,6 @@ def test_per_step_head_is_a_dense_layer_on_conv7():
   [('soundnet8', 16000, '1.38 times as long'), ('soundnet5', 22050, ''), ('audionet', 16000, '')],
 )
 def test_warning_for_another_sample_rate(student, rate_hz, message, capsys):
-  trainer.tell_rate(student, rate_hz)
+  trainer.warn_of_sample_rate(student, rate_hz)
   line = capsys.readouterr().err
   assert message in line and bool(line) == bool(message)

@@ -27,16 +27,16 @@ def test_help_names_the_parts():
 
 
 @pytest.mark.parametrize(
-  ('arguments', 'said'),
+  ('arguments', 'message'),
   [(['--only=epohc'], 'known are build, epoch'), (['--data=nowhere'], 'no such folder'), (['build'], "'build'")],
 )
-def test_a_mistake_is_one_line(arguments, said):
+def test_a_mistake_is_one_line(arguments, message):
   done = commands.run('benchmark.main', *arguments)
   assert done.returncode == 1
-  assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1 and said in done.stderr
+  assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1 and message in done.stderr
 
 
-def test_the_long_part_runs_only_when_asked():
+def test_the_long_part_runs_only_on_request():
   parts = main.chosen_parts
   assert parts(None, False) == [
     'build',
@@ -111,12 +111,12 @@ def turn():
 measure.answer_turns(turn)
 """
   commands = {name: [sys.executable, '-c', program, name] for name in 'AB'}
-  found = measure.in_turns(commands, measure.first_cpus(1), 3, 'test')
-  assert found == {name: [[1, 1], [2, 1], [3, 1]] for name in 'AB'}  # number 0 was the warm-up
+  measurements = measure.in_turns(commands, measure.first_cpus(1), 3, 'test')
+  assert measurements == {name: [[1, 1], [2, 1], [3, 1]] for name in 'AB'}  # number 0 was the warm-up
   assert (tmp_path / 'log').read_text() == 'AB' * 4
 
 
-def test_a_broken_process_is_named_with_what_it_said():
+def test_a_broken_process_is_named_with_its_log():
   with pytest.raises(UserError, match='no such luck'):
     measure.in_turns({'A': [sys.executable, '-c', 'raise SystemExit("no such luck")']}, None, 1, 'test')
 
@@ -133,7 +133,7 @@ def test_pytorch_network_is_soundnet():
   net = soundnet.torch_network()
   assert sum(p.numel() for p in net.parameters()) == 14_352_713  # with 1000 and 401 classes, those of the original
   with torch.no_grad():
-    assert [tuple(said.shape) for said in net(torch.zeros(1, 1, 441_000))] == [(1, 1000, 4), (1, 401, 4)]
+    assert [tuple(logits.shape) for logits in net(torch.zeros(1, 1, 441_000))] == [(1, 1000, 4), (1, 401, 4)]
 
 
 @needs_torch
@@ -177,8 +177,8 @@ def test_learning_is_held_against_the_curve(tmp_path, monkeypatch):
   (tmp_path / 'work/learning/metrics.jsonl').write_text('\n'.join(epochs))
   ran = []
   monkeypatch.setattr(rows, 'run', ran.append)
-  found = rows.learning(rows.Context(tmp_path, tmp_path / 'work', rows.Sizes()))
-  assert [line.verdict for line in found] == ['-', '-', 'ok', 'short', '-', 'ok']
+  lines = rows.learning(rows.Context(tmp_path, tmp_path / 'work', rows.Sizes()))
+  assert [line.verdict for line in lines] == ['-', '-', 'ok', 'short', '-', 'ok']
   assert [command[2] for command in ran] == ['tfrecords.build', 'audionet_tf.train'] and '--epochs=200' in ran[1]
 
 

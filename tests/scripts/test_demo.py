@@ -53,14 +53,14 @@ def test_a_clip_is_the_same_on_every_call_and_differs_from_the_next(thing):
 
 
 def test_things_differ_in_spectrum():
-  """The nearest mean spectrum of five clips names most of five others: what AudioNet can hear is enough."""
-  known = np.array([np.mean([band_shares(sound_of(t, n)) for n in range(5)], 0) for t in clips.THINGS])
-  right = [
-    np.abs(known - band_shares(sound_of(thing, number))).sum(1).argmin() == place
-    for place, thing in enumerate(clips.THINGS)
+  """The nearest mean spectrum of five clips names most of five others: what AudioNet can use is enough."""
+  means = np.array([np.mean([band_shares(sound_of(t, n)) for n in range(5)], 0) for t in clips.THINGS])
+  hits = [
+    np.abs(means - band_shares(sound_of(thing, number))).sum(1).argmin() == index
+    for index, thing in enumerate(clips.THINGS)
     for number in range(5, 10)
   ]
-  assert np.mean(right) > 0.8
+  assert np.mean(hits) > 0.8
 
 
 def test_a_written_clip_has_its_pictures_and_its_sound(tmp_path):
@@ -78,26 +78,26 @@ def test_a_written_clip_has_its_pictures_and_its_sound(tmp_path):
 
 
 def test_finished_and_foreign_folders_are_left_alone(tmp_path):
-  output, asked = tmp_path / 'demo', {'epochs': 3}
-  with folders.claimed(output, asked) as folder:
+  output, settings = tmp_path / 'demo', {'epochs': 3}
+  with folders.claimed(output, settings) as folder:
     assert folder == output
-    with folders.claimed(output, asked) as other:  # in use
+    with folders.claimed(output, settings) as other:  # in use
       assert other == tmp_path / 'demo-2'
-  with folders.claimed(output, asked) as folder:
-    assert folder == output  # unfinished: gone on with
+  with folders.claimed(output, settings) as folder:
+    assert folder == output  # unfinished: resumed
     (folder / folders.SUMMARY_NAME).write_text('done')
-  with folders.claimed(output, asked) as folder:
+  with folders.claimed(output, settings) as folder:
     assert folder == tmp_path / 'demo-2'
   with folders.claimed(output, {'epochs': 4}) as folder:
     assert folder == tmp_path / 'demo-3'
-  (tmp_path / 'mine').mkdir()
-  (tmp_path / 'mine/thesis.txt').write_text('mine')
-  with folders.claimed(tmp_path / 'mine', asked) as folder:
-    assert folder == tmp_path / 'mine-2'
+  (tmp_path / 'other').mkdir()
+  (tmp_path / 'other/thesis.txt').write_text('text')
+  with folders.claimed(tmp_path / 'other', settings) as folder:
+    assert folder == tmp_path / 'other-2'
 
 
-@pytest.mark.parametrize('count, unheard', [(1, 0), (2, 1), (9, 1), (10, 2), (23, 4)])
-def test_a_fifth_of_the_videos_is_kept_unheard(tmp_path, count, unheard):
+@pytest.mark.parametrize('count, held_out', [(1, 0), (2, 1), (9, 1), (10, 2), (23, 4)])
+def test_a_fifth_of_the_videos_is_held_out(tmp_path, count, held_out):
   names = [f'day {n % 2}/film {n}.mp4' for n in range(count)]
   small = params.RecordParams(image_size=16, window_seconds=0.01, hop_seconds=0.01, image_format='png')
   synthetic_records.write_records(tmp_path / 'probe', dict.fromkeys(names, 2), small)
@@ -105,10 +105,10 @@ def test_a_fifth_of_the_videos_is_kept_unheard(tmp_path, count, unheard):
     (tmp_path / 'own' / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / 'own' / name).write_text(name)
   for _ in range(2):  # again: the same parts
-    folders.part(tmp_path / 'own', tmp_path / 'probe', tmp_path / 'videos')
-    parts = {part: list((tmp_path / 'videos').glob(f'{part}/*')) for part in ('heard', 'unheard')}
-    assert {part: len(found) for part, found in parts.items()} == {'heard': count - unheard, 'unheard': unheard}
-  assert sorted(link.read_text() for found in parts.values() for link in found) == sorted(names)
+    folders.split(tmp_path / 'own', tmp_path / 'probe', tmp_path / 'videos')
+    parts = {part: list((tmp_path / 'videos').glob(f'{part}/*')) for part in ('train', 'held_out')}
+    assert {part: len(links) for part, links in parts.items()} == {'train': count - held_out, 'held_out': held_out}
+  assert sorted(link.read_text() for links in parts.values() for link in links) == sorted(names)
 
 
 @pytest.mark.parametrize('make', [lambda path: None, lambda path: path.mkdir(), lambda path: path.write_text('x')])
@@ -128,7 +128,7 @@ def test_without_a_network_the_reason_is_given(monkeypatch, tmp_path):
 
 def test_table_is_aligned():
   lines = summary.table([summary.COLUMNS, ['a', 'bell 100%', 'bird 9%', '0.01', 'no']]).splitlines()
-  for column, cell in (('the teacher saw', 'bell'), ('the student heard', 'bird'), ('same', 'no')):
+  for column, cell in (('teacher', 'bell'), ('student', 'bird'), ('same', 'no')):
     assert lines[0].index(column) == lines[2].index(cell)
   assert lines[2].index('0.01') + 4 == lines[0].index('KL') + 2
   assert len(summary.shortened('x' * 200)) == summary.NAME_WIDTH
@@ -157,9 +157,9 @@ def check_results(run, out, count):
 
 @pytest.mark.slow
 def test_small_demo_is_interrupted_and_goes_on(tmp_path):
-  small = ('--teacher=small', '--heard=1', '--unheard=1', '--stills=10', '--epochs=5')
+  small = ('--teacher=small', '--train=1', '--held_out=1', '--stills=10', '--epochs=5')
   child = demo(tmp_path, *small)
-  while not list(tmp_path.glob('demo/videos/heard/*.mp4')) and child.poll() is None:
+  while not list(tmp_path.glob('demo/videos/train/*.mp4')) and child.poll() is None:
     time.sleep(0.1)
   os.killpg(child.pid, signal.SIGINT)
   out, errors = child.communicate(timeout=60)
@@ -167,12 +167,12 @@ def test_small_demo_is_interrupted_and_goes_on(tmp_path):
   child = demo(tmp_path, *small)
   out, errors = child.communicate(timeout=280)
   assert child.returncode == 0, errors[-2000:]
-  assert f'going on in {tmp_path / "demo"}' in out
+  assert f'resuming in {tmp_path / "demo"}' in out
   check_results(tmp_path / 'demo', out, 10)
   assert '-m audionet_tf.train --preset=demo --records=' in out
 
 
-def test_own_videos_are_probed_and_parted(tmp_path, capfd):
+def test_own_videos_are_probed_and_split(tmp_path, capfd):
   own = tmp_path / 'my films'
   own.mkdir()
   for number in range(2):
@@ -185,21 +185,21 @@ def test_own_videos_are_probed_and_parted(tmp_path, capfd):
   screen = capfd.readouterr()
   assert 'broken.mp4' in screen.err
   assert screen.out.count('tfrecords.build') == 1  # done once
-  parts = {part: len(list((tmp_path / 'demo/videos').glob(f'{part}/film*'))) for part in ('heard', 'unheard')}
-  assert parts == {'heard': 2, 'unheard': 1}
+  parts = {part: len(list((tmp_path / 'demo/videos').glob(f'{part}/film*'))) for part in ('train', 'held_out')}
+  assert parts == {'train': 2, 'held_out': 1}
 
 
-def test_the_small_teacher_steps_in_and_says_so(tmp_path, capsys, monkeypatch):
+def test_the_small_teacher_replaces_vgg16_and_says_so(tmp_path, capsys, monkeypatch):
   lines = []
   monkeypatch.setattr(pipeline, 'no_vgg16', lambda: 'no network')
   monkeypatch.setattr(pipeline, 'step', lambda title, line: lines.append(line))
   flags = pipeline.chosen_teacher(tmp_path, None, {'teacher': 'auto', 'stills': 10})
   assert flags == f'--teacher={tmp_path}/teacher.keras --teacher_labels={tmp_path}/teacher.txt'
   assert len(lines) == 1 and 'demo.train_teacher' in lines[0]
-  assert 'cannot be had (no network)' in capsys.readouterr().out
+  assert 'is not available (no network)' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('teacher, why', [('auto', 'cannot be had .no network.'), ('small', 'ten drawings')])
+@pytest.mark.parametrize('teacher, why', [('auto', 'is not available .no network.'), ('small', 'ten drawings')])
 def test_own_videos_need_a_real_teacher(tmp_path, monkeypatch, teacher, why):
   monkeypatch.setattr(pipeline, 'no_vgg16', lambda: 'no network')
   monkeypatch.setattr(pipeline, 'step', lambda *_: pytest.fail('nothing is begun'))
@@ -211,7 +211,7 @@ def test_own_videos_need_a_real_teacher(tmp_path, monkeypatch, teacher, why):
 
 
 def test_the_demo_ends_by_naming_captions_and_page(tmp_path):
-  (tmp_path / 'videos/heard').mkdir(parents=True)
+  (tmp_path / 'videos/train').mkdir(parents=True)
   text = summary.closing(tmp_path, {'kl': 1.0, 'top1': 0.5, 'windows': 8}, 1, 2, 3.0)
   for module in ('caption', 'serve'):
     assert f'-m audionet_tf.{module} --model={tmp_path}/train/export' in text

@@ -1,4 +1,4 @@
-"""Mixtures with weak labels: what is heard in them is what their table says."""
+"""Mixtures with weak labels: they contain the sounds of their table."""
 
 import csv
 
@@ -30,8 +30,8 @@ def test_mixtures_hold_the_sounds_of_their_labels(tmp_path):
     rate, sound = wavfile.read(tmp_path / 'one' / row['file'])
     assert (rate, sound.shape, sound.dtype) == (22050, (220500,), np.int16)
     power = np.abs(np.fft.rfft(sound / 32768)) / 22050
-    heard = [name for name, hertz in sorted(HERTZ.items()) if power[hertz * 10 - 5 : hertz * 10 + 5].max() > 0.05]
-    assert heard == sorted(row['labels'].split(';'))
+    names = [name for name, hertz in sorted(HERTZ.items()) if power[hertz * 10 - 5 : hertz * 10 + 5].max() > 0.05]
+    assert names == sorted(row['labels'].split(';'))
     starts.add(int(np.flatnonzero(sound)[0]))
   assert len(starts) > 6
   texts = [(tmp_path / folder / 'labels.csv').read_text() for folder in ('one', 'again', 'other')]

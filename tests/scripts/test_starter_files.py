@@ -19,7 +19,7 @@ def test_weights_are_rounded_to_the_nearest_of_twelve_bits():
   np.testing.assert_array_equal(starter_files.rounded(np.float32([0, 1, -2.5])), [0, 1, -2.5])
 
 
-def test_a_smaller_file_says_nearly_the_same(tmp_path):
+def test_a_smaller_file_predicts_nearly_the_same(tmp_path):
   keras.utils.set_random_seed(0)
   model, path = registry.build('logmel_cnn_contrast', {'teacher': 7}), tmp_path / 'student.keras'
   student_file.save(path, model, soundnets.settings('logmel_cnn_contrast', 1.0))
@@ -31,7 +31,7 @@ def test_a_smaller_file_says_nearly_the_same(tmp_path):
   np.testing.assert_allclose(again(sound)['logits/teacher'], model(sound)['logits/teacher'], atol=0.02)
 
 
-def test_credits_name_every_author_or_nobody(tmp_path):
+def test_credits_name_every_author_or_fail(tmp_path):
   (tmp_path / 'LICENSES.txt').write_text(
     '# ESC-10\n\n- [1-1-A.ogg]: clip derived from a.wav (http://x/) by Ann [CC0]\n'
     '- [1-2-A.ogg]:  clip derived from b.wav (http://y/) by Bob [CC-BY]\n',
@@ -43,14 +43,14 @@ def test_credits_name_every_author_or_nobody(tmp_path):
     starter_files.credits(tmp_path / 'LICENSES.txt', ['1-1-A', '9-9-A'])
 
 
-def test_no_folder_of_the_machine_is_told():
+def test_descriptions_hold_no_folder():
   described = {'source': '/a/b/c.tflite', 'labels': None, 'digest': 'x'}
-  assert starter_files.nameless(described) == {'source': 'c.tflite', 'labels': None, 'digest': 'x'}
+  assert starter_files.without_folders(described) == {'source': 'c.tflite', 'labels': None, 'digest': 'x'}
 
 
 def test_areas_are_those_of_scikit_learn():
   known, others = np.array([0.5, 0.7, 0.9]), {'a': np.array([0.1, 0.6]), 'b': np.array([0.8])}
-  found = starter_files.judged(known, others)
+  found = starter_files.areas_under_curve(known, others)
   assert found['a'] == pytest.approx(5 / 6) and found['b'] == pytest.approx(1 / 3)
   assert found['all'] == roc_auc_score([1, 1, 1, 0, 0, 0], [0.5, 0.7, 0.9, 0.1, 0.6, 0.8])
 

@@ -1,4 +1,4 @@
-"""The transfer benchmark: who hears what, what its table says, and what it refuses."""
+"""The transfer benchmark: the folds of each step, its table, and the mistakes that it refuses."""
 
 import csv
 import dataclasses
@@ -70,63 +70,63 @@ def place(tmp_path, monkeypatch):
   return folds.Place(tmp_path / 'data', tmp_path / 'videos', tmp_path / 'work'), calls
 
 
-def test_the_fold_that_judges_is_never_heard_and_no_label_reaches_the_student(place):
+def test_the_evaluation_fold_is_held_out_and_no_label_reaches_the_student(place):
   place, calls = place
-  shares = folds.judge(place, 'best', folds.ROWS['best'], '2', '0', ['epochs=1'])
+  shares = folds.evaluate(place, 'best', folds.ROWS['best'], '2', '0', ['epochs=1'])
   assert shares == {'named': 0.25, 'vision': 1.0, 'sound_and_vision': 0.5, 'embedding': 0.75}
-  (build, given, heard), (train, trained, _), (evaluate, judged, _), (probe, probed, _) = calls
+  (build, given, videos), (train, trained, _), (evaluate, evaluated, _), (probe, probed, _) = calls
   assert [build, train, evaluate, probe] == [
     'tfrecords.build',
     *(f'audionet_tf.{n}' for n in ('train', 'evaluate', 'probe')),
   ]
-  assert heard == ['fold1', 'fold3'] and trained['records'] == given['output']
+  assert videos == ['fold1', 'fold3'] and trained['records'] == given['output']
   assert trained['teacher'].endswith('a.tflite') and not any('.csv' in value for value in trained.values())
-  assert trained['epochs'] == '1' and judged['folds'] == '2'
+  assert trained['epochs'] == '1' and evaluated['folds'] == '2'
   assert (probed['folds'], probed['judge']) == ('1,2,3', '2')
-  folds.judge(place, 'best', folds.ROWS['best'], '2', '0', ['epochs=1'])
-  assert len(calls) == 4  # what is done is not done again
+  folds.evaluate(place, 'best', folds.ROWS['best'], '2', '0', ['epochs=1'])
+  assert len(calls) == 4  # finished steps are kept
 
 
 @pytest.mark.parametrize('name', ['best', 'mfcc'])
-def test_results_of_other_settings_are_not_taken(place, name):
+def test_results_of_other_settings_are_refused(place, name):
   place, calls = place
 
-  def judge(place, extra=()):
-    folds.judge(place, name, folds.ROWS[name], '2', '0', list(extra))
+  def evaluate(place, extra=()):
+    folds.evaluate(place, name, folds.ROWS[name], '2', '0', list(extra))
     return len(calls)
 
-  assert judge(place) == judge(place)
+  assert evaluate(place) == evaluate(place)
   with pytest.raises(UserError, match='work: .* videos;.*--work'):
-    judge(dataclasses.replace(place, left_out=('3',)))
+    evaluate(dataclasses.replace(place, left_out=('3',)))
   with pytest.raises(UserError, match=f'flags of {name};'):
-    judge(place, ['epochs=2'])
+    evaluate(place, ['epochs=2'])
 
 
-def test_a_student_is_probed_again_where_the_probe_is_another(place):
+def test_another_probe_is_run_again(place):
   place, calls = place
   row = folds.ROWS['best']
   for c, count in (('0.1', 4), ('0.1', 4), ('0.2', 5)):
-    folds.judge(place, 'best', dataclasses.replace(row, probe=(f'--c={c}',)), '2', '0', [])
+    folds.evaluate(place, 'best', dataclasses.replace(row, probe=(f'--c={c}',)), '2', '0', [])
     assert len(calls) == count and calls[-1][0] == 'audionet_tf.probe' and calls[-1][1]['c'] == c
   (probed,) = place.work.glob('**/probe.json')
   (probed.parent / 'asked.json').unlink()  # as before it was written
-  folds.judge(place, 'best', dataclasses.replace(row, probe=('--c=0.2',)), '2', '0', [])
+  folds.evaluate(place, 'best', dataclasses.replace(row, probe=('--c=0.2',)), '2', '0', [])
   assert len(calls) == 6
 
 
-def test_a_probe_that_was_broken_off_is_not_taken_for_another(place, monkeypatch):
+def test_an_interrupted_probe_is_run_again(place, monkeypatch):
   place, _ = place
   row, run = folds.ROWS['mfcc'], folds.run
-  folds.judge(place, 'mfcc', row, '2', None, [])
+  folds.evaluate(place, 'mfcc', row, '2', None, [])
 
-  def broken_off(module, *arguments):
+  def interrupted(module, *arguments):
     run(module, *arguments)
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(folds, 'run', broken_off)
+  monkeypatch.setattr(folds, 'run', interrupted)
   for probe in (('--c=0.2',), row.probe):
     with pytest.raises(KeyboardInterrupt):
-      folds.judge(place, 'mfcc', dataclasses.replace(row, probe=probe), '2', None, [])
+      folds.evaluate(place, 'mfcc', dataclasses.replace(row, probe=probe), '2', None, [])
 
 
 def test_candidates_are_compared_without_the_fold_left_out(place):
@@ -153,14 +153,14 @@ def test_a_plan_names_candidates(tmp_path):
   plan = tmp_path / 'plan.txt'
   plan.write_text('# of a night\nplain\nnoisy augment=shift,noise=0.3 epochs=50  # half\n\n', encoding='utf-8')
   assert folds.read_plan(plan) == {'plain': (), 'noisy': ('augment=shift,noise=0.3', 'epochs=50')}
-  for text, said in (
+  for text, message in (
     ('a\na x=1', 'a is there twice'),
     ('a --x=1', 'a: --x=1: expected is FLAG=VALUE'),
     ('a x', 'a: x: expected is FLAG=VALUE'),
     ('# nothing', 'no candidate in it'),
   ):
     plan.write_text(text, encoding='utf-8')
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
       folds.read_plan(plan)
   with pytest.raises(UserError, match='No such file'):
     folds.read_plan(tmp_path / 'none.txt')

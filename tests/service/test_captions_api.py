@@ -45,7 +45,7 @@ def test_captions_are_right_in_time_and_those_of_the_command(client, served, cli
   assert [name for name, _, _ in detected] == tone_service.NAMES[1:]
   for (_, start, end), (_, begins, ends) in zip(detected, TONES, strict=True):
     assert abs(start - begins) <= HOP_SECONDS and abs(end - ends) <= HOP_SECONDS
-  expected = captioner.captions(captioner.listener(served), clip)
+  expected = captioner.captions(captioner.predictor(served), clip)
   assert [(e.name, e.start_seconds, e.end_seconds) for e in expected.events] == [
     (e['name'], e['start_seconds'], e['end_seconds']) for e in document['events']
   ]
@@ -163,7 +163,7 @@ def test_too_many_uploads_at_once_are_refused(client, made, clip):
 def test_a_client_that_leaves_cancels_its_job(client, made, tmp_path, monkeypatch, accept):
   path, entered, cancelled = media_clips.write(tmp_path / 'a.wav', 3, times=[]), threading.Event(), threading.Event()
 
-  def score(listener, path, report):
+  def score(predictor, path, report):
     entered.set()
     try:
       for _ in range(2000):

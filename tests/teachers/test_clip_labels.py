@@ -1,4 +1,4 @@
-"""A CSV of labels as a teacher: what each video is taught, and what is refused."""
+"""A CSV of labels as a teacher: the targets of each video, and what is refused."""
 
 import numpy as np
 import pytest
@@ -24,13 +24,13 @@ def test_categories_are_classes_in_the_order_of_their_targets(tmp_path):
   path = table(
     tmp_path / 'x.csv', 'filename,fold,target,category', 'rain.wav,1,3,rain', 'dog-7.wav,1,20,dog', '1.wav,2,0,cat'
   )
-  given = clip_labels.load(path)
-  assert given.class_names == ['cat', 'rain', 'dog']
-  answers = given.answers(manifest(pictures=3))
+  loaded = clip_labels.load(path)
+  assert loaded.class_names == ['cat', 'rain', 'dog']
+  targets = loaded.targets(manifest(pictures=3))
   for video, expected in zip(IDS, ([0, 0, 1], [0, 1, 0], [1, 0, 0]), strict=True):
-    said = answers(video, 1)
-    assert said.dtype == np.float32 and said.tolist() == [expected] * 3
-  assert given.answers(manifest())(IDS[0], 0).shape == (1, 3)  # one answer a window where there is no picture
+    rows = targets(video, 1)
+    assert rows.dtype == np.float32 and rows.tolist() == [expected] * 3
+  assert loaded.targets(manifest())(IDS[0], 0).shape == (1, 3)  # one row per window without pictures
 
 
 def test_without_targets_the_alphabet_decides_and_without_categories_the_target_is_the_name(tmp_path):
@@ -38,7 +38,7 @@ def test_without_targets_the_alphabet_decides_and_without_categories_the_target_
     tmp_path / 'x.csv', 'path,category', 'fold1/rain.wav,rain', 'dog-7,dog', 'cats/1.mp4,cat', 'dogs/1.mp4,dog'
   )
   assert clip_labels.load(path).class_names == ['cat', 'dog', 'rain']
-  assert clip_labels.load(path).answers(manifest())('cats/1.mp4', 0).tolist() == [[1, 0, 0]]  # by its whole path
+  assert clip_labels.load(path).targets(manifest())('cats/1.mp4', 0).tolist() == [[1, 0, 0]]  # by its whole path
   path = table(tmp_path / 'y.csv', 'filename,target', 'a.wav,10', 'b.wav,9')
   assert clip_labels.load(path).class_names == ['9', '10']
 
@@ -53,15 +53,15 @@ def test_without_targets_the_alphabet_decides_and_without_categories_the_target_
     ),
     (['filename,fold', 'rain.wav,1'], 'no column category or target'),
     (['filename,category', 'rain.wav,'], 'a row without category'),
-    (['filename,target,category', 'a,1,x', 'b,2,x'], 'do not go together'),
-    (['filename,target,category', 'a,1,x', 'b,1,y'], 'do not go together'),
+    (['filename,target,category', 'a,1,x', 'b,2,x'], 'a category has several targets'),
+    (['filename,target,category', 'a,1,x', 'b,1,y'], 'a category has several targets'),
     (['filename,target,category', 'a,one,x'], 'expected are whole numbers'),
     (['filename,category'], 'no rows below the header'),
   ],
 )
 def test_what_is_wrong_is_named(tmp_path, lines, message):
   with pytest.raises(UserError, match=message):
-    clip_labels.load(table(tmp_path / 'x.csv', *lines)).answers(manifest())
+    clip_labels.load(table(tmp_path / 'x.csv', *lines)).targets(manifest())
 
 
 def test_a_csv_is_a_teacher(tmp_path):

@@ -1,4 +1,4 @@
-"""Teachers from files, .keras, SavedModel and TFLite: as NumPy answers, and every way in which a file can be wrong."""
+"""Teachers from .keras, SavedModel and TFLite files against NumPy, and every way in which a file can be wrong."""
 
 import inspect
 import zipfile
@@ -15,7 +15,7 @@ from audionet_tf.teachers import frozen_teacher
 
 
 @pytest.mark.parametrize('activation', ['softmax', None])
-def test_keras_files_answer_as_numpy_does(tmp_path, activation):
+def test_keras_files_equal_numpy(tmp_path, activation):
   path = tmp_path / 'tiny.keras'
   image_classifiers.keras_classifier(activation=activation).save(path)
   teacher = frozen_teacher.load(path, name='tiny')
@@ -42,7 +42,7 @@ def test_keras_files_may_compute_in_half_precision_and_the_global_policy_stays(t
   assert keras.config.dtype_policy().name == 'float32'
 
 
-def test_a_keras_file_may_want_another_range_or_whole_pixels(tmp_path):
+def test_a_keras_file_may_take_another_range_or_integer_pixels(tmp_path):
   image_classifiers.keras_classifier(scale=1.0).save(tmp_path / 'unit.keras')
   unit = frozen_teacher.load(tmp_path / 'unit.keras', input_range=(-1, 1))
   np.testing.assert_allclose(
@@ -61,7 +61,7 @@ def test_a_keras_file_may_want_another_range_or_whole_pixels(tmp_path):
     image_classifiers.expected(image_classifiers.IMAGES, 0, 1),
     atol=1e-6,
   )
-  with pytest.raises(UserError, match='takes whole pixels'):
+  with pytest.raises(UserError, match='takes integer pixels'):
     frozen_teacher.load(tmp_path / 'whole.keras', input_range=(0, 1))
   with pytest.raises(UserError, match='two different finite numbers'):
     frozen_teacher.load(tmp_path / 'unit.keras', input_range=(1, 1))
@@ -101,7 +101,7 @@ def test_keras_files_with_code_or_damage_are_refused(tmp_path):
   pictures = keras.Input([image_classifiers.SIZE, image_classifiers.SIZE, 3])
   x = keras.layers.GlobalAveragePooling2D()(keras.layers.Lambda(lambda x: x * 2)(pictures))
   keras.Model(pictures, keras.layers.Dense(image_classifiers.CLASSES)(x)).save(tmp_path / 'code.keras')
-  with pytest.raises(UserError, match='Lambda layer, that is code'):
+  with pytest.raises(UserError, match='Lambda layer, which is code'):
     frozen_teacher.load(tmp_path / 'code.keras')
   whole = tmp_path / 'tiny.keras'
   image_classifiers.keras_classifier().save(whole)
@@ -114,7 +114,7 @@ def test_keras_files_with_code_or_damage_are_refused(tmp_path):
     assert '\n' not in str(caught.value)
 
 
-def test_what_is_no_picture_classifier_is_refused(tmp_path):
+def test_other_models_are_refused(tmp_path):
   sound = keras.Input([16])
   keras.Model(sound, keras.layers.Dense(2)(sound)).save(tmp_path / 'sound.keras')
   with pytest.raises(UserError, match=r'its input is \[None, 16\]; a picture classifier takes'):
@@ -135,7 +135,7 @@ def test_what_is_no_picture_classifier_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(('batch', 'dtype'), [(None, tf.float32), (None, tf.uint8), (1, tf.float32)])
-def test_saved_models_answer_as_numpy_does(tmp_path, batch, dtype):
+def test_saved_models_equal_numpy(tmp_path, batch, dtype):
   path = image_classifiers.Classifier(batch, dtype).save(tmp_path / 'saved')
   teacher = frozen_teacher.load(path)
   np.testing.assert_allclose(
@@ -150,7 +150,7 @@ def test_saved_models_answer_as_numpy_does(tmp_path, batch, dtype):
   assert teacher.class_names == ['class 0', 'class 1', 'class 2']
 
 
-def test_saved_models_that_reach_for_files_or_are_damaged_are_refused(tmp_path):
+def test_saved_models_that_access_files_or_are_damaged_are_refused(tmp_path):
   def reads(outputs):
     return tf.nn.softmax(outputs) + tf.cast(tf.strings.length(tf.io.read_file('/etc/hostname')), tf.float32)
 
@@ -192,7 +192,7 @@ def test_tflite_of_an_open_size_is_refused(tmp_path):
       super().__init__(1)
       self.function = tf.function(self.answer, [tf.TensorSpec([1, None, None, 3], tf.float32)])
 
-  with pytest.raises(UserError, match='leaves the size of its pictures open'):
+  with pytest.raises(UserError, match='has no fixed size of pictures'):
     frozen_teacher.load(Open().to_tflite(tmp_path / 'open.tflite'))
 
 
@@ -201,14 +201,14 @@ def test_quantised_tflite_takes_pixels_as_they_are_and_gives_distributions(tmp_p
   path = image_classifiers.Classifier(1).to_tflite(tmp_path / 'quantised.tflite', quantised)
   teacher = frozen_teacher.load(path)
   assert teacher.description['outputs'] == 'probabilities'
-  got = np.asarray(teacher.probabilities(image_classifiers.IMAGES))
-  np.testing.assert_allclose(got.sum(-1), 1, rtol=1e-6)
-  np.testing.assert_allclose(got, image_classifiers.expected(image_classifiers.IMAGES, -1, 1), atol=0.04)
-  with pytest.raises(UserError, match='takes whole pixels'):
+  probabilities = np.asarray(teacher.probabilities(image_classifiers.IMAGES))
+  np.testing.assert_allclose(probabilities.sum(-1), 1, rtol=1e-6)
+  np.testing.assert_allclose(probabilities, image_classifiers.expected(image_classifiers.IMAGES, -1, 1), atol=0.04)
+  with pytest.raises(UserError, match='takes integer pixels'):
     frozen_teacher.load(path, input_range=(0, 1))
 
 
-def test_damaged_tflite_files_do_not_take_the_process_with_them(tmp_path):
+def test_damaged_tflite_files_do_not_crash_the_process(tmp_path):
   whole = image_classifiers.Classifier(1).to_tflite(tmp_path / 'whole.tflite').read_bytes()
   for size in (0, 5, 200, len(whole) // 2, len(whole) - 100):
     (tmp_path / 'cut.tflite').write_bytes(whole[:size])

@@ -1,4 +1,4 @@
-"""Stored answers, read back with NumPy and TensorFlow's own Example, against asking the teacher directly."""
+"""Stored soft labels, read back with NumPy and TensorFlow's own Example, against direct calls of the teacher."""
 
 import dataclasses
 import fcntl
@@ -26,20 +26,20 @@ class Interrupted(Exception):
   """Stands for the end of the process in the middle of a shard."""
 
 
-def answer(images):
+def predict(images):
   """The tests' teacher, in TensorFlow: softmax of the mean colour times a matrix."""
   return tf.nn.softmax(tf.reduce_mean(tf.cast(images, tf.float32), [1, 2]) @ WEIGHTS)
 
 
-def make_teacher(asked=None, stop_after=None, name='colours', in_graph=False, digest='d1', **description):
-  """A Teacher that notes the sizes of its batches in `asked` and raises after `stop_after` of them."""
+def make_teacher(batch_sizes=None, stop_after=None, name='colours', in_graph=False, digest='d1', **description):
+  """A Teacher that notes the sizes of its batches in `batch_sizes` and raises after `stop_after` of them."""
 
   def probabilities(images):
-    if asked is not None:
-      asked.append(len(images))
-      if stop_after is not None and len(asked) > stop_after:
+    if batch_sizes is not None:
+      batch_sizes.append(len(images))
+      if stop_after is not None and len(batch_sizes) > stop_after:
         raise Interrupted
-    return answer(images)
+    return predict(images)
 
   names = [f'colour {i}' for i in range(CLASSES)]
   return frozen_teacher.Teacher(name, names, probabilities, in_graph, {'source': 'a test'} | description, digest)
@@ -86,35 +86,35 @@ def write_records(folder, pictures=2, same_picture=False, shards=3, windows=21):
 
 
 def read_shard(path, pictures=2, teacher='colours'):
-  """The windows of a file of blocks, by struct and TensorFlow's Example: dicts `video`, `index`, `pcm`, `answers`."""
-  content, position, found = path.read_bytes(), 0, []
+  """The windows of a file of blocks, by struct and TensorFlow's Example: dicts `video`, `index`, `pcm`, `outputs`."""
+  content, position, windows = path.read_bytes(), 0, []
   while position < len(content):
     (length,) = struct.unpack_from('<Q', content, position)
     block = tf.train.Example.FromString(content[position + 12 : position + 12 + length]).features.feature
     videos, indices = (block[name].int64_list.value for name in ('video', 'index'))
     assert len(videos) == len(indices) <= input_pipeline.BLOCK_WINDOWS
     pcm = np.frombuffer(block['audio/pcm'].bytes_list.value[0], '<i2').reshape(len(videos), -1)
-    answers = np.frombuffer(block[f'teacher/{teacher}'].bytes_list.value[0], '<f2').reshape(-1, pictures, CLASSES)
-    found += [
-      {'video': video, 'index': index, 'pcm': sound, 'answers': said}
-      for video, index, sound, said in zip(videos, indices, pcm, answers, strict=True)
+    outputs = np.frombuffer(block[f'teacher/{teacher}'].bytes_list.value[0], '<f2').reshape(-1, pictures, CLASSES)
+    windows += [
+      {'video': video, 'index': index, 'pcm': sound, 'outputs': rows}
+      for video, index, sound, rows in zip(videos, indices, pcm, outputs, strict=True)
     ]
     position += length + 16
-  return found
+  return windows
 
 
 def expected(colours):
-  """The teacher's answers to pictures of one colour each, in NumPy."""
+  """The teacher's outputs for pictures of one colour each, in NumPy."""
   powers = np.exp(colours.astype(np.float32) @ WEIGHTS)
   return powers / powers.sum(-1, keepdims=True)
 
 
 @pytest.mark.parametrize(('pictures', 'in_graph', 'batch_size'), [(1, False, 4), (2, True, 64), (5, False, 3)])
-def test_stored_answers_equal_asking_directly(tmp_path, monkeypatch, pictures, in_graph, batch_size):
-  monkeypatch.setattr(input_pipeline, 'BLOCK_WINDOWS', 4)  # seven windows a shard: a whole block and a small one
+def test_stored_outputs_equal_direct_calls(tmp_path, monkeypatch, pictures, in_graph, batch_size):
+  monkeypatch.setattr(input_pipeline, 'BLOCK_WINDOWS', 4)  # seven windows per shard: a whole block and a small one
   manifest, written = write_records(tmp_path, pictures)
-  asked = []
-  teacher = make_teacher(None if in_graph else asked, in_graph=in_graph)
+  batch_sizes = []
+  teacher = make_teacher(None if in_graph else batch_sizes, in_graph=in_graph)
   folder = labelling.ensure(tmp_path, manifest, [teacher], batch_size)
   assert folder.parent == tmp_path / 'labels'
   for number, shard in enumerate(written):
@@ -122,11 +122,11 @@ def test_stored_answers_equal_asking_directly(tmp_path, monkeypatch, pictures, i
     for window, (video, index, pcm, colours) in zip(stored, shard, strict=True):
       assert (window['video'], window['index']) == (video, index)
       np.testing.assert_array_equal(window['pcm'], pcm)
-      np.testing.assert_allclose(window['answers'], expected(colours), rtol=2e-3, atol=1e-7)
-  assert not asked or max(asked) <= batch_size
+      np.testing.assert_allclose(window['outputs'], expected(colours), rtol=2e-3, atol=1e-7)
+  assert not batch_sizes or max(batch_sizes) <= batch_size
 
 
-def test_the_manifest_says_what_was_asked(tmp_path):
+def test_the_manifest_describes_records_and_teachers(tmp_path):
   manifest, written = write_records(tmp_path)
   stored = soft_labels.read_manifest(labelling.ensure(tmp_path, manifest, [make_teacher(dtype='float32')]))
   assert stored['records_digest'] == 'records 1' and stored['params'] == manifest['params']
@@ -145,8 +145,8 @@ def test_training_reads_what_was_stored(tmp_path):
   stored = soft_labels.read_manifest(folder)
   batch = next(iter(input_pipeline.sequential_batches(soft_labels.label_source(folder, stored), 100)))
   windows = [window for shard in written for window in shard]
-  wanted = np.stack([expected(colours) for *_, colours in windows])
-  np.testing.assert_allclose(batch['teacher/colours'], wanted, rtol=2e-3, atol=1e-7)
+  outputs = np.stack([expected(colours) for *_, colours in windows])
+  np.testing.assert_allclose(batch['teacher/colours'], outputs, rtol=2e-3, atol=1e-7)
   assert (batch['audio'].numpy() * 32768 == np.stack([pcm for _, _, pcm, _ in windows])).all()
   assert batch['video_id'].numpy().tolist() == [video for video, *_ in windows]
 
@@ -156,19 +156,19 @@ def test_several_teachers_stand_side_by_side(tmp_path):
   folder = labelling.ensure(tmp_path, manifest, [make_teacher(), make_teacher(name='again', in_graph=True)])
   path = folder / 'labels-00002-of-00003.tfrecord'
   for one, other in zip(read_shard(path), read_shard(path, teacher='again'), strict=True):
-    np.testing.assert_allclose(one['answers'], other['answers'], rtol=2e-3)
+    np.testing.assert_allclose(one['outputs'], other['outputs'], rtol=2e-3)
   with pytest.raises(UserError, match='expected are different names'):
     labelling.ensure(tmp_path, manifest, [make_teacher(), make_teacher()])
 
 
-def test_equal_pictures_are_asked_once_a_batch(tmp_path):
+def test_equal_pictures_are_classified_once_per_block(tmp_path):
   manifest, _ = write_records(tmp_path, same_picture=True)
-  asked = []
-  labelling.ensure(tmp_path, manifest, [make_teacher(asked)], batch_size=64)
-  assert asked == [1, 1, 1]  # one for each shard
+  batch_sizes = []
+  labelling.ensure(tmp_path, manifest, [make_teacher(batch_sizes)], batch_size=64)
+  assert batch_sizes == [1, 1, 1]  # one for each shard
 
 
-def test_what_is_stored_is_not_asked_again_but_another_teacher_is(tmp_path):
+def test_a_teacher_whose_outputs_are_stored_does_not_run_again(tmp_path):
   manifest, _ = write_records(tmp_path)
   first, second = [], []
   folder = labelling.ensure(tmp_path, manifest, [make_teacher(first)])
@@ -195,7 +195,7 @@ def test_a_teacher_that_has_run_does_not_run_again_beside_another(tmp_path, monk
     assert len(rows[0]) == len(rows[1]) == 7
     for one, same in zip(*rows, strict=True):
       assert (one['video'], one['index']) == (same['video'], same['index'])
-      np.testing.assert_array_equal(one['answers'], same['answers'])
+      np.testing.assert_array_equal(one['outputs'], same['outputs'])
       np.testing.assert_array_equal(one['pcm'], same['pcm'])
   alone = []
   labelling.ensure(tmp_path, manifest, [make_teacher(alone, name='other', digest='d2')])
@@ -215,33 +215,33 @@ def test_stored_outputs_that_are_damaged_are_one_line(tmp_path):
   assert '\n' not in str(caught.value)
 
 
-def test_other_class_names_are_written_down_without_asking(tmp_path):
+def test_other_class_names_are_stored_without_running_the_teacher(tmp_path):
   manifest, _ = write_records(tmp_path)
   labelling.ensure(tmp_path, manifest, [make_teacher()])
-  asked = []
-  renamed = dataclasses.replace(make_teacher(asked), class_names=list('abcde'))
+  batch_sizes = []
+  renamed = dataclasses.replace(make_teacher(batch_sizes), class_names=list('abcde'))
   folder = labelling.ensure(tmp_path, manifest, [renamed])
   assert soft_labels.read_manifest(folder)['teachers']['colours']['classes'] == list('abcde')
-  assert not asked
+  assert not batch_sizes
 
 
 def test_a_killed_run_goes_on_after_its_finished_shards(tmp_path):
   manifest, _ = write_records(tmp_path, pictures=1)
   whole = labelling.ensure(tmp_path, manifest, [make_teacher()], batch_size=4)
-  wanted = {path.name: path.read_bytes() for path in whole.iterdir()}
+  expected_files = {path.name: path.read_bytes() for path in whole.iterdir()}
   for path in whole.iterdir():
     path.unlink()
-  with pytest.raises(Interrupted):  # seven windows a shard, two batches each: in the middle of the second shard
+  with pytest.raises(Interrupted):  # seven windows per shard, two batches each: in the middle of the second shard
     labelling.ensure(tmp_path, manifest, [make_teacher([], stop_after=3)], batch_size=4)
   left = {path.name for path in whole.iterdir()}
   assert 'labels-00000-of-00003.tfrecord' in left and '.labels-00001-of-00003.tfrecord.partial' in left
   assert 'labels-00001-of-00003.tfrecord' not in left and 'manifest.json' not in left
   with pytest.raises(UserError, match='no finished soft labels'):
     soft_labels.read_manifest(whole)
-  asked = []
-  assert labelling.ensure(tmp_path, manifest, [make_teacher(asked)], batch_size=4) == whole
-  assert sum(asked) == 14
-  assert {path.name: path.read_bytes() for path in whole.iterdir()} == wanted
+  batch_sizes = []
+  assert labelling.ensure(tmp_path, manifest, [make_teacher(batch_sizes)], batch_size=4) == whole
+  assert sum(batch_sizes) == 14
+  assert {path.name: path.read_bytes() for path in whole.iterdir()} == expected_files
 
 
 @pytest.mark.parametrize('tail', [b'', b'torn', b'\0' * 40])
@@ -249,31 +249,31 @@ def test_a_killed_run_goes_on_inside_a_shard(tmp_path, monkeypatch, tail):
   monkeypatch.setattr(input_pipeline, 'BLOCK_WINDOWS', 2)  # ten blocks of two windows, one of one
   manifest, _ = write_records(tmp_path, pictures=1, shards=1)
   whole = labelling.ensure(tmp_path, manifest, [make_teacher()])
-  wanted = {path.name: path.read_bytes() for path in whole.iterdir()}
+  expected_files = {path.name: path.read_bytes() for path in whole.iterdir()}
   for path in whole.iterdir():
     path.unlink()
   with pytest.raises(Interrupted):
     labelling.ensure(tmp_path, manifest, [make_teacher([], stop_after=6)])
   with open(whole / '.labels-00000-of-00001.tfrecord.partial', 'ab') as file:
     file.write(tail)
-  asked = []
-  labelling.ensure(tmp_path, manifest, [make_teacher(asked)])
-  assert asked == [2, 2, 2, 2, 1]
-  assert {path.name: path.read_bytes() for path in whole.iterdir()} == wanted
+  batch_sizes = []
+  labelling.ensure(tmp_path, manifest, [make_teacher(batch_sizes)])
+  assert batch_sizes == [2, 2, 2, 2, 1]
+  assert {path.name: path.read_bytes() for path in whole.iterdir()} == expected_files
 
 
 def test_a_shard_that_is_cut_or_gone_is_made_again(tmp_path):
   manifest, _ = write_records(tmp_path, pictures=1)
   folder = labelling.ensure(tmp_path, manifest, [make_teacher()])
   first, second = (folder / f'labels-0000{number}-of-00003.tfrecord' for number in (0, 1))
-  wanted = first.read_bytes(), second.read_bytes()
-  first.write_bytes(wanted[0][:-5])
+  expected_files = first.read_bytes(), second.read_bytes()
+  first.write_bytes(expected_files[0][:-5])
   second.unlink()
   with pytest.raises(UserError, match='labels-00000-of-00003.tfrecord: missing or truncated'):
     soft_labels.read_manifest(folder)
-  asked = []
-  labelling.ensure(tmp_path, manifest, [make_teacher(asked)])
-  assert sum(asked) == 14 and (first.read_bytes(), second.read_bytes()) == wanted
+  batch_sizes = []
+  labelling.ensure(tmp_path, manifest, [make_teacher(batch_sizes)])
+  assert sum(batch_sizes) == 14 and (first.read_bytes(), second.read_bytes()) == expected_files
 
 
 def test_two_runs_at_once_take_turns(tmp_path):
@@ -291,7 +291,7 @@ def test_two_runs_at_once_take_turns(tmp_path):
   assert soft_labels.read_manifest(folder)['windows'] == 21
 
 
-def test_manifests_of_strangers_are_checked(tmp_path):
+def test_untrusted_manifests_are_checked(tmp_path):
   manifest, _ = write_records(tmp_path)
   folder = labelling.ensure(tmp_path, manifest, [make_teacher()])
   path = folder / 'manifest.json'

@@ -1,4 +1,4 @@
-"""Answers from files: each form against the array that was written, and what is refused by name."""
+"""Precomputed targets from files: each form against the array that was written, and what is refused by name."""
 
 import os
 
@@ -27,7 +27,7 @@ def distributions(pictures=2):
 
 
 def write(folder, suffix, arrays, classes=True):
-  path = folder / f'answers{suffix}'
+  path = folder / f'outputs{suffix}'
   if suffix == '.npz':
     np.savez_compressed(path, **arrays)
   elif suffix == '.npy':
@@ -49,23 +49,23 @@ def write(folder, suffix, arrays, classes=True):
 @pytest.mark.parametrize('pictures', [0, 1, 2])
 def test_frames_are_the_pictures_of_the_windows(tmp_path, suffix, pictures):
   arrays = distributions(pictures)
-  given = precomputed.load(write(tmp_path, suffix, arrays))
-  assert (given.classes, given.class_names) == (CLASSES, None)
-  answer, size = given.answers(manifest(pictures)), max(1, pictures)
+  loaded = precomputed.load(write(tmp_path, suffix, arrays))
+  assert (loaded.classes, loaded.class_names) == (CLASSES, None)
+  targets, size = loaded.targets(manifest(pictures)), max(1, pictures)
   for video, windows, first in VIDEOS:
     for index in range(first, first + windows):
-      np.testing.assert_array_equal(answer(video, index), arrays[video][index * size : index * size + size])
+      np.testing.assert_array_equal(targets(video, index), arrays[video][index * size : index * size + size])
 
 
 @pytest.mark.parametrize('suffix', ['.npz', '.tfrecord'])
 def test_the_frames_of_a_video_that_was_repeated_are_repeated(tmp_path, suffix):
   arrays = distributions(4)
   arrays['sub/b.mp4'] = arrays['sub/b.mp4'][:3]
-  given = precomputed.load(write(tmp_path, suffix, arrays))
+  loaded = precomputed.load(write(tmp_path, suffix, arrays))
   rows = arrays['sub/b.mp4'][[0, 1, 2, 0]]
-  np.testing.assert_array_equal(given.answers(manifest(4, short_videos='repeat'))('sub/b.mp4', 0), rows)
-  with pytest.raises(UserError, match=r'not 4 frames a window in sub/b.mp4 \(3, expected 4\)'):
-    given.answers(manifest(4))
+  np.testing.assert_array_equal(loaded.targets(manifest(4, short_videos='repeat'))('sub/b.mp4', 0), rows)
+  with pytest.raises(UserError, match=r'not 4 frames per window in sub/b.mp4 \(3, expected 4\)'):
+    loaded.targets(manifest(4))
 
 
 def test_class_names_say_how_many_classes_a_tfrecord_has(tmp_path):
@@ -87,25 +87,27 @@ def test_class_names_say_how_many_classes_a_tfrecord_has(tmp_path):
     (lambda row: row * 0, 'a sum other than 1'),
   ],
 )
-def test_what_is_no_distribution_is_named(tmp_path, suffix, change, message):
+def test_rows_that_are_no_distribution_are_named(tmp_path, suffix, change, message):
   arrays = distributions()
   arrays['sub/b.mp4'][1] = change(arrays['sub/b.mp4'][1])
-  given = precomputed.load(write(tmp_path, suffix, arrays))
+  loaded = precomputed.load(write(tmp_path, suffix, arrays))
   with pytest.raises(UserError, match=f'sub/b.mp4: row 1 has {message}'):
-    given.answers(manifest())
+    loaded.targets(manifest())
 
 
-def test_answers_that_do_not_fit_the_records_are_named(tmp_path):
+def test_outputs_that_do_not_fit_the_records_are_named(tmp_path):
   arrays = distributions()
-  given = precomputed.load(write(tmp_path, '.npz', arrays))
-  with pytest.raises(UserError, match='no answers for c.mp4'):
-    given.answers(manifest(videos=[*VIDEOS, ('c.mp4', 1, 0)]))
-  with pytest.raises(UserError, match=r'not 1 frames a window in a.mp4 \(6, expected 3\), sub/b.mp4 \(2, expected 1\)'):
-    given.answers(manifest(1))
-  with pytest.raises(UserError, match='need windows one after another'):
-    given.answers(manifest(hop=0.5))
+  loaded = precomputed.load(write(tmp_path, '.npz', arrays))
+  with pytest.raises(UserError, match='no outputs for c.mp4 of the records'):
+    loaded.targets(manifest(videos=[*VIDEOS, ('c.mp4', 1, 0)]))
+  with pytest.raises(
+    UserError, match=r'not 1 frames per window in a.mp4 \(6, expected 3\), sub/b.mp4 \(2, expected 1\)'
+  ):
+    loaded.targets(manifest(1))
+  with pytest.raises(UserError, match='need windows that follow one another'):
+    loaded.targets(manifest(hop=0.5))
   with pytest.raises(UserError, match='14 frames, the 3 videos of the records have 7'):
-    precomputed.load(write(tmp_path, '.npy', arrays)).answers(manifest(1))
+    precomputed.load(write(tmp_path, '.npy', arrays)).targets(manifest(1))
 
 
 class Bomb:
@@ -131,11 +133,11 @@ class Bomb:
 def test_files_that_are_something_else_are_one_line(tmp_path, monkeypatch, suffix, content):
   monkeypatch.chdir(tmp_path)
   if isinstance(content, bytes):
-    path = tmp_path / f'answers{suffix}'
+    path = tmp_path / f'outputs{suffix}'
     path.write_bytes(content)
   else:
     path = write(tmp_path, suffix, content)
-  with pytest.raises(UserError, match=f'answers{suffix}: ') as caught:
+  with pytest.raises(UserError, match=f'outputs{suffix}: ') as caught:
     precomputed.load(path)
   assert '\n' not in str(caught.value)
   assert not (tmp_path / 'bombed').exists()
@@ -146,8 +148,8 @@ def test_damage_behind_the_header_is_one_line(tmp_path):
   content = bytearray(path.read_bytes())
   content[400] ^= 255
   path.write_bytes(content)
-  with pytest.raises(UserError, match='answers.npz'):
-    precomputed.load(path).answers(manifest())
+  with pytest.raises(UserError, match='outputs.npz'):
+    precomputed.load(path).targets(manifest())
   path = write(tmp_path, '.tfrecord', distributions())
   content = bytearray(path.read_bytes())
   content[100] ^= 255

@@ -22,7 +22,7 @@ from audionet_tf.teachers import frozen_teacher, keras_applications
 def mobilenet(tmp_path_factory):
   """A small network of keras.applications with five classes, and the path of its weights."""
   model = keras_applications.build('mobilenet', classes=5)
-  # Random weights of the usual size answer the same to everything.
+  # Random weights of the usual size give the same output for every picture.
   model.set_weights([weight * 5 if weight.ndim == 4 else weight for weight in model.get_weights()])
   path = tmp_path_factory.mktemp('weights') / 'mobilenet.weights.h5'
   model.save_weights(path)
@@ -48,21 +48,21 @@ def test_unknown_names_list_the_known_ones_close_ones_first():
 
 
 @pytest.mark.slow
-def test_vgg16_sees_blue_first_and_centred_and_bfloat16_agrees(tmp_path):
+def test_vgg16_gets_centred_bgr_pictures_and_bfloat16_agrees(tmp_path):
   path, names = tmp_path / 'vgg16.weights.h5', tmp_path / 'names.txt'
   names.write_text('\n'.join('abcdefghij'))
   model = keras_applications.build('vgg16', classes=10)
   model.save_weights(path)
   image = image_classifiers.RNG.integers(0, 256, [1, 224, 224, 3], np.uint8)
   centred = image[..., ::-1].astype(np.float32) - np.float32([103.939, 116.779, 123.68])
-  wanted, mirrored = image_classifiers.softmax(np.asarray(model(np.concatenate([centred, centred[..., ::-1]]))))
-  assert not np.allclose(wanted, mirrored, rtol=0.002)
+  expected, mirrored = image_classifiers.softmax(np.asarray(model(np.concatenate([centred, centred[..., ::-1]]))))
+  assert not np.allclose(expected, mirrored, rtol=0.002)
   del model
   single = np.asarray(frozen_teacher.load('vgg16', weights=path, labels=names).probabilities(image))[0]
-  np.testing.assert_allclose(single, wanted, rtol=1e-4)
+  np.testing.assert_allclose(single, expected, rtol=1e-4)
   half = np.asarray(frozen_teacher.load('vgg16', weights=path, labels=names, dtype='bfloat16').probabilities(image))[0]
-  np.testing.assert_allclose(half, wanted, rtol=0.02)
-  assert np.abs(half - wanted).max() > 0
+  np.testing.assert_allclose(half, expected, rtol=0.02)
+  assert np.abs(half - expected).max() > 0
   assert keras.config.dtype_policy().name == 'float32'
 
 
@@ -91,12 +91,12 @@ def test_weights_from_a_file_bring_their_number_of_classes(mobilenet, tmp_path):
   for path in (weights, tmp_path / 'whole.keras', tmp_path / 'old.h5'):
     assert keras_applications.stored_classes(path, 'conv_preds') == 5
   images = np.broadcast_to(np.uint8([[[[250, 40, 10]]], [[[10, 80, 200]]]]), [2, 224, 224, 3])
-  wanted = image_classifiers.softmax(np.asarray(model(images.astype(np.float32) / 127.5 - 1)))
-  assert np.abs(wanted[0] - wanted[1]).max() > 0.01
-  teacher = frozen_teacher.load('mobilenet', name='seen', weights=tmp_path / 'old.h5')
+  expected = image_classifiers.softmax(np.asarray(model(images.astype(np.float32) / 127.5 - 1)))
+  assert np.abs(expected[0] - expected[1]).max() > 0.01
+  teacher = frozen_teacher.load('mobilenet', name='objects', weights=tmp_path / 'old.h5')
   assert teacher.class_names == [f'class {i}' for i in range(5)]
   assert teacher.digest == digests.of_file(tmp_path / 'old.h5')
-  np.testing.assert_allclose(np.asarray(teacher.probabilities(images)), wanted, rtol=1e-4)
+  np.testing.assert_allclose(np.asarray(teacher.probabilities(images)), expected, rtol=1e-4)
 
 
 def test_weights_that_do_not_fit_are_one_line(mobilenet, tmp_path):
@@ -114,9 +114,9 @@ def test_weights_that_do_not_fit_are_one_line(mobilenet, tmp_path):
     frozen_teacher.load('mobilenet', weights=cut)
   with pytest.raises(UserError, match='no such file of weights; allowed are imagenet, none or a path'):
     frozen_teacher.load('mobilenet', weights='imagnet')
-  with pytest.raises(UserError, match='knows 1000 classes, the labels are 4'):
+  with pytest.raises(UserError, match='has 1000 classes, the labels are 4'):
     frozen_teacher.load('mobilenet', labels=labels)
-  with pytest.raises(UserError, match='name their network'):
+  with pytest.raises(UserError, match='weights without a network; name it'):
     frozen_teacher.load(weights)
 
 
@@ -176,7 +176,7 @@ def test_imagenet_names_travel_with_the_program():
 
 
 @pytest.mark.parametrize(
-  ('outputs', 'found'),
+  ('outputs', 'are_probabilities'),
   [
     ([[0.1, 0.2, 0.7], [1, 0, 0]], True),
     ([[0.1, 0.205, 0.7], [0.995, 0, 0]], True),  # half precision
@@ -186,22 +186,22 @@ def test_imagenet_names_travel_with_the_program():
     ([[1, 2, 3], [0, 1, 1]], False),
   ],
 )
-def test_outputs_are_told_apart(outputs, found):
-  assert frozen_teacher.are_probabilities(np.array(outputs, np.float32)) == found
+def test_probabilities_and_logits_are_distinguished(outputs, are_probabilities):
+  assert frozen_teacher.are_probabilities(np.array(outputs, np.float32)) == are_probabilities
 
 
 def test_rounded_probabilities_are_normalised():
-  got = frozen_teacher.distribution(tf.constant([[0.5, 0.25, 0.0], [0.0, 0.0, 0.0]]), 'probabilities')
-  np.testing.assert_allclose(np.asarray(got), [[2 / 3, 1 / 3, 0], [1 / 3, 1 / 3, 1 / 3]], rtol=1e-6)
+  rows = frozen_teacher.distribution(tf.constant([[0.5, 0.25, 0.0], [0.0, 0.0, 0.0]]), 'probabilities')
+  np.testing.assert_allclose(np.asarray(rows), [[2 / 3, 1 / 3, 0], [1 / 3, 1 / 3, 1 / 3]], rtol=1e-6)
   np.testing.assert_allclose(frozen_teacher.distribution(tf.constant([[1e3, 0.0, 0.0]]), 'logits'), [[1, 0, 0]])
 
 
 @pytest.mark.parametrize('shape', [(300, 400), (20, 30), (90, 60)])
 def test_other_sizes_are_resized_as_pillow_does(shape):
   image = PIL.Image.fromarray(image_classifiers.RNG.integers(0, 256, [*shape, 3], np.uint8))
-  wanted = np.asarray(image.resize((64, 48), PIL.Image.Resampling.BILINEAR), np.float32)
-  got = np.asarray(frozen_teacher.resized(np.asarray(image)[None], (48, 64)))[0]
-  assert np.abs(got - wanted).max() < 1.1  # Pillow rounds to whole grey levels, twice
+  expected = np.asarray(image.resize((64, 48), PIL.Image.Resampling.BILINEAR), np.float32)
+  rows = np.asarray(frozen_teacher.resized(np.asarray(image)[None], (48, 64)))[0]
+  assert np.abs(rows - expected).max() < 1.1  # Pillow rounds to whole grey levels, twice
 
 
 def test_pictures_of_the_right_size_are_untouched():
@@ -220,7 +220,7 @@ def test_labels_must_be_as_many_as_the_classes(tmp_path):
   names.write_text('red\ngreen\nblue\n')
   assert frozen_teacher.load(path, labels=names).class_names == ['red', 'green', 'blue']
   names.write_text('background\nred\ngreen\nblue\n')
-  with pytest.raises(UserError, match="4 class names, but .* knows 3 classes; the first name, 'background'"):
+  with pytest.raises(UserError, match="4 class names, but .* has 3 classes; the first name, 'background'"):
     frozen_teacher.load(path, labels=names)
 
 

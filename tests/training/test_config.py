@@ -1,4 +1,4 @@
-"""Teachers as flags name them, and the weights of their heads."""
+"""Teachers as flags name them, the weights of their heads, resuming, and learning rates."""
 
 import json
 import math
@@ -107,10 +107,10 @@ def test_more_epochs_prolong_a_run_whose_learning_rate_does_not_depend_on_them(t
 
 @pytest.mark.parametrize(('schedule', 'warmup'), [('constant', 0), ('constant', 2), ('cosine', 0), ('cosine', 2)])
 def test_learning_rate_by_step(schedule, warmup):
-  options = config.TrainingConfig(
+  run_config = config.TrainingConfig(
     epochs=10, learning_rate=0.5, schedule=schedule, warmup_epochs=warmup, weight_decay=0.1
   )
-  optimizer = optimizers.optimizer(options, steps_per_epoch=7)
+  optimizer = optimizers.optimizer(run_config, steps_per_epoch=7)
   assert optimizer.weight_decay == 0.1
   for step in range(70):
     optimizer.iterations.assign(step)
@@ -122,9 +122,9 @@ def test_learning_rate_by_step(schedule, warmup):
     assert float(optimizer.learning_rate) == pytest.approx(expected, abs=1e-6)
 
 
-def test_what_only_a_spectrogram_undergoes_is_refused_for_students_without():
+def test_masks_are_refused_for_students_without_a_spectrogram():
   config.TrainingConfig(student='logmel_cnn', augment={'time_mask': 0.2})
-  with pytest.raises(UserError, match='augment time_mask: audionet has no spectrogram .*logmel_cnn.* has'):
+  with pytest.raises(UserError, match='augment time_mask: audionet has no spectrogram .*logmel_cnn'):
     config.TrainingConfig(augment={'gain': 6, 'time_mask': 0.2})
   with pytest.raises(UserError, match='warmup_epochs is 5, allowed is 0 to 4'):
     config.TrainingConfig(epochs=5, warmup_epochs=5)

@@ -63,21 +63,21 @@ def test_steps_equal_pytorchs(reduction):
     sound, target = (torch.tensor(batch[name].numpy()) for name in ('audio', 'teacher/t'))
     conv = torch.nn.functional.conv1d(sound[:, None], kernel, bias, 2, 32)
     pooled = torch.nn.functional.max_pool1d(conv, 8, 1, 4).mean(2)
-    said = torch.log_softmax(pooled @ dense.T + dense_bias, 1)
-    loss = torch.nn.functional.kl_div(said, target[:, 0], reduction='sum')
+    log_probabilities = torch.log_softmax(pooled @ dense.T + dense_bias, 1)
+    loss = torch.nn.functional.kl_div(log_probabilities, target[:, 0], reduction='sum')
     loss = loss / len(sound) if reduction == 'mean' else loss
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
   fit(distiller, data)
-  theirs = [
+  expected_weights = [
     kernel.detach().numpy().transpose(2, 1, 0),
     bias.detach().numpy(),
     dense.detach().numpy().T,
     dense_bias.detach().numpy(),
   ]
-  for ours, expected in zip(distiller.student.trainable_variables, theirs, strict=True):
-    np.testing.assert_allclose(ours.numpy(), expected, atol=1e-5)
+  for variable, expected in zip(distiller.student.trainable_variables, expected_weights, strict=True):
+    np.testing.assert_allclose(variable.numpy(), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize('loss', ['kl', 'l2'])
@@ -140,9 +140,9 @@ def test_kl_of_videos_and_windows():
   batch['index'] += first_window  # the first video begins late
   fit(distiller, [batch])
   logits = distiller.student(batch['audio'])['logits/t'].numpy()[:, 0].astype(np.float64)
-  log_said = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+  log_probabilities = logits - np.log(np.exp(logits).sum(1, keepdims=True))
   target = batch['teacher/t'].numpy()[:, 0]
-  kl = (target * (np.log(target) - log_said)).sum(1)
+  kl = (target * (np.log(target) - log_probabilities)).sum(1)
   np.testing.assert_allclose(distiller.video_means.result(), [kl[v::3].mean() for v in range(3)], rtol=1e-4)
   np.testing.assert_allclose(distiller.window_means.result(), kl.reshape(2, 3).T.ravel(), rtol=1e-4)
   assert distiller.window_ends.tolist() == [2, 4, 6]
@@ -159,8 +159,8 @@ def test_evaluate_counts_every_example_once():
   for batch in data:
     logits = distiller.student(batch['audio'])['logits/t'].numpy()[:, 0]
     target = batch['teacher/t'].numpy()[:, 0]
-    log_said = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    per_example += list((target * (np.log(target) - log_said)).sum(1))
+    log_probabilities = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    per_example += list((target * (np.log(target) - log_probabilities)).sum(1))
   assert result['kl'] == pytest.approx(np.mean(per_example), rel=1e-4)
 
 
@@ -176,13 +176,13 @@ def test_finite_steps_points_at_the_first_bad_step_and_its_videos():
 
 # A short SoundNet: two batch normalizations, one of them behind a pool.
 SMALL = (('conv1', 4, 16, 2, 8), ('pool1', None, 4, 4, 0), ('conv2', 8, 8, 2, 4), ('conv3', soundnet.HEADS, 40, 2, 0))
-# A mean over a batch and a batch normalization know how large it is; a batch of seven is filled up. `sum` is what
-# `test_training` runs on two replicas.
+# A mean over a batch and a batch normalization know how large it is; a batch of seven is padded. `sum` is what
+# `test_trainer` runs on two replicas.
 CASES = {'mean': ('audionet', 7), 'normalized': ('soundnet', 6)}
 
 
 def trained(devices, case):
-  """dict of what three steps, twice, make of a student on the devices of a strategy."""
+  """dict of weights and metrics after two epochs of three steps on the devices of a strategy."""
   name, size = CASES[case]
   merged = {key: tf.concat([batch[key] for batch in batches(3, size)], 0) for key in random_batch(0)}
   data = tf.data.Dataset.from_tensor_slices(merged).batch(size).repeat()

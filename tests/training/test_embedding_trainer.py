@@ -1,4 +1,4 @@
-"""A run on embeddings of AudioSet's form: what learns, what stays, and that the student hears sound afterwards."""
+"""Training on embeddings of AudioSet's form: what learns, what stays, and that the student takes sound afterwards."""
 
 import dataclasses
 import functools
@@ -46,15 +46,15 @@ def kill(*arguments):
   raise KeyboardInterrupt
 
 
-def options(world, **changes):
+def run_config(world, **changes):
   teacher = config.TeacherConfig('embeddings', labels=str(world / 'classes.csv'))
   given = {'student': 'vggish_attention', 'teachers': (teacher,), 'loss': 'cross_entropy', 'optimizer': 'adam'}
   given |= {'learning_rate': 1e-2, 'loss_reduction': 'mean', 'batch_size': 32, 'init': str(world / 'vggish.keras')}
   return config.TrainingConfig(**(given | changes))
 
 
-def test_what_is_trained_on_embeddings_hears_sound(world):
-  exported = embedding_trainer.train([world / 'x.tfrecord'], world / 'run', options(world, epochs=30))
+def test_a_student_trained_on_embeddings_takes_sound(world):
+  exported = embedding_trainer.train([world / 'x.tfrecord'], world / 'run', run_config(world, epochs=30))
   rows = [json.loads(line) for line in (world / 'run/metrics.jsonl').read_text().splitlines()]
   assert rows[-1]['cross_entropy'] < 0.6 * rows[0]['cross_entropy']
   model, settings = student_file.load(world / 'run/student.keras')
@@ -65,9 +65,9 @@ def test_what_is_trained_on_embeddings_hears_sound(world):
       np.testing.assert_array_equal(one, other)
   sound = np.random.default_rng(0).normal(0, 0.1, [2, 154_000]).astype(np.float32)  # ten steps
   steps = front(sound)['pca'].numpy() / 128 - 1
-  expected = embedding_trainer.behind(model)(steps.reshape(2, -1))['logits/teacher'].numpy()[:, 0]
-  found = loader.load(exported).predict(sound)
-  np.testing.assert_allclose(found['probabilities'], 1 / (1 + np.exp(-expected)), atol=1e-5)
+  expected = embedding_trainer.above_embeddings(model)(steps.reshape(2, -1))['logits/teacher'].numpy()[:, 0]
+  outputs = loader.load(exported).predict(sound)
+  np.testing.assert_allclose(outputs['probabilities'], 1 / (1 + np.exp(-expected)), atol=1e-5)
 
 
 def test_balanced_clips_and_a_killed_run(world, monkeypatch):
@@ -84,14 +84,14 @@ def test_balanced_clips_and_a_killed_run(world, monkeypatch):
     path.write_bytes(b''.join(part))
   manifest = audioset_embeddings.read_manifest(paths, 3)
   source = audioset_embeddings.source(paths, manifest, 't', 3)
-  given = options(world, epochs=2, balance=True, batch_size=3)
-  turns = list(embedding_trainer.training_batches(source, 't', given, 0, 1).take(10).as_numpy_iterator())
-  for batch in turns:
+  given = run_config(world, epochs=2, balance=True, batch_size=3)
+  batches = list(embedding_trainer.training_batches(source, 't', given, 0, 1).take(10).as_numpy_iterator())
+  for batch in batches:
     assert (batch['teacher/t'].max(0) == 1).all() and batch['index'].tolist() == [0, 0, 0]
     for row, labels, video in zip(batch['audio'], batch['teacher/t'], batch['video_id'], strict=True):
       np.testing.assert_array_equal(row * 128 + 128, clips[video].embedding.reshape(-1))
       assert tuple(np.flatnonzero(labels[0])) == table[video]
-  drawn = [int(video) for batch in turns for video in batch['video_id']]
+  drawn = [int(video) for batch in batches for video in batch['video_id']]
   assert drawn.count(5) == 10 and drawn.count(6) >= 10 and set(drawn) == set(range(7))
 
   def weights(name, resume=False):
@@ -99,7 +99,7 @@ def test_balanced_clips_and_a_killed_run(world, monkeypatch):
     return student_file.load(world / name / 'student.keras')[0].get_weights()
 
   monkeypatch.setattr(
-    trainer, 'finish', lambda run_dir, student, *rest: student_file.save(run_dir / 'student.keras', student, SETTINGS)
+    trainer, 'finish', lambda run_dir, student, *_: student_file.save(run_dir / 'student.keras', student, SETTINGS)
   )
   whole = weights('whole')
   with monkeypatch.context() as killed:
@@ -118,10 +118,10 @@ def test_balanced_clips_and_a_killed_run(world, monkeypatch):
     ({'augment': {'gain': 3.0}}, 'there is no sound to change'),
   ],
 )
-def test_what_embeddings_have_no_use_for(tmp_path, changes, message):
+def test_configurations_that_embeddings_cannot_use_are_refused(tmp_path, changes, message):
   (tmp_path / 'classes.csv').write_text('')
   with pytest.raises(UserError, match=message):
-    embedding_trainer.check(options(tmp_path, **changes))
+    embedding_trainer.check(run_config(tmp_path, **changes))
 
 
 @pytest.mark.parametrize('flag', ['--graph', '--projector', '--profile=0:1'])

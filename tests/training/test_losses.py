@@ -36,8 +36,8 @@ def test_top_k_agreement():
   logits = np.random.default_rng(5).normal(size=teacher.shape).astype(np.float32)
   first = teacher.argmax(-1)
   for k in (1, 5):
-    heard = np.argsort(-logits, -1)[..., :k]
-    expected = (heard == first[..., None]).any(-1).mean(-1)
+    top_k = np.argsort(-logits, -1)[..., :k]
+    expected = (top_k == first[..., None]).any(-1).mean(-1)
     np.testing.assert_allclose(losses.top_k_agreement(teacher, logits, k), expected)
 
 
@@ -82,8 +82,8 @@ def test_kl_divergence_of_a_hopeless_student_is_finite():
 
 
 def test_soft_targets_sum_to_one_and_lie_within_float16():
-  answers = distributions(6) * 0.98  # quantised answers may sum to a little less than one
-  targets = batch_keys.soft_targets(answers).numpy()
+  outputs = distributions(6) * 0.98  # quantised outputs may sum to a little less than one
+  targets = batch_keys.soft_targets(outputs).numpy()
   np.testing.assert_allclose(targets.sum(-1), 1, atol=1e-6)
-  np.testing.assert_allclose(targets, answers / answers.sum(-1, keepdims=True), atol=1e-3)
-  np.testing.assert_array_equal(batch_keys.soft_targets(answers.astype(np.float16)), targets)
+  np.testing.assert_allclose(targets, outputs / outputs.sum(-1, keepdims=True), atol=1e-3)
+  np.testing.assert_array_equal(batch_keys.soft_targets(outputs.astype(np.float16)), targets)

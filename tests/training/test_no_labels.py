@@ -38,7 +38,7 @@ def world(tmp_path_factory):
 
 
 def stored(world, name, videos):
-  """Builds records and asks the teacher: (folder of records, its manifest, folder of answers)."""
+  """Builds records and runs the teacher: (folder of records, its manifest, folder of soft labels)."""
   built_records.build(videos, world / name)
   manifest = records.read_manifest(world / name)
   return (
@@ -48,9 +48,9 @@ def stored(world, name, videos):
   )
 
 
-def test_no_file_of_records_or_answers_names_a_category(world):
-  folder, _, answers = stored(world, 'files', sorted((world / 'named').glob('*/*.mkv')))
-  written = [path for path in [*folder.rglob('*'), *answers.rglob('*')] if path.is_file()]
+def test_no_file_of_records_or_soft_labels_names_a_category(world):
+  folder, _, labels = stored(world, 'files', sorted((world / 'named').glob('*/*.mkv')))
+  written = [path for path in [*folder.rglob('*'), *labels.rglob('*')] if path.is_file()]
   assert len(written) >= 6
   for path in written:
     content = path.read_bytes()
@@ -60,22 +60,22 @@ def test_no_file_of_records_or_answers_names_a_category(world):
       assert category.encode() not in content and category not in path.name
 
 
-def windows_of(answers):
-  """dict of (video's number, window) to what a student gets: the batch of that window, as bytes by name."""
-  source = soft_labels.label_source(answers, soft_labels.read_manifest(answers))
-  found = {}
+def windows_of(folder):
+  """dict of (video's number, window) to the batch that a student gets of that window, as bytes by name."""
+  source = soft_labels.label_source(folder, soft_labels.read_manifest(folder))
+  windows = {}
   for batch in input_pipeline.sequential_batches(source, 1):
     assert not [name for name, x in batch.items() if x.dtype.name == 'string']
     key = int(batch['video_id'][0]), int(batch['index'][0])
-    found[key] = {name: x.numpy().tobytes() for name, x in batch.items() if name != 'video_id'}
-  return found
+    windows[key] = {name: x.numpy().tobytes() for name, x in batch.items() if name != 'video_id'}
+  return windows
 
 
 def test_folders_named_by_class_teach_what_others_teach(world):
-  _, named, answers = stored(world, 'from_named', world / 'named')
-  _, plain, others = stored(world, 'from_plain', world / 'plain')
+  _, named, named_labels = stored(world, 'from_named', world / 'named')
+  _, plain, plain_labels = stored(world, 'from_plain', world / 'plain')
   ids = [[video['id'] for video in manifest['videos']] for manifest in (named, plain)]
   number = [[int(video[-6:-4], 10) for video in listed] for listed in ids]  # of the clip, whatever its folder is called
-  mine = {(number[0][v], k): batch for (v, k), batch in windows_of(answers).items()}
-  theirs = {(number[1][v], k): batch for (v, k), batch in windows_of(others).items()}
-  assert len(mine) == 2 * (5 + 7) and mine == theirs
+  from_named = {(number[0][v], k): batch for (v, k), batch in windows_of(named_labels).items()}
+  from_plain = {(number[1][v], k): batch for (v, k), batch in windows_of(plain_labels).items()}
+  assert len(from_named) == 2 * (5 + 7) and from_named == from_plain

@@ -1,4 +1,4 @@
-"""What TensorBoard gets: pictures of the first filters and of examples over time, and embeddings."""
+"""What a run writes for TensorBoard: pictures of the first filters and of examples over time, and embeddings."""
 
 import collections
 import csv
@@ -31,23 +31,23 @@ def run(tmp_path_factory):
   synthetic_records.colour_teacher(folder / 'teacher.keras')
   (folder / 'labels.txt').write_text('\n'.join(CLASSES))
   teacher = config.TeacherConfig(str(folder / 'teacher.keras'), labels=str(folder / 'labels.txt'))
-  options = config.TrainingConfig('soundnet5', (teacher,), epochs=1, batch_size=4, loss_reduction='mean')
+  run_config = config.TrainingConfig('soundnet5', (teacher,), epochs=1, batch_size=4, loss_reduction='mean')
   with pytest.MonkeyPatch.context() as patched:
     patched.setattr(trainer.export, 'export', lambda *_: None)  # other tests look at exports
-    trainer.train(folder / 'records', folder / 'run', options, projected=True)
+    trainer.train(folder / 'records', folder / 'run', run_config, projected=True)
   return folder / 'run'
 
 
 def images_of(run):
   """dict of tag to u8 [H, W, 3]."""
-  found = {}
+  images = {}
   for path in (run / 'tensorboard').glob('events.*'):
     for event in tf.compat.v1.train.summary_iterator(str(path)):
       for value in event.summary.value:
         if value.metadata.plugin_data.plugin_name == 'images':
           encoded = tf.make_ndarray(value.tensor)[2]
-          found[value.tag] = np.asarray(Image.open(io.BytesIO(encoded)).convert('RGB'))
-  return found
+          images[value.tag] = np.asarray(Image.open(io.BytesIO(encoded)).convert('RGB'))
+  return images
 
 
 @pytest.mark.slow
@@ -75,9 +75,11 @@ def test_projector_has_the_embedding_of_every_window(run):
   outputs = model(np.stack(raw).astype(np.float32) / 32768, training=False)
   np.testing.assert_allclose(tensors, outputs['embedding'].numpy(), rtol=1e-3, atol=1e-6)
   best = tf.nn.softmax(outputs['logits/teacher']).numpy().mean(1).argmax(1)
-  assert [row['teacher, heard'] for row in rows] == [' '.join(CLASSES[i].split()) for i in best]
-  # The colour of a video decides what the teacher saw.
-  assert all(len({row['teacher saw'] for row in rows if row['video'] == video}) == 1 for video in ('a.mp4', 'b c.mp4'))
+  assert [row['teacher: student'] for row in rows] == [' '.join(CLASSES[i].split()) for i in best]
+  # The colour of a video decides what the teacher predicts.
+  assert all(
+    len({row['teacher: teacher'] for row in rows if row['video'] == video}) == 1 for video in ('a.mp4', 'b c.mp4')
+  )
 
 
 def sounds(path):
@@ -102,7 +104,7 @@ class Fake:
 
 
 def fake_batch(first):
-  """Four windows, the second of which only fills up."""
+  """Four windows, the second of which is padding."""
   numbers = np.arange(first, first + 4)
   sound = np.repeat(numbers[:, None], 3, 1).astype(np.float32)
   batch = {'audio': sound, 'mask': [1.0, 0.0, 1.0, 1.0], 'video_id': [0] * 4, 'index': numbers}
@@ -125,7 +127,7 @@ def test_projector_stops_at_its_limit(monkeypatch, tmp_path):
   assert [row['window'] for row in rows] == ['0', '2', '3', '4', '6']
   embedding_projector.write(tmp_path, embeddings, rows)
   assert (tmp_path / 'projector' / 'metadata.tsv').read_text().splitlines()[:2] == [
-    'video\twindow\tt saw\tt, heard',
+    'video\twindow\tt: teacher\tt: student',
     'v\t0\tonly\tonly',
   ]
 
@@ -136,32 +138,32 @@ def test_pictures_of_windows_are_of_what_is_in_the_rows(monkeypatch):
   label = rng.integers(0, 3, 60)
   embeddings = (4 * np.eye(3, 8)[label] + rng.normal(scale=0.1, size=[60, 8])).astype(np.float32)
   names = np.array(['cat', 'dog', 'wren'])
-  rows = [{'a saw': names[i], 'a, heard': 'cat', 'b saw': 'x', 'b, heard': names[i]} for i in label]
+  rows = [{'a: teacher': names[i], 'a: student': 'cat', 'b: teacher': 'x', 'b: student': names[i]} for i in label]
   figures = dict(embedding_projector.pictures(embeddings, rows, ['a', 'b']))
   assert list(figures) == ['map/a', 'confusion/a', 'map/b', 'confusion/b']
   map_a, confusion_a = figures['map/a'].axes[0], figures['confusion/a'].axes[0]
   counts = collections.Counter(names[label[np.linspace(0, 59, 40).round().astype(int)]])
-  told = [text.get_text() for text in map_a.get_legend().get_texts()]
-  assert sorted(told) == sorted(f'{name} ({count})' for name, count in counts.items())
+  legend = [text.get_text() for text in map_a.get_legend().get_texts()]
+  assert sorted(legend) == sorted(f'{name} ({count})' for name, count in counts.items())
   # Windows of a class lie together: every point's nearest neighbour has its colour.
   points = np.concatenate([group.get_offsets() for group in map_a.collections])
   owner = np.repeat(np.arange(3), [len(group.get_offsets()) for group in map_a.collections])
   distance = np.linalg.norm(points[:, None] - points, axis=2) + 1e9 * np.eye(40)
   assert (owner[distance.argmin(1)] == owner).all()
-  assert (confusion_a.get_ylabel(), confusion_a.get_xlabel()) == ('a saw', 'the student heard')
+  assert (confusion_a.get_ylabel(), confusion_a.get_xlabel()) == ('predicted by a', 'predicted by the student')
   assert f'{(label == 0).mean():.1%} of 60 agree' in confusion_a.get_title()
   assert list(dict(embedding_projector.pictures(embeddings[:19], rows[:19], ['a']))) == ['confusion/a']
   assert list(dict(embedding_projector.pictures(embeddings * 0, rows, ['a']))) == ['confusion/a']
   assert not list(embedding_projector.pictures(embeddings, rows, []))
 
 
-def test_units_are_shown_with_the_windows_that_excite_them_most(monkeypatch):
+def test_units_are_shown_with_the_windows_that_activate_them_most(monkeypatch):
   monkeypatch.setattr(embedding_projector.activations, 'UNITS', 2)
   rng = np.random.default_rng(1)
   embeddings = rng.normal(size=[200, 6]).astype(np.float32)
   embeddings[[4, 9, 30, *range(60, 67)], 5] += (40, 60, 50, *[20] * 7)
   embeddings[70:80, 2] += 5
-  embeddings[:, 0] = 3  # excited by nothing
+  embeddings[:, 0] = 3  # activated by nothing
   shown = embedding_projector.strongest(embeddings)
   assert list(shown) == [5, 2]
   for unit, row in shown.items():
@@ -179,15 +181,17 @@ def test_windows_are_found_again_by_their_number():
     for row, m in zip(numbers, mask, strict=True)
   ]
   kept = numbers[mask > 0]
-  found = embedding_projector.sounds(batches, {1, 2, 4, 7})
-  assert {window: sound.tolist() for window, sound in found.items()} == {i: [kept[i]] * 3 for i in (1, 2, 4, 7)}
+  waveforms = embedding_projector.sounds(batches, {1, 2, 4, 7})
+  assert {window: waveform.tolist() for window, waveform in waveforms.items()} == {
+    i: [kept[i]] * 3 for i in (1, 2, 4, 7)
+  }
 
 
 def test_pictures_of_windows_are_those_in_the_middle():
   png = [[encoded(10 * window + i) for i in range(4)] for window in range(5)]
   batches = tf.data.Dataset.from_tensor_slices(png).batch(2)
-  found = embedding_projector.middle_pictures(batches, {1, 4})
-  assert {window: np.unique(picture).tolist() for window, picture in found.items()} == {1: [12], 4: [42]}
+  frames = embedding_projector.middle_pictures(batches, {1, 4})
+  assert {window: np.unique(frame).tolist() for window, frame in frames.items()} == {1: [12], 4: [42]}
 
 
 def encoded(grey):
@@ -202,14 +206,14 @@ def test_picture_of_units_has_the_tones_of_their_windows():
   windows = {3: np.sin(2 * np.pi * 500 * seconds), 5: np.sin(2 * np.pi * 3000 * seconds)}
   windows = {number: (0.5 * wave).astype(np.float32) for number, wave in windows.items()}
   rows = [{'video': f'v{i}.mp4', 'window': str(10 * i)} for i in range(6)]
-  seen = {3: np.zeros([4, 6, 3], np.uint8), 5: np.full([6, 4, 3], 200, np.uint8)}
-  figure = embedding_projector.units({17: [(5, 2.5), (3, 1.25)], 4: [(3, 9.0)]}, windows, rows, rate, seen)
+  frames = {3: np.zeros([4, 6, 3], np.uint8), 5: np.full([6, 4, 3], 200, np.uint8)}
+  figure = embedding_projector.units({17: [(5, 2.5), (3, 1.25)], 4: [(3, 9.0)]}, windows, rows, rate, frames)
   axes = figure.axes[0]
   assert [label.get_text() for label in axes.get_yticklabels()] == ['unit 17', 'unit 4']
   assert [text.get_text() for text in axes.texts] == ['v5.mp4, 50\n2.5', 'v3.mp4, 30\n1.25', 'v3.mp4, 30\n9']
   *pictures, spectrograms_of_all = axes.images
   for picture, text, window in zip(pictures, axes.texts, (5, 3, 3), strict=True):
-    np.testing.assert_array_equal(picture.get_array(), seen[window])
+    np.testing.assert_array_equal(picture.get_array(), frames[window])
     left, _, bottom, top = picture.get_extent()
     x, y = text.get_position()
     assert (left, top, bottom) == (x + sound.THUMBNAIL_COLUMNS + 2, y + 1, y + 1 + 64)
@@ -229,13 +233,13 @@ def test_picture_of_units_without_pictures_has_spectrograms_alone():
   assert picture.get_array().shape[1] == sound.THUMBNAIL_COLUMNS + 8
 
 
-def test_who_is_taken_for_whom(monkeypatch):
+def test_confusion_matrix_of_the_most_frequent_classes(monkeypatch):
   monkeypatch.setattr(embedding_projector, 'MOST_CLASSES', 2)
-  saw, heard = [*'bbbbaaac'], [*'bbacabcb']
-  counts, names = embedding_projector.taken_for(saw, heard)
+  teacher, student = [*'bbbbaaac'], [*'bbacabcb']
+  counts, names = embedding_projector.confusion_matrix(teacher, student)
   assert names == ['a', 'b', embedding_projector.OTHERS]
   assert counts.tolist() == [[1, 1, 1], [1, 2, 1], [0, 0, 0]]
-  counts, names = embedding_projector.taken_for(['a', 'b'], ['b', 'b'])
+  counts, names = embedding_projector.confusion_matrix(['a', 'b'], ['b', 'b'])
   assert (names, counts.tolist()) == (['a', 'b'], [[0, 1], [0, 1]])
 
 

@@ -1,4 +1,4 @@
-"""Whole runs: what they write, how they resume, what they refuse. The teacher judges colours; the sound is tones."""
+"""Whole runs: what they write, how they resume, what they refuse. The teacher classifies colours, sound is tones."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def world(tmp_path_factory):
   return folder
 
 
-def options(world, **changes):
+def run_config(world, **changes):
   teacher = config.TeacherConfig(str(world / 'teacher.keras'), labels=str(world / 'labels.txt'))
   given = {'teachers': (teacher,), 'epochs': 4, 'batch_size': 8, 'learning_rate': 1e-2}
   return config.TrainingConfig(**{**given, **changes})
@@ -51,12 +51,12 @@ def weights_of(run_dir):
 
 def events_of(run_dir):
   """dict of tag to list of (step, value proto) from the TensorBoard files."""
-  found = {}
+  events = {}
   for path in sorted((run_dir / 'tensorboard').rglob('events.*')):
     for event in tf.compat.v1.train.summary_iterator(str(path)):
       for value in event.summary.value:
-        found.setdefault(value.tag, []).append((event.step, value))
-  return found
+        events.setdefault(value.tag, []).append((event.step, value))
+  return events
 
 
 @pytest.fixture(scope='module')
@@ -64,11 +64,11 @@ def stored(world):
   run_dir = world / 'stored'
   with pytest.MonkeyPatch.context() as patched:
     patched.setattr(tensorboard, 'in_series', in_series)  # pictures as users get them
-    trainer.train(world / 'records', run_dir, options(world, per_frame=True))
+    trainer.train(world / 'records', run_dir, run_config(world, per_frame=True))
   return run_dir
 
 
-def test_a_run_learns_and_writes_its_figures(stored):
+def test_a_run_learns_and_writes_its_metrics(stored):
   rows = [json.loads(line) for line in (stored / 'metrics.jsonl').read_text().splitlines()]
   assert [row['epoch'] for row in rows] == [0, 1, 2, 3]
   assert rows[-1]['kl'] < 0.8 * rows[0]['kl']
@@ -101,20 +101,20 @@ def test_a_finished_run_holds_an_export_of_its_student(stored):
   model, settings = student_file.load(stored / 'student.keras')
   assert settings.classes == {'teacher': ['red', 'green', 'blue', 'grey', 'black']}
   served = tf.saved_model.load(str(stored / 'export' / '1'))
-  said = served.signatures['serving_default'](waveform=tf.constant(sound))['probabilities']
-  np.testing.assert_allclose(said, tf.nn.softmax(model(sound)['logits/teacher'])[:, 0], atol=1e-6)
+  probabilities = served.signatures['serving_default'](waveform=tf.constant(sound))['probabilities']
+  np.testing.assert_allclose(probabilities, tf.nn.softmax(model(sound)['logits/teacher'])[:, 0], atol=1e-6)
 
 
 def test_online_teacher_gives_the_same_training(world, stored):
   run_dir = world / 'online'
-  trainer.train(world / 'records', run_dir, options(world, per_frame=True, teacher_mode='online'))
+  trainer.train(world / 'records', run_dir, run_config(world, per_frame=True, teacher_mode='online'))
   for a, b in zip(weights_of(stored), weights_of(run_dir), strict=True):
     np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 def test_resuming_a_finished_run_changes_nothing(world, stored):
   before = (stored / 'student.keras').stat(), weights_of(stored)
-  trainer.train(world / 'records', stored, options(world, per_frame=True), resume=True)
+  trainer.train(world / 'records', stored, run_config(world, per_frame=True), resume=True)
   for a, b in zip(before[1], weights_of(stored), strict=True):
     np.testing.assert_array_equal(a, b)
   assert len((stored / 'metrics.jsonl').read_text().splitlines()) == 4
@@ -129,18 +129,18 @@ def test_resuming_a_finished_run_changes_nothing(world, stored):
 )
 def test_other_settings_are_refused(world, stored, changes, message):
   with pytest.raises(UserError, match=f'cannot resume with other settings: {message}'):
-    trainer.train(world / 'records', stored, options(world, per_frame=True, **changes), resume=True)
+    trainer.train(world / 'records', stored, run_config(world, per_frame=True, **changes), resume=True)
 
 
 def test_a_run_is_not_overwritten(world, stored):
   with pytest.raises(UserError, match='holds a run already; go on with --resume'):
-    trainer.train(world / 'records', stored, options(world))
+    trainer.train(world / 'records', stored, run_config(world))
 
 
 def test_more_epochs_go_on_as_if_there_had_always_been_so_many(world, stored):
   run_dir = world / 'prolonged'
   exported = [
-    trainer.train(world / 'records', run_dir, options(world, per_frame=True, epochs=epochs), resume=True)
+    trainer.train(world / 'records', run_dir, run_config(world, per_frame=True, epochs=epochs), resume=True)
     for epochs in (2, 4, 4)
   ]
   assert [path.relative_to(run_dir).as_posix() for path in exported] == ['export/1', 'export/2', 'export/2']
@@ -157,7 +157,7 @@ def test_more_epochs_go_on_as_if_there_had_always_been_so_many(world, stored):
 def test_validation_measures_other_records_and_changes_nothing(world, stored):
   synthetic_records.write_records(world / 'held_out', {'d.mp4': 7, 'e.mp4': 4}, seed=5)
   run_dir = world / 'validated'
-  trainer.train(world / 'records', run_dir, options(world, per_frame=True), validation_folder=world / 'held_out')
+  trainer.train(world / 'records', run_dir, run_config(world, per_frame=True), validation_folder=world / 'held_out')
   for a, b in zip(weights_of(stored), weights_of(run_dir), strict=True):
     np.testing.assert_array_equal(a, b)
   rows = [json.loads(line) for line in (run_dir / 'metrics.jsonl').read_text().splitlines()]
@@ -173,7 +173,7 @@ def test_validation_measures_other_records_and_changes_nothing(world, stored):
   assert [float(curve['kl', epoch]) for epoch in range(4)] == pytest.approx([row['val_kl'] for row in rows])
 
 
-def test_progress_shows_the_figures_of_both_records():
+def test_progress_shows_the_metrics_of_both_records():
   log = types.SimpleNamespace(row={'kl': 1.25, 'val_kl': 2.5, 'val_top1': 0.5, 'examples_per_second': 3.0})
   progress = callbacks.Progress(log, 0, 2)
   progress.on_epoch_end(0)
@@ -200,16 +200,16 @@ def test_progress_shows_the_figures_of_both_records():
 def test_classes_without_names_are_announced(capsys, source, labels_file, classes, line):
   config = teacher_config.TeacherConfig(source, 't', labels=labels_file)
   teacher = types.SimpleNamespace(name='t', class_names=class_lists.default_class_names(classes))
-  trainer.tell_class_names([config], [teacher])
+  trainer.report_class_names([config], [teacher])
   printed = capsys.readouterr().err
   assert line in printed and printed.count('\n') == bool(line)
 
 
-@pytest.mark.parametrize('batch_size', [8, 64])  # five steps an epoch; one, whose loss is still finite
+@pytest.mark.parametrize('batch_size', [8, 64])  # five steps per epoch; one, whose loss is still finite
 def test_weights_that_are_not_finite_stop_the_run_and_are_not_saved(world, batch_size):
   run_dir = world / f'infinite{batch_size}'
   with pytest.raises(UserError, match='not finite (in epoch 0, step [1-4]|after epoch 0).*lower --learning_rate'):
-    trainer.train(world / 'records', run_dir, options(world, learning_rate=1e39, batch_size=batch_size))
+    trainer.train(world / 'records', run_dir, run_config(world, learning_rate=1e39, batch_size=batch_size))
   assert not list(run_dir.glob('checkpoints/ckpt*'))
   assert not (run_dir / 'student.keras').exists()
 
@@ -221,21 +221,21 @@ def test_damaged_labels_are_one_line(world):
   shard.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
   try:
     with pytest.raises(UserError, match='damaged .* delete it and make it again'):
-      trainer.train(world / 'records', run_dir, options(world))
+      trainer.train(world / 'records', run_dir, run_config(world))
   finally:
     shard.write_bytes(whole)
 
 
 def test_a_profile_of_the_last_epochs_is_written(world):
   run_dir = world / 'profiled'
-  trainer.train(world / 'records', run_dir, options(world, epochs=2), profile=(1, 9), graph=True)
+  trainer.train(world / 'records', run_dir, run_config(world, epochs=2), profile=(1, 9), graph=True)
   assert list((run_dir / 'tensorboard').rglob('*.xplane.pb'))
 
 
 def test_several_pictures_teach_one_step(world, tmp_path):
   params = RecordParams(images_per_window=4, image_size=32, image_format='png')
   synthetic_records.write_records(tmp_path / 'records', {'a': 6, 'b': 5}, params)
-  trainer.train(tmp_path / 'records', tmp_path / 'run', options(world, epochs=1))
+  trainer.train(tmp_path / 'records', tmp_path / 'run', run_config(world, epochs=1))
   assert (tmp_path / 'run' / 'export' / '1').is_dir()
 
 
@@ -268,9 +268,9 @@ def test_two_teachers_teach_a_head_each(world):
     ({'seed': -1}, 'allowed is 0 to'),
   ],
 )
-def test_options_are_checked(world, changes, message):
+def test_configurations_are_checked(world, changes, message):
   with pytest.raises(UserError, match=message):
-    options(world, **changes)
+    run_config(world, **changes)
 
 
 def dice(world_seed=0):
@@ -329,7 +329,7 @@ def command(world, run_dir, *extra):
 def test_killed_and_resumed_equals_never_killed(world):
   """Killed twice: before the first checkpoint, and in the middle."""
   teacher = config.TeacherConfig(str(world / 'teacher.keras'))
-  same = options(world, teachers=(teacher,), epochs=EPOCHS, learning_rate=1e-3)
+  same = run_config(world, teachers=(teacher,), epochs=EPOCHS, learning_rate=1e-3)
   trainer.train(world / 'records', world / 'whole', same, checkpoint_every=7)
   run_dir = world / 'killed'
   for at_least in (1, 12):
@@ -379,7 +379,7 @@ def test_ctrl_c_and_sigterm_leave_a_checkpoint_and_the_command_to_resume(world, 
   finished = commands.run(*words, check=True)
   assert f'resuming after epoch {done} of {epochs}' in finished.stderr
   teacher = config.TeacherConfig(str(world / 'teacher.keras'))
-  same = options(world, teachers=(teacher,), epochs=epochs, learning_rate=1e-3)
+  same = run_config(world, teachers=(teacher,), epochs=epochs, learning_rate=1e-3)
   trainer.train(world / 'records', world / 'undisturbed', same)
   for a, b in zip(weights_of(world / 'undisturbed'), weights_of(run_dir), strict=True):
     np.testing.assert_array_equal(a, b)
@@ -400,7 +400,7 @@ def stop_after(epochs_saved, epoch, patience=10):
   stop.set_model(Steps())
   stop.set_params({'steps': 1_000_000, 'epochs': 5})
   stop.on_epoch_begin(epoch)
-  stop.began -= 1  # a second a step
+  stop.began -= 1  # a second per step
   return stop, saved
 
 
@@ -416,7 +416,7 @@ def test_an_epoch_is_finished_unless_that_takes_long_and_nothing_else_is_lost(ca
   for stop, saved in (stop_after(epochs_saved=2, epoch=3), stop_after(epochs_saved=3, epoch=3, patience=1e9)):
     stop.on_signal(signal.SIGINT)
     stop.on_train_batch_end(0)
-    assert 'the epoch is finished first' in capsys.readouterr().err
+    assert 'finishing the epoch first' in capsys.readouterr().err
     stop.on_epoch_end(3)
     assert saved == [4] and stop.model.stop_training
     with pytest.raises(interruption.Interrupted, match='interrupted'):

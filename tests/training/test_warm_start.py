@@ -1,4 +1,4 @@
-"""A student on labels, from nothing and from another student: tones of a pitch a class."""
+"""Training on labels, from scratch and from another student; each class is a tone of its own pitch."""
 
 import dataclasses
 import json
@@ -24,11 +24,11 @@ def world(tmp_path_factory):
   (folder / 'labels.csv').write_text(
     'filename,target,category\nlow.mp3,2,deep\nmiddle.mp3,0,fair\ntop.mp3,1,shrill\nnot_there.mp3,2,deep\n'
   )
-  trainer.train(folder / 'records', folder / 'run', options(folder))
+  trainer.train(folder / 'records', folder / 'run', run_config(folder))
   return folder
 
 
-def options(world, **changes):
+def run_config(world, **changes):
   teacher = config.TeacherConfig(str(world / 'labels.csv'), 'labels')
   given = {'teachers': (teacher,), 'epochs': 40, 'batch_size': 8, 'learning_rate': 0.05, 'optimizer': 'adam'}
   return config.TrainingConfig(**{**given, 'loss_reduction': 'mean', **changes})
@@ -45,13 +45,13 @@ def test_labels_alone_teach_a_student(world):
   model, settings = student_file.load(world / 'run' / 'student.keras')
   assert settings.classes == {'labels': ['fair', 'shrill', 'deep']}
   time = np.arange(640) / 16000
-  heard = model(np.stack([0.3 * np.sin(2 * np.pi * f * time) for f in (200, 600, 1000)]).astype(np.float32))
-  assert heard['logits/labels'].numpy()[:, 0].argmax(-1).tolist() == [2, 0, 1]
+  outputs = model(np.stack([0.3 * np.sin(2 * np.pi * f * time) for f in (200, 600, 1000)]).astype(np.float32))
+  assert outputs['logits/labels'].numpy()[:, 0].argmax(-1).tolist() == [2, 0, 1]
 
 
 def test_the_heads_alone_learn_from_what_is_there(world, capsys):
   changes = {'init': str(world / 'run'), 'trainable': 'head', 'epochs': 2}
-  trainer.train(world / 'records', world / 'head', options(world, **changes))
+  trainer.train(world / 'records', world / 'head', run_config(world, **changes))
   assert f'from {world / "run"}: conv, dense_labels; new: nothing' in capsys.readouterr().err
   before, after = (student_file.load(world / name / 'student.keras')[0] for name in ('run', 'head'))
   for a, b in zip(before.get_layer('conv').weights, after.get_layer('conv').weights, strict=True):
@@ -61,13 +61,13 @@ def test_the_heads_alone_learn_from_what_is_there(world, capsys):
   assert rows_of(world / 'head')[0]['kl'] < rows_of(world / 'run')[5]['kl']
 
 
-def test_a_run_goes_on_only_from_the_same_beginning(world):
+def test_a_run_resumes_only_from_the_same_initial_student(world):
   changes = {'init': str(world / 'run'), 'epochs': 1}
-  trainer.train(world / 'records', world / 'again', options(world, **changes))
+  trainer.train(world / 'records', world / 'again', run_config(world, **changes))
   settings = json.loads((world / 'again' / 'settings.json').read_text())
   assert len(settings['init']) == 64
   with pytest.raises(UserError, match=f'init was {settings["init"]}, is None'):
-    trainer.train(world / 'records', world / 'again', options(world, epochs=1), resume=True)
+    trainer.train(world / 'records', world / 'again', run_config(world, epochs=1), resume=True)
 
 
 def saved(folder, name, heads, rate=22050):
@@ -78,15 +78,15 @@ def saved(folder, name, heads, rate=22050):
   return model
 
 
-def test_layers_of_equal_name_and_shape_are_taken(tmp_path):
+def test_layers_of_equal_name_and_shape_are_copied(tmp_path):
   source = saved(tmp_path, 'soundnet5', {'objects': 7, 'scenes': 4})
   keras.utils.set_random_seed(8)
   student = registry.build('soundnet5', {'objects': 7, 'scenes': 5, 'labels': 3})
   params = RecordParams(sample_rate_hz=22050)
-  taken, new = warm_start.copy_matching_layers(student, tmp_path, params)
+  copied, new = warm_start.copy_matching_layers(student, tmp_path, params)
   body = [f'conv{i}_{part}' for i in range(1, 5) for part in ('conv', 'norm')]
-  assert taken == [*body, 'conv5_objects'] and sorted(new) == ['conv5_labels', 'conv5_scenes']
-  for name in taken:
+  assert copied == [*body, 'conv5_objects'] and sorted(new) == ['conv5_labels', 'conv5_scenes']
+  for name in copied:
     for a, b in zip(source.get_layer(name).weights, student.get_layer(name).weights, strict=True):
       np.testing.assert_array_equal(a.numpy(), b.numpy())
   assert not np.array_equal(source.get_layer('conv5_scenes').kernel[:4], student.get_layer('conv5_scenes').kernel[:4])
@@ -112,9 +112,9 @@ def test_frozen_normalization_keeps_its_statistics():
     np.testing.assert_array_equal(a, b.numpy())
 
 
-def test_beginnings_that_do_not_serve_are_one_line(tmp_path):
+def test_unusable_initial_students_give_one_line(tmp_path):
   params = RecordParams(sample_rate_hz=22050)
-  with pytest.raises(UserError, match='no such student to begin from'):
+  with pytest.raises(UserError, match='no such student to start from'):
     warm_start.copy_matching_layers(None, tmp_path / 'none', params)
   saved(tmp_path, 'soundnet5', {'t': 2})
   with pytest.raises(UserError, match='takes 22050 Hz, the records hold 16000 Hz'):
@@ -124,12 +124,12 @@ def test_beginnings_that_do_not_serve_are_one_line(tmp_path):
 
 
 @pytest.mark.parametrize('source', ['vgg16', 'teacher.tflite'])
-def test_pictures_that_are_not_there_cannot_be_judged(world, source):
+def test_classifiers_need_records_with_pictures(world, source):
   teacher = config.TeacherConfig(source, 'eye')
   with pytest.raises(UserError, match='records hold no pictures .* teacher eye needs them'):
-    trainer.train(world / 'records', world / 'blind', options(world, teachers=(teacher,)))
+    trainer.train(world / 'records', world / 'blind', run_config(world, teachers=(teacher,)))
 
 
-def test_labels_are_not_asked_in_the_step(world):
+def test_labels_cannot_run_in_the_step(world):
   with pytest.raises(UserError, match='outputs from a file cannot run in the step; use --teacher_mode=stored'):
-    trainer.train(world / 'records', world / 'online', options(world, teacher_mode='online'))
+    trainer.train(world / 'records', world / 'online', run_config(world, teacher_mode='online'))

@@ -1,9 +1,9 @@
-"""Runs a command and tells, as a line of JSON, what it took together with every process that it started.
+"""Runs a command and prints, as a line of JSON, the resources that it and all of its child processes used.
 
   scripts/lib/run benchmark.account COMMAND...
 
-Orphans are waited for and charged too: the builder's decoders are children of a server process that outlives the
-builder by a moment, so that the builder's own account, read when it ends, lacks nearly all the work.
+Orphans are waited for and counted too: the builder's decoders are children of a server process that outlives the
+builder by a moment, so that the usage of the builder alone, read when it ends, lacks nearly all of the work.
 """
 
 import ctypes

@@ -12,7 +12,7 @@ from benchmark import data, measure
 
 SECONDS, LEAST = 600, 60  # of the video; times real time
 SHAPE = (720, 1280, 3)
-LOOP_SECONDS = 10  # that are encoded; the video repeats them
+LOOP_SECONDS = 10  # are encoded; the video repeats them
 
 
 def captions(context):
@@ -27,6 +27,7 @@ def captions(context):
 
 
 def write_model(folder):
+  """Exports an untrained AudioNet."""
   from audionet_tf.models import registry, student_file
   from audionet_tf.saved_model import export
 
@@ -40,7 +41,7 @@ def write_model(folder):
 
 
 def write_video(path, seconds):
-  """H.264 and AAC: a clip of LOOP_SECONDS over and over, its packets copied."""
+  """Writes H.264 and AAC: a clip of LOOP_SECONDS, whose packets are repeated."""
   clips = pathlib.Path(f'{path}.clips')
   data.make_clips(clips, 1, LOOP_SECONDS, SHAPE)
   with av.open(path, 'w') as out:

@@ -16,9 +16,9 @@ def make_clips(folder, count=10, seconds=10, shape=FRAME_SHAPE):
   """Writes `count` H.264 and AAC clips, each with moving colours and a pitch of its own.
 
   Args:
-    folder: pathlib.Path, made when missing.
-    count: of clips.
-    seconds: length of each; a tenth is added, so that the last window is covered whatever the codecs pad.
+    folder: pathlib.Path, made if missing.
+    count: number of clips.
+    seconds: length of each; a tenth of a second is added, so that the last window is covered in spite of codec padding.
     shape: of the pictures, height first.
   """
   folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def mux_sound(out, stream, pcm, layout):
 
 
 def make_sounds(wav_path, mp3_path, seconds):
-  """Writes the same mono sound of `seconds` as 16-bit WAV and as MP3: a block of up to a minute, again and again."""
+  """Writes the same mono sound of `seconds` as 16-bit WAV and as MP3: a block of up to a minute, repeated."""
   block = noise_and_tones(np.random.default_rng(0), min(BLOCK_SECONDS, seconds) * SAMPLE_RATE_HZ)
   with wave.open(str(wav_path), 'wb') as wav, av.open(str(mp3_path), 'w') as mp3:
     wav.setparams((1, 2, SAMPLE_RATE_HZ, 0, 'NONE', None))

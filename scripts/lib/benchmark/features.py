@@ -24,6 +24,7 @@ def features(context):
 
 
 def write_model(path):
+  """Saves an untrained SoundNet-8."""
   from audionet_tf.models import registry, student_file
 
   heads = {'objects': 1000, 'scenes': 401}

@@ -1,13 +1,13 @@
 """Measures the project on this machine: a table on the screen, every measurement in a JSON file.
 
-  scripts/benchmark                                   all that needs no data: epoch to log_mel
+  scripts/benchmark                                   all parts that need no data: epoch to log_mel
   scripts/benchmark --data=FOLDER                     also build and learning, on FOLDER/clips and FOLDER/teacher
   scripts/benchmark --data=FOLDER --all               also the paper's whole run of 5000 epochs (minutes)
-  scripts/benchmark --only=epoch,pipeline --quick     a look at whether it works: its figures mean nothing
+  scripts/benchmark --only=epoch,pipeline --quick     a trial, whose figures mean nothing
 
-What is compared runs in turns (A B A B), each in a process of its own; a ratio is the median of the ratios of
-neighbouring turns, measured against the second column. Run it on a machine that does nothing else. It takes about
-ten minutes, without --all; PyTorch (extra `torch`) and the ffmpeg command are what it compares with.
+Alternatives run in turns (A B A B), each in a process of its own; a ratio is the median of the ratios of neighbouring
+turns, ours divided by the second column. Run it on an idle machine. Without --all it takes about ten minutes; it
+compares with PyTorch (extra `torch`) and the ffmpeg command.
 """
 
 import dataclasses
@@ -40,23 +40,21 @@ def define_flags():
   )
   flags.DEFINE_list('only', None, f'Parts to measure, of {", ".join(rows.PARTS)}.')
   flags.DEFINE_bool('all', False, 'Measure the long parts too.')
-  flags.DEFINE_bool('quick', False, 'Small sizes, to see that it works.')
-  flags.DEFINE_string('output', 'runs/benchmark.json', 'Where the measurements go.')
-  flags.DEFINE_string(
-    'work', None, 'Folder for what is made and thrown away, about 1 GB; default: the temporary folder.'
-  )
+  flags.DEFINE_bool('quick', False, 'Small sizes, for a trial.')
+  flags.DEFINE_string('output', 'runs/benchmark.json', 'JSON file for the measurements.')
+  flags.DEFINE_string('work', None, 'Folder for temporary files, about 1 GB; default: the temporary folder.')
 
 
 def chosen_parts(only, everything):
   """Names of the parts to measure, in the table's order; UserError lists the known ones."""
-  known = list(rows.PARTS)
+  parts = list(rows.PARTS)
   for name in only or ():
-    cli.require(name in known, f'--only={name} is not known; known are {", ".join(known)}')
-  return [name for name in known if (name in only if only else everything or name not in LONG)]
+    cli.require(name in parts, f'--only={name} is not known; known are {", ".join(parts)}')
+  return [name for name in parts if (name in only if only else everything or name not in LONG)]
 
 
 def machine_facts():
-  """dict: what a figure depends on."""
+  """dict of the facts that the figures depend on."""
   model = [line for line in pathlib.Path('/proc/cpuinfo').read_text().splitlines() if line.startswith('model name')]
   return {
     'time': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
@@ -72,6 +70,7 @@ def machine_facts():
 
 
 def version_of(package):
+  """Version of an installed package, or None."""
   try:
     return importlib.metadata.version(package)
   except importlib.metadata.PackageNotFoundError:
@@ -79,14 +78,14 @@ def version_of(package):
 
 
 def first_line(arguments):
-  """First line that a command prints; None where it is missing or fails."""
+  """First line that a command prints; None if it is missing or prints nothing."""
   if not shutil.which(arguments[0]):
     return None
   return subprocess.run(arguments, capture_output=True, text=True, check=False).stdout.partition('\n')[0] or None
 
 
 def measure(names, data, work, quick):
-  """(list of (name of part, Line), dict of part to why it was skipped, dict of part to how it failed)."""
+  """(list of (name of part, Line), dict of skipped part to reason, dict of failed part to error)."""
   sizes = rows.QUICK if quick else rows.Sizes()
   lines, skipped, failed = [], {}, {}
   with tempfile.TemporaryDirectory(prefix='benchmark', dir=work) as folder:
@@ -94,14 +93,14 @@ def measure(names, data, work, quick):
     for name in names:
       print(f'== {name}', file=sys.stderr)
       try:
-        found = rows.PARTS[name](context)
+        measured = rows.PARTS[name](context)
       except benchmark_measure.Skipped as reason:
         skipped[name] = str(reason)
         continue
-      except UserError as error:  # the other parts' minutes are not thrown away for it
+      except UserError as error:  # the minutes of the other parts must not be lost
         failed[name] = str(error)
         continue
-      lines += [(name, dataclasses.replace(line, verdict='-') if quick else line) for line in found]
+      lines += [(name, dataclasses.replace(line, verdict='-') if quick else line) for line in measured]
   return lines, skipped, failed
 
 

@@ -1,4 +1,4 @@
-"""What the parts of the benchmark share: commands and their processor time, processes in turns, verdicts, the table."""
+"""Shared by the parts of the benchmark: processor time of commands, processes in turns, verdicts, the table."""
 
 import contextlib
 import dataclasses
@@ -24,13 +24,13 @@ class Skipped(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-  """One figure.
+  """One row of the table.
 
   Attributes:
-    what, against, required, measured: as the table shows them.
-    ratio: measured against the second column; None where there is nothing to divide by.
-    verdict: of `verdict`.
-    raw: JSON-able dict: every single measurement.
+    what, against, required, measured: text of the columns.
+    ratio: measured divided by the second column; None if there is none.
+    verdict: from `verdict`.
+    raw: dict of all single measurements, for JSON.
     commands: list of str.
   """
 
@@ -48,7 +48,7 @@ COLUMNS = ('what', 'against', 'required', 'measured', 'ratio', 'verdict')
 
 
 def verdict(value, least=None, most=None):
-  """'ok' or 'short' of what is required; '-' where nothing is."""
+  """'ok', or 'short' of the requirement; '-' without one."""
   if least is None and most is None:
     return '-'
   fits = (least is None or value >= least) and (most is None or value <= most)
@@ -56,12 +56,12 @@ def verdict(value, least=None, most=None):
 
 
 def median_ratio(ours, theirs):
-  """Median of the ratios of neighbouring measurements: what slows the machine for a while slows both."""
+  """Median of the ratios of neighbouring measurements, as a temporary load of the machine affects both."""
   return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 def table(lines):
-  """Aligned text of list of Line, with a heading."""
+  """A list of Line as aligned text with a heading."""
   rows = [COLUMNS, *([shown(getattr(line, column)) for column in COLUMNS] for line in lines)]
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   aligned = ['  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -69,6 +69,7 @@ def table(lines):
 
 
 def shown(cell):
+  """Text of a cell."""
   if cell is None:
     return '-'
   return cell if isinstance(cell, str) else f'{cell:.3g}' if cell < 100 else f'{cell:.0f}'
@@ -76,7 +77,7 @@ def shown(cell):
 
 @dataclasses.dataclass(frozen=True)
 class Usage:
-  """What a command took, with every process that it started."""
+  """Resources of a command and its child processes."""
 
   cpu_seconds: float  # user and system
   wall_seconds: float
@@ -88,27 +89,27 @@ def run(command, cpus=None):
 
   Args:
     command: list of str.
-    cpus: None or the processors that it may use.
+    cpus: set of the processors that it may use, or None for all.
 
   Returns:
     Usage.
 
   Raises:
-    UserError: it fails.
+    UserError: the command fails.
   """
-  charge = [sys.executable, '-m', 'benchmark.account', *command]
+  accounting = [sys.executable, '-m', 'benchmark.account', *command]
   with pinned(cpus):
-    done = subprocess.run(charge, cwd=ROOT, stdout=subprocess.PIPE, check=True)
-  found = json.loads(done.stdout)
-  code = found.pop('code')
+    done = subprocess.run(accounting, cwd=ROOT, stdout=subprocess.PIPE, check=True)
+  usage = json.loads(done.stdout)
+  code = usage.pop('code')
   if code:
     raise UserError(f'exit code {code} of {" ".join(command)}')
-  return Usage(**found)
+  return Usage(**usage)
 
 
 @contextlib.contextmanager
 def pinned(cpus):
-  """Processes started inside may use only these processors (None: all)."""
+  """Context in which started processes may use only these processors (None: all)."""
   before = os.sched_getaffinity(0)
   os.sched_setaffinity(0, cpus or before)
   try:
@@ -123,7 +124,7 @@ def first_cpus(count):
 
 
 class Worker:
-  """A process that measures one turn whenever it is asked, and sleeps in between: see `answer_turns`."""
+  """A process that measures one turn per request and sleeps in between (`answer_turns`)."""
 
   def __init__(self, command, cpus):
     self.command = command
@@ -135,13 +136,13 @@ class Worker:
 
   def turn(self):
     """The next measurement."""
-    with contextlib.suppress(BrokenPipeError):  # a process that is gone is found out below, with what it said
+    with contextlib.suppress(BrokenPipeError):  # the error of a dead process is reported below, with its log
       print(file=self.process.stdin, flush=True)
-    answer = self.process.stdout.readline()
-    if not answer:
+    line = self.process.stdout.readline()
+    if not line:
       self.log.seek(max(0, self.log.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
       raise UserError(f'{" ".join(self.command)} failed: {self.log.read().decode(errors="replace")}')
-    return json.loads(answer)
+    return json.loads(line)
 
   def close(self):
     self.process.kill()
@@ -150,24 +151,24 @@ class Worker:
 
 
 def answer_turns(measure):
-  """The other side of Worker: a line of JSON of `measure()` for every line that comes."""
-  answers = os.fdopen(os.dup(sys.stdout.fileno()), 'w')
-  os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no answer
+  """The other side of Worker: prints `measure()` as a line of JSON for every line of stdin."""
+  output = os.fdopen(os.dup(sys.stdout.fileno()), 'w')
+  os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # keeps output of libraries out of the results
   for _ in sys.stdin:
-    print(json.dumps(measure()), file=answers, flush=True)
+    print(json.dumps(measure()), file=output, flush=True)
 
 
 def in_turns(commands, cpus, turns, description):
-  """Measurements of several processes, A B A B ..., after one turn each that does not count.
+  """Measures several processes in turns, A B A B ..., after one warm-up turn each.
 
   Args:
     commands: dict of name to command (list of str), each of a program that calls `answer_turns`.
     cpus: processors that each may use.
-    turns: measurements of each.
+    turns: number of measurements of each.
     description: for the progress bar.
 
   Returns:
-    dict of name to list of answers.
+    dict of name to list of measurements.
   """
   with contextlib.ExitStack() as stack:
     workers = {}
@@ -175,28 +176,28 @@ def in_turns(commands, cpus, turns, description):
       workers[name] = Worker(command, cpus)
       stack.callback(workers[name].close)
       workers[name].turn()
-    found = {name: [] for name in workers}
+    measurements = {name: [] for name in workers}
     for _ in tqdm.trange(turns, desc=description, unit='turn'):
       for name, worker in workers.items():
-        found[name].append(worker.turn())
-  return found
+        measurements[name].append(worker.turn())
+  return measurements
 
 
 def real_time_line(what, command, outputs, seconds, least):
-  """The Line of a command that hears so many seconds, once for each of `outputs`, on two cores.
+  """The Line of a command that processes `seconds` of sound on two cores, once for each of `outputs`.
 
   Args:
-    what: that it does, of how much.
+    what: text of the first column.
     command: list of str.
-    outputs: list of str, its last argument in each turn.
-    seconds: of sound.
-    least: times real time that are required.
+    outputs: list of str, the last argument of each turn.
+    seconds: length of the sound.
+    least: required speed, in multiples of real time.
   """
   cpus = first_cpus(2)
   usages = [run([*command, output], cpus) for output in outputs]
   median = statistics.median(usage.wall_seconds for usage in usages)
   raw = {name: [getattr(usage, name) for usage in usages] for name in ('wall_seconds', 'cpu_seconds', 'peak_bytes')}
   speed, shown_command = seconds / median, ' '.join([*command, outputs[0]])
-  found = verdict(speed, least=least)
+  result = verdict(speed, least=least)
   what = f'{what}, {len(cpus)} cores'
-  return Line(what, 'real time', f'>= {least}x', f'{median:.1f} s', speed, found, raw, [shown_command])
+  return Line(what, 'real time', f'>= {least}x', f'{median:.1f} s', speed, result, raw, [shown_command])

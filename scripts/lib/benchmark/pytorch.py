@@ -1,8 +1,8 @@
-"""An epoch of AudioNet in PyTorch, as the original program trains it; started by the benchmark, which asks for turns.
+"""An epoch of AudioNet in PyTorch, as the original program trains it; started by the benchmark, turn by turn.
 
   scripts/lib/run benchmark.pytorch WINDOWS EPOCHS THREADS
 
-The network of Bryce 2018, table 1, on tensors that are in memory as f32: a new permutation each epoch, batches of 512
+The network of Bryce 2018, table 1, on f32 tensors in memory: a new permutation each epoch, batches of 512
 and a small last one, KL summed over classes and batch, SGD with Nesterov momentum. Nothing is logged.
 """
 
@@ -33,8 +33,8 @@ def train_epoch(net, optimizer, audio, teacher):
   order = torch.randperm(len(audio))
   for chosen in order.split(BATCH):
     optimizer.zero_grad()
-    said = functional.log_softmax(net(audio[chosen]), 1)
-    functional.kl_div(said, teacher[chosen], reduction='sum').backward()
+    log_probabilities = functional.log_softmax(net(audio[chosen]), 1)
+    functional.kl_div(log_probabilities, teacher[chosen], reduction='sum').backward()
     optimizer.step()
 
 

@@ -1,4 +1,4 @@
-"""The lines of the benchmark: each part is a function from a Context to a list of Line, or raises Skipped."""
+"""The parts of the benchmark: each is a function from a Context to a list of Line, or raises Skipped."""
 
 import dataclasses
 import json
@@ -12,7 +12,7 @@ from benchmark import soundnet as benchmark_soundnet
 from benchmark.measure import Line, Skipped, in_turns, median_ratio, run, verdict
 from tfrecords import videos
 
-THREADS = 2  # of the lines that are not about one core
+THREADS = 2  # of the parts that do not run on one core
 PIPELINE_WINDOWS_PER_SECOND = 100_000
 PAPER_MINUTES = 9 * 60  # Bryce 2018, section 5: four Tesla M60
 # Mean KL of an epoch on the first ten seconds of eight real clips, three seeds of an independent PyTorch program.
@@ -23,11 +23,11 @@ REQUIRED_EPOCHS = (20, 50, 200)
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-  """How much is measured."""
+  """Sizes of the measurements."""
 
   build_turns: int = 3
   epoch_turns: int = 9
-  epochs: int = 20  # in a turn
+  epochs: int = 20  # per turn
   soundnet: benchmark_soundnet.Sizes = benchmark_soundnet.Sizes()
   whole_run_epochs: int = 5000
   pipeline_turns: int = 7
@@ -44,11 +44,11 @@ QUICK = Sizes(1, 2, 3, benchmark_soundnet.QUICK, 5, 2, 20, 30, 1, 20, 1, 1)
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-  """Where things are.
+  """The folders and sizes of a benchmark.
 
   Attributes:
     data: None or a folder with `clips/` and `teacher/` (a .tflite file and its class names, .txt).
-    work: an empty folder for everything that is made.
+    work: an empty folder for all files that are made.
     sizes: Sizes.
   """
 
@@ -58,6 +58,7 @@ class Context:
 
 
 def clips_of(context):
+  """The folder of real clips. Skipped without one."""
   if not context.data or not (context.data / 'clips').is_dir():
     raise Skipped('needs real clips: --data=FOLDER with clips/ in it')
   return context.data / 'clips'
@@ -73,16 +74,19 @@ def teacher_flags(context):
 
 
 def build_command(videos, output, *flags):
+  """Command line of tfrecords.build."""
   videos = [f'--videos={pathlib.Path(video).resolve()}' for video in videos]
   return [sys.executable, '-m', 'tfrecords.build', *videos, f'--output={output}', *flags]
 
 
 def train_command(records, run_dir, *flags):
+  """Command line of training with the paper's flags."""
   command = [sys.executable, '-m', 'audionet_tf.train', '--flagfile=flags.txt']
   return [*command, f'--records={records}', f'--run_dir={run_dir}', *flags]
 
 
 def tensorflow_command(*arguments):
+  """Command line of a part in `benchmark.tensorflow`."""
   return [sys.executable, '-m', 'benchmark.tensorflow', *map(str, arguments)]
 
 
@@ -98,6 +102,7 @@ def small_records(context):
 
 
 def ffmpeg_command(path):
+  """Command line that decodes a file and drops the result."""
   return ['ffmpeg', '-nostdin', '-v', 'quiet', '-threads', '1', '-i', path, '-f', 'null', '-']
 
 
@@ -170,7 +175,7 @@ def epoch(context):
 
 
 def whole_run(context):
-  """Ten clips of ten seconds with the paper's flags, from videos to export, by the clock."""
+  """Ten clips of ten seconds with the paper's flags, from videos to export, in wall time."""
   clips = context.work / 'clips'
   if not clips.exists():
     data.make_clips(clips)
@@ -202,21 +207,21 @@ def whole_run(context):
 
 
 def pipeline(context):
-  """Windows a second of the input pipeline alone, from stored labels, on one core."""
+  """Windows per second of the input pipeline alone, from stored labels, on one core."""
   records, windows = small_records(context)
   lines = []
   for repeats in (1, 20):
     command = tensorflow_command('pipeline', records, repeats, context.sizes.pipeline_batches)
     cpus = measure.first_cpus(1)
-    answers = in_turns({'ours': command}, cpus, context.sizes.pipeline_turns, 'pipeline')['ours']
-    rates, cpu_rates = zip(*answers, strict=True)
+    turns = in_turns({'ours': command}, cpus, context.sizes.pipeline_turns, 'pipeline')['ours']
+    rates, cpu_rates = zip(*turns, strict=True)
     ratio = statistics.median(rates) / PIPELINE_WINDOWS_PER_SECOND
     lines.append(
       Line(
         f'input pipeline, stored labels, {repeats * windows:,} windows, 1 core',
-        f'{PIPELINE_WINDOWS_PER_SECOND:,} a second',
+        f'{PIPELINE_WINDOWS_PER_SECOND:,} per second',
         '>= 1x',
-        f'{statistics.median(rates):,.0f} a second',
+        f'{statistics.median(rates):,.0f} per second',
         ratio,
         verdict(ratio, least=1),
         {'windows_per_second': rates, 'windows_per_processor_second': cpu_rates},
@@ -229,7 +234,7 @@ def pipeline(context):
 def inference(context):
   """The inference command on a long sound, start-up included, on one core."""
   seconds = context.sizes.sound_seconds
-  model, output = context.work / 'model', context.work / 'heard'
+  model, output = context.work / 'model', context.work / 'predictions'
   run(tensorflow_command('model', model))
   sounds = {'WAV': context.work / 'long.wav', 'MP3': context.work / 'long.mp3'}
   short = context.work / 'short.wav'

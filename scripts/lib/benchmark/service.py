@@ -1,6 +1,6 @@
-"""The service under eight clients: from the first byte of a question about one AudioNet window to its answer.
+"""Latency of the service with eight clients, from the first byte of a request for one AudioNet window to the response.
 
-Run as a program it is the clients:  benchmark_service.py PORT CLIENTS SECONDS PAUSE_MS
+scripts/lib/run benchmark.service PORT CLIENTS SECONDS PAUSE_MS    runs the clients
 """
 
 import json
@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-CLIENTS, PAUSE_MS = 8, 40  # a window is 40 ms: a client that hears live asks so often
+CLIENTS, PAUSE_MS = 8, 40  # a window is 40 ms: the request rate of a live client
 P50_MS, P99_MS = 10, 50
 START_SECONDS = 120
 EXPORT = """
@@ -23,7 +23,7 @@ export.export(registry.build('audionet', {'teacher': 1000}), settings, sys.argv[
 """
 
 
-def question(port):
+def request_bytes(port):
   """A request of one window, as bytes."""
   window = [round(((i * 7919) % 2000 - 1000) / 1000, 4) for i in range(640)]
   body = json.dumps({'instances': [window]}).encode()
@@ -31,54 +31,59 @@ def question(port):
   return head.encode() + body
 
 
-def ask(connection, asked):
-  """Sends a request and reads its answer: seconds that it took."""
-  began, answer = time.perf_counter(), b''
-  connection.sendall(asked)
-  while b'\r\n\r\n' not in answer:
-    answer += connection.recv(1 << 16)
-  head, _, body = answer.partition(b'\r\n\r\n')
+def latency(connection, request):
+  """Sends a request and reads the response; returns the seconds that this took."""
+  began, response = time.perf_counter(), b''
+  connection.sendall(request)
+  while b'\r\n\r\n' not in response:
+    response += connection.recv(1 << 16)
+  head, _, body = response.partition(b'\r\n\r\n')
   if not head.startswith(b'HTTP/1.1 200'):
-    raise SystemExit(answer[:300].decode())
+    raise SystemExit(response[:300].decode())
   size = int(head.lower().partition(b'content-length:')[2].split()[0])
-  left = size - len(body)
-  while left:
-    left -= len(connection.recv(1 << 16))
+  missing = size - len(body)
+  while missing:
+    missing -= len(connection.recv(1 << 16))
   return time.perf_counter() - began
 
 
-def client(port, seconds, pause_ms, found):
-  """Asks again and again; appends to `found`. The pause is from question to question, where there is time for one."""
-  asked, end = question(port), time.monotonic() + seconds
+def client(port, seconds, pause_ms, latencies):
+  """Sends requests for `seconds`, one every `pause_ms` if the responses allow it; appends to `latencies`."""
+  request, end = request_bytes(port), time.monotonic() + seconds
   with socket.create_connection(('127.0.0.1', port)) as connection:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     while (now := time.monotonic()) < end:
-      found.append(ask(connection, asked))
+      latencies.append(latency(connection, request))
       time.sleep(max(0, now + pause_ms / 1000 - time.monotonic()))
 
 
 def main():
   port, clients, seconds, pause_ms = (int(word) for word in sys.argv[1:])
   client(port, 1, 0, [])
-  found = []
-  threads = [threading.Thread(target=client, args=(port, seconds, pause_ms, found)) for _ in range(clients)]
+  latencies = []
+  threads = [threading.Thread(target=client, args=(port, seconds, pause_ms, latencies)) for _ in range(clients)]
   for i, thread in enumerate(threads):
     thread.start()
     time.sleep(pause_ms / 1000 / clients * (i + 1 < clients))
   for thread in threads:
     thread.join()
-  found.sort()
-  print(json.dumps({f'p{p}': 1000 * found[int(len(found) * p / 100)] for p in (50, 90, 99)} | {'requests': len(found)}))
+  latencies.sort()
+  print(
+    json.dumps(
+      {f'p{p}': 1000 * latencies[int(len(latencies) * p / 100)] for p in (50, 90, 99)} | {'requests': len(latencies)}
+    )
+  )
 
 
 def free_port():
+  """A port that no process uses now."""
   with socket.socket() as unused:
     unused.bind(('127.0.0.1', 0))
     return unused.getsockname()[1]
 
 
 def service(context):
-  """Lines of the benchmark: clients that hear live, and clients that ask as fast as they are answered."""
+  """The Lines of live clients, and of clients that send the next request at once."""
   import subprocess
 
   from benchmark import measure
@@ -97,7 +102,7 @@ def service(context):
 
 
 def wait_for(server, port):
-  """Returns when the service is ready."""
+  """Waits until the service is ready."""
   from urllib import error, request
 
   end = time.monotonic() + START_SECONDS
@@ -111,7 +116,7 @@ def wait_for(server, port):
 
 
 def line(context, port, pause_ms, command):
-  """A Line of several turns of clients: medians of the turns."""
+  """The Line of several turns of clients, with their medians."""
   import statistics
   import subprocess
 
@@ -125,9 +130,9 @@ def line(context, port, pause_ms, command):
   ]
   p50, p99 = (statistics.median(turn[key] for turn in turns) for key in ('p50', 'p99'))
   fits = p50 <= P50_MS and p99 <= P99_MS
-  how = f'each every {pause_ms} ms' if pause_ms else 'each as fast as it is answered'
+  rate = f'one request per {pause_ms} ms each' if pause_ms else 'requests without pause'
   return measure.Line(
-    f'service, :predict of one window, {CLIENTS} clients, {how}, 2 cores',
+    f'service, :predict of one window, {CLIENTS} clients, {rate}, 2 cores',
     '',
     f'p50 <= {P50_MS}, p99 <= {P99_MS} ms',
     f'{p50:.1f} / {p99:.1f} ms',

@@ -1,11 +1,11 @@
-"""A training step of SoundNet-8, ours and PyTorch's; started by the benchmark, which asks for turns.
+"""A training step of SoundNet-8, ours and PyTorch's; started by the benchmark, turn by turn.
 
   scripts/lib/run benchmark.soundnet ours SECONDS BATCH STEPS
   scripts/lib/run benchmark.soundnet pytorch SECONDS BATCH STEPS
 
 The network of Aytar 2016, table 2, in float32: windows of SECONDS at 22,050 Hz, the mean KL of two heads (1000 and 401
-classes), Adam. Ours is the Distiller in `fit`, with all that it logs; PyTorch logs nothing. Both get one batch, from
-memory, again and again.
+classes), Adam. Ours is the Distiller in `fit`, with all that it logs; PyTorch logs nothing. Both get the
+same batch from memory in every step.
 """
 
 import dataclasses
@@ -27,11 +27,11 @@ MOST = 1.0  # times PyTorch's step
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-  """How much is measured."""
+  """Sizes of the measurement."""
 
   seconds: int = 20  # of a window
   batch: int = 8
-  steps: int = 4  # in a turn
+  steps: int = 4  # per turn
   turns: int = 7
 
 
@@ -55,23 +55,23 @@ def step(context):
       f'{ours:.3f} s : {theirs:.3f} s',
       ratio,
       measure.verdict(ratio, most=MOST),
-      {f'{name}_seconds': found for name, found in seconds.items()},
+      {f'{name}_seconds': turns for name, turns in seconds.items()},
       [' '.join(command) for command in commands.values()],
     )
   ]
 
 
 def arrays(seconds, batch):
-  """(sound f32 [B, samples], dict of head to answers f32 [B, T, classes]), T as many as the network's steps."""
+  """(sound f32 [B, samples], dict of head to targets f32 [B, T, classes]), with T steps of the network."""
   rng = np.random.default_rng(0)
   samples = seconds * SAMPLE_RATE_HZ
   steps = receptive_field.output_length(samples, soundnet.windows(soundnet.SOUNDNET8))
-  answers = {head: rng.dirichlet(np.full(n, 0.1), (batch, steps)).astype(np.float32) for head, n in HEADS.items()}
-  return rng.uniform(-0.5, 0.5, (batch, samples)).astype(np.float32), answers
+  targets = {head: rng.dirichlet(np.full(n, 0.1), (batch, steps)).astype(np.float32) for head, n in HEADS.items()}
+  return rng.uniform(-0.5, 0.5, (batch, samples)).astype(np.float32), targets
 
 
 def ours(seconds, batch, steps):
-  """Seconds a step of the Distiller, built as the training command builds it."""
+  """Measures seconds per step of the Distiller, built as the training command builds it."""
   import keras
   import tensorflow as tf
 
@@ -80,12 +80,12 @@ def ours(seconds, batch, steps):
   from audionet_tf.training import config, trainer
 
   system.keep_freed_memory()
-  sound, answers = arrays(seconds, batch)
-  images = next(iter(answers.values())).shape[1]
+  sound, targets = arrays(seconds, batch)
+  images = next(iter(targets.values())).shape[1]
   record_params = params.RecordParams(
     window_seconds=seconds, hop_seconds=seconds, sample_rate_hz=SAMPLE_RATE_HZ, images_per_window=images
   )
-  options = config.TrainingConfig(
+  run_config = config.TrainingConfig(
     student='soundnet8',
     teachers=tuple(config.TeacherConfig(head, name=head) for head in HEADS),
     batch_size=batch,
@@ -93,18 +93,18 @@ def ours(seconds, batch, steps):
     learning_rate=1e-3,
     loss_reduction='mean',
   )
-  taught = [
+  teachers = [
     frozen_teacher.Teacher(head, [f'class {i}' for i in range(classes)], None, False, {}, 'random')
     for head, classes in HEADS.items()
   ]
   manifest = {'params': record_params, 'windows': batch, 'videos': [{'first_window': 0, 'windows': batch}]}
-  distiller = trainer.build_distiller(manifest, taught, options)
+  distiller = trainer.build_distiller(manifest, teachers, run_config)
   data = {'audio': sound, 'video_id': np.zeros(batch, np.int64), 'index': np.arange(batch)}
-  data |= {'mask': np.ones(batch, np.float32)} | {f'teacher/{head}': answer for head, answer in answers.items()}
+  data |= {'mask': np.ones(batch, np.float32)} | {f'teacher/{head}': answer for head, answer in targets.items()}
   dataset = tf.data.Dataset.from_tensors(data).cache().repeat()
 
   def turn():
-    ended = []  # of the last step: fit itself may return seconds later, when a thread of tf.data has slept enough
+    ended = []  # after the last step: fit may return seconds later, when a thread of tf.data wakes up
     stamp = keras.callbacks.LambdaCallback(on_train_end=lambda logs: ended.append(time.perf_counter()))
     began = time.perf_counter()
     distiller.fit(dataset, steps_per_epoch=steps, verbose=0, shuffle=False, callbacks=[stamp])
@@ -140,15 +140,15 @@ def torch_network():
 
 
 def pytorch(seconds, batch, steps):
-  """Seconds a step in PyTorch, with as many threads as processors it may use."""
+  """Measures seconds per step in PyTorch, with one thread per processor."""
   import torch
   from torch.nn import functional
 
   torch.set_num_threads(joblib.cpu_count())
   torch.manual_seed(0)
-  sound, answers = arrays(seconds, batch)
+  sound, targets = arrays(seconds, batch)
   sound = torch.tensor(sound)[:, None]
-  targets = [torch.tensor(answer.transpose(0, 2, 1)) for answer in answers.values()]
+  targets = [torch.tensor(answer.transpose(0, 2, 1)) for answer in targets.values()]
   net = torch_network()
   optimizer = torch.optim.Adam(net.parameters(), 1e-3)
 
@@ -156,8 +156,8 @@ def pytorch(seconds, batch, steps):
     began = time.perf_counter()
     for _ in range(steps):
       optimizer.zero_grad()
-      said = [functional.log_softmax(logits, 1) for logits in net(sound)]
-      losses = [functional.kl_div(a, b, reduction='sum') for a, b in zip(said, targets, strict=True)]
+      log_probabilities = [functional.log_softmax(logits, 1) for logits in net(sound)]
+      losses = [functional.kl_div(a, b, reduction='sum') for a, b in zip(log_probabilities, targets, strict=True)]
       (sum(losses) / (batch * targets[0].shape[2])).backward()
       optimizer.step()
     return (time.perf_counter() - began) / steps

@@ -1,8 +1,8 @@
 """The parts of the benchmark that need TensorFlow, each in a process of its own; started by the benchmark.
 
-scripts/lib/run benchmark.tensorflow epoch RECORDS RUNS EPOCHS   turns: seconds an epoch of the training command
+scripts/lib/run benchmark.tensorflow epoch RECORDS RUNS EPOCHS   turns: seconds per epoch of the training command
 scripts/lib/run benchmark.tensorflow stock WINDOWS EPOCHS        turns: the same of stock Keras layers in a plain fit
-scripts/lib/run benchmark.tensorflow pipeline RECORDS REPEATS BATCHES   turns: the input alone, windows a second
+scripts/lib/run benchmark.tensorflow pipeline RECORDS REPEATS BATCHES   turns: windows per second of the input pipeline
 scripts/lib/run benchmark.tensorflow model FOLDER                an exported student of 1000 classes
 """
 
@@ -25,12 +25,12 @@ from benchmark import measure
 
 BATCH, SAMPLES, CLASSES = 512, 640, 1000
 WARM_UP_EPOCHS = 5
-# A run's 1,100th epoch: on the way to it TensorBoard's rare figures (epochs 1, 2, 5, ... 1000) are behind.
+# After epoch 1,000 no more of TensorBoard's rare pictures (epochs 1, 2, 5, ... 1000) are drawn.
 FIRST_EPOCH = 1100
 
 
 class Stamps(keras.callbacks.Callback):
-  """When each epoch ended. The last of the callbacks, so that the others' work counts."""
+  """The times at which epochs end. Comes after the callbacks of a run, so that their work counts."""
 
   def on_train_begin(self, logs=None):
     self.seconds = []
@@ -39,13 +39,13 @@ class Stamps(keras.callbacks.Callback):
     self.seconds.append(time.perf_counter())
 
   def per_epoch(self):
-    """Seconds an epoch, between the warm-up and the last epoch, which saves a checkpoint because it is the last."""
+    """Seconds per epoch after the warm-up, without the last epoch, which saves a checkpoint."""
     counted = self.seconds[WARM_UP_EPOCHS - 1 : -1]
     return (counted[-1] - counted[0]) / (len(counted) - 1)
 
 
 def random_teacher():
-  """A teacher of 1000 classes that says something else to every picture, at once."""
+  """A teacher of 1000 classes with random, instant predictions."""
   rng = np.random.default_rng(0)
 
   def probabilities(images):
@@ -67,11 +67,11 @@ def epoch(records_folder, runs_folder, epochs):
   """Trains as audionet_tf.training.trainer.train does, every turn in a run folder of its own."""
   system.keep_freed_memory()
   last = FIRST_EPOCH + WARM_UP_EPOCHS + int(epochs) + 1
-  options = config.TrainingConfig(epochs=last, batch_size=BATCH)
-  devices = distribution.make(options.replicas)
+  run_config = config.TrainingConfig(epochs=last, batch_size=BATCH)
+  devices = distribution.make(run_config.replicas)
   manifest, source, teacher = stored_labels(records_folder)
   with devices.scope():
-    distiller = trainer.build_distiller(manifest, [teacher], options)
+    distiller = trainer.build_distiller(manifest, [teacher], run_config)
   run_dirs = (pathlib.Path(runs_folder) / f'run{number}' for number in itertools.count())
 
   def turn():
@@ -80,19 +80,21 @@ def epoch(records_folder, runs_folder, epochs):
     ids = trainer.ids_of(manifest)
     log = callbacks.RunLog(run_dir, {'num_epochs': last}, ids, manifest['windows'])
     log.begin(0)
-    shown = trainer.tensorboard(run_dir, records_folder, manifest, source, distiller, [teacher], log, None, False)
-    hooks = [callbacks.Guard(ids), log, callbacks.Checkpoints(run_dir, distiller), shown]
-    hooks += [callbacks.Progress(log, FIRST_EPOCH, last), stamps := Stamps()]
+    summaries = trainer.make_summaries(
+      run_dir, records_folder, manifest, source, distiller, [teacher], log, None, False
+    )
+    checkpoints = callbacks.Checkpoints(run_dir, distiller)
+    hooks = [callbacks.Guard(ids), log, checkpoints, summaries, stamps := Stamps()]
     replicas = devices.num_replicas_in_sync
-    drawn = trainer.training_batches(records_folder, manifest, source, options, FIRST_EPOCH, replicas)
-    trainer.fit(distiller, drawn, manifest, options, FIRST_EPOCH, hooks)
+    batches = trainer.training_batches(records_folder, manifest, source, run_config, FIRST_EPOCH, replicas)
+    trainer.fit(distiller, batches, manifest, run_config, FIRST_EPOCH, hooks, log, checkpoints)
     return stamps.per_epoch()
 
   measure.answer_turns(turn)
 
 
 def stock(windows, epochs):
-  """The nearest that Keras' own layers come to the network, on arrays in memory: 'same' pools the edges, 7 for 8."""
+  """The closest network of stock Keras layers, on arrays in memory; 'same' padding of the pool differs at the edges."""
   rng = np.random.default_rng(0)
   audio = rng.uniform(-1, 1, [int(windows), SAMPLES, 1]).astype(np.float32)
   teacher = rng.dirichlet(np.full(CLASSES, 0.1), int(windows)).astype(np.float32)
@@ -118,28 +120,28 @@ def stock(windows, epochs):
 
 
 def pipeline(records_folder, repeats, batches):
-  """Takes training's batches and does nothing with them; `repeats` times the files make a larger set of more shards.
+  """Iterates over the batches of training; the files are repeated `repeats` times for a larger set of more shards.
 
-  A turn answers (windows a second, windows a second of processor time: what an idle machine would give).
+  A turn gives (windows per second, windows per second of processor time).
   """
   system.keep_freed_memory()
   _, source, _ = stored_labels(records_folder)
   repeated = dataclasses.replace(source, paths=source.paths * int(repeats))
-  taken = iter(input_pipeline.training_batches(repeated, BATCH, seed=0))
+  batches_iterator = iter(input_pipeline.training_batches(repeated, BATCH, seed=0))
 
   def turn():
-    for _ in range(8):  # as many as may have been prepared while nobody asked
-      next(taken)
+    for _ in range(8):  # as many as may have been prefetched between turns
+      next(batches_iterator)
     began, cpu_began, windows = time.perf_counter(), time.process_time(), 0
     for _ in range(int(batches)):
-      windows += next(taken)['mask'].shape[0]
+      windows += next(batches_iterator)['mask'].shape[0]
     return windows / (time.perf_counter() - began), windows / (time.process_time() - cpu_began)
 
   measure.answer_turns(turn)
 
 
 def model(folder):
-  """Exports an untrained AudioNet: what it says costs as much as what a trained one says."""
+  """Exports an untrained AudioNet, whose predictions cost as much as those of a trained one."""
   names = [f'class {i}' for i in range(CLASSES)]
   settings = student_file.StudentConfig('audionet', 16000, 'mean', SAMPLES / 16000, {'teacher': names})
   export.export(registry.build('audionet', {'teacher': CLASSES}), settings, folder)

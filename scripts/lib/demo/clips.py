@@ -1,4 +1,4 @@
-"""The demo's clips: ten things that look and sound different, and how one clip differs from the next."""
+"""The demo's clips: ten things that look and sound different, and the variation between clips."""
 
 import dataclasses
 import pathlib
@@ -26,7 +26,7 @@ class Clip:
 
 
 def clip(thing, number):
-  """Clip `number` of a thing: the same on every call."""
+  """Clip `number` of a thing; the same on every call."""
   rng = np.random.default_rng([number, zlib.crc32(thing.encode())])
   look = drawing.Look(
     hue=rng.uniform(-0.04, 0.04),
@@ -54,7 +54,7 @@ def picture(clip, t_seconds):
 
 
 def write(path, clip, seconds):
-  """Encodes a clip as H.264 and AAC. The file takes its name only when it is whole."""
+  """Encodes a clip as H.264 and AAC. The file gets its name only when it is complete."""
   with files.atomic_write(path, 'wb') as file, av.open(file.name, 'w') as container:
     video = container.add_stream('libx264', rate=FRAMES_PER_SECOND, options={'preset': 'ultrafast', 'crf': '23'})
     video.width, video.height, video.pix_fmt = drawing.WIDTH, drawing.HEIGHT, 'yuv420p'
@@ -71,14 +71,14 @@ def write(path, clip, seconds):
     container.mux(audio.encode(None))
 
 
-def write_all(folder, heard, unheard, seconds):
-  """Writes the clips that are not there yet: numbers from 0 are heard, the `unheard` after them are not."""
-  wanted = {
-    pathlib.Path(folder) / ('heard' if number < heard else 'unheard') / f'{thing}-{number:02d}.mp4': (thing, number)
+def write_all(folder, train, held_out, seconds):
+  """Writes the missing clips of each thing: the first `train` are for training, the following `held_out` are not."""
+  numbers = {
+    pathlib.Path(folder) / ('train' if number < train else 'held_out') / f'{thing}-{number:02d}.mp4': (thing, number)
     for thing in THINGS
-    for number in range(heard + unheard)
+    for number in range(train + held_out)
   }
-  missing = [path for path in wanted if not path.exists()]
+  missing = [path for path in numbers if not path.exists()]
   for path in tqdm(missing, desc='drawing and recording', unit='clip', disable=not missing):
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, clip(*wanted[path]), seconds)
+    write(path, clip(*numbers[path]), seconds)

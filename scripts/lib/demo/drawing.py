@@ -1,4 +1,4 @@
-"""Ten things for the demo to look at, drawn and moving: a function (pen, look, t_seconds) that draws one picture."""
+"""Moving drawings of the demo's ten things; each is a function (pen, look, t_seconds) that draws one picture."""
 
 import colorsys
 import dataclasses
@@ -12,7 +12,7 @@ WIDTH, HEIGHT = 320, 240
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-  """How one clip differs from the others of its thing.
+  """The look of one clip among those of its thing.
 
   Attributes:
     hue: shift of the thing's colours round the colour circle, near 0.
@@ -20,7 +20,7 @@ class Look:
     background: colour behind it, RGB 0..255.
     size, x, y: of the thing: half its height, its centre, in parts of the picture's height.
     tempo: factor on all speeds, near 1.
-    phase: where the motion begins, in turns.
+    phase: of the motion at the start, in turns.
   """
 
   hue: float
@@ -33,7 +33,7 @@ class Look:
   phase: float
 
   def turn(self, t_seconds, per_second):
-    """Angle in radians of something that turns `per_second` times a second."""
+    """Angle in radians after `t_seconds` of `per_second` turns per second."""
     return 2 * math.pi * (t_seconds * per_second * self.tempo + self.phase)
 
 

@@ -1,4 +1,4 @@
-"""Where a demo keeps its results, and how a person's videos are parted into heard and unheard."""
+"""The folders of a demo, and the split of own videos into training and held-out ones."""
 
 import contextlib
 import hashlib
@@ -13,24 +13,27 @@ from audionet_tf.data import records
 from tfrecords import videos
 
 SETTINGS_NAME = 'demo.json'
-SUMMARY_NAME = 'summary.txt'  # written last: a folder that has it is finished
-HELD_BACK = 5  # one video in so many stays unheard
+SUMMARY_NAME = 'summary.txt'  # written last: a folder that holds it is finished
+HELD_OUT = 5  # one video in this many is held out
 
 
 @contextlib.contextmanager
-def claimed(output, asked):
-  """The folder to work in, held for this process: `output`, or output-2, output-3, ...
+def claimed(output, settings):
+  """Context with a folder to work in, locked for this process: `output`, or output-2, output-3, ...
 
-  A folder that an unfinished demo with the same settings left is gone on with; one that is finished, in use or not a
-  demo's is left alone.
+  The folder of an unfinished demo with the same settings is resumed; a folder that is finished, in use or not of a demo
+  is left alone.
 
   Args:
     output: pathlib.Path.
-    asked: JSON-able dict of the settings.
+    settings: dict of the settings, for JSON.
+
+  Yields:
+    pathlib.Path.
   """
   for number in itertools.count(1):
     folder = output if number == 1 else output.with_name(f'{output.name}-{number}')
-    if folder.exists() and not unfinished(folder, asked):
+    if folder.exists() and not unfinished(folder, settings):
       continue
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -38,30 +41,30 @@ def claimed(output, asked):
         stack.enter_context(files.locked(folder, wait=False))
       except BlockingIOError:
         continue
-      print(f'{"going on in" if (folder / SETTINGS_NAME).exists() else "results go to"} {folder}')
-      write_text(folder / SETTINGS_NAME, json.dumps(asked, indent=1))
+      print(f'{"resuming in" if (folder / SETTINGS_NAME).exists() else "results go to"} {folder}')
+      write_text(folder / SETTINGS_NAME, json.dumps(settings, indent=1))
       yield folder
       return
 
 
-def unfinished(folder, asked):
-  """Whether a demo with these settings stopped in `folder`; an empty folder counts."""
+def unfinished(folder, settings):
+  """Whether a demo with these settings was stopped in `folder`, or the folder is empty."""
   if not folder.is_dir() or (folder / SUMMARY_NAME).exists():
     return False
   try:
-    return json.loads((folder / SETTINGS_NAME).read_text()) == asked
+    return json.loads((folder / SETTINGS_NAME).read_text()) == settings
   except (OSError, ValueError):
     return all(path.name == files.LOCK_NAME for path in folder.iterdir())
 
 
 def write_text(path, text):
-  """Writes a text file that is never seen half-written."""
+  """Writes a text file atomically."""
   with files.atomic_write(path) as file:
     file.write(text)
 
 
 def check_videos(folder):
-  """Raises UserError unless there is a folder with videos in it, by their names."""
+  """Raises UserError unless `folder` holds files with the names of videos."""
   if not os.path.isdir(folder):
     raise UserError(f'{folder}: {"not a folder" if os.path.exists(folder) else "no such folder"}; give one with videos')
   try:
@@ -70,19 +73,19 @@ def check_videos(folder):
     raise UserError(f'{folder}: no videos in it (.mp4, .mkv, .webm, .mov, ...); give a folder with videos') from None
 
 
-def part(folder, probed, videos):
-  """Links the videos that can be used into videos/heard and videos/unheard, by a hash of their names.
+def split(folder, probed, videos):
+  """Links the usable videos into videos/train and videos/held_out, by a hash of their names.
 
   Args:
-    folder: of the person's videos.
-    probed: records that were built of them: the videos in there have sound and pictures.
-    videos: pathlib.Path to make the links in.
+    folder: of the own videos.
+    probed: folder of records built from them, which list the videos with sound and pictures.
+    videos: pathlib.Path of the folder for the links.
   """
   usable = [video['id'] for video in records.read_manifest(probed)['videos']]
   shuffled = sorted(usable, key=lambda name: hashlib.blake2b(name.encode()).digest())
-  unheard = set(shuffled[: max(1, len(usable) // HELD_BACK)] if len(usable) > 1 else [])
+  held_out = set(shuffled[: max(1, len(usable) // HELD_OUT)] if len(usable) > 1 else [])
   for name in usable:
-    link = videos / ('unheard' if name in unheard else 'heard') / flat_name(name)
+    link = videos / ('held_out' if name in held_out else 'train') / flat_name(name)
     link.parent.mkdir(parents=True, exist_ok=True)
     if not link.is_symlink():
       link.symlink_to(pathlib.Path(folder, name).resolve())

@@ -1,4 +1,4 @@
-"""The steps of the demo, each a command that a person could type. A step whose result is there is left out."""
+"""The steps of the demo, each a command that a user could type. A step whose result exists is skipped."""
 
 import os
 import pathlib
@@ -17,90 +17,95 @@ ROOT = pathlib.Path(os.path.relpath(pathlib.Path(__file__).parents[3]))
 PYTHON = os.path.relpath(sys.executable)
 WEIGHTS_URL = 'https://storage.googleapis.com/tensorflow/keras-applications/vgg16/'
 NETWORK_SECONDS = 5
-WINDOW_MS, HOP_MS = 250, 1000  # a quarter of the sound and one picture a second: VGG16 sees six a second on two cores
+WINDOW_MS, HOP_MS = (
+  250,
+  1000,
+)  # a quarter of the sound and one picture per second: VGG16 takes six per second on two cores
 CUT = f' --window_ms={WINDOW_MS} --hop_ms={HOP_MS}'
 FINE_HOP_MS = 100  # for inference, which is cheap
 SHOWN = 3  # clips whose signals are drawn
+DESCRIPTIONS = {'train': 'training', 'held_out': 'held-out'}  # of the parts of the videos
 
 
 def run_all(run, own, values):
-  """Everything up to the figures.
+  """Runs all steps up to the figures.
 
   Args:
     run: pathlib.Path of the demo's folder.
-    own: folder of a person's videos, or None.
+    own: folder of own videos, or None.
     values: the flags, as a dict.
   """
-  # Of own videos first: it may be missing, and they take minutes to decode.
+  # Before own videos are decoded, which takes minutes: the teacher may be missing.
   teacher = chosen_teacher(run, own, values) if own and not is_trained(run) else None
   if own:
     own_videos(run, own, values['max_seconds'])
   else:
     step(
-      'ten things are drawn and recorded',
-      f'-m demo.make_videos --output={run}/videos --heard={values["heard"]} --unheard={values["unheard"]}',
+      'draw and synthesise ten things',
+      f'-m demo.make_videos --output={run}/videos --train={values["train"]} --held_out={values["held_out"]}',
     )
-  judged = 'unheard' if (run / 'videos/unheard').is_dir() else 'heard'
-  if judged == 'heard':
-    print('one usable video: none is left to judge by, so the student is judged by what it learnt from')
+  part = 'held_out' if (run / 'videos/held_out').is_dir() else 'train'
+  if part == 'train':
+    print('one usable video: none is left to hold out, so the student is evaluated on its training video')
   limit = limited(values['max_seconds']) if own else ''
-  for name in dict.fromkeys(['heard', judged]):
+  for name in dict.fromkeys(['train', part]):
     step(
-      f'sound and pictures of the {name} videos are paired',
+      f'build records of the {DESCRIPTIONS[name]} videos',
       f'-m tfrecords.build --videos={quoted(run / "videos" / name)} --output={quoted(run / "records" / name)}'
       f'{CUT}{limit}',
     )
   learn(run, own, values, teacher)
-  judge(run, judged)
-  draw(run, judged, values['epochs'])
+  evaluate(run, part)
+  draw(run, part, values['epochs'])
 
 
 def limited(max_seconds):
-  """The flag of tfrecords.build that cuts long videos."""
+  """The flag of tfrecords.build that truncates long videos."""
   return f' --max_seconds={max_seconds:g}'
 
 
 def own_videos(run, own, max_seconds):
-  """Finds the videos that can be used, and parts them.
+  """Finds the usable videos, and splits them.
 
-  They are cut as for training: a video whose sound begins late, or ends early, has windows here if it has them there.
+  The windows are those of training, so that a video whose sound starts late or ends early is usable in both or neither.
   """
-  if (run / 'videos/.parted').exists():
+  if (run / 'videos/.split').exists():
     return
   step(
-    'which of the videos have sound and pictures?',
+    'find the videos with sound and pictures',
     f'-m tfrecords.build --videos={quoted(own)} --output={quoted(run / "records/probe")}'
     f'{CUT}{limited(max_seconds)} --image_size=16',
   )
-  folders.part(own, run / 'records/probe', run / 'videos')
-  (run / 'videos/.parted').touch()
+  folders.split(own, run / 'records/probe', run / 'videos')
+  (run / 'videos/.split').touch()
 
 
 def is_trained(run):
+  """Whether the student of the demo is finished."""
   return (run / 'train/export/1').is_dir() and (run / 'train/student.json').exists()
 
 
 def learn(run, own, values, teacher):
-  """Trains the student. `teacher`: its flags, where they are known already."""
+  """Trains the student. `teacher`: its flags, or None to choose it here."""
   if is_trained(run):
     return
   teacher = teacher or chosen_teacher(run, own, values)
   resume = ' --resume' if (run / 'train/settings.json').exists() else ''
   step(
-    'the student learns to predict from sound what the teacher sees',
-    f'-m audionet_tf.train --preset=demo --records={quoted(run / "records/heard")} --run_dir={quoted(run / "train")}'
+    'train the student to predict from sound what the teacher predicts from pictures',
+    f'-m audionet_tf.train --preset=demo --records={quoted(run / "records/train")} --run_dir={quoted(run / "train")}'
     f' --epochs={values["epochs"]} {teacher}{resume}',
   )
 
 
 def chosen_teacher(run, own, values):
-  """The flags of the teacher, for the training command. UserError where own videos have none."""
+  """The flags of the teacher, for the training command. UserError if there is none for own videos."""
   if values['teacher'] not in ('auto', 'small'):
     labels = f' --teacher_labels={quoted(values["teacher_labels"])}' if values['teacher_labels'] else ''
     return f'--teacher={quoted(values["teacher"])}{labels}'
   reason = no_vgg16() if values['teacher'] == 'auto' else None
   if own and (reason or values['teacher'] == 'small'):
-    why = f'VGG16 with ImageNet weights cannot be had ({reason})' if reason else 'it knows ten drawings only'
+    why = f'VGG16 with ImageNet weights is not available ({reason})' if reason else 'it knows ten drawings only'
     raise UserError(
       f'the small teacher of the demo is not for your own videos: {why}; name a picture classifier with --teacher=FILE '
       '(.tflite, .keras or a SavedModel folder) and --teacher_labels=FILE'
@@ -112,19 +117,19 @@ def chosen_teacher(run, own, values):
   if small.exists():
     return flags
   if reason:
-    print(f'\nVGG16 with ImageNet weights cannot be had ({reason}): a small teacher of the demo steps in.')
+    print(f'\nVGG16 with ImageNet weights is not available ({reason}): the demo trains a small teacher instead.')
   step(
-    'a small teacher learns from labelled drawings (no sound)',
+    'train a small teacher on labelled drawings (no sound)',
     f'-m demo.train_teacher --output={quoted(small)} --stills={values["stills"]}',
   )
   return flags
 
 
 def no_vgg16():
-  """None where VGG16 and its weights are there or can be downloaded, and now are; else the reason."""
+  """None if VGG16 and its weights are present or were just downloaded; else the reason why not."""
   home = pathlib.Path(os.environ.get('KERAS_HOME') or '~/.keras').expanduser()
   if not (home / 'models/vgg16_weights_tf_dim_ordering_tf_kernels.h5').is_file():
-    # A child with a time limit: the look-up of a name has none of its own.
+    # In a child with a time limit, because looking up a host name has none.
     probe = [sys.executable, '-m', 'demo.pipeline', WEIGHTS_URL]
     try:
       reason = subprocess.run(probe, capture_output=True, text=True, timeout=2 * NETWORK_SECONDS).stdout.strip()
@@ -138,7 +143,7 @@ def no_vgg16():
 
 
 def network_fault(url):
-  """'' where a server answers at `url`, whatever it says; else why not."""
+  """'' if a server can be reached at `url`; else the reason why not."""
   try:
     urllib.request.urlopen(urllib.request.Request(url, method='HEAD'), timeout=NETWORK_SECONDS).close()
   except urllib.error.HTTPError as error:
@@ -148,46 +153,47 @@ def network_fault(url):
   return ''
 
 
-def judge(run, judged):
-  """Compares the student with the teacher, and predicts every clip."""
+def evaluate(run, part):
+  """Evaluates the student against the teacher, and predicts every clip of `part`."""
   step(
-    f'does the student agree with the teacher on the {judged} clips?',
-    f'-m audionet_tf.evaluate --model={quoted(run / "train")} --records={quoted(run / "records" / judged)}'
+    f'evaluate the student against the teacher on the {DESCRIPTIONS[part]} clips',
+    f'-m audionet_tf.evaluate --model={quoted(run / "train")} --records={quoted(run / "records" / part)}'
     f' --output={quoted(run / "evaluation.json")}',
     stdout=run / 'evaluation.txt',
     done=run / 'evaluation.json',
   )
-  files = ' '.join(quoted(path) for path in media(run, judged))
+  files = ' '.join(quoted(path) for path in media(run, part))
   step(
-    f'the student predicts the {judged} clips',
-    f'-m audionet_tf.infer --model={quoted(run / "train/export")} --output={quoted(run / "heard")} --format=npz'
+    f'predict the {DESCRIPTIONS[part]} clips',
+    f'-m audionet_tf.infer --model={quoted(run / "train/export")} --output={quoted(run / "predictions")} --format=npz'
     f' --hop_ms={FINE_HOP_MS} {files}',
-    stdout=run / 'heard.txt',
-    done=[run / 'heard' / f'{path.name}.npz' for path in media(run, judged)],
+    stdout=run / 'predictions.txt',
+    done=[run / 'predictions' / f'{path.name}.npz' for path in media(run, part)],
   )
 
 
-def draw(run, judged, epochs):
-  """The paper's figures."""
+def draw(run, part, epochs):
+  """Draws the paper's figures."""
   step(
     'figures',
     f'-m audionet_tf.plot kl --run_dir={quoted(run / "train")} --epochs=0:{epochs}'
     f' --output={quoted(run / "figures/kl.png")}',
     done=run / 'figures/kl.png',
   )
-  clips = media(run, judged)
+  clips = media(run, part)
   for path in clips[:: max(1, -(-len(clips) // SHOWN))]:
+    predictions = run / 'predictions' / f'{path.name}.npz'
     step(
       '',
-      f'-m audionet_tf.plot signals --inference={quoted(run / "heard" / f"{path.name}.npz")} --media={quoted(path)}'
+      f'-m audionet_tf.plot signals --inference={quoted(predictions)} --media={quoted(path)}'
       f' --output={quoted(run / "figures" / f"{path.stem}.png")}',
       done=run / 'figures' / f'{path.stem}.png',
     )
 
 
-def media(run, judged):
-  """The clips to judge by, sorted."""
-  folder = run / 'videos' / judged
+def media(run, part):
+  """The clips of a part of the videos, sorted."""
+  folder = run / 'videos' / part
   return sorted(path for path in folder.iterdir() if not path.name.startswith('.'))
 
 
@@ -196,7 +202,7 @@ def quoted(path):
 
 
 def step(title, line, stdout=None, done=()):
-  """Shows a Python command and runs it, unless the files `done` are there. UserError where it fails."""
+  """Shows a Python command and runs it, unless the files `done` exist. UserError if it fails."""
   done = [done] if isinstance(done, pathlib.Path) else list(done)
   if done and all(path.exists() for path in done):
     return
@@ -205,8 +211,8 @@ def step(title, line, stdout=None, done=()):
   arguments = shlex.split(line)
   names = [argument for argument in arguments if not argument.startswith('-')]
   shown = line if len(names) <= 4 else f'{shlex.join(a for a in arguments if a not in names[2:])} ...'
-  own = line.startswith('-m demo.')
-  print(f'$ {ROOT / "scripts/lib/run"} {shown[3:]}' if own else f'$ {PYTHON} {shown}')
+  is_demo_module = line.startswith('-m demo.')
+  print(f'$ {ROOT / "scripts/lib/run"} {shown[3:]}' if is_demo_module else f'$ {PYTHON} {shown}')
   began = time.monotonic()
   if stdout:
     with files.atomic_write(stdout) as file:
@@ -214,7 +220,9 @@ def step(title, line, stdout=None, done=()):
   else:
     code = run_child([sys.executable, *arguments]).returncode
   if code:
-    raise UserError(f'the step above failed (exit code {code}); mend it, then the same scripts/demo command goes on')
+    raise UserError(
+      f'the step above failed (exit code {code}); fix the cause, then the same scripts/demo command continues'
+    )
   if time.monotonic() - began > 1:
     print(f'   {time.monotonic() - began:.0f} s')
 
@@ -226,7 +234,7 @@ class Child(subprocess.Popen):
 
 
 def run_child(arguments, **streams):
-  """Runs a child to its end. An interrupted child gets a moment to end by itself before it is made to."""
+  """Runs a child process to its end. An interrupted child gets a few seconds to end before it is terminated."""
   child = Child(arguments, text=True, **streams)
   try:
     child.errors = child.communicate()[1] or ''

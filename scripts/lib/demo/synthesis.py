@@ -1,6 +1,6 @@
 """Ten sounds for the demo, each made of sines and noise: a function (voice, seconds) -> f64 [n] in [-1, 1].
 
-They differ in spectrum, because AudioNet hears little else: it takes the mean of its filters over a window.
+They differ in spectrum, because AudioNet uses little else: it averages its filters over a window.
 """
 
 import dataclasses
@@ -12,14 +12,14 @@ RATE_HZ = 22050
 
 @dataclasses.dataclass(frozen=True)
 class Voice:
-  """How one clip differs from the others of its thing.
+  """The sound of one clip among those of its thing.
 
   Attributes:
     pitch: factor on all frequencies, near 1.
     tempo: factor on all speeds, near 1.
     loudness: peak of the sound, 0 to 1.
     noise: level of the background noise, against the peak.
-    rng: numpy.random.Generator for the rest.
+    rng: numpy.random.Generator for all other variation.
   """
 
   pitch: float
@@ -34,14 +34,14 @@ def times(seconds):
 
 
 def tone(frequency_hz):
-  """A sine whose frequency may change: f64 [n] of hertz, one a sample."""
+  """A sine whose frequency may change: f64 [n] of hertz, one per sample."""
   return np.sin(2 * np.pi * np.cumsum(frequency_hz) / RATE_HZ)
 
 
 def harmonics(frequency_hz, amplitudes):
   """Sines at 1, 2, 3, ... times a frequency; those above half the rate are left out."""
-  sounding = [(k, a) for k, a in enumerate(amplitudes, 1) if np.max(frequency_hz) * k < RATE_HZ / 2]
-  return sum(a * tone(frequency_hz * k) for k, a in sounding)
+  audible = [(k, a) for k, a in enumerate(amplitudes, 1) if np.max(frequency_hz) * k < RATE_HZ / 2]
+  return sum(a * tone(frequency_hz * k) for k, a in audible)
 
 
 def filtered_noise(voice, count, gain):
@@ -57,7 +57,7 @@ def band(low_hz, high_hz):
 
 
 def strokes(voice, seconds, every_seconds, sound):
-  """`sound` (f64 [n]) again and again, not quite evenly, not quite equally loud."""
+  """Repeats `sound` (f64 [n]) about every `every_seconds`, with small variations of time and loudness."""
   out = np.zeros(round(seconds * RATE_HZ) + len(sound))
   start = voice.rng.uniform(0, 0.1) * every_seconds
   while start < seconds:
@@ -129,7 +129,7 @@ def waves(voice, seconds):
 
 
 def sound(make, voice, seconds):
-  """The sound of a clip: what `make` gives, scaled to the voice's loudness, over a little noise: f32 [n]."""
+  """The sound of a clip, f32 [n]: that of `make`, scaled to the voice's loudness, with a little noise."""
   clean = make(voice, seconds)
   clean = clean / np.abs(clean).max()
   background = filtered_noise(voice, len(clean), lambda f: 1 / np.sqrt(np.maximum(f, 50)))

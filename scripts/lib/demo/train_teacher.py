@@ -2,8 +2,8 @@
 
   python demo.train_teacher --output=runs/demo/teacher.keras
 
-writes the classifier and, beside it, teacher.txt with the names of its classes. The stills are of other clips than the
-videos. It stands in for VGG16 where ImageNet's weights cannot be had, and knows nothing but the demo's ten things.
+writes the classifier and, beside it, teacher.txt with the names of its classes. The stills are from other clips than
+the videos. It replaces VGG16 if ImageNet's weights are not available; it knows only the demo's ten things.
 """
 
 import pathlib
@@ -16,19 +16,19 @@ from audionet_tf.core import cli, files
 from audionet_tf.data import class_lists
 from demo import clips
 
-FETCH = flags.DEFINE_string('fetch', None, 'Download the ImageNet weights of this teacher instead, if need be.')
+FETCH = flags.DEFINE_string('fetch', None, 'Only make sure that the ImageNet weights of this teacher are downloaded.')
 OUTPUT = flags.DEFINE_string('output', None, 'The classifier to write: a .keras file.')
 STILLS = flags.DEFINE_integer('stills', 80, 'Labelled pictures of each thing.', lower_bound=10)
 EPOCHS = flags.DEFINE_integer('epochs', 8, 'Passes over the stills.', lower_bound=1)
 
-SIZE = 64  # side of the pictures it sees, pixels
+SIZE = 64  # side of its pictures, pixels
 FIRST_CLIP = 1000  # the videos have lower numbers
 CLIP_SECONDS = 4
-HELD_OUT = 0.1  # share of the stills that judges it
+HELD_OUT = 0.1  # share of the stills for evaluation
 
 
 def stills(count):
-  """(pictures u8 [N, SIZE, SIZE, 3], classes int [N]) of `count` clips of each thing, at any time of them."""
+  """(pictures u8 [N, SIZE, SIZE, 3], classes int [N]) of `count` clips of each thing, at random times."""
   rng = np.random.default_rng(0)
   pictures, classes = [], []
   for number in range(FIRST_CLIP, FIRST_CLIP + count):
@@ -53,21 +53,21 @@ def network():
 
 
 def train(path, stills_per_thing, epochs):
-  """Trains a teacher, writes it, and its class names beside it; returns the share of held-out stills it names."""
+  """Trains a teacher, writes it with its class names beside it; returns its accuracy on held-out stills."""
   import keras
 
   keras.utils.set_random_seed(0)
   pictures, classes = stills(stills_per_thing)
-  held = round(len(classes) * HELD_OUT)
+  held_out = round(len(classes) * HELD_OUT)
   model = network()
   model.compile(keras.optimizers.Adam(2e-3), 'sparse_categorical_crossentropy', metrics=['accuracy'], jit_compile=False)
-  model.fit(pictures[held:], classes[held:], batch_size=32, epochs=epochs, verbose=0)
-  _, right = model.evaluate(pictures[:held], classes[:held], verbose=0)
+  model.fit(pictures[held_out:], classes[held_out:], batch_size=32, epochs=epochs, verbose=0)
+  _, accuracy = model.evaluate(pictures[:held_out], classes[:held_out], verbose=0)
   path.parent.mkdir(parents=True, exist_ok=True)
   class_lists.write_class_names(path.with_suffix('.txt'), clips.THINGS)
   with files.atomic_write(path, 'wb') as file:
     model.save(file.name)
-  return right
+  return accuracy
 
 
 def main(argv):
@@ -80,8 +80,8 @@ def main(argv):
   cli.require(
     OUTPUT.value and OUTPUT.value.endswith('.keras'), '--output=FILE.keras is missing: where to put the classifier'
   )
-  right = train(pathlib.Path(OUTPUT.value), STILLS.value, EPOCHS.value)
-  print(f'{OUTPUT.value}: names {right:.0%} of stills that it was not trained on')
+  accuracy = train(pathlib.Path(OUTPUT.value), STILLS.value, EPOCHS.value)
+  print(f'{OUTPUT.value}: accuracy {accuracy:.0%} on held-out stills')
 
 
 if __name__ == '__main__':

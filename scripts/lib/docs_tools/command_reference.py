@@ -28,7 +28,7 @@ DESCRIBE = """
 import importlib, json, sys
 from absl import flags
 module = importlib.import_module(sys.argv[1])
-found = [
+described_flags = [
   {
     'name': flag.name,
     'help': flag.help or '',
@@ -38,7 +38,7 @@ found = [
   }
   for flag in flags.FLAGS.flags_by_module_dict().get(sys.argv[1], [])
 ]
-described = {'text': module.__doc__, 'flags': found, 'topics': getattr(module, 'TOPICS', {})}
+described = {'text': module.__doc__, 'flags': described_flags, 'topics': getattr(module, 'TOPICS', {})}
 described['needs'] = getattr(module, 'NEEDS', ())
 print(json.dumps(described, default=str))
 """
@@ -56,7 +56,7 @@ def commands():
 
 
 def describe(module):
-  """What a module says of itself.
+  """Reads the docstring and flags of a module.
 
   Returns:
     dict: `text`, its docstring; `flags`, a list of dict in the order of their definition; `topics`, the first flag of
@@ -72,7 +72,7 @@ def cell(text):
 
 
 def default_text(default):
-  """A flag's default as it is typed; '' where there is none."""
+  """A flag's default as it is typed; '' without one."""
   if default is None or default in ([], ''):
     return ''
   if isinstance(default, bool):
@@ -95,20 +95,20 @@ def flag_row(flag, needs):
 
 
 def others(need, flag):
-  """The alternatives to a flag in one of `needs`, as code."""
+  """The alternatives to a flag in one of `needs`, in backquotes."""
   return [f'`{name}`' for name in need if name != f'--{flag["name"]}']
 
 
 def section(program, module):
   """Markdown of one command: its docstring, then a table of flags for each topic."""
-  found = describe(module)
-  parts = [f'## {module}', f'Installed as `{program}`.', f'```text\n{found["text"].strip()}\n```']
+  description = describe(module)
+  parts = [f'## {module}', f'Installed as `{program}`.', f'```text\n{description["text"].strip()}\n```']
   rows = []
-  for flag in found['flags']:
-    if not rows or flag['name'] in found['topics']:
+  for flag in description['flags']:
+    if not rows or flag['name'] in description['topics']:
       rows = list(TABLE)
-      parts += [f'**{found["topics"].get(flag["name"], "Flags")}**', rows]
-    rows.append(flag_row(flag, found['needs']))
+      parts += [f'**{description["topics"].get(flag["name"], "Flags")}**', rows]
+    rows.append(flag_row(flag, description['needs']))
   return '\n\n'.join(part if isinstance(part, str) else '\n'.join(part) for part in parts) + '\n'
 
 

@@ -1,4 +1,4 @@
-"""Draws docs/images/overview.png: frames of a video, its sound, and the captions that a student gives it.
+"""Draws docs/images/overview.png: frames of a video, its sound, and the captions of a student.
 
   scripts/demo
   scripts/docs_pictures
@@ -26,9 +26,9 @@ from scipy.io import wavfile
 from demo import clips, synthesis
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-# What the video shows and sounds like, one after another: (thing, seconds).
+# The scenes of the video, in order: (thing, seconds).
 SCENES = (('kettle', 2.9), ('rain', 2.9), ('bell', 2.6), ('engine', 1.6), ('siren', 2.6))
-CLIP = 2000  # far from the numbers of the demo's own clips
+CLIP = 2000  # number of the clips; those of the demo are far below
 FADE_SECONDS = 0.05
 FRAMES = 8
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00')  # Okabe and Ito 2008
@@ -49,11 +49,11 @@ def soundtrack():
 def frames():
   """[(seconds, u8 [height, width, 3])]: FRAMES pictures of the video at equal distances."""
   ends = np.cumsum([seconds for _, seconds in SCENES])
-  shown = []
+  pictures = []
   for seconds in (np.arange(FRAMES) + 0.5) / FRAMES * ends[-1]:
     scene = int(np.searchsorted(ends, seconds))
-    shown.append((seconds, clips.picture(clips.clip(SCENES[scene][0], CLIP), seconds)))
-  return shown
+    pictures.append((seconds, clips.picture(clips.clip(SCENES[scene][0], CLIP), seconds)))
+  return pictures
 
 
 def captions(model, sound, folder):

@@ -1,9 +1,9 @@
-"""Which settings train the best student? Compared inside the training folds: the fold that judges is never seen.
+"""Compares training settings inside the training folds: the evaluation fold is never used.
 
   scripts/choose_recipe --data=FOLDER --videos=FOLDER --work=runs/chosen --seeds=0,1,2
 
-For each fold F that judges in scripts/benchmark_transfer, F is left out altogether; students are trained on two of the
-other three and judged on the third, the one behind F in their order (--thorough: each of the three in turn). A
+For each evaluation fold F of scripts/benchmark_transfer, F is left out altogether; students are trained on two of the
+other three and evaluated on the third, the one after F in their order (--thorough: each of the three in turn). A
 candidate is the flagfile of a row of scripts/benchmark_transfer, --student, with one thing changed; --rows names the
 candidates. Further flags are those of scripts/benchmark_folds.
 
@@ -18,17 +18,16 @@ import sys
 import tqdm
 from absl import flags
 
-from audionet_tf.core import cli
-from benchmark import measure
+from audionet_tf.core import cli, files
 from experiments import folds
 
 FLAGS = flags.FLAGS
 folds.define_flags('runs/chosen', 'chosen.json')
 flags.adopt_module_key_flags(folds)  # so that --help lists them
-flags.DEFINE_bool('thorough', False, 'Judge on each of the three folds that are left.')
+flags.DEFINE_bool('thorough', False, 'Evaluate on each of the three remaining folds.')
 
 BEST = ('shift', 'crop', 'mix', 'reverb', 'noise', 'equalizer', 'band')  # augmentations of best.flags
-LOG_MEL = {  # name: flags of training, behind those of the flagfile
+LOG_MEL = {  # name: flags of training, after those of the flagfile
   'as_it_is': (),
   'half_the_epochs': ('epochs=50',),
   'twice_the_epochs': ('epochs=200',),
@@ -62,10 +61,10 @@ flags.DEFINE_enum('student', 'best', list(CANDIDATES), 'The row whose candidates
 def main(argv):
   candidates = folds.read_plan(FLAGS.plan) if FLAGS.plan else CANDIDATES[FLAGS.student]
   names, whole = folds.chosen(argv, candidates)
-  row = dataclasses.replace(folds.ROWS[FLAGS.student], layers=())  # nothing but its own answers is compared
+  row = dataclasses.replace(folds.ROWS[FLAGS.student], layers=())  # only its own predictions are compared
   output = pathlib.Path(FLAGS.output or whole.work / 'chosen.json')
   count = None if FLAGS.thorough else 1
-  wanted = [
+  students = [
     (name, left_out, fold, seed)
     for seed in FLAGS.seeds
     for name in names
@@ -73,21 +72,21 @@ def main(argv):
     for fold in folds.inner_folds(FLAGS.folds, left_out)[:count]
   ]
   results = []
-  for name, left_out, fold, seed in tqdm.tqdm(wanted, desc='students', unit='student', file=sys.stderr):
+  for name, left_out, fold, seed in tqdm.tqdm(students, desc='students', unit='student', file=sys.stderr):
     place = dataclasses.replace(
       whole, work=whole.work / f'{FLAGS.student}/inside{left_out}', left_out=(left_out, *others(whole))
     )
     extra = [*candidates[name], *FLAGS.train_flags]
-    shares = folds.judge(place, name, row, fold, seed, extra)
+    shares = folds.evaluate(place, name, row, fold, seed, extra)
     results.append({'row': name, 'left_out': left_out, 'fold': fold, 'seed': seed, 'shares': shares})
-    found = folds.summary(results)
-    measure.write(output, {'results': results, 'summary': found, 'train_flags': FLAGS.train_flags})
-  print(folds.table(found, dict.fromkeys(names, folds.Row(None))))
+    lines = folds.summary(results)
+    files.write_json(output, {'results': results, 'summary': lines, 'train_flags': FLAGS.train_flags})
+  print(folds.table(lines, dict.fromkeys(names, folds.Row(None))))
   print(output)
 
 
 def others(place):
-  """Folds there are that are not asked for."""
+  """The folds of `place` that are not in --folds."""
   return tuple(fold for fold in place.folds() if fold not in FLAGS.folds)
 
 

@@ -1,4 +1,4 @@
-"""Students that are trained on all folds but one and judged on that one: for benchmark_transfer and choose_recipe."""
+"""Students trained on all folds but one and evaluated on that one: for benchmark_transfer and choose_recipe."""
 
 import dataclasses
 import json
@@ -15,14 +15,14 @@ FLAGS = flags.FLAGS
 
 
 def define_flags(work, output):
-  """Defines the flags that both commands have; `work`, `output`: default folder, and how its file is called."""
+  """Defines the flags that both commands have; `work`, `output`: default folder, and name of its file."""
   flags.DEFINE_string('data', None, 'Folder with esc10/ and teacher/.')
   flags.DEFINE_string('videos', None, 'Folder with fold<F>/ and videos.csv.')
   flags.DEFINE_string('work', work, 'Folder for records, runs and results.')
   flags.DEFINE_list('rows', None, 'Rows of the table; default: all.')
-  flags.DEFINE_list('folds', ['1', '2', '3', '4'], 'Folds to judge, each by students of all the others there are.')
+  flags.DEFINE_list('folds', ['1', '2', '3', '4'], 'Folds to evaluate on, each with students trained on all others.')
   flags.DEFINE_list('seeds', ['0'], 'Seeds of the students.')
-  flags.DEFINE_list('train_flags', [], 'Further flags of training, as epochs=2 to see that it works.')
+  flags.DEFINE_list('train_flags', [], 'Further flags of training, such as epochs=2 for a trial.')
   flags.DEFINE_string('output', None, f'JSON file; default: WORK/{output}.')
 
 
@@ -31,11 +31,11 @@ class Row:
   """A student of the table.
 
   Attributes:
-    preset: as train --preset takes it; None: no student, but baselines.
-    labels: it learns from labels instead of the teacher.
-    layers: whose features an SVM judges; none where empty.
+    preset: value of train --preset; None for baselines without a student.
+    labels: whether it learns from labels instead of the teacher.
+    layers: layers whose features an SVM classifies; empty for none.
     probe: further flags of the probe.
-    least, aim: what is required: the share of clips named right, and that of the SVM by its first layer; None: nothing.
+    least, aim: required accuracies, of the student and of the SVM on its first layer; None for no requirement.
   """
 
   preset: str | None
@@ -46,7 +46,7 @@ class Row:
   aim: tuple = (None, None)
 
   def required(self, figure, bound):
-    """Of `least` or `aim` what concerns a figure."""
+    """The requirement for a figure in `bound`, which is `least` or `aim`; None without one."""
     return bound[0] if figure == 'named' else bound[1] if self.layers and figure == self.layers[0] else None
 
 
@@ -68,7 +68,7 @@ ROWS = {
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-  """Where everything lies: `data` and `videos` as given, `work` ours. `left_out`: folds that nothing is to see."""
+  """The folders: `data` and `videos` of the user, `work` for results. `left_out`: folds that are not used at all."""
 
   data: pathlib.Path
   videos: pathlib.Path
@@ -83,96 +83,97 @@ class Place:
     return [f'--clips={self.data / "esc10/esc10.csv"}', f'--media_root={self.data / "esc10/audio"}']
 
   def folds(self):
-    there = sorted(path.name.removeprefix('fold') for path in self.videos.glob('fold*') if path.is_dir())
-    return [fold for fold in there if fold not in self.left_out]
+    folds = sorted(path.name.removeprefix('fold') for path in self.videos.glob('fold*') if path.is_dir())
+    return [fold for fold in folds if fold not in self.left_out]
 
 
 def records(place, fold):
-  """The records of all folds but one, made where they are missing. The builder sees no label."""
+  """The folder of records of all folds but one, built if missing. The builder gets no label."""
   folder = place.work / f'records/without{fold}'
   videos = [f'--videos={place.videos / f"fold{other}"}' for other in place.folds() if other != fold]
-  cut = ['--window_ms=5000', '--sample_rate=22050', '--images_per_window=4', '--short_videos=repeat']
+  windows = ['--window_ms=5000', '--sample_rate=22050', '--images_per_window=4', '--short_videos=repeat']
   if not (folder / 'manifest.json').exists():
-    run('tfrecords.build', *videos, f'--output={folder}', *cut)
+    run('tfrecords.build', *videos, f'--output={folder}', *windows)
   return folder
 
 
 def train(place, name, row, fold, seed, extra):
-  """The student of a row that never heard a fold."""
+  """Trains the student of a row on all folds but `fold`; returns its run folder."""
   run_dir = place.work / f'runs/{name}/seed{seed}/without{fold}'
   if not (run_dir / 'export/1').exists():
-    taught = [f'--teacher={place.data / "esc10/esc10.csv"}'] if row.labels else place.teacher()
+    teacher = [f'--teacher={place.data / "esc10/esc10.csv"}'] if row.labels else place.teacher()
     arguments = [f'--records={records(place, fold)}', f'--run_dir={run_dir}', f'--seed={seed}', '--resume']
-    run('audionet_tf.train', f'--preset={row.preset}', *arguments, *taught, *(f'--{flag}' for flag in extra))
+    run('audionet_tf.train', f'--preset={row.preset}', *arguments, *teacher, *(f'--{flag}' for flag in extra))
   return run_dir
 
 
 def read(path):
+  """Content of a JSON file."""
   return json.loads(path.read_text(encoding='utf-8'))
 
 
-def named_right(place, run_dir, row, fold):
-  """dict of `evaluate` for the clips of a fold: named by the classes of the teacher, or by the student's own."""
+def evaluated(place, run_dir, row, fold):
+  """The part `clips` of the results of audionet_tf.evaluate on the clips of a fold."""
   output = run_dir / 'evaluated.json'
   if not output.exists():
     groups = [] if row.labels else [f'--groups={place.data / "esc10/groups.csv"}']
     clips = [f'--clips={place.videos / "videos.csv"}', f'--media_root={place.videos}', f'--folds={fold}']
-    seen = [] if row.labels else ['--vision', *place.teacher()]
-    run('audionet_tf.evaluate', f'--model={run_dir}', *clips, *groups, *seen, f'--output={output}')
+    vision = [] if row.labels else ['--vision', *place.teacher()]
+    run('audionet_tf.evaluate', f'--model={run_dir}', *clips, *groups, *vision, f'--output={output}')
   return read(output)['clips']
 
 
 def probed(place, folder, row, fold, model=()):
-  """dict of layer to accuracy of an SVM on a fold, trained on the other ones."""
+  """dict of layer to accuracy on a fold of an SVM that is trained on the others."""
   output = folder / 'probe'
-  used = [f'--folds={",".join(place.folds())}', f'--judge={fold}']
-  asked, before = [f'--layer={",".join(row.layers)}', *used, *row.probe], output / 'asked.json'
-  if not before.exists() or read(before) != asked:
-    before.unlink(missing_ok=True)  # what is there now may be overwritten by halves
-    run('audionet_tf.probe', *place.sounds(), *model, *asked, f'--output={output}')
-    files.write_json(before, asked)
-  return {layer: found['mean'] for layer, found in read(output / 'probe.json')['layers'].items()}
+  fold_flags = [f'--folds={",".join(place.folds())}', f'--judge={fold}']
+  arguments, arguments_path = [f'--layer={",".join(row.layers)}', *fold_flags, *row.probe], output / 'asked.json'
+  if not arguments_path.exists() or read(arguments_path) != arguments:
+    arguments_path.unlink(missing_ok=True)  # an interrupted probe may overwrite half of the results
+    run('audionet_tf.probe', *place.sounds(), *model, *arguments, f'--output={output}')
+    files.write_json(arguments_path, arguments)
+  return {layer: result['mean'] for layer, result in read(output / 'probe.json')['layers'].items()}
 
 
 def check_settings(place, name, row, extra):
-  """UserError where what is done was done with other data or flags: it would be taken for what is asked."""
+  """UserError if `work` holds results of other data or flags, which would be mistaken for these."""
   lines = flagfiles.preset_path(row.preset).read_text('utf-8').splitlines() if row.preset else []
-  places = '--records=', '--run_dir='  # overridden by ours
-  flags_of_row = [line for line in lines if line.startswith('-') and not line.startswith(places)] + list(extra)
-  given = {'data': str(place.data), 'videos': [str(place.videos), *place.folds()], f'flags of {name}': flags_of_row}
+  path_flags = '--records=', '--run_dir='  # overridden here
+  flags_of_row = [line for line in lines if line.startswith('-') and not line.startswith(path_flags)] + list(extra)
+  settings = {'data': str(place.data), 'videos': [str(place.videos), *place.folds()], f'flags of {name}': flags_of_row}
   path = place.work / 'settings.json'
   before = read(path) if path.exists() else {}
-  changed = [key for key in given if before.get(key, given[key]) != given[key]]
+  changed = [key for key in settings if before.get(key, settings[key]) != settings[key]]
   cli.require(not changed, f'{place.work}: was made with other {", ".join(changed)}; give another --work, or delete it')
-  files.write_json(path, before | given)
+  files.write_json(path, before | settings)
 
 
-def judge(place, name, row, fold, seed, extra):
-  """dict of figure to share, of one student and one fold."""
+def evaluate(place, name, row, fold, seed, extra):
+  """dict of figure to accuracy, of one student on one fold."""
   check_settings(place, name, row, extra)
   if row.preset is None:
     return probed(place, place.work / f'runs/{name}/without{fold}', row, fold)
   run_dir = train(place, name, row, fold, seed, extra)
-  found = named_right(place, run_dir, row, fold)
-  measured = {'named': found['accuracy']}
-  if 'vision' in found:
-    measured |= {key: found['vision'][key] for key in ('vision', 'sound_and_vision')}
+  clips = evaluated(place, run_dir, row, fold)
+  measured = {'named': clips['accuracy']}
+  if 'vision' in clips:
+    measured |= {key: clips['vision'][key] for key in ('vision', 'sound_and_vision')}
   if row.layers:
     measured |= probed(place, run_dir, row, fold, [f'--model={run_dir}'])
   return measured
 
 
 def summary(results):
-  """List of dicts `row`, `figure`, `mean`, `folds` (dict), `over_folds` and `over_seeds` (deviations; None of one)."""
-  found = []
+  """List of dicts: `row`, `figure`, `mean`, `folds` (dict), `over_folds`, `over_seeds` (deviations; None for one)."""
+  lines = []
   for name in dict.fromkeys(result['row'] for result in results):
     own = [result for result in results if result['row'] == name]
     for figure in own[0]['shares']:
       folds, seeds = (means(own, figure, key) for key in ('fold', 'seed'))
       spread = {f'over_{key}': deviation(by.values()) for key, by in (('folds', folds), ('seeds', seeds))}
       mean = statistics.mean(result['shares'][figure] for result in own)
-      found.append({'row': name, 'figure': figure, 'mean': mean, 'folds': folds, **spread})
-  return found
+      lines.append({'row': name, 'figure': figure, 'mean': mean, 'folds': folds, **spread})
+  return lines
 
 
 def means(results, figure, key):
@@ -182,15 +183,16 @@ def means(results, figure, key):
 
 
 def deviation(values):
+  """Standard deviation; None for a single value."""
   values = list(values)
   return statistics.stdev(values) if len(values) > 1 else None
 
 
-def table(found, rows_by_name):
-  """Lines for the screen, in percent. `found`: of `summary`; `rows_by_name`: as ROWS."""
-  folds = list(dict.fromkeys(fold for line in found for fold in line['folds']))
+def table(lines, rows_by_name):
+  """The table in percent, as text. `lines`: from `summary`; `rows_by_name`: dict such as ROWS."""
+  folds = list(dict.fromkeys(fold for line in lines for fold in line['folds']))
   rows = [['row', 'figure', 'at least', 'aim', *(f'fold {fold}' for fold in folds), 'mean', 'over folds', 'over seeds']]
-  for line in found:
+  for line in lines:
     row = rows_by_name[line['row']]
     required = [row.required(line['figure'], bound) for bound in (row.least, row.aim)]
     shares = [line['folds'].get(fold) for fold in folds]
@@ -216,26 +218,26 @@ def read_plan(path):
 
 
 def inner_folds(folds, left_out):
-  """The folds that judge when one is left out, the one behind it first."""
-  place = folds.index(left_out)
-  return [*folds[place + 1 :], *folds[:place]]
+  """The folds to evaluate on when one is left out, starting with the one after it."""
+  index = folds.index(left_out)
+  return [*folds[index + 1 :], *folds[:index]]
 
 
 def check_place():
-  """The Place that --data, --videos and --work name. UserError where something is missing in it."""
+  """The Place of --data, --videos and --work. UserError if something is missing in it."""
   place = Place(*(pathlib.Path(FLAGS[name].value or '').resolve() for name in ('data', 'videos', 'work')))
   for name, file in (('data', 'esc10/esc10.csv'), ('videos', 'videos.csv')):
-    given = FLAGS[name].value
-    cli.require(given and (getattr(place, name) / file).is_file(), f'--{name}={given}: no {file} in it')
+    value = FLAGS[name].value
+    cli.require(value and (getattr(place, name) / file).is_file(), f'--{name}={value}: no {file} in it')
   for fold in FLAGS.folds:
     cli.require(fold in place.folds(), f'--folds: no fold{fold} in {place.videos}')
   return place
 
 
-def chosen(argv, known):
-  """(rows asked for, Place) of the flags. UserError where they do not fit. `known`: names of rows."""
+def chosen(argv, rows):
+  """(names of rows, Place) of the flags. UserError for flags that do not fit. `rows`: names of all rows."""
   cli.require(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
-  names = FLAGS.rows or list(known)
+  names = FLAGS.rows or list(rows)
   for name in names:
-    cli.require(name in known, f'--rows: {name} is not known; known are {", ".join(known)}')
+    cli.require(name in rows, f'--rows: {name} is not known; known are {", ".join(rows)}')
   return names, check_place()

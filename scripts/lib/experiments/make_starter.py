@@ -1,4 +1,4 @@
-"""Makes the starter student, audionet_tf/starter/: taught by images, without a label, on all folds there are.
+"""Makes the starter student, audionet_tf/starter/, trained without labels on all folds.
 
   scripts/make_starter --data=FOLDER --videos=FOLDER --work=runs/starter
 
@@ -25,8 +25,8 @@ flags.adopt_module_key_flags(folds)  # so that --help lists them
 flags.DEFINE_string('held_out', '4', 'The fold that calibrates `unknown`.')
 flags.DEFINE_string('starter', str(run_command.ROOT / 'audionet_tf/starter'), 'Folder to write.')
 
-EVERYTHING = '_nothing'  # what a student of all folds is trained without
-EACH, SEEDS = 30, (1, 2)  # sounds of every kind that are kept; the second seed's are judged
+EVERYTHING = '_nothing'  # the fold that a student of all folds is trained without
+EACH, SEEDS = 30, (1, 2)  # sounds per kind as examples; those of the second seed are for evaluation
 MOST_BYTES = 3_000_000
 
 
@@ -36,14 +36,15 @@ def windows(folder, category_file, folds, settings):
   from audionet_tf.media import decoding
   from audionet_tf.saved_model import signatures
 
-  samples, found = signatures.window_samples(settings), []
+  samples, rows = signatures.window_samples(settings), []
   for path, _ in clip_accuracy.read_clips(category_file, folder, folds):
     pcm = [pcm for _, pcm in decoding.decode_audio(path, settings.sample_rate_hz, settings.mono)]
-    found.append(np.resize(np.concatenate(pcm), samples) / np.float32(1 << 15))
-  return np.stack(found).astype(np.float32)
+    rows.append(np.resize(np.concatenate(pcm), samples) / np.float32(1 << 15))
+  return np.stack(rows).astype(np.float32)
 
 
 def embeddings(model, sounds):
+  """f32 [N, width] of f32 [N, samples]."""
   parts = [
     model(sounds[start : start + 32], training=False)['embedding'].numpy() for start in range(0, len(sounds), 32)
   ]
@@ -51,11 +52,11 @@ def embeddings(model, sounds):
 
 
 def calibration(run, clips, held_out):
-  """(threshold, slope, dict of figures for the card), by a student that did not learn from `held_out`.
+  """(threshold, slope, dict of figures for the card), from a student that was not trained on `held_out`.
 
   Args:
-    run: of that student.
-    clips, held_out: f32 [N, samples]: what it learned from, and what not.
+    run: pathlib.Path of the run of that student.
+    clips, held_out: f32 [N, samples], the windows that it was trained on, and held-out ones.
   """
   from audionet_tf.models import categories, student_file
 
@@ -63,21 +64,22 @@ def calibration(run, clips, held_out):
   examples, fresh = (outside_sounds.sounds(EACH, settings.window_seconds, seed) for seed in SEEDS)
   layer = categories.familiarity_of(embeddings(model, clips), embeddings(model, together(examples)))
   known = layer(embeddings(model, held_out)).numpy()
-  strange = {kind: layer(embeddings(model, sounds)).numpy() for kind, sounds in fresh.items()}
-  threshold, slope = categories.calibrated(known, together(strange))
-  areas = starter_files.judged(known, strange)
-  alarms = 60 / settings.window_seconds * np.mean(together(strange) >= threshold)
+  unfamiliar = {kind: layer(embeddings(model, sounds)).numpy() for kind, sounds in fresh.items()}
+  threshold, slope = categories.calibrated(known, together(unfamiliar))
+  areas = starter_files.areas_under_curve(known, unfamiliar)
+  alarms = 60 / settings.window_seconds * np.mean(together(unfamiliar) >= threshold)
   kinds = ', '.join(f'{kind} {area:.2f}' for kind, area in areas.items() if kind != 'all')
   missed = 100 * np.mean(known < threshold)
   return threshold, slope, {'missed': missed, 'area': areas['all'], 'alarms': alarms, 'kinds': kinds}
 
 
 def together(parts):
+  """The arrays of a dict as one."""
   return np.concatenate(list(parts.values()))
 
 
 def write(place, run, clips, threshold, slope, figures):
-  """The files of the starter, from the run that learned from all `clips`. Returns their size in bytes."""
+  """Writes the files of the starter, from the run that was trained on all `clips`; returns their size in bytes."""
   from audionet_tf.evaluation import clip_accuracy
   from audionet_tf.models import categories, student_file
 
@@ -87,7 +89,8 @@ def write(place, run, clips, threshold, slope, figures):
   (teacher, class_names), *_ = settings.classes.items()
   groups = clip_accuracy.read_groups(place.data / 'esc10/groups.csv', class_names)
   settings = dataclasses.replace(
-    settings, teachers={name: starter_files.nameless(told) for name, told in settings.teachers.items()}
+    settings,
+    teachers={name: starter_files.without_folders(description) for name, description in settings.teachers.items()},
   )
   starter = pathlib.Path(FLAGS.starter)
   starter.mkdir(parents=True, exist_ok=True)

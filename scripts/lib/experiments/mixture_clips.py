@@ -1,4 +1,4 @@
-"""Ten seconds of several sounds at once, with weak labels: which of them are there, not when."""
+"""Mixtures of several sounds in ten seconds, with weak labels: which sounds occur, not when."""
 
 import csv
 import pathlib
@@ -18,16 +18,16 @@ FULL_SCALE = 0.9
 
 
 def make(table, audio, folds, count, seed, folder):
-  """Writes `folder`/mixture-<number>.wav and, last, `folder`/labels.csv (file, labels). Nothing is done twice.
+  """Writes `folder`/mixture-<number>.wav and, last, `folder`/labels.csv (file, labels), unless this exists.
 
-  A mixture is of one to three clips of different categories; each begins at a random time, whole where it is short
+  A mixture has one to three clips of different categories; each starts at a random time, unclipped if it is short
   enough, with a random gain. Mixture i is a function of (seed, i) and of the clips.
 
   Args:
     table: CSV of clips: filename, fold, category.
     audio: folder of the clips.
-    folds: list of str, which the clips are of.
-    count: how many.
+    folds: list of str, the folds of the clips.
+    count: number of mixtures.
     seed: int.
     folder: pathlib.Path.
   """
@@ -35,7 +35,7 @@ def make(table, audio, folds, count, seed, folder):
     return
   folder.mkdir(parents=True, exist_ok=True)
   clips = [clip for clip in clip_tables.read(table, audio, labelled=True) if clip.fold in folds]
-  sounds = {clip.path: heard(clip.path) for clip in tqdm.tqdm(clips, desc='reading clips', unit=' clips', delay=1)}
+  sounds = {clip.path: read_sound(clip.path) for clip in tqdm.tqdm(clips, desc='reading clips', unit=' clips', delay=1)}
   categories = sorted({clip.category for clip in clips})
   rows = []
   for number in tqdm.tqdm(range(count), desc='mixing', unit=' mixtures', delay=1):
@@ -53,14 +53,14 @@ def make(table, audio, folds, count, seed, folder):
     csv.writer(file).writerows([['file', 'labels'], *rows])
 
 
-def heard(path):
-  """f64 [samples]: a clip, as loud as its loudest sample allows."""
+def read_sound(path):
+  """f64 [samples] of a clip in [-1, 1]."""
   samples = np.concatenate([pcm for _, pcm in decoding.decode_audio(path, RATE_HZ)]).astype(np.float64)
   return samples / max(1.0, np.abs(samples).max())
 
 
 def add(mixture, sound, draws):
-  """Adds a sound to a mixture, at a time and with a gain that `draws`, a Generator, says."""
+  """Adds a sound to a mixture, at a time and with a gain drawn from `draws`, a Generator."""
   sound = sound[: len(mixture)]
   start = draws.integers(len(mixture) - len(sound) + 1)
   mixture[start : start + len(sound)] += sound * 10 ** (draws.uniform(QUIETEST_DB, LOUDEST_DB) / 20)

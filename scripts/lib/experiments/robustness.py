@@ -1,14 +1,14 @@
-"""How students name clips that they never heard when the sound is changed: channels, levels, noise, rooms, length.
+"""Accuracy on held-out clips when the sound is changed: channels, levels, noise, rooms, length.
 
   scripts/benchmark_robustness --model=best='runs/transfer/runs/best/seed{seed}/without{fold}' --seeds=0,1,2 \
     --clips=VIDEOS/videos.csv --groups=DATA/esc10/groups.csv --outside=baby_cry=DATA/outside/baby_cry
 
---model is NAME=PATH of a run, an export or a .keras file, repeated; {fold} in it stands for the fold that judges and
-{seed} for a seed, as scripts/benchmark_transfer leaves them behind. Each clip is judged as it is and in every form of
-audionet_tf/media/perturbations.py; `changed` is the mean over all forms but 40 dB softer, which rounds soft sound to a
-few steps. --outside=CATEGORY=FOLDER, repeated, judges recordings of other people.
+--model is NAME=PATH of a run, an export or a .keras file, repeated; {fold} in it stands for the evaluation fold and
+{seed} for a seed, as in the folders of scripts/benchmark_transfer. Each clip is evaluated unchanged and in each
+form of audionet_tf/media/perturbations.py; `changed` is the mean over all forms but 40 dB softer, which rounds soft
+sound to a few steps. --outside=CATEGORY=FOLDER, repeated, evaluates recordings from elsewhere.
 
-Prints a table in percent, writes WORK/robustness.json and .png. What was judged before is not judged again.
+Prints a table in percent, writes WORK/robustness.json and .png. Finished evaluations are kept.
 """
 
 import pathlib
@@ -17,8 +17,7 @@ import sys
 import tqdm
 from absl import flags
 
-from audionet_tf.core import cli
-from benchmark import measure
+from audionet_tf.core import cli, files
 from experiments import folds, robustness_table
 
 FLAGS = flags.FLAGS
@@ -26,12 +25,12 @@ flags.DEFINE_multi_string('model', [], 'NAME=PATH, with {fold} and perhaps {seed
 flags.DEFINE_string('clips', None, 'CSV of clips: path, category, fold.')
 flags.DEFINE_string('groups', None, 'CSV of the classes of each category.')
 flags.DEFINE_multi_string('outside', [], 'CATEGORY=FOLDER of recordings of others; repeated.')
-flags.DEFINE_list('folds', ['1', '2', '3', '4'], 'Folds to judge.')
-flags.DEFINE_list('seeds', ['0'], 'What {seed} stands for.')
+flags.DEFINE_list('folds', ['1', '2', '3', '4'], 'Folds to evaluate on.')
+flags.DEFINE_list('seeds', ['0'], 'Values of {seed}.')
 flags.DEFINE_string('work', 'runs/robustness', 'Folder for results.')
 
 
-def judge(path, fold, outside):
+def evaluate(path, fold, outside):
   """dict of figure to share of one student: forms, `changed`, and `outside <category>` of each folder."""
   from audionet_tf.evaluation import clip_accuracy, predictor
 
@@ -65,26 +64,26 @@ def main(argv):
     cli.require(pathlib.Path(folder).is_dir(), f'--outside: {folder} is no folder')
   work = pathlib.Path(FLAGS.work)
   work.mkdir(parents=True, exist_ok=True)
-  wanted = [
+  students = [
     (name, fold, seed)
     for name, path in models.items()
     for seed in (FLAGS.seeds if '{seed}' in path else ['-'])
     for fold in FLAGS.folds
   ]
   results = []
-  for name, fold, seed in tqdm.tqdm(wanted, desc='students', unit='student', file=sys.stderr):
+  for name, fold, seed in tqdm.tqdm(students, desc='students', unit='student', file=sys.stderr):
     path = models[name].replace('{fold}', fold).replace('{seed}', seed)
-    asked = {'path': path, 'clips': FLAGS.clips, 'outside': outside, 'forms': list(robustness_table.FORMS)}
-    kept = work / f'judged/{name}/seed{seed}/fold{fold}.json'
-    before = folds.read(kept) if kept.exists() else {}
-    if before.get('asked') != asked:
-      before = {'asked': asked, 'shares': judge(path, fold, outside)}
-      measure.write(kept, before)
-    results.append({'row': name, 'fold': fold, 'seed': seed, 'shares': before['shares']})
-  found = robustness_table.with_worst(folds.summary(results))
-  measure.write(work / 'robustness.json', {'results': results, 'summary': found})
-  robustness_table.draw(found, work / 'robustness.png')
-  print(folds.table(found, dict.fromkeys(models, robustness_table.Required())))
+    settings = {'path': path, 'clips': FLAGS.clips, 'outside': outside, 'forms': list(robustness_table.FORMS)}
+    output = work / f'judged/{name}/seed{seed}/fold{fold}.json'
+    measured = folds.read(output) if output.exists() else {}
+    if measured.get('asked') != settings:
+      measured = {'asked': settings, 'shares': evaluate(path, fold, outside)}
+      files.write_json(output, measured)
+    results.append({'row': name, 'fold': fold, 'seed': seed, 'shares': measured['shares']})
+  lines = robustness_table.with_worst(folds.summary(results))
+  files.write_json(work / 'robustness.json', {'results': results, 'summary': lines})
+  robustness_table.draw(lines, work / 'robustness.png')
+  print(folds.table(lines, dict.fromkeys(models, robustness_table.Required())))
   print(work / 'robustness.json')
 
 

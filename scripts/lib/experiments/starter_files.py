@@ -1,4 +1,4 @@
-"""What lies in the starter beside its student, and how its file is made small: for scripts/make_starter."""
+"""The files of the starter besides its student, and the compression of its weights: for scripts/make_starter."""
 
 import pathlib
 import re
@@ -12,7 +12,7 @@ MANTISSA_BITS = 12
 
 
 def shortened(path):
-  """Writes a .keras file again, its weights rounded to MANTISSA_BITS of the mantissa, which compress to a half."""
+  """Rewrites a .keras file with weights rounded to MANTISSA_BITS of the mantissa, which compress to half the size."""
   import keras
 
   model = keras.saving.load_model(path, compile=False)
@@ -33,30 +33,31 @@ def rounded(x):
   return (bits >> spare << spare).astype(np.uint32).view(np.float32)
 
 
-def nameless(described):
-  """What is told of a teacher, its files without the folders of the machine where they lay."""
-  return described | {key: pathlib.Path(described[key]).name for key in ('source', 'labels') if described[key]}
+def without_folders(description):
+  """The description of a teacher with the names of its files in place of their paths."""
+  names = {key: pathlib.Path(description[key]).name for key in ('source', 'labels') if description[key]}
+  return description | names
 
 
-CREDITS = """The student in this folder learned from ESC-10 (Piczak 2015, CC BY 3.0), of these recordings:
+CREDITS = """The student in this folder was trained on ESC-10 (Piczak 2015, CC BY 3.0), of these recordings:
 
 """
 
 
 def credits(licenses, names):
-  """Text of the authors of the clips `names`, from ESC-10's LICENSES.txt. UserError where one is not in it."""
-  found = {}
+  """Text of the authors of the clips `names`, from ESC-10's LICENSES.txt. UserError if one is missing there."""
+  authors = {}
   for line in pathlib.Path(licenses).read_text(encoding='utf-8').splitlines():
     match = re.fullmatch(r'- \[(.+)\.\w+\]:\s+clip derived from (.+)', line)
     if match:
-      found[match[1]] = match[2]
-  missing = [name for name in names if name not in found]
+      authors[match[1]] = match[2]
+  missing = [name for name in names if name not in authors]
   cli.require(not missing, f'{licenses}: nothing of {", ".join(missing[:3])}')
-  return CREDITS + ''.join(f'{name}: {found[name]}\n' for name in names)
+  return CREDITS + ''.join(f'{name}: {authors[name]}\n' for name in names)
 
 
-def judged(known, others):
-  """dict: AUROC of familiarity, f32 [N], of known sounds against dicts of others; by kind and of all."""
+def areas_under_curve(known, others):
+  """AUROC of familiarity, f32 [N], of known sounds against a dict of kinds of others: dict by kind, and `all`."""
   from sklearn.metrics import roc_auc_score
 
   def area(values):
@@ -67,21 +68,21 @@ def judged(known, others):
 
 CARD = """# The student in the box
 
-A log-mel network (`{student}`) taught by MobileNet v2 (Google, Apache-2.0) on pictures put to {clips} recordings of
-ESC-10 (folds {folds}), without a label; made by `scripts/make_starter`. Its categories are sums of the teacher's
-classes; all of these are its head `{teacher}`. Windows of {seconds:g} s at {rate} Hz.
+A log-mel network (`{student}`) trained with MobileNet v2 (Google, Apache-2.0) as teacher, on pictures added to
+{clips} recordings of ESC-10 (folds {folds}), without labels; made by `scripts/make_starter`. Its categories are sums of
+the teacher's classes; all of these are its head `{teacher}`. Windows of {seconds:g} s at {rate} Hz.
 
 | category |
 |---|
 {categories}
 
-What it is not made for: anything but these. `unknown` is said of sounds unlike those it has learned. The threshold
-takes {missed:.0f} % of the clips of fold {held_out} for unknown, by a student that never heard them. The area under the
-ROC curve of its familiarity is {area:.3f} for those clips against new sounds of the kinds that it was shown as no
-category; {alarms:.1f} windows of these a minute are above the threshold. By kind:
+It is not made for other sounds; the prediction for sounds unlike its training data is `unknown`. In a student that was
+trained without fold {held_out}, {missed:.0f} % of the clips of this fold are below the threshold. The area under the
+ROC curve of its familiarity is {area:.3f} for those clips against new sounds of the kinds that were its examples of no
+category; {alarms:.1f} windows of these per minute are above the threshold. By kind:
 {kinds}.
 
-How well it names, and what channels, noise and rooms do to that: docs/transfer.md, measured on students of three folds.
+Accuracy, and the effect of channels, noise and rooms: docs/transfer.md, measured on students of three folds.
 
 The recordings are by the authors that NOTICE names, CC BY 3.0 (Piczak 2015, "ESC: Dataset for Environmental Sound
 Classification"). Neither they nor the photographs are shipped.
