@@ -246,6 +246,7 @@ def test_command(tmp_path):
   assert (tmp_path / 's.keras').is_file()
 
 
+@needs_torch
 @pytest.mark.parametrize(
   'arguments, expected',
   [

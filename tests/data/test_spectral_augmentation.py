@@ -68,8 +68,8 @@ def test_a_band_of_a_whole_order_is_scipys():
   poles = signal.butter(order, edge, fs=RATE * 64, output='sos')  # of so high a rate that the bilinear map is none
   expected = np.abs(signal.sosfreqz(poles, HERTZ, fs=RATE * 64)[1])
   draws = {name: np.zeros(1, np.float32) for name in augmentation.DRAWS} | {'high_pass': np.ones(1, np.float32)}
-  draws |= {'band_order': np.log([order / 3]).astype(np.float32) / np.log(8)}
-  draws |= {'low_pass_hz': np.log([edge / 1500]).astype(np.float32) / np.log(7)}
+  draws |= {'band_order': np.float32(np.log([order / 3]) / np.log(8))}
+  draws |= {'low_pass_hz': np.float32(np.log([edge / 1500]) / np.log(7))}
   spectrum = tf.ones([1, len(HERTZ)], tf.complex64)
   found = spectral_augmentation.band(spectrum, 1, draws, spectral_augmentation.Hertz(RATE, HERTZ))
   np.testing.assert_allclose(np.abs(found[0])[1:], expected[1:], atol=2e-3)

@@ -12,7 +12,7 @@ import pytest
 from torch_or_skip import needs_torch, torch
 
 from audionet_tf.core.errors import UserError
-from benchmark import data, log_mel, main, measure, pytorch, rows, soundnet
+from benchmark import data, log_mel, main, measure, rows, soundnet
 
 SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / 'scripts'
 
@@ -123,6 +123,8 @@ def test_a_broken_process_is_named_with_its_log():
 
 @needs_torch
 def test_pytorch_network_is_audionet():
+  from benchmark import pytorch  # which imports torch
+
   net = pytorch.AudioNet()
   assert sum(p.numel() for p in net.parameters()) == 18_040  # Bryce 2018, table 1
   assert net(torch.zeros(3, 1, 640)).shape == (3, 1000)
