@@ -9,6 +9,7 @@ weights from anywhere, such as audionet_tf.convert.
 """
 
 import dataclasses
+import pathlib
 
 from absl import flags
 
@@ -32,6 +33,9 @@ def main(argv):
   path = student_paths.resolve(MODEL.value)
   path = path / student_paths.STUDENT_FILE if path.suffix != '.keras' else path
   student_paths.require_student(path)
+  for value in LABELS.value:
+    label_file = pathlib.Path(value.rpartition('=')[2])
+    cli.require(label_file.is_file(), f'--labels={value}: no such file')
   from audionet_tf.data import class_lists
   from audionet_tf.models import student_file
   from audionet_tf.saved_model import export

@@ -193,3 +193,10 @@ def test_a_reader_that_closes_the_pipe_is_no_error(module):
   child.stdout.close()  # before the first line
   assert (child.wait(60), child.stderr.read()) == (0, b'')
   child.stderr.close()
+
+
+def test_missing_label_files_of_an_export_are_named_first(tmp_path):
+  (tmp_path / 'student.keras').touch()
+  (tmp_path / 'student.json').touch()
+  done = run('audionet_tf.export', '--model=.', '--output=out', '--labels=a=none.txt', cwd=tmp_path)
+  assert (done.returncode, done.stderr) == (1, 'error: --labels=a=none.txt: no such file\n')
