@@ -40,12 +40,12 @@ def noise(samples, seed=0):
 
 
 def chunked_outputs(student, sound, layers, samples, chunk=22_050):
-  model, outputs = registry.layer_model(student, 'soundnet8', layers), {layer: [] for layer in layers}
+  model, kept = registry.layer_model(student, 'soundnet8', layers), {layer: [] for layer in layers}
   for piece in chunking.pieces(chunked(sound, chunk), tables(*layers), samples):
     outputs = model(piece.pcm[None] / np.float32(32768), training=False)
     for layer, (begin, end) in piece.keep.items():
-      outputs[layer].append(outputs[layer][0, begin:end].numpy())
-  return {layer: np.concatenate(parts) for layer, parts in outputs.items()}
+      kept[layer].append(outputs[layer][0, begin:end].numpy())
+  return {layer: np.concatenate(parts) for layer, parts in kept.items()}
 
 
 @pytest.mark.parametrize('samples', [4_574, 65_536, 65_537, 131_072, 196_607, 200_000])

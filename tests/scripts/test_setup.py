@@ -115,13 +115,13 @@ def test_without_a_python_one_line_says_which(clone, pythons, arguments, variabl
 
 def test_two_setups_at_once_take_turns_and_extras_add_up(clone):
   make_pythons(clone, [11])
-  children = [started(clone, 'scripts/setup', extra) for extra in ('serve', 'dev', 'serve')]
+  children = [started(clone, 'scripts/setup', extra) for extra in ('torch', 'dev', 'torch')]
   for child in children:
     assert child.wait(60) == 0, child.stderr.read()
     child.communicate()
   lines = installed(clone)
   assert 2 <= len(lines) <= 3 and 'two at once' not in lines
-  assert lines[-1] == '.venv/bin/python .[dev,serve] -c constraints.txt'
+  assert lines[-1] == '.venv/bin/python .[dev,serve,torch] -c constraints.txt'
 
 
 def test_an_unknown_extra_is_named(clone):
