@@ -9,6 +9,7 @@ class that only touches the window or one that fills half of it.
 
 import collections
 import dataclasses
+import itertools
 import re
 
 import numpy as np
@@ -295,7 +296,7 @@ def readable(exact, top, shortest_seconds, sound_seconds):
     top, shortest_seconds, sound_seconds: as for `cues`.
   """
   least, shown, early = shortest_seconds - EPSILON_SECONDS, [], None
-  for cue, following in zip(exact, [*exact[1:], None], strict=True):
+  for cue, following in itertools.zip_longest(exact, exact[1:]):
     last = shown[-1] if shown else Cue(-np.inf, -np.inf, ())
     start = max(last.end_seconds, cue.start_seconds if early is None else early)
     names, brief, early = set(cue.names), cue.end_seconds - start < least, None

@@ -224,6 +224,11 @@ def test_brief_cues_go_to_their_neighbours_or_last_longer(exact, expected):
   assert readable(*exact) == expected
 
 
+@pytest.mark.parametrize('shortest_seconds', [0, 1])
+def test_without_events_there_are_no_cues(shortest_seconds):
+  assert event_detection.cues([], 2, shortest_seconds, 5.0) == []
+
+
 def test_a_sound_shorter_than_a_cue_has_one_as_long_as_it_is():
   assert readable((0.1, 0.3, 'a'), (0.3, 0.4, 'b'), end=0.4) == [(0, 0.4, 'a', 'b')]
   assert readable((2, 2.1, 'a b'), (2.1, 2.2, 'c d'), top=3) == [(2, 3, 'a', 'b', 'c')]
