@@ -37,6 +37,9 @@ if TYPE_CHECKING:
   Path = str | os.PathLike
   Sound = Path | ArrayLike
 
+# Before TensorFlow is imported: its start-up notices are about hardware. A level that is set already stays.
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
 STUDENT_FILE, EXPORT_FOLDER = 'student.keras', 'export'
 PLOT_RATE_HZ = 16000
 

@@ -392,6 +392,15 @@ def flag_defaults(module):
   return json.loads(in_python(code.replace(f'{module} as m', module)))
 
 
+@pytest.mark.parametrize('level', [None, '1'])
+def test_tensorflow_starts_quietly_unless_told_otherwise(level, monkeypatch):
+  monkeypatch.delenv('TF_CPP_MIN_LOG_LEVEL')
+  if level:
+    monkeypatch.setenv('TF_CPP_MIN_LOG_LEVEL', level)
+  code = 'import os, audionet_tf; audionet_tf.load; print(os.environ["TF_CPP_MIN_LOG_LEVEL"])'
+  assert in_python(code).strip() == (level or '3')
+
+
 def test_train_has_the_flags_of_the_command_and_their_defaults():
   flags = flag_defaults('audionet_tf.train')
   own = {name: p.default for name, p in inspect.signature(api.train).parameters.items() if name != 'settings'}
