@@ -39,6 +39,7 @@ records: a later run with the same teacher, alone or beside others, does not run
 Ctrl-C and SIGTERM end a run after a checkpoint; the command to resume it is printed, the exit code is 130 or 143.
 """
 
+import pathlib
 import shlex
 import sys
 
@@ -46,6 +47,7 @@ from absl import flags
 
 from audionet_tf import api
 from audionet_tf.core import cli, flagfiles, interruption
+from audionet_tf.data.records import MANIFEST_NAME
 from audionet_tf.models import student_names, student_paths
 
 PRESET = flags.DEFINE_string('preset', None, 'Name of a flag file that travels with the program, such as best.')
@@ -192,6 +194,7 @@ NEEDS = (('--records', '--embeddings'), ('--run_dir',))
 def main(argv):
   cli.no_arguments(argv)
   check_flags()
+  check_script()
   profile = epoch_range(PROFILE.value)
   try:
     with interruption.raised():
@@ -201,6 +204,14 @@ def main(argv):
     return interrupted.exit_code
   print(f'student: {RUN_DIR.value}/student.keras\nSavedModel: {student_paths.find_export(RUN_DIR.value)}')
   return None
+
+
+def check_script():
+  """UserError if the flag file belongs to a script that makes the records, and they are missing."""
+  script = flagfiles.script(flagfiles.resolved(sys.argv))
+  if script and RECORDS.value:
+    missing = f'{RECORDS.value}: no records here; they are made, and these flags used, by: {script}'
+    cli.require((pathlib.Path(RECORDS.value) / MANIFEST_NAME).is_file(), missing)
 
 
 def check_flags():

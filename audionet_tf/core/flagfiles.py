@@ -38,6 +38,17 @@ def preset_path(name):
   return preset_folder() / f'{name}{SUFFIX}'
 
 
+def script(argv):
+  """The script whose records the last flag file of a command line is for, as its header has it: 'scripts/...', or None.
+
+  Args:
+    argv: what `resolved` gave.
+  """
+  paths = [word.partition('=')[2] for word in argv if word.startswith('--flagfile=')]
+  lines = pathlib.Path(paths[-1]).read_text(encoding='utf-8').splitlines() if paths else []
+  return next((line.removeprefix('#   ') for line in lines if line.startswith('#   scripts/')), None)
+
+
 def resolved(argv):
   """Replaces presets on a command line with their flag files, and joins every flag with its value.
 

@@ -64,3 +64,24 @@ def test_the_note_and_the_list_of_presets_are_one_line_each(folder):
   assert note.startswith('note: --flagfile=my.txt comes after --epochs=3') and error.startswith('error: ')
   done = commands.run('audionet_tf.train', '--preset=bset')
   assert done.returncode == 1 and done.stderr.startswith('error: bset: no such flag file or preset; presets are best, ')
+
+
+@pytest.mark.parametrize(
+  ('words', 'script'),
+  [
+    ('--preset=demo', 'scripts/demo'),
+    ('--preset=mixtures --epochs=3', 'scripts/benchmark_mixtures --data=FOLDER'),
+    ('--preset=labels_soundnet8', 'scripts/benchmark_transfer --rows=labels8 --data=FOLDER --videos=FOLDER'),
+    ('--preset=best', None),
+    ('--preset=demo --flagfile=my.txt', None),  # the last file counts
+    ('--epochs=3', None),
+  ],
+)
+def test_presets_of_scripts_name_the_script_that_makes_their_records(here, words, script):
+  assert flagfiles.script(flagfiles.resolved(['train', *words.split()])) == script
+
+
+def test_missing_records_of_a_preset_name_what_makes_them(here):
+  done = commands.run('audionet_tf.train', '--preset=demo', cwd=here)
+  assert done.returncode == 1 and done.stderr.startswith('error: runs/demo/records/train: no records here')
+  assert done.stderr.endswith(': scripts/demo\n')
