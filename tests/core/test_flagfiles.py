@@ -81,7 +81,7 @@ def test_presets_of_scripts_name_the_script_that_makes_their_records(here, words
   assert flagfiles.script(flagfiles.resolved(['train', *words.split()])) == script
 
 
-def test_missing_records_of_a_preset_name_what_makes_them(here):
-  done = commands.run('audionet_tf.train', '--preset=demo', cwd=here)
+def test_missing_records_of_a_preset_name_what_makes_them(folder):
+  done = commands.run('audionet_tf.train', '--preset=demo', cwd=folder)
   assert done.returncode == 1 and done.stderr.startswith('error: runs/demo/records/train: no records here')
   assert done.stderr.endswith(': scripts/demo\n')
