@@ -77,7 +77,7 @@ def test_the_note_and_the_list_of_presets_are_one_line_each(folder):
     ('--epochs=3', None),
   ],
 )
-def test_presets_of_scripts_name_the_script_that_makes_their_records(here, words, script):
+def test_presets_of_scripts_name_the_script_that_makes_their_records(folder, words, script):
   assert flagfiles.script(flagfiles.resolved(['train', *words.split()])) == script
 
 
