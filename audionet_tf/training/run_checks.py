@@ -46,8 +46,8 @@ def check(folders, run_dir, resume, student, teachers, teacher_mode, init):
     raise UserError(f'student {student!r} is not known; known are {", ".join(student_names.STUDENTS)}')
   check_run_folder(run_dir, resume)
   pictures = any(not teacher_config.is_precomputed(teacher.source) for teacher in teachers)
-  for folder in folders:
-    check_records(folder, student, pictures)
+  for number, folder in enumerate(folders):
+    check_records(folder, student, pictures, 'clips' if number == 0 else 'held_out_clips')
   manifest = records.read_manifest(folders[0])
   for each in (manifest, *(validation_manifest(folder, manifest) for folder in folders[1:])):
     teacher_config.check(teachers, teacher_mode, each)
@@ -65,23 +65,24 @@ def check_run_folder(run_dir, resume):
   return run_dir
 
 
-def check_records(folder, student, pictures):
+def check_records(folder, student, pictures, videos='clips'):
   """UserError with the commands that make records, if `folder` holds none.
 
   Args:
     folder: of the records.
     student: one of student_names.STUDENTS; the commands make windows for it.
     pictures: whether the records need pictures.
+    videos: folder of videos that the commands name; validation needs others than training.
   """
   if (pathlib.Path(folder) / records.MANIFEST_NAME).is_file():
     return
   build_flags = BUILD_FLAGS[student]
   if not pictures:
     build_flags = (*(flag for flag in build_flags if 'images_per_window' not in flag), '--images_per_window=0')
-  build = ' '.join(['python -m tfrecords.build --videos=clips', f'--output={folder}', *build_flags])
+  build = ' '.join([f'python -m tfrecords.build --videos={videos}', f'--output={folder}', *build_flags])
   raise UserError(
     f"{folder}: no records here ({records.MANIFEST_NAME} is missing). Put videos of your own, or the paper's ten by "
-    f'python -m audionet_tf.download --output=clips, into the folder clips; then: {build}'
+    f'python -m audionet_tf.download --output={videos}, into the folder {videos}; then: {build}'
   )
 
 

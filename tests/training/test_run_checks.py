@@ -151,3 +151,8 @@ def test_presets_name_records_that_suit_their_student():
 def test_an_unknown_student_is_named_with_those_there_are(tmp_path):
   with pytest.raises(UserError, match="student 'nonet' is not known; known are audionet, "):
     run_checks.check([tmp_path], tmp_path / 'run', False, 'nonet', (), 'stored', None)
+
+
+def test_records_to_validate_on_are_made_of_other_videos(tmp_path):
+  with pytest.raises(UserError, match=r'tfrecords\.build --videos=held_out_clips --output=valid'):
+    run_checks.check_records('valid', 'audionet', True, 'held_out_clips')
