@@ -244,7 +244,7 @@ async def get_captions(service, request, identity, suffix):
 
 
 def get_timeline(service, identity):
-  """The data of a timeline: `picture` of service_sound, `seconds`, and as `classes` the scores over time."""
+  """The data of a timeline: `picture` of service/timeline.py, `seconds`, and as `classes` the scores over time."""
   result = service.jobs.results.get(identity)
   timeline = result.picture | {'seconds': result.seconds, 'classes': result.scores.timeline}
   return Response(predict_api.dump(timeline), media_type='application/json', headers={'Cache-Control': 'no-store'})

@@ -26,7 +26,7 @@ class Cancelled(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-  """A captioned file: its `name` as the client calls it, `seconds`, `scores` and `picture` (of service_sound)."""
+  """A captioned file: its `name` as the client calls it, `seconds`, `scores` and `picture` (of service/timeline.py)."""
 
   name: str
   seconds: float

@@ -1,7 +1,7 @@
 """Commands as a user runs them, in processes of their own, forked from one that has imported TensorFlow already.
 
 That one imports and computes nothing, so that a fork is as a new process is. What starts slowly is not noticed here;
-`test_layers` and `test_infer` look at what commands import.
+`test_architecture` and `inference/test_predict` look at what commands import.
 """
 
 import multiprocessing
