@@ -18,8 +18,8 @@ PyTorch's files need pip install 'audionet_tf[torch]'. Nothing in a file is ever
 that the student needs and hold finite numbers only; what was written is read back, and must give finite outputs.
 
 --labels=objects=names.txt names the classes of a head, one per line, and may be given once per head; a student of one
-head takes --labels=names.txt, or YAMNet's yamnet_class_map.csv. Without it 1000 classes get ImageNet's names if Keras
-can provide them, others numbers.
+head takes --labels=names.txt, or YAMNet's yamnet_class_map.csv. Without it 1000 classes get ImageNet's names, others
+numbers.
 """
 
 import dataclasses

@@ -50,7 +50,7 @@ def find(arguments):
   for argument in arguments:
     matches = list(_expand(argument))
     if not matches:
-      raise UserError(f'--videos={argument}: no such video; give a file, a glob or a folder with videos in it')
+      raise UserError(f'{argument}: no such video; give a file, a glob or a folder with videos in it')
     for video in matches:
       real = os.path.realpath(video.path)
       if real in real_paths:

@@ -26,7 +26,7 @@ VIDEO_FORMATS = (
 SOUND_FORMATS = (
   'wav,w64,mp3,flac,aac,aiff,au,caf,ac3,eac3,amr,amrnb,amrwb,ape,dts,tta,tak,wv,mpc,mpc8,voc,dsf,loas,xwma'
 )
-# PyAV 18 stops at metadata that are no UTF-8 unless told otherwise; PyAV 19 does not, and has no such argument.
+# PyAV 18 stops at metadata that are not UTF-8 by default; PyAV 19 does not, and has no such argument.
 READ_ANY_METADATA = {'metadata_errors': 'replace'} if int(av.__version__.partition('.')[0]) < 19 else {}
 MAX_PIXELS = 1 << 25  # of one decoded picture: 8K, 7680 x 4320, fits
 MILLISECOND = Fraction(1, 1000)

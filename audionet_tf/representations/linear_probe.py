@@ -154,7 +154,7 @@ def cross_validate(samples, folds, classifier='svm', c=None, standardize=False):
     standardize: whether values are scaled to mean 0 and standard deviation 1, measured on the training clips.
 
   Returns:
-    dict of fold to dict of `accuracy`, `c`, `clips` (list of int, indices) and `said` (list of int, predictions).
+    dict of fold to dict of `accuracy`, `c`, `clips` (list of int, indices) and `predictions` (list of int).
 
   Raises:
     UserError: a fold has no clips to evaluate or to train on, or only one class to train on.
@@ -175,7 +175,12 @@ def cross_validate(samples, folds, classifier='svm', c=None, standardize=False):
   for fold, predictions in zip(folds, run(samples, finals, 'evaluating'), strict=True):
     test = splits[fold][1]
     accuracy = float((predictions == samples.labels[test]).mean())
-    results[fold] = {'accuracy': accuracy, 'c': chosen[fold], 'clips': test.tolist(), 'said': predictions.tolist()}
+    results[fold] = {
+      'accuracy': accuracy,
+      'c': chosen[fold],
+      'clips': test.tolist(),
+      'predictions': predictions.tolist(),
+    }
   return results
 
 

@@ -139,7 +139,7 @@ def probe(features, clips, folds, settings, standardize):
     standardize: bool.
 
   Returns:
-    dict for JSON: `folds` (dict of fold to `accuracy`, `c`, `clips`, `said`); `mean` and `deviation` (standard
+    dict for JSON: `folds` (dict of fold to `accuracy`, `c`, `clips`, `predictions`); `mean` and `deviation` (standard
     deviation) of their accuracies; `windows`, number of samples; `numbers`, width of a sample; `standardized`;
     `class_names`; `confusion`, list of lists of int; `results`, a list of dicts, one per clip, of `path`, `fold`,
     `category` and `named`, the predicted category.
@@ -148,11 +148,11 @@ def probe(features, clips, folds, settings, standardize):
   by_fold = linear_probe.cross_validate(samples, folds, settings.classifier, settings.c, standardize)
   results = []
   for fold, result in by_fold.items():
-    for number, label in zip(result['clips'], result['said'], strict=True):
+    for number, label in zip(result['clips'], result['predictions'], strict=True):
       clip = readable[number]
       row = {'path': str(clip.path), 'fold': fold, 'category': clip.category, 'named': samples.classes[label]}
       results.append(row)
-  pairs = [(samples.labels[result['clips']], result['said']) for result in by_fold.values()]
+  pairs = [(samples.labels[result['clips']], result['predictions']) for result in by_fold.values()]
   true, predicted = map(np.concatenate, zip(*pairs, strict=True))
   accuracies = [result['accuracy'] for result in by_fold.values()]
   return {

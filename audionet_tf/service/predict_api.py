@@ -203,7 +203,7 @@ def metadata(name, served):
   options = {defaults: True, 'preserving_proto_field_name': True}
   signatures = {}
   for key, definition in saved.meta_graphs[0].signature_def.items():
-    told = json_format.MessageToDict(definition, **options)
-    signatures[key] = {part: told[part] for part in ('inputs', 'outputs', 'method_name')}
+    message = json_format.MessageToDict(definition, **options)
+    signatures[key] = {part: message[part] for part in ('inputs', 'outputs', 'method_name')}
   spec = {'name': name, 'signature_name': '', 'version': version(served)}
   return {'model_spec': spec, 'metadata': {'signature_def': {'signature_def': signatures}}}

@@ -41,7 +41,7 @@ def test_svm_equals_scikit_learn():
   for fold, result in results.items():
     test = np.flatnonzero(samples.folds == fold)
     expected = by_hand(samples, set(np.flatnonzero(samples.folds != fold)), test, 0.01)
-    assert result['clips'] == test.tolist() and result['said'] == expected
+    assert result['clips'] == test.tolist() and result['predictions'] == expected
     assert result['accuracy'] == np.mean(np.array(expected) == samples.labels[test])
 
 
@@ -104,7 +104,7 @@ def test_standardizing_makes_scales_equal():
     samples.vectors * [1, 1e4, 1e-4, 10] + [0, 5, 0, 1], samples.owners, samples.labels, samples.folds, samples.classes
   )
   one, other = (linear_probe.cross_validate(s, ['1'], 'softmax', 0.1, True)['1'] for s in (samples, scaled))
-  assert one['said'] == other['said']
+  assert one['predictions'] == other['predictions']
 
 
 @pytest.mark.parametrize(
