@@ -4,6 +4,8 @@ import csv
 import json
 import pathlib
 import shutil
+import subprocess
+import sys
 import wave
 
 import numpy as np
@@ -190,3 +192,13 @@ def test_figures_of_runs_and_evaluations_are_read():
     assert counts.sum() == 8
     assert {'red', 'green'} <= set(names)
   assert list(found) == ['clips', 'layers.embedding']
+
+
+def test_reading_a_student_needs_no_other_import():
+  """The layers of every network are registered by what reads the file."""
+  code = 'import pathlib, sys; from audionet_tf.models import student_file; '
+  code += '[student_file.load(pathlib.Path(path)) for path in sys.argv[1:]]'
+  paths = sorted((ARTIFACTS / 'students').glob('*.keras'))
+  assert paths
+  done = subprocess.run([sys.executable, '-c', code, *paths], capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr[-500:]
