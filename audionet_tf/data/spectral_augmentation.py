@@ -27,12 +27,16 @@ def reverb(spectrum, value, draws, hertz):
   """
   samples = 2 * (len(hertz.bins) - 1)
   count = min(samples, int(LONGEST_REVERB * hertz.rate))
-  time = LONGEST_REVERB * 12 ** (draws['reverb_time'] - 1) * hertz.rate  # in samples
-  decay = tf.exp(-math.log(1000) * tf.range(count, dtype=tf.float32) / time[:, None])
-  tail = numbers_of(tf.random.stateless_normal, draws, 'reverb', count) * decay
-  tail *= tf.math.rsqrt(tf.reduce_sum(tail**2, 1, keepdims=True))  # energy 1, as the sound's own
-  tail *= tf.where(draws['reverb'] < value, decibels(18 * draws['reverb_level'] - 12), 0.0)[:, None]
-  return spectrum * (1 + tf.signal.rfft(tail, [samples]))
+
+  def in_room(spectrum, draws):
+    time = LONGEST_REVERB * 12 ** (draws['reverb_time'] - 1) * hertz.rate  # in samples
+    decay = tf.exp(-math.log(1000) * tf.range(count, dtype=tf.float32) / time[:, None])
+    tail = numbers_of(tf.random.stateless_normal, draws, 'reverb', count) * decay
+    tail *= tf.math.rsqrt(tf.reduce_sum(tail**2, 1, keepdims=True))  # energy 1, as the sound's own
+    tail *= decibels(18 * draws['reverb_level'] - 12)[:, None]
+    return spectrum * (1 + tf.signal.rfft(tail, [samples]))
+
+  return changed_where(draws['reverb'] < value, in_room, spectrum, draws)
 
 
 def noise(spectrum, value, draws, hertz):
@@ -41,14 +45,17 @@ def noise(spectrum, value, draws, hertz):
   Both are uniform. Source: Salamon and Bello 2017, section II-B (background noise).
   """
   bins = hertz.bins
-  # Sums of so many uniform numbers are normal: each sample is one.
-  parts = numbers_of(tf.random.stateless_uniform, draws, 'noise', 2 * len(bins)) - 0.5
-  own = tf.complex(parts[:, : len(bins)], parts[:, len(bins) :])
-  fall = tf.exp(-draws['noise_slope'][:, None] * np.log(np.maximum(bins, 20) / 20))
-  own *= tf.cast(fall * (bins > 0), own.dtype)
-  ratio = decibels(-5 - 35 * draws['noise_ratio']) * tf.cast(draws['noise'] < value, tf.float32)
-  gain = ratio * tf.sqrt(energy(spectrum) / energy(own))
-  return spectrum + own * tf.cast(gain[:, None], own.dtype)
+
+  def in_noise(spectrum, draws):
+    # Sums of so many uniform numbers are normal: each sample is one.
+    parts = numbers_of(tf.random.stateless_uniform, draws, 'noise', 2 * len(bins)) - 0.5
+    own = tf.complex(parts[:, : len(bins)], parts[:, len(bins) :])
+    fall = tf.exp(-draws['noise_slope'][:, None] * np.log(np.maximum(bins, 20) / 20))
+    own *= tf.cast(fall * (bins > 0), own.dtype)
+    gain = decibels(-5 - 35 * draws['noise_ratio']) * tf.sqrt(energy(spectrum) / energy(own))
+    return spectrum + own * tf.cast(gain[:, None], own.dtype)
+
+  return changed_where(draws['noise'] < value, in_noise, spectrum, draws)
 
 
 def equalizer(spectrum, value, draws, hertz):
@@ -70,17 +77,28 @@ def band(spectrum, value, draws, hertz):
   The slope is that of a Butterworth filter of order 3 to 24. Random low-passes as in Ko et al. 2017 are those of
   telephones; their range is our own.
   """
-  order = 3 * 8 ** draws['band_order']
   octaves = np.log(np.maximum(hertz.bins, 1)).astype(np.float32)
-  low = 1500 * 7 ** draws['low_pass_hz']
-  high = 50 * 7 ** draws['high_pass_hz']
+
+  def passed(edge, sign):
+    def filtered(spectrum, draws):
+      slope = sign * 2 * 3 * 8 ** draws['band_order']
+      power = tf.sigmoid(slope[:, None] * (tf.math.log(edge(draws))[:, None] - octaves))
+      return spectrum * tf.cast(tf.sqrt(power), spectrum.dtype)
+
+    return filtered
+
   chosen = draws['band'] < value
-  kept = tf.zeros(tf.shape(spectrum))  # logarithm of the power that passes
-  for edge, asked, sign in ((low, draws['low_pass'] < 0.9, 1), (high, draws['high_pass'] < 0.5, -1)):
-    slope = tf.where(chosen & asked, sign * 2 * order, 0.0)
-    passed = tf.math.log_sigmoid(slope[:, None] * (tf.math.log(edge)[:, None] - octaves))
-    kept += tf.where((chosen & asked)[:, None], passed, 0.0)
-  return spectrum * tf.cast(tf.exp(0.5 * kept), spectrum.dtype)
+  low_pass = passed(lambda draws: 1500 * 7 ** draws['low_pass_hz'], 1)
+  high_pass = passed(lambda draws: 50 * 7 ** draws['high_pass_hz'], -1)
+  spectrum = changed_where(chosen & (draws['low_pass'] < 0.9), low_pass, spectrum, draws)
+  return changed_where(chosen & (draws['high_pass'] < 0.5), high_pass, spectrum, draws)
+
+
+def changed_where(chosen, change, spectrum, draws):
+  """The spectrum with the examples of `chosen`, bool [B], changed by (spectrum, draws) -> spectrum, and no others."""
+  rows = tf.where(chosen)
+  own = {name: tf.gather_nd(x, rows) for name, x in draws.items()}
+  return tf.tensor_scatter_nd_update(spectrum, rows, change(tf.gather_nd(spectrum, rows), own))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +125,8 @@ def numbers_of(distribution, draws, name, count):
   def numbers(seed):
     return distribution([count], tf.random.experimental.stateless_fold_in(seed, NUMBERS.index(name)))
 
-  return tf.map_fn(numbers, draws[SEEDS], fn_output_signature=tf.float32)
+  found = tf.map_fn(numbers, draws[SEEDS], fn_output_signature=tf.float32)
+  return tf.reshape(found, [-1, count])  # also of no example
 
 
 def transformed(batch, rows, draws, sample_rate_hz):
