@@ -19,8 +19,10 @@ class CircularCrops(keras.layers.Layer):
 
   def call(self, waveform):
     samples = tf.shape(waveform)[1]
-    shifts = [tf.roll(waveform, samples * number // self.count, axis=1) for number in range(self.count)]
-    return tf.reshape(tf.stack(shifts, 1), [-1, samples])
+    starts = [samples - samples * number // self.count for number in range(self.count)]
+    # TensorFlow Lite has no tf.roll.
+    shifted = [tf.concat([waveform[:, start:], waveform[:, :start]], 1) for start in starts]
+    return tf.reshape(tf.stack(shifted, 1), [-1, samples])
 
   def compute_output_shape(self, input_shape):
     return (None, input_shape[1])
