@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 # Before TensorFlow is imported: its start-up notices are about hardware. A level that is set already stays.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
-STUDENT_FILE, EXPORT_FOLDER = 'student.keras', 'export'
 PLOT_RATE_HZ = 16000
 
 
@@ -232,6 +231,7 @@ class Predictor:
     hop_seconds: float | None = None,
     blocks: tuple[int, int, int] | None = None,
     head: str | None = None,
+    unknown: bool = False,
   ) -> list[Event]:
     """Sound event detection: the events of `audionet_tf.caption`, with their start and end.
 
@@ -251,6 +251,8 @@ class Predictor:
       hop_seconds: from the start of a window to the next. None: the window.
       blocks: (patches, hop, total), sliding blocks of patches, as `--blocks` of audionet_tf.caption.
       head: name of the head. None: the first.
+      unknown: whether `unknown` is an event too, of students that have it. Where it is as probable as all other classes
+        together, these have no events.
 
     Returns:
       Events by start, each with `start_seconds`, `end_seconds`, `name`, mean score `score` and highest score `peak`.
@@ -275,6 +277,7 @@ class Predictor:
       stop=tuple(stop),
       names=dict(names or {}),
       join=join or captioner.default_join(self.settings, head),
+      unknown=unknown,
     )
     return captioner.captions(predictor, sound, rules).events
 
@@ -344,32 +347,23 @@ def _windows(window_seconds: float | None, hop_seconds: float | None) -> dict[st
   return lengths
 
 
-def load(path: Path) -> Predictor:
-  """Loads a student for prediction.
+def load(path: Path | None = None) -> Predictor:
+  """Loads a student for prediction: `load()` the starter, which one line on stderr announces.
 
   Args:
     path: a run (its export, if it has one), an export (a version, or the folder of versions: the highest), or a student
-      (.keras, with its .json beside it).
+      (.keras, with its .json beside it); None, or 'starter', for the student in the package, which knows ten kinds of
+      sound and calls all others `unknown`.
 
   Raises:
     UserError: there is none of these, or it is damaged.
   """
-  from audionet_tf.saved_model import loader
+  from audionet_tf.models import starter
 
-  path = pathlib.Path(path)
-  student = path / STUDENT_FILE if (path / STUDENT_FILE).is_file() and not (path / EXPORT_FOLDER).is_dir() else path
-  return Predictor(path, _in_memory(student) if student.suffix == '.keras' else loader.load(path, names=False))
+  path = pathlib.Path(starter.chosen(path))
+  from audionet_tf.saved_model import for_files
 
-
-def _in_memory(path: pathlib.Path) -> LoadedExport:
-  """The loader.LoadedExport of a .keras file: the signatures of an export, without the export."""
-  from audionet_tf.models import student_file
-  from audionet_tf.saved_model import export, loader, signatures
-
-  model, settings = student_file.load(path)
-  export.check_settings(model, settings)
-  class_names = next(iter(settings.classes.values()), [])
-  return loader.LoadedExport(settings, class_names, signatures.all_signatures(model, settings), model, path)
+  return Predictor(path, for_files.load(path, names=False))
 
 
 def build_records(

@@ -1,8 +1,9 @@
 r"""Captions the sounds of a video: which sound occurs when, as subtitles, tables and labels.
 
-  python -m audionet_tf.caption --model=runs/sounds clip.mp4 song.flac
+  python -m audionet_tf.caption clip.mp4 song.flac
 
-prints the events. With --output=captions it writes captions/clip.mp4.vtt and, the same for song.flac,
+prints the events that the starter hears, a student in the package that knows ten kinds of sound; --model=runs/clips
+takes your own. With --output=captions it writes captions/clip.mp4.vtt and, the same for song.flac,
 
   vtt, srt  subtitles: WebVTT for browsers, SRT for players; cues never overlap and last a second or longer
   json      clip.mp4.events.json: every event with its mean and highest score; audionet_tf.plot timeline draws it
@@ -27,7 +28,10 @@ vggish, Hershey's), the last of which is padded with silence, so that the end of
 the sound. --window_ms and --hop_ms choose other windows. With overlap, the start of a sound is located more precisely
 if the student recognizes it from a part of a window, and later if it must fill one: try both on a clip that you know.
 --blocks=5,2,10 takes blocks of five patches of 0.96 s, one every two, repeated twice to ten (Caption4Sound). Of a
-student with several heads the first is used; audionet_tf.infer writes any.
+student with several heads the first is used, or --head=NAME.
+
+Students with a class `unknown`, such as the starter, get no caption where that is as probable as all others together,
+and none of `unknown` itself, but for --unknown; how many seconds it lasts is printed.
 """
 
 import pathlib
@@ -38,9 +42,12 @@ from audionet_tf.captioning import formats
 from audionet_tf.core import cli, durations, files, system, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import clip_tables
-from audionet_tf.models import student_paths
+from audionet_tf.models import starter, student_paths
 
-MODEL = flags.DEFINE_string('model', None, 'A run, or an export: a version or the folder of versions.')
+MODEL = flags.DEFINE_string(
+  'model', None, 'A run, an export (a version or the folder of versions), or a student.keras; default: the starter.'
+)
+HEAD = flags.DEFINE_string('head', None, "Of several heads, the teacher's name of the one to use; default: the first.")
 WINDOW_MS = flags.DEFINE_float(
   'window_ms', None, 'Length of a window, or of a patch of --blocks, milliseconds; default: see above.', lower_bound=1
 )
@@ -62,6 +69,7 @@ JOIN = flags.DEFINE_enum(
   ['sum', 'max'],
   'Score of several classes with one display name; default: sum if classes exclude each other (softmax), else max.',
 )
+UNKNOWN = flags.DEFINE_bool('unknown', False, 'Caption `unknown` too, of students that have it.')
 OUTPUT = flags.DEFINE_string('output', None, 'Folder for the captions, made if missing; default: only print events.')
 FORMAT = cli.restricted(
   flags.DEFINE_list('format', list(formats.FORMATS), 'What to write, one or more of these.'),
@@ -77,7 +85,7 @@ FONT = flags.DEFINE_string(
 )
 
 TOPICS = {'model': 'Student', 'window_ms': 'Windows', 'threshold': 'Events', 'stop': 'Classes', 'output': 'Results'}
-NEEDS = (('--model',), ('FILE after the flags',))
+NEEDS = (('FILE after the flags',),)
 SETTINGS_NAME = 'settings.json'
 SHOWN = '{desc}: {percentage:3.0f}% {n:.0f} of {total:.0f} s [{elapsed}<{remaining}{postfix}]'
 SHOWN_WITHOUT_END = '{desc}: {n:.0f} s [{elapsed}{postfix}]'
@@ -85,7 +93,7 @@ MOST_EVENTS = 50  # on the screen
 
 
 def check_arguments(paths):
-  """Raises UserError for mistakes that show before anything is loaded."""
+  """Path of the student. Raises UserError for mistakes that show before anything is loaded."""
   cli.require(OUTPUT.value or not BURN.value, '--burn needs --output, a folder for the video with captions')
   if BLOCKS.value is not None:
     numbers = len(BLOCKS.value) == 3 and all(word.isdecimal() for word in BLOCKS.value)
@@ -94,25 +102,25 @@ def check_arguments(paths):
   for path in (THRESHOLDS.value, NAMES.value, FONT.value):
     cli.require(not path or pathlib.Path(path).is_file(), f'{path}: no such file')
   cli.require_any_file(paths)
-  student_paths.find_export(MODEL.value)
+  return student_paths.find_for_files(starter.chosen(MODEL.value))
 
 
-def detection_config(served):
-  """event_detection.DetectionConfig of the flags, checked."""
+def detection_config(settings, class_names):
+  """event_detection.DetectionConfig of the flags, checked. `settings`: student_file.StudentConfig."""
   from audionet_tf.captioning import captioner, event_detection, rules
 
-  class_names = served.class_names
   config = event_detection.DetectionConfig(
     threshold=THRESHOLD.value,
     release=RELEASE.value,
     top=TOP.value,
-    join=JOIN.value or captioner.default_join(served.settings),
+    join=JOIN.value or captioner.default_join(settings, HEAD.value),
     smooth_seconds=durations.seconds(SMOOTH_MS.value),
     merge_seconds=durations.seconds(MERGE_MS.value),
     shortest_seconds=durations.seconds(SHORTEST_MS.value),
     stop=rules.read_stop(STOP.value),
     names=rules.read_names(NAMES.value, class_names) if NAMES.value else {},
     thresholds=rules.read_thresholds(THRESHOLDS.value) if THRESHOLDS.value else {},
+    unknown=UNKNOWN.value,
   )
   event_detection.check(config, class_names)
   return config
@@ -143,7 +151,8 @@ def caption_file(predictor, config, path, folder):
     captions = captioner.captions(predictor, path, config, progress)
   if folder is None:
     return captions
-  about = {'file': name, 'seconds': round(captions.seconds, 6), 'model': MODEL.value}
+  about = {'file': name, 'seconds': round(captions.seconds, 6), 'model': MODEL.value or student_paths.STARTER}
+  about |= {} if captions.unknown_seconds is None else {'unknown_seconds': captions.unknown_seconds}
   formats.write(folder, name, FORMAT.value, captions.events, captions.cues, about)
   if BURN.value:
     from audionet_tf.captioning import burn_in
@@ -158,7 +167,8 @@ def report(path, captions, folder):
   """Lines for the screen: how many events, which, and where the files are."""
   name = pathlib.Path(path).name
   short = f', too short: repeated {captions.repeats} times' if captions.repeats > 1 else ''
-  lines = [f'{text.printable(name)}: {len(captions.events)} events in {captions.seconds:.1f} s{short}']
+  unknown = f', {captions.unknown_seconds:.1f} s unknown' if captions.unknown_seconds else ''
+  lines = [f'{text.printable(name)}: {len(captions.events)} events in {captions.seconds:.1f} s{unknown}{short}']
   rows = [
     [f'  {event.start_seconds:.2f}', f'{event.end_seconds:.2f}', event.name, f'{event.score:.2f}']
     for event in captions.events[:MOST_EVENTS]
@@ -182,17 +192,17 @@ def write_settings(folder, paths, settings):
 
 def main(argv):
   paths = argv[1:]
-  check_arguments(paths)
+  model = check_arguments(paths)
   system.keep_freed_memory()
   cli.import_tensorflow()
   from audionet_tf.captioning import captioner
-  from audionet_tf.saved_model import loader
+  from audionet_tf.saved_model import for_files
 
-  served = loader.load(MODEL.value)
-  config = detection_config(served)
+  served = for_files.load(model)
   blocks = BLOCKS.value and tuple(map(int, BLOCKS.value))
   window_seconds, hop_seconds = durations.seconds(WINDOW_MS.value), durations.seconds(HOP_MS.value)
-  predictor = captioner.predictor(served, window_seconds, hop_seconds, blocks, BATCH_SIZE.value)
+  predictor = captioner.predictor(served, window_seconds, hop_seconds, blocks, BATCH_SIZE.value, HEAD.value)
+  config = detection_config(served.settings, predictor.class_names)
   folder = pathlib.Path(OUTPUT.value) if OUTPUT.value else None
   if folder:
     folder.mkdir(parents=True, exist_ok=True)

@@ -42,7 +42,9 @@ from audionet_tf.core.errors import UserError
 from audionet_tf.media import perturbations
 from audionet_tf.models import student_paths
 
-MODEL = flags.DEFINE_string('model', None, 'A run, an export, or a student.keras; {fold} in it stands for each fold.')
+MODEL = flags.DEFINE_string(
+  'model', None, 'A run, an export, a student.keras, or starter; {fold} stands for each fold.'
+)
 BATCH_SIZE = flags.DEFINE_integer('batch_size', 512, 'Windows per step.', lower_bound=1)
 WINDOW_MS = flags.DEFINE_float(
   'window_ms',

@@ -17,7 +17,7 @@ from absl import flags
 from audionet_tf.core import cli
 from audionet_tf.models import student_paths
 
-MODEL = flags.DEFINE_string('model', None, 'A run, or a student (.keras, its .json beside it).')
+MODEL = flags.DEFINE_string('model', None, 'A run, a student (.keras, its .json beside it), or starter.')
 flags.DEFINE_alias('run_dir', 'model')  # the old name
 OUTPUT = flags.DEFINE_string('output', None, 'Folder of versions, made if missing.')
 LABELS = flags.DEFINE_multi_string(

@@ -31,7 +31,7 @@ from audionet_tf.data import clip_tables
 from audionet_tf.models import student_paths
 from audionet_tf.representations import files
 
-MODEL = flags.DEFINE_string('model', None, 'A run, a student.keras, or an export.')
+MODEL = flags.DEFINE_string('model', None, 'A run, a student.keras, an export, or starter.')
 LAYER = flags.DEFINE_list('layer', 'pool5', 'One layer or several; a wrong name lists the right ones.')
 CLIPS = flags.DEFINE_string('clips', None, 'CSV with a column filename or path, instead of files after the flags.')
 MEDIA_ROOT = flags.DEFINE_string(

@@ -1,19 +1,20 @@
 r"""Predicts what sound and video files sound like, window by window or step by step.
 
-  python -m audionet_tf.infer --model=runs/clips clip.mp4 song.flac
+  python -m audionet_tf.infer clip.mp4 song.flac
 
-prints a table of each file over time and its most probable classes. With --output=DIR
+prints a table of each file over time and its most probable classes, as the starter hears them: a student in the package
+that knows ten kinds of sound and calls all others `unknown`. --model takes your own student, and --output=DIR
 
   python -m audionet_tf.infer --model=runs/clips --output=predictions clip.mp4 song.flac
 
-writes predictions/clip.mp4.json, .csv and .npz, the same for song.flac, and prints the most probable classes:
+also writes predictions/clip.mp4.json, .csv and .npz, the same for song.flac, and prints the most probable classes:
 
   json  every class of every window, with the keys of the original program
   csv   the --top classes of every window, one row per window
   npz   every class and the student's embedding, for NumPy
 
 --format=csv writes that alone. A student of several teachers has a head for each: --head=NAME chooses the head;
-by default it is the first, and the others are named.
+by default it is the first, and the others are named. The starter's second has its teacher's thousand classes.
 
 AudioNet predicts windows, which follow one another unless --hop_ms says otherwise; sound shorter than one window is
 padded with silence, and a remainder at the end is dropped. logmel networks predict windows too, but repeat sound that
@@ -34,9 +35,11 @@ from audionet_tf.core import cli, durations, system, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import clip_tables
 from audionet_tf.inference import writers
-from audionet_tf.models import student_paths
+from audionet_tf.models import starter, student_paths
 
-MODEL = flags.DEFINE_string('model', None, 'A run, or an export: a version or the folder of versions.')
+MODEL = flags.DEFINE_string(
+  'model', None, 'A run, an export (a version or the folder of versions), or a student.keras; default: the starter.'
+)
 HEAD = flags.DEFINE_string('head', None, "Of several heads, the teacher's name of the one to use; default: the first.")
 WINDOW_MS = flags.DEFINE_float(
   'window_ms',
@@ -54,16 +57,16 @@ FORMAT = cli.restricted(
 TOP = flags.DEFINE_integer('top', 3, 'Classes per row, on the screen and in CSV.', lower_bound=1)
 
 TOPICS = {'model': 'Student', 'window_ms': 'Windows', 'output': 'Results'}
-NEEDS = (('--model',), ('FILE after the flags',))
+NEEDS = (('FILE after the flags',),)
 COLUMNS = ('file', 'seconds', 'class', 'probability')
 TEXT_COLUMNS = (0, 2)
 
 
 def check_arguments(paths):
-  """Raises UserError for mistakes that show before anything is loaded."""
+  """Path of the student. Raises UserError for mistakes that show before anything is loaded."""
   clip_tables.check_names([pathlib.Path(path).name for path in paths])
   cli.require_any_file(paths)
-  student_paths.find_export(MODEL.value)
+  return student_paths.find_for_files(starter.chosen(MODEL.value))
 
 
 def summary(name, predictions, class_names):
@@ -74,27 +77,32 @@ def summary(name, predictions, class_names):
   return rows
 
 
+def model_name():
+  """The name of the student in the results."""
+  return MODEL.value or student_paths.STARTER
+
+
 def predict_file(predictor, path):
   """Writes or prints the predictions of a file; returns its predict.FileSummary."""
   from audionet_tf.inference import predict, table
 
   if OUTPUT.value:
-    return predict.predict_file(predictor, path, pathlib.Path(OUTPUT.value), MODEL.value)
+    return predict.predict_file(predictor, path, pathlib.Path(OUTPUT.value), model_name())
   rows = table.Table()
-  predictions = predict.predict_file(predictor, path, None, MODEL.value, rows.add)
+  predictions = predict.predict_file(predictor, path, None, model_name(), rows.add)
   print(f'{text.printable(pathlib.Path(path).name)}\n{rows.text(predictor.class_names, TOP.value)}\n')
   return predictions
 
 
 def main(argv):
   paths = argv[1:]
-  check_arguments(paths)
+  model = check_arguments(paths)
   system.keep_freed_memory()
   cli.import_tensorflow()
   from audionet_tf.inference import predict
-  from audionet_tf.saved_model import loader
+  from audionet_tf.saved_model import for_files
 
-  served = loader.load(MODEL.value)
+  served = for_files.load(model)
   window_seconds, hop_seconds = durations.seconds(WINDOW_MS.value), durations.seconds(HOP_MS.value)
   formats = FORMAT.value if OUTPUT.value else ('json',)  # every probability, which the table on the screen needs
   predictor = predict.file_predictor(

@@ -56,7 +56,7 @@ EVENTS = flags.DEFINE_string('events', None, 'timeline: JSON file of audionet_tf
 LABELS = flags.DEFINE_string(
   'labels', None, 'signals, timeline: class names, one per line, if the inference file has none.'
 )
-MODEL = flags.DEFINE_string('model', None, 'filters, units: a run, an export, or a student.keras.')
+MODEL = flags.DEFINE_string('model', None, 'filters, units: a run, an export, a student.keras, or starter.')
 LAYER = flags.DEFINE_string('layer', None, 'tsne, units: name of the layer; confusion: which of several.')
 FEATURES = flags.DEFINE_list('features', None, 'tsne: folder of audionet_tf.features, or its files.')
 CLIPS = flags.DEFINE_list('clips', None, 'tsne: CSV of categories; units: folder of sound or video files, or files.')

@@ -43,7 +43,7 @@ FOLDS = flags.DEFINE_list('folds', [], 'Use only the clips of these folds; defau
 JUDGE = flags.DEFINE_list(
   'judge', [], 'Evaluate only these folds, trained on all others in use; default: each in turn.'
 )
-MODEL = flags.DEFINE_string('model', None, 'A run, a student.keras, or an export; the baselines need none.')
+MODEL = flags.DEFINE_string('model', None, 'A run, a student.keras, an export, or starter; the baselines need none.')
 LAYER = flags.DEFINE_list('layer', 'pool5', 'One layer or several, mfcc and logmel among them.')
 POOL = flags.DEFINE_enum(
   'pool',

@@ -1,8 +1,11 @@
 r"""Serves a student over HTTP: predictions as in TensorFlow Serving, captions for uploads, and a page for both.
 
+  python -m audionet_tf.serve
   python -m audionet_tf.serve --model=runs/clips/export --port=8501
 
-Then http://127.0.0.1:8501 is a page that captions a video, a sound file or the microphone, and
+The first line serves the starter, a student in the package that knows ten kinds of sound and calls all others
+`unknown`; the second your own. Then http://127.0.0.1:8501 is a page that captions a video, a sound file or the
+microphone, and
 
   curl -F file=@clip.mp4 -H 'Accept: text/vtt' http://127.0.0.1:8501/v1/captions
   curl -d '{"instances": [[0.1, 0.2, ...]]}' http://127.0.0.1:8501/v1/models/audionet:predict
@@ -14,10 +17,13 @@ Only this machine can reach the service, unless --host is given; there is no log
 from absl import flags
 
 from audionet_tf.core import cli, system
-from audionet_tf.models import student_paths
+from audionet_tf.models import starter, student_paths
 from audionet_tf.service import settings
 
-MODEL = flags.DEFINE_string('model', None, 'A run, or an export: a version or the folder of versions.')
+MODEL = flags.DEFINE_string(
+  'model', None, 'A run, an export (a version or the folder of versions), or a student.keras; default: the starter.'
+)
+HEAD = flags.DEFINE_string('head', None, "Of several heads, the teacher's name of the one to use; default: the first.")
 NAME = flags.DEFINE_string('name', 'audionet', 'Of the model in addresses: /v1/models/NAME.')
 THRESHOLD = flags.DEFINE_float(
   'threshold', 0.2, 'Score that a class must reach; a request may give another.', lower_bound=0.05, upper_bound=1
@@ -47,18 +53,17 @@ ALLOW_DOWNLOAD = flags.DEFINE_bool(
 DOWNLOAD_HOSTS = flags.DEFINE_list('download_hosts', ['youtube.com'], 'Hosts whose videos may be downloaded.')
 
 TOPICS = {'model': 'Student', 'host': 'Network', 'max_upload_mb': 'Limits', 'allow_download': 'Downloads'}
-NEEDS = (('--model',),)
 EXTRA = ('fastapi', 'orjson', 'prometheus_client', 'uvicorn')
 
 
 def check_arguments(arguments):
-  """Raises UserError for mistakes that show before anything is loaded."""
+  """Path of the student. Raises UserError for mistakes that show before anything is loaded."""
   cli.require(not arguments, f'serve takes flags only, got {" ".join(arguments)[:100]!r}')
   settings.check_allowed_clients(ALLOWED_HOST.value, ALLOWED_ORIGIN.value)
   valid = NAME.value and all(c.isalnum() or c in '-_.' for c in NAME.value)
   cli.require(valid, f'name is {NAME.value!r}, allowed are letters, digits, -, _ and .')
   cli.require_installed(EXTRA, 'serve')
-  student_paths.find_export(MODEL.value)
+  return student_paths.find_for_files(starter.chosen(MODEL.value))
 
 
 def limits():
@@ -74,10 +79,10 @@ def limits():
 
 
 def main(argv):
-  check_arguments(argv[1:])
+  model = check_arguments(argv[1:])
   system.keep_freed_memory()
   cli.import_tensorflow()
-  from audionet_tf.saved_model import loader
+  from audionet_tf.saved_model import for_files
   from audionet_tf.service import app as service_app
   from audionet_tf.service import server
 
@@ -88,15 +93,16 @@ def main(argv):
     hosts = video_download.checked_hosts(DOWNLOAD_HOSTS.value)
     fetch = video_download.fetcher(hosts, limits().upload_bytes, DECODE_SECONDS.value)
   bound_socket = server.bind_socket(HOST.value, PORT.value)
-  served = loader.load(MODEL.value)
-  service = service_app.make(served, NAME.value, limits(), THRESHOLD.value, fetch, hosts)
+  served = for_files.load(model)
+  service = service_app.make(served, NAME.value, limits(), THRESHOLD.value, fetch, hosts, HEAD.value)
   names = settings.allowed_host_names(HOST.value, ALLOWED_HOST.value)
   app = service_app.application(service, names, (service_app.EXTENSION_ORIGIN, *ALLOWED_ORIGIN.value))
-  return server.run(app, bound_socket, f'{service.name}: {served.settings.student} of {served.path}')
+  what = 'the starter' if starter.is_starter(served.path) else f'{served.settings.student} of {served.path}'
+  return server.run(app, bound_socket, f'{service.name}: {what}')
 
 
 def run():
-  cli.run(main, TOPICS, NEEDS)
+  cli.run(main, TOPICS)
 
 
 if __name__ == '__main__':

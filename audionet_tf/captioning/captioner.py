@@ -6,6 +6,7 @@ import numpy as np
 
 from audionet_tf.captioning import event_detection
 from audionet_tf.core.errors import UserError
+from audionet_tf.data.class_lists import UNKNOWN
 from audionet_tf.inference import predict
 from audionet_tf.media import waveforms
 from audionet_tf.models import registry
@@ -22,12 +23,14 @@ class Captions:
     cues: list of event_detection.Cue.
     seconds: end of the sound.
     repeats: number of repetitions of a sound that is too short for the student, else 1.
+    unknown_seconds: how long the sound is unlike all that the student knows; None for a student without `unknown`.
   """
 
   events: list
   cues: list
   seconds: float
   repeats: int = 1
+  unknown_seconds: float | None = None
 
 
 def predictor(served, window_seconds=None, hop_seconds=None, blocks=None, batch_size=None, head=None):
@@ -98,7 +101,8 @@ def captions(predictor, path, rules=None, progress=None):
   frames = score_file(predictor, path, groups, rules.join, progress)
   events = detect(frames, names, thresholds, rules)
   cues = event_detection.cues(events, rules.top, rules.cue_seconds, frames.seconds)
-  return Captions(events, cues, frames.seconds, frames.repeats)
+  unknown = unknown_seconds(frames, names, rules) if UNKNOWN in class_names else None
+  return Captions(events, cues, frames.seconds, frames.repeats, unknown)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,8 +140,14 @@ def score_file(predictor, path, groups, join='sum', progress=None):
 
 def detect(frames, names, thresholds, rules):
   """list of event_detection.Event in FrameScores; other arguments as for `event_detection.detect_events`."""
+  scores = event_detection.without_unknown(frames.scores, names, rules)
   thresholds = np.asarray(thresholds, np.float16)  # rounded like the scores
-  events = event_detection.detect_events(
-    frames.start_seconds, frames.end_seconds, frames.scores, names, thresholds, rules
-  )
+  events = event_detection.detect_events(frames.start_seconds, frames.end_seconds, scores, names, thresholds, rules)
   return event_detection.clip_to_duration(events, frames.seconds)
+
+
+def unknown_seconds(frames, names, rules):
+  """Seconds of the rows in which the sound is unknown; where two overlap, the later one counts."""
+  ends = np.minimum(frames.end_seconds, [*frames.start_seconds[1:], frames.seconds])
+  lengths = np.maximum(0, ends - frames.start_seconds)
+  return round(float(lengths[event_detection.unknown_rows(frames.scores, names, rules)].sum()), 3)

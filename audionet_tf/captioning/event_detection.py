@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
+from audionet_tf.data.class_lists import UNKNOWN
 
 EPSILON_SECONDS = 1e-6  # sums of hops are rounded
 ONSET_OVERLAP = 0.25  # of a window that a sound fills when its score reaches the threshold: from a touch to a half
@@ -39,6 +40,7 @@ class DetectionConfig:
     names: dict of class name to display name; classes with one display name are pooled.
     join: key of JOINS: how the scores of pooled classes become one.
     cue_seconds: shortest time that a cue is shown, so that people can read it.
+    unknown: whether the class UNKNOWN has events; it does too where `names` or `thresholds` have it.
   """
 
   threshold: float = 0.2
@@ -52,6 +54,7 @@ class DetectionConfig:
   names: dict = dataclasses.field(default_factory=dict)
   join: str = 'sum'
   cue_seconds: float = 1.0
+  unknown: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,9 +116,33 @@ def group_classes(class_names, rules):
   thresholds = []
   for group in groups.values():
     aliases = {each[number] for number in group for each in (names, class_names)}
+    is_hidden = aliases & set(rules.stop) or (UNKNOWN in aliases and not shows_unknown(rules))
     own = [value for key, value in rules.thresholds.items() if key in aliases]
-    thresholds.append(np.inf if aliases & set(rules.stop) else min(own, default=rules.threshold))
+    thresholds.append(np.inf if is_hidden else min(own, default=rules.threshold))
   return list(groups), list(groups.values()), np.array(thresholds, np.float64)
+
+
+def shows_unknown(rules):
+  """Whether UNKNOWN has events. `rules`: DetectionConfig."""
+  return rules.unknown or UNKNOWN in rules.names or UNKNOWN in rules.thresholds
+
+
+def unknown_rows(scores, names, rules):
+  """bool [n], whether UNKNOWN is as probable as all others together. Arguments as for `detect_events`.
+
+  Of students that have no such class, and of scores that are not shares of one (`rules.join`), no row is.
+  """
+  name = rules.names.get(UNKNOWN, UNKNOWN)
+  if name not in names or rules.join != 'sum':
+    return np.zeros(len(scores), bool)
+  return scores[:, names.index(name)] >= 0.5
+
+
+def without_unknown(scores, names, rules):
+  """The scores, but 0 for all other names in the rows where the sound is unknown."""
+  rows = unknown_rows(scores, names, rules)
+  others = np.array(names) != rules.names.get(UNKNOWN, UNKNOWN)
+  return np.where(rows[:, None] & others, scores.dtype.type(0), scores)
 
 
 def first_synonyms(class_names):

@@ -9,6 +9,8 @@ from audionet_tf.core.errors import UserError
 IMAGENET_CLASSES = 1000
 MAX_CLASSES = 100_000  # of any model or file of predictions, so that a damaged one cannot make us allocate gigabytes
 
+UNKNOWN = 'unknown'  # a class of students that say so where a sound is unlike all that they know
+
 
 def read_class_names(path):
   """Reads class names from a text file, one per line, or from a `.csv` in a format of `read_vocabulary`.

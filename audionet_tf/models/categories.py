@@ -12,10 +12,11 @@ import dataclasses
 import keras
 import numpy as np
 
+from audionet_tf.data.class_lists import UNKNOWN
 from audionet_tf.layers import categories
 from audionet_tf.models import heads
 
-HEAD, UNKNOWN = 'category', 'unknown'
+HEAD = 'category'
 
 
 def familiarity_of(known, others):

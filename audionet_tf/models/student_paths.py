@@ -1,4 +1,4 @@
-"""What a path to a student means: a run, its .keras file, or an export. Found without TensorFlow."""
+"""What a path to a student means: a run, its .keras file, an export, or the starter. Found without TensorFlow."""
 
 import pathlib
 
@@ -6,11 +6,19 @@ from audionet_tf.core.errors import UserError
 
 STUDENT_FILE = 'student.keras'
 EXPORT_FOLDER = 'export'
+STARTER = 'starter'  # in place of a path: the student that the package contains
+STARTER_FOLDER = pathlib.Path(__file__).parents[1] / 'starter'
+
+
+def named(path):
+  """The path of the starter for the word STARTER, unless something here is called that; any other path as it is."""
+  path = pathlib.Path(path)
+  return STARTER_FOLDER / STUDENT_FILE if path == pathlib.Path(STARTER) and not path.exists() else path
 
 
 def resolve(path):
-  """The .keras file of a run; any other path as it is. pathlib.Path."""
-  path = pathlib.Path(path)
+  """The .keras file of a run or of the starter; any other path as it is. pathlib.Path."""
+  path = named(path)
   student = path / STUDENT_FILE
   return student if student.is_file() else path
 
@@ -30,7 +38,7 @@ def find_export(path):
   Raises:
     UserError: no SavedModel there.
   """
-  path = pathlib.Path(path)
+  path = named(path)
   path = path / EXPORT_FOLDER if (path / EXPORT_FOLDER).is_dir() else path
   if (path / 'saved_model.pb').is_file():
     return path
@@ -45,6 +53,20 @@ def find_export(path):
 def versions(folder):
   """The version numbers below `folder`, a pathlib.Path, rising."""
   return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir())
+
+
+def find_for_files(path):
+  """What predicts files: the export that `path` means, or the .keras file of a student that has none.
+
+  Raises:
+    UserError: there is neither.
+  """
+  path = named(path)
+  path = path if (path / EXPORT_FOLDER).is_dir() else resolve(path)
+  if path.suffix != '.keras' or path.is_dir():
+    return find_export(path)
+  require_student(path)
+  return path
 
 
 def find(path):

@@ -27,7 +27,8 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from audionet_tf.captioning import captioner
-from audionet_tf.models import registry
+from audionet_tf.data.class_lists import UNKNOWN
+from audionet_tf.models import registry, starter
 from audionet_tf.saved_model import loader, signatures
 from audionet_tf.service import captions_api, middleware, predict_api
 from audionet_tf.service import jobs as service_jobs
@@ -39,6 +40,7 @@ LIVE_SECONDS = 1.0  # of live sound per request, unless the student needs more
 LONGEST_LIVE_SECONDS = 5.0
 WARM_BATCHES = (1, 2, 8)
 SWEEP_SECONDS = 60
+MOST_NAMES = 24  # of classes in the description
 
 
 @dataclasses.dataclass
@@ -56,6 +58,7 @@ class Service:
     bodies: Budget for the bodies of prediction requests.
     fetch: coroutine function, URL -> (file object, name); None where downloads are not allowed.
     hosts: sites whose videos may be downloaded.
+    head: name of the head that captions and classifies; None for the first.
     ready: whether the warm-up is over.
     failure: why the warm-up failed, '' where it did not.
   """
@@ -70,19 +73,20 @@ class Service:
   bodies: Budget
   fetch: Callable | None = None
   hosts: tuple = ()
+  head: str | None = None
   ready: bool = False
   failure: str = ''
 
 
-def make(served, name='audionet', limits=None, threshold=0.2, fetch=None, hosts=()):
-  """A Service; arguments as its attributes."""
+def make(served, name='audionet', limits=None, threshold=0.2, fetch=None, hosts=(), head=None):
+  """A Service; arguments as its attributes. UserError: the student has no such head."""
   limits, metrics = limits or Limits(), service_metrics.Metrics()
   predict = predict_api.predict_fn(served, predict_api.DEFAULT)
   batcher = Batcher(predict, signatures.SAMPLES_AT_ONCE, limits.predictions_waiting, metrics.batch)
-  jobs = service_jobs.Jobs(captioner.predictor(served), limits)
+  jobs = service_jobs.Jobs(captioner.predictor(served, head=head), limits)
   metrics.captioning.set_function(lambda: jobs.admitted)
   bodies = Budget(limits.requests_bytes)
-  return Service(served, name, limits, threshold, metrics, batcher, jobs, bodies, fetch, tuple(hosts))
+  return Service(served, name, limits, threshold, metrics, batcher, jobs, bodies, fetch, tuple(hosts), head)
 
 
 def application(service, host_names=(), origins=(EXTENSION_ORIGIN,)):
@@ -186,7 +190,7 @@ def add_model(app, service):
     limits = service.limits
     with service.bodies.share() as take:
       body = await captions_api.body_of(request, limits.request_bytes, limits.predict_seconds, take)
-      document = await predict_api.respond(parts['method'], body, served, service.batcher, limits)
+      document = await predict_api.respond(parts['method'], body, served, service.batcher, limits, service.head)
     return Response(document, media_type='application/json')
 
   for path in ('/v1/models/{name}', '/v1/models/{name}/versions/{version}'):
@@ -241,10 +245,14 @@ def add_monitoring(app, service):
 def description(service):
   """What a client needs to know: JSON-able dict."""
   settings, limits = service.served.settings, service.limits
+  names = service.jobs.predictor.class_names
   return {
     'model': service.name,
     'student': settings.student,
-    'classes': len(service.served.class_names),
+    'starter': starter.is_starter(service.served.path),
+    'classes': len(names),
+    'names': names if len(names) <= MOST_NAMES else [],
+    'unknown': UNKNOWN in names,
     'sample_rate_hz': settings.sample_rate_hz,
     'live': live(settings),
     'threshold': service.threshold,

@@ -124,7 +124,7 @@ def description(service, identity, result, threshold):
     'model': service.name,
     'threshold': threshold,
     'repeats': result.scores.frames.repeats,
-  }
+  } | ({} if result.scores.unknown_seconds is None else {'unknown_seconds': result.scores.unknown_seconds})
 
 
 def render(service, identity, result, threshold, suffix):

@@ -17,6 +17,7 @@ from audionet_tf.service.settings import RequestRefused, sizes
 
 DEFAULT = 'serving_default'
 METHODS = ('predict', 'classify')
+PREDICT_METHOD = 'tensorflow/serving/predict'  # what exports call it
 
 
 def parse(body):
@@ -97,7 +98,13 @@ def checked_waveform(value, signature, served):
 
 def rank_of(served, signature):
   """Rank of the waveform that a signature takes."""
-  return len(served.signatures[signature].structured_input_signature[1]['waveform'].shape)
+  return len(inputs_of(served.signatures[signature])['waveform'].shape)
+
+
+def inputs_of(function):
+  """dict of input to tf.TensorSpec, of a signature: by name in a loaded export, by position in a .keras file's."""
+  by_position, by_name = function.structured_input_signature
+  return {spec.name: spec for spec in by_position} | by_name
 
 
 def predict_fn(served, signature):
@@ -142,13 +149,18 @@ def classify_request(body, served):
   return checked_waveform([waveform_of(item) for item in examples], DEFAULT, served)
 
 
-def classify_response(outputs):
-  """The JSON bytes of the response to a `:classify` request."""
+def classify_response(outputs, settings, head=None):
+  """The JSON bytes of the response to a `:classify` request. `head`: whose classes these are; None for the first."""
   names, values = strings(outputs['top_classes']), outputs['top_probabilities'].tolist()
+  if head not in (None, next(iter(settings.classes))):
+    probabilities = outputs[f'{head}/probabilities']
+    top = np.argsort(-probabilities, 1, 'stable')[:, : signatures.TOP]
+    names = [[settings.classes[head][number] for number in row] for row in top]
+    values = np.take_along_axis(probabilities, top, 1).tolist()
   return dump({'results': [list(zip(*row, strict=True)) for row in zip(names, values, strict=True)]})
 
 
-async def respond(method, body, served, batcher, limits):
+async def respond(method, body, served, batcher, limits, head=None):
   """The JSON bytes of the response to a request.
 
   Args:
@@ -157,6 +169,7 @@ async def respond(method, body, served, batcher, limits):
     served: loader.LoadedExport.
     batcher: batching.Batcher for the default signature.
     limits: settings.Limits.
+    head: of `classify_response`.
 
   Raises:
     RequestRefused: a malformed request, too many that wait, a timeout, or too large a response.
@@ -177,7 +190,7 @@ async def respond(method, body, served, batcher, limits):
   if size > limits.answer_bytes:
     allowed = sizes(limits.answer_bytes)
     raise RequestRefused(413, f'the response has {sizes(size)}, allowed are {allowed}; send less sound')
-  return predict_response(outputs, form) if form else classify_response(outputs)
+  return predict_response(outputs, form) if form else classify_response(outputs, served.settings, head)
 
 
 def version(served):
@@ -191,18 +204,39 @@ def status(served):
   return {'model_version_status': [{'version': version(served), 'state': 'AVAILABLE', 'status': ok}]}
 
 
+def signature_def(function):
+  """The protobuf SignatureDef of a signature that no export holds: a concrete function of `waveform`."""
+  from tensorflow.core.protobuf import meta_graph_pb2
+
+  def infos(specs):
+    return {
+      name: meta_graph_pb2.TensorInfo(
+        name=f'{name}:0', dtype=spec.dtype.as_datatype_enum, tensor_shape=spec.shape.as_proto()
+      )
+      for name, spec in specs.items()
+    }
+
+  return meta_graph_pb2.SignatureDef(
+    inputs=infos(inputs_of(function)), outputs=infos(function.structured_outputs), method_name=PREDICT_METHOD
+  )
+
+
 def metadata(name, served):
-  """The response to a request for the model's metadata: the signatures, read from the export."""
+  """The response to a request for the model's metadata: the signatures, read from the export where there is one."""
   from google import protobuf
   from google.protobuf import json_format
   from tensorflow.core.protobuf import saved_model_pb2
 
-  saved = saved_model_pb2.SavedModel.FromString((served.path / 'saved_model.pb').read_bytes())
+  file = served.path and served.path / 'saved_model.pb'
+  if file and file.is_file():
+    definitions = saved_model_pb2.SavedModel.FromString(file.read_bytes()).meta_graphs[0].signature_def
+  else:
+    definitions = {key: signature_def(function) for key, function in served.signatures.items()}
   renamed = int(protobuf.__version__.partition('.')[0]) >= 5
   defaults = 'always_print_fields_with_no_presence' if renamed else 'including_default_value_fields'
   options = {defaults: True, 'preserving_proto_field_name': True}
   signatures = {}
-  for key, definition in saved.meta_graphs[0].signature_def.items():
+  for key, definition in definitions.items():
     message = json_format.MessageToDict(definition, **options)
     signatures[key] = {part: message[part] for part in ('inputs', 'outputs', 'method_name')}
   spec = {'name': name, 'signature_name': '', 'version': version(served)}

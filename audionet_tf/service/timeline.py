@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from audionet_tf.captioning import captioner, event_detection
+from audionet_tf.data.class_lists import UNKNOWN
 from audionet_tf.media import overview
 
 LEAST_THRESHOLD = 0.05  # names that never reach it are not kept: most of a thousand classes
@@ -27,11 +28,15 @@ class KeptScores:
     frames: captioner.FrameScores of the names that reach LEAST_THRESHOLD.
     names: list of str.
     timeline: dict from `classes_over_time`.
+    unknown_seconds: as of captioner.Captions.
+    rules: event_detection.DetectionConfig of the events in them.
   """
 
   frames: captioner.FrameScores
   names: list
   timeline: dict
+  unknown_seconds: float | None = None
+  rules: event_detection.DetectionConfig = event_detection.DetectionConfig()
 
 
 def score(predictor, path, report):
@@ -45,20 +50,24 @@ def score(predictor, path, report):
   Raises:
     UserError: no sound in the file, or scores that are not finite.
   """
-  names, groups, _ = event_detection.group_classes(predictor.class_names, event_detection.DetectionConfig())
-  frames = captioner.score_file(predictor, path, groups, progress=lambda seconds, _: report(seconds))
+  rules = event_detection.DetectionConfig(join=captioner.default_join(predictor.served.settings, predictor.head))
+  names, groups, _ = event_detection.group_classes(predictor.class_names, rules)
+  frames = captioner.score_file(predictor, path, groups, rules.join, lambda seconds, _: report(seconds))
   ends = np.minimum(frames.end_seconds, frames.seconds)
   timeline = classes_over_time(frames.start_seconds, ends, frames.scores, names)
+  unknown = captioner.unknown_seconds(frames, names, rules) if UNKNOWN in names else None
   kept = np.flatnonzero(frames.scores.max(0) >= LEAST_THRESHOLD)
-  return KeptScores(dataclasses.replace(frames, scores=frames.scores[:, kept]), [names[i] for i in kept], timeline)
+  frames = dataclasses.replace(frames, scores=frames.scores[:, kept])
+  return KeptScores(frames, [names[i] for i in kept], timeline, unknown, rules)
 
 
 def detect(kept, threshold):
   """(list of Event, list of Cue), of event_detection, from KeptScores; `threshold` is at least LEAST_THRESHOLD."""
   if not kept.names:
     return [], []
-  rules = event_detection.DetectionConfig(threshold=threshold)
-  events = captioner.detect(kept.frames, kept.names, [threshold] * len(kept.names), rules)
+  rules = dataclasses.replace(kept.rules, threshold=threshold)
+  thresholds = [np.inf if name == UNKNOWN else threshold for name in kept.names]
+  events = captioner.detect(kept.frames, kept.names, thresholds, rules)
   return events, event_detection.cues(events, rules.top, rules.cue_seconds, kept.frames.seconds)
 
 

@@ -2,8 +2,8 @@
 
   python scripts/lib/quickstart.py FOLDER
 
-makes FOLDER/clips and FOLDER/teacher.keras, then builds records, trains, infers and captions in FOLDER. Exits with 1
-if a command fails or prints messages of libraries.
+makes FOLDER/clips and FOLDER/teacher.keras, has the starter predict a clip, then builds records, trains, infers and
+captions in FOLDER. Exits with 1 if a command fails or prints messages of libraries.
 """
 
 import pathlib
@@ -63,6 +63,7 @@ def main(folder):
   for name, (colour, pitch_hz) in CLIPS.items():
     write_clip(folder / f'clips/{name}.mp4', colour, pitch_hz)
   write_teacher(folder / 'teacher.keras')
+  run(folder, 'audionet-infer', 'clips/red.mp4')
   run(folder, 'audionet-build', '--videos=clips', '--output=records', f'--image_size={SIZE}')
   run(folder, 'audionet-train', '--records=records', '--run_dir=run', '--teacher=teacher.keras', '--epochs=2')
   run(folder, 'audionet-infer', '--model=run', '--output=inferred', *(f'clips/{name}.mp4' for name in CLIPS))

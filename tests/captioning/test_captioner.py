@@ -169,3 +169,21 @@ def test_short_sound_of_steps_is_repeated_and_ends_where_it_ends(tmp_path):
   assert result.repeats == 3 and result.seconds == 1.0
   assert captioner.captions(captioner.predictor(stepping(), window_seconds=4.0), path).repeats == 4
   assert {(event.start_seconds, event.end_seconds) for event in result.events} == {(0, 1.0)}
+
+
+def test_seconds_of_unknown_sound_are_counted_once(tmp_path):
+  """Silence is what this student calls unknown."""
+  path = write(tmp_path / 'a.wav', 12.0)
+  student = tones.student(['unknown', 'low', 'high'])
+  silent = 12.0 - sum(end - start for _, start, end in TONES)
+  for options, most in (
+    ({}, 0.04),
+    ({'window_seconds': 0.5}, 0.5),
+    ({'window_seconds': 0.5, 'hop_seconds': 0.25}, 0.5),
+  ):
+    result = captioner.captions(captioner.predictor(student, **options), path)
+    assert {event.name for event in result.events} == {'low', 'high'}
+    assert abs(result.unknown_seconds - silent) <= most * len(TONES)
+  assert captioner.captions(captioner.predictor(tones.student()), path).unknown_seconds is None
+  shown = captioner.captions(captioner.predictor(student), path, event_detection.DetectionConfig(unknown=True))
+  assert abs(sum(e.end_seconds - e.start_seconds for e in shown.events if e.name == 'unknown') - silent) <= 0.2

@@ -275,3 +275,35 @@ def test_classes_of_several_synonyms_have_the_first_unless_two_would_be_one():
   assert names == ['book jacket', *IMAGENET[1:5], 'A cat, grey'] and groups == [[i] for i in range(6)]
   assert thresholds.tolist() == [0.1, np.inf, 0.5, 0.5, 0.5, 0.5]
   event_detection.check(rules(stop=('book jacket',)), IMAGENET)
+
+
+def test_unknown_silences_the_others_and_itself():
+  """Five rows of a second: a dog, nothing known but perhaps a dog, a dog again, and one row that is even."""
+  names = ['dog', 'unknown', 'rain']
+  scores = np.array([[0.9, 0.1, 0], [0.3, 0.6, 0.1], [0.8, 0.2, 0], [0.45, 0.5, 0.05], [0.51, 0.49, 0]], np.float32)
+  starts = np.arange(5.0)
+
+  def found(**options):
+    rules = event_detection.DetectionConfig(merge_seconds=0.1, smooth_seconds=0, **options)
+    shown, _, thresholds = event_detection.group_classes(names, rules)
+    kept = event_detection.without_unknown(scores, shown, rules)
+    events = event_detection.detect_events(starts, starts + 1, kept, shown, thresholds, rules)
+    return [(event.name, event.start_seconds, event.end_seconds) for event in events]
+
+  dogs = [('dog', 0, 1), ('dog', 2, 3), ('dog', 4, 5)]
+  assert found() == dogs
+  for options, shown in (
+    ({'unknown': True}, ('unknown', 1, 5)),  # it lasts while it has 0.7 of the threshold
+    ({'names': {'unknown': 'something else'}}, ('something else', 1, 5)),
+    ({'thresholds': {'unknown': 0.6}}, ('unknown', 1, 2)),
+  ):
+    assert set(found(**options)) == {*dogs, shown}
+  assert found(join='max') == [('dog', 0, 5)]  # classes by themselves
+
+
+def test_rows_are_unknown_from_a_half_on_and_only_of_students_with_that_class():
+  rules = event_detection.DetectionConfig()
+  scores = np.array([[0.2, 0.8], [0.5, 0.5], [0.6, 0.4]], np.float16)
+  assert event_detection.unknown_rows(scores, ['dog', 'unknown'], rules).tolist() == [True, True, False]
+  assert not event_detection.unknown_rows(scores, ['dog', 'cat'], rules).any()
+  np.testing.assert_array_equal(event_detection.without_unknown(scores, ['dog', 'cat'], rules), scores)

@@ -61,7 +61,7 @@ def test_command_from_a_video_to_all_files(tmp_path):
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
-    ([], 'caption needs --model, and FILE after the flags'),
+    ([], 'caption needs FILE after the flags'),
     (['--model=m', '--output=o', '--format=ass', 'a.wav'], "'ass' is not one of vtt, srt"),
     (['--model=m', '--burn=soft', 'a.wav'], '--burn needs --output'),
     (['--model=m', '--names=n.csv', __file__], 'n.csv: no such file'),

@@ -66,7 +66,7 @@ def test_help_texts_are_sentences_under_headings(name):
 
 def test_help_marks_required_flags_and_keeps_line_continuations():
   shown = ' '.join(run('audionet_tf.evaluate', '--help').stdout.split())
-  assert '--model: A run, an export, or a student.keras; {fold} in it stands for each fold. (required)' in shown
+  assert '--model: A run, an export, a student.keras, or starter; {fold} stands for each fold. (required)' in shown
   assert 'fold. (required, or --records or --labels)' in shown
   assert '--batch_size: Windows per step. (default: 512)' in shown
   assert '(float32|bfloat16; default: float32)' in shown
@@ -79,9 +79,8 @@ def test_help_marks_required_flags_and_keeps_line_continuations():
   [
     ('build', 'build needs --videos'),
     ('evaluate', 'evaluate needs --model, and --records or --clips or --labels'),
-    ('infer', 'infer needs --model, and FILE after the flags'),
-    ('caption', 'caption needs --model, and FILE after the flags'),
-    ('serve', 'serve needs --model'),
+    ('infer', 'infer needs FILE after the flags'),
+    ('caption', 'caption needs FILE after the flags'),
     ('features', 'features needs --model, --output, and FILE after the flags or --clips'),
     ('probe', 'probe needs --clips, and --output'),
     ('plot', 'plot needs FIGURE (kl, signals, timeline, filters, tsne, confusion, units)'),

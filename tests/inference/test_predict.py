@@ -256,8 +256,8 @@ def test_command_names_the_bad_file_and_reads_the_others(served, exported, tmp_p
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
-    ([], 'infer needs --model, and FILE after the flags (--help'),
-    (['--output=o', 'a.wav'], 'infer needs --model (--help'),
+    ([], 'infer needs FILE after the flags (--help'),
+    (['--output=o', 'a.wav'], 'no such file: a.wav'),
     (['--model=m', '--output=o', '--format=csv,xml', 'a.wav'], "'xml' is not one of json, csv, npz"),
     (['--model=m', '--output=o', '--format=', 'a.wav'], "'' is not one of json"),
     (['--model=m', '--output=o', '--window_ms=0', 'a.wav'], '--window_ms=0: 0.0 is not number >= 1'),

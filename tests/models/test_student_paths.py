@@ -27,6 +27,19 @@ def test_a_run_is_its_student_or_its_newest_export(run):
   assert student_paths.find(run / 'export') == newest
 
 
+def test_files_are_predicted_by_an_export_where_there_is_one(run):
+  for path in (run, run / 'export'):
+    assert student_paths.find_for_files(path) == run / 'export/10'
+  assert student_paths.find_for_files(run / 'student.keras') == run / 'student.keras'
+  (run / 'export').rename(run / 'elsewhere')
+  assert student_paths.find_for_files(run) == run / 'student.keras'
+  (run / 'student.keras').unlink()
+  with pytest.raises(UserError, match='no SavedModel here'):
+    student_paths.find_for_files(run)
+  with pytest.raises(UserError, match='no such student'):
+    student_paths.find_for_files(run / 'student.keras')
+
+
 def test_what_is_no_student_is_refused(run, tmp_path):
   for path, message in (
     ('nothing', 'nothing: no SavedModel here; audionet_tf.export writes one'),

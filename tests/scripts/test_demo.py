@@ -14,6 +14,7 @@ import media_clips
 import numpy as np
 import pytest
 import synthetic_records
+from scipy.io import wavfile
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import params
@@ -170,6 +171,21 @@ def test_small_demo_is_interrupted_and_goes_on(tmp_path):
   assert f'resuming in {tmp_path / "demo"}' in out
   check_results(tmp_path / 'demo', out, 10)
   assert '-m audionet_tf.train --preset=demo --records=' in out
+
+
+def test_the_starter_is_heard_first_and_once(tmp_path, monkeypatch):
+  lines = []
+  monkeypatch.setattr(pipeline, 'step', lambda title, line: lines.append((title, line)))
+  for _ in range(2):
+    pipeline.hear(tmp_path)
+  ((title, line),) = lines
+  path = tmp_path / 'clock_and_birds.wav'
+  assert 'starter' in title and line == f'-m audionet_tf.infer {path}'  # without --model
+  rate_hz, samples = wavfile.read(path)
+  assert samples.shape == (10 * rate_hz,) and samples.dtype == np.int16
+  clock, birds = (np.abs(np.fft.rfft(part)) for part in np.split(samples / 2**15, 2))
+  hertz = np.fft.rfftfreq(5 * rate_hz, 1 / rate_hz)
+  assert hertz[birds.argmax()] > 2400 and hertz[clock.argmax()] < hertz[birds.argmax()] and clock.max() > 0
 
 
 def test_own_videos_are_probed_and_split(tmp_path, capfd):

@@ -311,6 +311,35 @@ def test_the_microphone_is_named_as_it_sounds(page):
   assert page.run("document.querySelector('#microphone').textContent") == 'Listen'
 
 
+def test_unknown_sound_is_said_to_be_unknown_and_has_no_caption(browser, folder):
+  """Of a student whose silence is called unknown."""
+  student = app.make(tones.student(['unknown', 'low', 'high_tone']))
+  with running_service.running(student, host_names=('127.0.0.1',)) as address:
+    page = browser.page(address)
+    page.wait("document.querySelector('#about').textContent.includes('kinds of sound')")
+    text = page.run("document.querySelector('#about').textContent")
+    assert '2 kinds of sound (low, high tone), and all others unknown' in text
+    assert page.run("document.querySelector('#starter').hidden")
+    page.choose('#chooser', folder / 'sounds.webm')
+    page.wait(SHOWN)
+    names = page.run("[...document.querySelectorAll('#events span:first-of-type')].map((e) => e.textContent)")
+    assert names == ['low', 'high tone']
+    assert page.run("document.querySelector('#status').textContent").endswith(
+      '3 seconds are unlike all that this student knows.'
+    )
+    assert 'unknown' in page.run("document.querySelector('#rows').textContent")
+    page.wait("document.querySelector('#top span')?.textContent === 'unknown'")  # at the start of the sound
+    page.call('Page.close')
+
+
+def test_live_scores_of_unknown_sound_are_not_captioned(page):
+  shown = page.run(
+    "import('/extension/live.js').then(({ captioned }) => [[['dog', 0.3], ['unknown', 0.6]], "
+    "[['dog', 0.6], ['unknown', 0.4]], [['dog', 0.5], ['cat', 0.5]]].map((scores) => captioned(scores)))"
+  )
+  assert shown == [[], [['dog', 0.6]], [['dog', 0.5], ['cat', 0.5]]]
+
+
 @contextlib.contextmanager
 def site(folder):
   """The address of a web site with the folder's files."""

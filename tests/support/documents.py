@@ -4,6 +4,8 @@ import pathlib
 import re
 import shlex
 
+from audionet_tf.__main__ import COMMANDS
+
 ROOT = pathlib.Path(__file__).parents[2]
 # docs/commands.md is made from the programs themselves.
 PAGES = sorted(path for path in (ROOT / 'docs').glob('*.md') if path.name != 'commands.md')
@@ -19,7 +21,13 @@ def blocks(document):
 def commands_in(block):
   """The words of every command line of a `sh` block; a redirection and what follows it is left out."""
   lines = block.replace('\\\n', ' ').splitlines()
-  return [shlex.split(line.partition(' > ')[0]) for line in lines if line.strip()]
+  return [as_module(shlex.split(line.partition(' > ')[0])) for line in lines if line.strip()]
+
+
+def as_module(words):
+  """`audionet-infer a.wav` as `python -m audionet_tf.infer a.wav`; other words as they are."""
+  module = COMMANDS.get(words[0].removeprefix('audionet-')) if words[0].startswith('audionet-') else None
+  return ['python', '-m', module, *words[1:]] if module else words
 
 
 def command_lines():

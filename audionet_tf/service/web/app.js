@@ -1,6 +1,6 @@
 // The page: a file goes to the service and comes back as captions; the microphone is captioned live.
 
-import { $, MIB, element, getJson, say, showBars, threshold } from './page.js';
+import { $, MIB, element, getJson, say, showBars, threshold, words } from './page.js';
 import { cancel, idle, send } from './upload.js';
 import { clock, timeline } from './timeline.js';
 import { example } from './example.js';
@@ -8,6 +8,8 @@ import { toggleMicrophone } from './microphone.js';
 
 let about = null;  // answer of /v1/service
 let shown = null;  // what is on the page: { id, name, address, line, classes, events, at, playable }
+
+const seconds = (length) => (length < 1.05 ? 'A second is' : `${Math.round(length)} seconds are`);
 
 const resultAddress = (id, format) => `/v1/captions/${id}.${format}?threshold=${threshold()}`;
 
@@ -28,7 +30,8 @@ async function show(file, result, isCurrent) {
   showEvents(result.events);
   const count = result.events.length === 1 ? 'One sound' : `${result.events.length} sounds`;
   const repeats = result.repeats > 1 ? ` The file is short and was repeated ${result.repeats} times.` : '';
-  idle(`${count} in ${clock(result.seconds)}.${repeats}`);
+  const unknown = result.unknown_seconds ? ` ${seconds(result.unknown_seconds)} unlike all that this student knows.` : '';
+  idle(`${count} in ${clock(result.seconds)}.${unknown}${repeats}`);
   $('name').focus();
   follow();
 }
@@ -122,13 +125,14 @@ function showEvents(events) {
     button.type = 'button';
     button.append(
       element('time', `${clock(event.start_seconds, 1)}–${clock(event.end_seconds, 1)}`),
-      element('span', event.name), element('span', `${Math.round(100 * event.score)} %`, 'share'),
+      element('span', words(event.name)), element('span', `${Math.round(100 * event.score)} %`, 'share'),
     );
     button.addEventListener('click', () => seek(event.start_seconds));
     item.append(button);
     return item;
   }));
-  if (!events.length) $('events').append(element('li', 'No sound reaches the threshold.'));
+  const what = about.unknown ? 'No sound that this student knows' : 'No sound';
+  if (!events.length) $('events').append(element('li', `${what} reaches the threshold.`));
 }
 
 function showThreshold() {
@@ -218,6 +222,14 @@ function addListeners() {
   addEventListener('hashchange', restore);
 }
 
+// What the student knows, and the limits.
+function described({ student, classes, names, unknown, sound_seconds: longest, upload_bytes: largest }) {
+  const known = names.filter((name) => name !== 'unknown').map(words).join(', ');
+  return `Names the sounds in a video with ${student} on this machine: ${classes - unknown} kinds of sound` +
+    `${known && ` (${known})`}${unknown ? ', and all others unknown' : ''}, ` +
+    `files of up to ${Math.round(longest / 60)} minutes and ${Math.floor(largest / MIB)} MiB.`;
+}
+
 async function start() {
   addListeners();
   try {
@@ -228,9 +240,8 @@ async function start() {
   }
   $('threshold').value = Math.round(100 * about.threshold);
   showThreshold();
-  $('about').textContent = `Names the sounds in a video with ${about.student} on this machine: ` +
-    `${about.classes} kinds of sound, files of up to ${Math.round(about.sound_seconds / 60)} minutes and ` +
-    `${Math.floor(about.upload_bytes / MIB)} MiB.`;
+  $('about').textContent = described(about);
+  $('starter').hidden = !about.starter;
   await restore();
 }
 

@@ -1,7 +1,7 @@
 // The microphone, captioned live.
 
-import { $, element, say, showBars, threshold } from './page.js';
-import { listen } from './extension/live.js';
+import { $, element, say, showBars, threshold, words } from './page.js';
+import { captioned, listen } from './extension/live.js';
 
 const LOG_ENTRIES = 50;
 
@@ -10,7 +10,8 @@ let lastNames = '';
 
 function showScores(scores) {
   showBars($('live-top'), scores.slice(0, 5).map(([name, value]) => [name, 100 * value]));
-  const names = scores.filter(([, value]) => value >= threshold()).slice(0, 3).map(([name]) => name).sort().join(' · ');
+  const heard = captioned(scores).filter(([, value]) => value >= threshold()).slice(0, 3);
+  const names = heard.map(([name]) => words(name)).sort().join(' · ');
   if (names && names !== lastNames) {
     const list = $('live-log').firstElementChild;
     const item = document.createElement('li');

@@ -23,6 +23,9 @@ export function element(name, text, className = '') {
   return node;
 }
 
+// The name of a class as people write it: `dog_bark` is `dog bark`.
+export const words = (name) => name.replaceAll('_', ' ');
+
 // The probability that a sound must reach to be shown.
 export const threshold = () => Number($('threshold').value) / 100;
 
@@ -38,7 +41,7 @@ export function showBars(list, pairs) {
     }
     const [bar, label, share] = item.children;
     bar.style.width = `${percent}%`;
-    label.textContent = name;
+    label.textContent = words(name);
     share.textContent = `${Math.round(percent)} %`;
   });
 }

@@ -1,5 +1,7 @@
 // The timeline: waveform, log-mel spectrogram and classes over time, one canvas per row, a playhead over all of them.
 
+import { words } from './page.js';
+
 const STEP_SECONDS = 1;
 const PAGE_SECONDS = 10;
 
@@ -125,7 +127,7 @@ export function timeline(element, shown, player) {
     [addRow(rows, 'wave', 'sound'), (canvas) => drawWave(canvas, shown.wave, seconds)],
     [addRow(rows, 'mel', 'spectrum'), (canvas) => drawMel(canvas, shown.mel, seconds)],
     ...shown.classes.bars.map(({ name, values }) => [
-      addRow(rows, 'class', shown.classes.names[name]),
+      addRow(rows, 'class', words(shown.classes.names[name])),
       (canvas) => drawBar(canvas, shown.classes, values, largest, seconds),
     ]),
     [addRow(rows, 'axis', ''), (canvas) => drawAxis(canvas, seconds)],

@@ -6,6 +6,7 @@ import zlib
 
 import av
 import numpy as np
+from scipy.io import wavfile
 from tqdm import tqdm
 
 from audionet_tf.core import files
@@ -69,6 +70,13 @@ def write(path, clip, seconds):
       frame.sample_rate, frame.pts = synthesis.RATE_HZ, start
       container.mux(audio.encode(frame))
     container.mux(audio.encode(None))
+
+
+def write_sound(path, things, seconds):
+  """Writes a WAV of several things, one after the other, `seconds` each."""
+  sounds = [synthesis.sound(getattr(synthesis, thing), clip(thing, 0).voice, seconds) for thing in things]
+  with files.atomic_write(path, 'wb') as file:
+    wavfile.write(file, synthesis.RATE_HZ, np.rint(32767 * np.concatenate(sounds)).astype(np.int16))
 
 
 def write_all(folder, train, held_out, seconds):

@@ -3,7 +3,8 @@
   scripts/demo                on ten things that the demo draws and synthesises itself
   scripts/demo FOLDER         on your own videos; a fifth of them is held out
 
-Each step is a command and is shown as you would type it. Finished steps are kept: after Ctrl-C the same command
+First the starter, a student that comes with the project, names a sound that the demo makes: a few seconds. Then each
+step is a command and is shown as you would type it. Finished steps are kept: after Ctrl-C the same command
 continues. A finished run is never overwritten: the next one goes to runs/demo-2.
 
 The teacher is VGG16 with ImageNet weights (528 MB, downloaded once by Keras). If they cannot be downloaded, the
@@ -45,6 +46,7 @@ def main(argv):
   settings = {name: value for name, value in values.items() if name != 'output'} | {'folder': own}
   began = time.monotonic()
   with folders.claimed(pathlib.Path(values['output']), settings) as run:
+    pipeline.hear(run)
     pipeline.run_all(run, own, values)
     print(summary.summarize(run, time.monotonic() - began), end='')
 

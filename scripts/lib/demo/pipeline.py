@@ -11,7 +11,7 @@ import urllib.request
 
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
-from demo import folders
+from demo import clips, folders
 
 ROOT = pathlib.Path(os.path.relpath(pathlib.Path(__file__).parents[3]))
 PYTHON = os.path.relpath(sys.executable)
@@ -25,6 +25,18 @@ CUT = f' --window_ms={WINDOW_MS} --hop_ms={HOP_MS}'
 FINE_HOP_MS = 100  # for inference, which is cheap
 SHOWN = 3  # clips whose signals are drawn
 DESCRIPTIONS = {'train': 'training', 'held_out': 'held-out'}  # of the parts of the videos
+
+
+def hear(run):
+  """Has the starter name a sound of the demo: a clock, which it knows, and birds, which it does not. Once for a run."""
+  path = run / 'clock_and_birds.wav'
+  if path.exists():
+    return
+  clips.write_sound(path, ('clock', 'bird'), seconds=5)
+  step(
+    'before any training: the starter, which comes with the project, names a sound',
+    f'-m audionet_tf.infer {quoted(path)}',
+  )
 
 
 def run_all(run, own, values):

@@ -2,13 +2,16 @@
 
 import pathlib
 import re
+import textwrap
 import zipfile
 
 import numpy as np
 
 from audionet_tf.core import cli, files
+from experiments import starter_figures
 
 MANTISSA_BITS = 12
+WIDTH = 112  # of the card, in characters
 
 
 def shortened(path):
@@ -39,51 +42,124 @@ def without_folders(description):
   return description | names
 
 
-CREDITS = """The student in this folder was trained on ESC-10 (Piczak 2015, CC BY 3.0), of these recordings:
+LINE = re.compile(r'- \[(.+)\.\w+\]:\s+clip derived from (.+ \(\S+\) by (.+) \[(.+)\])')  # of ESC-10's LICENSES.txt
+
+
+def credits(licenses, names):
+  """dict of the clips `names` to (source, author, licence), from LICENSES.txt. UserError if one is missing there."""
+  lines = pathlib.Path(licenses).read_text(encoding='utf-8').splitlines()
+  known = {match[1]: (match[2], match[3], match[4]) for match in map(LINE.fullmatch, lines) if match}
+  missing = [name for name in names if name not in known]
+  cli.require(not missing, f'{licenses}: nothing of {", ".join(missing[:3])}')
+  return {name: known[name] for name in names}
+
+
+NOTICE = """The student in this folder was trained on {count} recordings of ESC-10: Dataset for Environmental Sound
+Classification (Karol J. Piczak, 2015, https://doi.org/10.7910/DVN/YDEPUT), CC BY 3.0
+(https://creativecommons.org/licenses/by/3.0/). They were cut, converted and added to pictures; none of them
+is in this folder. By clip, with the licence of its source:
 
 """
 
 
-def credits(licenses, names):
-  """Text of the authors of the clips `names`, from ESC-10's LICENSES.txt. UserError if one is missing there."""
-  authors = {}
-  for line in pathlib.Path(licenses).read_text(encoding='utf-8').splitlines():
-    match = re.fullmatch(r'- \[(.+)\.\w+\]:\s+clip derived from (.+)', line)
-    if match:
-      authors[match[1]] = match[2]
-  missing = [name for name in names if name not in authors]
-  cli.require(not missing, f'{licenses}: nothing of {", ".join(missing[:3])}')
-  return CREDITS + ''.join(f'{name}: {authors[name]}\n' for name in names)
-
-
-def areas_under_curve(known, others):
-  """AUROC of familiarity, f32 [N], of known sounds against a dict of kinds of others: dict by kind, and `all`."""
-  from sklearn.metrics import roc_auc_score
-
-  def area(values):
-    return float(roc_auc_score(np.repeat([1, 0], [len(known), len(values)]), np.concatenate([known, values])))
-
-  return {kind: area(values) for kind, values in others.items()} | {'all': area(np.concatenate([*others.values()]))}
+def notice(credits):
+  """The text of NOTICE. `credits`: dict of that function."""
+  return NOTICE.format(count=len(credits)) + ''.join(f'{name}: {source}\n' for name, (source, *_) in credits.items())
 
 
 CARD = """# The student in the box
 
-A log-mel network (`{student}`) trained with MobileNet v2 (Google, Apache-2.0) as teacher, on pictures added to
-{clips} recordings of ESC-10 (folds {folds}), without labels; made by `scripts/make_starter`. Its categories are sums of
-the teacher's classes; all of these are its head `{teacher}`. Windows of {seconds:g} s at {rate} Hz.
+A log-mel network (`{student}`) that was trained with MobileNet v2 (Google, Apache-2.0) as teacher, on
+pictures added to {clips} recordings of ESC-10 (folds {folds}), without labels; made by
+`scripts/make_starter`. Windows of {seconds:g} s at {rate} Hz. Its head `category` names {categories}, each
+a sum of the teacher's classes, and `unknown`; its head `{teacher}` has all {classes} of them
+(`audionet-infer --head={teacher}`).
 
-| category |
-|---|
-{categories}
+## Figures
 
-It is not made for other sounds; the prediction for sounds unlike its training data is `unknown`. In a student that was
-trained without fold {held_out}, {missed:.0f} % of the clips of this fold are below the threshold. The area under the
-ROC curve of its familiarity is {area:.3f} for those clips against new sounds of the kinds that were its examples of no
-category; {alarms:.1f} windows of these per minute are above the threshold. By kind:
-{kinds}.
+They are of the same network trained without fold {held_out}, on the {held_out_clips} clips of this fold, in
+percent. The changed forms are those of `scripts/benchmark_robustness`, and `changed` and `worst` leave out
+40 dB softer. The first two columns are of the most probable of the ten and `unknown`, which is never right here;
+the last is of the most probable of the ten.
 
-Accuracy, and the effect of channels, noise and rooms: docs/transfer.md, measured on students of three folds.
+{accuracy}
 
-The recordings are by the authors that NOTICE names, CC BY 3.0 (Piczak 2015, "ESC: Dataset for Environmental Sound
-Classification"). Neither they nor the photographs are shipped.
-"""
+Its threshold makes {missed:.0f} % of this fold's clips `unknown`, and is chosen on them, so this is no
+test. Against sounds of no category that the script makes, from another seed than its examples:
+
+{unknown}
+
+The column "no example" is without examples of the kind. A false alarm is a window of {seconds:g} s that is
+taken for known, of {most:g} a minute.{others}
+
+## Limits
+
+* It knows ten categories as ESC-10 has them, and nothing else. Other sound should be `unknown`, but see the
+  table: noise is easily taken for rain or sea waves, and speech, music and animals that it never heard may be
+  taken for a category.
+* It hears windows of {seconds:g} s: a short sound is found, but not when exactly. Shorter files are repeated.
+* It was trained on {clips} clips. Other microphones, rooms and noise cost accuracy; measure on your own
+  recordings before you rely on it. No decision about safety should.
+
+## Authors
+
+The recordings are from ESC-10, CC BY 3.0 (Karol J. Piczak, "ESC: Dataset for Environmental Sound
+Classification", ACM Multimedia 2015). Neither they nor the photographs are shipped. NOTICE lists each with its
+source and licence. Their authors:
+
+{authors}."""
+
+
+def wrapped(text):
+  """Markdown with lines of at most WIDTH characters, tables, headings and lists apart."""
+  parts = text.split('\n\n')
+  prose = [not part.startswith(('#', '|', '*')) for part in parts]
+  fill = textwrap.TextWrapper(WIDTH, break_long_words=False, break_on_hyphens=False).fill
+  return '\n\n'.join(fill(part) if plain else part for part, plain in zip(parts, prose, strict=True)) + '\n'
+
+
+def unknown_table(figures):
+  """Rows of Markdown: per kind AUROC, AUROC without examples of it, and false alarms per minute."""
+  lines = ['| sound | AUROC | AUROC, no example | false alarms per minute |', '|---|---|---|---|']
+  for kind, area in figures['areas'].items():
+    lines.append(f'| {kind} | {area:.2f} | {figures["strange"][kind]:.2f} | {figures["alarms"][kind]:.1f} |')
+  return '\n'.join(lines)
+
+
+def card(settings, figures, groups, folds, held_out, credits):
+  """The text of card.md.
+
+  Args:
+    settings: student_file.StudentConfig of the student without the head `category`.
+    figures: dict of `make_starter.measured`.
+    groups: dict of category to positions of the teacher's classes.
+    folds, held_out: list of str, str.
+    credits: dict of `credits`.
+  """
+  (teacher, class_names), *_ = settings.classes.items()
+  others = figures.get('others')
+  recordings = (
+    f' On {others["windows"]} windows of other recordings with no sound of a category, AUROC is {others["area"]:.2f}, '
+    f'with {others["alarms"]:.1f} false alarms per minute.'
+    if others
+    else ''
+  )
+  text = CARD.format(
+    student=settings.student,
+    teacher=teacher,
+    classes=len(class_names),
+    clips=len(credits),
+    folds=', '.join(folds),
+    held_out=held_out,
+    held_out_clips=figures['held_out_clips'],
+    seconds=settings.window_seconds,
+    rate=settings.sample_rate_hz,
+    most=60 / settings.window_seconds,
+    categories=', '.join(f'`{name}`' for name in groups),
+    accuracy=starter_figures.table(figures['accuracy']),
+    missed=100 * figures['missed'],
+    unknown=unknown_table(figures),
+    others=recordings,
+    authors=', '.join(sorted({author for _, author, _ in credits.values()}, key=str.casefold)),
+  )
+  return wrapped(text)

@@ -48,6 +48,12 @@ export function mean(results) {
   return [...sums].map(([name, sum]) => [name, sum / results.length]).sort((a, b) => b[1] - a[1]);
 }
 
+// The scores that captions may be of: none where `unknown` is as probable as all others together, and never its own.
+export function captioned(scores) {
+  const isUnknown = scores.some(([name, value]) => name === 'unknown' && value >= 0.5);
+  return isUnknown ? [] : scores.filter(([name]) => name !== 'unknown');
+}
+
 // Scores of the latest samples, from the service. `about`: answer of /v1/service.
 async function classify(base, about, samples) {
   const { examples, samples: length } = about.live;

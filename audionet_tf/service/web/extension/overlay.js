@@ -18,7 +18,7 @@
   root.append(style, box);
   let threshold = 0.2;
   let events = null;  // of the whole video, where the service has fetched it
-  let scores = [];    // [[class, probability], ...] of this moment, where the tab's sound is captured
+  let scores = null;  // [[class, probability], ...] of this moment, where the tab's sound is captured
 
   // The video that plays; else the largest.
   function video() {
@@ -28,7 +28,7 @@
   }
 
   function show(names) {
-    const text = [...new Set(names)].slice(0, MOST).join(' · ');
+    const text = [...new Set(names)].slice(0, MOST).map((name) => name.replaceAll('_', ' ')).join(' · ');
     if (box.textContent !== text) box.textContent = text;
   }
 
@@ -37,7 +37,7 @@
       const now = video()?.currentTime ?? 0;
       const sounding = events.filter((e) => e.start_seconds <= now && now < e.end_seconds && e.peak >= threshold);
       show(sounding.sort((a, b) => b.score - a.score).map((e) => e.name));
-    } else if (scores.length) {
+    } else if (scores) {
       show(scores.filter(([, value]) => value >= threshold).map(([each]) => each));
     }
   }
