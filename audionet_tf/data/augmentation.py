@@ -26,6 +26,7 @@ DRAWS = (
   *('noise', 'noise_ratio', 'noise_slope'),
   *('band', 'low_pass', 'low_pass_hz', 'high_pass', 'high_pass_hz', 'band_order'),
   'level',
+  *('background', 'background_partner', 'background_level'),
 )
 
 
@@ -126,6 +127,20 @@ def mix(batch, value, draws):
   return batch | {'audio': blend(batch['audio'], partner, ratio / norm, (1 - ratio) / norm)} | targets
 
 
+def background(batch, value, draws):
+  """With probability `value`, another example of the batch is 10 to 40 dB softer behind it; targets stay.
+
+  Both are uniform, the level in dB. Examples of mask 0 get none and are none. Source: Salamon and Bello 2017, section
+  II-B (background noise).
+  """
+  partner, has_partner = partners(batch['mask'], draws['background_partner'])
+  level = tf.sqrt(tf.reduce_mean(batch['audio'] ** 2, 1))  # [B]
+  others = tf.gather(level, partner)
+  gain = spectral_augmentation.decibels(-10 - 30 * draws['background_level']) * tf.math.divide_no_nan(level, others)
+  gain = tf.where(has_partner & (draws['background'] < value), gain, 0.0)
+  return batch | {'audio': batch['audio'] + gain[:, None] * tf.gather(batch['audio'], partner)}
+
+
 def blend(x, partner, own, other):
   """`own` f32 [B] times each example of x plus `other` f32 [B] times its partner, int32 [B]."""
   ones = [1] * (x.shape.rank - 1)
@@ -211,6 +226,7 @@ AUGMENTATIONS = {
   'gain': Augmentation(gain, 6, 60),
   'crop': Augmentation(crop, 0.5, 1),
   'mix': Augmentation(mix, 0.5, 1, moves_answers=True),
+  'background': Augmentation(background, 0.5, 1),
   'reverb': Augmentation(spectral_augmentation.reverb, 0.3, 1, spectral=True),
   'noise': Augmentation(spectral_augmentation.noise, 0.5, 1, spectral=True),
   'equalizer': Augmentation(spectral_augmentation.equalizer, 6, 60, spectral=True),

@@ -198,8 +198,7 @@ def test_parse():
   [
     (
       ['shfit'],
-      "unknown augment 'shfit'; choose from shift, speed, gain, crop, mix, reverb, noise, equalizer, band, level, "
-      'time_mask, frequency_mask',
+      f"unknown augment 'shfit'; choose from {', '.join(augmentation.AUGMENTATIONS)}",
     ),
     (['mix=lots'], "augment 'mix=lots': the value is not a number; expected NAME or NAME=VALUE"),
     (['mix=1.5'], 'augment mix=1.5: must be above 0 and at most 1'),

@@ -173,3 +173,25 @@ def test_new_augmentations_depend_on_the_window_alone_and_not_on_each_other():
   both = changed(sounds('impulse'), {'reverb': 0.7, 'band': 0.7})
   product = np.fft.rfft(room) * np.fft.rfft(filtered)
   np.testing.assert_allclose(np.fft.rfft(both), product, atol=1e-3)
+
+
+def test_background_is_another_window_far_below():
+  batch = sounds('noise')
+  batch['audio'] *= np.linspace(0.1, 1, COUNT, dtype=np.float32)[:, None]
+  batch['mask'][:5] = 0
+  result, draws = augmented(batch, {'background': 0.6}), draws_of(batch)
+  others = set()
+  for row, (before, after) in enumerate(zip(batch['audio'], result['audio'], strict=True)):
+    if draws['background'][row] >= 0.6 or not batch['mask'][row]:
+      np.testing.assert_array_equal(after, before)
+      continue
+    gains = (batch['audio'] @ (after - before)) / (batch['audio'] ** 2).sum(1)
+    left = [np.linalg.norm(after - before - gain * other) for gain, other in zip(gains, batch['audio'], strict=True)]
+    other = int(np.argmin(left))
+    assert left[other] < 1e-4 * np.linalg.norm(before) and other != row and batch['mask'][other]
+    below = 20 * np.log10(np.linalg.norm(before) / np.linalg.norm(after - before))
+    np.testing.assert_allclose(below, 10 + 30 * draws['background_level'][row], atol=0.01)
+    others.add(other)
+  assert len(others) > 5
+  for name in ('teacher/a', 'teacher/b'):
+    np.testing.assert_array_equal(result[name], batch[name])
