@@ -17,7 +17,7 @@ from av.stream import Discard, Disposition
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.media import integrity, mixdown, timeline
+from audionet_tf.media import integrity, mixdown, timeline, wav_header
 
 VIDEO_FORMATS = (
   'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,mpegts,mpeg,mpegvideo,asf,ogg,gif,dv,mxf,nut,rm,ivf,'
@@ -231,7 +231,8 @@ def opened(path):
     'max_size': str(1 << 14),
   }
   try:
-    container = av.open(os.path.abspath(path), options=options, **READ_ANY_METADATA)
+    whole = wav_header.whole_samples(path)
+    container = av.open(whole or os.path.abspath(path), options=options, **READ_ANY_METADATA)
   except DECODER_ERRORS as error:
     raise MediaError(path, f'not a media file of a known format, or truncated ({_brief(error)})') from None
   with container:
