@@ -1,4 +1,4 @@
-"""One clock for a file whose time stamps begin anew: two recordings in one file, joined byte by byte or by a broadcaster.
+"""One clock for a file whose time stamps begin anew: recordings that were joined byte by byte, or by a broadcaster.
 
 FFmpeg gives the stamps as they stand in the file. Here each recording follows the one before, and sound and pictures
 keep their distance, as both are moved by the same time.

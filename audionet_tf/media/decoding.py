@@ -31,6 +31,7 @@ READ_ANY_METADATA = {'metadata_errors': 'replace'} if int(av.__version__.partiti
 MAX_PIXELS = 1 << 25  # of one decoded picture: 8K, 7680 x 4320, fits
 MILLISECOND = Fraction(1, 1000)
 SPARE_ERRORS = 2  # undecodable packets allowed in any stream, plus one per hundred packets
+LEADING_ERRORS = 100  # and before the first that decodes: a recording may begin inside a frame or a group of pictures
 # Exceptions that PyAV was seen to raise on corrupt files.
 DECODER_ERRORS = (av.FFmpegError, IndexError, MemoryError, UnicodeDecodeError, OverflowError, ZeroDivisionError)
 
@@ -281,12 +282,15 @@ def time_zero(container):
 
 def _frames(path, container, stream):
   """Yields decoded frames. Skips packets that cannot be decoded; MediaError where there are many."""
-  packets, errors, frames = 0, 0, 0
+  packets, errors, leading, frames = 0, 0, 0, 0
   for packet in continuity.packets(container, stream):
     packets += 1
     try:
       decoded = packet.decode()
     except (av.FFmpegError, ValueError) as error:  # the latter from PyAV 19, where a decoder does not open
+      if not frames and leading < LEADING_ERRORS:
+        leading += 1
+        continue
       errors += 1
       if errors > SPARE_ERRORS + packets / 100:
         raise MediaError(path, f'damaged {stream.type} ({_brief(error)})') from None

@@ -1,4 +1,4 @@
-"""Files whose clock begins anew, leaps, or is wrong for a moment: nothing is lost, and sound and pictures stay together."""
+"""Files whose clock begins anew, leaps, or is wrong for a moment: nothing is lost, sound and pictures stay together."""
 
 from fractions import Fraction
 
@@ -9,13 +9,9 @@ import pytest
 from audionet_tf.core.errors import MediaError
 from audionet_tf.media import continuity
 
-TS = {
-  'video_codec': 'mpeg2video',
-  'pix_fmt': 'yuv420p',
-  'audio_codec': 'mp2',
-  'rate_hz': 48000,
-  'tick': Fraction(1, 25),
-}
+TS = {'video_codec': 'mpeg2video', 'pix_fmt': 'yuv420p', 'tick': Fraction(1, 25)}
+TS |= {'audio_codec': 'mp2', 'rate_hz': 48000}
+GREYS = [lambda t, level=level: np.full((48, 64), level, np.uint8) for level in (60, 190)]  # of each recording
 
 
 class Stamped:
@@ -95,9 +91,7 @@ def test_two_recordings_in_one_file(tmp_path, name, later):
     sound = media_clips.tone(440 if number == 0 else 880, 2, TS['rate_hz'])
     times = [t + start for t in media_clips.frames_at(25, 2)]
     path = tmp_path / f'{number}.{name}'
-    media_clips.write(
-      path, 2, times=times, sounds=[sound], sound_start=start, **TS, picture=lambda t: grey_of(number, t)
-    )
+    media_clips.write(path, 2, times=times, sounds=[sound], sound_start=start, **TS, picture=GREYS[number])
     whole += path.read_bytes()
   (tmp_path / name).write_bytes(whole)
   single = media_clips.decode_sound(tmp_path / f'0.{name}')[1]
@@ -140,7 +134,3 @@ def test_what_no_decoder_follows_is_said(tmp_path):
   (tmp_path / 'a.ogg').write_bytes(b''.join((tmp_path / f'{rate}.ogg').read_bytes() for rate in (44100, 48000)))
   with pytest.raises(MediaError, match=r'a\.ogg: damaged.*changes midway: convert each recording'):
     media_clips.decode_sound(tmp_path / 'a.ogg')
-
-
-def grey_of(number, t):
-  return np.full((48, 64), (60, 190)[number], np.uint8)
