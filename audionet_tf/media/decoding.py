@@ -16,7 +16,7 @@ from av.audio.resampler import AudioResampler
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.media import continuity, integrity, mixdown, timeline, wav_header
+from audionet_tf.media import continuity, integrity, mixdown, picture_order, timeline, wav_header
 
 VIDEO_FORMATS = (
   'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,mpegts,mpeg,mpegvideo,asf,ogg,gif,dv,mxf,nut,rm,ivf,'
@@ -283,20 +283,29 @@ def time_zero(container):
 def _frames(path, container, stream):
   """Yields decoded frames. Skips packets that cannot be decoded; MediaError where there are many."""
   packets, errors, leading, frames = 0, 0, 0, 0
-  for packet in continuity.packets(container, stream):
+
+  def decode(packet):
+    nonlocal packets, errors, leading, frames
     packets += 1
     try:
       decoded = packet.decode()
     except (av.FFmpegError, ValueError) as error:  # the latter from PyAV 19, where a decoder does not open
       if not frames and leading < LEADING_ERRORS:
         leading += 1
-        continue
+        return []
       errors += 1
       if errors > SPARE_ERRORS + packets / 100:
         raise MediaError(path, f'damaged {stream.type} ({_brief(error)})') from None
-      continue
+      return []
     frames += len(decoded)
-    yield from decoded
+    return decoded
+
+  demuxed = continuity.packets(container, stream)
+  if stream.type == 'video' and container.format.name in picture_order.TIMES:
+    yield from picture_order.frames(decode, demuxed, picture_order.TIMES[container.format.name])
+  else:
+    for packet in demuxed:
+      yield from decode(packet)
   if not frames:
     raise MediaError(path, f'no {stream.type} in it can be decoded')
 

@@ -1,5 +1,7 @@
 """Captions burned into copies: streams unchanged and cues at their times, or pictures that show them."""
 
+from fractions import Fraction
+
 import av
 import media_clips
 import numpy as np
@@ -106,6 +108,22 @@ def test_hard_copies_show_the_cue_of_their_time(tmp_path, options, shape):
   assert different[-shape[0] // 3 :].max() > 60
   sound = [np.concatenate([pcm for _, pcm in decoding.decode_audio(file, 16000)]) for file in (path, copy)]
   np.testing.assert_allclose(sound[0][:15000], sound[1][:15000], atol=40)
+
+
+def test_hard_copies_of_b_frames_in_avi_have_every_picture(tmp_path):
+  options = {'bf': '3', 'x264-params': 'bframes=3:b-adapt=0:scenecut=0'}
+  with av.open(str(tmp_path / 'a.avi'), 'w') as out:
+    video = out.add_stream('libx264', rate=25, options=options)
+    video.width, video.height, video.pix_fmt = 64, 48, 'yuv420p'
+    for number in range(100):
+      frame = av.VideoFrame.from_ndarray(np.full((72, 64), 40 + 2 * number, np.uint8), 'yuv420p')
+      frame.pts, frame.time_base = number, Fraction(1, 25)
+      out.mux(video.encode(frame))
+    out.mux(video.encode(None))
+  copy = burn_in.burn(tmp_path / 'a.avi', tmp_path, [], 'hard')
+  pictures = [(start, frame.to_ndarray()[:48].mean()) for start, _, frame in decoding.decode_frames(copy)]
+  np.testing.assert_allclose([float(start) for start, _ in pictures], np.arange(100) / 25, atol=0.001)
+  np.testing.assert_allclose([grey for _, grey in pictures], 40 + 2 * np.arange(100), atol=1.5)
 
 
 def test_the_overlay_is_white_on_dark_and_inside():

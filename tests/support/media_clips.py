@@ -84,7 +84,7 @@ def write(
     if len(times):
       packets += _encoded_pictures(out, times, fps, picture, size, video_codec, pix_fmt, tick, matrix)
     for sound in sounds:
-      packets += _encoded_sound(out, np.atleast_2d(sound), rate_hz, sound_start, audio_codec)
+      packets += encoded_sound(out, np.atleast_2d(sound), rate_hz, sound_start, audio_codec)
     for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
       out.mux(packet)
   return path
@@ -107,7 +107,7 @@ def _encoded_pictures(out, times, fps, picture, size, codec, pix_fmt, tick, matr
   return packets + stream.encode(None)
 
 
-def _encoded_sound(out, samples, rate_hz, start, codec):
+def encoded_sound(out, samples, rate_hz, start, codec):
   layout = {1: 'mono', 2: 'stereo', 4: 'quad'}[len(samples)]
   options = {'strict': 'experimental'} if codec == 'vorbis' else {}  # FFmpeg's own encoder, of stereo
   stream = out.add_stream(codec, rate=rate_hz, layout=layout, options=options)
@@ -133,6 +133,11 @@ def decode_sound(path, rate_hz=RATE_HZ, **kwargs):
   for (start, piece), (following, _) in zip(chunks, chunks[1:], strict=False):
     assert start + len(piece) == following
   return chunks[0][0], np.concatenate([piece for _, piece in chunks]) / 32768
+
+
+def frames(path):
+  """List of (start, end, av.VideoFrame)."""
+  return list(decoding.decode_frames(path))
 
 
 def decode_pictures(path, size=16):
