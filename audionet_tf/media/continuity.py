@@ -10,26 +10,28 @@ from av.format import Flags
 from av.stream import Discard, Disposition
 
 JUMP_SECONDS = Fraction(1, 2)  # stamps that fall back by more than this begin anew
+TIMED = ('video', 'audio')  # streams whose packets follow each other; subtitles do not
 RENEWED_SECONDS = 600  # so do those that leap by more than this, in formats whose clock is arbitrary (MPEG, Ogg)
 
 
-def packets(container, chosen):
-  """Yields the packets of one stream of a container, with continuous stamps."""
-  read = [chosen, *_partners(container, chosen)]
+def packets(container, wanted):
+  """Yields the packets of some streams of a container, with continuous stamps.
+
+  In formats whose clock may leap, the sound that goes with pictures is read along, and the other way round: whoever
+  decodes the one and whoever decodes the other then find the same place where stamps begin anew.
+
+  Args:
+    container: open for reading, at its start.
+    wanted: list of its streams.
+  """
+  may_leap, kinds = clock_may_leap(container), {stream.type for stream in wanted}
+  best = [container.streams.best(kind) for kind in TIMED if may_leap and kind not in kinds]
+  read = [*wanted, *(stream for stream in best if stream is not None and not is_cover(stream))]
   for stream in container.streams:
     stream.discard = Discard.default if stream in read else Discard.all
-  for packet in continuous(container.demux(read), clock_may_leap(container)):
-    if packet.stream is chosen:
+  for packet in continuous(container.demux(read), may_leap):
+    if packet.stream in wanted:
       yield packet
-
-
-def _partners(container, chosen):
-  """In formats whose clock may leap, the sound that goes with pictures and the other way round.
-
-  Whoever decodes the sound and whoever decodes the pictures then find the same place where stamps begin anew.
-  """
-  best = [container.streams.best(kind) for kind in ('video', 'audio') if kind != chosen.type]
-  return [s for s in best if s is not None and clock_may_leap(container) and not is_cover(s)]
 
 
 def is_cover(stream):
@@ -73,7 +75,7 @@ def continuous(demuxed, may_leap):
         _move(suspect, offset)
       ends[index] = _stamp(suspect) + _seconds(suspect)
       yield suspect
-    if stamp is None:
+    if stamp is None or packet.stream.type not in TIMED:
       _move(packet, offset)
       yield packet
     elif index in ends and abs(stamp + offset - ends[index]) > JUMP_SECONDS:

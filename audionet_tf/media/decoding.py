@@ -300,7 +300,7 @@ def _frames(path, container, stream):
     frames += len(decoded)
     return decoded
 
-  demuxed = continuity.packets(container, stream)
+  demuxed = continuity.packets(container, [stream])
   if stream.type == 'video' and container.format.name in picture_order.TIMES:
     yield from picture_order.frames(decode, demuxed, picture_order.TIMES[container.format.name])
   else:

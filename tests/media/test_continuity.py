@@ -1,5 +1,6 @@
 """Files whose clock begins anew, leaps, or is wrong for a moment: nothing is lost, sound and pictures stay together."""
 
+import types
 from fractions import Fraction
 
 import media_clips
@@ -21,12 +22,9 @@ class Stamped:
     self.stream, self.dts, self.pts, self.duration, self.time_base = stream, dts, dts, duration, Fraction(1, 1000)
 
 
-class Numbered:
-  def __init__(self, index):
-    self.index = index
-
-
-SOUND, PICTURES = Numbered(0), Numbered(1)
+SOUND, PICTURES, SUBTITLES = (
+  types.SimpleNamespace(index=index, type=kind) for index, kind in enumerate(('audio', 'video', 'subtitle'))
+)
 
 
 def stamps(packets, may_leap=False):
@@ -64,6 +62,12 @@ def test_a_leap_is_a_pause_unless_it_is_too_long_for_one():
   assert stamps(days, may_leap=True)[0] == [40 * i for i in range(100)]
   days = [packet for start in leap for packet in series(SOUND, start, 50)]
   assert stamps(days, may_leap=False)[0][50:] == [90_000_000 + 40 * i for i in range(50)]
+
+
+def test_subtitles_come_when_they_come_and_move_with_the_rest():
+  packets = series(SOUND, 0, 100) + [Stamped(SUBTITLES, 3900)] + series(SOUND, 0, 50) + [Stamped(SUBTITLES, 1500)]
+  moved = list(continuity.continuous(iter(packets), False))
+  assert [(i, p.dts) for i, p in enumerate(moved) if p.stream is SUBTITLES] == [(100, 3900), (151, 5500)]
 
 
 @pytest.mark.parametrize('wrong', [0, 100_000, 5_000_000])

@@ -111,6 +111,8 @@ def encoded_sound(out, samples, rate_hz, start, codec):
   layout = {1: 'mono', 2: 'stereo', 4: 'quad'}[len(samples)]
   options = {'strict': 'experimental'} if codec == 'vorbis' else {}  # FFmpeg's own encoder, of stereo
   stream = out.add_stream(codec, rate=rate_hz, layout=layout, options=options)
+  if codec == 'wmav2':  # it has no default
+    stream.bit_rate = 128_000
   sample_format = stream.codec_context.format.name
   packets, block = [], stream.codec_context.frame_size or 1024
   for i in range(0, samples.shape[1], block):
