@@ -159,9 +159,7 @@ def test_streams_that_matroska_does_not_take(tmp_path):
   options = {'video_codec': 'wmv2', 'pix_fmt': 'yuv420p', 'audio_codec': 'wmav2', 'rate_hz': 44100}
   tones = np.stack([media_clips.tone(440, 2, 44100)] * 2)
   path = media_clips.write(tmp_path / 'a.wmv', 2.0, sounds=[tones], format='asf', size=(96, 64), **options)
-  with pytest.raises(
-    MediaError, match=r'a\.wmv: cannot be copied to \.mkv \(which does not take wmv2 and wmav2: use --burn=hard, or'
-  ):
+  with pytest.raises(MediaError, match=r'a\.wmv: cannot be copied to \.mkv \(.* wmv2 and wmav2: use --burn=hard, or'):
     burn_in.burn(path, tmp_path, CUES, 'soft')
   copy = burn_in.burn(path, tmp_path, CUES, 'hard')
   sound = [list(decoding.decode_audio(file, 16000)) for file in (path, copy)]
