@@ -8,6 +8,7 @@ MediaError. Only a separate process protects from a decoder that hangs, crashes 
 import contextlib
 import math
 import os
+import sys
 from fractions import Fraction
 
 import av
@@ -15,6 +16,7 @@ import numpy as np
 from av.audio.resampler import AudioResampler
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from audionet_tf.core import text
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.media import continuity, integrity, mixdown, picture_order, timeline, wav_header
 
@@ -29,6 +31,8 @@ COUNTED_FORMATS = ('aac', 'ac3', 'eac3', 'loas', 'mp3')  # frames without stamps
 # PyAV 18 stops at metadata that are not UTF-8 by default; PyAV 19 does not, and has no such argument.
 READ_ANY_METADATA = {'metadata_errors': 'replace'} if int(av.__version__.partition('.')[0]) < 19 else {}
 MAX_PIXELS = 1 << 25  # of one decoded picture: 8K, 7680 x 4320, fits
+# Decoded MP3 may exceed full scale and is clipped; values beyond this are on another scale.
+MAX_PEAK = 4.0
 MILLISECOND = Fraction(1, 1000)
 SPARE_ERRORS = 2  # undecodable packets allowed in any stream, plus one per hundred packets
 LEADING_ERRORS = 100  # and before the first that decodes: a recording may begin inside a frame or a group of pictures
@@ -58,10 +62,10 @@ def decode_audio(path, sample_rate_hz, mono='mean', max_seconds=None):
     blocks = mixdown.mono_blocks(_frames(path, container, stream), time_zero(container), mono)
     if container.format.name in COUNTED_FORMATS:
       blocks = timeline.without_starts_after_a_change(blocks)
-    yield from pcm_chunks(blocks, sample_rate_hz, max_seconds)
+    yield from pcm_chunks(blocks, sample_rate_hz, max_seconds, name=path)
 
 
-def pcm_chunks(blocks, sample_rate_hz, max_seconds=None):
+def pcm_chunks(blocks, sample_rate_hz, max_seconds=None, name=None):
   """Resamples mono sound and converts it to int16.
 
   Args:
@@ -69,6 +73,8 @@ def pcm_chunks(blocks, sample_rate_hz, max_seconds=None):
       time zero, None where unknown.
     sample_rate_hz: int, rate of the output.
     max_seconds: presentation time at which to stop; None converts everything.
+    name: of the file, for a warning on stderr where samples are far beyond full scale, as in a float WAV with values
+      of int16. They are clipped: what their full scale is, the file does not say.
 
   Yields:
     (start_sample, int16 [n]): contiguous chunks of about a second, gaps filled with zeros.
@@ -80,6 +86,13 @@ def pcm_chunks(blocks, sample_rate_hz, max_seconds=None):
   for start, samples in _resampled(timeline.coalesce(timeline.fill_gaps(blocks)), sample_rate_hz):
     samples = samples if limit is None else samples[: max(0, limit - start)]
     if samples.size:
+      if name is not None and (peak := max(samples.max(), -samples.min())) > MAX_PEAK:
+        how = 'divide them by 32768' if peak > 1000 else 'lower its level'
+        print(
+          text.printable(f'warning: {name}: samples reach {peak:.6g}, beyond 1 they are clipped; {how}'),
+          file=sys.stderr,
+        )
+        name = None
       yield start, np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
     if limit is not None and start + samples.size >= limit:
       return

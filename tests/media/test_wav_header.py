@@ -131,3 +131,18 @@ def test_valid_bits_of_a_pipe(tmp_path):
   fmt = struct.pack('<HHIIHHHHI', 0xFFFE, 1, RATE_HZ, 4 * RATE_HZ, 4, 32, 22, 24, 0) + PCM_GUID
   path = write_wav(tmp_path / 'a.wav', left_aligned(SOUND / 32768, 24, 32), 0xFFFFFFFF, 0xFFFFFFFF, fmt=fmt)
   np.testing.assert_array_equal(samples_by_every_reader(path), SOUND)
+
+
+@pytest.mark.parametrize(
+  'peak, shown', [(0.9, None), (1.5, None), (5.0, 'lower its level'), (32767.0, 'divide them by 32768')]
+)
+@pytest.mark.parametrize('bits', [32, 64])
+def test_floats_on_another_scale_are_noticed(tmp_path, capsys, peak, shown, bits):
+  fmt = struct.pack('<HHIIHH', 3, 1, RATE_HZ, bits // 8 * RATE_HZ, bits // 8, bits)
+  data = (SOUND / np.float64(12_000) * peak).astype(f'<f{bits // 8}').tobytes()
+  path = write_wav(tmp_path / 'loud.wav', data, None, None, fmt=fmt)
+  (ahead,) = wav_tfio.decoded([path])
+  for read in (lambda: decoding.decode_audio(path, RATE_HZ), lambda: prefetch.sound_of(path, RATE_HZ, 'mean', ahead)):
+    list(read())
+    lines = capsys.readouterr().err.splitlines()
+    assert [(str(path) in line, shown in line) for line in lines] == ([(True, True)] if shown else [])
