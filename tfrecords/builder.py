@@ -167,7 +167,7 @@ def _digests(candidates, workers):
 
   def attempt(video):
     try:
-      return videos.digest(video.path), None
+      return videos.digest(video), None
     except MediaError as error:
       return None, error.reason
 

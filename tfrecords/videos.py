@@ -6,7 +6,7 @@ import os
 import pathlib
 
 from audionet_tf.core import digests
-from audionet_tf.core.errors import UserError
+from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.media import integrity
 
 # Searched for in folders. Sound files are included so that they are reported rather than silently ignored.
@@ -69,7 +69,7 @@ def _expand(argument):
   if os.path.isdir(argument):
     yield from _below(argument, argument)
   elif os.path.lexists(argument):
-    yield Video(_checked(os.path.basename(argument)), argument)
+    yield Video(os.path.basename(argument), argument)
   else:
     root = _fixed_prefix(argument)
     for path in sorted(glob.glob(argument, recursive=True)):
@@ -101,20 +101,20 @@ def _fixed_prefix(pattern):
 
 def _id(path, root):
   """The path relative to `root`, with '/'."""
-  return _checked(pathlib.PurePath(os.path.relpath(path, root)).as_posix())
+  return pathlib.PurePath(os.path.relpath(path, root)).as_posix()
 
 
-def _checked(name):
-  """The name; UserError if it is not valid UTF-8."""
+def digest(video):
+  """Hexadecimal digest of the content of a Video.
+
+  Raises:
+    MediaError: it is not a regular file, cannot be read, or has a name that records cannot hold.
+  """
+  path = video.path
   try:
-    name.encode()
+    video.id.encode()
   except UnicodeEncodeError:
-    raise UserError(f'{name!r}: the name is not valid UTF-8; rename the file') from None
-  return name
-
-
-def digest(path):
-  """Hexadecimal digest of a file's content. MediaError if it is not a regular file or cannot be read."""
+    raise MediaError(path, 'the name is not valid UTF-8; rename the file') from None
   integrity.check_regular(path)
   with integrity.readable(path) as file:
     return digests.blake2b(file)

@@ -4,6 +4,7 @@ Beside `media`, which reads, this is the only user of PyAV: it writes. Streams a
 video that is drawn into.
 """
 
+import contextlib
 import itertools
 import os
 import pathlib
@@ -19,12 +20,13 @@ from audionet_tf.captioning import formats
 from audionet_tf.captioning import overlay as captioning_overlay
 from audionet_tf.core import files
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.media import decoding, integrity
+from audionet_tf.media import continuity, decoding, integrity
 
 MILLISECOND = Fraction(1, 1000)
 TICK = Fraction(1, 90_000)  # time base of the encoded video
 QUALITY = {'crf': '20', 'preset': 'veryfast'}
 COPIED = ('video', 'audio', 'subtitle')
+LAYOUTS = {1: 'mono', 2: 'stereo', 6: '5.1'}  # of sound that is encoded again, by channels
 COLOURS = ('color_primaries', 'color_trc', 'colorspace')
 
 # FFmpeg's mov_text encoder takes the style of subtitles as a header of the ASS format.
@@ -121,33 +123,100 @@ def is_copied(stream):
   return stream.type in COPIED and stream.codec_context is not None and not stream.disposition & covers
 
 
-def copies(read, written, kinds):
-  """dict of stream index in `read` to its copy in `written`, for streams of these kinds."""
+def copies(read, written, kinds, encoded=None):
+  """dict of stream index in `read` to its copy in `written`, for streams of these kinds.
+
+  Args:
+    read, written: containers.
+    kinds: of streams.
+    encoded: codec for streams that `written` does not take as they are; None: they are an error.
+
+  Raises:
+    ValueError: streams that `written` does not take.
+  """
   written.metadata.update(read.metadata)
-  return {
-    stream.index: written.add_stream_from_template(stream)
-    for stream in read.streams
-    if is_copied(stream) and stream.type in kinds
-  }
+  streams, refused = {}, []
+  for stream in read.streams:
+    if not is_copied(stream) or stream.type not in kinds:
+      continue
+    try:
+      streams[stream.index] = copy_of(stream, written)
+    except (ValueError, av.FFmpegError):
+      context = stream.codec_context
+      if encoded:
+        streams[stream.index] = written.add_stream(
+          encoded, rate=context.sample_rate, layout=LAYOUTS.get(context.channels, 'stereo')
+        )
+      refused.append(context.name)
+  if refused and not encoded:
+    how = 'use --burn=hard, or convert the video first, as by ffmpeg -i VIDEO VIDEO.mp4'
+    raise ValueError(f'which does not take {" and ".join(refused)}: {how}')
+  return streams
+
+
+def copy_of(stream, written):
+  """A stream of `written` for the packets of another one."""
+  try:
+    return written.add_stream_from_template(stream)
+  except av.codec.codec.UnknownCodecError:  # there is no encoder of that name, which none needs
+    return written.add_stream_from_template(stream, opaque=True)
 
 
 def copied_packets(read, streams, shift=0):
   """Yields (seconds, packet) in the order of the file, each packet for the copy of its stream.
+
+  Packets of streams whose copy has another codec are decoded and encoded.
 
   Args:
     read: container.
     streams: from `copies`.
     shift: seconds to subtract from the times.
   """
-  for packet in read.demux([read.streams[number] for number in streams]):
-    if packet.dts is None:  # the end of a stream
-      continue
-    if shift:
-      ticks = round(shift / packet.time_base)
-      packet.pts, packet.dts = packet.pts - ticks, packet.dts - ticks
-    seconds = packet.dts * packet.time_base
-    packet.stream = streams[packet.stream.index]
-    yield seconds, packet
+  last = {}
+  for packet in continuity.packets(read, [read.streams[number] for number in streams]):
+    copy = streams[packet.stream.index]
+    if copy.codec_context.codec.id == packet.stream.codec_context.codec.id:
+      yield from moved(packet, copy, shift, last)
+    else:
+      yield from encoded_again(packet, copy, shift, last)
+
+
+def moved(packet, copy, shift, last):
+  """Yields (seconds, packet) of a packet for a copy, none at the end of a stream.
+
+  Args:
+    packet: av.Packet.
+    copy: stream of the copy.
+    shift: seconds to subtract from the times.
+    last: dict of stream index to its last time in ticks. Where two recordings overlap, packets move behind that.
+  """
+  if packet.dts is None:
+    return
+  ticks = round(shift / packet.time_base)
+  late = max(0, last.get(packet.stream.index, packet.dts - ticks - 1) + 1 - (packet.dts - ticks))
+  packet.dts = last[packet.stream.index] = packet.dts - ticks + late
+  packet.pts = packet.dts if packet.pts is None else max(packet.pts - ticks, packet.dts)
+  packet.stream = copy
+  yield packet.dts * packet.time_base, packet
+
+
+def encoded_again(packet, copy, shift, ends):
+  """Yields (seconds, packet) of what a packet of sound holds, in the codec of the copy.
+
+  Args:
+    packet, copy, shift: as of `moved`.
+    ends: dict of stream index to the end of the sound so far, in samples.
+  """
+  index, at_end, packets = packet.stream.index, packet.dts is None, []
+  with contextlib.suppress(av.InvalidDataError):  # players skip it too
+    for frame in packet.decode():
+      rate = frame.sample_rate
+      start = None if frame.pts is None else round((frame.pts * frame.time_base - shift) * rate)
+      frame.pts = ends.get(index, 0) if start is None else max(start, ends.get(index, start))
+      frame.time_base, ends[index] = Fraction(1, rate), frame.pts + frame.samples
+      packets += copy.encode(frame)
+  for one in packets + (copy.encode(None) if at_end else []):
+    yield one.dts * one.time_base, one
 
 
 def soft(read, written, cues, subtitles, report):
@@ -184,7 +253,7 @@ def hard(source, read, written, cues, font, report):
   frames = captioned_frames(source, cues, font)
   first = next(frames)
   encoder = encoder_of(written, *first[2:])  # the first stream: some players show no other
-  streams = copies(read, written, ('audio',))
+  streams = copies(read, written, ('audio',), encoded='aac')
   sound = copied_packets(read, streams, decoding.time_zero(read)) if streams else iter(())
   waiting, last = next(sound, None), -1
   for start, end, planes, _ in itertools.chain([first], frames):

@@ -17,7 +17,8 @@ def atomic_write(path, mode='w', partial=None):
 
   Args:
     path: of the final file.
-    mode: 'w' for UTF-8 without conversion of line ends, or 'wb'.
+    mode: 'w' for UTF-8 without conversion of line ends, or 'wb'. A file name that is not UTF-8 is written as in JSON,
+      'caf\\udce9', whose readers in Python get the name back.
     partial: path of the file until the end of the block; None for a hidden one next to `path` with the same suffix.
 
   Yields:
@@ -25,7 +26,7 @@ def atomic_write(path, mode='w', partial=None):
   """
   path = pathlib.Path(path)
   partial = path.with_name(f'.{path.stem}.partial{path.suffix}') if partial is None else partial
-  text = {} if 'b' in mode else {'encoding': 'utf-8', 'newline': ''}
+  text = {} if 'b' in mode else {'encoding': 'utf-8', 'errors': 'backslashreplace', 'newline': ''}
   try:
     with open(partial, mode, **text) as file:
       yield file

@@ -8,16 +8,17 @@ MediaError. Only a separate process protects from a decoder that hangs, crashes 
 import contextlib
 import math
 import os
+import sys
 from fractions import Fraction
 
 import av
 import numpy as np
 from av.audio.resampler import AudioResampler
-from av.stream import Discard, Disposition
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from audionet_tf.core import text
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.media import integrity, mixdown, timeline
+from audionet_tf.media import continuity, integrity, mixdown, picture_order, timeline, wav_header
 
 VIDEO_FORMATS = (
   'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,mpegts,mpeg,mpegvideo,asf,ogg,gif,dv,mxf,nut,rm,ivf,'
@@ -26,11 +27,15 @@ VIDEO_FORMATS = (
 SOUND_FORMATS = (
   'wav,w64,mp3,flac,aac,aiff,au,caf,ac3,eac3,amr,amrnb,amrwb,ape,dts,tta,tak,wv,mpc,mpc8,voc,dsf,loas,xwma'
 )
+COUNTED_FORMATS = ('aac', 'ac3', 'eac3', 'loas', 'mp3')  # frames without stamps: FFmpeg counts them at the first rate
 # PyAV 18 stops at metadata that are not UTF-8 by default; PyAV 19 does not, and has no such argument.
 READ_ANY_METADATA = {'metadata_errors': 'replace'} if int(av.__version__.partition('.')[0]) < 19 else {}
 MAX_PIXELS = 1 << 25  # of one decoded picture: 8K, 7680 x 4320, fits
+# Decoded MP3 may exceed full scale and is clipped; values beyond this are on another scale.
+MAX_PEAK = 4.0
 MILLISECOND = Fraction(1, 1000)
 SPARE_ERRORS = 2  # undecodable packets allowed in any stream, plus one per hundred packets
+LEADING_ERRORS = 100  # and before the first that decodes: a recording may begin inside a frame or a group of pictures
 # Exceptions that PyAV was seen to raise on corrupt files.
 DECODER_ERRORS = (av.FFmpegError, IndexError, MemoryError, UnicodeDecodeError, OverflowError, ZeroDivisionError)
 
@@ -55,10 +60,12 @@ def decode_audio(path, sample_rate_hz, mono='mean', max_seconds=None):
   with opened(path) as container:
     stream = _best(path, container, 'audio', 'no sound')
     blocks = mixdown.mono_blocks(_frames(path, container, stream), time_zero(container), mono)
-    yield from pcm_chunks(blocks, sample_rate_hz, max_seconds)
+    if container.format.name in COUNTED_FORMATS:
+      blocks = timeline.without_starts_after_a_change(blocks)
+    yield from pcm_chunks(blocks, sample_rate_hz, max_seconds, name=path)
 
 
-def pcm_chunks(blocks, sample_rate_hz, max_seconds=None):
+def pcm_chunks(blocks, sample_rate_hz, max_seconds=None, name=None):
   """Resamples mono sound and converts it to int16.
 
   Args:
@@ -66,17 +73,26 @@ def pcm_chunks(blocks, sample_rate_hz, max_seconds=None):
       time zero, None where unknown.
     sample_rate_hz: int, rate of the output.
     max_seconds: presentation time at which to stop; None converts everything.
+    name: of the file, for a warning on stderr where samples are far beyond full scale, as in a float WAV with values
+      of int16. They are clipped: what their full scale is, the file does not say.
 
   Yields:
     (start_sample, int16 [n]): contiguous chunks of about a second, gaps filled with zeros.
 
   Raises:
-    UserError: the sample rate changes or is too high, or the time stamps jump (`timeline.fill_gaps`).
+    UserError: the sample rate is too high, or gaps are too long (`timeline.fill_gaps`).
   """
   limit = None if max_seconds is None else math.ceil(max_seconds * sample_rate_hz)
   for start, samples in _resampled(timeline.coalesce(timeline.fill_gaps(blocks)), sample_rate_hz):
     samples = samples if limit is None else samples[: max(0, limit - start)]
     if samples.size:
+      if name is not None and (peak := max(samples.max(), -samples.min())) > MAX_PEAK:
+        how = 'divide them by 32768' if peak > 1000 else 'lower its level'
+        print(
+          text.printable(f'warning: {name}: samples reach {peak:.6g}, beyond 1 they are clipped; {how}'),
+          file=sys.stderr,
+        )
+        name = None
       yield start, np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
     if limit is not None and start + samples.size >= limit:
       return
@@ -94,24 +110,33 @@ def declared_duration(path):
 
 def _resampled(blocks, sample_rate_hz):
   """Contiguous (start, rate, f32 [n]) to contiguous (start, f32 [n]) at the new rate, without delay; `start` >= 0."""
-  resampler, position, first, last = None, 0, 0, 0
+  resampler, known_rate, position, first, last = None, None, 0, 0, 0
   for start, rate, samples in blocks:
-    last = math.ceil(Fraction((start + samples.size) * sample_rate_hz, rate))
-    if resampler is None:
-      resampler = AudioResampler('fltp', 'mono', sample_rate_hz)
+    if rate != known_rate:
+      if resampler is not None:
+        first = yield from _flushed(resampler, known_rate, first, position, last)
       # Begin on an instant that is a sample of both rates, so that every output sample lies on the grid from zero.
       divisor = math.gcd(rate, sample_rate_hz)
       lead = start % (rate // divisor)
       position = (start - lead) * sample_rate_hz // rate
-      first = max(0, math.ceil(Fraction(start * sample_rate_hz, rate)))
+      if resampler is None:
+        first = max(0, math.ceil(Fraction(start * sample_rate_hz, rate)))
       samples = np.concatenate([np.zeros(lead, np.float32), samples])
+      resampler, known_rate, start = AudioResampler('fltp', 'mono', sample_rate_hz), rate, start - lead
+    last = max(last, math.ceil(Fraction((start + samples.size) * sample_rate_hz, rate)))
     for piece in _resample(resampler, samples, rate):
       yield from _drop_before(first, position, piece)
       position += piece.size
   if resampler is not None:
-    for piece in _resample(resampler, None, rate):
-      yield from _drop_before(first, position, piece[: max(0, last - position)])
-      position += piece.size
+    yield from _flushed(resampler, known_rate, first, position, last)
+
+
+def _flushed(resampler, rate, first, position, last):
+  """Yields what a resampler still holds, of the samples from `first` to `last`; returns where that ends."""
+  for piece in _resample(resampler, None, rate):
+    yield from _drop_before(first, position, piece[: max(0, last - position)])
+    position += piece.size
+  return max(first, min(last, position))
 
 
 def _drop_before(first, position, piece):
@@ -231,7 +256,8 @@ def opened(path):
     'max_size': str(1 << 14),
   }
   try:
-    container = av.open(os.path.abspath(path), options=options, **READ_ANY_METADATA)
+    whole = wav_header.whole_samples(path)
+    container = av.open(whole or os.path.abspath(path), options=options, **READ_ANY_METADATA)
   except DECODER_ERRORS as error:
     raise MediaError(path, f'not a media file of a known format, or truncated ({_brief(error)})') from None
   with container:
@@ -249,14 +275,11 @@ def opened(path):
 
 def _best(path, container, kind, missing):
   """FFmpeg's choice among the streams of a kind, without cover pictures; MediaError(`missing`) where there is none."""
-  covers = Disposition.attached_pic | Disposition.timed_thumbnails
-  usable = [s for s in container.streams if s.type == kind and not s.disposition & covers and s.codec_context]
+  usable = [s for s in container.streams if s.type == kind and not continuity.is_cover(s) and s.codec_context]
   if not usable:
     raise MediaError(path, missing)
   best = container.streams.best(kind)
   chosen = best if best in usable else usable[0]
-  for stream in container.streams:
-    stream.discard = Discard.default if stream is chosen else Discard.all
   chosen.codec_context.thread_count = 1
   chosen.codec_context.options = {'max_pixels': str(MAX_PIXELS)}
   return chosen
@@ -272,23 +295,37 @@ def time_zero(container):
 
 def _frames(path, container, stream):
   """Yields decoded frames. Skips packets that cannot be decoded; MediaError where there are many."""
-  packets, errors, frames = 0, 0, 0
-  for packet in container.demux(stream):
+  packets, errors, leading, frames = 0, 0, 0, 0
+
+  def decode(packet):
+    nonlocal packets, errors, leading, frames
     packets += 1
     try:
       decoded = packet.decode()
     except (av.FFmpegError, ValueError) as error:  # the latter from PyAV 19, where a decoder does not open
+      if not frames and leading < LEADING_ERRORS:
+        leading += 1
+        return []
       errors += 1
       if errors > SPARE_ERRORS + packets / 100:
         raise MediaError(path, f'damaged {stream.type} ({_brief(error)})') from None
-      continue
+      return []
     frames += len(decoded)
-    yield from decoded
+    return decoded
+
+  demuxed = continuity.packets(container, [stream])
+  if stream.type == 'video' and container.format.name in picture_order.TIMES:
+    yield from picture_order.frames(decode, demuxed, picture_order.TIMES[container.format.name])
+  else:
+    for packet in demuxed:
+      yield from decode(packet)
   if not frames:
     raise MediaError(path, f'no {stream.type} in it can be decoded')
 
 
 def _brief(error):
   """The message of an exception on one line, at most 120 characters."""
+  if isinstance(error, av.error.PatchWelcomeError):  # chained Ogg, mostly
+    return 'FFmpeg cannot decode a format that changes midway: convert each recording in it by itself'
   text = ' '.join(str(getattr(error, 'strerror', None) or error).split())
   return text[:120] or type(error).__name__

@@ -10,13 +10,13 @@ import tempfile
 import zlib
 
 from audionet_tf.core.errors import MediaError
+from audionet_tf.media import wav_header
 
 MAX_UNPACKED_BYTES = 4 << 30  # of a .gz
 EBML_ID = b'\x1a\x45\xdf\xa3'  # Matroska and WebM
 FIRST_BOXES = (b'ftyp', b'styp', b'moov', b'moof', b'mdat', b'wide', b'free', b'skip', b'uuid', b'pnot', b'sidx')
 MAX_PARTS = 1_000_000  # boxes or elements that are read; a file with more counts as complete
 VITAL_BOXES = (b'moov', b'moof', b'mdat')  # anything after the last of these does no harm
-OPEN_SIZES = (0, 0xFFFFFFFF)  # sizes in the header of a RIFF file that was written to a pipe
 
 
 def check_regular(path):
@@ -81,7 +81,8 @@ def is_truncated(path):
   """Whether a file ends before the length that its own headers declare.
 
   MP4 and QuickTime, Matroska and WebM, AVI and WAV are checked, all other formats count as complete. FFmpeg decodes a
-  truncated file of these formats up to its end and reports nothing.
+  truncated file of these formats up to its end and reports nothing. Sizes that are placeholders declare nothing
+  (`wav_header`).
   """
   size = os.path.getsize(path)
   with readable(path) as file:
@@ -89,9 +90,11 @@ def is_truncated(path):
     file.seek(0)
     if head[:4] == EBML_ID:
       return _matroska_end(file, size) > size
-    if head[:4] in (b'RIFF', b'RF64') and head[8:12] in (b'AVI ', b'WAVE'):
+    if head[:4] == b'RIFF' and head[8:12] in (b'AVI ', b'WAVE'):
       declared = struct.unpack('<I', head[4:8])[0]
-      return head[:4] == b'RIFF' and declared not in OPEN_SIZES and declared + 8 > size
+      wav = wav_header.read(file)
+      sound_ends_early = not wav or wav_header.ends_early(wav.sound_begin, wav.sound_bytes, size)
+      return sound_ends_early and wav_header.ends_early(8, declared, size)
     if head[4:8] in FIRST_BOXES:
       return _boxes_end(file, size) > size
   return False

@@ -11,8 +11,9 @@ from audionet_tf.core.errors import UserError
 LATE_SECONDS = Fraction(30, 1000)
 # Smaller deviations of time stamps are jitter (a tick is 1 ms in Matroska and FLV); larger ones a gap or an overlap.
 JITTER_SECONDS = Fraction(5, 1000)
-MAX_GAP_SECONDS = 60  # a larger gap is a broken clock
-MAX_FILLED_SECONDS = 600  # in all gaps of a file: a few bytes of time stamps must not become hours of silence
+# In all gaps of a file, as recorders whose clock runs on in a pause leave them: a few bytes of time stamps must not
+# become hours of silence.
+MAX_FILLED_SECONDS = 3600
 MAX_RATE_HZ = 768_000  # of a source: a header may claim anything, and a second of sound is held in memory
 
 
@@ -21,36 +22,37 @@ def fill_gaps(blocks):
 
   Args:
     blocks: iterable of (start, rate, f32 [n]); `start` in samples of `rate` from time zero, None for a block that
-      follows the one before.
+      follows the one before. The rate may change.
 
   Yields:
-    (start, rate, f32 [n]), n > 0, each starting where the one before ends.
+    (start, rate, f32 [n]), 0 < n, each starting where the one before ends, or less than a sample before that where the
+    rate changes; of silence at most a second each.
 
   Raises:
-    UserError: the rate changes or is above MAX_RATE_HZ, the time stamps jump by more than MAX_GAP_SECONDS, or the gaps
-      add up to more than MAX_FILLED_SECONDS.
+    UserError: a rate is above MAX_RATE_HZ, or the gaps add up to more than MAX_FILLED_SECONDS.
   """
-  expected, first_rate, filled = None, None, 0
+  expected, known_rate, filled_seconds = None, None, 0
   for start, rate, samples in blocks:
-    if first_rate is None:
-      first_rate, jitter_samples, most_samples = rate, int(JITTER_SECONDS * rate), MAX_GAP_SECONDS * rate
-    if not 0 < rate <= MAX_RATE_HZ:
-      raise UserError(f'sample rate is {rate} Hz, at most {MAX_RATE_HZ} is allowed')
-    if rate != first_rate:
-      raise UserError(f'sample rate changes from {first_rate} to {rate} Hz; convert the file to a single rate')
-    jitter, most = jitter_samples, most_samples
+    if rate != known_rate:
+      if not 0 < rate <= MAX_RATE_HZ:
+        raise UserError(f'sample rate is {rate} Hz, at most {MAX_RATE_HZ} is allowed')
+      expected = None if expected is None else expected * rate // known_rate
+      known_rate, known_jitter = rate, int(JITTER_SECONDS * rate)
+    jitter = known_jitter
     if expected is None:
       start = start or 0
       expected = 0 if 0 < start <= LATE_SECONDS * rate else start
       jitter = 0
     gap = 0 if start is None else start - expected
-    if abs(gap) > most:
-      raise UserError(f'time stamps of the sound jump by {gap / rate:.0f} s, at most {MAX_GAP_SECONDS} s is allowed')
     if gap > jitter:
-      filled += gap
-      if filled > MAX_FILLED_SECONDS * rate:
-        raise UserError(f'gaps in the sound add up to more than {MAX_FILLED_SECONDS} s')
-      yield expected, rate, np.zeros(gap, np.float32)
+      filled_seconds += gap / rate
+      if filled_seconds > MAX_FILLED_SECONDS:
+        raise UserError(
+          f'gaps in the sound, by its time stamps, add up to more than {MAX_FILLED_SECONDS} s; cut the file there'
+        )
+      for begin in range(0, gap, rate):
+        zeros = np.zeros(min(rate, gap - begin), np.float32)
+        yield expected + begin, rate, zeros
       expected += gap
     elif gap < -jitter:
       samples = samples[-gap:]
@@ -59,18 +61,31 @@ def fill_gaps(blocks):
       expected += samples.size
 
 
-def coalesce(blocks):
-  """Joins contiguous (start, rate, f32 [n]) to about a second each, as every call of a resampler has a fixed cost."""
-  held, held_start, count = [], 0, 0
+def without_starts_after_a_change(blocks):
+  """Yields blocks as for `fill_gaps`, without starts from the first change of the rate on."""
+  first_rate, changed = None, False
   for start, rate, samples in blocks:
+    first_rate = first_rate or rate
+    changed = changed or rate != first_rate
+    yield None if changed else start, rate, samples
+
+
+def coalesce(blocks):
+  """Joins contiguous (start, rate, f32 [n]) of one rate to about a second each: calls of a resampler cost."""
+  held, held_start, held_rate, count = [], 0, None, 0
+  for start, rate, samples in blocks:
+    if held and rate != held_rate:
+      yield held_start, held_rate, np.concatenate(held)
+      held, count = [], 0
     held_start = held_start if held else start
+    held_rate = rate
     held.append(samples)
     count += samples.size
     if count >= rate:
       yield held_start, rate, np.concatenate(held)
       held, count = [], 0
   if held:
-    yield held_start, rate, np.concatenate(held)
+    yield held_start, held_rate, np.concatenate(held)
 
 
 def cut_windows(chunks, window_seconds, hop_seconds, sample_rate_hz):

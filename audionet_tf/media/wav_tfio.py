@@ -18,11 +18,11 @@ import joblib
 import numpy as np
 
 from audionet_tf.core.errors import MediaError
-from audionet_tf.media import integrity, mixdown, timeline
+from audionet_tf.media import integrity, mixdown, timeline, wav_header
+from audionet_tf.media.wav_header import FLOAT, PCM
 
 MOST_SAMPLES = 1 << 22  # of all channels of a file: a file is held in memory
 WAV_HEADER_BYTES = 1 << 16  # the sound of a plain file begins within so many bytes
-PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # format tags of WAV
 
 # (tag, bits) to the output of both decoders: dtype, zero, full scale.
 KINDS = {
@@ -48,35 +48,23 @@ def header(path):
     integrity.check_regular(path)
     if integrity.is_truncated(path):
       return None
-    with integrity.readable(path) as file:
-      wav = wav_header(file)
-  except (MediaError, struct.error):  # PyAV reports what is wrong with the file
+    wav = plain_header(path)
+  except MediaError:  # PyAV reports what is wrong with the file
     return None
   fits = wav and 0 < wav.rate_hz <= timeline.MAX_RATE_HZ and 0 < wav.channels * wav.samples <= MOST_SAMPLES
   return wav if fits else None
 
 
-def wav_header(file):
-  """The Header of a plain, complete WAV file, None for any other. struct.error where the file ends in its header."""
-  riff, _, wave = struct.unpack('<4sI4s', file.read(12))
-  if (riff, wave) != (b'RIFF', b'WAVE'):
+def plain_header(path):
+  """The Header of a plain, complete WAV file, None for any other. MediaError where it cannot be read."""
+  with integrity.readable(path) as file:
+    wav, file_bytes = wav_header.read(file), os.fstat(file.fileno()).st_size
+  if not wav or wav.form != b'RIFF' or wav.sound_begin > WAV_HEADER_BYTES:
     return None
-  sample_format, end = None, os.fstat(file.fileno()).st_size
-  while file.tell() < WAV_HEADER_BYTES:
-    name, size = struct.unpack('<4sI', file.read(8))
-    begin = file.tell()
-    if name == b'data':
-      kind, channels, rate_hz, align = sample_format or (None, 0, 0, 0)
-      plain = kind in KINDS and channels and align == channels * kind[1] // 8 and begin + size <= end
-      return Header(kind, rate_hz, channels, size // align) if plain else None
-    if name == b'fmt ':
-      tag, channels, rate_hz, _, align, bits = struct.unpack('<HHIIHH', file.read(16))
-      if tag == EXTENSIBLE:
-        _, valid_bits, _, tag = struct.unpack('<HHIH', file.read(10))
-        tag = tag if valid_bits == bits else None
-      sample_format = (tag, bits), channels, rate_hz, align
-    file.seek(begin + size + size % 2)
-  return None
+  kind = wav.tag, wav.bits
+  whole = kind in KINDS and wav.channels and wav.container_bits == wav.bits == wav.valid_bits
+  fits = wav.frame_bytes * 8 == wav.bits * wav.channels and wav.sound_begin + wav.sound_bytes <= file_bytes
+  return Header(kind, wav.rate_hz, wav.channels, wav.sound_bytes // wav.frame_bytes) if whole and fits else None
 
 
 def decoded(paths):

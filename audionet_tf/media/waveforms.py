@@ -12,8 +12,6 @@ import numpy as np
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.media import decoding, integrity, timeline, wav_tfio
 
-# Of floating-point samples: decoded MP3 may exceed full scale and is clipped; values of int16 as floats are a mistake.
-MAX_PEAK = 4.0
 INT16_SCALE = np.float32(32768)
 
 
@@ -58,7 +56,7 @@ def of_array(array, sample_rate_hz):
     first = int(finite.argmin())
     raise UserError(f'sample {first} of the array is {samples[first].tolist()}, allowed are finite numbers')
   peak = float(np.abs(samples).max())
-  if peak > MAX_PEAK:
+  if peak > decoding.MAX_PEAK:
     raise UserError(f'the array reaches {peak:g}, allowed is -1 to 1; divide it by its full scale, or pass int16')
   return Waveform(samples.astype(np.float32, copy=False), int(sample_rate_hz))
 

@@ -1,5 +1,7 @@
 """Captions burned into copies: streams unchanged and cues at their times, or pictures that show them."""
 
+from fractions import Fraction
+
 import av
 import media_clips
 import numpy as np
@@ -106,6 +108,84 @@ def test_hard_copies_show_the_cue_of_their_time(tmp_path, options, shape):
   assert different[-shape[0] // 3 :].max() > 60
   sound = [np.concatenate([pcm for _, pcm in decoding.decode_audio(file, 16000)]) for file in (path, copy)]
   np.testing.assert_allclose(sound[0][:15000], sound[1][:15000], atol=40)
+
+
+def test_hard_copies_of_b_frames_in_avi_have_every_picture(tmp_path):
+  options = {'bf': '3', 'x264-params': 'bframes=3:b-adapt=0:scenecut=0'}
+  with av.open(str(tmp_path / 'a.avi'), 'w') as out:
+    video = out.add_stream('libx264', rate=25, options=options)
+    video.width, video.height, video.pix_fmt = 64, 48, 'yuv420p'
+    for number in range(100):
+      frame = av.VideoFrame.from_ndarray(np.full((72, 64), 40 + 2 * number, np.uint8), 'yuv420p')
+      frame.pts, frame.time_base = number, Fraction(1, 25)
+      out.mux(video.encode(frame))
+    out.mux(video.encode(None))
+  copy = burn_in.burn(tmp_path / 'a.avi', tmp_path, [], 'hard')
+  pictures = [(start, frame.to_ndarray()[:48].mean()) for start, _, frame in decoding.decode_frames(copy)]
+  np.testing.assert_allclose([float(start) for start, _ in pictures], np.arange(100) / 25, atol=0.001)
+  np.testing.assert_allclose([grey for _, grey in pictures], 40 + 2 * np.arange(100), atol=1.5)
+
+
+def joined(path, **options):
+  """Two recordings of two seconds in one file, their clocks both from the start."""
+  part = media_clips.write(path.with_name(f'part-{path.name}'), 2.0, **options)
+  path.write_bytes(part.read_bytes() * 2)
+  return path
+
+
+@pytest.mark.parametrize('how', ['soft', 'hard'])
+@pytest.mark.parametrize('name', ['a.ts', 'a.mpg'])
+def test_copies_of_two_recordings_in_one_file(tmp_path, how, name):
+  options = {'video_codec': 'mpeg2video', 'pix_fmt': 'yuv420p', 'tick': Fraction(1, 25)}
+  sound = media_clips.tone(440, 2, 48000)
+  path = joined(tmp_path / name, sounds=[sound], rate_hz=48000, audio_codec='mp2', **options)
+  late = [event_detection.Cue(2.5, 3.5, ('rain',))]
+  copy = burn_in.burn(path, tmp_path, late, how)
+  assert copy.name == f'{name}.captioned.mkv'
+  if how == 'soft':
+    ((start, end, text),) = subtitles(copy)[1]
+    assert (start, end, text) == (pytest.approx(2.5, abs=0.01), pytest.approx(3.5, abs=0.01), 'rain')
+  kinds = [kind for kind, *_ in packets(path)]
+  assert [kinds.count(kind) for kind in ('video', 'audio')] == [
+    [kind for kind, *_ in packets(copy)].count(kind) for kind in ('video', 'audio')
+  ]
+  assert len(list(decoding.decode_frames(copy))) == len(list(decoding.decode_frames(path))) == 100
+  ends = [sum(len(pcm) for _, pcm in decoding.decode_audio(file, 16000)) / 16000 for file in (path, copy)]
+  np.testing.assert_allclose(ends, 4, atol=0.1)
+
+
+def test_streams_that_matroska_does_not_take(tmp_path):
+  """Their packets stay as they are with soft captions, or one line says what to do; with hard ones they are encoded."""
+  options = {'video_codec': 'wmv2', 'pix_fmt': 'yuv420p', 'audio_codec': 'wmav2', 'rate_hz': 44100}
+  tones = np.stack([media_clips.tone(440, 2, 44100)] * 2)
+  path = media_clips.write(tmp_path / 'a.wmv', 2.0, sounds=[tones], format='asf', size=(96, 64), **options)
+  with pytest.raises(MediaError, match=r'a\.wmv: cannot be copied to \.mkv \(.* wmv2 and wmav2: use --burn=hard, or'):
+    burn_in.burn(path, tmp_path, CUES, 'soft')
+  copy = burn_in.burn(path, tmp_path, CUES, 'hard')
+  sound = [list(decoding.decode_audio(file, 16000)) for file in (path, copy)]
+  lengths = [sum(len(pcm) for _, pcm in chunks) / 16000 for chunks in sound]
+  np.testing.assert_allclose(lengths, lengths[0], atol=0.1)
+  assert media_clips.pitch(np.concatenate([pcm for _, pcm in sound[1]])[1000:] / 32768) == pytest.approx(440, abs=1)
+  pictures = [[float(start) for start, *_ in decoding.decode_frames(file)] for file in (path, copy)]
+  assert len(pictures[0]) == len(pictures[1]) == 50
+  apart = [times[5] - chunks[0][0] / 16000 for times, chunks in zip(pictures, sound, strict=True)]
+  assert apart[0] == pytest.approx(apart[1], abs=0.03)  # sound and pictures stay together
+
+
+def test_soft_copies_of_codecs_without_an_encoder(tmp_path):
+  """FFmpeg decodes RealVideo and encodes none, as its builds in PyAV do Theora: copying needs neither."""
+  path = tmp_path / 'a.mkv'
+  with av.open(str(path), 'w') as out:
+    video = out.add_mux_stream('rv40', width=64, height=48)
+    video.time_base = Fraction(1, 1000)
+    for number in range(25):
+      packet = av.Packet(bytes([number]) * 100)
+      packet.pts = packet.dts = 40 * number
+      packet.duration, packet.time_base, packet.stream = 40, Fraction(1, 1000), video
+      out.mux(packet)
+  copy = burn_in.burn(path, tmp_path, CUES, 'soft')
+  assert packets(copy) == packets(path) and len(packets(copy)) == 25
+  assert len(subtitles(copy)[1]) == 2
 
 
 def test_the_overlay_is_white_on_dark_and_inside():

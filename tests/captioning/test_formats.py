@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 
 import pytest
@@ -142,3 +143,11 @@ def test_thresholds_and_stop_lists(tmp_path):
   (tmp_path / 'stop.txt').write_text('dog\n\ncat, big\n')
   assert rules.read_stop([str(tmp_path / 'stop.txt')]) == ('dog', 'cat, big')
   assert rules.read_stop(['dog', ' cat ', '']) == ('dog', 'cat')
+
+
+def test_a_file_whose_name_is_not_utf8_is_written(tmp_path):
+  name = os.fsdecode(b'caf\xe9.mp4')
+  formats.write(tmp_path, name, formats.FORMATS, EVENTS, event_detection.cues(EVENTS), ABOUT | {'file': name})
+  for suffix, _ in formats.FORMATS.values():
+    (tmp_path / (name + suffix)).read_bytes().decode('utf-8')
+  assert json.loads((tmp_path / f'{name}.events.json').read_bytes())['file'] == name

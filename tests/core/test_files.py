@@ -55,6 +55,14 @@ def hold(folder, held, release):
     release.wait(60)
 
 
+@pytest.mark.parametrize('options', [{}, {'ensure_ascii': False}])
+def test_names_that_are_not_utf8_come_back_from_json(tmp_path, options):
+  name = os.fsdecode(b'caf\xe9.mp4')
+  files.write_json(tmp_path / 'a.json', {'file': name, 'other': 'café'}, **options)
+  content = json.loads((tmp_path / 'a.json').read_bytes().decode('utf-8'))
+  assert os.fsencode(content['file']) == b'caf\xe9.mp4' and content['other'] == 'café'
+
+
 def test_a_folder_is_locked_by_one_process(tmp_path):
   context = multiprocessing.get_context('spawn')
   held, release = context.Event(), context.Event()

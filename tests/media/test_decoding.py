@@ -210,6 +210,59 @@ def test_memory_does_not_grow_with_length(tmp_path):
   assert peaks[1] < peaks[0] + 6_000  # KiB
 
 
+@pytest.mark.parametrize('rates_hz', [(44100, 48000), (48000, 22050), (16000, 44100, 8000, 11025)])
+def test_a_sample_rate_that_changes(rates_hz):
+  """A tone goes on from rate to rate: nothing is missing, nothing is shifted, by the formula."""
+  blocks, seconds = [], Fraction(0)
+  for rate in rates_hz:
+    times = seconds + np.arange(rate, dtype=object) * Fraction(1, rate)  # a second each
+    samples = (0.5 * np.sin(2 * np.pi * 300 * times.astype(np.float64))).astype(np.float32)
+    blocks += [(None, rate, samples[i : i + 1000]) for i in range(0, rate, 1000)]
+    seconds += 1
+  chunks = list(decoding.pcm_chunks(iter(blocks), media_clips.RATE_HZ))
+  for (start, piece), (following, _) in zip(chunks, chunks[1:], strict=False):
+    assert start + len(piece) == following
+  sound = np.concatenate([piece for _, piece in chunks]) / 32768
+  times = np.arange(len(rates_hz) * media_clips.RATE_HZ) / media_clips.RATE_HZ
+  assert len(sound) == len(times)
+  away = np.abs(times - np.rint(times)) > 0.01  # the filters begin anew where the rate changes
+  np.testing.assert_allclose(sound[away], 0.5 * np.sin(2 * np.pi * 300 * times[away]), atol=5e-3)
+  assert np.abs(np.diff(sound)).max() < 0.5
+
+
+@pytest.mark.parametrize('name, codec', [('a.mp3', 'libmp3lame'), ('a.aac', 'aac'), ('a.ts', 'mp2')])
+@pytest.mark.parametrize('channels', [(1, 1), (1, 2)])
+def test_files_whose_rate_and_channels_change(tmp_path, name, codec, channels):
+  whole = b''
+  for rate_hz, hertz, count in zip((44100, 48000), (440, 880), channels, strict=True):
+    sound = np.stack([media_clips.tone(hertz, 2, rate_hz)] * count)
+    options = {'format': 'adts'} if name == 'a.aac' else {}
+    part = tmp_path / f'{rate_hz}{name}'
+    media_clips.write(part, times=[], sounds=[sound], rate_hz=rate_hz, audio_codec=codec, **options)
+    whole += part.read_bytes()
+  (tmp_path / name).write_bytes(whole)
+  start, samples = media_clips.decode_sound(tmp_path / name)
+  assert start == 0 and len(samples) / 16000 == pytest.approx(4, abs=0.12)
+  assert media_clips.pitch(samples[4000:28000]) == pytest.approx(440, abs=2)
+  assert media_clips.pitch(samples[40000:60000]) == pytest.approx(880, abs=2)
+  assert np.abs(samples[40000:60000].reshape(-1, 50)).max(1).min() > 0.4  # no gap in the tone
+
+
+def test_a_pause_of_the_recorder_is_silence(tmp_path):
+  path = tmp_path / 'a.mkv'
+  with av.open(str(path), 'w') as out:
+    stream = out.add_stream('pcm_s16le', rate=16000, layout='mono')
+    for start in (*range(0, 48000, 1000), *range(123 * 16000, 126 * 16000, 1000)):
+      frame = av.AudioFrame.from_ndarray(np.full((1, 1000), 10_000, np.int16), 's16', 'mono')
+      frame.sample_rate, frame.time_base, frame.pts = 16000, Fraction(1, 16000), start
+      out.mux(stream.encode(frame))
+    out.mux(stream.encode(None))
+  start, samples = media_clips.decode_sound(path)
+  assert start == 0 and len(samples) == 126 * 16000
+  loud = np.flatnonzero(samples > 0.1)
+  np.testing.assert_allclose([loud[0], len(loud), loud[-1]], [0, 6 * 16000, len(samples) - 1], atol=100)
+
+
 def test_metadata_that_are_no_text_do_no_harm(tmp_path):
   media_clips.write(tmp_path / 'a.wav', times=[], sounds=[media_clips.ramp(8000, 16000, 0.5)])
   whole = (tmp_path / 'a.wav').read_bytes()

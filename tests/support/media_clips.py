@@ -28,6 +28,17 @@ def ramp(samples, rate_hz, total_seconds):
   return (np.arange(samples) / rate_hz / total_seconds * 0.5).astype(np.float32)
 
 
+def tone(hertz, seconds, rate_hz):
+  """f32 [n] of a sine."""
+  return (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate_hz)) / rate_hz)).astype(np.float32)
+
+
+def pitch(samples):
+  """Hertz of the strongest frequency in samples at RATE_HZ, to half a hertz or so for a second and more."""
+  spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples)), 2 * RATE_HZ))
+  return spectrum.argmax() / 2
+
+
 def frames_at(fps, seconds):
   """Start times of the pictures of a clip, exact."""
   return [Fraction(i) / Fraction(fps) for i in range(round(Fraction(fps) * Fraction(str(seconds))))]
@@ -73,7 +84,7 @@ def write(
     if len(times):
       packets += _encoded_pictures(out, times, fps, picture, size, video_codec, pix_fmt, tick, matrix)
     for sound in sounds:
-      packets += _encoded_sound(out, np.atleast_2d(sound), rate_hz, sound_start, audio_codec)
+      packets += encoded_sound(out, np.atleast_2d(sound), rate_hz, sound_start, audio_codec)
     for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
       out.mux(packet)
   return path
@@ -96,9 +107,12 @@ def _encoded_pictures(out, times, fps, picture, size, codec, pix_fmt, tick, matr
   return packets + stream.encode(None)
 
 
-def _encoded_sound(out, samples, rate_hz, start, codec):
+def encoded_sound(out, samples, rate_hz, start, codec):
   layout = {1: 'mono', 2: 'stereo', 4: 'quad'}[len(samples)]
-  stream = out.add_stream(codec, rate=rate_hz, layout=layout)
+  options = {'strict': 'experimental'} if codec == 'vorbis' else {}  # FFmpeg's own encoder, of stereo
+  stream = out.add_stream(codec, rate=rate_hz, layout=layout, options=options)
+  if codec == 'wmav2':  # it has no default
+    stream.bit_rate = 128_000
   sample_format = stream.codec_context.format.name
   packets, block = [], stream.codec_context.frame_size or 1024
   for i in range(0, samples.shape[1], block):
@@ -121,6 +135,11 @@ def decode_sound(path, rate_hz=RATE_HZ, **kwargs):
   for (start, piece), (following, _) in zip(chunks, chunks[1:], strict=False):
     assert start + len(piece) == following
   return chunks[0][0], np.concatenate([piece for _, piece in chunks]) / 32768
+
+
+def frames(path):
+  """List of (start, end, av.VideoFrame)."""
+  return list(decoding.decode_frames(path))
 
 
 def decode_pictures(path, size=16):

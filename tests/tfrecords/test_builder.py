@@ -118,6 +118,24 @@ def test_unusable_files_are_reported(tmp_path, capsys):
   assert not [path for path in (tmp_path / 'out').rglob('*') if 'part' in path.name or 'unpacked' in path.name]
 
 
+def test_names_that_are_not_utf8_are_reported(tmp_path, capsys):
+  videos = built_records.three(tmp_path / 'videos')
+  (videos / os.fsdecode(b'caf\xe9')).mkdir()
+  for name in (b'caf\xe9.mkv', b'caf\xe9/inside.mkv'):
+    (videos / os.fsdecode(name)).write_bytes((videos / 'a.mkv').read_bytes())
+  summary = built_records.build(videos, tmp_path / 'out')
+  assert summary.videos == 3
+  written = json.loads((tmp_path / 'out/failures.json').read_text(encoding='utf-8'))
+  assert {os.fsencode(name) for name in written} == {b'caf\xe9.mkv', b'caf\xe9/inside.mkv'}
+  assert all('not valid UTF-8; rename the file' in reason for reason in written.values())
+  shown = capsys.readouterr().err
+  assert 'skipped caf?.mkv: the name' in shown and 'skipped caf?/inside.mkv: the name' in shown
+  # A folder of such a name that is an argument is no part of an id.
+  folder = videos / os.fsdecode(b'caf\xe9')
+  assert built_records.build(folder, tmp_path / 'inside').videos == 1
+  assert built_records.build(folder, tmp_path / 'inside').kept == 1
+
+
 def test_too_little_memory_skips_the_video(tmp_path):
   media_clips.write(tmp_path / 'a.mkv', size=(1920, 1080), seconds=0.4)
   summary = built_records.build(tmp_path / 'a.mkv', tmp_path / 'out', memory_bytes=1 << 20)

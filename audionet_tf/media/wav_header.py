@@ -1,0 +1,118 @@
+"""The header of a WAV file, as recorders and programs that write into pipes leave it.
+
+A header is written before the length of the sound is known. Programs whose output is a pipe cannot go back to correct
+it, so that the sizes in it stay placeholders: 0, 0x7ffff000 (SoX), 0x80000000 (arecord), 0xffffffff (FFmpeg). Others
+count a few bytes of headers as sound. A file is truncated where both it and its sound end too early.
+"""
+
+import io
+import os
+import struct
+from typing import NamedTuple
+
+FORMS = (b'RIFF', b'RF64', b'BW64')
+PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # format tags
+PLACEHOLDER_BYTES = 0x3FFF0000  # a declared size from here on, a GiB, is no reason to call a shorter file truncated
+HEADER_BYTES = 128  # a size that is too large by this much counts headers in
+MAX_CHUNKS = 1000
+
+
+class WavHeader(NamedTuple):
+  """A WAV header up to its sound.
+
+  Attributes:
+    form: b'RIFF', or b'RF64' and b'BW64', whose sizes are elsewhere.
+    tag: of the format, of the subformat where it is extensible; None where the file has no format before its sound.
+    channels, rate_hz: ints.
+    frame_bytes: bytes of one sample of all channels.
+    bits: of a sample, as declared.
+    valid_bits: those in use, from the most significant down; `bits` where the format is not extensible.
+    bits_place: offset in the file of `bits`, two bytes; `valid_bits` of an extensible format is four bytes behind.
+    extensible: whether the format is.
+    sound_begin, sound_bytes: where the sound begins, and its declared size.
+  """
+
+  form: bytes
+  tag: int | None
+  channels: int
+  rate_hz: int
+  frame_bytes: int
+  bits: int
+  valid_bits: int
+  bits_place: int
+  extensible: bool
+  sound_begin: int
+  sound_bytes: int
+
+  @property
+  def container_bits(self):
+    """Bits that a sample of one channel takes in the file."""
+    return self.frame_bytes * 8 // self.channels if self.channels else 0
+
+
+def read(file):
+  """The WavHeader of an open file; None where it is no WAV, or ends in its header."""
+  try:
+    form, _, kind = struct.unpack('<4sI4s', file.read(12))
+    return _walked(file, form) if form in FORMS and kind == b'WAVE' else None
+  except struct.error:
+    return None
+
+
+def _walked(file, form):
+  fields = (None, 0, 0, 0, 0, 0, 0, False)
+  for _ in range(MAX_CHUNKS):
+    name, size = struct.unpack('<4sI', file.read(8))
+    begin = file.tell()
+    if name == b'data':
+      return WavHeader(form, *fields, begin, size)
+    if name == b'fmt ':
+      tag, channels, rate_hz, _, frame_bytes, bits = struct.unpack('<HHIIHH', file.read(16))
+      valid_bits, extensible = bits, tag == EXTENSIBLE
+      if extensible:
+        _, valid_bits, _, tag = struct.unpack('<HHIH', file.read(10))
+        valid_bits = valid_bits or bits
+      fields = tag, channels, rate_hz, frame_bytes, bits, valid_bits, begin + 14, extensible
+    file.seek(begin + size + size % 2)
+  return None
+
+
+def ends_early(begin, declared_bytes, file_bytes):
+  """Whether a file ends before a chunk that begins at `begin` does, by more than headers that were counted in."""
+  placeholder = declared_bytes == 0 or declared_bytes >= PLACEHOLDER_BYTES
+  return not placeholder and begin + declared_bytes > file_bytes + HEADER_BYTES
+
+
+class WholeSamples(io.FileIO):
+  """A WAV file as if all bits of its samples were valid.
+
+  Samples of 24 valid bits in 32 lie at the top of the 32, the rest is zero: they are samples of 32 bits. FFmpeg takes
+  the valid bits for the size of a sample (or for Cool Edit's floats of 24 bits).
+  """
+
+  def __init__(self, path, header):
+    super().__init__(path, 'rb')
+    bits = struct.pack('<H', header.container_bits)
+    places = [header.bits_place, header.bits_place + 4]
+    self.patches = {place + i: bits[i] for place in places for i in range(2)}
+
+  def read(self, size=-1):
+    begin, data = self.tell(), super().read(size)
+    inside = [place for place in self.patches if begin <= place < begin + len(data)]
+    if not inside:
+      return data
+    data = bytearray(data)
+    for place in inside:
+      data[place - begin] = self.patches[place]
+    return bytes(data)
+
+
+def whole_samples(path):
+  """A WholeSamples to be read instead of the file, where its integers do not fill their containers; else None."""
+  with open(path, 'rb') as file:
+    header = read(file)
+  if not header or not header.extensible or header.tag != PCM:
+    return None
+  differs = {header.bits, header.valid_bits} != {header.container_bits}
+  sound = header.container_bits in (8, 16, 24, 32) and header.frame_bytes * 8 == header.container_bits * header.channels
+  return WholeSamples(path, header) if sound and differs and os.path.getsize(path) > header.sound_begin else None

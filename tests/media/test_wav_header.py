@@ -1,0 +1,148 @@
+"""WAV files whose headers hold placeholders, count headers as sound, or declare fewer bits than their samples take."""
+
+import struct
+
+import media_clips
+import numpy as np
+import pytest
+
+from audionet_tf.core.errors import MediaError
+from audionet_tf.media import decoding, prefetch, wav_tfio
+
+RATE_HZ = 16000
+SOUND = np.rint(12_000 * np.sin(2 * np.pi * 440 * np.arange(3 * RATE_HZ) / RATE_HZ)).astype(np.int16)
+SOUND[:RATE_HZ] = SOUND[2 * RATE_HZ :] = 0  # a tone from second 1 to 2
+BYTES = SOUND.nbytes
+PCM_GUID = bytes.fromhex('0100000000001000800000aa00389b71')
+
+
+def write_wav(path, data, riff_bytes, data_bytes, rate_hz=RATE_HZ, fmt=None, before=b'', behind=b'', form=b'RIFF'):
+  """Writes a WAV with any declared sizes. None: the true ones."""
+  fmt = fmt or struct.pack('<HHIIHH', 1, 1, rate_hz, 2 * rate_hz, 2, 16)
+  chunks = b'WAVE' + struct.pack('<4sI', b'fmt ', len(fmt)) + fmt + before
+  true_bytes = len(chunks) + 8 + len(data) + len(behind)
+  head = form + struct.pack('<I', true_bytes if riff_bytes is None else riff_bytes)
+  data_head = b'data' + struct.pack('<I', len(data) if data_bytes is None else data_bytes)
+  path.write_bytes(head + chunks + data_head + data + behind)
+  return path
+
+
+def samples_by_every_reader(path, rate_hz=RATE_HZ):
+  """int16 [n] by PyAV, and by what `features`, `probe` and `evaluate` read with; asserts that they agree."""
+  ((start, by_pyav),) = [joined(decoding.decode_audio(path, rate_hz))]
+  (ahead,) = wav_tfio.decoded([path])
+  assert start == 0
+  np.testing.assert_array_equal(by_pyav, joined(prefetch.sound_of(path, rate_hz, 'mean', ahead))[1])
+  return by_pyav
+
+
+def joined(chunks):
+  chunks = list(chunks)
+  return chunks[0][0], np.concatenate([pcm for _, pcm in chunks])
+
+
+PLACEHOLDERS = [
+  (0x7FFFF024, 0x7FFFF000),  # SoX
+  (0x80000024, 0x80000000),  # arecord
+  (0xFFFFFFFF, 0xFFFFFFFF),  # FFmpeg
+  (0, 0),
+  (36, 0),  # a header that is written first and never again
+  (0x7FFFFFFF, 0x7FFFFFFF - 36),
+  (0x80000000, 0x7FFFFFDC),
+  (0xFFFFFFF7, 0xFFFFFFD3),
+  (0xFFFFFFFF, BYTES),
+  (BYTES + 36, 0xFFFFFFFF),
+  (0x40000024, 0x40000000),
+  (BYTES + 44, BYTES),  # RIFF counts itself
+  (BYTES + 44, BYTES + 8),
+  (BYTES + 44, BYTES + 44),  # the length of the file
+  (BYTES + 36, BYTES + 36),
+  (0, BYTES),
+]
+
+
+@pytest.mark.parametrize('riff_bytes, data_bytes', PLACEHOLDERS)
+def test_sizes_of_pipes_and_recorders(tmp_path, riff_bytes, data_bytes):
+  path = write_wav(tmp_path / 'a.wav', SOUND.tobytes(), riff_bytes, data_bytes)
+  np.testing.assert_array_equal(samples_by_every_reader(path), SOUND)
+
+
+def test_a_pipe_with_chunks_before_its_sound(tmp_path):
+  note = b'LIST' + struct.pack('<I', 70_000) + bytes(70_000)  # longer than any reader looks ahead
+  path = write_wav(tmp_path / 'a.wav', SOUND.tobytes(), 0x7FFFF024, 0x7FFFF000, before=note)
+  np.testing.assert_array_equal(samples_by_every_reader(path), SOUND)
+
+
+@pytest.mark.parametrize('share', [0.3, 0.9])
+def test_truncation_is_still_an_error(tmp_path, share):
+  path = write_wav(tmp_path / 'a.wav', SOUND.tobytes(), None, None)
+  path.write_bytes(path.read_bytes()[: round(share * BYTES)])
+  with pytest.raises(MediaError, match=r'a\.wav: truncated'):
+    media_clips.decode_sound(path)
+
+
+def test_a_note_cut_off_behind_the_sound_does_no_harm(tmp_path):
+  note = b'LIST' + struct.pack('<I', 400) + bytes(400)
+  path = write_wav(tmp_path / 'a.wav', SOUND.tobytes(), None, None, behind=note)
+  path.write_bytes(path.read_bytes()[:-300])
+  np.testing.assert_array_equal(samples_by_every_reader(path), SOUND)
+
+
+def left_aligned(values, valid_bits, container_bits):
+  """The bytes of samples in [-1, 1) with `valid_bits` at the top of containers, little endian; 8 bits are unsigned."""
+  whole = np.floor(values * 2.0 ** (valid_bits - 1)).astype(np.int64) << (container_bits - valid_bits)
+  whole += 128 if container_bits == 8 else 0
+  return whole.astype('<i8').view(np.uint8).reshape(-1, 8)[:, : container_bits // 8].tobytes()
+
+
+@pytest.mark.parametrize('channels', [1, 2])
+@pytest.mark.parametrize(
+  'valid_bits, container_bits, declared_bits',
+  [
+    (24, 32, 32),
+    (20, 32, 32),
+    (16, 32, 32),
+    (24, 32, 24),  # the container's width only from the block alignment
+    (20, 24, 24),
+    (18, 24, 24),
+    (16, 24, 24),
+    (12, 16, 16),
+    (14, 16, 16),
+    (8, 16, 16),
+    (6, 8, 8),
+    (0, 16, 16),  # not filled in
+    (16, 16, 16),
+    (24, 24, 24),
+    (32, 32, 32),
+  ],
+)
+def test_valid_bits_in_wider_containers(tmp_path, valid_bits, container_bits, declared_bits, channels):
+  values = np.repeat(SOUND / 32768, channels)
+  align = channels * container_bits // 8
+  fmt = struct.pack('<HHIIHH', 0xFFFE, channels, RATE_HZ, align * RATE_HZ, align, declared_bits)
+  fmt += struct.pack('<HHI', 22, valid_bits, 0) + PCM_GUID
+  data = left_aligned(values, valid_bits or container_bits, container_bits)
+  path = write_wav(tmp_path / 'a.wav', data, None, None, fmt=fmt)
+  step = 2.0 ** (16 - min(16, valid_bits or 16))  # of the coarsest sample, in those of 16 bits
+  np.testing.assert_allclose(samples_by_every_reader(path), SOUND, atol=step)
+
+
+def test_valid_bits_of_a_pipe(tmp_path):
+  fmt = struct.pack('<HHIIHHHHI', 0xFFFE, 1, RATE_HZ, 4 * RATE_HZ, 4, 32, 22, 24, 0) + PCM_GUID
+  path = write_wav(tmp_path / 'a.wav', left_aligned(SOUND / 32768, 24, 32), 0xFFFFFFFF, 0xFFFFFFFF, fmt=fmt)
+  np.testing.assert_array_equal(samples_by_every_reader(path), SOUND)
+
+
+@pytest.mark.parametrize(
+  'peak, shown', [(0.9, None), (1.5, None), (5.0, 'lower its level'), (32767.0, 'divide them by 32768')]
+)
+@pytest.mark.parametrize('bits', [32, 64])
+def test_floats_on_another_scale_are_noticed(tmp_path, capsys, peak, shown, bits):
+  fmt = struct.pack('<HHIIHH', 3, 1, RATE_HZ, bits // 8 * RATE_HZ, bits // 8, bits)
+  data = (SOUND / np.float64(12_000) * peak).astype(f'<f{bits // 8}').tobytes()
+  path = write_wav(tmp_path / 'loud.wav', data, None, None, fmt=fmt)
+  (ahead,) = wav_tfio.decoded([path])
+  for read in (lambda: decoding.decode_audio(path, RATE_HZ), lambda: prefetch.sound_of(path, RATE_HZ, 'mean', ahead)):
+    list(read())
+    lines = capsys.readouterr().err.splitlines()
+    assert [(str(path) in line, shown in line) for line in lines] == ([(True, True)] if shown else [])
