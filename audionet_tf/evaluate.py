@@ -223,7 +223,8 @@ def main(argv):
     measured['labels'] = {'source': LABELS.value} | on_labels(student)
   if OUTPUT.value:
     files.write_json(OUTPUT.value, measured)
-  return 1 if any(measured.get(name, {}).get('unreadable') for name in ('clips', 'labels')) else 0
+  left_out = [measured.get(name, {}).get(key) for name in ('clips', 'labels') for key in ('unreadable', 'missing')]
+  return 1 if any(left_out) else 0
 
 
 def run():

@@ -29,7 +29,7 @@ import tensorflow as tf
 
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import batch_keys, class_lists
+from audionet_tf.data import batch_keys, class_lists, csv_files
 from audionet_tf.teachers import clip_labels, image_classifier, keras_applications, precomputed, teacher_config, tflite
 from audionet_tf.teachers.teacher_config import is_precomputed
 
@@ -125,7 +125,7 @@ def precomputed_teacher(source, name, weights, labels, class_names, dtype, input
     raise UserError(
       f'{source}: precomputed outputs; leave out weights, dtype and input range, which are for classifiers'
     )
-  if path.suffix == '.csv':
+  if csv_files.is_table(path):
     targets = clip_labels.load_table(path, labels)
   else:
     targets = precomputed.load(path, class_names and len(class_names))

@@ -6,7 +6,7 @@ import re
 import zipfile
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists
+from audionet_tf.data import class_lists, csv_files
 from audionet_tf.teachers import clip_labels, precomputed
 
 # In SoundNet's code the weight of a head is this over its number of classes: the criterion divides by batch x classes
@@ -109,7 +109,7 @@ PARSERS = {'input_range': number_pair, 'loss_weight': weight, 'labels': lambda t
 
 def is_precomputed(source):
   """Whether `source` is a file of precomputed outputs or of labels, which needs no pictures."""
-  return pathlib.Path(source).suffix in (*precomputed.READERS, '.csv')
+  return pathlib.Path(source).suffix in precomputed.READERS or csv_files.is_table(source)
 
 
 def check(teachers, teacher_mode, manifest):
@@ -173,7 +173,7 @@ QUICK_BYTES = 16 << 20  # a table up to this size is read twice, here and for tr
 def check_precomputed(path, labels_path, names, manifest):
   """UserError if a file of labels or outputs does not fit the records, as far as a quick look shows."""
   precomputed.check_file(path)
-  if path.suffix == '.csv':
+  if csv_files.is_table(path):
     if path.stat().st_size < QUICK_BYTES:
       clip_labels.load_table(path, labels_path).targets(manifest)
   elif path.suffix in ('.npz', '.npy'):  # by their headers; a .tfrecord would have to be read to its end

@@ -16,6 +16,7 @@ from audionet_tf.data import (
   balanced_sampling,
   batch_keys,
   class_lists,
+  csv_files,
   input_pipeline,
   records,
   soft_labels,
@@ -140,7 +141,7 @@ def report_class_names(configs, teachers):
   """
   for config, teacher in zip(configs, teachers, strict=True):
     count = len(teacher.class_names)
-    if config.labels or pathlib.Path(config.source).suffix == '.csv':
+    if config.labels or csv_files.is_table(config.source):
       continue
     if teacher.class_names == class_lists.numbered_class_names(count):
       print(

@@ -77,7 +77,7 @@ def world(tmp_path_factory):
     ('--teacher=./saved', 'no saved_model.pb in this folder'),
     ('--teacher=./none', 'no such teacher'),
     ('--teacher=vgg16 --teacher_weights=none.h5', 'none.h5: no such file of weights'),
-    ('--teacher_labels=none.txt', 'none.txt: no such file of class names'),
+    ('--teacher_labels=none.txt', 'none.txt: no such file; expected class names'),
     ('--teacher=labels.csv', 'no row for b.mp4 of the records'),
     ('--teacher=labels.csv --teacher_labels=names.txt', 'its own categories are the class names'),
     ('--teacher=answers.npz', 'answers.npz: no outputs for b.mp4'),
@@ -97,7 +97,7 @@ def test_mistakes_are_found_without_tensorflow(world, words, message):
   ('words', 'message'),
   [
     ('--embeddings=none.tfrecord --teacher_labels=names.txt', 'none.tfrecord: no such file of embeddings'),
-    ('--embeddings=file --teacher_labels=none.txt', 'none.txt: no such file of class names'),
+    ('--embeddings=file --teacher_labels=none.txt', 'none.txt: no such file; expected class names'),
     ('--embeddings=file --records=records', 'either --records or --embeddings'),
     ('--embeddings=file --validation=records', '--validation needs sound'),
   ],
