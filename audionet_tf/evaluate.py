@@ -45,7 +45,7 @@ from audionet_tf.models import student_paths
 MODEL = flags.DEFINE_string(
   'model', None, 'A run, an export, a student.keras, or starter; {fold} stands for each fold.'
 )
-BATCH_SIZE = flags.DEFINE_integer('batch_size', 512, 'Windows per step.', lower_bound=1)
+BATCH_SIZE = flags.DEFINE_integer('batch_size', 512, 'Windows per step.', lower_bound=1, upper_bound=10**6)
 WINDOW_MS = flags.DEFINE_float(
   'window_ms',
   None,
