@@ -72,7 +72,7 @@ def test_ctrl_c_during_imports_is_one_line(tmp_path, module, imported):
   path.parent.mkdir(exist_ok=True)
   (path.parent / '__init__.py').touch()
   path.write_text(SLOW_MODULE)
-  sound = pathlib.Path(__file__).parents[1] / 'artifacts'
+  sound = pathlib.Path(__file__).resolve().parents[1] / 'artifacts'
   arguments = {
     'audionet_tf.infer': [f'--model={sound}/exported', f'{sound}/sound.wav'],
     'audionet_tf.train': [
@@ -96,7 +96,7 @@ def test_a_program_that_uses_the_library_keeps_its_handler():
 
 
 def test_ignored_ctrl_c_stays_ignored_in_commands(tmp_path):
-  code = f"""import os, signal, subprocess, sys
+  code = """import os, signal, subprocess, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 os.execv(sys.executable, [sys.executable, '-m', 'audionet_tf.train', '--help'])"""
   (tmp_path / 'absl').mkdir()
