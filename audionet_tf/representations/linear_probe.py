@@ -199,7 +199,7 @@ def cross_validate(samples, folds, classifier='svm', c=None, standardize=False):
 def choose(accuracies, fold):
   """C for a fold, from the dict of (fold, C) to accuracies in the inner splits."""
   if (fold, ORIGINAL_C) not in accuracies:
-    print(f'fold {fold}: too few clips to train on to choose C by; it is {ORIGINAL_C:g}; --c=C fixes it', file=sys.stderr)
+    print(f'fold {fold}: too few clips to train on to choose C by: it is {ORIGINAL_C:g}; --c sets it', file=sys.stderr)
     return ORIGINAL_C
   return best({value: np.mean(accuracies[fold, value]) for value in GRID})
 

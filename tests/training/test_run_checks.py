@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 
+import h5py
 import numpy as np
 import pytest
 import synthetic_records
@@ -51,6 +52,8 @@ def world(tmp_path_factory):
   (folder / 'x.tflite').write_bytes(b'nonsense')
   (folder / 'x.keras').write_bytes(b'nonsense')
   (folder / 'x.h5').write_bytes(b'')
+  with h5py.File(folder / 'weights.h5', 'w') as file:
+    file['top/kernel'] = np.zeros([2, 2])
   (folder / 'saved').mkdir()
   np.savez(folder / 'answers.npz', **{'a.mp4': np.full([2, 4], 0.25)})
   return folder
@@ -73,7 +76,9 @@ def world(tmp_path_factory):
     ('--teacher=none.tflite', 'none.tflite: no such teacher'),
     ('--teacher=x.tflite', 'x.tflite: not a .tflite file, or damaged'),
     ('--teacher=x.keras', 'x.keras: not a readable .keras file'),
-    ('--teacher=x.h5', 'weights without a network'),
+    ('--teacher=x.h5', 'x.h5: not a readable HDF5 file'),
+    ('--teacher=none.h5', 'none.h5: no such teacher'),
+    ('--teacher=weights.h5', 'weights without a network'),
     ('--teacher=./saved', 'no saved_model.pb in this folder'),
     ('--teacher=./none', 'no such teacher'),
     ('--teacher=vgg16 --teacher_weights=none.h5', 'none.h5: no such file of weights'),
