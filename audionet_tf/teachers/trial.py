@@ -1,10 +1,12 @@
 """Loads a teacher's file in a process of its own first: TensorFlow, TensorFlow Lite and HDF5 can hang or crash on files
 that are damaged, which no exception tells."""
 
+import faulthandler
 import os
 import pathlib
 import select
 import signal
+import sys
 import warnings
 
 from audionet_tf.core.errors import UserError
@@ -63,9 +65,10 @@ def call_and_exit(function, seconds):
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
       signal.signal(number, signal.SIG_DFL)
     signal.alarm(int(seconds) + 5)
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
+    faulthandler.disable()
+    sys.stdout = sys.stderr = open(os.devnull, 'w')  # noqa: SIM115  (the process ends with it)
+    os.dup2(sys.stdout.fileno(), 1)
+    os.dup2(sys.stdout.fileno(), 2)
     os.environ['CUDA_VISIBLE_DEVICES'] = '-1'  # memory of GPUs is for the parent
     function()
   finally:
