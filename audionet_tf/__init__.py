@@ -10,14 +10,31 @@ Importing the package loads neither TensorFlow nor NumPy; the functions import t
 `audionet_tf.api` has the documentation of these functions.
 """
 
-import importlib
+import os
+import signal
 import sys
-import types
-from typing import TYPE_CHECKING, Any
+
+
+def _is_command() -> bool:
+  """Whether the process runs a command, by `python -m` or by its name, rather than a program that uses the library."""
+  _, *words = sys.orig_argv
+  module = words[words.index('-m') + 1] if '-m' in words[:-1] else ''
+  return module.partition('.')[0] in ('audionet_tf', 'tfrecords') or 'audionet-' in os.path.basename(sys.argv[0])
+
+
+if _is_command() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+  from audionet_tf.core import interruption
+
+  interruption.set_ctrl_c(interruption.end_at_once)  # before the command's own modules are imported
+
+import importlib  # noqa: E402
+import types  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
   from audionet_tf.api import Predictions, Predictor, build_records, load, train
   from audionet_tf.core.errors import UserError
+
 
 __version__ = '0.1.0'
 __all__ = ['Predictions', 'Predictor', 'UserError', 'build_records', 'load', 'train']

@@ -45,7 +45,7 @@ from audionet_tf.models import student_paths
 MODEL = flags.DEFINE_string(
   'model', None, 'A run, an export, a student.keras, or starter; {fold} stands for each fold.'
 )
-BATCH_SIZE = flags.DEFINE_integer('batch_size', 512, 'Windows per step.', lower_bound=1)
+BATCH_SIZE = flags.DEFINE_integer('batch_size', 512, 'Windows per step.', lower_bound=1, upper_bound=10**6)
 WINDOW_MS = flags.DEFINE_float(
   'window_ms',
   None,
@@ -223,7 +223,8 @@ def main(argv):
     measured['labels'] = {'source': LABELS.value} | on_labels(student)
   if OUTPUT.value:
     files.write_json(OUTPUT.value, measured)
-  return 1 if any(measured.get(name, {}).get('unreadable') for name in ('clips', 'labels')) else 0
+  left_out = [measured.get(name, {}).get(key) for name in ('clips', 'labels') for key in ('unreadable', 'missing')]
+  return 1 if any(left_out) else 0
 
 
 def run():

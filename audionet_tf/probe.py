@@ -54,7 +54,7 @@ POOL = flags.DEFINE_enum(
 WINDOW_SECONDS = flags.DEFINE_float(
   'window_seconds', 1.0, 'Length of the windows of steps; 5 for DCASE, with --clip_seconds=30.', lower_bound=0.001
 )
-HOP_STEPS = flags.DEFINE_integer('hop_steps', 1, 'Steps from window to window.', lower_bound=1)
+HOP_STEPS = flags.DEFINE_integer('hop_steps', 1, 'Steps from window to window.', lower_bound=1, upper_bound=10**6)
 CLASSIFIER = flags.DEFINE_enum('classifier', 'svm', ['svm', 'softmax'], 'The linear classifier.')
 C = flags.DEFINE_float('c', None, 'Fixed C; default: chosen on the training folds.', lower_bound=1e-12)
 STANDARDIZE = flags.DEFINE_bool(

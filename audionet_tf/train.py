@@ -159,7 +159,7 @@ SEED = flags.DEFINE_integer(
   'seed', 0, 'Of initial weights and of the order of the windows.', lower_bound=0, upper_bound=2**32 - 1
 )
 CHECKPOINT_EVERY = flags.DEFINE_integer(
-  'checkpoint_every', 0, 'Epochs between checkpoints; 0: about one per minute.', lower_bound=0
+  'checkpoint_every', 0, 'Epochs between checkpoints; 0: about one per minute.', lower_bound=0, upper_bound=10**9
 )
 
 KLDIV_PER_FRAME = flags.DEFINE_bool(

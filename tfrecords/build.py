@@ -50,15 +50,17 @@ IMAGE_FORMAT = flags.DEFINE_enum('image_format', 'jpeg', params.IMAGE_FORMATS, '
 JPEG_QUALITY = flags.DEFINE_integer('jpeg_quality', 95, 'JPEG quality, 1 to 95.')
 OUTPUT = flags.DEFINE_string('output', 'data/clips', 'Folder for the records.')
 SHARDS = flags.DEFINE_integer(
-  'shards', None, 'Number of files; default: about 128 MB each, at least two.', lower_bound=1
+  'shards', None, 'Number of files; default: about 128 MB each, at least two.', lower_bound=1, upper_bound=10**5
 )
 WORKERS = flags.DEFINE_integer(
-  'workers', None, 'Videos decoded in parallel; default: one per processor.', lower_bound=1
+  'workers', None, 'Videos decoded in parallel; default: one per processor.', lower_bound=1, upper_bound=1024
 )
 TIMEOUT = flags.DEFINE_float(
   'timeout_seconds', 120, 'Skip a video that finishes no window for this long.', lower_bound=1, upper_bound=1e9
 )
-MEMORY = flags.DEFINE_integer('memory_mb', 4096, 'Address space of a decoding process, MiB.', lower_bound=256)
+MEMORY = flags.DEFINE_integer(
+  'memory_mb', 4096, 'Address space of a decoding process, MiB.', lower_bound=256, upper_bound=1 << 24
+)
 
 TOPICS = {
   'videos': 'Videos',

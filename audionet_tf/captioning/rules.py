@@ -3,7 +3,7 @@
 import pathlib
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists
+from audionet_tf.data import class_lists, csv_files
 
 CLASS_COLUMNS = ('class_name', 'mid', 'name')  # the first that has classes of the student counts; else `index`
 
@@ -19,7 +19,7 @@ def read_names(path, class_names):
   Raises:
     UserError: no such file, no such column, or no row of any of the classes.
   """
-  rows = class_lists.read_table(path, [(*CLASS_COLUMNS, 'index'), ('display_name',)])
+  rows = csv_files.read_table(path, [(*CLASS_COLUMNS, 'index'), ('display_name',)])
   columns = [[row[column].strip() for row in rows] for column in CLASS_COLUMNS if column in rows[0]]
   indices = [row.get('index', '').strip() for row in rows]
   if sorted(indices) == sorted(map(str, range(len(class_names)))):
@@ -39,7 +39,7 @@ def read_thresholds(path):
     UserError: no such file, no such column, or a threshold that is not a number.
   """
   columns = ('class_name', 'name', 'display_name')
-  rows = class_lists.read_table(path, [columns, ('threshold',)])
+  rows = csv_files.read_table(path, [columns, ('threshold',)])
   column = next(column for column in columns if column in rows[0])
   thresholds = {}
   for number, row in enumerate(rows, 2):

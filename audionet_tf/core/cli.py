@@ -18,7 +18,7 @@ import textwrap
 
 from absl import app, flags, logging
 
-from audionet_tf.core import flagfiles, text
+from audionet_tf.core import flagfiles, interruption, text
 from audionet_tf.core.errors import UserError, missing_extra
 
 # Must be set before TensorFlow is imported. Its start-up notices are about hardware and do not concern users.
@@ -47,7 +47,7 @@ class QuietTensorFlow:
   def quietly(function, *arguments):
     """Calls the function, then prints what it wrote to stderr except for the notices."""
     sys.stderr.flush()
-    screen = os.dup(2)
+    screen = interruption.screen = os.dup(2)
     with tempfile.TemporaryFile() as file:
       os.dup2(file.fileno(), 2)
       try:
@@ -55,6 +55,7 @@ class QuietTensorFlow:
       finally:
         sys.stderr.flush()
         os.dup2(screen, 2)
+        interruption.screen = 2
         os.close(screen)
         file.seek(0)
         for line in file:
@@ -73,7 +74,7 @@ WIDEST_HELP = 100  # columns
 
 
 def run(main, topics=None, needs=(), tables=None, argv=None):
-  """Runs `main(argv)` under absl and exits: 0, or `main`'s code, or 1 after one line on stderr.
+  """Runs `main(argv)` under absl and exits: 0, or `main`'s code, or 1 after one line on stderr; 130 after Ctrl-C.
 
   Args:
     main: called with the command line without its flags; returns None or an exit code.
@@ -89,6 +90,7 @@ def run(main, topics=None, needs=(), tables=None, argv=None):
     if not flags.FLAGS['verbosity'].present:
       logging.set_verbosity(logging.WARNING)  # absl's app sets INFO, where TensorFlow prints a lot
     try:
+      interruption.set_ctrl_c(interruption.interrupt)
       require_given(program(main), needs, arguments[1:])
       return main(arguments)
     except UserError as error:
@@ -99,10 +101,16 @@ def run(main, topics=None, needs=(), tables=None, argv=None):
       if error.errno is None:  # raised by a library, not by the operating system: perhaps a bug of ours
         raise
       message = f'{error.filename or "output"}: {error.strerror}'
-    except KeyboardInterrupt:
-      message = 'interrupted'
+    except MemoryError as error:
+      message = f'not enough memory ({error or "no more"}); a smaller --batch_size or shorter windows need less'
+    except KeyboardInterrupt as interrupted:
+      fail('interrupted')
+      return getattr(interrupted, 'exit_code', 128 + signal.SIGINT)
+    finally:
+      interruption.set_ctrl_c(interruption.end_at_once)
     return fail(message)
 
+  interruption.set_ctrl_c(interruption.end_at_once)
   # SIGTERM ends a command like Ctrl-C: partial files are removed and child processes are stopped.
   signal.signal(signal.SIGTERM, lambda *_: sys.exit('error: terminated'))
   page = functools.partial(help_page, main, topics or {}, needs, tables or {})

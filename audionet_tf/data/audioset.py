@@ -5,7 +5,6 @@ ten seconds by YouTube id, start and end, in CSV files such as `eval_segments.cs
 `weak_labels` reads them.
 """
 
-import csv
 import math
 import os
 import pathlib
@@ -15,7 +14,7 @@ import tempfile
 import tqdm
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import youtube
+from audionet_tf.data import csv_files, youtube
 
 # Bryce 2018, table 2: id to (start, end) in seconds. The ids come from the paper's code: the table misprints two.
 PAPER_CLIPS = {
@@ -44,17 +43,14 @@ def read_segments(path):
   Raises:
     UserError: there is no such file, or a line has another form.
   """
-  path, segments = pathlib.Path(path), {}
-  if not path.is_file():
-    raise UserError(f'{path}: no such file; expected an AudioSet CSV such as eval_segments.csv')
-  try:
-    with open(path, newline='', encoding='utf-8') as file:
-      reader = csv.reader(file, skipinitialspace=True)
-      for row in reader:
-        if row and not row[0].startswith('#'):
-          segments[youtube.video_id(row[0])] = checked_span(float(row[1]), float(row[2]))
-  except (ValueError, IndexError, csv.Error) as error:
-    raise UserError(f'{path}: line {reader.line_num} is not YTID, start_seconds, end_seconds ({error})') from None
+  segments = {}
+  for line, row in csv_files.read_rows(path, 'an AudioSet CSV such as eval_segments.csv'):
+    if csv_files.is_comment(row) or (not segments and row[0].lower() == 'ytid'):
+      continue
+    try:
+      segments[youtube.video_id(row[0])] = checked_span(float(row[1]), float(row[2]))
+    except (ValueError, IndexError) as error:
+      raise UserError(f'{path}: line {line} is not YTID, start_seconds, end_seconds ({error})') from None
   return segments
 
 

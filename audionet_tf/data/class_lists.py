@@ -1,10 +1,10 @@
-"""Class names, one per line in the order of the classes, and CSV tables. All files are UTF-8."""
+"""Class names: one per line in the order of the classes, or a CSV of classes."""
 
-import csv
 import importlib.resources
 import pathlib
 
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import csv_files
 
 IMAGENET_CLASSES = 1000
 MAX_CLASSES = 100_000  # of any model or file of predictions, so that a damaged one cannot make us allocate gigabytes
@@ -13,7 +13,7 @@ UNKNOWN = 'unknown'  # a class of students that say so where a sound is unlike a
 
 
 def read_class_names(path):
-  """Reads class names from a text file, one per line, or from a `.csv` in a format of `read_vocabulary`.
+  """Reads class names from a text file, one per line, or from a CSV (`.csv`, `.tsv`) in a format of `read_vocabulary`.
 
   Returns:
     list of str, not empty.
@@ -21,15 +21,9 @@ def read_class_names(path):
   Raises:
     UserError: there is no such file, it is not text, or it holds no names.
   """
-  path = pathlib.Path(path)
-  if path.suffix.lower() == '.csv':
+  if csv_files.is_table(path):
     return [row['display_name'] for row in read_vocabulary(path)]
-  try:
-    names = [line.strip() for line in path.read_text(encoding='utf-8').splitlines()]
-  except FileNotFoundError:
-    raise UserError(f'{path}: no such file of class names') from None
-  except (UnicodeDecodeError, IsADirectoryError):
-    raise UserError(f'{path}: not a text file of class names, one per line') from None
+  names = [line.strip() for line in csv_files.read_text(path, 'class names, one per line').splitlines()]
   while names and not names[-1]:
     names.pop()
   if not names:
@@ -40,34 +34,38 @@ def read_class_names(path):
 def read_vocabulary(path):
   """Reads a CSV of classes: AudioSet's and YAMNet's `index,mid,display_name`, or FSD50K's `index,name,mid`.
 
+  Neither needs its header.
+
   Returns:
     list of dicts `index`, `mid`, `display_name`, all str, sorted by index: 0, 1, ...
 
   Raises:
     UserError: there is no such file, it has other columns, or the indices have gaps or repeat.
   """
-  rows = read_headless(path) or read_table(path, (('index',), ('mid',), ('display_name',)))
+  rows = read_headless(path) or csv_files.read_table(path, (('index',), ('mid',), ('display_name',)))
   if sorted(row['index'] for row in rows) != sorted(map(str, range(len(rows)))):
     raise UserError(f'{path}: the column index must hold each number from 0 to {len(rows) - 1} once')
   return sorted(rows, key=lambda row: int(row['index']))
 
 
 def read_headless(path):
-  """Rows of FSD50K's CSV of classes, which has no header; an empty list if the file has another format."""
-  path = pathlib.Path(path)
-  try:
-    with open(path, newline='', encoding='utf-8-sig') as file:
-      rows = [row for row in csv.reader(file) if row]
-  except (csv.Error, OSError, UnicodeDecodeError):
-    return []  # `read_table` reports it
+  """Rows of a CSV of classes without a header, which FSD50K's never has; an empty list if the file has another form."""
+  rows = [row for _, row in csv_files.read_rows(path) if not csv_files.is_comment(row)]
   if not rows or not all(len(row) == 3 and row[0].isdecimal() for row in rows):
     return []
-  return [{'index': row[0], 'mid': row[2], 'display_name': row[1].replace('_', ' ')} for row in rows]
+  if all(is_mid(row[1]) for row in rows):  # AudioSet's
+    return [{'index': index, 'mid': mid, 'display_name': name} for index, mid, name in rows]
+  return [{'index': index, 'mid': mid, 'display_name': name.replace('_', ' ')} for index, name, mid in rows]
+
+
+def is_mid(label):
+  """Whether a label is an identifier of Freebase or Google's graph, as AudioSet has them: /m/09x0r."""
+  return label.startswith(('/m/', '/t/', '/g/'))
 
 
 def vocabulary(path):
   """Reads (name, mid) of each class from a text file or a CSV of class names. The mid is '' where the file has none."""
-  if pathlib.Path(path).suffix.lower() == '.csv':
+  if csv_files.is_table(path):
     return [(row['display_name'], row['mid']) for row in read_vocabulary(path)]
   return [(name, '') for name in read_class_names(path)]
 
@@ -123,32 +121,3 @@ def default_class_names(count):
   if count == IMAGENET_CLASSES:
     return imagenet_class_names()
   return ['background', *imagenet_class_names()] if count == IMAGENET_CLASSES + 1 else numbered_class_names(count)
-
-
-def read_table(path, columns):
-  """Reads a CSV file with a header.
-
-  Args:
-    path: of the file.
-    columns: tuple of tuples of column names; the file must have at least one of each tuple.
-
-  Returns:
-    list of dicts, not empty.
-
-  Raises:
-    UserError: there is no such file, it is not a CSV, has no rows, or lacks a column.
-  """
-  path = pathlib.Path(path)
-  if not path.is_file():
-    raise UserError(f'{path}: no such file; expected a CSV')
-  try:
-    with open(path, newline='', encoding='utf-8-sig') as file:
-      rows = list(csv.DictReader(file, restval=''))
-  except (csv.Error, UnicodeDecodeError) as error:
-    raise UserError(f'{path}: not a CSV ({error})') from None
-  if not rows:
-    raise UserError(f'{path}: no rows below the header')
-  for names in columns:
-    if not set(names) & set(rows[0]):
-      raise UserError(f'{path}: no column {" or ".join(names)}; it has {", ".join(filter(None, rows[0]))}')
-  return rows

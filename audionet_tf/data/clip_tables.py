@@ -5,7 +5,7 @@ import dataclasses
 import pathlib
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists
+from audionet_tf.data import csv_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ def read(path, audio=None, labelled=False):
   """
   columns = (('filename', 'path'), ('category', 'target'), ('fold',))
   required = columns if labelled else columns[:1]
-  rows = class_lists.read_table(path, required)
+  rows = csv_files.read_table(path, required)
   root = pathlib.Path(audio) if audio else pathlib.Path(path).parent
   present = [next((name for name in names if name in rows[0]), None) for names in columns]
   clips = []

@@ -56,7 +56,9 @@ def read_manifest(folder):
       shard['name'], shard['bytes'], shard['windows']
     for key in ('records_digest', 'windows', 'videos', 'teachers'):
       manifest[key]
-  except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    for teacher in manifest['teachers'].values():
+      teacher['digest'], list(teacher['classes']), teacher['description'].get('outputs')
+  except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
     raise UserError(f'{path}: not a manifest of soft labels ({text.brief(error)})') from None
   records.check_shards(folder, manifest['shards'], 'delete the folder and train again')
   return manifest
@@ -114,7 +116,7 @@ def is_whole(folder, teachers):
     stored = read_manifest(folder)['teachers']
   except UserError:
     return False
-  return all(stored[teacher.name]['classes'] == list(teacher.class_names) for teacher in teachers)
+  return all(stored.get(t.name, {}).get('classes') == list(t.class_names) for t in teachers)
 
 
 def write_manifest(folder, manifest, teachers, shards):

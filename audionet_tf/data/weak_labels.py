@@ -2,29 +2,29 @@
 
 | table                             | columns                                                                        |
 |-----------------------------------|--------------------------------------------------------------------------------|
-| AudioSet's segments (no header)   | `YTID, start_seconds, end_seconds, "/m/1,/m/2"`; lines with `#` are comments   |
+| AudioSet's segments (no header)   | `YTID, start_seconds, end_seconds, "/m/1,/m/2"`; lines with `#` are comments,  |
+|                                   | and may be missing                                                             |
 | FSD50K's                          | `fname`, `labels` and `mids`, separated by commas                              |
 | ESC's                             | `filename`, `category` (or `target`)                                           |
-| any other                         | `path`, `file`, `filename`, `fname` or `video`; `labels` or `mids`; optionally |
-|                                   | `start` and `end`, or `start_seconds` and `end_seconds`                        |
+| any other                         | `path`, `file`, `filename`, `fname`, `video` or `ytid`; `labels` or `mids`;    |
+|                                   | optionally `start` and `end`, or `start_seconds` and `end_seconds`             |
 
 Labels are separated by `;`, or by `,` unless the whole cell is the name of a class. An empty cell means that no class
 occurs. Several rows may have the same name. A clip is looked up by the full name of its file, then by the name without
-folder, with or without suffix; an AudioSet clip also as `<id>_<start>`, the name that `audionet_tf.download` gives it.
+folder, with or without suffix, then by the names that downloaders of AudioSet give (`segment_names`).
 """
 
-import csv
 import dataclasses
-import math
 import pathlib
 
 import numpy as np
 
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists
+from audionet_tf.data import class_lists, csv_files, segment_names
 
-NAMES, STARTS, ENDS = ('path', 'file', 'filename', 'fname', 'video'), ('start', 'start_seconds'), ('end', 'end_seconds')
+NAMES = ('path', 'file', 'filename', 'fname', 'video', 'ytid')
+STARTS, ENDS = ('start', 'start_seconds'), ('end', 'end_seconds')
 LABELS = ('mids', 'labels', 'positive_labels', 'category', 'target')
 MULTI_LABEL_COLUMNS = {'mids', 'labels', 'positive_labels'}  # their labels do not exclude each other
 
@@ -61,7 +61,7 @@ class Table:
   index: dict
 
   def find(self, clip):
-    """The rows of a clip.
+    """The rows of a clip; without times if the file holds only their segment.
 
     Args:
       clip: its path, with '/'.
@@ -72,15 +72,26 @@ class Table:
     Raises:
       UserError: rows of several names match equally well.
     """
-    for key in (clip, *names_of(clip)):
+    rows, is_part = self.match(clip)
+    return without_times(rows) if is_part else rows
+
+  def match(self, clip):
+    """(rows of a clip or None, whether its name says that it holds only their segment); as `find`."""
+    name, stem = names_of(clip)
+    for key in (clip, name, *segment_names.whole_names(stem)):
       if key in self.index:
         by_name = self.index[key]
         if len(by_name) > 1 and key not in by_name:
           raise UserError(
             f'{clip}: matches rows of {" and ".join(sorted(by_name)[:3])}; give the full path in the table'
           )
-        return by_name.get(key) or next(iter(by_name.values()))
-    return None
+        return by_name.get(key) or next(iter(by_name.values())), False
+    for video, start, end in (*segment_names.parts(stem), *segment_names.parts(name)):
+      rows = [row for row in self.index.get(video, {}).get(video, ()) if row.start is not None]
+      rows = [row for row in rows if segment_names.is_time(start, row.start) and segment_names.is_time(end, row.end)]
+      if len({(row.start, row.end) if end or not start else row.start for row in rows}) == 1:
+        return rows, True
+    return None, False
 
   def multi_hot(self, rows, start, end):
     """f32 [classes]: 1 for the labels of all rows that overlap the interval from `start` to `end`, in seconds."""
@@ -89,6 +100,11 @@ class Table:
       if row.start is None or min(row.end, end) > max(row.start, start):
         targets[list(row.labels)] = 1
     return targets
+
+
+def without_times(rows):
+  """The rows, for a file that holds only their segment."""
+  return [dataclasses.replace(row, start=None, end=None) for row in rows]
 
 
 def names_of(path):
@@ -100,15 +116,18 @@ def names_of(path):
 def is_weak(path):
   """Whether a CSV is a multi-label table: AudioSet's segments, or a column of labels that do not exclude each other."""
   path = pathlib.Path(path)
-  return is_segments(path) or bool(MULTI_LABEL_COLUMNS & set(class_lists.read_table(path, ())[0]))
+  return is_segments(path) or bool(MULTI_LABEL_COLUMNS & set(csv_files.read_table(path, ())[0]))
 
 
 def is_segments(path):
   """Whether a CSV has the format of AudioSet's segments."""
-  if not path.is_file():
-    raise UserError(f'{path}: no such file; expected a CSV')
-  with open(path, 'rb') as file:
-    return file.readline(1 << 16).startswith((b'#', b'\xef\xbb\xbf#'))
+  rows = [row for _, row in csv_files.read_rows(path)]
+  first = next((row for row in rows if not csv_files.is_comment(row)), None)
+  if first is None:
+    return bool(rows)
+  if csv_files.is_comment(rows[0]):
+    return not set(NAMES) & {cell.lower() for cell in first}
+  return csv_files.is_segment(first) and segment_names.is_id(first[0])
 
 
 def read(path, vocabulary=None):
@@ -139,7 +158,7 @@ def read(path, vocabulary=None):
     unknown |= dict.fromkeys(label for label in labels if plain(label) not in positions)
     rows.append(Row(name, start, end, tuple(positions[plain(label)] for label in labels if plain(label) in positions)))
   if unknown:
-    mids = any(label.startswith(('/m/', '/t/', '/g/')) for label in unknown)
+    mids = any(map(class_lists.is_mid, unknown))
     raise UserError(
       f'{path}: {text.first_of([repr(label) for label in unknown])}: not among the {len(vocabulary)} classes'
       + ('; to resolve mids, pass a CSV index,mid,display_name as --vocabulary (in training: --teacher_labels)' * mids)
@@ -148,10 +167,6 @@ def read(path, vocabulary=None):
   for row in rows:
     for key in {row.name, *names_of(row.name)}:
       index.setdefault(key, {}).setdefault(row.name, []).append(row)
-    if row.start is not None:
-      clip = f'{row.name}_{row.start:g}'  # a file that holds only this part
-      whole = dataclasses.replace(row, name=clip, start=None, end=None)
-      index.setdefault(clip, {}).setdefault(clip, []).append(whole)
   return Table([name for name, _ in vocabulary], rows, index)
 
 
@@ -169,23 +184,21 @@ def split(cell, names):
 
 def read_segments(path):
   """Rows of AudioSet's segments, list of (name, start, end, cell of labels); times in seconds."""
-  try:
-    with open(path, newline='', encoding='utf-8-sig') as file:
-      reader = csv.reader(file, skipinitialspace=True)
-      rows = [row for row in reader if row and not row[0].startswith('#')]
-  except (csv.Error, UnicodeDecodeError) as error:
-    raise UserError(f'{path}: not a CSV ({error})') from None
-  for row in rows:
-    if len(row) != 4:
-      raise UserError(f'{path}: {",".join(row)[:80]!r} expected YTID, start_seconds, end_seconds, labels')
-  if not rows:
+  values = []
+  for line, row in csv_files.read_rows(path):
+    if csv_files.is_comment(row):
+      continue
+    if len(row) < 4:
+      raise UserError(f'{path}: line {line}: {",".join(row)[:80]!r} expected YTID, start_seconds, end_seconds, labels')
+    values.append((row[0], *span(path, *row[:3]), ','.join(row[3:])))
+  if not values:
     raise UserError(f'{path}: the table has no rows')
-  return [(row[0].strip(), *span(path, row[0], row[1], row[2]), row[3]) for row in rows]
+  return values
 
 
 def read_rows(path):
   """Rows of a table with a header, list of (name, start, end, cell of labels); times in seconds, or None."""
-  rows = class_lists.read_table(path, (NAMES, LABELS))
+  rows = csv_files.read_table(path, (NAMES, LABELS))
   name, start, end, labels = (
     next((column for column in columns if column in rows[0]), None) for columns in (NAMES, STARTS, ENDS, LABELS)
   )
@@ -203,10 +216,9 @@ def read_rows(path):
 
 def span(path, name, start, end):
   """Parses (start, end) in seconds. UserError unless they are numbers, not negative, and in this order."""
-  try:
-    start_seconds, end_seconds = float(start), float(end)
-  except ValueError:
-    start_seconds = end_seconds = math.nan
-  if not 0 <= start_seconds < end_seconds < math.inf:
+  if not (csv_files.is_number(start) and csv_files.is_number(end)):
+    raise UserError(f'{path}: {name}: start {start} s, end {end} s: expected are numbers such as 30.5')
+  start_seconds, end_seconds = float(start), float(end)
+  if not 0 <= start_seconds < end_seconds:
     raise UserError(f'{path}: {name}: start {start} s, end {end} s: end must be after start')
   return start_seconds, end_seconds

@@ -12,7 +12,7 @@ import tqdm
 
 from audionet_tf.core import confusion
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists, params
+from audionet_tf.data import class_lists, csv_files, params
 from audionet_tf.inference import windows
 from audionet_tf.media import decoding, integrity, perturbations
 from audionet_tf.media.timeline import PCM_SCALE
@@ -36,7 +36,7 @@ def read_clips(path, media_root=None, folds=()):
   Raises:
     UserError: there is no such file, a column is missing, or no clip is in these folds.
   """
-  rows = class_lists.read_table(path, (('path', 'filename'), ('category',), ('fold',) if folds else ('category',)))
+  rows = csv_files.read_table(path, (('path', 'filename'), ('category',), ('fold',) if folds else ('category',)))
   root = pathlib.Path(media_root or pathlib.Path(path).parent)
   chosen = [row for row in rows if not folds or row['fold'] in folds]
   if not chosen:
@@ -64,7 +64,7 @@ def read_groups(path, class_names):
   """
   if path is None:
     return {name: [position] for position, name in enumerate(class_names)}
-  rows = class_lists.read_table(path, (('category',), ('class_name', 'imagenet_index')))
+  rows = csv_files.read_table(path, (('category',), ('class_name', 'imagenet_index')))
   unnamed = len(class_names) == IMAGENET_CLASSES and class_names == class_lists.numbered_class_names(IMAGENET_CLASSES)
   background = int(class_names[0].lower() == 'background')
   groups = {}

@@ -1,5 +1,6 @@
 """Multi-label evaluation of a student on clips with a table of labels (`data/weak_labels.py`)."""
 
+import contextlib
 import pathlib
 import sys
 import tempfile
@@ -7,10 +8,12 @@ import tempfile
 import numpy as np
 import tqdm
 
+from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists, params, weak_labels
+from audionet_tf.data import class_lists, params, segment_names, weak_labels
 from audionet_tf.evaluation import clip_accuracy, metrics
 from audionet_tf.inference import windows
+from audionet_tf.media import decoding
 
 CELL = np.dtype([('score', '<f4'), ('label', '?')])  # of one clip and one class
 
@@ -38,50 +41,62 @@ def clips(table, root):
 
   Args:
     table: weak_labels.Table.
-    root: folder that the names in the table are relative to. A file anywhere in it matches too if it has the same name,
-      with any suffix; AudioSet's clips may be files `<id>_<start>` that hold the clip only.
+    root: folder that the names in the table are relative to. A file anywhere in it matches too if the table finds its
+      rows by the file's name (`weak_labels.Table.find`).
 
   Returns:
-    list of (path, span, rows), each clip once; `span` is (start, end) in seconds, or None for the whole file.
-
-  Raises:
-    UserError: a clip has no file, or several.
+    (list of (path, span, rows), each clip once; `span` is (start, end) in seconds, or None for the whole file;
+    dict of the names of other clips to why they have no file).
   """
-  root, by_name, located = pathlib.Path(root), None, {}
+  root, rows_of, located, missing = pathlib.Path(root), {}, {}, {}
   for row in table.rows:
-    span = None if row.start is None else (row.start, row.end)
-    key = row.name, span
-    if key in located:
-      located[key][2].append(row)
-      continue
-    if (root / row.name).is_file():
-      located[key] = (root / row.name, span, [row])
-      continue
-    by_name = by_name or files_by_name(root)
-    candidates = [(f'{row.name}_{row.start:g}', None)] if span else []  # a file that holds the clip only
-    candidates += [(weak_labels.names_of(row.name)[1], span), (row.name, span)]  # the last: a dot, but no suffix
-    matches = ((by_name[name], part) for name, part in candidates if name in by_name)
-    paths, part = next(matches, ([], None))
-    if len(paths) != 1:
-      problem = f'{len(paths)} files are called' if paths else 'there is no file'
-      raise UserError(f'{root}: {problem} {row.name}; --media_root says where the clips are')
-    located[key] = (paths[0], part, [row])
-  return list(located.values())
+    rows_of.setdefault(key_of(row), []).append(row)
+  for name, span in rows_of:
+    if (root / name).is_file():
+      located[name, span] = root / name, span
+  found = files_of(table, root) if len(located) < len(rows_of) else {}
+  for key in (key for key in rows_of if key not in located):
+    parts, wholes = found.get(key, ([], []))
+    paths, span = (parts, None) if parts else (wholes, key[1])
+    if len(paths) == 1:
+      located[key] = paths[0], span
+    else:
+      missing[key[0]] = f'{len(paths)} files are called' if paths else 'there is no file'
+  return [(*located[key], rows) for key, rows in rows_of.items() if key in located], missing
 
 
-def files_by_name(root):
-  """dict of name without suffix to the paths of the files with that name, anywhere below a folder."""
-  paths = {}
+def key_of(row):
+  """(name, span) of a row's clip; `span` is (start, end) in seconds, or None for the whole clip."""
+  return row.name, None if row.start is None else (row.start, row.end)
+
+
+def files_of(table, root):
+  """dict of `key_of` to (files that hold only the clip, files that hold it), of all files below a folder."""
+  found = {}
   for path in sorted(root.rglob('*')):
-    if path.is_file():
-      paths.setdefault(weak_labels.names_of(path.name)[1], []).append(path)
-  return paths
+    if not path.is_file():
+      continue
+    try:
+      rows, is_part = table.match(path.relative_to(root).as_posix())
+    except UserError:  # rows of several names match
+      continue
+    for key in {key_of(row) for row in rows or ()}:
+      found.setdefault(key, ([], []))[0 if is_part else 1].append(path)
+  return found
+
+
+def span_within(path, span):
+  """The span, (start, end) in seconds, of a clip in a file; None if the file is too short and so is the clip itself."""
+  seconds = None
+  with contextlib.suppress(UserError, OSError):  # reported when the file is decoded
+    seconds = span and decoding.declared_duration(path)
+  return None if seconds and segment_names.is_whole_file({span}, float(seconds)) else span
 
 
 def evaluate(student, table, root, window_seconds=None):
   """Scores every clip by the mean over its windows and their steps, and computes the metrics of each class.
 
-  Unreadable clips are reported on stderr and skipped.
+  Clips without a file and unreadable ones are reported on stderr and skipped.
 
   Args:
     student: predictor.LogitsModel.
@@ -90,23 +105,27 @@ def evaluate(student, table, root, window_seconds=None):
     window_seconds: length of a window; None for that of training, where the last window of a clip may end with it.
 
   Returns:
-    dict: `clips`, their number; `unreadable`, list of paths; `means`, from `metrics.means`; `calibration`, from
+    dict: `clips`, their number; `unreadable`, list of paths; `missing`, dict of clips without a file to the reason;
+    `means`, from `metrics.means`; `calibration`, from
     `metrics.Calibration`; `classes`, dict of class name to the dict of `metrics.of_class`, best average precision
     first.
 
   Raises:
-    UserError: a clip has no file or several, or no clip can be read.
+    UserError: no clip has a file, or none can be read.
   """
   settings = student.settings
   min_remainder = windows.default_min_remainder(settings.student, window_seconds)
   window_seconds = window_seconds or settings.window_seconds
   framing = params.Framing(window_seconds, window_seconds, settings.sample_rate_hz, settings.mono)
-  unreadable, calibration, located = [], metrics.Calibration(), clips(table, root)
+  unreadable, calibration = [], metrics.Calibration()
+  located, missing = clips(table, root)
+  report_missing(missing, root, len(located))
   with tempfile.TemporaryFile() as file:  # many clips times classes do not fit into memory
     store = np.memmap(file, CELL, 'w+', shape=(len(table.class_names), len(located)))
     count = 0
     for path, span, rows in tqdm.tqdm(located, desc='predicting', unit=' clips', delay=1):
       try:
+        span = span_within(path, span)
         scores = clip_accuracy.clip_probabilities(student, path, framing, span, min_remainder)
       except (UserError, OSError) as error:
         unreadable.append(str(path))
@@ -130,10 +149,23 @@ def evaluate(student, table, root, window_seconds=None):
   return {
     'clips': count,
     'unreadable': unreadable,
+    'missing': missing,
     'means': metrics.means(measured),
     'calibration': calibration.result(),
     'classes': {name: measured[name] for name in reversed(order)},
   }
+
+
+def report_missing(missing, root, located):
+  """Names on stderr the clips without a file. UserError if no clip has one."""
+  if not missing:
+    return
+  reason, advice = next(iter(missing.items())), f'--media_root says where the clips are, now {root}'
+  if not located:
+    raise UserError(f'{root}: {reason[1]} {reason[0]}, nor one of any other clip of the table; {advice}')
+  listed = text.first_of([f'{name} ({problem})' for name, problem in missing.items()])
+  total = located + len(missing)
+  print(f'{len(missing)} of {total} clips are left out: {listed}; {advice}', file=sys.stderr)
 
 
 def unique(names):

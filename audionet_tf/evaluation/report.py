@@ -37,6 +37,9 @@ def of_labels(measured):
   if means['d_prime_of_mean_auc'] is not None:
     lines.append(f"d' of the mean AUC: {means['d_prime_of_mean_auc']:.3f}")
   lines.append(f'calibration error: {measured["calibration"]["error"]:.3f}')
+  for key, what in (('missing', 'without a file'), ('unreadable', 'unreadable')):
+    if measured.get(key):
+      lines.append(f'{len(measured[key])} clips {what}, left out: {text.first_of(list(measured[key]))}')
   return '\n'.join(lines)
 
 

@@ -22,6 +22,7 @@ from audionet_tf.models import registry
 # Samples per call of the student: more are no faster, and need more memory.
 BATCH_SAMPLES = 1 << 19
 MAX_BATCH_SIZE = 512
+MOST_BATCH_SAMPLES = 1 << 26  # half a gigabyte, before the student's own layers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +124,9 @@ def file_predictor(
     mono=settings.mono,
   )
   batch_size = batch_size or max(1, min(MAX_BATCH_SIZE, BATCH_SAMPLES // framing.window_samples))
+  most = max(1, MOST_BATCH_SAMPLES // framing.window_samples)
+  if not stepwise and batch_size > most:
+    raise UserError(f'batch_size is {batch_size}, allowed is 1 to {most} windows of {window_seconds:g} s')
   if stepwise:
     step_predictor = steps.step_predictor(served, top, to_the_end, head)
     return FilePredictor(None, served, framing, 1, top, tuple(formats), step_predictor, head=head)

@@ -6,6 +6,7 @@ clip's label; the prediction for a clip is the class with the largest mean decis
 
 import dataclasses
 import math
+import sys
 import warnings
 
 import joblib
@@ -18,7 +19,8 @@ from sklearn.svm import LinearSVC
 
 from audionet_tf.core.errors import UserError
 
-GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # the original's 0.01 in the middle
+ORIGINAL_C = 1e-2
+GRID = (1e-4, 1e-3, ORIGINAL_C, 1e-1, 1.0)
 INNER_PARTS = 3  # inner folds where there is only one fold to train on
 SMALL_NUMBERS = 1 << 20  # values of all samples, below which processes cost more than they gain
 MOST_BYTES = 8 << 30
@@ -130,6 +132,16 @@ def predict_clips(samples, train, test, classifier, c, standardize):
   return np.array(predictions, int)
 
 
+def inner_splits(samples, train):
+  """Splits of the training clips to choose C by, list of (train, test), int arrays of clips.
+
+  One leaves out each fold, or each of INNER_PARTS parts of a single fold. Those that leave one class to train on are of
+  no use: the list is empty where classes have too few clips or folds.
+  """
+  splits = [(np.setdiff1d(train, part), part) for part in inner_folds(samples, train)]
+  return [(rest, part) for rest, part in splits if len(np.unique(samples.labels[rest])) > 1]
+
+
 def inner_folds(samples, train):
   """The folds of the training clips, or INNER_PARTS stratified parts of a single fold: list of int arrays of clips."""
   names = np.unique(samples.folds[train])
@@ -150,7 +162,7 @@ def cross_validate(samples, folds, classifier='svm', c=None, standardize=False):
     folds: list of str, the folds to evaluate.
     classifier: key of CLASSIFIERS.
     c: inverse strength of the regularisation; None chooses from GRID by cross-validation within the training folds,
-      among equals the smallest.
+      among equals the smallest; ORIGINAL_C, with a note on stderr, where these cannot be split (`inner_splits`).
     standardize: whether values are scaled to mean 0 and standard deviation 1, measured on the training clips.
 
   Returns:
@@ -163,13 +175,13 @@ def cross_validate(samples, folds, classifier='svm', c=None, standardize=False):
   jobs, keys = [], []
   for fold, (train, _) in splits.items():
     for value in GRID if c is None else ():
-      for part in inner_folds(samples, train):
-        jobs.append((np.setdiff1d(train, part), part, classifier, value, standardize))
+      for inner in inner_splits(samples, train):
+        jobs.append((*inner, classifier, value, standardize))
         keys.append((fold, value))
   accuracies = {}
   for (_, test, *_), key, predictions in zip(jobs, keys, run(samples, jobs, 'choosing C'), strict=True):
     accuracies.setdefault(key, []).append((predictions == samples.labels[test]).mean())
-  chosen = {fold: c if c is not None else best({v: np.mean(accuracies[fold, v]) for v in GRID}) for fold in folds}
+  chosen = {fold: c if c is not None else choose(accuracies, fold) for fold in folds}
   finals = [(*splits[fold], classifier, chosen[fold], standardize) for fold in folds]
   results = {}
   for fold, predictions in zip(folds, run(samples, finals, 'evaluating'), strict=True):
@@ -182,6 +194,14 @@ def cross_validate(samples, folds, classifier='svm', c=None, standardize=False):
       'predictions': predictions.tolist(),
     }
   return results
+
+
+def choose(accuracies, fold):
+  """C for a fold, from the dict of (fold, C) to accuracies in the inner splits."""
+  if (fold, ORIGINAL_C) not in accuracies:
+    print(f'fold {fold}: too few clips to train on to choose C by: it is {ORIGINAL_C:g}; --c sets it', file=sys.stderr)
+    return ORIGINAL_C
+  return best({value: np.mean(accuracies[fold, value]) for value in GRID})
 
 
 def best(accuracies):

@@ -83,7 +83,10 @@ def baseline_features(names, clips):
   features, unreadable = {name: {} for name in names}, []
 
   def sound(clip, decoded):
-    return np.concatenate([pcm for _, pcm in prefetch.sound_of(clip.path, SAMPLE_RATE_HZ, MONO, decoded)])
+    chunks = [pcm for _, pcm in prefetch.sound_of(clip.path, SAMPLE_RATE_HZ, MONO, decoded)]
+    if not chunks:
+      raise MediaError(clip.path, f'shorter than a sample at {SAMPLE_RATE_HZ} Hz')
+    return np.concatenate(chunks)
 
   opened = prefetch.opened_ahead([clip.path for clip in clips], clips, sound)
   for clip, future in tqdm.tqdm(opened, total=len(clips), desc='spectra', unit=' clips', delay=2):

@@ -190,6 +190,8 @@ def add_model(app, service):
     limits = service.limits
     with service.bodies.share() as take:
       body = await captions_api.body_of(request, limits.request_bytes, limits.predict_seconds, take)
+      encoding = request.headers.get('content-encoding', '')
+      body = predict_api.decoded(body, encoding, limits.request_bytes, take)
       document = await predict_api.respond(parts['method'], body, served, service.batcher, limits, service.head)
     return Response(document, media_type='application/json')
 

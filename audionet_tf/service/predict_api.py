@@ -6,11 +6,13 @@ signature of another kind, and returns `{"results": [[[class, probability], ...]
 """
 
 import asyncio
+import zlib
 
 import numpy as np
 import orjson
 import tensorflow as tf
 
+from audionet_tf.media import waveforms
 from audionet_tf.models import registry
 from audionet_tf.saved_model import signatures
 from audionet_tf.service.settings import RequestRefused, sizes
@@ -18,6 +20,36 @@ from audionet_tf.service.settings import RequestRefused, sizes
 DEFAULT = 'serving_default'
 METHODS = ('predict', 'classify')
 PREDICT_METHOD = 'tensorflow/serving/predict'  # what exports call it
+
+
+def decoded(body, encoding, most_bytes, take):
+  """The body of a request without its Content-Encoding: gzip or none, as TensorFlow Serving takes them.
+
+  Args:
+    body: bytes.
+    encoding: value of the header, or ''.
+    most_bytes: largest size; more is not decompressed.
+    take: called with the size of the decompressed body; may raise RequestRefused.
+
+  Raises:
+    RequestRefused: another encoding, a damaged body, or too large a one.
+  """
+  encoding = encoding.strip().lower()
+  if encoding in ('', 'identity'):
+    return body
+  if encoding not in ('gzip', 'x-gzip'):
+    raise RequestRefused(415, f'Content-Encoding is {encoding[:40]!r}, allowed are gzip and identity')
+  reader = zlib.decompressobj(16 + zlib.MAX_WBITS)
+  try:
+    content = reader.decompress(body, most_bytes + 1)
+  except zlib.error as error:
+    raise RequestRefused(400, f'the body is not gzip, or damaged ({error})') from None
+  if len(content) > most_bytes:
+    raise RequestRefused(413, f'the body has more than the {sizes(most_bytes)} allowed, decompressed')
+  if not reader.eof:
+    raise RequestRefused(400, 'the gzip body is truncated')
+  take(len(content))
+  return content
 
 
 def parse(body):
@@ -93,6 +125,9 @@ def checked_waveform(value, signature, served):
     waveform = array.astype(np.float32)
   if not np.isfinite(waveform).all():
     raise RequestRefused(400, 'waveform has values outside the range of float32')
+  peak = np.abs(waveform).max()
+  if peak > waveforms.MAX_PEAK:  # of int16: predictions would be certain, and wrong
+    raise RequestRefused(400, f'waveform reaches {peak:g}, allowed is -1 to 1; divide int16 by 32768')
   return waveform
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from audionet_tf.core import digests, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists, weak_labels
+from audionet_tf.data import class_lists, csv_files, segment_names, weak_labels
 from audionet_tf.teachers import precomputed
 
 
@@ -63,6 +63,12 @@ def multi_hot_targets(path, table, manifest):
   if missing:
     raise UserError(f'{path}: no row for {text.first_of(missing)} of the records')
 
+  for video in manifest['videos']:
+    rows = rows_of[video['id']]
+    end = float(params.start_seconds(video['first_window'] + video['windows'] - 1)) + params.window_seconds
+    if segment_names.is_whole_file({(row.start, row.end) for row in rows}, end):
+      rows_of[video['id']] = weak_labels.without_times(rows)
+
   def targets(video, window):
     start = float(params.start_seconds(window))
     labels = table.multi_hot(rows_of[video], start, start + params.window_seconds)
@@ -78,7 +84,7 @@ def load(path):
     UserError: there is no such file, a column is missing, or category and target contradict each other.
   """
   precomputed.check_file(path)
-  rows = class_lists.read_table(path, (('path', 'filename'), ('category', 'target')))
+  rows = csv_files.read_table(path, (('path', 'filename'), ('category', 'target')))
   class_names = classes_of(path, rows)
   index = {}
   for row in rows:

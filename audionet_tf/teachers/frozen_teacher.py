@@ -3,7 +3,7 @@
 | flag                    | allowed                     | meaning                                                     |
 |-------------------------|-----------------------------|-------------------------------------------------------------|
 | `--teacher`             | vgg16, mobilenet_v2, ...    | a classifier of `keras.applications`, with its preprocessing |
-|                         | X.keras                     | takes pictures in 0..255, preprocessing inside the file     |
+|                         | X.keras, X.h5 (whole model) | takes pictures in 0..255, preprocessing inside the file     |
 |                         | folder/ (SavedModel)        | `serving_default`; uint8 as they are, float in [0, 1]       |
 |                         | X.tflite                    | (u)int8 as they are, float in [-1, 1]; stored labels only   |
 |                         | X.npz, X.npy, X.tfrecord    | precomputed outputs (`precomputed`)                         |
@@ -17,7 +17,8 @@
 | `--teacher_input_range` | BLACK,WHITE                 | range of pixels that a float model from a file takes        |
 
 Pictures of another size are resized bilinearly, with antialiasing when they shrink.
-Outputs that are not a distribution (negative, or with a sum far from one) are taken as logits.
+Outputs that are not a distribution are taken as scores, which are divided by their sum, if all lie from 0 to 1 as those
+of sigmoids do; else as logits.
 """
 
 import dataclasses
@@ -26,14 +27,24 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import batch_keys, class_lists
-from audionet_tf.teachers import clip_labels, image_classifier, keras_applications, precomputed, teacher_config, tflite
+from audionet_tf.data import batch_keys, class_lists, csv_files
+from audionet_tf.teachers import (
+  clip_labels,
+  image_classifier,
+  keras_applications,
+  precomputed,
+  teacher_config,
+  tflite,
+  trial,
+)
 from audionet_tf.teachers.teacher_config import is_precomputed
 
 DTYPES = ('float32', 'bfloat16')
+SCORES = 'scores'  # of classes that do not exclude each other
 SUM_TOLERANCE = 0.02  # of probabilities computed in half precision
 PROBE_PIXELS = 224  # side of the probe pictures where a model takes any size
 
@@ -49,7 +60,8 @@ class Teacher:
       held by a model it is not tracked, so the teacher's weights enter no checkpoint.
     in_graph: whether `probabilities` can be called inside a tf.function; False for `.tflite`.
     description: JSON-able; `source`, `name`, `weights`, `labels`, `dtype` and `input_range` are arguments of `load`,
-      `input_size`, `classes`, `outputs` ('logits', 'probabilities' or batch_keys.MULTI_LABEL) and `digest` are results.
+      `input_size`, `classes`, `outputs` ('logits', 'probabilities', 'scores' or
+      batch_keys.MULTI_LABEL) and `digest` are results.
     digest: sha256 of the weights or of the file of outputs, hex.
     precomputed: None, or for a file of outputs or labels `precomputed.PrecomputedTargets.targets`; then
       `probabilities` is None.
@@ -118,6 +130,22 @@ def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32
   return Teacher(name, class_names, probabilities, model.in_graph, description, model.digest)
 
 
+def try_loading(source, weights='imagenet', dtype='float32', input_range=None):
+  """UserError if loading a model from a file or folder crashes or hangs (`trial`); arguments of `load`.
+
+  Once TensorFlow has computed something, only `.tflite` files can be tried: they do not use its threads.
+  """
+  path = pathlib.Path(source)
+  is_model = path.exists() and not is_precomputed(source) and (path.suffix or not keras_applications.find(str(source)))
+  if is_model and (path.suffix == '.tflite' or not has_computed()):
+    trial.check(source, lambda: probed_kind(source, picture_model(str(source), weights, None, dtype, input_range)))
+
+
+def has_computed():
+  """Whether TensorFlow's threads run already."""
+  return getattr(context.context(), '_initialized', True)
+
+
 def precomputed_teacher(source, name, weights, labels, class_names, dtype, input_range):
   """The Teacher of a file of outputs or labels; arguments of `load`, and `class_names`, as read from `labels`."""
   path = pathlib.Path(source)
@@ -125,7 +153,7 @@ def precomputed_teacher(source, name, weights, labels, class_names, dtype, input
     raise UserError(
       f'{source}: precomputed outputs; leave out weights, dtype and input range, which are for classifiers'
     )
-  if path.suffix == '.csv':
+  if csv_files.is_table(path):
     targets = clip_labels.load_table(path, labels)
   else:
     targets = precomputed.load(path, class_names and len(class_names))
@@ -160,10 +188,10 @@ def picture_model(source, weights, class_names, dtype, input_range):
     raise keras_applications.unknown(source)
   if weights != 'imagenet':
     raise UserError(f'{source} has its own weights; leave out {weights}, which goes with names of keras.applications')
-  if path.suffix == '.keras' and path.is_file():
+  if path.suffix in ('.keras', *teacher_config.HDF5_SUFFIXES) and path.is_file():
     return image_classifier.load_keras_file(path, dtype, input_range)
   if dtype != 'float32':
-    raise UserError(f'{source}: {dtype} is for names of keras.applications and .keras files')
+    raise UserError(f'{source}: {dtype} is for names of keras.applications, .keras and .h5 files')
   if path.suffix == '.tflite' and path.is_file():
     return tflite.load_tflite(path, input_range)
   return image_classifier.load_saved_model(path, input_range)
@@ -209,7 +237,7 @@ def resized(images, size):
 
 
 def distribution(outputs, kind):
-  """Outputs [N, classes] as f32 distributions: softmax of logits; probabilities to the sum of one."""
+  """Outputs [N, classes] as f32 distributions: softmax of logits; probabilities and scores to the sum of one."""
   outputs = tf.cast(outputs, tf.float32)
   if kind == 'logits':
     return tf.nn.softmax(outputs)
@@ -221,18 +249,25 @@ def distribution(outputs, kind):
 
 
 def probed_kind(source, model):
-  """'logits' or 'probabilities', from the outputs for grey, noise and a gradient: the same on every run."""
+  """'logits', 'probabilities' or 'scores', from the last activation and the outputs for black, white, grey, noise and a
+  gradient: the same on every run."""
   height, width = model.size or (PROBE_PIXELS, PROBE_PIXELS)
   noise = np.random.default_rng(0).integers(0, 256, [2, height, width, 3])
   gradient = np.broadcast_to(np.linspace(0, 255, width)[:, None], [height, width, 3])
-  probes = np.stack([np.full([height, width, 3], 128), *noise, gradient]).astype(np.float32)
+  plain = [np.full([height, width, 3], level) for level in (128, 0, 255)]
+  probes = np.stack([*plain, *noise, gradient]).astype(np.float32)
   try:
     outputs = np.asarray(model.outputs(tf.constant(probes)), np.float32)
   except Exception as error:  # an untrusted model may raise anything
     raise UserError(f'{source}: cannot classify pictures ({text.brief(error)})') from error
   if not np.isfinite(outputs).all():
     raise UserError(f'{source}: its outputs are not finite; its weights are damaged')
-  return 'probabilities' if are_probabilities(outputs) else 'logits'
+  if model.last_activation == 'sigmoid':
+    return SCORES
+  if are_probabilities(outputs):
+    return 'probabilities'
+  is_score = (outputs >= 0).all() and (outputs <= 1).all() and model.last_activation != 'linear'
+  return SCORES if is_score else 'logits'
 
 
 def are_probabilities(outputs):

@@ -1,4 +1,4 @@
-"""Image classifiers from Keras: `.keras` files and SavedModel folders.
+"""Image classifiers from Keras: `.keras` files, whole models in `.h5`, and SavedModel folders.
 
 Files are untrusted. Code inside them is not run (Lambda layers; in SavedModels all that `saved_model_allowlist`
 refuses), and a damaged file gives one line. The remaining operations are trusted: a model is a program, so use models
@@ -31,6 +31,7 @@ class PictureModel:
     digest: sha256 of the weights, hex.
     kind: 'logits' or 'probabilities' if that is known, else None.
     in_graph: whether `outputs` can be called inside a tf.function.
+    last_activation: 'softmax', 'sigmoid', 'linear' or None if it is not known.
   """
 
   outputs: Callable
@@ -39,6 +40,7 @@ class PictureModel:
   digest: str
   kind: str | None = None
   in_graph: bool = True
+  last_activation: str | None = None
 
 
 def checked_size(source, shape):
@@ -112,7 +114,7 @@ def keras_outputs(model, preprocess):
 
 
 def load_keras_file(path, dtype='float32', input_range=None):
-  """PictureModel of a `.keras` file that preprocesses pictures itself; by default they are in 0..255.
+  """PictureModel of a `.keras` or `.h5` file that preprocesses pictures itself; by default they are in 0..255.
 
   Raises:
     UserError: the file is damaged, holds code, or no picture classifier.
@@ -122,18 +124,31 @@ def load_keras_file(path, dtype='float32', input_range=None):
   except Exception as error:  # Keras passes on what its parts raise, and the file is the user's
     if 'lambda' in str(error).lower():
       raise UserError(f'{path}: holds a Lambda layer, which is code that is not run; use registered layers') from error
-    raise UserError(f'{path}: not a readable .keras file ({text.brief(error)})') from error
+    advice = '; save it as .keras where it was made' if path.suffix != '.keras' else ''
+    raise UserError(f'{path}: not a readable {path.suffix} file ({text.brief(error)}){advice}') from error
   inputs, outputs = getattr(model, 'inputs', None) or [], getattr(model, 'outputs', None) or []
   if len(inputs) != 1 or len(outputs) != 1:
     raise UserError(f'{path}: {len(inputs)} inputs and {len(outputs)} outputs; a picture classifier has one of each')
   size, classes = checked_size(path, inputs[0].shape), checked_classes(path, outputs[0].shape)
   set_compute_dtype(model, dtype)
+  activation, digest = last_activation(model), digests.of_file(path)
   if keras.backend.is_int_dtype(inputs[0].dtype):
     refuse_range(path, input_range)
-    return PictureModel(keras_outputs(model, whole_numbers), size, classes, digests.of_file(path))
+    outputs_fn = keras_outputs(model, whole_numbers)
+    return PictureModel(outputs_fn, size, classes, digest, last_activation=activation)
   input_range = input_range or RAW
   outputs_fn = keras_outputs(model, lambda pictures: ranged(pictures, input_range))
-  return PictureModel(outputs_fn, size, classes, digests.of_file(path))
+  return PictureModel(outputs_fn, size, classes, digest, last_activation=activation)
+
+
+def last_activation(model):
+  """'softmax', 'sigmoid' or 'linear' if the last layer of a Keras model has it; None for all others."""
+  layer = model.outputs[0]._keras_history.operation
+  while isinstance(layer, keras.Model):
+    layer = layer.outputs[0]._keras_history.operation
+  function = getattr(layer, 'activation', None)
+  name = getattr(function, '__name__', '') if function else type(layer).__name__.lower()
+  return name if name in ('softmax', 'sigmoid', 'linear') else None
 
 
 def load_saved_model(path, input_range=None):

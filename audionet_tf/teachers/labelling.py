@@ -49,6 +49,11 @@ def ensure(records_folder, manifest, teachers, batch_size=64):
   return folder
 
 
+def is_stored(records_folder, manifest, teachers):
+  """Whether `ensure` has nothing to do."""
+  return soft_labels.is_whole(pathlib.Path(records_folder) / FOLDER / labels_key(manifest, teachers), teachers)
+
+
 def labels_key(manifest, teachers):
   """16 hex digits of a digest of all that changes the stored outputs."""
   identity = {t.name: [t.digest, *(t.description.get(part) for part in OUTPUT_SETTINGS)] for t in teachers}

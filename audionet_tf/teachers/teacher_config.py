@@ -5,13 +5,15 @@ import pathlib
 import re
 import zipfile
 
+from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists
+from audionet_tf.data import class_lists, csv_files
 from audionet_tf.teachers import clip_labels, precomputed
 
 # In SoundNet's code the weight of a head is this over its number of classes: the criterion divides by batch x classes
 # and by the 8 terms (4 steps, 2 heads), and is multiplied by 250. 0.125 for 1000 classes, 0.312 for 401.
 ORIGINAL_WEIGHT_TIMES_CLASSES = 250 / 8 * 4
+HDF5_SUFFIXES = ('.h5', '.hdf5')
 NAMED = re.compile(r'([A-Za-z]\w*)=(.*)', re.ASCII | re.DOTALL)
 
 
@@ -109,7 +111,7 @@ PARSERS = {'input_range': number_pair, 'loss_weight': weight, 'labels': lambda t
 
 def is_precomputed(source):
   """Whether `source` is a file of precomputed outputs or of labels, which needs no pictures."""
-  return pathlib.Path(source).suffix in (*precomputed.READERS, '.csv')
+  return pathlib.Path(source).suffix in precomputed.READERS or csv_files.is_table(source)
 
 
 def check(teachers, teacher_mode, manifest):
@@ -146,15 +148,15 @@ def check_pictures(manifest, names):
 def check_classifier(source, weights='imagenet'):
   """UserError unless `source` is a model file or folder, or may be a name of keras.applications."""
   path = pathlib.Path(source)
-  if path.suffix in ('.h5', '.hdf5'):
-    raise UserError(f'{source}: weights without a network; name it: --teacher=vgg16 --teacher_weights={source}')
   if not path.suffix and '/' not in source and not path.is_file():
     if weights not in ('imagenet', 'none') and not pathlib.Path(weights).is_file():
       raise UserError(f'{weights}: no such file of weights; allowed are imagenet, none or a path')
     return  # the name of a network, which keras.applications checks
   if not path.exists():
     raise UserError(f'{source}: no such teacher; expected is a .keras or .tflite file, or a SavedModel folder')
-  if path.suffix == '.keras' and path.is_file():
+  if path.suffix in HDF5_SUFFIXES and path.is_file():
+    check_whole_model(path)
+  elif path.suffix == '.keras' and path.is_file():
     if not zipfile.is_zipfile(path):
       raise UserError(f'{path}: not a readable .keras file (no zip archive)')
   elif path.suffix == '.tflite' and path.is_file():
@@ -167,13 +169,26 @@ def check_classifier(source, weights='imagenet'):
     raise UserError(f'{path}: no saved_model.pb in this folder, so it is not a SavedModel')
 
 
+def check_whole_model(path):
+  """UserError unless an HDF5 file holds a network with its weights, as Keras 2 saved models."""
+  import h5py
+
+  try:
+    with h5py.File(path, 'r') as file:
+      is_whole = 'model_config' in file.attrs
+  except OSError as error:
+    raise UserError(f'{path}: not a readable HDF5 file ({text.brief(error)})') from None
+  if not is_whole:
+    raise UserError(f'{path}: weights without a network; name it: --teacher=vgg16 --teacher_weights={path}')
+
+
 QUICK_BYTES = 16 << 20  # a table up to this size is read twice, here and for training
 
 
 def check_precomputed(path, labels_path, names, manifest):
   """UserError if a file of labels or outputs does not fit the records, as far as a quick look shows."""
   precomputed.check_file(path)
-  if path.suffix == '.csv':
+  if csv_files.is_table(path):
     if path.stat().st_size < QUICK_BYTES:
       clip_labels.load_table(path, labels_path).targets(manifest)
   elif path.suffix in ('.npz', '.npy'):  # by their headers; a .tfrecord would have to be read to its end

@@ -4,6 +4,8 @@ import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
 
+MOST_ON_PROCESSOR = 64
+
 
 def make(replicas=0):
   """Makes the tf.distribute strategy for `replicas` copies of the student.
@@ -17,13 +19,15 @@ def make(replicas=0):
     tf.distribute.MirroredStrategy, or OneDeviceStrategy for one copy.
 
   Raises:
-    UserError: more replicas than GPUs.
+    UserError: more replicas than GPUs, or more than MOST_ON_PROCESSOR without a GPU.
   """
   gpus = tf.config.list_physical_devices('GPU')
   for gpu in gpus:
     tf.config.experimental.set_memory_growth(gpu, True)
   if replicas < 0 or (gpus and replicas > len(gpus)):
     raise UserError(f'--replicas={replicas}: this machine has {len(gpus)} GPUs; allowed is 0 (all) to {len(gpus)}')
+  if replicas > MOST_ON_PROCESSOR and not gpus:
+    raise UserError(f'--replicas={replicas}: without a GPU allowed is 0 (the processor) to {MOST_ON_PROCESSOR}')
   if not gpus and replicas > 1:
     cpu = tf.config.list_physical_devices('CPU')[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)

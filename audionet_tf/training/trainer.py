@@ -16,13 +16,14 @@ from audionet_tf.data import (
   balanced_sampling,
   batch_keys,
   class_lists,
+  csv_files,
   input_pipeline,
   records,
   soft_labels,
 )
 from audionet_tf.models import alignment, registry, soundnet, student_file
 from audionet_tf.saved_model import export
-from audionet_tf.teachers import frozen_teacher, keras_applications, labelling, teacher_config
+from audionet_tf.teachers import answers, frozen_teacher, keras_applications, labelling, teacher_config
 from audionet_tf.training import (
   callbacks,
   distribution,
@@ -69,6 +70,8 @@ def train(
     UserError: records, teacher or run folder cannot be used, or a loss is not finite.
     interruption.Interrupted: Ctrl-C or SIGTERM, after a checkpoint.
   """
+  for teacher in config.teachers:
+    frozen_teacher.try_loading(teacher.source, teacher.weights, teacher.dtype, teacher.input_range)
   system.keep_freed_memory()
   run_dir = run_checks.check_run_folder(run_dir, resume)
   manifest = records.read_manifest(records_folder)
@@ -139,8 +142,14 @@ def report_class_names(configs, teachers):
     teachers: list of Teacher.
   """
   for config, teacher in zip(configs, teachers, strict=True):
+    if teacher.description['outputs'] == frozen_teacher.SCORES:
+      print(
+        f'warning: teacher {teacher.name} gives scores from 0 to 1 that do not sum to 1, as sigmoids do: they are '
+        'divided by their sum, as the student learns a distribution over the classes',
+        file=sys.stderr,
+      )
     count = len(teacher.class_names)
-    if config.labels or pathlib.Path(config.source).suffix == '.csv':
+    if config.labels or csv_files.is_table(config.source):
       continue
     if teacher.class_names == class_lists.numbered_class_names(count):
       print(
@@ -281,6 +290,8 @@ def training_source(records_folder, manifest, teachers, online):
 
   Without teachers, the stored files hold the sound without pictures.
   """
+  if online or not labelling.is_stored(records_folder, manifest, teachers):
+    answers.check(records_folder, manifest, teachers)
   if online:
     return input_pipeline.record_source(records_folder, manifest)
   folder = labelling.ensure(records_folder, manifest, teachers)

@@ -117,6 +117,34 @@ def test_mistakes_are_found_without_tensorflow(tmp_path, arguments, message):
   assert message in done.stderr and not list(tmp_path.iterdir())
 
 
+def float_flags(module):
+  """Names of the float flags that a command's source defines."""
+  source = __main__.importlib.util.find_spec(module).origin
+  return re.findall(r"flags\.DEFINE_float\(\s*'(\w+)'", open(source, encoding='utf-8').read())
+
+
+@pytest.mark.parametrize('name', [name for name in COMMANDS if float_flags(COMMANDS[name])])
+def test_every_float_flag_must_be_finite(name):
+  for number, flag in enumerate(float_flags(COMMANDS[name])):
+    done = run(COMMANDS[name], f'--{flag}={("inf", "nan", "-inf", "1e999")[number % 4]}')
+    assert done.returncode == 1 and done.stderr.startswith(f'error: flag --{flag}='), done.stderr
+    assert done.stderr.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+  ('name', 'flag'),
+  [
+    ('evaluate', 'batch_size'),
+    ('train', 'checkpoint_every'),
+    ('probe', 'hop_steps'),
+    *(('build', flag) for flag in ('shards', 'workers', 'memory_mb')),
+  ],
+)
+def test_counts_beyond_all_use_are_refused(name, flag):
+  done = run(COMMANDS[name], f'--{flag}={10**24}')
+  assert done.returncode == 1 and 'is not an integer in the range' in done.stderr and done.stderr.count('\n') == 1
+
+
 def test_audio_is_the_old_name_of_media_root(tmp_path):
   (tmp_path / 'c.csv').write_text('filename,fold,target\na.wav,1,0\n')
   arguments = ['--clips=c.csv', '--output=o', '--layer=mfcc', '--folds=2']

@@ -156,13 +156,47 @@ def test_missing_ambiguous_and_unreadable_files_are_named(folder, student, capsy
   measured = multilabel.evaluate(student, table, folder)
   assert measured['clips'] == 1 and [pathlib.Path(path).name for path in measured['unreadable']] == ['bad.wav']
   assert 'bad.wav' in capsys.readouterr().err and measured['means']['roc_auc'] is None
-  (folder / 'labels.csv').write_text('file,labels\nmissing,Low\n')
-  with pytest.raises(UserError, match='there is no file missing; --media_root'):
-    multilabel.clips(multilabel.read(folder / 'labels.csv', student.class_names), folder)
+  for rows, message in (
+    ('missing,Low\n', 'there is no file missing, nor'),
+    ('low,Low\n', '2 files are called low, nor'),
+  ):
+    (folder / 'sub/low.mp3').write_bytes(b'')
+    (folder / 'labels.csv').write_text(f'file,labels\n{rows}')
+    with pytest.raises(UserError, match=f'{message} .*--media_root'):
+      multilabel.evaluate(student, multilabel.read(folder / 'labels.csv', student.class_names), folder)
+
+
+def test_clips_without_a_file_are_left_out_and_counted(folder, student, capsys):
   (folder / 'sub/low.mp3').write_bytes(b'')
-  (folder / 'labels.csv').write_text('file,labels\nlow,Low\n')
-  with pytest.raises(UserError, match='2 files are called low'):
-    multilabel.clips(multilabel.read(folder / 'labels.csv', student.class_names), folder)
+  lines = ['gone.wav,Low', 'high.wav,"High, shrill"', 'low,Low', 'gone2,Low', 'nothing.wav,', 'abcdefghijk_30.wav,Low']
+  (folder / 'labels.csv').write_text('\n'.join(['file,labels', *lines]))
+  table = multilabel.read(folder / 'labels.csv', student.class_names)
+  measured = multilabel.evaluate(student, table, folder)
+  missing = {'gone.wav': 'there is no file', 'low': '2 files are called', 'gone2': 'there is no file'}
+  assert (measured['clips'], measured['missing']) == (3, missing)
+  assert '3 of 6 clips are left out: gone.wav (there is no file), low (2 files are called)' in capsys.readouterr().err
+  assert '3 clips without a file, left out: gone.wav, low, gone2' in report.of_labels(measured)
+  few = ''.join(lines[i] + '\n' for i in (1, 4, 5))
+  (folder / 'labels.csv').write_text(f'file,labels\n{few}')
+  alone = multilabel.evaluate(student, multilabel.read(folder / 'labels.csv', student.class_names), folder)
+  assert alone['missing'] == {} and alone['means'] == measured['means']  # the others are judged as without them
+
+
+NAMES = ['Yabcdefghijk', 'abcdefghijk_0.4', 'abcdefghijk_0.400_0.800', 'abcdefghijk_0.4-0.8', 'abcdefghijk_400_800',
+         'Yabcdefghijk_0.400', 'abcdefghijk']  # fmt: skip
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_files_of_downloaders_are_found_and_hold_the_segment(folder, student, name):
+  (folder / 'sub/abcdefghijk').mkdir()
+  wavfile.write(folder / f'sub/abcdefghijk/{name}.wav', RATE, (tone(3000) * 16000).astype(np.int16))
+  wavfile.write(folder / 'sub/abcdefghijk_9.0.wav', RATE, (tone(1000) * 16000).astype(np.int16))  # another segment
+  (folder / 'abcdefghijk_30.wav').unlink()
+  (folder / 'labels.csv').write_text('abcdefghijk, 0.400, 0.800, "High, shrill"\n')
+  located, missing = multilabel.clips(multilabel.read(folder / 'labels.csv', student.class_names), folder)
+  assert (missing, [path.stem for path, *_ in located]) == ({}, [name])
+  (path, span, rows) = located[0]
+  assert multilabel.span_within(path, span) is None and rows[0].labels == (1,)
 
 
 @pytest.mark.parametrize(

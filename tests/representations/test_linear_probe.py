@@ -174,3 +174,27 @@ def test_zero_crossings_of_a_tone():
   tone = (9000 * np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE + 0.1)).astype(np.int16)
   np.testing.assert_allclose(baselines.zero_crossings(tone).mean(), 2000 / RATE, rtol=0.01)
   assert baselines.logmel(np.zeros(1, np.int16)).shape == (1, 128)
+
+
+@pytest.mark.parametrize(
+  ('categories', 'folds'),
+  [('aaabb', '11221'), ('ab' * 2, '1122'), ('aabbb', '12122'), ('abcabc', '111222'), ('aab' * 3, '111222333')],
+)
+def test_classes_too_rare_for_inner_splits_give_accuracies(categories, folds, capsys):
+  """Where no inner split has two classes to train on, C is the original's; a fixed C needs no inner splits."""
+  vectors = [np.float32([[ord(name), number]]) for number, name in enumerate(categories)]
+  samples = linear_probe.gather(vectors, list(categories), list(folds))
+  names = sorted(set(folds))
+  results = linear_probe.cross_validate(samples, names)
+  notes = capsys.readouterr().err
+  for fold in names:
+    clips = [i for i, name in enumerate(folds) if name != fold]
+    parts = {name: [i for i in clips if folds[i] == name] for name in set(folds) - {fold}}
+    if len(parts) == 1:  # n-th clip of each class in part n % 3
+      parts = {n: [i for i in clips if [j for j in clips if categories[j] == categories[i]].index(i) % 3 == n]
+               for n in range(3)}  # fmt: skip
+    usable = [part for part in parts.values() if part and len({categories[i] for i in clips if i not in part}) > 1]
+    assert results[fold]['c'] in linear_probe.GRID and (usable or results[fold]['c'] == 0.01)
+    assert (f'fold {fold}: too few clips' in notes) == (not usable)
+  fixed = linear_probe.cross_validate(samples, names, c=0.01)
+  assert all(results[fold]['predictions'] == fixed[fold]['predictions'] for fold in names if results[fold]['c'] == 0.01)

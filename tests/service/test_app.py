@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import gzip
 import http.client
 import pathlib
 import re
@@ -11,6 +12,7 @@ import sys
 
 import httpx
 import numpy as np
+import orjson
 import pytest
 import running_service
 import tone_service
@@ -135,6 +137,34 @@ def test_a_mistake_is_one_line_with_a_status(client, path, body, status, message
   assert answer.status_code == status
   assert set(answer.json()) == {'error'}
   assert message in answer.json()['error'] and '\n' not in answer.json()['error']
+
+
+def test_gzip_bodies_are_read_as_tensorflow_serving_does(client, made):
+  plain = orjson.dumps({'inputs': waveforms(2).tolist()})
+  expected = client.post(f'{MODEL}:predict', content=plain).json()
+  for encoding in ('gzip', 'GZIP', 'identity'):
+    body = plain if encoding == 'identity' else gzip.compress(plain)
+    answer = client.post(f'{MODEL}:predict', content=body, headers={'Content-Encoding': encoding})
+    assert (answer.status_code, answer.json()) == (200, expected)
+  bomb = gzip.compress(b' ' * (made.limits.request_bytes + 1))
+  for body, encoding, status, message in (
+    (bomb, 'gzip', 413, 'more than the 1 MiB allowed, decompressed'),
+    (gzip.compress(plain)[:-9], 'gzip', 400, 'truncated'),
+    (plain, 'gzip', 400, 'not gzip, or damaged'),
+    (plain, 'br', 415, 'allowed are gzip and identity'),
+  ):
+    answer = client.post(f'{MODEL}:predict', content=body, headers={'Content-Encoding': encoding})
+    assert answer.status_code == status and message in answer.json()['error']
+  assert made.bodies.held == 0
+
+
+def test_int16_values_are_noticed(client):
+  sound = (waveforms(2) * 32767).round()
+  for request in ({'inputs': sound.tolist()}, {'instances': sound.astype(int).tolist()}):
+    answer = client.post(f'{MODEL}:predict', json=request)
+    assert answer.status_code == 400 and 'allowed is -1 to 1; divide int16 by 32768' in answer.json()['error']
+  loud = {'inputs': (1.5 * waveforms(2) / abs(waveforms(2)).max()).tolist()}  # as decoded MP3 may be
+  assert client.post(f'{MODEL}:predict', json=loud).status_code == 200
 
 
 def test_limits_of_predictions(client, made, monkeypatch):

@@ -224,3 +224,63 @@ def test_tflite_with_operations_of_tensorflow_is_refused(tmp_path):
   flatbuffer_utils.write_model(model, str(tmp_path / 'flex.tflite'))
   with pytest.raises(UserError, match='custom operations FlexReadFile'):
     frozen_teacher.load(tmp_path / 'flex.tflite')
+
+
+def sigmoid(logits):
+  return 1 / (1 + np.exp(-logits))
+
+
+def save_sigmoid(folder, kind):
+  """The tiny classifier with sigmoid outputs, without its range of pixels: 0..255 in Keras files, else [0, 1]."""
+  if kind == 'saved':
+    return image_classifiers.Classifier(last=tf.nn.sigmoid).save(folder / kind)
+  if kind == 'tflite':
+    return image_classifiers.Classifier(batch=1, last=tf.nn.sigmoid).to_tflite(folder / 'x.tflite')
+  image_classifiers.keras_classifier(activation='sigmoid').save(folder / f'x.{kind}')
+  return folder / f'x.{kind}'
+
+
+@pytest.mark.parametrize('kind', ['keras', 'h5', 'saved', 'tflite'])
+def test_sigmoid_outputs_are_scores(tmp_path, kind):
+  teacher = frozen_teacher.load(save_sigmoid(tmp_path, kind), input_range=(0, 1) if kind == 'tflite' else None)
+  assert teacher.description['outputs'] == 'scores'
+  colours = image_classifiers.IMAGES.astype(np.float64).mean((1, 2)) / 255
+  scores = sigmoid(colours @ image_classifiers.KERNEL + image_classifiers.BIAS)
+  expected = scores / scores.sum(1, keepdims=True)
+  np.testing.assert_allclose(np.asarray(teacher.probabilities(image_classifiers.IMAGES)), expected, atol=1e-4)
+
+
+def test_small_logits_are_no_scores(tmp_path):
+  model = image_classifiers.keras_classifier(activation=None)
+  model.get_layer('top').set_weights([np.abs(image_classifiers.KERNEL) / 100, np.float32([0.1, 0.2, 0.3])])
+  model.save(tmp_path / 'x.keras')
+  teacher = frozen_teacher.load(tmp_path / 'x.keras')
+  assert teacher.description['outputs'] == 'logits'
+
+
+def test_whole_models_of_keras_2_are_teachers_and_weights_alone_are_not(tmp_path):
+  model = image_classifiers.keras_classifier()
+  for name in ('x.h5', 'x.hdf5'):
+    keras.saving.save_model(model, tmp_path / name)
+    teacher = frozen_teacher.load(tmp_path / name)
+    np.testing.assert_allclose(
+      np.asarray(teacher.probabilities(image_classifiers.IMAGES)),
+      image_classifiers.expected(image_classifiers.IMAGES, 0, 1),
+      atol=1e-6,
+    )
+  model.save_weights(tmp_path / 'y.weights.h5')
+  with pytest.raises(UserError, match='weights without a network'):
+    frozen_teacher.load(tmp_path / 'y.weights.h5')
+  whole = (tmp_path / 'x.h5').read_bytes()
+  for content in (b'', b'no HDF5', whole[: len(whole) // 2]):
+    (tmp_path / 'z.h5').write_bytes(content)
+    with pytest.raises(UserError, match='z.h5: not a readable HDF5 file') as caught:
+      frozen_teacher.load(tmp_path / 'z.h5')
+    assert '\n' not in str(caught.value)
+
+
+def test_code_in_a_whole_model_is_not_run(tmp_path):
+  model = keras.Sequential([keras.Input([8, 8, 3]), keras.layers.Lambda(lambda x: x[:, 0, 0])])
+  keras.saving.save_model(model, tmp_path / 'x.h5')
+  with pytest.raises(UserError, match='holds a Lambda layer'):
+    frozen_teacher.load(tmp_path / 'x.h5')

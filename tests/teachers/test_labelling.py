@@ -301,6 +301,8 @@ def test_untrusted_manifests_are_checked(tmp_path):
     ({'shards': [{'name': '../../records-0.tfrecord', 'windows': 7, 'bytes': 1}]}, 'is outside the folder'),
     ({'shards': 3}, 'not a manifest of soft labels'),
     ({'params': {'unknown': 1}}, 'not a manifest of soft labels'),
+    ({'teachers': {'colours': {}}}, 'not a manifest of soft labels'),
+    ({'teachers': ['colours']}, 'not a manifest of soft labels'),
   ):
     path.write_text(json.dumps(content | change))
     with pytest.raises(UserError, match=line):
@@ -308,6 +310,18 @@ def test_untrusted_manifests_are_checked(tmp_path):
   path.write_text('{')
   with pytest.raises(UserError, match='not a manifest'):
     soft_labels.read_manifest(folder)
+
+
+@pytest.mark.parametrize('teachers', [{}, {'colours': {}}, {'colours': 3}, []])
+def test_a_manifest_without_its_teacher_is_written_again(tmp_path, teachers):
+  manifest, _ = write_records(tmp_path)
+  folder = labelling.ensure(tmp_path, manifest, [make_teacher()])
+  path = folder / 'manifest.json'
+  whole = path.read_text()
+  path.write_text(json.dumps(json.loads(whole) | {'teachers': teachers}))
+  assert not labelling.is_stored(tmp_path, manifest, [make_teacher()])
+  labelling.ensure(tmp_path, manifest, [make_teacher()])
+  assert json.loads(path.read_text()) == json.loads(whole)
 
 
 def test_damaged_records_are_one_line(tmp_path):

@@ -87,7 +87,7 @@ def test_ctrl_c_leaves_no_partial_files_and_no_process(tmp_path):
     time.sleep(0.02)
   os.killpg(process.pid, signal.SIGINT)
   _, shown = process.communicate(timeout=20)
-  assert process.returncode == 1
+  assert process.returncode == 130
   assert shown.strip().endswith('error: interrupted'), shown
   assert 'Traceback' not in shown
   assert [path.name for path in (tmp_path / 'out').rglob('*') if path.is_file()] == ['.lock']

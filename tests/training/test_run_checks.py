@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 
+import h5py
 import numpy as np
 import pytest
 import synthetic_records
@@ -51,6 +52,8 @@ def world(tmp_path_factory):
   (folder / 'x.tflite').write_bytes(b'nonsense')
   (folder / 'x.keras').write_bytes(b'nonsense')
   (folder / 'x.h5').write_bytes(b'')
+  with h5py.File(folder / 'weights.h5', 'w') as file:
+    file['top/kernel'] = np.zeros([2, 2])
   (folder / 'saved').mkdir()
   np.savez(folder / 'answers.npz', **{'a.mp4': np.full([2, 4], 0.25)})
   return folder
@@ -73,11 +76,13 @@ def world(tmp_path_factory):
     ('--teacher=none.tflite', 'none.tflite: no such teacher'),
     ('--teacher=x.tflite', 'x.tflite: not a .tflite file, or damaged'),
     ('--teacher=x.keras', 'x.keras: not a readable .keras file'),
-    ('--teacher=x.h5', 'weights without a network'),
+    ('--teacher=x.h5', 'x.h5: not a readable HDF5 file'),
+    ('--teacher=none.h5', 'none.h5: no such teacher'),
+    ('--teacher=weights.h5', 'weights without a network'),
     ('--teacher=./saved', 'no saved_model.pb in this folder'),
     ('--teacher=./none', 'no such teacher'),
     ('--teacher=vgg16 --teacher_weights=none.h5', 'none.h5: no such file of weights'),
-    ('--teacher_labels=none.txt', 'none.txt: no such file of class names'),
+    ('--teacher_labels=none.txt', 'none.txt: no such file; expected class names'),
     ('--teacher=labels.csv', 'no row for b.mp4 of the records'),
     ('--teacher=labels.csv --teacher_labels=names.txt', 'its own categories are the class names'),
     ('--teacher=answers.npz', 'answers.npz: no outputs for b.mp4'),
@@ -97,7 +102,7 @@ def test_mistakes_are_found_without_tensorflow(world, words, message):
   ('words', 'message'),
   [
     ('--embeddings=none.tfrecord --teacher_labels=names.txt', 'none.tfrecord: no such file of embeddings'),
-    ('--embeddings=file --teacher_labels=none.txt', 'none.txt: no such file of class names'),
+    ('--embeddings=file --teacher_labels=none.txt', 'none.txt: no such file; expected class names'),
     ('--embeddings=file --records=records', 'either --records or --embeddings'),
     ('--embeddings=file --validation=records', '--validation needs sound'),
   ],

@@ -19,8 +19,8 @@ HEAD = """\
 This page is generated from the programs: `scripts/command_reference > docs/commands.md`.
 
 Every command takes `--help`, and `--flagfile=FILE`, which reads flags from a file with one flag per line. A flag that
-follows `--flagfile` overrides the file. Flags marked with * may be repeated. The exit code is 0, or 1 where
-anything failed.
+follows `--flagfile` overrides the file. Flags marked with * may be repeated. The exit code is 0, 1 where
+anything failed, or 130 after Ctrl-C.
 
 """
 # Run in the child: the module's docstring and flags as JSON. A flag of a module belongs to the name it is imported by.
