@@ -7,7 +7,7 @@ import keras
 
 from audionet_tf.core import digests
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import audioset_embeddings, balanced_sampling, batch_keys, class_lists, input_pipeline
+from audionet_tf.data import audioset_embeddings, balanced_sampling, batch_keys, class_lists, damage, input_pipeline
 from audionet_tf.data.params import RecordParams
 from audionet_tf.models import vggish_attention
 from audionet_tf.models.patch_classifier import RATE_HZ
@@ -79,7 +79,7 @@ def train(paths, run_dir, config, resume=False, checkpoint_every=0):
   checkpoints, first_epoch = trainer.restored(run_dir, distiller, log, checkpoint_every, config)
   source = audioset_embeddings.source(paths, manifest, teacher.name, len(class_names))
   if first_epoch < config.epochs:
-    with trainer.readable(source):
+    with damage.named(source.paths, 'download it again, then go on with --resume'):
       hooks = [callbacks.Guard(ids), log, checkpoints]
       batches = training_batches(source, teacher.name, config, first_epoch, devices.num_replicas_in_sync)
       trainer.fit(distiller, batches, manifest, config, first_epoch, hooks, log, checkpoints)

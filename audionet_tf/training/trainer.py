@@ -16,6 +16,7 @@ from audionet_tf.data import (
   balanced_sampling,
   batch_keys,
   class_lists,
+  damage,
   input_pipeline,
   records,
   soft_labels,
@@ -85,13 +86,13 @@ def train(
   teachers = teachers if online else without_weights(teachers)
   with devices.scope():
     distiller = build_distiller(manifest, teachers, config)
-    validate = held_out and validator(distiller, held_out, held_out_source, teachers, config)
+    validate = held_out and validator(distiller, validation_folder, held_out, held_out_source, teachers, config)
   run_dir.mkdir(parents=True, exist_ok=True)
   training_resume.write(run_dir / run_checks.SETTINGS_NAME, settings)
   log = callbacks.RunLog(run_dir, stats_header(manifest, config), ids_of(manifest), manifest['windows'], validate)
   checkpoints, first_epoch = restored(run_dir, distiller, log, checkpoint_every, config)
   if first_epoch < config.epochs:
-    with readable(source):
+    with readable(source, records_folder, manifest):
       summaries = make_summaries(run_dir, records_folder, manifest, source, distiller, teachers, log, profile, graph)
       hooks = [callbacks.Guard(ids_of(manifest)), log, checkpoints, summaries]
       if projected:
@@ -116,7 +117,7 @@ def restored(run_dir, distiller, log, checkpoint_every, config):
   return checkpoints, first_epoch
 
 
-def validator(distiller, manifest, source, teachers, config):
+def validator(distiller, folder, manifest, source, teachers, config):
   """A function that evaluates the student on held-out records and returns a dict of metric to float."""
   evaluator = new_distiller(distiller.student, manifest, teachers, dataclasses.replace(config, per_frame=False))
   evaluator.compile(jit_compile=False)
@@ -124,7 +125,7 @@ def validator(distiller, manifest, source, teachers, config):
 
   def validate():
     replicas = evaluator.distribute_strategy.num_replicas_in_sync
-    with readable(source):
+    with readable(source, folder, manifest):
       batches = input_pipeline.sequential_batches(source, config.batch_size, replicas)
       return evaluator.evaluate(batches, steps=steps_per_epoch(manifest, config), verbose=0, return_dict=True)
 
@@ -216,16 +217,10 @@ def steps_per_epoch(manifest, config):
   return -(-manifest['windows'] // config.batch_size)
 
 
-@contextlib.contextmanager
-def readable(source):
-  """Context in which damaged files of the source raise UserError."""
-  try:
-    yield
-  except (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
-    if isinstance(error, tf.errors.InvalidArgumentError) and balanced_sampling.DAMAGED not in error.message:
-      raise
-    folder = pathlib.Path(source.paths[0]).parent
-    raise UserError(f'{folder}: damaged ({error.message[:100]}); delete it and make it again') from error
+def readable(source, records_folder, manifest):
+  """Context in which a damaged file of the records, or of the answers stored with them, raises UserError."""
+  paths = dict.fromkeys([*source.paths, *records.shard_paths(records_folder, manifest)])
+  return damage.named(paths, damage.advice(records_folder))
 
 
 def make_summaries(run_dir, records_folder, manifest, source, distiller, teachers, log, profile, graph):
