@@ -36,7 +36,14 @@ ONE_HOME = {  # package: modules, or packages of ours, that may import it
   'uvicorn': ['service'],
   'yt_dlp': ['data/youtube'],
 }
-NO_TENSORFLOW = ['audionet_tf', 'audionet_tf.api', 'tfrecords.build', 'tfrecords.builder', 'tfrecords.verify', 'tfrecords.verification']
+NO_TENSORFLOW = [
+  'audionet_tf',
+  'audionet_tf.api',
+  'tfrecords.build',
+  'tfrecords.builder',
+  'tfrecords.verify',
+  'tfrecords.verification',
+]
 
 
 def modules():

@@ -182,7 +182,9 @@ def _old_manifest(folder, fields):
     return None
   old = record_manifest.read(folder)
   if not old.keys() >= set(BUILD_KEYS) or not all(isinstance(video.get('digest'), str) for video in old['videos']):
-    raise UserError(f'{folder}/{record_manifest.MANIFEST_NAME}: not a manifest of this program; choose another --output')
+    raise UserError(
+      f'{folder}/{record_manifest.MANIFEST_NAME}: not a manifest of this program; choose another --output'
+    )
   previous, current = (
     {**dataclasses.asdict(m['params']), **{key: m[key] for key in BUILD_KEYS}} for m in (old, fields)
   )

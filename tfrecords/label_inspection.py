@@ -1,7 +1,5 @@
 """Compares stored answers with their manifest and with the records: checksums, counts, order, finite numbers."""
 
-import pathlib
-
 import numpy as np
 from google.protobuf import message
 

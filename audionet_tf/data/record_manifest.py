@@ -73,7 +73,7 @@ def advice_for(folder):
 
 
 def checked(manifest):
-  """The manifest with `params` as RecordParams. ValueError, TypeError or KeyError unless all its values fit together."""
+  """The manifest with `params` as RecordParams. ValueError, TypeError or KeyError unless its values fit together."""
   manifest = manifest | {'params': checked_params(manifest['params'])}
   videos, shards = manifest['videos'], manifest['shards']
   rows = ((manifest, KEYS), *((video, VIDEO_KEYS) for video in videos), *((shard, SHARD_KEYS) for shard in shards))

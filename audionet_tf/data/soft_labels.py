@@ -153,7 +153,9 @@ def is_whole(folder, manifest, teachers):
     stored = read_manifest(folder)
   except UserError:
     return False
-  same = all(stored['teachers'].get(name, {}).get('classes') == teacher['classes'] for name, teacher in teachers.items())
+  same = all(
+    stored['teachers'].get(name, {}).get('classes') == teacher['classes'] for name, teacher in teachers.items()
+  )
   windows = [[row['windows'] for row in rows['shards']] for rows in (stored, manifest)]
   same &= stored['videos'] == [video['id'] for video in manifest['videos']] and windows[0] == windows[1]
   return same and key(stored['records_digest'], stored['teachers']) == key(manifest['digest'], teachers)

@@ -53,9 +53,7 @@ def labels_key(manifest, teachers):
 
 def descriptions(teachers):
   """What a manifest of soft labels says about teachers, a dict by name."""
-  return {
-    t.name: {'description': t.description, 'digest': t.digest, 'classes': list(t.class_names)} for t in teachers
-  }
+  return {t.name: {'description': t.description, 'digest': t.digest, 'classes': list(t.class_names)} for t in teachers}
 
 
 def make(records_folder, manifest, teachers, folder, batch_size):
@@ -79,7 +77,9 @@ def make(records_folder, manifest, teachers, folder, batch_size):
       if not soft_labels.is_finished(folder / name, sources[name]['windows']):
         path = records_folder / sources[name]['name']
         raise UserError(f'{path}: not the windows of its manifest; {damage.advice(records_folder)}')
-  soft_labels.write_manifest(folder, manifest, descriptions(teachers), [(name, sources[name]['windows']) for name in names])
+  soft_labels.write_manifest(
+    folder, manifest, descriptions(teachers), [(name, sources[name]['windows']) for name in names]
+  )
 
 
 def find_stored(records_folder, manifest, teacher):

@@ -71,7 +71,15 @@ def train(
     interruption.Interrupted: Ctrl-C or SIGTERM, after a checkpoint.
   """
   system.keep_freed_memory()
-  run_dir = run_checks.check_run_folder(run_dir, resume)
+  with run_checks.locked(run_dir, resume) as locked_dir:
+    shown = {'profile': profile, 'graph': graph, 'projected': projected}
+    return train_locked(records_folder, locked_dir, config, checkpoint_every, validation_folder, **shown)
+
+
+def train_locked(
+  records_folder, run_dir, config, checkpoint_every, validation_folder, profile=None, graph=False, projected=False
+):
+  """`train`, in a run folder that no other training uses."""
   manifest = records.read_manifest(records_folder)
   held_out = validation_folder and run_checks.validation_manifest(validation_folder, manifest)
   devices = distribution.make(config.replicas)
@@ -87,7 +95,6 @@ def train(
   with devices.scope():
     distiller = build_distiller(manifest, teachers, config)
     validate = held_out and validator(distiller, validation_folder, held_out, held_out_source, teachers, config)
-  run_dir.mkdir(parents=True, exist_ok=True)
   training_resume.write(run_dir / run_checks.SETTINGS_NAME, settings)
   log = callbacks.RunLog(run_dir, stats_header(manifest, config), ids_of(manifest), manifest['windows'], validate)
   checkpoints, first_epoch = restored(run_dir, distiller, log, checkpoint_every, config)
@@ -110,7 +117,7 @@ def without_weights(teachers):
 def restored(run_dir, distiller, log, checkpoint_every, config):
   """(Checkpoints, number of completed epochs), after restoring the newest checkpoint of the run, if there is one."""
   checkpoints = callbacks.Checkpoints(run_dir, distiller, checkpoint_every)
-  first_epoch = checkpoints.restore()
+  first_epoch = checkpoints.restore(log.whole_epochs)
   log.begin(first_epoch)
   if first_epoch:
     print(f'resuming after epoch {first_epoch} of {config.epochs}', file=sys.stderr)
@@ -342,6 +349,8 @@ def new_distiller(student, manifest, teachers, config):
 def finish(run_dir, student, manifest, teachers, config, settings):
   """Writes RUN/student.keras and RUN/export/1; a prolonged run is exported again, as the next version.
 
+  An export that is there is kept if it is whole.
+
   Args:
     run_dir: pathlib.Path of the run.
     student: keras.Model.
@@ -369,6 +378,9 @@ def finish(run_dir, student, manifest, teachers, config, settings):
     layer.trainable = True  # what was frozen in this run is no property of the weights
   student_file.save(path, student, student_settings)
   exported = run_dir / 'export' / str(1 + len(settings['prolonged']))
+  if exported.exists() and not export.is_whole(exported, student, student_settings):
+    print(f'{exported}: damaged; it is made again', file=sys.stderr)
+    export.remove(exported)
   if not exported.exists():
     # From the file, not from memory: without the strategy's mirrored variables, and as `audionet_tf.export` does it.
     exported = export.export(*student_file.load(path), run_dir / 'export')

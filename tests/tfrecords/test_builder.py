@@ -34,7 +34,8 @@ def test_shards_are_balanced_and_shuffled(tmp_path):
   assert rows != sorted(rows)
   assert all(len({video for video, _ in rows[i : i + 20]}) == 3 for i in (0, 20, 40))
   assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == sorted(
-    ['.lock', 'failures.json', 'manifest.json', 'manifest.backup.json'] + [shard['name'] for shard in manifest['shards']]
+    ['.lock', 'failures.json', 'manifest.json', 'manifest.backup.json']
+    + [shard['name'] for shard in manifest['shards']]
   )
 
 
