@@ -78,7 +78,10 @@ def write_records(folder, pictures=2, same_picture=False, shards=3, windows=21):
     'params': dataclasses.asdict(params),
     'windows': windows,
     'digest': 'records 1',
-    'videos': [{'id': f'video {video}', 'digest': '', 'windows': 0, 'first_window': 0} for video in (0, 1)],
+    'videos': [
+      {'id': f'video {video}', 'digest': '', 'windows': len(range(video, windows, 2)), 'first_window': 0}
+      for video in (0, 1)
+    ],
     'shards': listed,
   }
   (folder / records.MANIFEST_NAME).write_text(json.dumps(content))
