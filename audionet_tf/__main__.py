@@ -12,6 +12,7 @@ from audionet_tf.core import cli
 COMMANDS = {
   'download': 'audionet_tf.download',
   'build': 'tfrecords.build',
+  'verify': 'tfrecords.verify',
   'train': 'audionet_tf.train',
   'evaluate': 'audionet_tf.evaluate',
   'infer': 'audionet_tf.infer',

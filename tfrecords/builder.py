@@ -14,15 +14,13 @@ from tqdm import tqdm
 
 from audionet_tf.core import digests, files, text
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.data import records
-from tfrecords import pool, shards, videos, worker
+from audionet_tf.data import record_manifest
+from tfrecords import inspection, pool, shards, videos, worker
 
 PARTS = '.parts'
 FAILURES_NAME = 'failures.json'
-VIDEO_KEYS = {'id', 'digest', 'windows', 'first_window'}
-SHARD_KEYS = {'name', 'windows', 'bytes'}
+BUILD_KEYS = ('sources', 'shards_asked')  # of a manifest, needed to go on with its build
 REFRESH_SECONDS = 0.5
-DEFAULTS = {'short_videos': 'skip'}  # of parameters that older manifests lack
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Summary:
 
 
 def build(arguments, output, params, shard_count=None, workers=1, timeout_seconds=120, memory_bytes=4 << 30):
-  """Builds the records of videos in a folder, or what is missing of them.
+  """Builds the records of videos in a folder, or what is missing or damaged of them.
 
   Args:
     arguments: list of files, globs and folders of videos.
@@ -72,31 +70,24 @@ def build(arguments, output, params, shard_count=None, workers=1, timeout_second
   start, output = time.monotonic(), pathlib.Path(output)
   candidates = videos.find(arguments)
   fields = {
-    'params': dataclasses.asdict(params),
+    'params': params,
     'sources': [os.path.abspath(argument) for argument in arguments],
     'shards_asked': shard_count,
   }
   output.mkdir(parents=True, exist_ok=True)
-  with _locked(output):
+  with locked(output):
     manifest = _old_manifest(output, fields)
     digest_of, failures = _digests(candidates, workers)
-    kept = _kept(output, manifest, digest_of)
+    kept, faults = _kept(output, manifest, digest_of)
     missing = [video for video in candidates if video.id in digest_of and video.id not in kept]
-    parts = _part_paths(output / PARTS, missing, digest_of, fields['params'])
-    jobs = [worker.Job(v.id, v.path, parts[v.id], params, memory_bytes) for v in missing]
-    made = _finished(jobs, digest_of)
-    decoded = [job for job in jobs if job.video_id not in made]
-    failures |= _decode(decoded, workers, timeout_seconds)
-    made |= {
-      job.video_id: shards.from_part(job.part, job.video_id, digest_of[job.video_id])
-      for job in decoded
-      if job.video_id not in failures
-    }
+    made, failed = _make(output, missing, digest_of, params, workers, timeout_seconds, memory_bytes)
+    failures |= failed
     files.write_json(output / FAILURES_NAME, dict(sorted(failures.items())), ensure_ascii=False)
     done = [windows for _, windows in sorted((kept | made).items())]
-    if done and (made or len(kept) != len(manifest['videos'])):
-      with _bar(sum(len(v.paths) for v in done), 'shards', 'window') as bar:
-        manifest = shards.write(output, done, fields, shard_count, bar.update)
+    if done and (made or faults or len(kept) != len(manifest['videos'])):
+      manifest = _write(output, done, fields)
+    elif done:
+      record_manifest.renew(output, manifest)
     shutil.rmtree(output / PARTS)
   shard_rows = manifest['shards'] if done else []
   return Summary(
@@ -111,8 +102,71 @@ def build(arguments, output, params, shard_count=None, workers=1, timeout_second
   )
 
 
+def rebuild(folder, manifest, kept, workers, timeout_seconds, memory_bytes):
+  """Decodes the videos of records that are damaged, and writes the shards anew. The folder must be locked.
+
+  Nothing is written unless all of these videos are still as they were: no record gets lost.
+
+  Args:
+    folder: pathlib.Path of the records.
+    manifest: from `record_manifest.read`.
+    kept: dict of id to shards.Windows of the videos that are whole.
+    workers, timeout_seconds, memory_bytes: as for `build`.
+
+  Returns:
+    dict of video id to the reason why it cannot be built again; empty if the records are whole now.
+  """
+  wanted = {video['id']: video['digest'] for video in manifest['videos'] if video['id'] not in kept}
+  found = _find(manifest['sources'])
+  digest_of, failures = _digests([found[key] for key in sorted(wanted) if key in found], workers)
+  failures |= {key: 'not found where the records were built from' for key in wanted if key not in found}
+  failures |= {key: 'the file has changed since' for key, digest in digest_of.items() if digest != wanted[key]}
+  if failures:
+    return failures
+  missing = [found[key] for key in sorted(wanted)]
+  made, failures = _make(folder, missing, digest_of, manifest['params'], workers, timeout_seconds, memory_bytes)
+  if failures:
+    return failures
+  fields = {key: manifest[key] for key in ('params', 'sources', 'shards_asked')}
+  _write(folder, [windows for _, windows in sorted((kept | made).items())], fields)
+  shutil.rmtree(folder / PARTS)
+  return {}
+
+
+def _find(sources):
+  """dict of id to videos.Video of all that is left of a build's arguments."""
+  found = {}
+  for source in sources:
+    try:
+      found |= {video.id: video for video in videos.find([source]) if video.id not in found}
+    except UserError:  # moved or deleted
+      continue
+  return found
+
+
+def _make(folder, missing, digest_of, params, workers, timeout_seconds, memory_bytes):
+  """Decodes videos: (dict of id to shards.Windows in part files, dict of id to the reason why it is skipped)."""
+  parts = _part_paths(folder / PARTS, missing, digest_of, dataclasses.asdict(params))
+  jobs = [worker.Job(v.id, v.path, parts[v.id], params, memory_bytes) for v in missing]
+  made = _finished(jobs, digest_of)
+  decoded = [job for job in jobs if job.video_id not in made]
+  failures = _decode(decoded, workers, timeout_seconds)
+  made |= {
+    job.video_id: shards.from_part(job.part, job.video_id, digest_of[job.video_id])
+    for job in decoded
+    if job.video_id not in failures
+  }
+  return made, failures
+
+
+def _write(folder, done, fields):
+  """Writes shards and manifest of a list of shards.Windows; returns the manifest."""
+  with _bar(sum(len(v.paths) for v in done), 'shards', 'window') as bar:
+    return shards.write(folder, done, fields, fields['shards_asked'], bar.update)
+
+
 @contextlib.contextmanager
-def _locked(folder):
+def locked(folder):
   """Locks the folder against a second build. The lock ends with the process, however it ends."""
   with contextlib.ExitStack() as stack:
     try:
@@ -123,25 +177,18 @@ def _locked(folder):
 
 
 def _old_manifest(folder, fields):
-  """The manifest in the folder, or None. UserError if it was built with other arguments."""
-  path = folder / records.MANIFEST_NAME
-  if not path.exists():
+  """The manifest in the folder, or None. UserError if it is damaged, or was built with other arguments."""
+  if not (folder / record_manifest.MANIFEST_NAME).exists():
     return None
-  try:
-    old = json.loads(path.read_text(encoding='utf-8'))
-    params = DEFAULTS | old['params']
-    version, previous = old['schema_version'], {**params, **{k: old[k] for k in ('sources', 'shards_asked')}}
-    complete = all(v.keys() >= VIDEO_KEYS for v in old['videos']) and all(s.keys() >= SHARD_KEYS for s in old['shards'])
-  except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
-    complete = False
-  if not complete:
-    raise UserError(f'{path}: not a manifest of this program; choose another --output')
-  current = {**fields['params'], **{k: fields[k] for k in ('sources', 'shards_asked')}}
-  if version != records.SCHEMA_VERSION:
+  old = record_manifest.read(folder)
+  if not old.keys() >= set(BUILD_KEYS) or not all(isinstance(video.get('digest'), str) for video in old['videos']):
     raise UserError(
-      f'{path}: schema version {version}, but this program writes {records.SCHEMA_VERSION}; choose another --output'
+      f'{folder}/{record_manifest.MANIFEST_NAME}: not a manifest of this program; choose another --output'
     )
-  changes = [f'{k} was {previous.get(k)!r} and is now {current[k]!r}' for k in current if previous.get(k) != current[k]]
+  previous, current = (
+    {**dataclasses.asdict(m['params']), **{key: m[key] for key in BUILD_KEYS}} for m in (old, fields)
+  )
+  changes = [f'{k} was {previous[k]!r} and is now {current[k]!r}' for k in current if previous[k] != current[k]]
   if changes:
     raise UserError(
       f'{folder}: holds records built with other arguments ({"; ".join(changes)}); choose another --output'
@@ -150,15 +197,15 @@ def _old_manifest(folder, fields):
 
 
 def _kept(folder, old, digest_of):
-  """dict of id to shards.Windows of the videos that the shards hold unchanged; empty if a shard is damaged."""
+  """(dict of id to shards.Windows of the videos that the shards hold unchanged, list of what is damaged)."""
   if not old:
-    return {}
-  try:
-    present = shards.from_shards(folder, old)
-  except (UserError, FileNotFoundError) as error:
-    print(f'building all videos again: {error}', file=sys.stderr)
-    return {}
-  return {key: windows for key, windows in present.items() if digest_of.get(key) == windows.digest}
+    return {}, []
+  with _bar(old['windows'], 'checking', 'window', delay=2) as bar:
+    present = inspection.inspect(folder, old, bar.update)
+  if present.faults:
+    print(f'building damaged records again: {text.first_of(present.faults, 3, "; ")}', file=sys.stderr)
+  kept = {key: windows for key, windows in present.windows.items() if digest_of.get(key) == windows.digest}
+  return kept, present.faults
 
 
 def _digests(candidates, workers):
@@ -193,7 +240,7 @@ def _part_paths(folder, missing, digest_of, params):
       path.unlink()
   paths = {}
   for video in missing:
-    key = json.dumps([records.SCHEMA_VERSION, video.id, digest_of[video.id], params], sort_keys=True)
+    key = json.dumps([record_manifest.SCHEMA_VERSION, video.id, digest_of[video.id], params], sort_keys=True)
     paths[video.id] = str(folder / f'{digests.blake2b(key.encode())}.tfrecord')
   return paths
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import records, tfrecord_io
+from audionet_tf.data import record_manifest, tfrecord_io
 
 SHARD_BYTES = 128 << 20  # target size
 LEAST_SHARDS = 2  # enough to shuffle well
@@ -44,56 +44,19 @@ class Windows:
 
 
 def from_part(path, video_id, digest):
-  """The Windows of a part file. UserError if it is damaged."""
-  spans = tfrecord_io.record_offsets(path)
-  framed = _read(path, *spans[0]) if len(spans) else b''
-  payload = framed[12:-4]  # between length and checksums
-  if framed != tfrecord_io.framed(payload):
-    raise UserError(f'{path}: damaged; build it again')
-  example = tfrecord_io.example_class().FromString(payload)
-  first = example.features.feature['window/index'].int64_list.value[0]
-  return Windows(video_id, digest, first, [str(path)] * len(spans), spans[:, 0], spans[:, 1])
-
-
-def from_shards(folder, manifest):
-  """Locates the windows of each video in existing shards. Their order is known, so no record is read.
-
-  Args:
-    folder: of the records.
-    manifest: dict, their manifest.
-
-  Returns:
-    dict of video id to Windows.
-
-  Raises:
-    UserError: a shard is truncated or its number of records differs from the manifest's.
-  """
-  paths, spans = [], []
-  for shard in manifest['shards']:
-    path = str(pathlib.Path(folder) / shard['name'])
-    shard_spans = tfrecord_io.record_offsets(path)
-    if len(shard_spans) != shard['windows']:
-      raise UserError(f'{path}: {len(shard_spans)} records, expected {shard["windows"]}; build them again')
-    paths += [path] * len(shard_spans)
-    spans.append(shard_spans)
-  spans = np.concatenate(spans)
-  videos = manifest['videos']
-  order = hashed_order([(v['id'], v['first_window'], v['windows']) for v in videos])
-  position = np.empty(len(order), np.int64)
-  position[order] = np.arange(len(order))  # of each window, counted video by video, in the shards
-  ends = np.cumsum([v['windows'] for v in videos])
-  result = {}
-  for video, end in zip(videos, ends, strict=True):
-    positions = position[end - video['windows'] : end]
-    result[video['id']] = Windows(
-      video['id'],
-      video['digest'],
-      video['first_window'],
-      [paths[i] for i in positions],
-      spans[positions, 0],
-      spans[positions, 1],
-    )
-  return result
+  """The Windows of a part file. UserError if it is damaged or empty."""
+  spans, first = [], None
+  for offset, framed, fault in tfrecord_io.checked_records(path):
+    if fault:
+      raise UserError(f'{path}: record at byte {offset}: {fault}; build it again')
+    if first is None:
+      example = tfrecord_io.example_class().FromString(framed[12:-4])  # between length and checksums
+      first = example.features.feature['window/index'].int64_list.value[0]
+    spans.append((offset, len(framed)))
+  if not spans:
+    raise UserError(f'{path}: empty; build it again')
+  offsets, lengths = np.array(spans, np.int64).T
+  return Windows(video_id, digest, first, [str(path)] * len(spans), offsets, lengths)
 
 
 def hashed_order(videos):
@@ -125,17 +88,20 @@ def write(folder, videos, fields, shards, progress):
   Args:
     folder: of the records.
     videos: list of Windows, sorted by video id.
-    fields: dict of further keys of the manifest.
+    fields: dict of further keys of the manifest, `params` as RecordParams.
     shards: number of shards, at most one per window; None to choose it by size.
     progress: function that is called with the number of records written since the last call.
 
   Returns:
-    The manifest, as a dict.
+    The manifest, as `record_manifest.read` returns it.
+
+  Raises:
+    UserError: a record was damaged after it had been checked.
   """
   folder = pathlib.Path(folder)
   digest, shard_rows = _write_shards(folder, videos, shards, progress)
   manifest = {
-    'schema_version': records.SCHEMA_VERSION,
+    'schema_version': record_manifest.SCHEMA_VERSION,
     **fields,
     'windows': sum(row['windows'] for row in shard_rows),
     'digest': digest,
@@ -144,7 +110,7 @@ def write(folder, videos, fields, shards, progress):
     ],
     'shards': shard_rows,
   }
-  files.write_json(folder / records.MANIFEST_NAME, manifest, ensure_ascii=False)
+  record_manifest.write(folder, manifest)
   current = {row['name'] for row in shard_rows}
   for path in folder.iterdir():
     if SHARD_NAME.fullmatch(path.name) and path.name not in current:
@@ -186,7 +152,10 @@ def _write_shards(folder, videos, shards, progress):
 
 
 def _read(path, offset, length):
-  """Reads `length` bytes at `offset`."""
+  """The framed record of `length` bytes at `offset`. UserError if a checksum is wrong: damage must not be copied."""
   with open(path, 'rb', buffering=0) as file:
     file.seek(int(offset))
-    return file.read(int(length))
+    framed = file.read(int(length))
+  if tfrecord_io.framed(framed[12:-4]) != framed:
+    raise UserError(f'{path}: record at byte {offset}: damaged while it was read; build again')
+  return framed

@@ -46,6 +46,12 @@ def blake2b(data):
   return hashlib.file_digest(data, functools.partial(hashlib.blake2b, digest_size=16)).hexdigest()
 
 
+def of_content(path):
+  """BLAKE2b, 128 bits, of a file."""
+  with open(path, 'rb') as file:
+    return blake2b(file)
+
+
 def matches(path, expected):
   """Whether a file has the digest that Keras publishes for it: SHA-256 if it is 64 characters long, otherwise MD5."""
   with open(path, 'rb') as file:

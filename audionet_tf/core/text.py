@@ -50,3 +50,9 @@ def brief(error, most=160):
   """The type of an exception and the start of its message, printable, on one line."""
   message = printable(' '.join(str(error).split()))
   return f'{type(error).__name__}: {message[:most]}' if message else type(error).__name__
+
+
+def brief_value(value, most=60):
+  """The start of a value's `repr`, printable: values of untrusted files may be long."""
+  shown = printable(repr(value))
+  return shown if len(shown) <= most else f'{shown[:most]}…'

@@ -1,7 +1,5 @@
 """Keys and values of a batch that the input pipeline, the teachers and the train steps agree on."""
 
-import tensorflow as tf
-
 TEACHER = 'teacher/'  # + name: key of a teacher's predictions
 # Keys, f32 [B, 2]: start and end of the hidden part of the spectrogram, as fractions of its axis.
 HIDDEN_TIME, HIDDEN_FREQUENCY = 'hidden/time', 'hidden/frequency'
@@ -19,5 +17,7 @@ def soft_targets(probabilities):
   Returns:
     f32 [..., classes].
   """
+  import tensorflow as tf
+
   rounded = tf.cast(tf.cast(probabilities, tf.float16), tf.float32)
   return rounded / tf.reduce_sum(rounded, axis=-1, keepdims=True)

@@ -15,18 +15,15 @@ does not need TensorFlow.
 | `image/time_us`        | int64 | T     | presentation time: the middle of each part of the window  |
 """
 
-import json
 import pathlib
 
 import numpy as np
 
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import params, tfrecord_io
+from audionet_tf.data import record_manifest, tfrecord_io
+from audionet_tf.data.record_manifest import MANIFEST_NAME, SCHEMA_VERSION  # noqa: F401 (users of records name them)
 from audionet_tf.media.timeline import PCM_SCALE
-
-SCHEMA_VERSION = 1
-MANIFEST_NAME = 'manifest.json'
 
 ONE, IMAGES = '1', 'T'
 FEATURES = {
@@ -94,45 +91,49 @@ def example_at(path, start, length):
   return tfrecord_io.example_class().FromString(payload).features.feature
 
 
+def difference(features, params, video_id, index):
+  """What in a record is not as it should be.
+
+  Args:
+    features: of the parsed Example.
+    params: RecordParams.
+    video_id, index: of the window that the record should hold.
+
+  Returns:
+    str, or None if the record has its place and the right sizes.
+  """
+  expected = {
+    'schema_version': SCHEMA_VERSION,
+    'window/start_us': microseconds(params.start_seconds(index)),
+    'audio/sample_rate_hz': params.sample_rate_hz,
+  }
+  ids, indices = list(features['video/id'].bytes_list.value), list(features['window/index'].int64_list.value)
+  if (ids, indices) != ([video_id.encode()], [index]):
+    names = [name.decode(errors='replace') for name in ids]
+    return f'holds window {indices} of {text.brief_value(names)} in place of window {index} of {video_id}'
+  for name, value in expected.items():
+    if list(features[name].int64_list.value) != [value]:
+      return f'{name} is {list(features[name].int64_list.value)[:2]}, expected {value}'
+  if [len(pcm) for pcm in features['audio/pcm'].bytes_list.value] != [2 * params.window_samples]:
+    return f'its sound has not {params.window_samples} samples'
+  counts = len(features['image/encoded'].bytes_list.value), len(features['image/time_us'].int64_list.value)
+  if counts != (params.images_per_window, params.images_per_window):
+    return f'has {counts[0]} pictures at {counts[1]} times, expected {params.images_per_window}'
+  return None
+
+
 def read_manifest(folder):
   """Reads the manifest of a folder of records, and checks that its shards are there.
 
   Returns:
-    dict: `schema_version`; `params`, RecordParams; `windows`, their total number; `digest`, of all records; `videos`,
-    list of dicts `id`, `digest`, `windows`, `first_window` (windows are numbered without gaps); `shards`, list of dicts
-    `name`, `windows`, `bytes`; and the builder's own keys.
+    dict: as `record_manifest` describes it, with `params` as RecordParams.
 
   Raises:
-    UserError: no such folder, no manifest, another schema, no windows, or a shard that is missing or truncated.
+    UserError: no such folder, no manifest, a damaged one, another schema, no windows, or a shard that is missing or
+      truncated.
   """
-  folder = pathlib.Path(folder)
-  path = folder / MANIFEST_NAME
-  if not path.is_file():
-    raise UserError(
-      f'{folder}: no records here ({MANIFEST_NAME} is missing); build them with python -m tfrecords.build'
-    )
-  try:
-    manifest = json.loads(path.read_text(encoding='utf-8'))
-    version = manifest['schema_version']
-    if version != SCHEMA_VERSION:
-      raise UserError(
-        f'{path}: schema version {version}, but this program reads {SCHEMA_VERSION}; build the records again'
-      )
-    manifest['params'] = params.RecordParams(**manifest['params'])
-    fields = [
-      (manifest, {'windows': int, 'digest': str, 'videos': list, 'shards': list}),
-      *((video, {'id': str, 'windows': int, 'first_window': int}) for video in manifest['videos']),
-      *((shard, {'name': str, 'windows': int, 'bytes': int}) for shard in manifest['shards']),
-    ]
-    for row, kinds in fields:
-      for key, kind in kinds.items():
-        if not isinstance(row[key], kind):
-          raise TypeError(f'{key} is {row[key]!r}')
-  except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-    raise UserError(f'{path}: not a manifest of this program ({text.brief(error)})') from None
-  if not manifest['windows']:
-    raise UserError(f'{folder}: the records are empty; build them again from videos with sound and pictures')
-  check_shards(folder, manifest['shards'], 'build the records again')
+  manifest = record_manifest.read(folder)
+  check_shards(folder, manifest['shards'], f'python -m tfrecords.verify {folder} --repair builds it again')
   return manifest
 
 

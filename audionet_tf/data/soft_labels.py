@@ -19,15 +19,29 @@ import dataclasses
 import json
 import pathlib
 
-import tensorflow as tf
-
-from audionet_tf.core import files, text
+from audionet_tf.core import digests, sealed_json, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import batch_keys, input_pipeline, params, records, tfrecord_io
+from audionet_tf.data import batch_keys, record_manifest, records, tfrecord_io
 from audionet_tf.data.batch_keys import TEACHER
 
 FORMAT_VERSION = 1
 FOLDER = 'labels'
+KEYS = {'format_version': int, 'records_digest': str, 'windows': int, 'videos': list, 'teachers': dict, 'shards': list}
+OUTPUT_SETTINGS = ('dtype', 'input_range', 'outputs')  # parts of a teacher's description that change its outputs
+
+
+def key(records_digest, teachers):
+  """Name of the folder: 16 hex digits of a digest of all that changes the stored outputs.
+
+  Args:
+    records_digest: of the records.
+    teachers: dict of name to dict of `digest` and `description`.
+  """
+  identity = {
+    name: [teacher['digest'], *(teacher['description'].get(part) for part in OUTPUT_SETTINGS)]
+    for name, teacher in teachers.items()
+  }
+  return digests.of_text(json.dumps([FORMAT_VERSION, records_digest, identity], sort_keys=True))[:16]
 
 
 def read_manifest(folder):
@@ -40,27 +54,40 @@ def read_manifest(folder):
   Raises:
     UserError: no manifest, another format, or a shard that is missing or truncated.
   """
+  manifest = parse_manifest(folder)
+  records.check_shards(folder, manifest['shards'], advice_for(folder))
+  return manifest
+
+
+def advice_for(folder):
+  """What to do about damaged answers in a folder."""
+  return f'python -m tfrecords.verify {pathlib.Path(folder).parents[1]} --repair takes it away, then train again'
+
+
+def parse_manifest(folder):
+  """As `read_manifest`, without a look at the shards."""
   folder = pathlib.Path(folder)
-  path = folder / records.MANIFEST_NAME
+  path, kind = folder / records.MANIFEST_NAME, 'a manifest of soft labels'
   if not path.is_file():
     raise UserError(f'{folder}: no finished soft labels here ({records.MANIFEST_NAME} is missing); train again')
+  manifest = sealed_json.read(path, kind, advice_for(folder))
+  version = manifest.get('format_version')
+  if type(version) is int and version != FORMAT_VERSION:
+    raise UserError(
+      f'{path}: format {version}, but this program reads {FORMAT_VERSION}; delete the folder and train again'
+    )
   try:
-    manifest = json.loads(path.read_text())
-    version = manifest['format_version']
-    if version != FORMAT_VERSION:
-      raise UserError(
-        f'{path}: format {version}, but this program reads {FORMAT_VERSION}; delete the folder and train again'
-      )
-    manifest['params'] = params.RecordParams(**manifest['params'])
-    for shard in manifest['shards']:
-      shard['name'], shard['bytes'], shard['windows']
-    for key in ('records_digest', 'windows', 'videos', 'teachers'):
-      manifest[key]
+    manifest['params'] = record_manifest.checked_params(manifest['params'])
+    for row, kinds in ((manifest, KEYS), *((shard, record_manifest.SHARD_KEYS) for shard in manifest['shards'])):
+      for name, row_kind in kinds.items():
+        if type(row[name]) is not row_kind:
+          raise TypeError(f'{name} is {text.brief_value(row[name])}')
     for teacher in manifest['teachers'].values():
-      teacher['digest'], list(teacher['classes']), teacher['description'].get('outputs')
-  except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-    raise UserError(f'{path}: not a manifest of soft labels ({text.brief(error)})') from None
-  records.check_shards(folder, manifest['shards'], 'delete the folder and train again')
+      teacher['digest'], teacher['description'].get, len(teacher['classes'])
+    if sum(shard['windows'] for shard in manifest['shards']) != manifest['windows']:
+      raise ValueError(f'{manifest["windows"]} windows, but shards with others')
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    raise UserError(f'{path}: not {kind} ({text.brief(error)}); {advice_for(folder)}') from None
   return manifest
 
 
@@ -71,6 +98,10 @@ def label_source(folder, manifest):
     folder: of the labels.
     manifest: from `read_manifest`.
   """
+  import tensorflow as tf
+
+  from audionet_tf.data import input_pipeline
+
   params = manifest['params']
   classes = {TEACHER + name: len(teacher['classes']) for name, teacher in manifest['teachers'].items()}
   multi_label = {
@@ -110,13 +141,24 @@ def label_source(folder, manifest):
   )
 
 
-def is_whole(folder, teachers):
-  """Whether the manifest and all shards are in the folder, with the teachers' current class names."""
+def is_whole(folder, manifest, teachers):
+  """Whether manifest and shards are in the folder: of these records and teachers, with their current class names.
+
+  Args:
+    folder: pathlib.Path of the labels.
+    manifest: that of the records.
+    teachers: as for `write_manifest`.
+  """
   try:
-    stored = read_manifest(folder)['teachers']
+    stored = read_manifest(folder)
   except UserError:
     return False
-  return all(stored.get(t.name, {}).get('classes') == list(t.class_names) for t in teachers)
+  same = all(
+    stored['teachers'].get(name, {}).get('classes') == teacher['classes'] for name, teacher in teachers.items()
+  )
+  windows = [[row['windows'] for row in rows['shards']] for rows in (stored, manifest)]
+  same &= stored['videos'] == [video['id'] for video in manifest['videos']] and windows[0] == windows[1]
+  return same and key(stored['records_digest'], stored['teachers']) == key(manifest['digest'], teachers)
 
 
 def write_manifest(folder, manifest, teachers, shards):
@@ -125,7 +167,7 @@ def write_manifest(folder, manifest, teachers, shards):
   Args:
     folder: pathlib.Path of the labels, with all shards in it.
     manifest: that of the records.
-    teachers: list of frozen_teacher.Teacher.
+    teachers: dict of name to dict of `description`, `digest` and `classes`.
     shards: list of (name, number of windows).
   """
   content = {
@@ -134,21 +176,16 @@ def write_manifest(folder, manifest, teachers, shards):
     'params': dataclasses.asdict(manifest['params']),
     'windows': manifest['windows'],
     'videos': [video['id'] for video in manifest['videos']],
-    'teachers': {
-      teacher.name: {
-        'description': teacher.description,
-        'digest': teacher.digest,
-        'classes': list(teacher.class_names),
-      }
-      for teacher in teachers
-    },
+    'teachers': teachers,
     'shards': [{'name': name, 'windows': windows, 'bytes': (folder / name).stat().st_size} for name, windows in shards],
   }
-  files.write_json(folder / records.MANIFEST_NAME, content)
+  sealed_json.write(folder / records.MANIFEST_NAME, content)
 
 
 def is_finished(path, windows):
   """Whether a shard exists with all its windows."""
+  from audionet_tf.data import input_pipeline
+
   try:
     return len(tfrecord_io.record_offsets(path)) == -(-windows // input_pipeline.BLOCK_WINDOWS)
   except (FileNotFoundError, UserError):

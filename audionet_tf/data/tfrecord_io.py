@@ -95,3 +95,38 @@ def record_offsets(path, allow_truncated=False):
       spans.append((position, length))
       position += length
   return np.array(spans, np.int64).reshape(-1, 2)
+
+
+def checked_records(path):
+  """Reads the records of a TFRecord file one by one and compares their checksums.
+
+  Args:
+    path: of the file.
+
+  Yields:
+    (offset in bytes, framed record, fault): fault is None, or what is wrong. Nothing behind a damaged length can be
+    found, so that this fault is the last.
+  """
+  size, position = os.path.getsize(path), 0
+  with open(path, 'rb') as file:
+    while position < size:
+      header = file.read(12)
+      if len(header) == 12 and masked_crc(header[:8]) != header[8:]:
+        yield position, header, 'its length has a wrong checksum'
+        return
+      length = struct.unpack('<Q', header[:8])[0] + 16 if len(header) == 12 else 0
+      if not length or position + length > size:
+        yield position, header, 'the file ends inside it'
+        return
+      framed_record = header + file.read(length - 12)
+      good = masked_crc(framed_record[12:-4]) == framed_record[-4:]
+      yield position, framed_record, None if good else 'wrong checksum'
+      position += length
+
+
+def first_fault(path):
+  """The first fault of a TFRecord file, as 'PATH: record at byte N: ...'; None if every checksum is right."""
+  if not os.path.isfile(path):
+    return f'{path}: missing'
+  faults = (f'{path}: record at byte {at}: {fault}' for at, _, fault in checked_records(path) if fault)
+  return next(faults, None)

@@ -4,7 +4,7 @@ import numpy as np
 import tqdm
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import batch_keys, input_pipeline, records, soft_labels
+from audionet_tf.data import batch_keys, damage, input_pipeline, records, soft_labels
 from audionet_tf.teachers import frozen_teacher, labelling
 from audionet_tf.training import losses
 
@@ -90,7 +90,8 @@ def evaluate_records(student, records_folder, teacher, batch_size=512):
   stored = soft_labels.read_manifest(folder)
   batches = input_pipeline.sequential_batches(soft_labels.label_source(folder, stored), batch_size)
   totals = np.zeros([1 + len(MEASURES), len(stored['videos'])])  # per video: windows, and sums of the measures
-  with tqdm.tqdm(total=stored['windows'], desc='comparing', unit=' windows', delay=1) as bar:
+  bar = tqdm.tqdm(total=stored['windows'], desc='comparing', unit=' windows', delay=1)
+  with bar, damage.named(records.shard_paths(folder, stored), soft_labels.advice_for(folder)):
     for batch in batches.as_numpy_iterator():
       logits, targets = student.logits(batch['audio']), batch[batch_keys.TEACHER + teacher.name]
       targets = losses.align_targets(targets, student.alignment(manifest['params']))

@@ -4,10 +4,12 @@ import os
 import pathlib
 import shutil
 
-from audionet_tf.core import saved_model_allowlist
+from audionet_tf.core import digests, files, saved_model_allowlist, sealed_json
 from audionet_tf.core.errors import UserError
 from audionet_tf.models import heads, student_paths
 from audionet_tf.saved_model import loader, signatures, verify, writer
+
+CHECKSUMS_FILE = 'assets.extra/checksums.json'
 
 
 def export(model, settings, folder, tflite=False):
@@ -31,20 +33,55 @@ def export(model, settings, folder, tflite=False):
   check_settings(model, settings)
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  partial = folder / f'.partial-{os.getpid()}'
-  shutil.rmtree(partial, ignore_errors=True)
-  try:
-    writer.write(model, settings, partial)
-    saved_model_allowlist.check_operations(partial)
-    length = signatures.window_samples(settings)
-    verify.compare(model, settings, loader.load(partial, names=False), length)
-    if tflite:
-      from audionet_tf.saved_model.tflite import convert
+  with files.locked(folder):
+    for left in folder.glob('.partial-*'):  # by a process that was killed: none other holds the lock
+      remove(left)
+    partial = folder / f'.partial-{os.getpid()}'
+    try:
+      writer.write(model, settings, partial)
+      saved_model_allowlist.check_operations(partial)
+      length = signatures.window_samples(settings)
+      verify.compare(model, settings, loader.load(partial, names=False), length)
+      if tflite:
+        from audionet_tf.saved_model.tflite import convert
 
-      convert(partial, partial / writer.TFLITE_FILE, model, settings, length)
-    return claim_version(partial, folder)
-  finally:
-    shutil.rmtree(partial, ignore_errors=True)
+        convert(partial, partial / writer.TFLITE_FILE, model, settings, length)
+      sealed_json.write(partial / CHECKSUMS_FILE, checksums(partial))
+      return claim_version(partial, folder)
+    finally:
+      shutil.rmtree(partial, ignore_errors=True)
+
+
+def checksums(version):
+  """dict of relative path to BLAKE2b of every file of a version, but that which lists them."""
+  paths = sorted(path for path in version.rglob('*') if path.is_file() and path != version / CHECKSUMS_FILE)
+  return {path.relative_to(version).as_posix(): digests.of_content(path) for path in paths}
+
+
+def is_whole(version, model, settings):
+  """Whether an export is as it was written. One without checksums, by an older version, is compared with its student.
+
+  Args:
+    version: pathlib.Path of the version's folder.
+    model: keras.Model of the student.
+    settings: its student_file.StudentConfig.
+  """
+  try:
+    if (version / CHECKSUMS_FILE).is_file():
+      listed = sealed_json.read(version / CHECKSUMS_FILE, 'checksums of an export', 'export again')
+      return bool(listed) and listed.items() <= checksums(version).items()
+    verify.compare(model, settings, loader.load(version, names=False), signatures.window_samples(settings))
+    return True
+  except (UserError, RuntimeError):
+    return False
+
+
+def remove(path):
+  """Removes a file or folder."""
+  if path.is_dir():
+    shutil.rmtree(path)
+  else:
+    path.unlink(missing_ok=True)
 
 
 def check_settings(model, settings):
@@ -62,7 +99,7 @@ def check_settings(model, settings):
 
 
 def claim_version(partial, folder):
-  """Renames `partial` to the next free number below `folder`; another process may be exporting at the same time."""
+  """Renames `partial` to the next free number below `folder`; another program may be making folders there."""
   while True:
     version = folder / str(max(student_paths.versions(folder), default=0) + 1)
     try:

@@ -5,7 +5,7 @@
 | DIR/1/saved_model.pb and variables/ | two to four signatures, stock TensorFlow operations only       |
 | DIR/1/assets/class_names.txt        | names of the first head, one per line, in the order of classes |
 | DIR/1/assets/settings.json          | student_file.StudentConfig                                     |
-| DIR/1/assets.extra/                 | warm-up requests for TensorFlow Serving                        |
+| DIR/1/assets.extra/                 | warm-up requests for TensorFlow Serving; checksums, by export  |
 | DIR/1/model.tflite                  | on request; `serving_default` only                             |
 """
 

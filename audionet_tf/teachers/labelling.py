@@ -1,7 +1,6 @@
 """Runs the teachers once over the records and stores their predictions, in the form of `data/soft_labels.py`."""
 
 import functools
-import json
 import os
 import pathlib
 
@@ -9,14 +8,12 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf.core import digests, files, text
+from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import batch_keys, input_pipeline, records, soft_labels, tfrecord_io
-from audionet_tf.data.soft_labels import FOLDER, FORMAT_VERSION
+from audionet_tf.data import batch_keys, damage, input_pipeline, records, soft_labels, tfrecord_io
+from audionet_tf.data.soft_labels import FOLDER, OUTPUT_SETTINGS
 from audionet_tf.media import timeline
 from audionet_tf.teachers import teacher_config
-
-OUTPUT_SETTINGS = ('dtype', 'input_range', 'outputs')  # parts of a teacher's description that change its outputs
 
 
 def ensure(records_folder, manifest, teachers, batch_size=64):
@@ -44,7 +41,7 @@ def ensure(records_folder, manifest, teachers, batch_size=64):
   folder = pathlib.Path(records_folder) / FOLDER / labels_key(manifest, teachers)
   folder.mkdir(parents=True, exist_ok=True)
   with files.locked(folder):
-    if not soft_labels.is_whole(folder, teachers):
+    if not soft_labels.is_whole(folder, manifest, descriptions(teachers)):
       make(pathlib.Path(records_folder), manifest, teachers, folder, batch_size)
   return folder
 
@@ -55,9 +52,13 @@ def is_stored(records_folder, manifest, teachers):
 
 
 def labels_key(manifest, teachers):
-  """16 hex digits of a digest of all that changes the stored outputs."""
-  identity = {t.name: [t.digest, *(t.description.get(part) for part in OUTPUT_SETTINGS)] for t in teachers}
-  return digests.of_text(json.dumps([FORMAT_VERSION, manifest['digest'], identity], sort_keys=True))[:16]
+  """Name of the folder of stored outputs."""
+  return soft_labels.key(manifest['digest'], descriptions(teachers))
+
+
+def descriptions(teachers):
+  """What a manifest of soft labels says about teachers, a dict by name."""
+  return {t.name: {'description': t.description, 'digest': t.digest, 'classes': list(t.class_names)} for t in teachers}
 
 
 def make(records_folder, manifest, teachers, folder, batch_size):
@@ -79,8 +80,11 @@ def make(records_folder, manifest, teachers, folder, batch_size):
       of_shard = [(teacher, functools.partial(function, shard=names.index(name))) for teacher, function in functions]
       write_shard(source, folder / name, sources[name]['windows'], manifest, of_shard, with_pictures, progress)
       if not soft_labels.is_finished(folder / name, sources[name]['windows']):
-        raise UserError(f'{records_folder / sources[name]["name"]}: not the windows of its manifest; build it again')
-  soft_labels.write_manifest(folder, manifest, teachers, [(name, sources[name]['windows']) for name in names])
+        path = records_folder / sources[name]['name']
+        raise UserError(f'{path}: not the windows of its manifest; {damage.advice(records_folder)}')
+  soft_labels.write_manifest(
+    folder, manifest, descriptions(teachers), [(name, sources[name]['windows']) for name in names]
+  )
 
 
 def find_stored(records_folder, manifest, teacher):
@@ -118,9 +122,9 @@ def stored_reader(folder, name, classes, answers_per_window):
       outputs = np.frombuffer(features[batch_keys.TEACHER + name].bytes_list.value[0], '<f2')
       outputs = outputs.reshape(-1, answers_per_window, classes)
     except (ValueError, IndexError) as error:
-      raise UserError(f'{path}: damaged ({text.brief(error)}); delete {folder}') from None
+      raise UserError(f'{path}: damaged ({text.brief(error)}); {soft_labels.advice_for(folder)}') from None
     if list(features['index'].int64_list.value) != batch['index'].numpy().tolist():
-      raise UserError(f'{path}: not the windows of the records; delete {folder}')
+      raise UserError(f'{path}: not the windows of the records; {soft_labels.advice_for(folder)}')
     return outputs
 
   return read
@@ -206,27 +210,26 @@ def write_shard(source, target, windows, manifest, functions, with_pictures, pro
   """
   positions = {video['id'].encode(): number for number, video in enumerate(manifest['videos'])}
   params = manifest['params']
-  partial = target.with_name(f'.{target.name}.partial')
+  partial, advice = target.with_name(f'.{target.name}.partial'), damage.advice(source.parent)
   try:
-    done, size = finished_blocks(partial)
-    progress.update(min(done * input_pipeline.BLOCK_WINDOWS, windows) * params.answers_per_window)
-    with open(partial, 'r+b' if done else 'wb') as file:
-      file.truncate(size)
-      file.seek(size)
-      for block, batch in enumerate(batches(str(source), params, done, with_pictures), done):
-        outputs = {name: function(batch, block=block) for name, function in functions}  # [B, A, classes]
-        pcm = (batch['audio'].numpy() * timeline.PCM_SCALE).astype('<i2')  # exact: it came from int16
-        features = {
-          'audio/pcm': [pcm.tobytes()],
-          'video': [positions[video] for video in batch['video/id'].numpy()],
-          'index': batch['index'].numpy().tolist(),
-          **{batch_keys.TEACHER + name: [rows.tobytes()] for name, rows in outputs.items()},
-        }
-        file.write(tfrecord_io.framed(tfrecord_io.serialize(features)))
-        progress.update(len(batch['index']) * params.answers_per_window)
-      files.sync(file)
-  except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-    raise UserError(f'{source}: damaged; build the records again ({text.brief(error)})') from error
+    with damage.named([source], advice):
+      done, size = finished_blocks(partial)
+      progress.update(min(done * input_pipeline.BLOCK_WINDOWS, windows) * params.answers_per_window)
+      with open(partial, 'r+b' if done else 'wb') as file:
+        file.truncate(size)
+        file.seek(size)
+        for block, batch in enumerate(batches(str(source), params, done, with_pictures), done):
+          outputs = {name: function(batch, block=block) for name, function in functions}  # [B, A, classes]
+          pcm = (batch['audio'].numpy() * timeline.PCM_SCALE).astype('<i2')  # exact: it came from int16
+          features = {
+            'audio/pcm': [pcm.tobytes()],
+            'video': [positions[video] for video in batch['video/id'].numpy()],
+            'index': batch['index'].numpy().tolist(),
+            **{batch_keys.TEACHER + name: [rows.tobytes()] for name, rows in outputs.items()},
+          }
+          file.write(tfrecord_io.framed(tfrecord_io.serialize(features)))
+          progress.update(len(batch['index']) * params.answers_per_window)
+        files.sync(file)
   except KeyError as error:
-    raise UserError(f'{source}: video {error} is not in the manifest; build the records again') from None
+    raise UserError(f'{source}: video {error} is not in the manifest; {advice}') from None
   os.replace(partial, target)

@@ -1,5 +1,6 @@
 """Callbacks of `fit`, in this order: guard, metrics, checkpoints, progress, stop on a signal."""
 
+import itertools
 import json
 import pathlib
 import sys
@@ -12,6 +13,7 @@ import tqdm
 
 from audionet_tf.core import files, interruption, text
 from audionet_tf.core.errors import UserError
+from audionet_tf.training import history, saved_checkpoints
 
 VALIDATION = 'val_'  # prefix of the metrics on held-out records
 CHECK_EVERY = 200  # steps between two checks of the loss within an epoch: a check waits for the device
@@ -51,6 +53,16 @@ class Guard(keras.callbacks.Callback):
     )
 
 
+def is_metrics(row, number):
+  """Whether a value is what epoch `number` wrote to metrics.jsonl."""
+  return isinstance(row, dict) and row.get('epoch') == number and 'seconds' in row
+
+
+def is_epoch(row, number):
+  """Whether a value is what an epoch wrote to epochs.jsonl."""
+  return isinstance(row, dict) and isinstance(row.get('videos'), dict) and 'training_time' in row
+
+
 class RunLog(keras.callbacks.Callback):
   """The metrics of a run: a line per epoch in metrics.jsonl and in epochs.jsonl, and the original's stats.json.
 
@@ -85,16 +97,27 @@ class RunLog(keras.callbacks.Callback):
     self.validate = validate
     self.row, self.videos = None, None
 
+  def whole_epochs(self, checkpointed):
+    """Number of epochs at their start that both files of lines hold; reports which file holds less than expected.
+
+    Args:
+      checkpointed: number of epochs that they should hold.
+    """
+    whole = checkpointed
+    for path, is_row in ((self.metrics_path, is_metrics), (self.epochs_path, is_epoch)):
+      count = history.whole_lines(path, is_row)
+      if count < checkpointed:
+        print(f'{path}: damaged after epoch {count}, the newest checkpoint is of {checkpointed}', file=sys.stderr)
+      whole = min(whole, count)
+    return whole
+
   def begin(self, first_epoch):
     """Keeps only the lines of epochs before `first_epoch`: a killed run may have written more than its checkpoint."""
     for path in (self.metrics_path, self.epochs_path):
-      lines = path.read_text().splitlines()[:first_epoch] if first_epoch else []
-      if len(lines) < first_epoch:
-        raise UserError(
-          f'{path}: holds {len(lines)} epochs, the checkpoint {first_epoch}; start again with another --run_dir'
-        )
-      with files.atomic_write(path) as file:
-        file.writelines(line + '\n' for line in lines)
+      with files.atomic_write(path, 'wb') as file:
+        if first_epoch:
+          with open(path, 'rb') as lines:
+            file.writelines(itertools.islice(lines, first_epoch))
     self.write_stats()
 
   def on_epoch_begin(self, epoch, logs=None):
@@ -166,16 +189,35 @@ class Checkpoints(keras.callbacks.Callback):
     self.checkpoint = tf.train.Checkpoint(
       student=distiller.student, optimizer=distiller.optimizer, epochs_done=self.epochs_done, rng=rng
     )
-    self.manager = tf.train.CheckpointManager(
-      self.checkpoint, str(pathlib.Path(run_dir) / 'checkpoints'), max_to_keep=3
-    )
+    self.folder = pathlib.Path(run_dir) / 'checkpoints'
+    saved_checkpoints.list_anew(self.folder)
+    self.manager = tf.train.CheckpointManager(self.checkpoint, str(self.folder), max_to_keep=3)
     self.saved_at = time.monotonic()
 
-  def restore(self):
-    """Restores the newest checkpoint, if there is one. Returns the number of completed epochs."""
-    if self.manager.latest_checkpoint:
-      self.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
-    return int(self.epochs_done.numpy())
+  def restore(self, whole_epochs=lambda checkpointed: checkpointed):
+    """Restores the newest checkpoint that can be read, if there is one.
+
+    Args:
+      whole_epochs: function from the number of epochs of the newest checkpoint to that up to which the metrics are
+        whole; a later checkpoint is not used.
+
+    Returns:
+      Number of completed epochs.
+
+    Raises:
+      UserError: a checkpoint is of another student.
+    """
+    found = saved_checkpoints.read(self.folder)
+    newest = max((epochs or 0 for _, epochs in found), default=0)
+    for path, _ in saved_checkpoints.usable(found, whole_epochs(newest))[:1]:
+      try:
+        self.checkpoint.restore(str(path)).assert_consumed()
+      except (AssertionError, ValueError) as error:
+        raise UserError(f'{path}: not a checkpoint of this run ({text.brief(error)}); delete its files') from error
+      return int(self.epochs_done.numpy())
+    if found:
+      print(f'{self.folder}: no checkpoint can be used; training starts again', file=sys.stderr)
+    return 0
 
   def on_epoch_end(self, epoch, logs=None):
     due = (epoch + 1) % self.every_epochs == 0 if self.every_epochs else self.minute_over()

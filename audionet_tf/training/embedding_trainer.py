@@ -7,7 +7,7 @@ import keras
 
 from audionet_tf.core import digests
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import audioset_embeddings, balanced_sampling, batch_keys, class_lists, input_pipeline
+from audionet_tf.data import audioset_embeddings, balanced_sampling, batch_keys, class_lists, damage, input_pipeline
 from audionet_tf.data.params import RecordParams
 from audionet_tf.models import vggish_attention
 from audionet_tf.models.patch_classifier import RATE_HZ
@@ -58,7 +58,12 @@ def train(paths, run_dir, config, resume=False, checkpoint_every=0):
     UserError: a config that embeddings cannot be trained with, or damaged files.
   """
   check(config)
-  run_dir = run_checks.check_run_folder(run_dir, resume)
+  with run_checks.locked(run_dir, resume) as locked_dir:
+    return train_locked(paths, locked_dir, config, checkpoint_every)
+
+
+def train_locked(paths, run_dir, config, checkpoint_every):
+  """`train`, in a run folder that no other training uses."""
   (teacher,) = config.teachers
   class_names = [name for name, _ in class_lists.vocabulary(teacher.labels)]
   manifest = audioset_embeddings.read_manifest(paths, len(class_names))
@@ -72,14 +77,13 @@ def train(paths, run_dir, config, resume=False, checkpoint_every=0):
   with devices.scope():
     student = trainer.build_student(manifest, loaded, config)
     distiller = trainer.build_distiller(manifest, loaded, config, above_embeddings(student))
-  run_dir.mkdir(parents=True, exist_ok=True)
   training_resume.write(run_dir / run_checks.SETTINGS_NAME, settings)
   ids = trainer.ids_of(manifest)
   log = callbacks.RunLog(run_dir, trainer.stats_header(manifest, config), ids, manifest['windows'])
   checkpoints, first_epoch = trainer.restored(run_dir, distiller, log, checkpoint_every, config)
   source = audioset_embeddings.source(paths, manifest, teacher.name, len(class_names))
   if first_epoch < config.epochs:
-    with trainer.readable(source):
+    with damage.named(source.paths, 'download it again, then go on with --resume'):
       hooks = [callbacks.Guard(ids), log, checkpoints]
       batches = training_batches(source, teacher.name, config, first_epoch, devices.num_replicas_in_sync)
       trainer.fit(distiller, batches, manifest, config, first_epoch, hooks, log, checkpoints)

@@ -12,6 +12,22 @@ from audionet_tf.core.errors import UserError
 STATS_NAME = 'stats.json'
 
 
+def whole_lines(path, is_row):
+  """Number of lines at the start of a file that are whole: JSON for which `is_row(value, number of the line)` holds."""
+  count = 0
+  if pathlib.Path(path).is_file():
+    with open(path, 'rb') as lines:
+      for line in lines:
+        try:
+          whole = line.endswith(b'\n') and is_row(json.loads(line), count)
+        except (ValueError, RecursionError):
+          break
+        if not whole:
+          break
+        count += 1
+  return count
+
+
 def epoch_range(text, trained):
   """Parses '0:50' as range(0, 50): epochs count from 0, the end is excluded; either side may be empty.
 

@@ -52,12 +52,12 @@ def resumed(path, settings):
   if not path.exists():
     return settings | {'prolonged': []}
   try:
-    stored = with_defaults(json.loads(path.read_text()))
+    stored = with_defaults(json.loads(path.read_text(encoding='utf-8')))
     before, after = flat(stored), flat(settings)
     prolonged = stored.pop('prolonged', [])
     longer = settings['epochs'] > stored['epochs'] and settings['schedule'] == 'constant'
     exported = (path.parent / 'export' / str(1 + len(prolonged))).is_dir()
-  except (json.JSONDecodeError, KeyError, TypeError):
+  except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
     raise UserError(f'{path}: damaged; choose another --run_dir') from None
   names = sorted(name for name in before.keys() | after.keys() if not name.startswith('prolonged'))
   differences = [name for name in names if before.get(name) != after.get(name) and not (name == 'epochs' and longer)]

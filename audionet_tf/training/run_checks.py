@@ -1,7 +1,9 @@
 """Checks the files of a training run before TensorFlow is imported, which takes seconds."""
 
+import contextlib
 import pathlib
 
+from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import class_lists, records
 from audionet_tf.models import student_names, student_paths
@@ -56,13 +58,48 @@ def check(folders, run_dir, resume, student, teachers, teacher_mode, init):
 
 
 def check_run_folder(run_dir, resume):
-  """`run_dir` as a path. UserError if it is a file, or holds a run that is not to be resumed."""
+  """UserError if `run_dir` is a file, is used by another training, or holds a run that is not to be resumed."""
   run_dir = pathlib.Path(run_dir)
+  if (run_dir / files.LOCK_NAME).exists():
+    with _lock(run_dir):
+      pass
+  check_content(run_dir, resume)
+
+
+@contextlib.contextmanager
+def locked(run_dir, resume):
+  """Locks the folder of a run, made if missing, against a second training; yields its path.
+
+  Raises:
+    UserError: as `check_run_folder`.
+  """
+  run_dir = pathlib.Path(run_dir)
+  check_content(run_dir, resume)
+  run_dir.mkdir(parents=True, exist_ok=True)
+  with _lock(run_dir):
+    check_content(run_dir, resume)  # again: another training may have come and gone
+    yield run_dir
+
+
+@contextlib.contextmanager
+def _lock(run_dir):
+  """Holds the lock of a run folder. UserError if another training does."""
+  with contextlib.ExitStack() as stack:
+    try:
+      stack.enter_context(files.locked(run_dir, wait=False))
+    except BlockingIOError:
+      raise UserError(
+        f'{run_dir}: another training is running there; wait for it, or choose another --run_dir'
+      ) from None
+    yield
+
+
+def check_content(run_dir, resume):
+  """UserError if `run_dir` is a file, or holds a run that is not to be resumed."""
   if run_dir.exists() and not run_dir.is_dir():
     raise UserError(f'{run_dir}: not a folder; choose another --run_dir')
   if (run_dir / SETTINGS_NAME).exists() and not resume:
     raise UserError(f'{run_dir}: holds a run already; go on with --resume, or choose another --run_dir')
-  return run_dir
 
 
 def check_records(folder, student, pictures, videos='clips'):

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import pathlib
 import sys
 
 import keras
@@ -17,6 +16,7 @@ from audionet_tf.data import (
   batch_keys,
   class_lists,
   csv_files,
+  damage,
   input_pipeline,
   records,
   soft_labels,
@@ -73,7 +73,15 @@ def train(
   for teacher in config.teachers:
     frozen_teacher.try_loading(teacher.source, teacher.weights, teacher.dtype, teacher.input_range)
   system.keep_freed_memory()
-  run_dir = run_checks.check_run_folder(run_dir, resume)
+  with run_checks.locked(run_dir, resume) as locked_dir:
+    shown = {'profile': profile, 'graph': graph, 'projected': projected}
+    return train_locked(records_folder, locked_dir, config, checkpoint_every, validation_folder, **shown)
+
+
+def train_locked(
+  records_folder, run_dir, config, checkpoint_every, validation_folder, profile=None, graph=False, projected=False
+):
+  """`train`, in a run folder that no other training uses."""
   manifest = records.read_manifest(records_folder)
   held_out = validation_folder and run_checks.validation_manifest(validation_folder, manifest)
   devices = distribution.make(config.replicas)
@@ -88,13 +96,12 @@ def train(
   teachers = teachers if online else without_weights(teachers)
   with devices.scope():
     distiller = build_distiller(manifest, teachers, config)
-    validate = held_out and validator(distiller, held_out, held_out_source, teachers, config)
-  run_dir.mkdir(parents=True, exist_ok=True)
+    validate = held_out and validator(distiller, validation_folder, held_out, held_out_source, teachers, config)
   training_resume.write(run_dir / run_checks.SETTINGS_NAME, settings)
   log = callbacks.RunLog(run_dir, stats_header(manifest, config), ids_of(manifest), manifest['windows'], validate)
   checkpoints, first_epoch = restored(run_dir, distiller, log, checkpoint_every, config)
   if first_epoch < config.epochs:
-    with readable(source):
+    with readable(source, records_folder, manifest):
       summaries = make_summaries(run_dir, records_folder, manifest, source, distiller, teachers, log, profile, graph)
       hooks = [callbacks.Guard(ids_of(manifest)), log, checkpoints, summaries]
       if projected:
@@ -112,14 +119,14 @@ def without_weights(teachers):
 def restored(run_dir, distiller, log, checkpoint_every, config):
   """(Checkpoints, number of completed epochs), after restoring the newest checkpoint of the run, if there is one."""
   checkpoints = callbacks.Checkpoints(run_dir, distiller, checkpoint_every)
-  first_epoch = checkpoints.restore()
+  first_epoch = checkpoints.restore(log.whole_epochs)
   log.begin(first_epoch)
   if first_epoch:
     print(f'resuming after epoch {first_epoch} of {config.epochs}', file=sys.stderr)
   return checkpoints, first_epoch
 
 
-def validator(distiller, manifest, source, teachers, config):
+def validator(distiller, folder, manifest, source, teachers, config):
   """A function that evaluates the student on held-out records and returns a dict of metric to float."""
   evaluator = new_distiller(distiller.student, manifest, teachers, dataclasses.replace(config, per_frame=False))
   evaluator.compile(jit_compile=False)
@@ -127,7 +134,7 @@ def validator(distiller, manifest, source, teachers, config):
 
   def validate():
     replicas = evaluator.distribute_strategy.num_replicas_in_sync
-    with readable(source):
+    with readable(source, folder, manifest):
       batches = input_pipeline.sequential_batches(source, config.batch_size, replicas)
       return evaluator.evaluate(batches, steps=steps_per_epoch(manifest, config), verbose=0, return_dict=True)
 
@@ -225,16 +232,10 @@ def steps_per_epoch(manifest, config):
   return -(-manifest['windows'] // config.batch_size)
 
 
-@contextlib.contextmanager
-def readable(source):
-  """Context in which damaged files of the source raise UserError."""
-  try:
-    yield
-  except (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
-    if isinstance(error, tf.errors.InvalidArgumentError) and balanced_sampling.DAMAGED not in error.message:
-      raise
-    folder = pathlib.Path(source.paths[0]).parent
-    raise UserError(f'{folder}: damaged ({error.message[:100]}); delete it and make it again') from error
+def readable(source, records_folder, manifest):
+  """Context in which a damaged file of the records, or of the answers stored with them, raises UserError."""
+  paths = dict.fromkeys([*source.paths, *records.shard_paths(records_folder, manifest)])
+  return damage.named(paths, damage.advice(records_folder))
 
 
 def make_summaries(run_dir, records_folder, manifest, source, distiller, teachers, log, profile, graph):
@@ -358,6 +359,8 @@ def new_distiller(student, manifest, teachers, config):
 def finish(run_dir, student, manifest, teachers, config, settings):
   """Writes RUN/student.keras and RUN/export/1; a prolonged run is exported again, as the next version.
 
+  An export that is there is kept if it is whole.
+
   Args:
     run_dir: pathlib.Path of the run.
     student: keras.Model.
@@ -385,6 +388,9 @@ def finish(run_dir, student, manifest, teachers, config, settings):
     layer.trainable = True  # what was frozen in this run is no property of the weights
   student_file.save(path, student, student_settings)
   exported = run_dir / 'export' / str(1 + len(settings['prolonged']))
+  if exported.exists() and not export.is_whole(exported, student, student_settings):
+    print(f'{exported}: damaged; it is made again', file=sys.stderr)
+    export.remove(exported)
   if not exported.exists():
     # From the file, not from memory: without the strategy's mirrored variables, and as `audionet_tf.export` does it.
     exported = export.export(*student_file.load(path), run_dir / 'export')

@@ -78,7 +78,10 @@ def write_records(folder, pictures=2, same_picture=False, shards=3, windows=21):
     'params': dataclasses.asdict(params),
     'windows': windows,
     'digest': 'records 1',
-    'videos': [{'id': f'video {video}', 'digest': '', 'windows': 0, 'first_window': 0} for video in (0, 1)],
+    'videos': [
+      {'id': f'video {video}', 'digest': '', 'windows': len(range(video, windows, 2)), 'first_window': 0}
+      for video in (0, 1)
+    ],
     'shards': listed,
   }
   (folder / records.MANIFEST_NAME).write_text(json.dumps(content))
@@ -210,7 +213,7 @@ def test_stored_outputs_that_are_damaged_are_one_line(tmp_path):
   shard = first / 'labels-00001-of-00003.tfrecord'
   content = shard.read_bytes()
   shard.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
-  with pytest.raises(UserError, match=f'{shard.name}: damaged .*; delete {first}') as caught:
+  with pytest.raises(UserError, match=f'{shard.name}: damaged .*tfrecords.verify {tmp_path} --repair') as caught:
     labelling.ensure(tmp_path, manifest, [make_teacher(name='renamed')])
   assert '\n' not in str(caught.value)
 
@@ -296,9 +299,16 @@ def test_untrusted_manifests_are_checked(tmp_path):
   folder = labelling.ensure(tmp_path, manifest, [make_teacher()])
   path = folder / 'manifest.json'
   content = json.loads(path.read_text())
+  path.write_text(json.dumps(content | {'windows': 22}))
+  with pytest.raises(UserError, match='was changed after it was written'):
+    soft_labels.read_manifest(folder)
+  del content['checksum']  # as older versions wrote it
   for change, line in (
     ({'format_version': 99}, 'format 99, but this program reads 1'),
-    ({'shards': [{'name': '../../records-0.tfrecord', 'windows': 7, 'bytes': 1}]}, 'is outside the folder'),
+    (
+      {'windows': 7, 'shards': [{'name': '../../records-0.tfrecord', 'windows': 7, 'bytes': 1}]},
+      'is outside the folder',
+    ),
     ({'shards': 3}, 'not a manifest of soft labels'),
     ({'params': {'unknown': 1}}, 'not a manifest of soft labels'),
     ({'teachers': {'colours': {}}}, 'not a manifest of soft labels'),
@@ -329,7 +339,7 @@ def test_damaged_records_are_one_line(tmp_path):
   path = tmp_path / 'records-1.tfrecord'
   content = path.read_bytes()
   path.write_bytes(content[:200] + b'\x00\x01\x02\x03' + content[204:])
-  with pytest.raises(UserError, match='records-1.tfrecord: damaged; build the records again') as caught:
+  with pytest.raises(UserError, match='records-1.tfrecord: record at byte .*tfrecords.verify .* --repair') as caught:
     labelling.ensure(tmp_path, manifest, [make_teacher()])
   assert '\n' not in str(caught.value)
   path.write_bytes(b'')  # whole, but not the seven windows that the manifest lists

@@ -34,7 +34,8 @@ def test_shards_are_balanced_and_shuffled(tmp_path):
   assert rows != sorted(rows)
   assert all(len({video for video, _ in rows[i : i + 20]}) == 3 for i in (0, 20, 40))
   assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == sorted(
-    ['.lock', 'failures.json', 'manifest.json'] + [shard['name'] for shard in manifest['shards']]
+    ['.lock', 'failures.json', 'manifest.json', 'manifest.backup.json']
+    + [shard['name'] for shard in manifest['shards']]
   )
 
 
@@ -218,13 +219,13 @@ def test_shards_and_manifest_are_synced_before_they_are_renamed(tmp_path, monkey
     real = getattr(os, name)
     monkeypatch.setattr(os, name, lambda *args, name=name, real=real: events.append(name) or real(*args))
   built_records.build(videos, tmp_path / 'out', shard_count=3)
-  files = ['fsync', 'replace'] * 2  # failures and manifest; other processes write the parts
+  files = ['fsync', 'replace'] * 3  # failures, manifest and its second copy; other processes write the parts
   assert events == files[:2] + ['fsync'] * 3 + ['replace'] * 3 + files[2:]
 
 
 def test_two_builds_cannot_share_a_folder(tmp_path):
   videos = built_records.three(tmp_path / 'videos')
   (tmp_path / 'out').mkdir()
-  with builder._locked(tmp_path / 'out'), pytest.raises(UserError, match='another build'):
+  with builder.locked(tmp_path / 'out'), pytest.raises(UserError, match='another build'):
     built_records.build(videos, tmp_path / 'out')
   assert built_records.build(videos, tmp_path / 'out').windows == 60

@@ -1,0 +1,113 @@
+"""Compares stored answers with their manifest and with the records: checksums, counts, order, finite numbers."""
+
+import numpy as np
+from google.protobuf import message
+
+from audionet_tf.core import text
+from audionet_tf.core.errors import UserError
+from audionet_tf.data import batch_keys, soft_labels, tfrecord_io
+from audionet_tf.data.record_manifest import MANIFEST_NAME
+from tfrecords import inspection
+
+
+def inspect(folder, manifest, progress=lambda count: None):
+  """Reads all answers in a folder. Answers for other records are compared with their own manifest only.
+
+  Args:
+    folder: pathlib.Path of the stored answers.
+    manifest: of the records beside them, from `record_manifest.read`.
+    progress: function that is called with the number of windows read since the last call.
+
+  Returns:
+    list of (pathlib.Path of the damaged file, fault of one line). A folder that a labelling run has not finished has
+    shards without a manifest.
+  """
+  stored, faults = None, []
+  path = folder / MANIFEST_NAME
+  if path.is_file():
+    try:
+      stored = soft_labels.parse_manifest(folder)
+    except UserError as error:
+      faults.append((path, str(error)))
+  of_these = stored is not None and stored['records_digest'] == manifest['digest']
+  if stored is not None:
+    faults += [(path, f'{path}: {problem}') for problem in _strange(folder, stored, manifest, of_these)]
+  expected = inspection.Expected(manifest['videos']) if of_these and not faults else None
+  names = [shard['name'] for shard in stored['shards']] if stored else sorted(p.name for p in folder.glob('labels-*'))
+  position = 0
+  for number, name in enumerate(names):
+    windows = stored['shards'][number]['windows'] if stored else None
+    places = [expected.at(position + i) for i in range(windows)] if expected else None
+    problem = _problem(folder / name, windows, stored, places)
+    if problem:
+      faults.append((folder / name, f'{folder / name}: {problem}'))
+    position += windows or 0
+    progress(windows or 0)
+  return faults
+
+
+def take_away(folder, paths):
+  """Deletes damaged files, and the manifest, so that the next labelling run goes on from the shards that are whole."""
+  for path in {folder / MANIFEST_NAME, *paths}:
+    path.unlink(missing_ok=True)
+
+
+def _strange(folder, stored, manifest, of_these):
+  """What in a manifest of stored answers does not fit its folder, or the records if it is of these."""
+  if soft_labels.key(stored['records_digest'], stored['teachers']) != folder.name:
+    yield f'not that of this folder, but of {soft_labels.key(stored["records_digest"], stored["teachers"])}'
+  elif of_these:
+    own = [row['windows'] for row in stored['shards']], stored['videos'], stored['windows']
+    those = [row['windows'] for row in manifest['shards']], [v['id'] for v in manifest['videos']], manifest['windows']
+    if own != those:
+      yield 'its windows and videos are not those of the records'
+
+
+def _problem(path, windows, stored, places):
+  """What is wrong with a file of stored answers, or None.
+
+  Args:
+    path: of the file.
+    windows: number of windows that it should hold, or None if not known.
+    stored: manifest of the answers, or None.
+    places: list of (number of the video, number of the window) that it should hold in this order, or None.
+  """
+  found, sizes = [], []
+  if not path.is_file():
+    return 'missing'
+  for offset, framed, fault in tfrecord_io.checked_records(path):
+    try:
+      block = None if fault else tfrecord_io.example_class().FromString(framed[12:-4]).features.feature
+    except message.DecodeError:
+      fault = 'holds no Example'
+    fault = fault or (stored and _wrong_block(block, stored))
+    if fault:
+      return f'record at byte {offset}: {fault}'
+    rows = zip(block['video'].int64_list.value, block['index'].int64_list.value, strict=True)
+    found += rows
+    sizes.append(len(block['index'].int64_list.value))
+  if windows is not None and len(found) != windows:
+    return f'holds {len(found)} windows, expected {windows}'
+  if len(set(sizes[:-1])) > 1 or sizes[-1:] > sizes[:1]:
+    return f'its blocks have {text.first_of(sorted(set(sizes)))} windows, expected are equal ones'
+  if places is not None and found != places:
+    first = next(i for i, pair in enumerate(zip(found, places, strict=True)) if pair[0] != pair[1])
+    return f'its windows are not in the order of the records, from the {first + 1}th on'
+  return None
+
+
+def _wrong_block(block, stored):
+  """What in a block of answers is not as its manifest says, or None."""
+  params, count = stored['params'], len(block['index'].int64_list.value)
+  if len(block['video'].int64_list.value) != count:
+    return 'it has other numbers of videos than of windows'
+  sizes = {'audio/pcm': 2 * params.window_samples}
+  classes = {batch_keys.TEACHER + name: len(teacher['classes']) for name, teacher in stored['teachers'].items()}
+  sizes |= {name: 2 * params.answers_per_window * number for name, number in classes.items()}
+  for name, size in sizes.items():
+    values = block[name].bytes_list.value
+    if [len(value) for value in values] != [count * size]:
+      return f'{name} has not the {count * size} bytes of {count} windows'
+    if name in classes and not np.isfinite(np.frombuffer(values[0], '<f2')).all():
+      return f'{name} is not finite'
+  return None

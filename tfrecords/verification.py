@@ -1,0 +1,117 @@
+"""Verifies a folder of records: its manifest, its shards and the teachers' answers stored with it; and repairs them.
+
+A fault is a str of one line. Records are repaired from their videos. Stored answers need their teacher: what is damaged
+of them is taken away, and the next training with that teacher makes it again.
+"""
+
+import pathlib
+import sys
+
+from tqdm import tqdm
+
+from audionet_tf.core import text
+from audionet_tf.core.errors import UserError
+from audionet_tf.data import record_manifest, soft_labels
+from audionet_tf.data.record_manifest import BACKUP_NAME, MANIFEST_NAME
+from tfrecords import builder, inspection, label_inspection
+
+
+def verify(folder):
+  """Compares every checksum, count and digest, and the order of records and of stored answers. Writes nothing.
+
+  Args:
+    folder: of the records.
+
+  Returns:
+    list of faults; empty if all is as it was written.
+
+  Raises:
+    UserError: there are no records.
+  """
+  folder = pathlib.Path(folder)
+  faults, manifest = check_manifest(folder)
+  return faults if manifest is None else faults + check_shards(folder, manifest).faults + check_labels(folder, manifest)
+
+
+def repair(folder, workers=1, timeout_seconds=120, memory_bytes=4 << 30):
+  """Verifies a folder and builds what is broken again from the videos that the manifest names.
+
+  Args:
+    folder: of the records.
+    workers, timeout_seconds, memory_bytes: as for `builder.build`.
+
+  Returns:
+    (list of faults found, list of faults left).
+
+  Raises:
+    UserError: there are no records, or a build is running in the folder.
+  """
+  folder = pathlib.Path(folder)
+  check_folder(folder)
+  with builder.locked(folder):
+    faults, manifest = check_manifest(folder)
+    if manifest is None:
+      return faults, [f'{fault}; build the records again, into another folder' for fault in faults]
+    if faults:
+      record_manifest.renew(folder, manifest)
+    shards = check_shards(folder, manifest)
+    reasons = {}
+    if shards.faults:
+      reasons = builder.rebuild(folder, manifest, shards.windows, workers, timeout_seconds, memory_bytes)
+    answers = check_labels(folder, record_manifest.read(folder), repaired=True)
+    found = faults + shards.faults + answers
+    if not found:
+      return [], []
+    left = [text.printable(f'{folder}: {name} cannot be built again: {why}') for name, why in sorted(reasons.items())]
+    return found, verify(folder) + left
+
+
+def check_folder(folder):
+  """UserError unless a folder has a manifest, or the second copy of one."""
+  if not any((folder / name).is_file() for name in (MANIFEST_NAME, BACKUP_NAME)):
+    raise UserError(
+      f'{folder}: no records here ({MANIFEST_NAME} is missing); build them with python -m tfrecords.build'
+    )
+
+
+def check_manifest(folder):
+  """(list of faults, the manifest): from the second copy if the first is damaged, None if both are."""
+  check_folder(folder)
+  problems = {}
+  for name in (MANIFEST_NAME, BACKUP_NAME):
+    try:
+      manifest = record_manifest.read(folder, name)
+    except UserError as error:
+      problems[name] = str(error).replace(f'; {record_manifest.advice_for(folder)}', '')
+      continue
+    if name == MANIFEST_NAME and not (folder / BACKUP_NAME).is_file():
+      return [], manifest  # of an older version, or copied alone
+    differing = record_manifest.differing(folder, manifest)
+    return [problems.get(name, f'{folder / name}: not as it was written') for name in differing], manifest
+  return list(problems.values()), None
+
+
+def check_shards(folder, manifest):
+  """The inspection.Inspection of the shards, with a progress bar."""
+  try:
+    with bar(manifest['windows'], 'records') as progress:
+      return inspection.inspect(folder, manifest, progress.update)
+  except UserError as error:
+    return inspection.Inspection({}, [str(error)])
+
+
+def check_labels(folder, manifest, repaired=False):
+  """Faults of all answers stored with the records, list. `repaired`: whether to take away what is damaged."""
+  faults, root = [], folder / soft_labels.FOLDER
+  for labels in sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []:
+    with bar(manifest['windows'], f'answers {labels.name}') as progress:
+      found = label_inspection.inspect(labels, manifest, progress.update)
+    faults += [fault for _, fault in found]
+    if repaired and found:
+      label_inspection.take_away(labels, {path for path, _ in found})
+  return faults
+
+
+def bar(total, description):
+  """A progress bar of windows on stderr."""
+  return tqdm(total=total, desc=description, unit=' windows', delay=2, file=sys.stderr, leave=False)

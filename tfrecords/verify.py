@@ -1,0 +1,64 @@
+r"""Verifies records on disk, and the teachers' outputs stored with them; --repair builds again what is damaged.
+
+  python -m tfrecords.verify data/clips
+  python -m tfrecords.verify data/clips --repair
+
+compares every checksum, count and digest, and the order of records and of stored outputs with the manifests, and prints
+a line for each fault. --repair decodes the videos of damaged records again, from where the manifest says they were; the
+bytes are the same as before. A damaged manifest is restored from its second copy, manifest.backup.json. Stored outputs
+that are damaged are deleted: the next training with their teacher makes these again and keeps the others. Nothing is
+changed in the shards if a video is missing or has changed. The exit code is 1 where damage is found, or remains.
+"""
+
+import sys
+
+from absl import flags
+
+from audionet_tf.core import cli
+
+REPAIR = flags.DEFINE_bool('repair', False, 'Build again what is damaged.')
+WORKERS = flags.DEFINE_integer(
+  'workers', None, 'Videos decoded in parallel; default: one per processor.', lower_bound=1
+)
+TIMEOUT = flags.DEFINE_float(
+  'timeout_seconds', 120, 'Give up a video that finishes no window for this long.', lower_bound=1, upper_bound=1e9
+)
+MEMORY = flags.DEFINE_integer('memory_mb', 4096, 'Address space of a decoding process, MiB.', lower_bound=256)
+
+TOPICS = {'repair': 'Repair'}
+NEEDS = (('DIR',),)
+
+
+def main(argv):
+  cli.require(len(argv) == 2, f'{argv[1:]}: expected is one folder of records')
+  folder = argv[1]
+  import joblib
+
+  from audionet_tf.data import record_manifest
+  from tfrecords import verification
+
+  if REPAIR.value:
+    workers = WORKERS.value or joblib.cpu_count()
+    faults, left = verification.repair(folder, workers, TIMEOUT.value, MEMORY.value << 20)
+  else:
+    faults = left = verification.verify(folder)
+  for fault in faults:
+    print(fault)
+  if REPAIR.value and left:
+    print(*left, sep='\n', file=sys.stderr)
+  if left:
+    advice = '' if REPAIR.value else f'; --repair mends them: python -m tfrecords.verify {folder} --repair'
+    return cli.fail(f'{folder}: {len(left)} faults{" are left" if REPAIR.value else advice}')
+  manifest = record_manifest.read(folder)
+  mended = f', {len(faults)} faults mended' if faults else ''
+  counts = f'{len(manifest["shards"])} shards, {manifest["windows"]} windows, {len(manifest["videos"])} videos'
+  print(f'{folder}: {counts}: whole{mended}', file=sys.stderr)
+  return None
+
+
+def run():
+  cli.run(main, TOPICS, NEEDS)
+
+
+if __name__ == '__main__':
+  run()
