@@ -48,7 +48,8 @@ def ensure(records_folder, manifest, teachers, batch_size=64):
 
 def is_stored(records_folder, manifest, teachers):
   """Whether `ensure` has nothing to do."""
-  return soft_labels.is_whole(pathlib.Path(records_folder) / FOLDER / labels_key(manifest, teachers), teachers)
+  folder = pathlib.Path(records_folder) / FOLDER / labels_key(manifest, teachers)
+  return soft_labels.is_whole(folder, manifest, descriptions(teachers))
 
 
 def labels_key(manifest, teachers):
