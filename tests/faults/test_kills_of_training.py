@@ -39,19 +39,22 @@ def without_times(row):
 
 
 def content(run_dir):
-  """What a run leaves, but for times, TensorBoard's files, and the random number in an export's fingerprint."""
+  """What a run leaves, but for times, TensorBoard's files, and numbers that TensorFlow and Keras make up."""
   files = {}
   for name, path in killing.files_of(run_dir).items():
     data = path.read_bytes()
     if path.suffix == '.keras':
       with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        files |= {f'{name}/{part}': archive.read(part) for part in archive.namelist() if part != 'metadata.json'}
+        parts = {f'{name}/{part}': archive.read(part) for part in archive.namelist() if part != 'metadata.json'}
+        files |= {part: re.sub(rb'"shared_object_id": \d+', b'', content) for part, content in parts.items()}
+    elif path.suffix == '.pb':
+      files[name] = killing.graph_of(path) if path.stem == 'saved_model' else b'a random number'
     elif path.suffix == '.jsonl' or path.name == 'stats.json':
       rows = [json.loads(line) for line in data.splitlines()] if path.suffix == '.jsonl' else json.loads(data)
       files[name] = json.dumps(without_times(rows)).encode()
     elif path.name == 'checkpoint':
       files[name] = re.sub(rb'.*timestamp.*\n', b'', data)
-    elif path.name != 'fingerprint.pb' and not name.startswith('tensorboard/'):
+    elif not name.startswith('tensorboard/'):
       files[name] = data
   return files
 

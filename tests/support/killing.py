@@ -154,12 +154,29 @@ def check(prepare, words, content, folder, kills, seed):
       with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
     result = content(place)
-    assert sorted(result) == sorted(expected), f'seed {seed}, killed: {history}'
-    wrong = [name for name in expected if result[name] != expected[name]]
-    assert not wrong, f'{wrong} differ; seed {seed}, killed: {history}'
+    wrong = [f'{name} is left' for name in sorted(result.keys() - expected.keys())]
+    wrong += [f'{name} is missing' for name in sorted(expected.keys() - result.keys())]
+    wrong += [f'{name} differs' for name in expected.keys() & result.keys() if result[name] != expected[name]]
+    assert not wrong, f'{", ".join(wrong)}; seed {seed}, killed: {history}'
 
 
 def files_of(folder):
   """dict of relative path to pathlib.Path of every file below a folder, but for locks."""
   paths = {str(path.relative_to(folder)): path for path in sorted(pathlib.Path(folder).rglob('*')) if path.is_file()}
   return {name: path for name, path in paths.items() if path.name != '.lock'}
+
+
+def graph_of(path):
+  """What a saved_model.pb computes: numbers in names, and the order of functions, differ from run to run."""
+  from tensorflow.core.protobuf import saved_model_pb2
+
+  model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+  graphs = [meta.graph_def for meta in model.meta_graphs]
+  nodes = [node for graph in graphs for part in (graph, *graph.library.function) for node in _nodes(part)]
+  counted = sorted(f'{node.op} {len(node.input)}' for node in nodes)
+  signatures = [sorted(meta.signature_def) for meta in model.meta_graphs]
+  return repr((counted, signatures)).encode()
+
+
+def _nodes(part):
+  return part.node_def if hasattr(part, 'node_def') else part.node

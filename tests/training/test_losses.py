@@ -89,9 +89,11 @@ def test_soft_targets_sum_to_one_and_lie_within_float16():
   np.testing.assert_array_equal(batch_keys.soft_targets(outputs.astype(np.float16)), targets)
 
 
-def test_a_target_without_time_is_that_of_every_step():
-  teacher, logits = distributions(3, (4, 1, 6)), np.random.default_rng(2).normal(size=[4, 5, 6]).astype(np.float32)
-  repeated = np.repeat(teacher, 5, axis=1)
+@pytest.mark.parametrize(('steps', 'classes'), [(5, 6), (2, 6), (1, 6), (3, 1)])
+def test_a_target_without_time_is_that_of_every_step(steps, classes):
+  teacher = distributions(3, (4, 1, classes))
+  logits = np.random.default_rng(2).normal(size=[4, steps, classes]).astype(np.float32)
+  repeated = np.repeat(teacher, steps, axis=1)
   for distance in (losses.kl_divergence, losses.squared_distance, losses.top1_is_label):
     np.testing.assert_array_equal(distance(teacher, logits), distance(repeated, logits))
 
@@ -105,7 +107,7 @@ def test_targets_of_as_many_steps_as_pictures_are_mixed_unless_each_is_its_own()
 
 def test_squared_error_of_a_waveform():
   waveform, reconstruction = np.random.default_rng(0).normal(size=[2, 3, 100]).astype(np.float32)
-  expected = [np.mean([(a - b) ** 2 for a, b in zip(*pair, strict=True)]) for pair in zip(waveform, reconstruction, strict=True)]
+  expected = ((waveform.astype(float) - reconstruction) ** 2).sum(1) / 100
   np.testing.assert_allclose(losses.squared_error(waveform, reconstruction), expected, rtol=1e-5)
 
 
@@ -134,7 +136,10 @@ def test_the_most_probable_class_is_a_label():
   assert losses.top1_is_label(labels, -logits).numpy().tolist() == [0, 0.5]
 
 
-def test_activations_follow_the_loss():
+def test_names_of_losses_and_their_activations():
+  """The names are values of --loss, and are stored in the settings of runs."""
+  assert losses.LOSSES == {'kl': losses.kl_divergence, 'l2': losses.squared_distance}
+  assert losses.RECONSTRUCTION == 'reconstruction'
   assert {loss: losses.activation_of(loss) for loss in ('kl', 'l2', 'cross_entropy', 'focal')} == {
     'kl': 'softmax', 'l2': 'softmax', 'cross_entropy': 'sigmoid', 'focal': 'sigmoid',
   }  # fmt: skip
