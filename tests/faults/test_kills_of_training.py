@@ -42,13 +42,11 @@ def content(run_dir):
   """What a run leaves, but for times, TensorBoard's files, and numbers that TensorFlow and Keras make up."""
   files = {}
   for name, path in killing.files_of(run_dir).items():
-    data = path.read_bytes()
+    data = killing.comparable(path)
     if path.suffix == '.keras':
       with zipfile.ZipFile(io.BytesIO(data)) as archive:
         parts = {f'{name}/{part}': archive.read(part) for part in archive.namelist() if part != 'metadata.json'}
         files |= {part: re.sub(rb'"shared_object_id": \d+', b'', content) for part, content in parts.items()}
-    elif path.suffix == '.pb':
-      files[name] = killing.graph_of(path) if path.stem == 'saved_model' else b'a random number'
     elif path.suffix == '.jsonl' or path.name == 'stats.json':
       rows = [json.loads(line) for line in data.splitlines()] if path.suffix == '.jsonl' else json.loads(data)
       files[name] = json.dumps(without_times(rows)).encode()
