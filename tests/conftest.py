@@ -52,8 +52,8 @@ def pictures_at_the_end():
 def pytest_collection_modifyitems(config, items):
   """Leaves out the long tests unless --all asks for them, and sorts the files by the time that they take.
 
-  Files with long tests come first, then those with slow ones, those with the fewest tests before: the last worker is not
-  alone for a minute.
+  Files with long tests come first, then those with slow ones, those with the fewest tests before: the last worker is
+  not alone for a minute.
   """
   long = [item for item in items if item.get_closest_marker('long')]
   if config.getoption('all'):

@@ -3,8 +3,6 @@
 import pathlib
 import sys
 
-import keras
-
 from audionet_tf.data import records
 from audionet_tf.teachers import frozen_teacher, labelling
 

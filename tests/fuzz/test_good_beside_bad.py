@@ -50,7 +50,9 @@ def test_builds(folders, tmp_path, seed, share):
     assert done.returncode == 0 and 'Traceback' not in done.stderr, f'seed {seed}: {done.stderr[-2000:]}'
     rows = built_records.read(output)
     good = [row for row in rows if b'good' in row['video/id'][0]]
-    windows.append(sorted((row['video/id'], row['window/index'], row['audio/pcm'], row['image/encoded']) for row in good))
+    windows.append(
+      sorted((row['video/id'], row['window/index'], row['audio/pcm'], row['image/encoded']) for row in good)
+    )
   assert windows[0] == windows[1] and {row[0][0] for row in windows[0]} == {b'a good.mkv', b'c good.mp4', b'z good.mkv'}
   names = {row['video/id'][0].decode() for row in rows}
   failures = json.loads((tmp_path / '1/failures.json').read_text())

@@ -22,7 +22,9 @@ def ramp(samples):
 
 
 def cut(pcm, size=7, start=0, **options):
-  return [(index, samples.tolist()) for index, samples in windows.windows(chunked(pcm, size, start), FRAMING, **options)]
+  return [
+    (index, samples.tolist()) for index, samples in windows.windows(chunked(pcm, size, start), FRAMING, **options)
+  ]
 
 
 @pytest.mark.parametrize('size', [1, 7, 40, 1000])

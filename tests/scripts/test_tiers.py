@@ -50,7 +50,9 @@ def install(folder, *, user=0, system='debian', works=True):
   programs.mkdir()
   for name in ('bash', 'grep', 'timeout', 'cp', 'chmod', 'true'):
     (programs / name).symlink_to(shutil.which(name))
-  installs = f'case "$*" in *"install -y"*chromium) cp {programs}/true {programs}/chromium ;; esac' if works else 'exit 100'
+  installs = (
+    f'case "$*" in *"install -y"*chromium) cp {programs}/true {programs}/chromium ;; esac' if works else 'exit 100'
+  )
   for name, body in (('id', f'echo {user}'), ('apt-get', installs)):
     (programs / name).write_text(f'#!/bin/bash\n{body}\n')
     (programs / name).chmod(0o755)

@@ -267,7 +267,10 @@ def make_table(rows, folder):
 
 CLIPS = [['filename', 'fold', 'category'], *([f'{n}.wav', str(1 + n % 2), CLASSES[n % 3]] for n in range(8))]
 WEAK = [['filename', 'onset', 'offset', 'event_label'], ['a.wav', '0', '1.5', 'a'], ['b.wav', '0.5', '1', 'a,"b"']]
-SEGMENTS = [['# YTID', ' start_seconds', ' end_seconds', ' positive_labels'], ['-OAyRsvFGgc', ' 30.0', ' 40.0', ' "/m/a,/m/b"']]
+SEGMENTS = [
+  ['# YTID', ' start_seconds', ' end_seconds', ' positive_labels'],
+  ['-OAyRsvFGgc', ' 30.0', ' 40.0', ' "/m/a,/m/b"'],
+]
 VOCABULARY = [['index', 'mid', 'display_name'], ['0', '/m/a', 'a'], ['1', '/m/b', 'b'], ['2', '/m/c', 'c']]
 GROUPS = [['category', 'class_name', 'imagenet_index'], ['x', 'a', '1'], ['y', 'b', '2']]
 THRESHOLDS = [['class_name', 'threshold'], ['a', '0.3'], ['b', '0.5']]
@@ -414,11 +417,11 @@ KINDS = {
   'wav': Kind(700, part(make_media, 'wav', times=[]), part(open_media, 0), mutating.of_bytes),
   'mp3': Kind(300, part(make_media, 'mp3', times=[], audio_codec='mp3'), part(open_media, 0), mutating.of_bytes),
   'flac': Kind(300, part(make_media, 'flac', times=[], audio_codec='flac'), part(open_media, 0), mutating.of_bytes),
-  'ogg': Kind(300, part(make_media, 'ogg', times=[], audio_codec='libvorbis', rate_hz=44100), part(open_media, 0), mutating.of_bytes),
-  'mp4': Kind(500, part(make_media, 'mp4', audio_codec='aac', rate_hz=44100, **VIDEO), part(open_media, 1), mutating.of_bytes),
+  'ogg': Kind(300, part(make_media, 'ogg', times=[], audio_codec='libvorbis'), part(open_media, 0), mutating.of_bytes),
+  'mp4': Kind(500, part(make_media, 'mp4', audio_codec='aac', **VIDEO), part(open_media, 1), mutating.of_bytes),
   'mkv': Kind(400, part(make_media, 'mkv'), part(open_media, 1), mutating.of_bytes),
   'avi': Kind(300, part(make_media, 'avi', **VIDEO), part(open_media, 1), mutating.of_bytes),
-  'ts': Kind(300, part(make_media, 'ts', audio_codec='mp2', rate_hz=44100, **VIDEO), part(open_media, 1), mutating.of_bytes),
+  'ts': Kind(300, part(make_media, 'ts', audio_codec='mp2', **VIDEO), part(open_media, 1), mutating.of_bytes),
   'packed': Kind(200, make_packed, part(open_media, 0), mutating.in_gzip),
   'records': Kind(300, part(make_records, 'records-0.tfrecord'), open_records, mutating.in_records),
   'records of the builder': Kind(300, part(make_records, 'records-0.tfrecord'), open_built, mutating.of_bytes),

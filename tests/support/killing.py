@@ -1,11 +1,11 @@
 """Commands that are killed by SIGKILL at random points, and begun again, until they finish.
 
-Importing TensorFlow takes four seconds of processor time, and most kills would hit that. So each process is forked from a
-server that has imported it and computed nothing (`commands`), and its kill is drawn among its operations on files: it
-dies before the n-th time that it opens, syncs, renames or removes something in its folder. Half of the kills come from
-outside, some time after that operation, which reaches what Python does not see: TensorFlow's own files, the processes of
-a build. So the moments between a write and a rename, which last microseconds, are hit as often as all the rest together.
-A process is killed alone or with those that it has started.
+Importing TensorFlow takes four seconds of processor time, and most kills would hit that. So each process is forked from
+a server that has imported it and computed nothing (`commands`), and its kill is drawn among its operations on files: it
+dies before the n-th time that it opens, syncs, renames or removes something in its folder. The moments between a write
+and a rename, which last microseconds, are hit as often as all the rest together. Half of the kills come from outside,
+some time after that operation: this reaches what Python does not see, TensorFlow's own files and the processes of a
+build. A process is killed alone or with those that it has started.
 """
 
 import contextlib
@@ -167,7 +167,7 @@ def files_of(folder):
 
 
 def comparable(path):
-  """The bytes of a file, but for what differs between two runs of TensorFlow: numbers in graphs, and digests of them."""
+  """The bytes of a file, but for what differs between two runs: TensorFlow's numbers in graphs, digests of them."""
   if path.name in ('fingerprint.pb', 'checksums.json'):
     return b''
   return graph_of(path) if path.name == 'saved_model.pb' else path.read_bytes()

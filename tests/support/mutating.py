@@ -30,7 +30,9 @@ def of_bytes(data, rng):
     if not data:
       return b'\0'
     # Headers are at the ends of files.
-    place = rng.choice([rng.randrange(len(data)), rng.randrange(min(256, len(data))), -1 - rng.randrange(min(64, len(data)))])
+    place = rng.choice(
+      [rng.randrange(len(data)), rng.randrange(min(256, len(data))), -1 - rng.randrange(min(64, len(data)))]
+    )
     place %= len(data)
     length = min(rng.choice([1, 2, 4, 16, 256, 4096]), len(data) - place)
     match rng.randrange(10):

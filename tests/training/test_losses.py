@@ -138,7 +138,7 @@ def test_the_most_probable_class_is_a_label():
 
 def test_names_of_losses_and_their_activations():
   """The names are values of --loss, and are stored in the settings of runs."""
-  assert losses.LOSSES == {'kl': losses.kl_divergence, 'l2': losses.squared_distance}
+  assert {'kl': losses.kl_divergence, 'l2': losses.squared_distance} == losses.LOSSES
   assert losses.RECONSTRUCTION == 'reconstruction'
   assert {loss: losses.activation_of(loss) for loss in ('kl', 'l2', 'cross_entropy', 'focal')} == {
     'kl': 'softmax', 'l2': 'softmax', 'cross_entropy': 'sigmoid', 'focal': 'sigmoid',
