@@ -3,6 +3,7 @@
 import csv
 import functools
 import gzip
+import importlib
 import json
 import os
 import shutil
@@ -28,6 +29,10 @@ CLASSES = ['a', 'b', 'c']
 
 def make_media(suffix, folder, **options):
   return media_clips.write(folder / f'x.{suffix}', seconds=0.6, **options)
+
+
+def make_ogg(folder):
+  return make_media('ogg', folder, times=[], audio_codec='libopus', rate_hz=48000)
 
 
 def make_packed(folder):
@@ -266,11 +271,9 @@ def make_table(rows, folder):
 
 
 CLIPS = [['filename', 'fold', 'category'], *([f'{n}.wav', str(1 + n % 2), CLASSES[n % 3]] for n in range(8))]
-WEAK = [['filename', 'onset', 'offset', 'event_label'], ['a.wav', '0', '1.5', 'a'], ['b.wav', '0.5', '1', 'a,"b"']]
-SEGMENTS = [
-  ['# YTID', ' start_seconds', ' end_seconds', ' positive_labels'],
-  ['-OAyRsvFGgc', ' 30.0', ' 40.0', ' "/m/a,/m/b"'],
-]
+TIMES = ['start_seconds', 'end_seconds']
+WEAK = [['filename', *TIMES, 'labels'], ['a.wav', '0', '1.5', 'a'], ['b.wav', '0.5', '1', 'a,"b"']]
+SEGMENTS = [['# YTID', *TIMES, 'positive_labels'], ['-OAyRsvFGgc', ' 30.0', ' 40.0', ' "/m/a,/m/b"']]
 VOCABULARY = [['index', 'mid', 'display_name'], ['0', '/m/a', 'a'], ['1', '/m/b', 'b'], ['2', '/m/c', 'c']]
 GROUPS = [['category', 'class_name', 'imagenet_index'], ['x', 'a', '1'], ['y', 'b', '2']]
 THRESHOLDS = [['class_name', 'threshold'], ['a', '0.3'], ['b', '0.5']]
@@ -323,8 +326,10 @@ def open_thresholds(path):
 def make_embeddings(folder):
   from audionet_tf.data import audioset_embeddings, tfrecord_io
 
-  clip = audioset_embeddings.Clip('x', 30.0, 40.0, (1, 2), np.arange(1280).reshape(10, 128).astype(np.uint8))
-  (folder / 'x.tfrecord').write_bytes(tfrecord_io.framed(audioset_embeddings.serialized(clip)) * 3)
+  rows = np.arange(1280).reshape(10, 128).astype(np.uint8)
+  clips = [audioset_embeddings.Clip(name, 30.0, 40.0, (1, 2), rows) for name in 'xyz']
+  content = b''.join(tfrecord_io.framed(audioset_embeddings.serialized(clip)) for clip in clips)
+  (folder / 'x.tfrecord').write_bytes(content)
   return folder / 'x.tfrecord'
 
 
@@ -404,9 +409,9 @@ def make_flags(folder):
 
 def open_flags(path):
   """As the command line of `train` does, up to its first look at the records."""
-  import audionet_tf.train as command
   from audionet_tf.core import cli
 
+  command = importlib.import_module('audionet_tf.train')  # not the function of that name
   cli.parse(str, ['train', f'--flagfile={path}'])
   command.check_flags()
   command.epoch_range(command.PROFILE.value)
@@ -417,7 +422,7 @@ KINDS = {
   'wav': Kind(700, part(make_media, 'wav', times=[]), part(open_media, 0), mutating.of_bytes),
   'mp3': Kind(300, part(make_media, 'mp3', times=[], audio_codec='mp3'), part(open_media, 0), mutating.of_bytes),
   'flac': Kind(300, part(make_media, 'flac', times=[], audio_codec='flac'), part(open_media, 0), mutating.of_bytes),
-  'ogg': Kind(300, part(make_media, 'ogg', times=[], audio_codec='libvorbis'), part(open_media, 0), mutating.of_bytes),
+  'ogg': Kind(300, make_ogg, part(open_media, 0), mutating.of_bytes),
   'mp4': Kind(500, part(make_media, 'mp4', audio_codec='aac', **VIDEO), part(open_media, 1), mutating.of_bytes),
   'mkv': Kind(400, part(make_media, 'mkv'), part(open_media, 1), mutating.of_bytes),
   'avi': Kind(300, part(make_media, 'avi', **VIDEO), part(open_media, 1), mutating.of_bytes),
@@ -430,11 +435,11 @@ KINDS = {
   'labels': Kind(250, part(make_labels, 'labels-00000-of-00002.tfrecord'), open_labels, mutating.in_records),
   'manifest of labels': Kind(300, part(make_labels, 'manifest.json'), open_labels, mutating.of_json),
   'outputs.npy': Kind(250, part(make_outputs, 'npy'), open_outputs, mutating.of_bytes),
-  'outputs.npz': Kind(250, part(make_outputs, 'npz'), open_outputs, mutating.in_zip()),
+  'outputs.npz': Kind(250, part(make_outputs, 'npz'), open_outputs, mutating.in_zip),
   'outputs.tfrecord': Kind(250, part(make_outputs, 'tfrecord'), open_outputs, mutating.in_records),
-  'student.keras': Kind(250, part(make_student, 'student.keras'), open_student, mutating.in_zip()),
+  'student.keras': Kind(250, part(make_student, 'student.keras'), open_student, mutating.in_zip),
   'student.json': Kind(150, part(make_student, 'student.json'), open_student, mutating.of_json),
-  'teacher.keras': Kind(150, part(make_teacher, 'keras'), open_teacher, mutating.in_zip()),
+  'teacher.keras': Kind(150, part(make_teacher, 'keras'), open_teacher, mutating.in_zip),
   'teacher.tflite': Kind(200, part(make_teacher, 'tflite'), open_teacher, mutating.of_bytes),
   'teacher.pb': Kind(100, make_saved_teacher, open_teacher, mutating.of_bytes),
   'saved_model.pb': Kind(100, part(make_export, 'saved_model.pb'), open_export, mutating.of_bytes),
@@ -450,8 +455,8 @@ KINDS = {
   'thresholds.csv': Kind(100, part(make_table, THRESHOLDS), open_thresholds, mutating.of_text),
   'embeddings': Kind(150, make_embeddings, open_embeddings, mutating.in_records),
   'inference.json': Kind(150, part(make_inference, 'json'), open_inference, mutating.of_json),
-  'inference.npz': Kind(100, part(make_inference, 'npz'), open_inference, mutating.in_zip()),
-  'features.npz': Kind(100, part(make_features, 'npz'), open_features, mutating.in_zip()),
+  'inference.npz': Kind(100, part(make_inference, 'npz'), open_inference, mutating.in_zip),
+  'features.npz': Kind(100, part(make_features, 'npz'), open_features, mutating.in_zip),
   'features.h5': Kind(100, part(make_features, 'h5'), open_features, mutating.of_bytes),
   'evaluation.json': Kind(100, part(make_json, 'x.json', EVALUATION), open_evaluation, mutating.of_json),
   'stats.json': Kind(100, part(make_json, 'stats.json', STATS), open_stats, mutating.of_json),
@@ -459,8 +464,8 @@ KINDS = {
 }  # fmt: skip
 TORCH_KINDS = {
   'soundnet.npy': Kind(100, part(make_soundnet, 'npy'), open_soundnet, mutating.of_bytes),
-  'soundnet.pth': Kind(100, part(make_soundnet, 'pth'), open_soundnet, mutating.in_zip()),
+  'soundnet.pth': Kind(100, part(make_soundnet, 'pth'), open_soundnet, mutating.in_zip),
   'soundnet.t7': Kind(100, part(make_soundnet, 't7'), open_soundnet, mutating.of_bytes),
-  'audionet.pth': Kind(150, make_audionet, open_audionet, mutating.in_zip()),
+  'audionet.pth': Kind(150, make_audionet, open_audionet, mutating.in_zip),
 }
 KINDS |= {} if WITHOUT else TORCH_KINDS

@@ -1,13 +1,13 @@
 """Mutated files are opened in processes that may neither crash, nor hang, nor take more than their memory.
 
-A process is forked from the server that has imported TensorFlow (`commands`), opens the good file, then one mutated file
-after another. What it may raise is what `cli.run` shows as one line: UserError, and errors of the system about files.
-Anything else is a finding, and so is its end by a signal: after LIMIT_SECONDS for one file it is ended, and memory
-beyond MEMORY_BYTES is refused to it. The next process goes on behind the file that ended the last one.
+A process is forked from the server that has imported TensorFlow (`commands`), opens the good file, then one mutated
+file after another. What it may raise is what `cli.run` shows as one line: UserError, and errors of the system about
+files. Anything else is a finding, and so is its end by a signal: after LIMIT_SECONDS for one file it is ended, and
+memory beyond MEMORY_BYTES is refused to it. The next process goes on behind the file that ended the last one.
 
-atheris, which mutates by what the code under test has executed, is left out: nearly all bytes here are parsed by FFmpeg,
-HDF5, TensorFlow, NumPy and PyTorch, whose wheels are not built for it; it cannot follow processes that end; and what it
-tries depends on how long it runs, not on a seed.
+atheris, which mutates by what the code under test has executed, is left out: nearly all bytes here are parsed by
+FFmpeg, HDF5, TensorFlow, NumPy and PyTorch, whose wheels are not built for it; it cannot follow processes that end; and
+what it tries depends on how long it runs, not on a seed.
 """
 
 import contextlib

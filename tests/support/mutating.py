@@ -113,23 +113,19 @@ def _places(tree):
       yield from _places(tree[key])
 
 
-def in_zip(change=of_bytes):
-  """A mutation of one member of a ZIP archive; JSON members are changed as JSON."""
-
-  def mutate(data, rng):
-    if rng.random() < 0.25:
-      return of_bytes(data, rng)
-    source, out = zipfile.ZipFile(io.BytesIO(data)), io.BytesIO()
-    chosen = rng.choice(source.namelist())
-    with zipfile.ZipFile(out, 'w') as target:
-      for name in source.namelist():
-        member = source.read(name)
-        if name == chosen:
-          member = (of_json if name.endswith('.json') else change)(member, rng)
-        target.writestr(name, member)
-    return out.getvalue()
-
-  return mutate
+def in_zip(data, rng):
+  """A mutation of one member of a ZIP archive, JSON as JSON."""
+  if rng.random() < 0.25:
+    return of_bytes(data, rng)
+  source, out = zipfile.ZipFile(io.BytesIO(data)), io.BytesIO()
+  chosen = rng.choice(source.namelist())
+  with zipfile.ZipFile(out, 'w') as target:
+    for name in source.namelist():
+      member = source.read(name)
+      if name == chosen:
+        member = (of_json if name.endswith('.json') else of_bytes)(member, rng)
+      target.writestr(name, member)
+  return out.getvalue()
 
 
 def in_gzip(data, rng):
