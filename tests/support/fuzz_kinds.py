@@ -4,9 +4,11 @@ import csv
 import functools
 import gzip
 import importlib
+import inspect
 import json
 import os
 import shutil
+import types
 
 import media_clips
 import mutating
@@ -66,24 +68,37 @@ def make_records(name, folder):
   return folder / 'records' / name
 
 
+def readable(source, folder, manifest):
+  """The context in which training reads."""
+  from audionet_tf.training import trainer
+
+  names = inspect.signature(trainer.readable).parameters
+  return trainer.readable(*(source, folder, manifest)[: len(names)])
+
+
 def open_records(path):
   """As training with the teacher in the step reads them."""
   from audionet_tf.data import input_pipeline, records
-  from audionet_tf.training import trainer
 
   manifest = records.read_manifest(path.parent)
   source = input_pipeline.record_source(path.parent, manifest)
-  with trainer.readable(source):
+  with readable(source, path.parent, manifest):
     for _ in input_pipeline.sequential_batches(source, 4):
       pass
 
 
 def open_built(path):
-  """As the builder takes them over."""
+  """As the pass of a teacher reads them."""
   from audionet_tf.data import records
-  from tfrecords import shards
+  from audionet_tf.teachers import labelling
 
-  shards.from_shards(path.parent, records.read_manifest(path.parent))
+  def probabilities(pictures):
+    return np.full([len(pictures), 3], 1 / 3, np.float32)
+
+  teacher = {'name': 't', 'class_names': CLASSES, 'probabilities': probabilities, 'in_graph': False}
+  teacher |= {'description': {}, 'digest': 'd', 'precomputed': None}
+  manifest = records.read_manifest(path.parent)
+  labelling.ensure(path.parent, manifest, [types.SimpleNamespace(**teacher)])
 
 
 def make_labels(name, folder):
@@ -100,11 +115,11 @@ def make_labels(name, folder):
 
 def open_labels(path):
   """As training reads them."""
-  from audionet_tf.data import input_pipeline, soft_labels
-  from audionet_tf.training import trainer
+  from audionet_tf.data import input_pipeline, records, soft_labels
 
+  folder = path.parents[2]
   source = soft_labels.label_source(path.parent, soft_labels.read_manifest(path.parent))
-  with trainer.readable(source):
+  with readable(source, folder, records.read_manifest(folder)):
     for _ in input_pipeline.sequential_batches(source, 4):
       pass
 
@@ -429,9 +444,9 @@ KINDS = {
   'ts': Kind(300, part(make_media, 'ts', audio_codec='mp2', **VIDEO), part(open_media, 1), mutating.of_bytes),
   'packed': Kind(200, make_packed, part(open_media, 0), mutating.in_gzip),
   'records': Kind(300, part(make_records, 'records-0.tfrecord'), open_records, mutating.in_records),
-  'records of the builder': Kind(300, part(make_records, 'records-0.tfrecord'), open_built, mutating.of_bytes),
+  'records of a teacher': Kind(300, part(make_records, 'records-0.tfrecord'), open_built, mutating.of_bytes),
   'manifest': Kind(500, part(make_records, 'manifest.json'), open_records, mutating.of_json),
-  'manifest of the builder': Kind(300, part(make_records, 'manifest.json'), open_built, mutating.of_json),
+  'manifest of a teacher': Kind(300, part(make_records, 'manifest.json'), open_built, mutating.of_json),
   'labels': Kind(250, part(make_labels, 'labels-00000-of-00002.tfrecord'), open_labels, mutating.in_records),
   'manifest of labels': Kind(300, part(make_labels, 'manifest.json'), open_labels, mutating.of_json),
   'outputs.npy': Kind(250, part(make_outputs, 'npy'), open_outputs, mutating.of_bytes),
