@@ -16,3 +16,8 @@ def test_mutated_files(name, tmp_path, seed, share):
   examples = {each.strip().splitlines()[-1][:100]: each for each in reversed(found)}
   assert not found, '\n\n'.join([f'{len(found)} findings: {dict(kinds)}', *examples.values()])
   assert accepted <= share(kind.count)
+
+
+def test_there_are_ten_thousand():
+  """Requests (test_http) and clips beside good ones come on top."""
+  assert sum(kind.count for kind in (fuzz_kinds.KINDS | fuzz_kinds.kinds_of_models.TORCH_KINDS).values()) == 10_000

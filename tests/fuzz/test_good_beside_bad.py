@@ -5,7 +5,7 @@ import pathlib
 
 import built_records
 import commands
-import fuzz_kinds
+import kinds_of_data
 import media_clips
 import mutating
 import pytest
@@ -21,7 +21,7 @@ BAD = 25  # of each
 def spoil(folder, seed, count):
   """Writes so many mutated files of every suffix into a folder."""
   for suffix in SUFFIXES:
-    good = fuzz_kinds.KINDS[suffix].make(folder)
+    good = kinds_of_data.KINDS[suffix].make(folder)
     content = good.read_bytes()
     good.unlink()
     for number in range(count):
@@ -36,7 +36,7 @@ def folders(tmp_path_factory, seed, share):
   spoil(beside, seed, share(BAD))
   for folder in (alone, beside):
     media_clips.write(folder / 'a good.mkv', seconds=1)
-    media_clips.write(folder / 'c good.mp4', seconds=1.2, audio_codec='aac', rate_hz=44100, **fuzz_kinds.VIDEO)
+    media_clips.write(folder / 'c good.mp4', seconds=1.2, audio_codec='aac', rate_hz=44100, **kinds_of_data.VIDEO)
     media_clips.write(folder / 'z good.mkv', seconds=0.8)
   return alone, beside
 
