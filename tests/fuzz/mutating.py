@@ -20,6 +20,7 @@ WORDS = [
   '', '0', '-1', '1e999', 'nan', 'inf', '-0.0', '99999999999999999999', '1_000', '0x10', '٣', 'null', 'true', '""', '"',
   "'", ',', ';', '\t', '\n', '\r', '\0', '\ufeff', '\u202e', '../../x', '/dev/zero', '%s', '{', '[', '\\', 'x' * 5000,
 ]  # fmt: skip
+LONG_TEXT = 10_000  # characters; longer ones are not multiplied
 VALUES = (None, True, 0, -1, 1e300, 10**30, '', 'x', '\0', [], [[]], {}, {'x': 1}, ['x'] * 3, 'x' * 5000)
 
 
@@ -74,7 +75,8 @@ def of_text(data, rng):
       case 3:
         text = ''.join(lines[:number] + lines[number + 1 :])
       case 4:
-        text = ''.join(lines[:number] + [lines[number]] * rng.choice([2, 200]) + lines[number:])
+        times = rng.choice([1, 200]) if len(text) < LONG_TEXT else 1
+        text = ''.join(lines[:number] + [lines[number]] * times + lines[number:])
       case 5:
         text = text[: word.start()] + rng.choice(words).group() + text[word.end() :]
   return text.encode(rng.choice(['utf-8'] * 8 + ['utf-16', 'utf-8-sig']), 'replace')
