@@ -11,6 +11,34 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell's background
   signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+LONG_SECONDS = 3600  # limit of a test that is marked `long`
+
+
+def pytest_addoption(parser):
+  group = parser.getgroup('faults', 'tests of faults: kills, mutated files')
+  group.addoption('--all', action='store_true', help='also the tests that are marked long')
+  group.addoption('--seed', type=int, default=0, help='of the kills and of the mutated files')
+  group.addoption('--share', type=float, default=1.0, help='of the kills and of the mutated files that are tried')
+
+
+def pytest_terminal_summary(terminalreporter, config):
+  if terminalreporter.stats.get('failed') or terminalreporter.stats.get('error'):
+    seed = config.getoption('seed')
+    terminalreporter.write_line(f'seed of kills and mutated files: {seed}; the same again with --seed={seed}')
+
+
+@pytest.fixture(scope='session')
+def seed(pytestconfig):
+  """int, of what a test draws at random; other tests have seeds of their own."""
+  return pytestconfig.getoption('seed')
+
+
+@pytest.fixture(scope='session')
+def share(pytestconfig):
+  """Function of a number of kills or files to the number that is to be tried."""
+  return lambda number: max(1, round(number * pytestconfig.getoption('share')))
+
+
 @pytest.fixture(scope='session', autouse=True)
 def pictures_at_the_end():
   """TensorBoard's pictures after the last epoch only: they would take half the time of runs as small as these."""
@@ -21,8 +49,20 @@ def pictures_at_the_end():
     yield
 
 
-def pytest_collection_modifyitems(items):
-  """Files with slow tests come first, those with the fewest tests before: the last worker is not alone for a minute."""
+def pytest_collection_modifyitems(config, items):
+  """Leaves out the long tests unless --all asks for them, and sorts the files by the time that they take.
+
+  Files with long tests come first, then those with slow ones, those with the fewest tests before: the last worker is
+  not alone for a minute.
+  """
+  long = [item for item in items if item.get_closest_marker('long')]
+  if config.getoption('all'):
+    for item in long:
+      item.add_marker(pytest.mark.timeout(LONG_SECONDS))
+  elif long:
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if not item.get_closest_marker('long')]
   tests = collections.Counter(item.path for item in items)
-  slow = {item.path for item in items if item.get_closest_marker('slow')}
-  items.sort(key=lambda item: (item.path not in slow, tests[item.path] if item.path in slow else 0, str(item.path)))
+  ranks = {item.path: 0 for item in items if item.get_closest_marker('slow')}
+  ranks |= {item.path: -1 for item in items if item.get_closest_marker('long')}
+  items.sort(key=lambda item: (ranks.get(item.path, 1), tests[item.path] if item.path in ranks else 0, str(item.path)))

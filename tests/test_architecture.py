@@ -135,3 +135,16 @@ def test_importing_commands_loads_no_tensorflow():
   for name in (*NO_TENSORFLOW, *COMMANDS):
     code = f'import sys, {name}; sys.exit("tensorflow" in sys.modules or "keras" in sys.modules)'
     assert subprocess.run([sys.executable, '-c', code]).returncode == 0, name
+
+
+def test_tests_time_nothing():
+  """A clock may end a wait. A difference of two readings depends on what else the machine does."""
+  clocks = {'perf_counter', 'process_time', 'thread_time', 'default_timer', 'timeit'}
+  wrong = []
+  for path in (ROOT / 'tests').rglob('*.py'):
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    wrong += [f'{path}:{node.lineno}' for node in nodes if isinstance(node, ast.Attribute) and node.attr in clocks]
+    differences = [node for node in nodes if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)]
+    wrong += [f'{path}:{node.lineno}' for node in differences if 'time.monotonic()' in ast.unparse(node)]
+    wrong += [f'{path}:{node.lineno}' for node in differences if 'time.time()' in ast.unparse(node)]
+  assert not wrong

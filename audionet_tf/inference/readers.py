@@ -8,7 +8,6 @@ import json
 import math
 import pathlib
 import re
-import zipfile
 
 import numpy as np
 import tqdm
@@ -55,7 +54,7 @@ def read_inference(path, label_file=None):
     raise UserError(f'{path}: no such inference file; audionet_tf.infer writes them')
   try:
     probabilities, start, end, names = readers[path.suffix](path)
-  except (ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+  except Exception as error:  # NumPy, zipfile and json raise whatever damaged bytes hit
     raise UserError(f'{path}: not an inference file ({text.brief(error)})') from None
   if probabilities.ndim != 2 or not probabilities.size or not np.isfinite(probabilities).all():
     raise UserError(f'{path}: its probabilities are not a table of finite numbers with at least one window')

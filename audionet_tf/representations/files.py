@@ -15,7 +15,6 @@ cover: a remainder that fills no window or patch is dropped).
 
 import json
 import pathlib
-import zipfile
 
 import numpy as np
 
@@ -92,7 +91,7 @@ def _read(path, layers):
       raise ValueError('about is no dict')
   except FileNotFoundError:
     raise UserError(f'{path}: no such file of features') from None
-  except (KeyError, ValueError, IndexError, OSError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:
+  except Exception as error:  # NumPy, zipfile and HDF5 raise whatever damaged bytes hit
     raise UserError(f'{path}: not a file of these features ({text.brief(error)})') from None
   return about, arrays
 

@@ -20,7 +20,6 @@ from collections.abc import Callable
 
 import numpy as np
 import tqdm
-from google.protobuf.message import DecodeError
 
 from audionet_tf.core import digests, text
 from audionet_tf.core.errors import UserError
@@ -68,7 +67,7 @@ def opened(path, classes=None):
   check_file(path)
   try:
     classes, frames_of = READERS[path.suffix](path, classes)
-  except (ValueError, OSError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, DecodeError) as error:
+  except Exception as error:  # NumPy, zipfile and protobuf raise whatever damaged bytes hit
     raise UserError(f'{path}: not readable as {path.suffix} ({text.brief(error)})') from None
   if not 0 < classes <= class_lists.MAX_CLASSES:
     raise UserError(f'{path}: {classes} classes, allowed is 1 to {class_lists.MAX_CLASSES}')
@@ -136,7 +135,7 @@ def read(path, frames, video):
   """f32 [frames, classes] of a video. UserError if the file is damaged."""
   try:
     return np.asarray(frames[video][1](), np.float32)
-  except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, DecodeError) as error:
+  except Exception as error:  # as above
     raise UserError(f'{path}: {video}: damaged ({text.brief(error)})') from None
 
 

@@ -1,10 +1,8 @@
-"""Receptive-field arithmetic against counting, and target alignment."""
+"""Receptive-field arithmetic against counting."""
 
-import numpy as np
 import pytest
 
-from audionet_tf.core.errors import UserError
-from audionet_tf.models import alignment, receptive_field
+from audionet_tf.models import receptive_field
 
 
 def covered_indices(samples, table):
@@ -34,19 +32,18 @@ def test_size_stride_and_center(table):
   assert (max(covered[middle]) + min(covered[middle])) / 2 == field.first_center + middle * field.stride
 
 
-def test_covered_takes_pictures_near_the_step_or_the_nearest_one():
-  weights = alignment.alignment([1.0, 5.0], 2.0, [-0.5, 0.5, 1.5, 3.4])
-  np.testing.assert_allclose(weights, [[0, 0.5, 0.5, 0], [0, 0, 0, 1]])
+def test_the_samples_that_any_layer_covers():
+  """Patches without padding drop a remainder; a layer with padding uses all."""
+  tables = {'pool': [(10, 4, 0)], 'deep': [(10, 4, 0), (3, 2, 0)]}
+  for samples in range(18, 60):
+    last = {name: max(covered_indices(samples, table)[-1]) for name, table in tables.items()}
+    assert receptive_field.covered_samples(samples, tables) == 1 + max(last.values())
+    assert receptive_field.covered_samples(samples, {'deep': tables['deep']}) == 1 + last['deep']
+    assert receptive_field.covered_samples(samples, tables | {'padded': [(8, 8, 0), (3, 2, 1)]}) == samples
 
 
-def test_nearest_and_same_take_one_picture():
-  centers, times = [1.0, 5.0, 5.2, 9.0], [0.9, 1.2, 4.0, 30.0]
-  assert alignment.alignment(centers, 2.0, times, 'nearest').argmax(1).tolist() == [0, 2, 2, 2]
-  np.testing.assert_array_equal(alignment.alignment(centers, 2.0, times, 'same'), np.eye(4))
-  with pytest.raises(UserError, match='4 steps, the window 3 pictures'):
-    alignment.alignment(centers, 2.0, times[:3], 'same')
-
-
-def test_window_takes_all_pictures():
-  weights = alignment.alignment([1.0, 5.0, 5.2], 2.0, [0.9, 1.2, 4.0, 30.0], 'window')
-  np.testing.assert_array_equal(weights, [[0.25] * 4] * 3)
+def test_no_sound_gives_no_step():
+  """Padding alone would fill the first kernel."""
+  assert receptive_field.output_length(0, [(4, 2, 2)]) == 0
+  assert receptive_field.output_length(3, [(4, 2, 0), (4, 2, 2)]) == 0
+  assert receptive_field.minimum_input_length([(2, 1, 1)]) == 1

@@ -91,7 +91,7 @@ subprocess.Popen([sys.executable, "-c", {busy!r}])
 held = bytes([1]) * 90_000_000
 """
   usage = measure.run([sys.executable, '-c', parent])
-  assert 0.6 <= usage.cpu_seconds < 3
+  assert usage.cpu_seconds >= 0.6  # twice what each uses before it ends; the parent's own is not known
   assert 90e6 < usage.peak_bytes < 180e6
   with pytest.raises(UserError, match='exit code 3'):
     measure.run([sys.executable, '-c', 'raise SystemExit(3)'])

@@ -6,7 +6,6 @@ import io
 import json
 import struct
 import threading
-import time
 
 import numpy as np
 import PIL.Image
@@ -279,16 +278,18 @@ def test_a_shard_that_is_cut_or_gone_is_made_again(tmp_path):
   assert sum(batch_sizes) == 14 and (first.read_bytes(), second.read_bytes()) == expected_files
 
 
-def test_two_runs_at_once_take_turns(tmp_path):
+def test_two_runs_at_once_take_turns(tmp_path, monkeypatch):
   manifest, _ = write_records(tmp_path)
   teacher = make_teacher()
   folder = tmp_path / 'labels' / labelling.labels_key(manifest, [teacher])
   folder.mkdir(parents=True)
   second = threading.Thread(target=labelling.ensure, args=(tmp_path, manifest, [teacher]))
+  flock, asked = fcntl.flock, threading.Event()
+  monkeypatch.setattr(fcntl, 'flock', lambda *arguments: (asked.set(), flock(*arguments)))
   with open(folder / '.lock', 'w') as file:
-    fcntl.flock(file, fcntl.LOCK_EX)
+    flock(file, fcntl.LOCK_EX)
     second.start()
-    time.sleep(0.5)
+    assert asked.wait(30), 'no lock was asked for'
     assert second.is_alive() and not list(folder.glob('*.tfrecord*')) and not list(folder.glob('.labels*'))
   second.join(30)
   assert soft_labels.read_manifest(folder)['windows'] == 21

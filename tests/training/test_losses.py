@@ -87,3 +87,59 @@ def test_soft_targets_sum_to_one_and_lie_within_float16():
   np.testing.assert_allclose(targets.sum(-1), 1, atol=1e-6)
   np.testing.assert_allclose(targets, outputs / outputs.sum(-1, keepdims=True), atol=1e-3)
   np.testing.assert_array_equal(batch_keys.soft_targets(outputs.astype(np.float16)), targets)
+
+
+@pytest.mark.parametrize(('steps', 'classes'), [(5, 6), (2, 6), (1, 6), (3, 1)])
+def test_a_target_without_time_is_that_of_every_step(steps, classes):
+  teacher = distributions(3, (4, 1, classes))
+  logits = np.random.default_rng(2).normal(size=[4, steps, classes]).astype(np.float32)
+  repeated = np.repeat(teacher, steps, axis=1)
+  for distance in (losses.kl_divergence, losses.squared_distance, losses.top1_is_label):
+    np.testing.assert_array_equal(distance(teacher, logits), distance(repeated, logits))
+
+
+def test_targets_of_as_many_steps_as_pictures_are_mixed_unless_each_is_its_own():
+  teacher = distributions(4)
+  weights = np.float32([[0, 1, 0], [1, 0, 0], [0, 0.5, 0.5]])
+  expected = [(weights @ rows).tolist() for rows in teacher]
+  np.testing.assert_allclose(losses.align_targets(teacher, weights), expected, rtol=1e-6, atol=1e-30)
+
+
+def test_squared_error_of_a_waveform():
+  waveform, reconstruction = np.random.default_rng(0).normal(size=[2, 3, 100]).astype(np.float32)
+  expected = ((waveform.astype(float) - reconstruction) ** 2).sum(1) / 100
+  np.testing.assert_allclose(losses.squared_error(waveform, reconstruction), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize('smoothing', [0, 0.2])
+@pytest.mark.parametrize('loss', ['cross_entropy', 'focal'])
+def test_binary_losses_are_sums_over_classes(loss, smoothing):
+  """Focal loss: Lin et al. 2017, equation 5, with alpha 0.25 for positives and gamma 2."""
+  rng = np.random.default_rng(1)
+  labels, logits = rng.integers(0, 2, [4, 3, 7]).astype(float), rng.normal(size=[4, 3, 7]) * 3
+  y, p = labels * (1 - smoothing) + smoothing / 2, scipy.special.expit(logits)
+  terms = -(y * np.log(p) + (1 - y) * np.log(1 - p))
+  if loss == 'focal':
+    p_t, alpha_t = y * p + (1 - y) * (1 - p), y * 0.25 + (1 - y) * 0.75
+    terms = terms * alpha_t * (1 - p_t) ** 2
+  result = losses.binary_loss(loss, labels.astype('f4'), logits.astype('f4'), smoothing)
+  np.testing.assert_allclose(result, terms.sum(-1).mean(-1), rtol=1e-4)
+  if not smoothing:  # the default
+    np.testing.assert_array_equal(losses.binary_loss(loss, labels.astype('f4'), logits.astype('f4')), result)
+
+
+def test_the_most_probable_class_is_a_label():
+  labels = np.float32([[[1, 0, 0.5], [0, 1, 1]], [[0, 0, 0], [0.6, 0.4, 0]]])
+  logits = np.float32([[[2, 1, 0], [0, 1, 3]], [[2, 1, 0], [0, 1, 0]]])
+  assert losses.top1_is_label(labels, logits).numpy().tolist() == [1, 0]
+  assert losses.top1_is_label(labels, logits[..., ::-1].copy()).numpy().tolist() == [0, 0]
+  assert losses.top1_is_label(labels, -logits).numpy().tolist() == [0, 0.5]
+
+
+def test_names_of_losses_and_their_activations():
+  """The names are values of --loss, and are stored in the settings of runs."""
+  assert {'kl': losses.kl_divergence, 'l2': losses.squared_distance} == losses.LOSSES
+  assert losses.RECONSTRUCTION == 'reconstruction'
+  assert {loss: losses.activation_of(loss) for loss in ('kl', 'l2', 'cross_entropy', 'focal')} == {
+    'kl': 'softmax', 'l2': 'softmax', 'cross_entropy': 'sigmoid', 'focal': 'sigmoid',
+  }  # fmt: skip

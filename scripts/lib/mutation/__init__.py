@@ -1,0 +1,1 @@
+"""Mutation testing: whether tests notice that the code they cover is broken."""

@@ -1,0 +1,16 @@
+"""What is mutated, and the tests that must notice it: those that say what a file computes, quick ones first."""
+
+TARGETS = {
+  'audionet_tf/data/records.py': ('tests/data/test_records.py', 'tests/tfrecords/test_builder.py'),
+  'audionet_tf/data/tfrecord_io.py': ('tests/data/test_records.py', 'tests/tfrecords/test_shards.py'),
+  'audionet_tf/data/batch_keys.py': ('tests/teachers/test_labelling.py',),
+  'audionet_tf/data/input_pipeline.py': ('tests/data/test_input_pipeline.py', 'tests/teachers/test_labelling.py'),
+  'audionet_tf/data/soft_labels.py': ('tests/teachers/test_labelling.py', 'tests/data/test_input_pipeline.py'),
+  'audionet_tf/teachers/labelling.py': ('tests/teachers/test_labelling.py',),
+  'audionet_tf/training/losses.py': ('tests/training/test_losses.py',),
+  'audionet_tf/models/receptive_field.py': ('tests/models/test_receptive_field.py',),
+  'audionet_tf/models/alignment.py': ('tests/models/test_alignment.py',),
+  'audionet_tf/media/timeline.py': ('tests/media/test_timeline.py', 'tests/media/test_decoding.py'),
+  'audionet_tf/inference/windows.py': ('tests/inference/test_windows.py',),
+  'audionet_tf/captioning/event_detection.py': ('tests/captioning/test_event_detection.py',),
+}
