@@ -199,7 +199,8 @@ def test_progress_shows_the_metrics_of_both_records():
 )
 def test_classes_without_names_are_announced(capsys, source, labels_file, classes, line):
   config = teacher_config.TeacherConfig(source, 't', labels=labels_file)
-  teacher = types.SimpleNamespace(name='t', class_names=class_lists.default_class_names(classes))
+  outputs = {'outputs': 'logits'}
+  teacher = types.SimpleNamespace(name='t', class_names=class_lists.default_class_names(classes), description=outputs)
   trainer.report_class_names([config], [teacher])
   printed = capsys.readouterr().err
   assert line in printed and printed.count('\n') == bool(line)
