@@ -18,6 +18,7 @@ from audionet_tf.data import (
   csv_files,
   damage,
   input_pipeline,
+  loudness,
   records,
   soft_labels,
 )
@@ -186,6 +187,8 @@ def warn_of_sample_rate(student, rate_hz):
 def training_batches(records_folder, manifest, source, config, first_epoch, replicas):
   """Dataset of the batches from `first_epoch` on: every window once per pass, or balanced by class."""
   augment = augmentation.augmenter(config.augment, manifest['params'].sample_rate_hz)
+  if config.gate == 'loudness':
+    augment = loudness.gated(manifest['videos'], loudness.window_weights(source, manifest), augment)
   arguments = config.batch_size, config.seed, first_epoch, replicas, augment
   if not config.balance:
     return input_pipeline.training_batches(source, *arguments)

@@ -263,6 +263,7 @@ def test_two_teachers_teach_a_head_each(world):
     ({'loss': 'l1'}, "loss is 'l1', allowed is .*kl or l2 or reconstruction"),
     ({'target_steps': 'all'}, 'allowed is covered or nearest or same or window'),
     ({'loss_reduction': 'max'}, 'allowed is mean or sum'),
+    ({'gate': 'loud'}, "gate is 'loud', allowed is none or loudness"),
     ({'learning_rate': 0}, 'allowed is any number above 0'),
     ({'epochs': 0}, 'allowed is 1 to'),
     ({'seed': -1}, 'allowed is 0 to'),
