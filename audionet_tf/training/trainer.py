@@ -103,7 +103,9 @@ def train_locked(
   checkpoints, first_epoch = restored(run_dir, distiller, log, checkpoint_every, config)
   if first_epoch < config.epochs:
     with readable(source, records_folder, manifest):
-      summaries = make_summaries(run_dir, records_folder, manifest, source, distiller, teachers, log, profile, graph)
+      summaries = make_summaries(
+        run_dir, records_folder, manifest, source, distiller, teachers, log, settings, profile, graph
+      )
       hooks = [callbacks.Guard(ids_of(manifest)), log, checkpoints, summaries]
       if projected:
         hooks.append(make_projector(run_dir, summaries.writer, records_folder, manifest, source, teachers))
@@ -241,12 +243,12 @@ def readable(source, records_folder, manifest):
   return damage.named(paths, damage.advice(records_folder))
 
 
-def make_summaries(run_dir, records_folder, manifest, source, distiller, teachers, log, profile, graph):
+def make_summaries(run_dir, records_folder, manifest, source, distiller, teachers, log, settings, profile, graph):
   """The tensorboard.Summaries that writes RUN/tensorboard."""
   candidates = input_pipeline.sequential_batches(source, tensorboard.candidates(manifest['params']))
   examples = tensorboard.pick_examples(records_folder, manifest, candidates, distiller.targets)
   class_names = {teacher.name: teacher.class_names for teacher in teachers}
-  return tensorboard.Summaries(run_dir / 'tensorboard', log, class_names, examples, profile, graph)
+  return tensorboard.Summaries(run_dir / 'tensorboard', log, class_names, examples, settings, profile, graph)
 
 
 def make_projector(run_dir, writer, records_folder, manifest, source, teachers):
