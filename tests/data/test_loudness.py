@@ -9,6 +9,7 @@ import synthetic_records
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import augmentation, input_pipeline, loudness, records
+from audionet_tf.teachers import frozen_teacher
 from audionet_tf.training import config, trainer
 
 # Factors on the sound of windows that are about 15 dB below full scale: 'gaps' falls silent and has soft ones, 'steady'
@@ -91,6 +92,22 @@ def test_batches_hold_the_weights_of_their_windows(world, weights, augment):
     found |= {(names[video], index): weight for video, index, weight in numbers}
   assert set(found) == set(pcm)
   np.testing.assert_allclose([found[number] for number in pcm], wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize('balance', [False, True])
+def test_runs_with_stored_labels_have_them_too_balanced_or_not(world, weights, tmp_path, balance):
+  folder, manifest, _ = world
+  (tmp_path / 'labels.csv').write_text('file,labels\n' + ''.join(f'{video},{video[0]}\n' for video in VIDEOS))
+  teacher = frozen_teacher.load(tmp_path / 'labels.csv', name='t')
+  source = trainer.training_source(folder, manifest, [teacher], online=False)
+  given = config.TeacherConfig(str(tmp_path / 'labels.csv'), name='t')
+  options = {'loss': 'cross_entropy', 'batch_size': 9, 'gate': 'loudness', 'balance': balance}
+  batches = trainer.training_batches(
+    folder, manifest, source, config.TrainingConfig('audionet', (given,), **options), 0, 1
+  )
+  rows = np.cumsum([0, *VIDEOS.values()])[:-1] - [4, 0, 0, 0, 0]
+  for batch in batches.take(5).as_numpy_iterator():
+    np.testing.assert_array_equal(batch['weight'], weights[rows[batch['video_id']] + batch['index']])
 
 
 def test_records_that_are_silent_throughout_are_refused(tmp_path):
