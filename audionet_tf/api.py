@@ -500,7 +500,7 @@ def train(
     validation: folder of held-out records, which are evaluated after each epoch.
     **settings: `teacher_mode`, `epochs`, `batch_size`, `optimizer`, `learning_rate`, `momentum`, `nesterov`,
       `schedule`, `warmup_epochs`, `weight_decay`, `loss`, `label_smoothing`, `balance`, `loss_reduction`,
-      `target_steps`, `replicas`, `seed`, `init`, `trainable`, with the defaults of the flags.
+      `gate`, `target_steps`, `replicas`, `seed`, `init`, `trainable`, with the defaults of the flags.
 
   Returns:
     Path of the run, for `load`.

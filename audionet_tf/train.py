@@ -119,6 +119,12 @@ LOSS_WEIGHT = flags.DEFINE_multi_string(
   "NUMBER or NAME=NUMBER, repeated: weight of a head's loss; original: 125 / its classes, as in SoundNet's code.",
 )
 LOSS_REDUCTION = flags.DEFINE_enum('loss_reduction', 'sum', ['sum', 'mean'], 'Sum or mean of the loss over the batch.')
+GATE = flags.DEFINE_enum(
+  'gate',
+  'none',
+  ['none', 'loudness'],
+  'Weight of a window in the loss: 1, or by its loudness above the floor of its video, 0 where nothing sounds.',
+)
 LABEL_SMOOTHING = flags.DEFINE_float(
   'label_smoothing',
   0,
@@ -177,7 +183,7 @@ PROFILE = flags.DEFINE_string('profile', None, 'Epochs FIRST:LAST, counted from 
 # Fields of config.TrainingConfig that are flags as they are.
 CONFIG = (
   STUDENT, TEACHER_MODE, EPOCHS, BATCH_SIZE, OPTIMIZER, LEARNING_RATE, MOMENTUM, NESTEROV, SCHEDULE, WARMUP_EPOCHS,
-  WEIGHT_DECAY, LOSS, LABEL_SMOOTHING, BALANCE, LOSS_REDUCTION, TARGET_STEPS, REPLICAS, SEED, INIT, TRAINABLE,
+  WEIGHT_DECAY, LOSS, LABEL_SMOOTHING, BALANCE, LOSS_REDUCTION, GATE, TARGET_STEPS, REPLICAS, SEED, INIT, TRAINABLE,
 )  # fmt: skip
 
 TOPICS = {

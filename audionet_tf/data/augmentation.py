@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import spectral_augmentation
-from audionet_tf.data.batch_keys import HIDDEN_FREQUENCY, HIDDEN_TIME, TEACHER
+from audionet_tf.data.batch_keys import HIDDEN_FREQUENCY, HIDDEN_TIME, TEACHER, WEIGHT
 
 # Columns of uniform random numbers. A new one goes to the end, so that the others keep their values.
 DRAWS = (
@@ -115,15 +115,16 @@ def crop(batch, value, draws):
 def mix(batch, value, draws):
   """With probability `value`, mixes an example with another of its batch in the ratio r to 1 - r, targets included.
 
-  r is uniform in [0, 1). The sound is divided by sqrt(r^2 + (1 - r)^2), which preserves the power of uncorrelated
-  sounds. Examples of mask 0 are not mixed and are no partners.
+  Weights are mixed as targets are. r is uniform in [0, 1). The sound is divided by sqrt(r^2 + (1 - r)^2), which
+  preserves the power of uncorrelated sounds. Examples of mask 0 are not mixed and are no partners.
 
   Source: Tokozume, Ushiku, Harada 2018 (between-class learning), section 3.2, without its weighting by loudness.
   """
   partner, has_partner = partners(batch['mask'], draws['partner'])
   ratio = tf.where(has_partner & (draws['mix'] < value), draws['share'], 1.0)
   norm = tf.sqrt(ratio**2 + (1 - ratio) ** 2)
-  targets = {name: blend(batch[name], partner, ratio, 1 - ratio) for name in target_names(batch)}
+  names = [*target_names(batch), *(name for name in batch if name == WEIGHT)]
+  targets = {name: blend(batch[name], partner, ratio, 1 - ratio) for name in names}
   return batch | {'audio': blend(batch['audio'], partner, ratio / norm, (1 - ratio) / norm)} | targets
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import augmentation
+from audionet_tf.data import augmentation, loudness
 from audionet_tf.models import alignment, registry
 from audionet_tf.teachers.teacher_config import TeacherConfig
 from audionet_tf.training import losses, warm_start
@@ -35,6 +35,7 @@ class TrainingConfig:
     label_smoothing: 0 to 0.5, with a loss of MULTI_LABEL_LOSSES.
     balance: draw the classes in turn (`data/balanced_sampling.py`) instead of every window once per pass.
     loss_reduction: 'sum' or 'mean' over the global batch.
+    gate: one of loudness.GATES: which weight a window has in the loss.
     target_steps: key of alignment.TARGET_STEPS: which pictures are the targets of a step of the student.
     augment: dict of key of augmentation.AUGMENTATIONS to value, from `augmentation.parse`.
     replicas: number of copies of the student; 0: one per GPU, or one on the processor.
@@ -63,6 +64,7 @@ class TrainingConfig:
   label_smoothing: float = 0.0
   balance: bool = False
   loss_reduction: str = 'sum'
+  gate: str = 'none'
   target_steps: str = 'covered'
   augment: dict = dataclasses.field(default_factory=dict)
   replicas: int = 0
@@ -79,6 +81,7 @@ class TrainingConfig:
       ('schedule', SCHEDULES),
       ('loss', LOSSES),
       ('loss_reduction', ['mean', 'sum']),
+      ('gate', loudness.GATES),
       ('target_steps', sorted(alignment.TARGET_STEPS)),
       ('trainable', warm_start.TRAINABLE),
     ):

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from audionet_tf.data import batch_keys
-from audionet_tf.data.batch_keys import TEACHER
+from audionet_tf.data.batch_keys import TEACHER, WEIGHT
 from audionet_tf.models.heads import LOGITS
 from audionet_tf.training import losses, spec_augment
 from audionet_tf.training.metrics import FiniteSteps, SegmentMean
@@ -22,7 +22,8 @@ class Distiller(keras.Model):
     student: keras.Model from `registry.build`.
     heads: names of the teachers; the student has a head for each.
     videos: number of videos; the mean KL of each is kept (`video_means`).
-    loss_reduction: 'sum' or 'mean' of the examples' losses over the *global* batch. AudioNet's code sums.
+    loss_reduction: 'sum' or 'mean' of the examples' losses over the *global* batch, weighted if it has `weight`.
+      AudioNet's code sums.
     teacher_fns: dict of head to a function from u8 [N, H, W, 3] to probabilities f32 [N, classes], for batches with
       `image`; a teacher is held as a function so that it enters no checkpoint. None if batches hold its outputs.
     alignment: f32 [S, T] (NumPy), the weights of a window's T pictures in the target of each of the student's S steps
@@ -137,17 +138,19 @@ class Distiller(keras.Model):
 
     Args:
       batch: dict of a replica's tensors (`data/batch_keys.py`): `audio` f32 [B, samples], `video_id` and `index` int64
-        [B], `mask` f32 [B] (0 for padding), and `teacher/<head>` f32 [B, T, classes] or `image` u8 [B, T, H, W, 3].
+        [B], `mask` f32 [B] (0 for padding), `teacher/<head>` f32 [B, T, classes] or `image` u8 [B, T, H, W, 3], and
+        perhaps `weight` f32 [B]: a sum or mean over the batch is then weighted; metrics are not.
 
     Returns:
       dict of metric to its mean in this epoch so far.
     """
     targets = self.targets(batch)
+    weights = batch['mask'] * batch[WEIGHT] if WEIGHT in batch else batch['mask']
     with tf.GradientTape() as tape:
       outputs = self.forward(batch)
       distances = self.losses_by_head(targets, outputs)
-      total = tf.reduce_sum(batch['mask'] * self.example_losses(targets, outputs, distances))
-      loss = self.optimizer.scale_loss(total / self.divisor(batch['mask']))
+      total = tf.reduce_sum(weights * self.example_losses(targets, outputs, distances))
+      loss = self.optimizer.scale_loss(tf.math.divide_no_nan(total, self.divisor(weights)))
     gradients = tape.gradient(loss, self.student.trainable_variables)
     self.optimizer.apply_gradients(zip(gradients, self.student.trainable_variables, strict=True))
     return self.update_metrics(batch, targets, outputs, distances)
@@ -157,11 +160,11 @@ class Distiller(keras.Model):
     outputs = self(batch['audio'], training=False)
     return self.update_metrics(batch, targets, outputs, self.losses_by_head(targets, outputs))
 
-  def divisor(self, mask):
-    """Divisor of the replica's summed loss. Gradients are summed over replicas, so a mean needs the global count."""
+  def divisor(self, weights):
+    """Divisor of the replica's summed loss. Gradients are summed over replicas, so a mean needs the global weight."""
     if self.loss_reduction == 'sum':
       return 1.0
-    return tf.distribute.get_replica_context().all_reduce('SUM', tf.reduce_sum(mask))
+    return tf.distribute.get_replica_context().all_reduce('SUM', tf.reduce_sum(weights))
 
   def metric_values(self, targets, outputs, distances):
     """dict of scalar metric to a list of f32 [B], of which it is the mean."""

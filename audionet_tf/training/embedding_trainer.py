@@ -24,6 +24,7 @@ def check(config):
   for name, allowed, why in (
     ('student', STUDENT, 'has the embeddings in it'),
     ('augment', {}, 'there is no sound to change'),
+    ('gate', 'none', 'there is no sound to measure'),
     ('per_frame', False, 'a clip is one window'),
     ('trainable', 'all', 'VGGish stays as it is'),
   ):

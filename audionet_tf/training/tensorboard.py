@@ -1,10 +1,11 @@
-"""A run in TensorBoard: curves, first-layer filters, weight histograms, a few examples as pictures and sound."""
+"""A run in TensorBoard: settings, curves, first-layer filters, weight histograms, examples as pictures and sound."""
 
 import math
 
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
 
 from audionet_tf.data import input_pipeline
 from audionet_tf.media import overview, timeline
@@ -13,6 +14,7 @@ from audionet_tf.models.heads import LOGITS
 from audionet_tf.plotting import sound as plotting_sound
 from audionet_tf.plotting import style
 from audionet_tf.saved_model import filters
+from audionet_tf.training import resume
 from audionet_tf.training.callbacks import VALIDATION
 
 EXAMPLES = 4
@@ -28,14 +30,16 @@ class Summaries(keras.callbacks.Callback):
     log: callbacks.RunLog, whose `row` and `videos` hold the metrics of the epoch.
     class_names: dict of head to names.
     examples: from `pick_examples`.
+    settings: dict, the content of settings.json.
     profile: None or (first, last) epoch to profile, counted from 0.
     graph: whether to write the graph of the student.
   """
 
-  def __init__(self, folder, log, class_names, examples, profile=None, graph=False):
+  def __init__(self, folder, log, class_names, examples, settings, profile=None, graph=False):
     super().__init__()
     self.folder = str(folder)
     self.log, self.class_names, self.examples = log, class_names, examples
+    self.settings = settings
     self.profile, self.graph, self.profiling = profile, graph, False
     self.writer = tf.summary.create_file_writer(self.folder)
     # A folder of its own: TensorBoard then draws the curves of one name into one chart.
@@ -43,6 +47,7 @@ class Summaries(keras.callbacks.Callback):
 
   def on_train_begin(self, logs=None):
     with self.writer.as_default(step=0):
+      self.write_settings()
       for i, name in enumerate(self.examples['names']):
         if self.examples['image'].shape[1]:
           tf.summary.image(f'examples/{i} picture', self.examples['image'][i, :1], description=name)
@@ -52,6 +57,14 @@ class Summaries(keras.callbacks.Callback):
         student = self.model.student
         traced = tf.function(lambda waveform: student(waveform)).get_concrete_function(self.examples['audio'])
         tf.summary.graph(traced.graph)
+
+  def write_settings(self):
+    """Writes the tab HParams: without a list of metrics it would show all scalars, those of every video too."""
+    values = flat_settings(self.settings)
+    folders = ['', 'validation'] if self.log.validate else ['']
+    metrics = [hparams.Metric(name, group=folder) for folder in folders for name in self.model.means]
+    hparams.hparams_config([hparams.HParam(name) for name in values], metrics)
+    hparams.hparams(values)
 
   def on_epoch_begin(self, epoch, logs=None):
     if self.profile and self.profile[0] <= epoch <= self.profile[1] and not self.profiling:
@@ -106,6 +119,13 @@ class Summaries(keras.callbacks.Callback):
       self.stop_profiling()
     for writer in filter(None, (self.writer, self.validation_writer)):
       writer.close()
+
+
+def flat_settings(settings):
+  """settings.json as a dict of dotted names to str, bool, int or float; `augment` as on the command line."""
+  augment = ','.join(f'{name}={value:g}' for name, value in settings['augment'].items())
+  flat = resume.flat({name: x for name, x in settings.items() if name != 'prolonged'} | {'augment': augment})
+  return {name: '' if x is None else x for name, x in flat.items()}
 
 
 def in_series(number):

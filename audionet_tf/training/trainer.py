@@ -18,6 +18,7 @@ from audionet_tf.data import (
   csv_files,
   damage,
   input_pipeline,
+  loudness,
   records,
   soft_labels,
 )
@@ -102,7 +103,9 @@ def train_locked(
   checkpoints, first_epoch = restored(run_dir, distiller, log, checkpoint_every, config)
   if first_epoch < config.epochs:
     with readable(source, records_folder, manifest):
-      summaries = make_summaries(run_dir, records_folder, manifest, source, distiller, teachers, log, profile, graph)
+      summaries = make_summaries(
+        run_dir, records_folder, manifest, source, distiller, teachers, log, settings, profile, graph
+      )
       hooks = [callbacks.Guard(ids_of(manifest)), log, checkpoints, summaries]
       if projected:
         hooks.append(make_projector(run_dir, summaries.writer, records_folder, manifest, source, teachers))
@@ -186,6 +189,8 @@ def warn_of_sample_rate(student, rate_hz):
 def training_batches(records_folder, manifest, source, config, first_epoch, replicas):
   """Dataset of the batches from `first_epoch` on: every window once per pass, or balanced by class."""
   augment = augmentation.augmenter(config.augment, manifest['params'].sample_rate_hz)
+  if config.gate == 'loudness':
+    augment = loudness.gated(manifest['videos'], loudness.window_weights(source, manifest), augment)
   arguments = config.batch_size, config.seed, first_epoch, replicas, augment
   if not config.balance:
     return input_pipeline.training_batches(source, *arguments)
@@ -238,12 +243,12 @@ def readable(source, records_folder, manifest):
   return damage.named(paths, damage.advice(records_folder))
 
 
-def make_summaries(run_dir, records_folder, manifest, source, distiller, teachers, log, profile, graph):
+def make_summaries(run_dir, records_folder, manifest, source, distiller, teachers, log, settings, profile, graph):
   """The tensorboard.Summaries that writes RUN/tensorboard."""
   candidates = input_pipeline.sequential_batches(source, tensorboard.candidates(manifest['params']))
   examples = tensorboard.pick_examples(records_folder, manifest, candidates, distiller.targets)
   class_names = {teacher.name: teacher.class_names for teacher in teachers}
-  return tensorboard.Summaries(run_dir / 'tensorboard', log, class_names, examples, profile, graph)
+  return tensorboard.Summaries(run_dir / 'tensorboard', log, class_names, examples, settings, profile, graph)
 
 
 def make_projector(run_dir, writer, records_folder, manifest, source, teachers):

@@ -95,6 +95,15 @@ def test_mix_preserves_power_and_mixes_targets_in_the_same_ratio(mapped):
   assert len(set(firsts)) > len(firsts) / 2
 
 
+def test_mix_mixes_weights_in_the_ratio_of_the_targets():
+  # With the weight in the targets too, both must stay equal.
+  weight = np.random.default_rng(2).uniform(size=16).astype(np.float32)
+  batch = batch_of(16) | {'weight': weight, 'teacher/w': weight[:, None, None]}
+  result = augmented(batch, {'mix': 1})
+  np.testing.assert_array_equal(result['weight'], result['teacher/w'][:, 0, 0])
+  assert (result['weight'] != weight).all()
+
+
 def test_partners_cover_every_other_example():
   mask = np.zeros(1000, np.float32)
   mask[[5, 100, 101, 999]] = 1

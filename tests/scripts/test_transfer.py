@@ -8,6 +8,8 @@ import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from audionet_tf.core.errors import UserError
 from experiments import folds
@@ -40,6 +42,23 @@ def test_table_says_what_is_required():
   mfcc = [{'row': 'mfcc', 'fold': '1', 'seed': None, 'shares': {'mfcc': 0.6}}]
   last = folds.table(folds.summary(mfcc), folds.ROWS).splitlines()[1]
   assert last.split() == ['mfcc', 'mfcc', '-', '-', '60.0', '60.0', '-', '-']
+
+
+def test_tensorboard_compares_candidates(tmp_path):
+  shares = {'named': 0.75, 'embedding': 0.5}
+  for number in range(2):
+    folds.write_hparams(tmp_path / f'{number}', 'slow', ['learning_rate=1e-3', 'augment=shift,mix=1'], shares)
+  groups = []
+  for path in sorted(tmp_path.rglob('events.*')):
+    values = [v for event in tf.compat.v1.train.summary_iterator(str(path)) for v in event.summary.value]
+    assert {v.tag: float(tf.make_ndarray(v.tensor)) for v in values if not v.tag.startswith('_')} == shares
+    # Without `_hparams_/experiment`, which would fix the columns to the flags of one candidate.
+    (content,) = (v.metadata.plugin_data.content for v in values if v.tag.startswith('_hparams_/'))
+    start = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
+    given = {name: value.string_value for name, value in start.hparams.items()}
+    assert given == {'candidate': 'slow', 'learning_rate': '1e-3', 'augment': 'shift,mix=1'}
+    groups.append(start.group_name)
+  assert groups == ['slow', 'slow']  # of one row
 
 
 @pytest.fixture

@@ -21,13 +21,14 @@ def picture(colour, size):
   return file.getvalue()
 
 
-def write_records(folder, videos, params=None, shards=2, seed=0, first_window=0):
+def write_records(folder, videos, params=None, shards=2, seed=0, first_window=0, factors=None):
   """Writes a folder of records as tfrecords.build does.
 
   Args:
     folder: pathlib.Path.
     videos: dict of video id to number of windows.
     first_window: number of the first window of the video that comes first by its id; the others begin with 0.
+    factors: dict of (video id, index) to a factor of that window's sound; None for 1 each.
 
   Returns:
     dict of (video id, index) to int16 [samples].
@@ -41,6 +42,7 @@ def write_records(folder, videos, params=None, shards=2, seed=0, first_window=0)
     for index in range(first, first + count):
       tone = np.sin(2 * np.pi * (200 + 400 * number) * np.arange(params.window_samples) / params.sample_rate_hz)
       sound = 0.5 * tone + 0.2 * rng.normal(size=params.window_samples)
+      sound *= (factors or {}).get((video, index), 1)
       pcm[video, index] = np.clip(sound * 20000, -32768, 32767).astype(np.int16)
       images = [encoded] * params.images_per_window
       windows.append(records.window_example(params, video, index, pcm[video, index], images))

@@ -133,6 +133,37 @@ def test_masked_examples_teach_nothing(reduction):
   assert float(plain.means['kl'].result()) == pytest.approx(float(padded.means['kl'].result()))
 
 
+@pytest.mark.parametrize('reduction', ['sum', 'mean'])
+def test_weights_of_examples_are_those_of_their_gradients_and_not_of_the_metrics(reduction):
+  # A step of plain gradient descent is linear in the gradient: that of the batch is the weighted sum of the examples'.
+  weights, batch = np.array([1, 0, 0.25, 0.5, 0, 1], np.float32), random_batch(1)
+
+  def change(batch):
+    distiller = make(reduction)
+    distiller.compile(optimizer=keras.optimizers.SGD(1e-2), jit_compile=False)
+    before = [v.numpy() for v in distiller.student.weights]
+    fit(distiller, [batch])
+    return distiller, [v.numpy() - b for v, b in zip(distiller.student.weights, before, strict=True)]
+
+  single = [change({name: x[i : i + 1] for name, x in batch.items()})[1] for i in range(len(weights))]
+  expected = [sum(w * row for w, row in zip(weights, rows, strict=True)) for rows in zip(*single, strict=True)]
+  divisor = weights.sum() if reduction == 'mean' else 1
+  distiller, changes = change(batch | {'weight': tf.constant(weights)})
+  for got, want in zip(changes, expected, strict=True):
+    np.testing.assert_allclose(got, want / divisor, atol=1e-6)
+  assert max(abs(got).max() for got in changes) > 1e-4
+  for name, metric in change(batch)[0].means.items():
+    assert float(metric.result()) == float(distiller.means[name].result())
+
+
+def test_a_batch_without_weight_changes_nothing():
+  distiller = make('mean')
+  before = [v.numpy() for v in distiller.student.weights]
+  fit(distiller, [random_batch(1) | {'weight': tf.zeros([6])}])
+  for variable, expected in zip(distiller.student.weights, before, strict=True):
+    np.testing.assert_array_equal(variable.numpy(), expected)
+
+
 def test_kl_of_videos_and_windows():
   distiller = make(learning_rate=1e-9, videos_windows=[(5, 2), (0, 2), (0, 2)])
   first_window = tf.constant([5, 0, 0, 5, 0, 0], tf.int64)
@@ -178,19 +209,21 @@ def test_finite_steps_points_at_the_first_bad_step_and_its_videos():
 SMALL = (('conv1', 4, 16, 2, 8), ('pool1', None, 4, 4, 0), ('conv2', 8, 8, 2, 4), ('conv3', soundnet.HEADS, 40, 2, 0))
 # A mean over a batch and a batch normalization know how large it is; a batch of seven is padded. `sum` is what
 # `test_trainer` runs on two replicas.
-CASES = {'mean': ('audionet', 7), 'normalized': ('soundnet', 6)}
+CASES = {'mean': ('audionet', 7), 'weighted': ('audionet', 7), 'normalized': ('soundnet', 6)}
 
 
 def trained(devices, case):
   """dict of weights and metrics after two epochs of three steps on the devices of a strategy."""
   name, size = CASES[case]
   merged = {key: tf.concat([batch[key] for batch in batches(3, size)], 0) for key in random_batch(0)}
+  if case == 'weighted':
+    merged['weight'] = tf.constant(np.random.default_rng(0).uniform(size=len(merged['mask'])), tf.float32)
   data = tf.data.Dataset.from_tensor_slices(merged).batch(size).repeat()
   if devices.num_replicas_in_sync > 1:
     data = data.map(lambda batch: input_pipeline.fill_up(batch, devices.num_replicas_in_sync))
   with devices.scope():
     if name == 'audionet':
-      distiller = make(case)
+      distiller = make('mean')
     else:
       distiller = make('mean', student=lambda heads: soundnet.soundnet(SMALL, heads, 'small'))
   distiller.fit(data, steps_per_epoch=3, epochs=2, verbose=0, shuffle=False)

@@ -115,6 +115,7 @@ def test_balanced_clips_and_a_killed_run(world, monkeypatch):
   [
     ({'student': 'audionet', 'init': None}, "student is 'audionet', with embeddings allowed is 'vggish_attention'"),
     ({'loss': 'kl'}, "loss is 'kl', with embeddings allowed is cross_entropy or focal"),
+    ({'gate': 'loudness'}, 'there is no sound to measure'),
     ({'augment': {'gain': 3.0}}, 'there is no sound to change'),
   ],
 )

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import synthetic_records
 import tensorflow as tf
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from audionet_tf.core import interruption
 from audionet_tf.core.errors import UserError
@@ -96,6 +97,31 @@ def test_tensorboard_shows_the_run(stored):
   assert len(sounds) == len(VIDEOS)
 
 
+def hparams_of(events):
+  """(dict of setting to value, list of (subfolder, tag) of the metrics) that TensorBoard's HParams tab reads."""
+  (_, start), (_, experiment) = (events[f'_hparams_/{tag}'][-1] for tag in ('session_start_info', 'experiment'))
+  start, experiment = (
+    plugin_data_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content) for value in (start, experiment)
+  )
+  values = {name: getattr(x, x.WhichOneof('kind')) for name, x in start.session_start_info.hparams.items()}
+  assert sorted(info.name for info in experiment.experiment.hparam_infos) == sorted(values)
+  return values, [(info.name.group, info.name.tag) for info in experiment.experiment.metric_infos]
+
+
+def test_tensorboard_compares_the_settings_of_runs(world, stored):
+  events = events_of(stored)
+  values, metrics = hparams_of(events)
+  assert {name: values[name] for name in ('student', 'learning_rate', 'epochs', 'balance', 'augment', 'init')} == {
+    'student': 'audionet', 'learning_rate': 1e-2, 'epochs': 4, 'balance': False, 'augment': '', 'init': '',
+  }  # fmt: skip
+  assert values['teachers.0.name'] == 'teacher' and values['records.windows'] == WINDOWS
+  written = json.loads((stored / 'settings.json').read_text())
+  assert {name.split('.')[0] for name in values} == set(written) - {'prolonged'}
+  assert metrics == [('', 'kl'), ('', 'top1'), ('', 'top5')] and {'kl', 'top1', 'top5'} <= set(events)
+  changed = tensorboard.flat_settings(written | {'augment': {'shift': 1.0, 'mix': 0.25}})
+  assert changed == values | {'augment': 'shift=1,mix=0.25'}
+
+
 def test_a_finished_run_holds_an_export_of_its_student(stored):
   sound = np.random.default_rng(0).normal(size=(2, 640)).astype(np.float32) * 0.1
   model, settings = student_file.load(stored / 'student.keras')
@@ -171,6 +197,8 @@ def test_validation_measures_other_records_and_changes_nothing(world, stored):
     for event in tf.compat.v1.train.summary_iterator(str(path)):
       curve |= {(value.tag, event.step): tf.make_ndarray(value.tensor) for value in event.summary.value}
   assert [float(curve['kl', epoch]) for epoch in range(4)] == pytest.approx([row['val_kl'] for row in rows])
+  names = ('kl', 'top1', 'top5')
+  assert hparams_of(events_of(run_dir))[1] == [(folder, name) for folder in ('', 'validation') for name in names]
 
 
 def test_progress_shows_the_metrics_of_both_records():
@@ -264,6 +292,7 @@ def test_two_teachers_teach_a_head_each(world):
     ({'loss': 'l1'}, "loss is 'l1', allowed is .*kl or l2 or reconstruction"),
     ({'target_steps': 'all'}, 'allowed is covered or nearest or same or window'),
     ({'loss_reduction': 'max'}, 'allowed is mean or sum'),
+    ({'gate': 'loud'}, "gate is 'loud', allowed is none or loudness"),
     ({'learning_rate': 0}, 'allowed is any number above 0'),
     ({'epochs': 0}, 'allowed is 1 to'),
     ({'seed': -1}, 'allowed is 0 to'),

@@ -9,6 +9,8 @@ candidates. Further flags are those of scripts/benchmark_folds.
 
 --plan=FILE has candidates of your own, a line each: NAME FLAG=VALUE ..., the flags of training without --; what is
 behind # is not read. A plan of many hours may be stopped at any time: the same command goes on with it.
+
+tensorboard --logdir=WORK/tensorboard compares the candidates in its tab HParams.
 """
 
 import dataclasses
@@ -78,6 +80,7 @@ def main(argv):
     )
     extra = [*candidates[name], *FLAGS.train_flags]
     shares = folds.evaluate(place, name, row, fold, seed, extra)
+    folds.write_hparams(whole.work / f'tensorboard/{name}/without{left_out}_fold{fold}_seed{seed}', name, extra, shares)
     results.append({'row': name, 'left_out': left_out, 'fold': fold, 'seed': seed, 'shares': shares})
     lines = folds.summary(results)
     files.write_json(output, {'results': results, 'summary': lines, 'train_flags': FLAGS.train_flags})

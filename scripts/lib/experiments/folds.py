@@ -201,6 +201,25 @@ def table(lines, rows_by_name):
   return text.aligned(rows, (0, 1))
 
 
+def write_hparams(folder, name, extra, shares):
+  """Writes a student for TensorBoard's tab HParams, which shows the mean of the students of a candidate.
+
+  Args:
+    folder: of the event file.
+    name: of the candidate.
+    extra: its flags, FLAG=VALUE.
+    shares: dict of figure to accuracy.
+  """
+  import tensorflow as tf  # here, so that --help and mistakes need not wait for it
+  from tensorboard.plugins.hparams import api as hparams
+
+  flags_of_candidate = dict(flag.partition('=')[::2] for flag in extra)
+  with tf.summary.create_file_writer(str(folder)).as_default(step=0):
+    hparams.hparams({'candidate': name, **flags_of_candidate}, trial_id=name)
+    for figure, share in shares.items():
+      tf.summary.scalar(figure, share)
+
+
 def read_plan(path):
   """dict of name to tuple of flags. UserError for a file that cannot be read, a name given twice, a word without =."""
   try:
