@@ -2,7 +2,6 @@
 
 import functools
 import gzip
-import inspect
 import types
 
 import media_clips
@@ -55,21 +54,14 @@ def make_records(name, folder):
   return folder / 'records' / name
 
 
-def readable(source, folder, manifest):
-  """The context in which training reads."""
-  from audionet_tf.training import trainer
-
-  names = inspect.signature(trainer.readable).parameters
-  return trainer.readable(*(source, folder, manifest)[: len(names)])
-
-
 def open_records(path):
   """As training with the teacher in the step reads them."""
   from audionet_tf.data import input_pipeline, records
+  from audionet_tf.training import trainer
 
   manifest = records.read_manifest(path.parent)
   source = input_pipeline.record_source(path.parent, manifest)
-  with readable(source, path.parent, manifest):
+  with trainer.readable(source, path.parent, manifest):
     for _ in input_pipeline.sequential_batches(source, 4):
       pass
 
@@ -103,10 +95,11 @@ def make_labels(name, folder):
 def open_labels(path):
   """As training reads them."""
   from audionet_tf.data import input_pipeline, records, soft_labels
+  from audionet_tf.training import trainer
 
   folder = path.parents[2]
   source = soft_labels.label_source(path.parent, soft_labels.read_manifest(path.parent))
-  with readable(source, folder, records.read_manifest(folder)):
+  with trainer.readable(source, folder, records.read_manifest(folder)):
     for _ in input_pipeline.sequential_batches(source, 4):
       pass
 
