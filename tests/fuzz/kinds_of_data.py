@@ -2,7 +2,7 @@
 
 import functools
 import gzip
-import inspect
+import json
 import types
 
 import media_clips
@@ -12,6 +12,7 @@ import synthetic_records
 import tensorflow as tf
 from fuzzing import Kind
 
+from audionet_tf.core import sealed_json
 from audionet_tf.core.errors import UserError
 from audionet_tf.data.params import RecordParams
 
@@ -55,21 +56,14 @@ def make_records(name, folder):
   return folder / 'records' / name
 
 
-def readable(source, folder, manifest):
-  """The context in which training reads."""
-  from audionet_tf.training import trainer
-
-  names = inspect.signature(trainer.readable).parameters
-  return trainer.readable(*(source, folder, manifest)[: len(names)])
-
-
 def open_records(path):
   """As training with the teacher in the step reads them."""
   from audionet_tf.data import input_pipeline, records
+  from audionet_tf.training import trainer
 
   manifest = records.read_manifest(path.parent)
   source = input_pipeline.record_source(path.parent, manifest)
-  with readable(source, path.parent, manifest):
+  with trainer.readable(source, path.parent, manifest):
     for _ in input_pipeline.sequential_batches(source, 4):
       pass
 
@@ -88,6 +82,18 @@ def open_built(path):
   labelling.ensure(path.parent, manifest, [types.SimpleNamespace(**teacher)])
 
 
+def of_sealed_json(data, rng):
+  """A changed document, in three of four cases with the checksum of what it holds now."""
+  changed = mutating.of_json(data, rng)
+  try:
+    tree = json.loads(changed)
+  except (ValueError, RecursionError):
+    return changed
+  if rng.random() < 0.25 or not isinstance(tree, dict):
+    return changed
+  return json.dumps(sealed_json.sealed({key: value for key, value in tree.items() if key != 'checksum'})).encode()
+
+
 def make_labels(name, folder):
   from audionet_tf.data import records
   from audionet_tf.teachers import frozen_teacher, labelling
@@ -103,10 +109,11 @@ def make_labels(name, folder):
 def open_labels(path):
   """As training reads them."""
   from audionet_tf.data import input_pipeline, records, soft_labels
+  from audionet_tf.training import trainer
 
   folder = path.parents[2]
   source = soft_labels.label_source(path.parent, soft_labels.read_manifest(path.parent))
-  with readable(source, folder, records.read_manifest(folder)):
+  with trainer.readable(source, folder, records.read_manifest(folder)):
     for _ in input_pipeline.sequential_batches(source, 4):
       pass
 
@@ -155,10 +162,10 @@ KINDS = {
   'packed': Kind(200, make_packed, part(open_media, 0), mutating.in_gzip),
   'records': Kind(300, part(make_records, 'records-0.tfrecord'), open_records, mutating.in_records),
   'records of a teacher': Kind(300, part(make_records, 'records-0.tfrecord'), open_built, mutating.of_bytes),
-  'manifest': Kind(500, part(make_records, 'manifest.json'), open_records, mutating.of_json),
-  'manifest of a teacher': Kind(300, part(make_records, 'manifest.json'), open_built, mutating.of_json),
+  'manifest': Kind(500, part(make_records, 'manifest.json'), open_records, of_sealed_json),
+  'manifest of a teacher': Kind(300, part(make_records, 'manifest.json'), open_built, of_sealed_json),
   'labels': Kind(250, part(make_labels, 'labels-00000-of-00002.tfrecord'), open_labels, mutating.in_records),
-  'manifest of labels': Kind(300, part(make_labels, 'manifest.json'), open_labels, mutating.of_json),
+  'manifest of labels': Kind(300, part(make_labels, 'manifest.json'), open_labels, of_sealed_json),
   'outputs.npy': Kind(250, part(make_outputs, 'npy'), open_outputs, mutating.of_bytes),
   'outputs.npz': Kind(250, part(make_outputs, 'npz'), open_outputs, mutating.in_zip),
   'outputs.tfrecord': Kind(250, part(make_outputs, 'tfrecord'), open_outputs, mutating.in_records),

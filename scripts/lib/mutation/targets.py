@@ -1,7 +1,8 @@
 """What is mutated, and the tests that must notice it: those that say what a file computes, quick ones first."""
 
 TARGETS = {
-  'audionet_tf/data/records.py': ('tests/data/test_records.py', 'tests/tfrecords/test_builder.py'),
+  'audionet_tf/data/records.py': ('tests/data/test_records.py', 'tests/tfrecords/test_verification.py'),
+  'audionet_tf/data/record_manifest.py': ('tests/data/test_records.py', 'tests/tfrecords/test_verification.py'),
   'audionet_tf/data/tfrecord_io.py': ('tests/data/test_records.py', 'tests/tfrecords/test_shards.py'),
   'audionet_tf/data/batch_keys.py': ('tests/teachers/test_labelling.py',),
   'audionet_tf/data/input_pipeline.py': ('tests/data/test_input_pipeline.py', 'tests/teachers/test_labelling.py'),
