@@ -74,7 +74,7 @@ def model_paths(name, served):
       obj(['outputs'], outputs={'type': 'object'}),
     ]
   }
-  pair = {'type': 'array', 'prefixItems': [STRING, NUMBER], 'minItems': 2, 'maxItems': 2}
+  pair = {'type': 'array', 'items': {'type': ['string', 'number']}, 'minItems': 2, 'maxItems': 2}
   results = obj(['results'], results={'type': 'array', 'items': {'type': 'array', 'items': pair}})
   examples = obj(['examples'], examples={'type': 'array', 'items': named(SAMPLES), 'minItems': 1})
   status = obj(['model_version_status'], model_version_status={'type': 'array', 'items': {'type': 'object'}})

@@ -9,6 +9,7 @@ import re
 import socket
 import threading
 
+import httpx
 import media_clips
 import pytest
 import running_service
@@ -74,7 +75,11 @@ def play(client, clip, seed):
 def test_memory_is_flat_and_nothing_is_left(served, tmp_path, monkeypatch):
   clip = media_clips.write(tmp_path / 'a.wav', 20, times=[], sounds=[tones.sound(20, ('low', 1, 2))]).read_bytes()
   made = app.make(served, limits=Limits(captions_at_once=2, captions_waiting=100, results_kept=8))
-  with tone_service.client(made) as client, tone_service.nothing_is_left(made, tmp_path, monkeypatch):
+  with (
+    running_service.running(made, host_names=('127.0.0.1',)) as address,
+    httpx.Client(base_url=address, timeout=600) as client,
+    tone_service.nothing_is_left(made, tmp_path, monkeypatch),
+  ):
     running_service.wait(lambda: made.ready, 120)
     play(client, clip, SEED)  # warms up every cache
     gc.collect()
