@@ -74,6 +74,7 @@ def limits():
     decode_seconds=DECODE_SECONDS.value,
     captions_at_once=CAPTIONS_AT_ONCE.value,
     captions_waiting=4 * CAPTIONS_AT_ONCE.value,
+    uploads_bytes=(MAX_UPLOAD_MB.value << 20) * 5 * CAPTIONS_AT_ONCE.value,
     results_seconds=60 * KEEP_MINUTES.value,
   )
 
@@ -98,7 +99,7 @@ def main(argv):
   names = settings.allowed_host_names(HOST.value, ALLOWED_HOST.value)
   app = service_app.application(service, names, (service_app.EXTENSION_ORIGIN, *ALLOWED_ORIGIN.value))
   what = 'the starter' if starter.is_starter(served.path) else f'{served.settings.student} of {served.path}'
-  return server.run(app, bound_socket, f'{service.name}: {what}')
+  return server.run(app, bound_socket, f'{service.name}: {what}', service.work.stop)
 
 
 def run():

@@ -30,7 +30,7 @@ from audionet_tf.captioning import captioner
 from audionet_tf.data.class_lists import UNKNOWN
 from audionet_tf.models import registry, starter
 from audionet_tf.saved_model import loader, signatures
-from audionet_tf.service import captions_api, middleware, predict_api
+from audionet_tf.service import bodies, captions_api, early_ends, middleware, openapi, predict_api, predict_cost
 from audionet_tf.service import jobs as service_jobs
 from audionet_tf.service import metrics as service_metrics
 from audionet_tf.service.batching import Batcher
@@ -38,6 +38,8 @@ from audionet_tf.service.settings import EXTENSION_ORIGIN, Budget, Limits, Reque
 
 LIVE_SECONDS = 1.0  # of live sound per request, unless the student needs more
 LONGEST_LIVE_SECONDS = 5.0
+ANY_METHOD = ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE')
+PIECE_BYTES = 1 << 16
 WARM_BATCHES = (1, 2, 8)
 SWEEP_SECONDS = 60
 MOST_NAMES = 24  # of classes in the description
@@ -56,6 +58,9 @@ class Service:
     batcher: Batcher of `serving_default`.
     jobs: service_jobs.Jobs.
     bodies: Budget for the bodies of prediction requests.
+    answers: Budget for the arrays of their responses.
+    uploads: Budget for the bodies of uploads.
+    work: early_ends.Work, all that `stop` ends.
     fetch: coroutine function, URL -> (file object, name); None where downloads are not allowed.
     hosts: sites whose videos may be downloaded.
     head: name of the head that captions and classifies; None for the first.
@@ -71,6 +76,9 @@ class Service:
   batcher: Batcher
   jobs: service_jobs.Jobs
   bodies: Budget
+  answers: Budget
+  uploads: Budget
+  work: early_ends.Work
   fetch: Callable | None = None
   hosts: tuple = ()
   head: str | None = None
@@ -78,15 +86,39 @@ class Service:
   failure: str = ''
 
 
+class HeldResponse(Response):
+  """JSON that is sent as fast as its client reads it; then `release` is called."""
+
+  def __init__(self, body, release):
+    super().__init__(body, media_type='application/json')
+    self.release = release
+
+  async def __call__(self, scope, receive, send):
+    try:
+      await send({'type': 'http.response.start', 'status': self.status_code, 'headers': self.raw_headers})
+      for begin in range(0, len(self.body), PIECE_BYTES):
+        piece = self.body[begin : begin + PIECE_BYTES]
+        more = begin + PIECE_BYTES < len(self.body)
+        await send({'type': 'http.response.body', 'body': piece, 'more_body': more})
+    finally:
+      self.release()
+
+
 def make(served, name='audionet', limits=None, threshold=0.2, fetch=None, hosts=(), head=None):
   """A Service; arguments as its attributes. UserError: the student has no such head."""
   limits, metrics = limits or Limits(), service_metrics.Metrics()
   predict = predict_api.predict_fn(served, predict_api.DEFAULT)
-  batcher = Batcher(predict, signatures.SAMPLES_AT_ONCE, limits.predictions_waiting, metrics.batch)
+  least = predict_cost.least_samples(served.settings)
+  batcher = Batcher(predict, signatures.SAMPLES_AT_ONCE, limits.predictions_waiting, metrics.batch, least)
   jobs = service_jobs.Jobs(captioner.predictor(served, head=head), limits)
   metrics.captioning.set_function(lambda: jobs.admitted)
-  bodies = Budget(limits.requests_bytes)
-  return Service(served, name, limits, threshold, metrics, batcher, jobs, bodies, fetch, tuple(hosts), head)
+  budgets = (
+    Budget(limits.requests_bytes),
+    Budget(limits.answers_bytes, 'responses'),
+    Budget(limits.uploads_bytes, 'uploads'),
+  )
+  work = early_ends.Work()
+  return Service(served, name, limits, threshold, metrics, batcher, jobs, *budgets, work, fetch, tuple(hosts), head)
 
 
 def application(service, host_names=(), origins=(EXTENSION_ORIGIN,)):
@@ -105,7 +137,7 @@ def application(service, host_names=(), origins=(EXTENSION_ORIGIN,)):
   add_captions(app, service)
   add_monitoring(app, service)
   add_page(app)
-  return middleware.guarded(app, host_names, origins, service.metrics)
+  return middleware.guarded(app, host_names, origins, service.metrics, service.limits.requests_at_once)
 
 
 @contextlib.asynccontextmanager
@@ -148,16 +180,17 @@ def add_errors(app):
 
   @app.exception_handler(RequestRefused)
   async def refused(request, error):
-    headers = {'Retry-After': str(error.retry_seconds)} if error.retry_seconds else None
-    return middleware.refusal(error.status, error.reason, headers)
+    return middleware.refusal(error.status, error.reason, error.headers)
 
   @app.exception_handler(HTTPException)
   async def http_error(request, error):
-    return middleware.refusal(error.status_code, f'{request.method} {str(error.detail).lower()}', error.headers)
+    allowed = (error.headers or {}).get('Allow')
+    reason = f'{request.method} {str(error.detail).lower()}' + (f'; allowed here: {allowed}' if allowed else '')
+    return middleware.refusal(error.status_code, reason, error.headers)
 
   @app.exception_handler(Exception)
   async def internal_error(request, error):
-    logging.error('%s %s: %s: %s', request.method, request.url.path, type(error).__name__, error)
+    logging.error('%s %s: %s: %s', request.method, request.scope['path'], type(error).__name__, error)
     return middleware.refusal(500, 'internal error; see the server log')
 
 
@@ -183,20 +216,27 @@ def add_model(app, service):
     return Response(await asyncio.to_thread(metadata_json), media_type='application/json')
 
   async def predict(request: Request):
-    parts = request.path_params
+    parts, limits = request.path_params, service.limits
     check(parts['name'], parts.get('version'))
     if parts['method'] not in predict_api.METHODS:
       raise RequestRefused(404, f'no such method; available are {", ".join(predict_api.METHODS)}')
-    limits = service.limits
-    with service.bodies.share() as take:
-      body = await captions_api.body_of(request, limits.request_bytes, limits.predict_seconds, take)
-      encoding = request.headers.get('content-encoding', '')
-      body = predict_api.decoded(body, encoding, limits.request_bytes, take)
-      document = await predict_api.respond(parts['method'], body, served, service.batcher, limits, service.head)
-    return Response(document, media_type='application/json')
+    if request.method != 'POST':
+      reason = f'{request.method} asks for no prediction: send the waveforms with POST to :{parts["method"]}'
+      raise RequestRefused(405, reason, headers={'Allow': 'POST'})
+    with contextlib.ExitStack() as held:
+      take_answer = held.enter_context(service.answers.share())
+      async with service.work.until_stopped():
+        with service.bodies.share() as take:
+          body = await bodies.body_of(request, limits.request_bytes, limits.predict_seconds, take)
+          encoding = request.headers.get('content-encoding', '')
+          body = predict_api.decoded(body, encoding, limits.request_bytes, take)
+          waiting = (served, service.batcher, limits, service.head, take_answer)
+          answer = predict_api.respond(parts['method'], body, *waiting)
+          document = await early_ends.while_connected(request, answer)
+      return HeldResponse(document, held.pop_all().close)
 
   for path in ('/v1/models/{name}', '/v1/models/{name}/versions/{version}'):
-    app.router.add_route(path + ':{method}', predict, methods=['POST'])
+    app.router.add_route(path + ':{method}', predict, methods=ANY_METHOD)
     app.get(path)(status)
     app.get(path + '/metadata')(metadata)
 
@@ -242,6 +282,12 @@ def add_monitoring(app, service):
   @app.get('/v1/service')
   async def about():
     return description(service)
+
+  described = openapi.document(service.name, service.served, captions_api.MEDIA_TYPES)
+
+  @app.get('/openapi.json')
+  async def openapi_json():
+    return described
 
 
 def description(service):

@@ -18,10 +18,12 @@ class Batcher:
     max_samples: of a batch, unless a single request has more.
     max_waiting: requests, and as many of `call`; more are refused.
     on_batch: called with (requests, seconds that the first of them waited) for every batch.
+    least_samples: as which a shorter row counts.
   """
 
-  def __init__(self, predict, max_samples, max_waiting, on_batch=lambda requests, seconds: None):
+  def __init__(self, predict, max_samples, max_waiting, on_batch=lambda requests, seconds: None, least_samples=1):
     self.predict, self.max_samples, self.max_waiting, self.on_batch = predict, max_samples, max_waiting, on_batch
+    self.least_samples = least_samples
     self.waiting = collections.deque()  # of (f32 [n, samples], future, time of arrival)
     self.thread = futures.ThreadPoolExecutor(1, 'predict')
     self.task = None
@@ -80,9 +82,10 @@ class Batcher:
     batch, others, samples = [], collections.deque(), 0
     for item in pending:
       same_length = not batch or item[0].shape[1] == batch[0][0].shape[1]
-      if same_length and (not batch or samples + item[0].size <= self.max_samples):
+      size = len(item[0]) * max(item[0].shape[1], self.least_samples)
+      if same_length and (not batch or samples + size <= self.max_samples):
         batch.append(item)
-        samples += item[0].size
+        samples += size
       else:
         others.append(item)
     self.waiting = others

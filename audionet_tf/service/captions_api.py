@@ -8,17 +8,17 @@ import json
 from absl import logging
 from starlette.background import BackgroundTask
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 
 from audionet_tf.captioning import formats
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.service import predict_api, timeline
-from audionet_tf.service.settings import RequestRefused, sizes
+from audionet_tf.service import bodies, early_ends, predict_api, timeline
+from audionet_tf.service.settings import RequestRefused
 
 NAME_CHARACTERS = 120
 FIELD_BYTES = 1 << 14
+SPOOLED_BYTES = 1 << 16  # of an upload in memory; the rest goes to an unnamed file
 MEDIA_TYPES = {
   'json': 'application/json',
   'vtt': 'text/vtt; charset=utf-8',
@@ -31,48 +31,19 @@ HEARTBEAT_SECONDS = 10  # of a stream: so that clients that are gone are noticed
 STREAM_HEADERS = {'Cache-Control': 'no-store', 'X-Accel-Buffering': 'no'}  # no proxy may hold progress back
 
 
-async def body_of(request, max_bytes, seconds, take=lambda count: None):
-  """The bytes of a request's body.
+class UploadParser(MultiPartParser):
+  """Starlette's, which keeps less in memory."""
+
+  spool_max_size = SPOOLED_BYTES
+
+
+async def upload_of(request, limits, take):
+  """(file object, name) of the file in a multipart request; the caller closes it.
 
   Args:
     request: Starlette's.
-    max_bytes: largest body.
-    seconds: time limit.
-    take: called with the size of each part that arrives; may raise RequestRefused.
-
-  Raises:
-    RequestRefused: too large, too slow, or the client left.
-  """
-  parts = []
-  try:
-    async with asyncio.timeout(seconds):
-      async for chunk in chunks_of(request, max_bytes):
-        take(len(chunk))
-        parts.append(chunk)
-  except TimeoutError:
-    raise RequestRefused(408, f'the request did not arrive within {seconds:g} s') from None
-  return b''.join(parts)
-
-
-async def chunks_of(request, max_bytes):
-  """Yields the body as it arrives. RequestRefused: it is, or is declared, too large, or the client left."""
-  declared = request.headers.get('content-length', '0')
-  total = int(declared) if declared.isdecimal() else 0
-  if total > max_bytes:
-    raise RequestRefused(413, f'the body has {sizes(total)}, allowed are {sizes(max_bytes)}')
-  total = 0
-  try:
-    async for chunk in request.stream():
-      total += len(chunk)
-      if total > max_bytes:
-        raise RequestRefused(413, f'the body has more than the {sizes(max_bytes)} allowed')
-      yield chunk
-  except ClientDisconnect:
-    raise RequestRefused(400, 'client disconnected') from None
-
-
-async def upload_of(request, limits):
-  """(file object, name) of the file in a multipart request; the caller closes it.
+    limits: settings.Limits.
+    take: as for bodies.body_of.
 
   Raises:
     RequestRefused: not such a request, too large, or too slow.
@@ -80,9 +51,8 @@ async def upload_of(request, limits):
   kind = request.headers.get('content-type', '').partition(';')[0].strip().lower()
   if kind != 'multipart/form-data':
     raise RequestRefused(415, 'expected is multipart/form-data with the field "file", as curl -F file=@NAME sends it')
-  parser = MultiPartParser(
-    request.headers, chunks_of(request, limits.upload_bytes), max_files=1, max_fields=8, max_part_size=FIELD_BYTES
-  )
+  chunks = bodies.chunks_of(request, limits.upload_bytes, take)
+  parser = UploadParser(request.headers, chunks, max_files=1, max_fields=8, max_part_size=FIELD_BYTES)
   try:
     async with asyncio.timeout(limits.upload_seconds):
       form = await parser.parse()
@@ -137,33 +107,46 @@ def render(service, identity, result, threshold, suffix):
 async def post_captions(service, request):
   """Captions of an upload, as the Accept header asks: JSON, `text/vtt`, or `text/event-stream` with progress."""
   threshold, accept = threshold_of(request, service.threshold), request.headers.get('accept', '')
-  service.jobs.admit()
+  service.jobs.check_room()  # before an upload that would be in vain
+  bodies.check_encoding(request)
+  messages = asyncio.Queue()
   with contextlib.ExitStack() as stack:
-    stack.callback(service.jobs.leave)
-    if request.headers.get('content-type', '').startswith('application/json'):
-      source, name = await download(service, request)
-    else:
-      source, name = await upload_of(request, service.limits)
-    stack.callback(source.close)
-    messages = asyncio.Queue()
-    task = asyncio.create_task(service.jobs.caption(source, name, messages.put_nowait))
+    async with service.work.until_stopped():
+      source, name = await source_of(service, request, stack)
+    task = asyncio.create_task(caption(service, source, name, messages.put_nowait))
     cleanup = stack.pop_all()
     task.add_done_callback(lambda _: (cleanup.close(), messages.put_nowait(None)))
   task.add_done_callback(functools.partial(count_seconds, service))
   if 'text/event-stream' in accept:
     return stream_response(task, progress_lines(service, task, messages, threshold))
-  gone = asyncio.create_task(wait_for_disconnect(request))
-  try:
-    await asyncio.wait([task, gone], return_when=asyncio.FIRST_COMPLETED)
-  finally:
-    gone.cancel()
-    task.cancel()
-  if not task.done():
-    raise RequestRefused(400, 'client disconnected')
-  identity, result = task.result()
+  identity, result = await early_ends.while_connected(request, task)
   suffix = 'vtt' if 'text/vtt' in accept else 'json'
   body, media_type = await asyncio.to_thread(render, service, identity, result, threshold, suffix)
   return Response(body, 200, {'Location': f'/v1/captions/{identity}'}, media_type)
+
+
+async def source_of(service, request, stack):
+  """(file object, name) of what is to be captioned. `stack` gets what ends with it: its place and its file.
+
+  An upload has no place before it has arrived: slow ones keep nobody out.
+  """
+  if request.headers.get('content-type', '').startswith('application/json'):
+    address = await address_of(service, request)
+    stack.enter_context(service.jobs.place())
+    source, name = await early_ends.while_connected(request, download(service, address))
+    stack.callback(source.close)
+  else:
+    take = stack.enter_context(service.uploads.share())
+    source, name = await upload_of(request, service.limits, take)
+    stack.callback(source.close)
+    stack.enter_context(service.jobs.place())
+  return source, name
+
+
+async def caption(service, source, name, report):
+  """`Jobs.caption`, which ends where the service stops."""
+  async with service.work.until_stopped():
+    return await service.jobs.caption(source, name, report)
 
 
 def stream_response(task, lines):
@@ -180,27 +163,23 @@ def count_seconds(service, task):
     service.metrics.captioned.inc(task.result()[1].seconds)
 
 
-async def download(service, request):
-  """(file object, title) of the video whose URL is in the request.
-
-  Raises:
-    RequestRefused: downloads are not allowed, or this one fails.
-  """
+async def address_of(service, request):
+  """The URL of a video in the request. RequestRefused: there is none, or downloads are not allowed."""
   if service.fetch is None:
     raise RequestRefused(403, 'this service downloads no videos; it was started without --allow_download')
-  address = predict_api.parse(await body_of(request, FIELD_BYTES, service.limits.predict_seconds)).get('url')
+  body = await bodies.body_of(request, FIELD_BYTES, service.limits.predict_seconds)
+  address = predict_api.parse(body).get('url')
   if not isinstance(address, str):
     raise RequestRefused(400, 'expected is {"url": "https://..."}')
+  return address
+
+
+async def download(service, address):
+  """(file object, title) of the video at a URL. RequestRefused: this fails."""
   try:
     return await service.fetch(address)
   except UserError as error:
     raise RequestRefused(422, error) from None
-
-
-async def wait_for_disconnect(request):
-  """Returns when the client has disconnected."""
-  while (await request.receive())['type'] != 'http.disconnect':
-    pass
 
 
 async def progress_lines(service, task, messages, threshold):

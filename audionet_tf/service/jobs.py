@@ -5,6 +5,7 @@ Uploads and their decoded sound are unnamed temporary files: they vanish with th
 
 import asyncio
 import collections
+import contextlib
 import dataclasses
 import json
 import os
@@ -85,14 +86,20 @@ class Jobs:
     self.threads = futures.ThreadPoolExecutor(limits.captions_at_once, 'caption')
     self.admitted = 0
 
-  def admit(self):
-    """Counts a request. RequestRefused where there are too many; else `leave` must follow."""
+  def check_room(self):
+    """Raises RequestRefused where no place is free."""
     if self.admitted >= self.limits.captions_at_once + self.limits.captions_waiting:
       raise RequestRefused(503, f'{self.admitted} files are being captioned or waiting; try again', retry_seconds=10)
-    self.admitted += 1
 
-  def leave(self):
-    self.admitted -= 1
+  @contextlib.contextmanager
+  def place(self):
+    """Holds a place in the context. RequestRefused where none is free."""
+    self.check_room()
+    self.admitted += 1
+    try:
+      yield
+    finally:
+      self.admitted -= 1
 
   async def caption(self, source, name, report):
     """Captions a file.

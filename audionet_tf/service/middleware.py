@@ -7,7 +7,9 @@ passes, because rebinding needs a name; a foreign Origin is refused before anyth
 response from the page; and every refusal has the service's form, {"error": "one line"}.
 """
 
+import asyncio
 import ipaddress
+import re
 import time
 import urllib.parse
 
@@ -17,6 +19,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
 
 from audionet_tf.service import predict_api
+from audionet_tf.service.settings import Limits
 
 RESPONSE_HEADERS = {
   'Cache-Control': 'no-cache',  # the page of a new version is seen at once
@@ -28,7 +31,9 @@ RESPONSE_HEADERS = {
     "form-action 'none'; frame-ancestors 'none'"
   ),
 }
-REFUSED_STATUSES = (400, 403, 421)  # of requests that reach no route
+REFUSED_STATUSES = (400, 403, 421, 503)  # of requests that reach no route
+HOST = re.compile(r'(\[[\da-f:.]+\]|[\w.-]+)(:\d{0,5})?', re.ASCII | re.IGNORECASE)
+ORIGIN = re.compile(r'null|[a-z][a-z\d+.-]*://(\[[\da-f:.]+\]|[\w.-]+)(:\d{1,5})?', re.ASCII | re.IGNORECASE)
 
 
 def refusal(status, reason, headers=None):
@@ -36,7 +41,7 @@ def refusal(status, reason, headers=None):
   return Response(predict_api.dump({'error': reason}), status, headers, 'application/json')
 
 
-def guarded(app, hosts, origins, metrics):
+def guarded(app, hosts, origins, metrics, requests_at_once=Limits.requests_at_once):
   """The ASGI application `app` behind all checks.
 
   Args:
@@ -44,11 +49,13 @@ def guarded(app, hosts, origins, metrics):
     hosts: allowed host names, lower case, beside numeric addresses; empty for any.
     origins: other sites and extensions that may send requests.
     metrics: service_metrics.Metrics.
+    requests_at_once: most requests in progress.
   """
   app = CORSMiddleware(app, allow_origins=origins, allow_methods=('GET', 'POST'), allow_private_network=True)
   app = OriginCheck(app, origins)
   if hosts:
     app = HostCheck(app, hosts)
+  app = Turnstile(HeaderCheck(app), requests_at_once)
   return ResponseHeaders(app, metrics)
 
 
@@ -58,6 +65,56 @@ def is_numeric(host):
     return bool(ipaddress.ip_address(urllib.parse.urlsplit(f'//{host}').hostname))
   except ValueError:
     return False
+
+
+class Turnstile:
+  """Refuses requests where too many are in progress."""
+
+  def __init__(self, app, most):
+    self.app, self.most, self.count = app, most, 0
+
+  async def __call__(self, scope, receive, send):
+    if scope['type'] != 'http':
+      await self.app(scope, receive, send)
+      return
+    if self.count >= self.most:
+      answer = refusal(503, f'{self.count} requests are in progress; try again', {'Retry-After': '1'})
+      await answer(scope, receive, send)
+      return
+    self.count += 1
+    try:
+      await self.app(scope, receive, send)
+    finally:
+      self.count -= 1
+
+
+class HeaderCheck:
+  """Refuses a Host or Origin that is none, before anything makes an address of it."""
+
+  def __init__(self, app):
+    self.app = app
+
+  async def __call__(self, scope, receive, send):
+    answer = self.refused(Headers(scope=scope)) if scope['type'] == 'http' else None
+    await (answer or self.app)(scope, receive, send)
+
+  def refused(self, headers):
+    """The refusal of a request with these headers; None where it may pass."""
+    for name, form, example in (('host', HOST, 'NAME:PORT'), ('origin', ORIGIN, 'SCHEME://NAME:PORT')):
+      values = headers.getlist(name)
+      if len(values) > 1:
+        return refusal(400, f'{len(values)} headers {name.title()}, expected is one')
+      if values == [''] and name == 'host':  # of HTTP/1.0
+        continue
+      if values and not (form.fullmatch(values[0]) and port_of(values[0]) <= 65535):
+        return refusal(400, f'the header {name.title()} is not of the form {example}')
+    return None
+
+
+def port_of(value):
+  """The port at the end of a Host or Origin; 0 where there is none."""
+  port = value.rpartition(':')[2]
+  return int(port) if port.isdecimal() else 0
 
 
 class HostCheck:
@@ -96,10 +153,7 @@ class OriginCheck:
     origin = headers.get('origin')
     if origin is None or origin in self.origins:
       return None
-    try:
-      place = urllib.parse.urlsplit(origin).netloc
-    except ValueError:
-      return refusal(400, 'Origin header is not an origin')
+    place = origin.rpartition('://')[2]
     return None if place == headers.get('host') else refusal(403, 'Origin not allowed; see --allowed_origin')
 
 
@@ -126,6 +180,9 @@ class ResponseHeaders:
 
     try:
       await self.app(scope, receive, respond)
+    except asyncio.CancelledError:  # the server ends and waits no longer
+      if not status:
+        await refusal(503, 'the service is shutting down', {'Connection': 'close'})(scope, receive, respond)
     finally:
       method = scope['method'] if scope['method'] in ('GET', 'POST', 'HEAD', 'OPTIONS') else 'other'
       self.metrics.request(route_name(scope, status), method, status, time.perf_counter() - start)

@@ -15,11 +15,13 @@ import tensorflow as tf
 from audionet_tf.media import waveforms
 from audionet_tf.models import registry
 from audionet_tf.saved_model import signatures
+from audionet_tf.service import predict_cost
 from audionet_tf.service.settings import RequestRefused, sizes
 
 DEFAULT = 'serving_default'
 METHODS = ('predict', 'classify')
 PREDICT_METHOD = 'tensorflow/serving/predict'  # what exports call it
+LARGE_BYTES = 1 << 18  # of a request or a response: some milliseconds
 
 
 def decoded(body, encoding, most_bytes, take):
@@ -53,7 +55,8 @@ def decoded(body, encoding, most_bytes, take):
 
 
 def parse(body):
-  """The JSON object in the bytes of a request. RequestRefused: they are none."""
+  """The JSON object in the bytes of a request. RequestRefused: they are none, or it would take much memory."""
+  predict_cost.check_size(body)
   try:
     document = orjson.loads(body)
   except orjson.JSONDecodeError as error:
@@ -86,6 +89,8 @@ def predict_request(body, served):
     raise RequestRefused(400, 'expected is either "instances" (row format) or "inputs" (columnar format)')
   value = document[forms[0]]
   if forms[0] == 'instances':
+    if any(name.endswith(signatures.CENTERS) for name in served.signatures[signature].structured_outputs):
+      raise RequestRefused(400, f'{signature} has outputs that are not one per row; send "inputs" (columnar format)')
     if not isinstance(value, list) or not value:
       raise RequestRefused(400, '"instances" must be a non-empty list')
     value = [waveform_of(item) for item in value] if isinstance(value[0], dict) else value
@@ -107,28 +112,38 @@ def checked_waveform(value, signature, served):
   """f32 [batch, samples] or [samples] from nested lists, as the signature takes it. RequestRefused: it does not fit."""
   rank = rank_of(served, signature)
   form = 'batch x samples' if rank == 2 else 'samples'
-  try:
-    array = np.asarray(value)
-  except ValueError:
-    array = np.array(None)
-  if array.dtype.kind not in 'if' or array.ndim != rank or not array.size:
+  rows = value if rank == 2 else [value]
+  if not is_rectangle(rows):
     raise RequestRefused(400, f'waveform of {signature} must be an array of numbers, {form}')
-  if array.size > signatures.SAMPLES_AT_ONCE:
-    raise RequestRefused(
-      413, f'waveform has {array.size} samples, allowed are {signatures.SAMPLES_AT_ONCE} per request'
-    )
+  size, samples = len(rows) * len(rows[0]), len(rows[0])
+  if size > signatures.SAMPLES_AT_ONCE:
+    raise RequestRefused(413, f'waveform has {size} samples, allowed are {signatures.SAMPLES_AT_ONCE} per request')
   settings = served.settings
   shortest = 1 if signature == 'windows' else registry.shortest_samples(settings.student)
-  if array.shape[-1] < shortest:
-    raise RequestRefused(400, f'waveform has {array.shape[-1]} samples, {settings.student} needs {shortest}')
+  if samples < shortest:
+    raise RequestRefused(400, f'waveform has {samples} samples, {settings.student} needs {shortest}')
   with np.errstate(over='ignore'):
-    waveform = array.astype(np.float32)
+    waveform = np.array(value, np.float32)
   if not np.isfinite(waveform).all():
     raise RequestRefused(400, 'waveform has values outside the range of float32')
   peak = np.abs(waveform).max()
   if peak > waveforms.MAX_PEAK:  # of int16: predictions would be certain, and wrong
     raise RequestRefused(400, f'waveform reaches {peak:g}, allowed is -1 to 1; divide int16 by 32768')
   return waveform
+
+
+def is_rectangle(rows):
+  """Whether a JSON value is a list of lists of numbers, of one length that is not 0.
+
+  Types are looked at one by one: NumPy would make each number as wide as the longest string beside it.
+  """
+  return (
+    isinstance(rows, list)
+    and bool(rows)
+    and all(isinstance(row, list) for row in rows)
+    and {len(row) for row in rows} == {len(rows[0]) or -1}
+    and all({int, float}.issuperset(map(type, row)) for row in rows)
+  )
 
 
 def rank_of(served, signature):
@@ -162,8 +177,18 @@ def predict_response(outputs, form):
   outputs = {name: strings(values) if values.dtype == object else values for name, values in outputs.items()}
   if form == 'inputs':
     return dump({'outputs': outputs})
-  rows = [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
+  by_row = [values if isinstance(values, list) else row_texts(values) for values in outputs.values()]
+  rows = [dict(zip(outputs, row, strict=True)) for row in zip(*by_row, strict=True)]
   return dump({'predictions': rows})
+
+
+def row_texts(values):
+  """The JSON of each row of an array [rows, ...] of numbers: one call of orjson, where one per row takes long."""
+  if not len(values) or not values[0].size:
+    return list(values)
+  text, inside = dump(values), values.ndim - 1
+  between, end = b']' * inside + b',' + b'[' * inside, len(text) - values.ndim
+  return [orjson.Fragment(b'[' * inside + row + b']' * inside) for row in text[values.ndim : end].split(between)]
 
 
 def strings(values):
@@ -177,11 +202,11 @@ def dump(document):
 
 
 def classify_request(body, served):
-  """f32 [batch, samples] from the body of a `:classify` request. RequestRefused: not such a request."""
+  """As `predict_request`, of a `:classify` request, which has one form."""
   examples = parse(body).get('examples')
   if not isinstance(examples, list) or not examples or not all(isinstance(item, dict) for item in examples):
     raise RequestRefused(400, 'expected is {"examples": [{"waveform": [...]}, ...]}')
-  return checked_waveform([waveform_of(item) for item in examples], DEFAULT, served)
+  return DEFAULT, checked_waveform([waveform_of(item) for item in examples], DEFAULT, served), 'examples'
 
 
 def classify_response(outputs, settings, head=None):
@@ -195,7 +220,7 @@ def classify_response(outputs, settings, head=None):
   return dump({'results': [list(zip(*row, strict=True)) for row in zip(names, values, strict=True)]})
 
 
-async def respond(method, body, served, batcher, limits, head=None):
+async def respond(method, body, served, batcher, limits, head=None, take=lambda count: None):
   """The JSON bytes of the response to a request.
 
   Args:
@@ -205,27 +230,51 @@ async def respond(method, body, served, batcher, limits, head=None):
     batcher: batching.Batcher for the default signature.
     limits: settings.Limits.
     head: of `classify_response`.
+    take: called with the size of the response's arrays before they are computed; may raise RequestRefused.
 
   Raises:
     RequestRefused: a malformed request, too many that wait, a timeout, or too large a response.
   """
-  if method == 'classify':
-    signature, waveform, form = DEFAULT, classify_request(body, served), None
-  else:
-    signature, waveform, form = predict_request(body, served)
-  try:
-    async with asyncio.timeout(limits.predict_seconds):
-      if signature == DEFAULT:
-        outputs = await batcher.submit(waveform)
-      else:
-        outputs = await batcher.call(predict_fn(served, signature), waveform)
-  except TimeoutError:
-    raise RequestRefused(504, f'no prediction within {limits.predict_seconds:g} s', retry_seconds=1) from None
-  size = sum(values.nbytes for values in outputs.values())
+  read = classify_request if method == 'classify' else predict_request
+  signature, waveform, form = await away(len(body), read, body, served)
+  size = predict_cost.answer_bytes(served, signature, waveform.shape)
   if size > limits.answer_bytes:
     allowed = sizes(limits.answer_bytes)
-    raise RequestRefused(413, f'the response has {sizes(size)}, allowed are {allowed}; send less sound')
-  return predict_response(outputs, form) if form else classify_response(outputs, served.settings, head)
+    raise RequestRefused(413, f'the response would have {sizes(size)}, allowed are {allowed}; send less sound')
+  take(size)
+  try:
+    async with asyncio.timeout(limits.predict_seconds):
+      outputs = await in_parts(signature, waveform, served, batcher)
+  except TimeoutError:
+    raise RequestRefused(504, f'no prediction within {limits.predict_seconds:g} s', retry_seconds=1) from None
+  if method == 'classify':
+    return await away(size, classify_response, outputs, served.settings, head)
+  return await away(size, predict_response, outputs, form)
+
+
+async def away(size, function, *arguments):
+  """`function(*arguments)`, in a thread where `size`, the bytes it deals with, would keep other requests waiting."""
+  if size < LARGE_BYTES:
+    return function(*arguments)
+  return await asyncio.to_thread(function, *arguments)
+
+
+async def in_parts(signature, waveform, served, batcher):
+  """The outputs of a signature: dict of arrays. A batch goes to the student in parts, others' requests in between."""
+  rows = predict_cost.rows_at_once(served.settings, waveform.shape[-1]) if waveform.ndim == 2 else len(waveform)
+  parts = []
+  for begin in range(0, len(waveform), rows):
+    part = waveform[begin : begin + rows]
+    if signature == DEFAULT:
+      parts.append(await batcher.submit(part))
+    else:
+      parts.append(await batcher.call(predict_fn(served, signature), part))
+  if len(parts) == 1:
+    return parts[0]
+  return {
+    name: values if name.endswith(signatures.CENTERS) else np.concatenate([part[name] for part in parts])
+    for name, values in parts[0].items()
+  }
 
 
 def version(served):

@@ -19,8 +19,11 @@ class Limits:
   Attributes:
     request_bytes: size of the body of a prediction request.
     requests_bytes: size of all such bodies at a time.
-    answer_bytes: size of the arrays in a response, before they become JSON.
+    answer_bytes: size of the arrays in a response and of what holds them, before they become JSON.
+    answers_bytes: size of all such arrays at a time, until their response is sent.
+    requests_at_once: requests in progress, also those whose body or response is under way.
     upload_bytes: size of the body of an upload.
+    uploads_bytes: size of all uploads that arrive, wait or are captioned.
     sound_seconds: length of the sound in an upload.
     upload_seconds: time for an upload to arrive.
     decode_seconds: time to decode its sound; also for a download.
@@ -28,7 +31,7 @@ class Limits:
     predict_seconds: time for a prediction request to arrive, and again for the prediction.
     predictions_waiting: prediction requests that may wait.
     captions_at_once: files captioned at a time.
-    captions_waiting: more uploads that may arrive or wait meanwhile.
+    captions_waiting: more uploads that may wait meanwhile.
     results_kept: number of results that are kept, the latest ones.
     results_bytes: memory for these.
     results_seconds: how long each is kept.
@@ -37,7 +40,10 @@ class Limits:
   request_bytes: int = 32 << 20
   requests_bytes: int = 256 << 20
   answer_bytes: int = 32 << 20
+  answers_bytes: int = 128 << 20
+  requests_at_once: int = 640
   upload_bytes: int = 1 << 30
+  uploads_bytes: int = 10 << 30
   sound_seconds: float = 3600
   upload_seconds: float = 600
   decode_seconds: float = 120
@@ -52,18 +58,26 @@ class Limits:
 
 
 class RequestRefused(Exception):
-  """A request that is refused: HTTP `status`, `reason` in one line, `retry_seconds` where waiting may help."""
+  """A request that is refused.
 
-  def __init__(self, status, reason, retry_seconds=None):
+  Attributes:
+    status: of HTTP.
+    reason: one line.
+    headers: dict of the response's, None for no more than usual; `retry_seconds` adds Retry-After, where waiting helps.
+  """
+
+  def __init__(self, status, reason, retry_seconds=None, headers=None):
     super().__init__(reason)
-    self.status, self.reason, self.retry_seconds = status, ' '.join(str(reason).split()), retry_seconds
+    self.status, self.reason, self.headers = status, ' '.join(str(reason).split()), headers
+    if retry_seconds:
+      self.headers = {'Retry-After': str(retry_seconds)} | (headers or {})
 
 
 class Budget:
-  """A number of bytes that all requests share."""
+  """A number of bytes that all requests share. `what`: of which they are, for the refusal."""
 
-  def __init__(self, limit):
-    self.limit, self.held = limit, 0
+  def __init__(self, limit, what='requests'):
+    self.limit, self.what, self.held = limit, what, 0
 
   @contextlib.contextmanager
   def share(self):
@@ -76,7 +90,7 @@ class Budget:
     def take(count):
       nonlocal taken
       if self.held + count > self.limit:
-        raise RequestRefused(503, f'{sizes(self.held)} of requests are in progress; try again', retry_seconds=1)
+        raise RequestRefused(503, f'{sizes(self.held)} of {self.what} are in progress; try again', retry_seconds=1)
       self.held += count
       taken += count
 

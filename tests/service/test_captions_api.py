@@ -1,5 +1,6 @@
 """Captions over HTTP, with a real export: times, forms, progress, limits, and uploads without sound."""
 
+import contextlib
 import http.client
 import json
 import re
@@ -148,14 +149,11 @@ def test_limits_of_uploads(client, made, tmp_path, monkeypatch):
 
 
 def test_too_many_uploads_at_once_are_refused(client, made, clip):
-  for _ in range(tone_service.LIMITS.captions_at_once + tone_service.LIMITS.captions_waiting):
-    made.jobs.admit()
-  try:
+  with contextlib.ExitStack() as places:
+    for _ in range(tone_service.LIMITS.captions_at_once + tone_service.LIMITS.captions_waiting):
+      places.enter_context(made.jobs.place())
     answer = upload(client, clip)
     assert answer.status_code == 503 and answer.headers['retry-after']
-  finally:
-    for _ in range(tone_service.LIMITS.captions_at_once + tone_service.LIMITS.captions_waiting):
-      made.jobs.leave()
   assert upload(client, clip).status_code == 200
 
 

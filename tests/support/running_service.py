@@ -6,8 +6,6 @@ import pathlib
 import threading
 import time
 
-import uvicorn
-
 from audionet_tf.service import app
 from audionet_tf.service import server as service_server
 
@@ -16,8 +14,8 @@ from audionet_tf.service import server as service_server
 def running(made, **options):
   """The address at which a app.Service answers. `options`: of service.application."""
   listening = service_server.bind_socket('127.0.0.1', 0)
-  config = uvicorn.Config(app.application(made, **options), log_level='critical')
-  server = uvicorn.Server(config)
+  config = service_server.configuration(app.application(made, **options), log_level='critical')
+  server = service_server.Server(config, made.work.stop)
   thread = threading.Thread(target=server.run, kwargs={'sockets': [listening]}, daemon=True)
   thread.start()
   try:
