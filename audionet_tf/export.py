@@ -5,8 +5,7 @@ r"""Writes a trained student as a SavedModel for TensorFlow Serving, and as Tens
 writes exports/clips/1, or the next free number: signatures `serving_default` and `windows`, `layers` if layers have
 steps in time, class names and settings as assets, warm-up requests, model.tflite. What was written is loaded again and
 compared with the student first. --labels=FILE renames the classes, one name per line. --model=student.keras exports
-weights from anywhere, such as audionet_tf.convert. --crops=4 makes a student with one answer per window steadier
-(docs/transfer.md).
+weights from anywhere, such as audionet_tf.convert.
 """
 
 import dataclasses
@@ -24,9 +23,6 @@ LABELS = flags.DEFINE_multi_string(
   'labels', [], "FILE, or HEAD=FILE, repeated: other names for the student's classes, one per line."
 )
 TFLITE = flags.DEFINE_bool('tflite', False, 'Add model.tflite to the version.')
-CROPS = flags.DEFINE_integer(
-  'crops', 1, 'Answer with the mean over so many circular shifts of a window, at so many times the cost.', 1
-)
 
 TOPICS = {'model': 'Student', 'output': 'Results'}
 NEEDS = (('--model',), ('--output',))
@@ -41,14 +37,13 @@ def main(argv):
     label_file = pathlib.Path(value.rpartition('=')[2])
     cli.require(label_file.is_file(), f'--labels={value}: no such file')
   from audionet_tf.data import class_lists
-  from audionet_tf.models import crops, student_file
+  from audionet_tf.models import student_file
   from audionet_tf.saved_model import export
 
   model, settings = student_file.load(path)
   counts = {head: len(names) for head, names in settings.classes.items()}
   renamed = class_lists.class_names_by_head(LABELS.value, counts)
   settings = dataclasses.replace(settings, classes=settings.classes | renamed)
-  model = crops.with_crops(model, settings.student, CROPS.value)
   print(export.export(model, settings, OUTPUT.value, tflite=TFLITE.value))
 
 

@@ -117,13 +117,13 @@ class LogMel(keras.layers.Layer):
 
 def in_float32(model):
   """A copy of a model, with the same weights, whose LogMel layers use float32; the model itself if it has none."""
-  if not any(isinstance(layer, LogMel) for layer in model._flatten_layers()):
+  if not any(isinstance(layer, LogMel) for layer in model.layers):
     return model
 
   def copied(layer):
     changed = {'transform': 'float32'} if isinstance(layer, LogMel) else {}
     return type(layer).from_config(layer.get_config() | changed)
 
-  copy = keras.models.clone_model(model, clone_function=copied, recursive=True)
+  copy = keras.models.clone_model(model, clone_function=copied)
   copy.set_weights(model.get_weights())
   return copy

@@ -8,7 +8,7 @@ import keras
 
 from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.layers import categories, circular_crops  # noqa: F401 (registers layers that a file may hold)
+from audionet_tf.layers import categories  # noqa: F401 (registers layers that a file may hold)
 from audionet_tf.models import (
   heads,
   registry,  # noqa: F401 (its networks register theirs)

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import crops, registry, student_file
+from audionet_tf.models import student_file
 from audionet_tf.saved_model import export, loader, signatures
 
 
@@ -98,10 +98,3 @@ def test_command_mistakes_are_one_line(arguments, message):
   assert done.returncode == 1
   assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1
   assert message in done.stderr
-
-
-def test_crops_are_exported_also_to_tflite(tmp_path):
-  settings = student_file.StudentConfig('logmel_cnn_contrast', 22050, 'mean', 1.0, {'objects': list('abcd')})
-  student = crops.with_crops(registry.build('logmel_cnn_contrast', {'objects': 4}), 'logmel_cnn_contrast', 2)
-  version = export.export(student, settings, tmp_path, tflite=True)  # compares both with the student
-  assert (version / 'model.tflite').is_file()
