@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 import tensorflow as tf
 
-from audionet_tf.media import waveforms
+from audionet_tf.media import decoding
 from audionet_tf.models import registry
 from audionet_tf.saved_model import signatures
 from audionet_tf.service import predict_cost
@@ -127,7 +127,7 @@ def checked_waveform(value, signature, served):
   if not np.isfinite(waveform).all():
     raise RequestRefused(400, 'waveform has values outside the range of float32')
   peak = np.abs(waveform).max()
-  if peak > waveforms.MAX_PEAK:  # of int16: predictions would be certain, and wrong
+  if peak > decoding.MAX_PEAK:  # of int16: predictions would be certain, and wrong
     raise RequestRefused(400, f'waveform reaches {peak:g}, allowed is -1 to 1; divide int16 by 32768')
   return waveform
 
