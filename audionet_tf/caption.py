@@ -6,6 +6,7 @@ prints the events that the starter hears, a student in the package that knows te
 takes your own. With --output=captions it writes captions/clip.mp4.vtt and, the same for song.flac,
 
   vtt, srt  subtitles: WebVTT for browsers, SRT for players; cues never overlap and last a second or longer
+  ass       the same at the top of the picture, for editors and players; only if --format names it
   json      clip.mp4.events.json: every event with its mean and highest score; audionet_tf.plot timeline draws it
   csv       clip.mp4.events.csv: the same as a table
   labels    clip.mp4.labels.txt: a label track for Audacity
@@ -14,6 +15,10 @@ takes your own. With --output=captions it writes captions/clip.mp4.vtt and, the 
 of which --format=vtt,json chooses, and settings.json, a copy of the settings. --burn=soft adds
 captions/clip.mp4.captioned.mp4, the unchanged video with the captions as a stream that players can switch on;
 --burn=hard draws them into the pictures, which are encoded again.
+
+--style=brackets writes subtitles for the hard of hearing, [dog barking]. --merge=speech.srt, or .vtt, puts the sounds
+between the lines of speech, which stay as they are: a sound keeps the times outside speech that last a second, or moves
+by at most a second into a gap; where there is none, it becomes a line of its own, above the speech of the same cue.
 
 An event of a class needs a score of at least --threshold; it starts where the score rises above --release times that,
 and ends where it falls below again. The scores of most students sum to one over all classes: above 0.5 there is only
@@ -38,7 +43,7 @@ import pathlib
 
 from absl import flags
 
-from audionet_tf.captioning import formats
+from audionet_tf.captioning import formats, speech
 from audionet_tf.core import cli, durations, files, system, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import clip_tables
@@ -72,9 +77,13 @@ JOIN = flags.DEFINE_enum(
 UNKNOWN = flags.DEFINE_bool('unknown', False, 'Caption `unknown` too, of students that have it.')
 OUTPUT = flags.DEFINE_string('output', None, 'Folder for the captions, made if missing; default: only print events.')
 FORMAT = cli.restricted(
-  flags.DEFINE_list('format', list(formats.FORMATS), 'What to write, one or more of these.'),
+  flags.DEFINE_list('format', formats.USUAL, 'What to write, one or more of these.'),
   formats.FORMATS,
 )
+STYLE = flags.DEFINE_enum(
+  'style', None, formats.STYLES, 'How sounds are written in subtitles; default: plain, with --merge brackets.'
+)
+MERGE = flags.DEFINE_string('merge', None, 'With --output and one FILE: its speech as SRT or WebVTT, to add sounds to.')
 BURN = flags.DEFINE_enum(
   'burn', None, ['soft', 'hard'], 'With --output: a copy of the video with captions, as a stream or drawn in.'
 )
@@ -98,11 +107,31 @@ def check_arguments(paths):
   if BLOCKS.value is not None:
     numbers = len(BLOCKS.value) == 3 and all(word.isdecimal() for word in BLOCKS.value)
     cli.require(numbers, f'blocks is {",".join(BLOCKS.value)!r}, allowed is PATCHES,HOP,TOTAL such as 5,2,10')
+  check_merge(paths)
   clip_tables.check_names([pathlib.Path(path).name for path in paths])
   for path in (THRESHOLDS.value, NAMES.value, FONT.value):
     cli.require(not path or pathlib.Path(path).is_file(), f'{path}: no such file')
   cli.require_any_file(paths)
   return student_paths.find_for_files(starter.chosen(MODEL.value))
+
+
+def check_merge(paths):
+  """Raises UserError where --merge does not fit the other flags, or its file cannot be read."""
+  if not MERGE.value:
+    return
+  cli.require(OUTPUT.value and len(paths) == 1, '--merge needs --output, and one FILE: the one whose speech it is')
+  cli.require(not BURN.value, '--burn shows sounds only: use it without --merge')
+  cli.require(
+    {*FORMAT.value} & {*formats.WITH_SPEECH},
+    f'--merge goes with --format of {", ".join(formats.WITH_SPEECH)}; the others hold no speech',
+  )
+  for key in formats.WITH_SPEECH:
+    written = pathlib.Path(OUTPUT.value) / (pathlib.Path(paths[0]).name + formats.FORMATS[key][0])
+    cli.require(
+      not (written.exists() and pathlib.Path(MERGE.value).exists() and written.samefile(MERGE.value)),
+      f'{written}: the captions would overwrite the speech; choose another --output',
+    )
+  speech.read(MERGE.value)
 
 
 def detection_config(settings, class_names):
@@ -153,13 +182,17 @@ def caption_file(predictor, config, path, folder):
     return captions
   about = {'file': name, 'seconds': round(captions.seconds, 6), 'model': MODEL.value or student_paths.STARTER}
   about |= {} if captions.unknown_seconds is None else {'unknown_seconds': captions.unknown_seconds}
-  formats.write(folder, name, FORMAT.value, captions.events, captions.cues, about)
+  cues = captions.cues
+  if MERGE.value:
+    cues = speech.merge(cues, speech.read(MERGE.value), config.cue_seconds, captions.seconds)
+  cues = formats.styled(cues, STYLE.value or ('brackets' if MERGE.value else 'plain'))
+  formats.write(folder, name, FORMAT.value, captions.events, cues, about)
   if BURN.value:
     from audionet_tf.captioning import burn_in
 
     shown, progress = bar(f'{name}: burning')
     with shown:
-      burn_in.burn(path, folder, captions.cues, BURN.value, FONT.value, progress)
+      burn_in.burn(path, folder, cues, BURN.value, FONT.value, progress)
   return captions
 
 

@@ -70,11 +70,15 @@ class Event:
 
 @dataclasses.dataclass(frozen=True)
 class Cue:
-  """A caption: the names that are shown from one time to another, the highest score first."""
+  """A caption: the names that are shown from one time to another, the highest score first.
+
+  `speech`: None, or speech.Speech, what is said meanwhile.
+  """
 
   start_seconds: float
   end_seconds: float
   names: tuple
+  speech: object = None
 
 
 # Scores [n, classes] of classes that exclude each other (softmax) are added; those of others are not.

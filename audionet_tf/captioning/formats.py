@@ -1,4 +1,4 @@
-"""Events as files: WebVTT and SRT for players, JSON and CSV for programs, labels for Audacity, RTTM for other tools.
+"""Events as files: WebVTT, SRT and ASS, tables as JSON and CSV, label tracks for Audacity, and RTTM.
 
 Names are untrusted. `event_detection.group_classes` has made them single lines; characters that have a meaning in a
 format are escaped here, or replaced by similar ones where the format has no escape.
@@ -12,26 +12,34 @@ import json
 import math
 import pathlib
 
+import pysubs2
 import webvtt
 from webvtt.models import Timestamp
 
-from audionet_tf.captioning import event_detection
+from audionet_tf.captioning import event_detection, speech
 from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
 
 # SRT has no escapes: players take these for tags, and for commands of other formats.
 SRT_LOOKALIKES = str.maketrans('<>{}', '‹›()')
+BRACKETS = str.maketrans('[]', '()')
+STYLES = ('plain', 'brackets')
 SEPARATOR = ' · '  # between the names in a cue
+HEADER = ('styles', 'regions', 'header_comments', 'footer_comments', 'header_text', 'metadata')  # of webvtt.WebVTT
 
 
-def vtt_text(cue):
-  """The names of a cue as WebVTT text."""
-  return html.escape(SEPARATOR.join(cue.names), quote=False)
+def styled(cues, style):
+  """The cues with names in one of STYLES; 'brackets' is that of subtitles for the hard of hearing, `[dog barking]`."""
+  if style == 'plain':
+    return cues
+  return [dataclasses.replace(cue, names=(' '.join(map(bracketed, cue.names)),)) if cue.names else cue for cue in cues]
 
 
-def srt_text(cue):
-  """The names of a cue as SRT text."""
-  return SEPARATOR.join(cue.names).translate(SRT_LOOKALIKES)
+def bracketed(name):
+  """`[dog barking]` for the names 'dog_barking' and 'Dog barking'; names with more capitals keep them all."""
+  words = ' '.join(name.replace('_', ' ').split()) or '?'
+  words = words[0].lower() + words[1:] if words[1:].islower() or len(words) == 1 else words
+  return f'[{words.translate(BRACKETS)}]'
 
 
 def plain_text(cue):
@@ -39,21 +47,69 @@ def plain_text(cue):
   return SEPARATOR.join(cue.names)
 
 
-def cue_file(cues, text, format):
-  """A subtitle file: `text` is one of the functions above, `format` 'vtt' or 'srt'."""
-  file = io.StringIO()
-  times = [(str(Timestamp.from_seconds(time)) for time in (cue.start_seconds, cue.end_seconds)) for cue in cues]
-  captions = [webvtt.Caption(*pair, text(cue)) for pair, cue in zip(times, cues, strict=True)]
-  webvtt.WebVTT(captions=captions).write(file, format)
-  return file.getvalue().rstrip('\n') + '\n'
+def with_speech(sound, spoken):
+  """The sound on a line of its own, above what is said. Both are str, '' for none."""
+  return '\n'.join(part for part in (sound, spoken) if part)
+
+
+def vtt_text(cue):
+  """A cue as WebVTT text."""
+  return with_speech(html.escape(plain_text(cue), quote=False), cue.speech.vtt if cue.speech else '')
+
+
+def srt_text(cue):
+  """A cue as SRT text."""
+  return with_speech(plain_text(cue).translate(SRT_LOOKALIKES), cue.speech.srt if cue.speech else '')
 
 
 def vtt(events, cues, about):
-  return cue_file(cues, vtt_text, 'vtt')
+  """WebVTT. Cues of a WebVTT file of speech keep their identifiers, settings and comments, and the file its header."""
+  file = io.StringIO()
+  document = next((cue.speech.document for cue in cues if cue.speech), webvtt.WebVTT())
+  captions = [vtt_caption(cue) for cue in cues]
+  header = {name: getattr(document, name) for name in HEADER}
+  webvtt.WebVTT(captions=captions, **header).write(file, 'vtt')
+  return file.getvalue().rstrip('\n') + '\n'
+
+
+def vtt_caption(cue):
+  """The webvtt.Caption of a cue."""
+  kept = cue.speech.caption if cue.speech else webvtt.Caption()
+  caption = webvtt.Caption(*stamps(cue), vtt_text(cue), kept.identifier, str(kept.settings))
+  caption.comments = kept.comments
+  return caption
+
+
+def stamps(cue):
+  """(start, end) of a cue as in WebVTT, hours first."""
+  return tuple(str(Timestamp.from_seconds(time)) for time in (cue.start_seconds, cue.end_seconds))
 
 
 def srt(events, cues, about):
-  return cue_file(cues, srt_text, 'srt')
+  """SubRip. Not by webvtt-py, which takes '<' in what is said for a tag."""
+  blocks = []
+  for number, cue in enumerate(cues, 1):
+    times = ' --> '.join(stamps(cue)).replace('.', ',')
+    blocks.append(f'{number}\n{times}\n{srt_text(cue)}\n')
+  return '\n'.join(blocks) or '\n'
+
+
+def ass(events, cues, about):
+  """Advanced SubStation Alpha: speech at the bottom, sounds at the top, each in a style that editors change at once."""
+  subtitles = pysubs2.SSAFile()
+  subtitles.info |= {'PlayResX': '384', 'PlayResY': '288'}
+  size = {'fontsize': 16, 'outline': 1, 'shadow': 0, 'marginl': 10, 'marginr': 10, 'marginv': 10}
+  subtitles.styles = {
+    'Default': pysubs2.SSAStyle(**size, alignment=pysubs2.Alignment.BOTTOM_CENTER),
+    'Sound': pysubs2.SSAStyle(**size, alignment=pysubs2.Alignment.TOP_CENTER),
+  }
+  for cue in cues:
+    times = {'start': round(1000 * cue.start_seconds), 'end': round(1000 * cue.end_seconds)}
+    if cue.names:
+      subtitles.append(pysubs2.SSAEvent(**times, style='Sound', text=plain_text(cue).translate(speech.ASS_LOOKALIKES)))
+    if cue.speech:
+      subtitles.append(pysubs2.SSAEvent(**times, text=speech.ass(cue.speech)))
+  return subtitles.to_string('ass')
 
 
 def json_text(events, cues, about):
@@ -94,11 +150,15 @@ def rttm(events, cues, about):
 FORMATS = {
   'vtt': ('.vtt', vtt),
   'srt': ('.srt', srt),
+  'ass': ('.ass', ass),
   'json': ('.events.json', json_text),
   'csv': ('.events.csv', csv_text),
   'labels': ('.labels.txt', audacity),
   'rttm': ('.rttm', rttm),
 }
+
+WITH_SPEECH = ('vtt', 'srt', 'ass')
+USUAL = [key for key in FORMATS if key != 'ass']
 
 
 def write(folder, name, formats, events, cues, about):

@@ -5,7 +5,9 @@ import json
 import av
 import commands
 import media_clips
+import pysubs2
 import pytest
+import scipy.io.wavfile
 import tones
 import webvtt
 
@@ -41,7 +43,7 @@ def test_command_from_a_video_to_all_files(tmp_path):
   for error, name in zip(errors, ('broken.mp4: ', 'missing.wav: '), strict=True):
     assert name in error
   out = tmp_path / 'out'
-  suffixes = [suffix for suffix, _ in formats.FORMATS.values()]
+  suffixes = [formats.FORMATS[key][0] for key in formats.USUAL]
   expected = {'settings.json', 'a.mp4.captioned.mp4', *(f'a.mp4{suffix}' for suffix in suffixes)}
   assert {path.name for path in out.iterdir()} == expected
   cues = webvtt.read(str(out / 'a.mp4.vtt'))
@@ -58,13 +60,48 @@ def test_command_from_a_video_to_all_files(tmp_path):
     assert [stream.type for stream in copy.streams] == ['video', 'audio', 'subtitle']
 
 
+@pytest.mark.slow
+def test_merging_with_speech(tmp_path):
+  served = tones.student(['silence', 'low_tone', 'high'])
+  folder = export.export(served.module, served.settings, tmp_path / 'export')
+  scipy.io.wavfile.write(tmp_path / 'a.wav', tones.RATE, tones.sound(9, ('low', 1, 3), ('high', 4, 5)))
+  said = '1\n00:00:02,000 --> 00:00:03,500\nHello <3\n\n2\n00:00:03,600 --> 00:00:08,000\n- <i>What</i>?\n'
+  (tmp_path / 'said.srt').write_text(said)
+  options = [f'--model={folder}', '--stop=silence', f'--output={tmp_path}/out', f'--merge={tmp_path}/said.srt']
+  code, _, errors = caption(*options, '--format=srt,ass,json', tmp_path / 'a.wav')
+  assert (code, errors) == (0, [])
+  subtitles = pysubs2.load(str(tmp_path / 'out/a.wav.srt'), keep_html_tags=True)
+  assert [event.text for event in subtitles] == ['[low tone]', 'Hello <3', r'[high]\N- <i>What</i>?']
+  assert [(e.start, e.end) for e in subtitles[1:]] == [(2000, 3500), (3600, 8000)]
+  assert abs(subtitles[0].start - 1000) <= 40 and subtitles[0].end == 2000
+  layers = pysubs2.load(str(tmp_path / 'out/a.wav.ass'))
+  assert [event.plaintext for event in layers if event.style == 'Sound'] == ['[low tone]', '[high]']
+  assert {event['name'] for event in json.loads((tmp_path / 'out/a.wav.events.json').read_text())['events']} == {
+    'low_tone',
+    'high',
+  }
+  before = (tmp_path / 'out/a.wav.srt').read_bytes()
+  again = [*options[:3], f'--merge={tmp_path}/out/a.wav.srt', tmp_path / 'a.wav']
+  code, _, errors = caption(*again)
+  assert code == 1 and 'would overwrite the speech' in errors[0]
+  assert (tmp_path / 'out/a.wav.srt').read_bytes() == before
+
+
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
     ([], 'caption needs FILE after the flags'),
-    (['--model=m', '--output=o', '--format=ass', 'a.wav'], "'ass' is not one of vtt, srt"),
+    (['--model=m', '--output=o', '--format=sub', 'a.wav'], "'sub' is not one of vtt, srt"),
     (['--model=m', '--burn=soft', 'a.wav'], '--burn needs --output'),
     (['--model=m', '--names=n.csv', __file__], 'n.csv: no such file'),
+    (['--model=m', '--merge=s.srt', 'a.wav'], '--merge needs --output, and one FILE'),
+    (['--model=m', '--output=o', '--merge=s.srt', 'a.wav', 'b.wav'], '--merge needs --output, and one FILE'),
+    (['--model=m', '--output=o', '--merge=s.srt', '--burn=soft', 'a.wav'], '--burn shows sounds only'),
+    (
+      ['--model=m', '--output=o', '--merge=s.srt', '--format=json', 'a.wav'],
+      '--merge goes with --format of vtt, srt, ass',
+    ),
+    (['--model=m', '--output=o', '--merge=s.srt', 'a.wav'], 's.srt: no such file'),
     (['--model=m', 'a.wav'], 'no such file: a.wav'),
     (['--model=m', __file__], 'm: no SavedModel here'),
     (['--model=m', '--output=o', '--blocks=5,2', 'a.wav'], "blocks is '5,2', allowed is PATCHES,HOP,TOTAL"),
