@@ -30,6 +30,7 @@ MANIFEST_NAME, BACKUP_NAME = 'manifest.json', 'manifest.backup.json'
 FRAME_BYTES = 16  # of a TFRecord, beside its payload
 KEYS = {'schema_version': int, 'windows': int, 'digest': str, 'videos': list, 'shards': list}
 VIDEO_KEYS = {'id': str, 'windows': int, 'first_window': int}
+OTHER_KEYS = {'params', 'sources', 'shards_asked'}
 SHARD_KEYS = {'name': str, 'windows': int, 'bytes': int}
 
 
@@ -75,6 +76,8 @@ def advice_for(folder):
 def checked(manifest):
   """The manifest with `params` as RecordParams. ValueError, TypeError or KeyError unless its values fit together."""
   manifest = manifest | {'params': checked_params(manifest['params'])}
+  if unknown := manifest.keys() - KEYS.keys() - OTHER_KEYS:  # a damaged name, perhaps of the checksum
+    raise ValueError(f'{text.brief_value(min(unknown))} is no key of it')
   videos, shards = manifest['videos'], manifest['shards']
   rows = ((manifest, KEYS), *((video, VIDEO_KEYS) for video in videos), *((shard, SHARD_KEYS) for shard in shards))
   for row, kinds in rows:
@@ -126,7 +129,7 @@ def written(manifest):
   """The content of a manifest file, bytes. `manifest`: as `read` returns it."""
   file = io.StringIO()
   content = manifest | {'params': dataclasses.asdict(manifest['params'])}
-  json.dump(sealed_json.sealed(content), file, indent=1, ensure_ascii=False)
+  json.dump(sealed_json.sealed(content), file, indent=1)  # ASCII, as names of folders may not be UTF-8
   return file.getvalue().encode()
 
 

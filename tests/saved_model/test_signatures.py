@@ -40,7 +40,7 @@ def exported(folder):
 
 
 def test_files_of_an_export(folder):
-  assert [path.name for path in folder.iterdir()] == ['1']
+  assert {path.name for path in folder.iterdir()} == {'.lock', '1'}
   version = folder / '1'
   assert (version / 'assets/class_names.txt').read_text(encoding='utf-8').splitlines() == NAMES
   settings = json.loads((version / 'assets/settings.json').read_text())

@@ -388,3 +388,13 @@ def test_expected_digest_is_that_of_all_framed_records(built):
   """What the manifest's digest means, computed from the files alone."""
   content = b''.join(path.read_bytes() for path in shards_of(built[1]))
   assert digests.blake2b(content) == records.read_manifest(built[1])['digest']
+
+
+@pytest.mark.parametrize('key', ['checksum', 'sources'])
+def test_a_damaged_name_of_a_key_is_noticed(built, key):
+  path = built[1] / 'manifest.json'
+  path.write_text(path.read_text().replace(f'"{key}"', f'"{key[:-1]}q"'))
+  faults = faults_of(built[1])
+  assert len(faults) == 1 and str(path) in faults[0]
+  assert verification.repair(built[1]) == (faults, [])
+  assert flips.contents(built[1]) == built[2]
