@@ -47,11 +47,11 @@ def test_every_client_gets_an_answer(exported, number):
       clients = [threading.Thread(target=ask, args=(kind,)) for kind in ('text/vtt', 'text/event-stream')]
       for client in clients:
         client.start()
+      running_service.wait(lambda: 'audionet_captioning 2' in httpx.get(f'{address}/metrics').text, 60)
       head = b'POST /v1/captions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=x\r\n'
       slow, idle, half = (socket.create_connection((host, int(port)), 30) for _ in range(3))
       slow.sendall(head + b'Content-Length: 1000\r\n\r\n--x\r\n')
       half.sendall(b'GET /')
-      running_service.wait(lambda: 'audionet_captioning 2' in httpx.get(f'{address}/metrics').text, 60)
     finally:
       process.send_signal(number)
     for client in clients:
