@@ -164,7 +164,7 @@ def test_small_demo_is_interrupted_and_goes_on(tmp_path):
     time.sleep(0.1)
   os.killpg(child.pid, signal.SIGINT)
   out, errors = child.communicate(timeout=60)
-  assert child.returncode == 1 and 'error: interrupted' in errors and 'Traceback' not in errors
+  assert child.returncode == 130 and 'error: interrupted' in errors and 'Traceback' not in errors
   child = demo(tmp_path, *small)
   out, errors = child.communicate(timeout=280)
   assert child.returncode == 0, errors[-2000:]
