@@ -129,7 +129,7 @@ def scipy_sounds(paths, headers, numbers):
       with integrity.readable(paths[number]) as file, warnings.catch_warnings():
         warnings.simplefilter('ignore', wavfile.WavFileWarning)  # it warns of chunks other than sound
         samples = wavfile.read(file)[1].astype(np.float32)
-    except (MediaError, ValueError, OSError, struct.error):
+    except (MediaError, ValueError, OSError, struct.error, UnboundLocalError):  # the last for a RIFF size of 0
       continue
     yield number, ((samples - np.float32(zero)) / np.float32(full_scale)).reshape(len(samples), -1)
 

@@ -82,7 +82,7 @@ def test_ctrl_c_leaves_no_partial_files_and_no_process(tmp_path):
     [sys.executable, '-m', 'tfrecords.build', f'--videos={tmp_path}/long.mkv', f'--output={tmp_path}/out'],
     stderr=subprocess.PIPE, text=True, start_new_session=True,
   )  # fmt: skip
-  deadline = time.monotonic() + 30
+  deadline = time.monotonic() + 120
   while not list((tmp_path / 'out').glob('.parts/*.partial')) and time.monotonic() < deadline:
     time.sleep(0.02)
   os.killpg(process.pid, signal.SIGINT)
