@@ -20,7 +20,7 @@ WORDS = [
   '', '0', '-1', '1e999', 'nan', 'inf', '-0.0', '99999999999999999999', '1_000', '0x10', '٣', 'null', 'true', '""', '"',
   "'", ',', ';', '\t', '\n', '\r', '\0', '\ufeff', '\u202e', '../../x', '/dev/zero', '%s', '{', '[', '\\', 'x' * 5000,
 ]  # fmt: skip
-LONG_TEXT = 10_000  # characters; longer ones are not multiplied
+LONG_TEXT = 2000  # characters; the lines of longer ones are not multiplied
 VALUES = (None, True, 0, -1, 1e300, 10**30, '', 'x', '\0', [], [[]], {}, {'x': 1}, ['x'] * 3, 'x' * 5000)
 
 

@@ -6,7 +6,6 @@
 
 Mutants that no test notices are printed, except those that scripts/lib/mutation/survivors.txt lists with the reason why
 no test can or need notice them. Exit code 1 if there are others, or if the tests notice less than LEAST_SHARE of all.
-All of them take about an hour on two cores.
 """
 
 import concurrent.futures
