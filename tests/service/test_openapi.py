@@ -58,6 +58,6 @@ def test_random_requests_get_what_is_described(described):
     @SETTINGS
     @hypothesis.given(case=operation.as_strategy())
     def check(case):
-      case.call_and_validate(checks=CHECKS)
+      case.call_and_validate(checks=CHECKS, timeout=300)
 
     check()
