@@ -72,7 +72,7 @@ class Event:
 class Cue:
   """A caption: the names that are shown from one time to another, the highest score first.
 
-  `speech`: None, or speech.Speech, what is said meanwhile.
+  `speech`: None, or speech.Speech, the spoken cue that it shows too.
   """
 
   start_seconds: float

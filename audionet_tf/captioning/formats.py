@@ -48,7 +48,7 @@ def plain_text(cue):
 
 
 def with_speech(sound, spoken):
-  """The sound on a line of its own, above what is said. Both are str, '' for none."""
+  """The sound on a line of its own, above the speech. Both are str, '' for none."""
   return '\n'.join(part for part in (sound, spoken) if part)
 
 
@@ -86,7 +86,7 @@ def stamps(cue):
 
 
 def srt(events, cues, about):
-  """SubRip. Not by webvtt-py, which takes '<' in what is said for a tag."""
+  """SubRip. Not by webvtt-py, which takes '<' in speech for a tag."""
   blocks = []
   for number, cue in enumerate(cues, 1):
     times = ' --> '.join(stamps(cue)).replace('.', ',')

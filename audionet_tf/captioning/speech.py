@@ -136,8 +136,8 @@ def merge(sounds, lines, shortest_seconds, sound_seconds):
       best = max(range(len(spans)), key=lambda i: min(end, spans[i][1]) - max(start, spans[i][0]))
       names[best] = tuple(dict.fromkeys(names[best] + sound.names))
   spoken = [dataclasses.replace(line, names=label) for line, label in zip(lines, names, strict=True)]
-  heard = [event_detection.Cue(start / 1000, end / 1000, label) for start, end, label in placed]
-  return sorted([*spoken, *heard], key=lambda cue: cue.start_seconds)
+  sound_cues = [event_detection.Cue(start / 1000, end / 1000, label) for start, end, label in placed]
+  return sorted([*spoken, *sound_cues], key=lambda cue: cue.start_seconds)
 
 
 def milliseconds(cue):

@@ -3,10 +3,10 @@
 import dataclasses
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import augmentation, loudness
+from audionet_tf.data import augmentation
 from audionet_tf.models import alignment, registry
 from audionet_tf.teachers.teacher_config import TeacherConfig
-from audionet_tf.training import losses, warm_start
+from audionet_tf.training import losses, loudness, warm_start
 from audionet_tf.training.optimizers import OPTIMIZERS, SCHEDULES
 
 LOSSES = (*sorted(losses.LOSSES | losses.MULTI_LABEL_LOSSES), losses.RECONSTRUCTION)

@@ -18,7 +18,6 @@ from audionet_tf.data import (
   csv_files,
   damage,
   input_pipeline,
-  loudness,
   records,
   soft_labels,
 )
@@ -30,6 +29,7 @@ from audionet_tf.training import (
   distribution,
   embedding_projector,
   losses,
+  loudness,
   optimizers,
   run_checks,
   tensorboard,
