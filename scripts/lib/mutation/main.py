@@ -33,13 +33,13 @@ def define_flags():
 
 
 def listed_survivors():
-  """dict of (path, line of code, change) to the reason why no test notices it."""
-  rows = [line.split(' | ') for line in SURVIVORS.read_text().splitlines() if line and not line.startswith('#')]
-  return {tuple(row[:3]): row[3] for row in rows}
+  """dict of 'path | line of code | change' to the reason why no test notices it."""
+  lines = [line for line in SURVIVORS.read_text().splitlines() if line and not line.startswith('#')]
+  return dict(line.rsplit(' | ', 1) for line in lines)
 
 
 def survivors_of(path, tests, copies, pool, chosen):
-  """The (line of code, Mutant) of a file that its tests do not notice, in their order.
+  """The Mutants of a file that its tests do not notice, in their order.
 
   Args:
     path: of the file, relative to the project.
@@ -51,7 +51,7 @@ def survivors_of(path, tests, copies, pool, chosen):
   source = (runner.ROOT / path).read_text()
   copy, began = copies.queue[0], time.monotonic()
   cli.require(runner.passes(copy, tests, None), f'{path}: its tests fail as it is; run {" ".join(tests)}')
-  limit_seconds = 30 + 5 * (time.monotonic() - began)
+  limit_seconds = 10 + 3 * (time.monotonic() - began)
   (copy / path).write_text('raise AssertionError')
   cli.require(not runner.passes(copy, tests, limit_seconds), f'{path}: its tests pass without it')
   (copy / path).write_text(source)
@@ -65,9 +65,8 @@ def survivors_of(path, tests, copies, pool, chosen):
       (copy / path).write_text(source)
       copies.put(copy)
 
-  lines = source.splitlines()
   results = tqdm(pool.map(survives, chosen), path, len(chosen), unit='mutant', leave=False)
-  return [(lines[m.line - 1].strip(), m) for m, survived in zip(chosen, results, strict=True) if survived]
+  return [mutant for mutant, survived in zip(chosen, results, strict=True) if survived]
 
 
 def main(argv):
@@ -83,13 +82,17 @@ def main(argv):
       chosen = mutants.mutants((runner.ROOT / path).read_text())
       if FLAGS.sample:
         chosen = random.Random(f'{FLAGS.seed} {path}').sample(chosen, min(FLAGS.sample, len(chosen)))
+      began = time.monotonic()
       survivors = survivors_of(path, targets.TARGETS[path], copies, pool, chosen)
       total, alive = total + len(chosen), alive + len(survivors)
-      print(f'{path}: {len(chosen) - len(survivors)} of {len(chosen)} noticed', flush=True)
-      for line, mutant in survivors:
-        reason = known.get((path, line, mutant.change))
-        unexplained += reason is None
-        print(f'  {path} | {line} | {mutant.change} | {reason or "NOT NOTICED"}', flush=True)
+      minutes, noticed = (time.monotonic() - began) / 60, len(chosen) - len(survivors)
+      print(
+        f'{path}: {noticed} of {len(chosen)} noticed ({noticed / len(chosen):.1%}) in {minutes:.1f} min', flush=True
+      )
+      for mutant in survivors:
+        key = f'{path} | {mutant.code} | {mutant.change}'
+        unexplained += key not in known
+        print(f'  {key} | {known.get(key, "NOT NOTICED")}', flush=True)
   print(f'noticed: {total - alive} of {total} mutants ({1 - alive / total:.1%}), seed {FLAGS.seed}')
   print(f'not noticed and without a reason in {SURVIVORS.name}: {unexplained}')
   return int(unexplained > 0 or 1 - alive / total < LEAST_SHARE)

@@ -4,8 +4,10 @@ Only what a file computes is mutated: docstrings, annotations, decorators, impor
 """
 
 import ast
+import collections
 import copy
 import dataclasses
+import itertools
 
 SWAPPED = {
   ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -22,20 +24,28 @@ class Mutant:
   """A changed file.
 
   Attributes:
-    line: number of the line, from 1.
-    change: 'old -> new', each in one line.
+    code: the line, without its indentation.
+    change: 'old -> new', each in one line; of several equal ones in such lines also which of them, '(1 of 2)'.
     source: the whole changed text.
   """
 
-  line: int
+  code: str
   change: str
   source: str
 
 
 def mutants(source):
   """The Mutants of a Python file's text, in the order of its lines."""
-  found = [_mutant(source, node, new) for node in _mutable(ast.parse(source)) for new in _variants(node)]
-  return sorted(found, key=lambda mutant: mutant.line)
+  nodes = sorted(
+    _mutable(ast.parse(source)), key=lambda node: (getattr(node, 'lineno', 0), getattr(node, 'col_offset', 0))
+  )
+  found = [_mutant(source, node, new) for node in nodes for new in _variants(node)]
+  equal, seen = collections.Counter((m.code, m.change) for m in found), collections.defaultdict(itertools.count)
+  numbers = [(1 + next(seen[m.code, m.change]), equal[m.code, m.change]) for m in found]
+  return [
+    dataclasses.replace(m, change=f'{m.change} ({number} of {count})') if count > 1 else m
+    for m, (number, count) in zip(found, numbers, strict=True)
+  ]
 
 
 def _mutable(node):
@@ -76,7 +86,7 @@ def _variants(node):
       yield ast.Constant('XX' + node.value if isinstance(node.value, str) else b'XX' + node.value)
     case ast.If() | ast.IfExp() | ast.While() if isinstance(node.test, SIMPLE_TESTS):
       yield _with(node, test=ast.UnaryOp(ast.Not(), node.test))
-    case ast.Return(value=ast.expr()):
+    case ast.Return(value=ast.expr()) if ast.unparse(node) != 'return None':
       yield ast.Return(ast.Constant(None))
     case ast.Raise() | ast.Expr(value=ast.Call()):
       yield ast.Pass()
@@ -102,4 +112,5 @@ def _mutant(source, node, new):
   text = ast.unparse(ast.fix_missing_locations(new))
   text = f'({text})' if isinstance(new, ast.expr) else text
   change = f'{" ".join(whole[begin:end].decode().split())} -> {text}'
-  return Mutant(node.lineno, change, (whole[:begin] + text.encode() + whole[end:]).decode())
+  code = source.splitlines()[node.lineno - 1].strip()
+  return Mutant(code, change, (whole[:begin] + text.encode() + whole[end:]).decode())

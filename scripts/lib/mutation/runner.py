@@ -3,22 +3,29 @@
 mutmut runs each mutant in a fork of the process that has run the tests once; TensorFlow's threads, which those tests
 have started, are missing in the fork, and it waits for ever. cosmic-ray starts Python for each mutant, and importing
 TensorFlow takes longer than most tests do. Here the forks come from a server that has imported TensorFlow and computed
-nothing (as in `tests/support/commands.py`). Each worker has a copy of the project, so that processes which tests start
-run the mutant too.
+nothing (as in `tests/support/commands.py`). pytest's plugins are not loaded: schemathesis alone takes longer than most
+tests. Each worker has a copy of the project, so that processes which tests start run the mutant too.
 """
 
 import contextlib
 import multiprocessing
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import sys
 
+MEMORY_BYTES = 12 << 30  # address space: a mutant may loop for ever and keep what it reads
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 COPIED = ('audionet_tf', 'tfrecords', 'tests', 'scripts', 'setup.cfg', 'flags.txt')
 SERVER = multiprocessing.get_context('forkserver')
-SERVER.set_forkserver_preload(['tensorflow', 'keras', 'pytest', 'av', 'scipy.ndimage', 'sklearn.svm', 'PIL.Image'])
+SERVER.set_forkserver_preload(
+  ['tensorflow', 'keras', 'pytest', 'av', 'scipy.ndimage', 'scipy.signal', 'scipy.special', 'sklearn.metrics',
+   'sklearn.svm', 'PIL.Image', 'tensorboard.plugins.hparams.api_pb2', 'matplotlib.backends.backend_agg']
+)  # fmt: skip
+# No rewriting of asserts, and no search for what tests left behind: nobody reads why a test failed.
+PYTEST = ['-x', '-q', '--assert=plain', *(f'-pno:{name}' for name in ('cacheprovider', 'unraisableexception'))]
 
 
 def copy_project(folder):
@@ -50,6 +57,7 @@ def _test(copy, tests):
   """In a process of its own: pytest, with nothing on the screen, in the copy."""
   os.setsid()
   os.chdir(copy)
+  resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES,) * 2)
   screen = os.open(os.devnull, os.O_RDWR)
   for number in (0, 1, 2):
     os.dup2(screen, number)
@@ -58,7 +66,8 @@ def _test(copy, tests):
     del sys.modules[name]  # imported with this script, from the project itself
   sys.path[:] = places + [path for path in sys.path if not path.startswith(str(ROOT)) or 'site-packages' in path]
   os.environ |= {'PYTHONPATH': os.pathsep.join(places), 'PYTHONDONTWRITEBYTECODE': '1', 'TF_CPP_MIN_LOG_LEVEL': '3'}
+  os.environ['PYTEST_DISABLE_PLUGIN_AUTOLOAD'] = '1'
   sys.dont_write_bytecode = True
   import pytest
 
-  sys.exit(pytest.main(['-x', '-q', '-p', 'no:cacheprovider', *tests]))
+  os._exit(pytest.main([*PYTEST, *tests]))
