@@ -88,6 +88,7 @@ def build(arguments, output, params, shard_count=None, workers=1, timeout_second
       manifest = _write(output, done, fields)
     elif done:
       record_manifest.renew(output, manifest)
+      shards.remove_unlisted(output, manifest)
     shutil.rmtree(output / PARTS)
   shard_rows = manifest['shards'] if done else []
   return Summary(
@@ -131,6 +132,24 @@ def rebuild(folder, manifest, kept, workers, timeout_seconds, memory_bytes):
   _write(folder, [windows for _, windows in sorted((kept | made).items())], fields)
   shutil.rmtree(folder / PARTS)
   return {}
+
+
+def remove_leftovers(folder, manifest):
+  """Removes what a killed build or repair of whole records left, but for finished parts of videos that they lack.
+
+  Args:
+    folder: pathlib.Path of the records, which must be locked.
+    manifest: from `record_manifest.read`.
+  """
+  shards.remove_unlisted(folder, manifest)
+  files.partial_path(folder / FAILURES_NAME).unlink(missing_ok=True)
+  parts, params = folder / PARTS, dataclasses.asdict(manifest['params'])
+  held = {_part_name(video['id'], video.get('digest'), params) for video in manifest['videos']}
+  for path in parts.iterdir() if parts.is_dir() else ():
+    if path.name in held or path.suffix != '.tfrecord':
+      path.unlink()
+  with contextlib.suppress(OSError):  # none, or not empty
+    parts.rmdir()
 
 
 def _find(sources):
@@ -230,19 +249,18 @@ def _digests(candidates, workers):
 
 
 def _part_paths(folder, missing, digest_of, params):
-  """dict of video id to the path of its part file; removes the partial files of an interrupted build.
-
-  The name is a digest of what a part holds, so that complete parts of an interrupted build are used again.
-  """
+  """dict of video id to the path of its part file; removes the partial files of an interrupted build."""
   folder.mkdir(exist_ok=True)
   for path in folder.iterdir():
     if path.suffix != '.tfrecord':
       path.unlink()
-  paths = {}
-  for video in missing:
-    key = json.dumps([record_manifest.SCHEMA_VERSION, video.id, digest_of[video.id], params], sort_keys=True)
-    paths[video.id] = str(folder / f'{digests.blake2b(key.encode())}.tfrecord')
-  return paths
+  return {video.id: str(folder / _part_name(video.id, digest_of[video.id], params)) for video in missing}
+
+
+def _part_name(video_id, digest, params):
+  """A digest of what a part holds, so that complete parts of an interrupted build are used again."""
+  key = json.dumps([record_manifest.SCHEMA_VERSION, video_id, digest, params], sort_keys=True)
+  return f'{digests.blake2b(key.encode())}.tfrecord'
 
 
 def _finished(jobs, digest_of):

@@ -111,11 +111,18 @@ def write(folder, videos, fields, shards, progress):
     'shards': shard_rows,
   }
   record_manifest.write(folder, manifest)
-  current = {row['name'] for row in shard_rows}
+  remove_unlisted(folder, manifest)
+  return manifest
+
+
+def remove_unlisted(folder, manifest):
+  """Removes shards that a manifest does not list, partial ones too, and what a killed process left of its files."""
+  current = {row['name'] for row in manifest['shards']}
   for path in folder.iterdir():
     if SHARD_NAME.fullmatch(path.name) and path.name not in current:
       path.unlink()
-  return manifest
+  for name in (record_manifest.MANIFEST_NAME, record_manifest.BACKUP_NAME):
+    files.partial_path(folder / name).unlink(missing_ok=True)
 
 
 def _write_shards(folder, videos, shards, progress):

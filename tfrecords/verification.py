@@ -58,8 +58,10 @@ def repair(folder, workers=1, timeout_seconds=120, memory_bytes=4 << 30):
     reasons = {}
     if shards.faults:
       reasons = builder.rebuild(folder, manifest, shards.windows, workers, timeout_seconds, memory_bytes)
-    answers = check_labels(folder, record_manifest.read(folder), repaired=True)
-    found = faults + shards.faults + answers
+    manifest = record_manifest.read(folder)
+    if not reasons:
+      builder.remove_leftovers(folder, manifest)
+    found = faults + shards.faults + check_labels(folder, manifest, repaired=True)
     if not found:
       return [], []
     left = [text.printable(f'{folder}: {name} cannot be built again: {why}') for name, why in sorted(reasons.items())]

@@ -136,6 +136,10 @@ def parse(page, argv):
     note = flagfiles.override_note(argv)
   except (flags.Error, UserError, OSError) as error:
     sys.exit(fail(f'{error} (--help lists the flags)'))
+  except UnicodeDecodeError as error:
+    sys.exit(fail(f'a flag file is not UTF-8 text: {error.reason} at byte {error.start} (--help lists the flags)'))
+  except RecursionError:  # absl compares a name that it does not know with all others, letter by letter
+    sys.exit(fail('a flag with a name too long to be one (--help lists the flags)'))
   if note:
     print(note, file=sys.stderr)
   return arguments

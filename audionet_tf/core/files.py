@@ -25,7 +25,7 @@ def atomic_write(path, mode='w', partial=None):
     The open file. A library that opens files itself may write to its `name`.
   """
   path = pathlib.Path(path)
-  partial = path.with_name(f'.{path.stem}.partial{path.suffix}') if partial is None else partial
+  partial = partial_path(path) if partial is None else partial
   text = {} if 'b' in mode else {'encoding': 'utf-8', 'errors': 'backslashreplace', 'newline': ''}
   try:
     with open(partial, mode, **text) as file:
@@ -35,6 +35,11 @@ def atomic_write(path, mode='w', partial=None):
   finally:
     with contextlib.suppress(FileNotFoundError):
       os.remove(partial)
+
+
+def partial_path(path):
+  """Where `atomic_write` writes a file by default; a process that is killed leaves it there."""
+  return path.with_name(f'.{path.stem}.partial{path.suffix}')
 
 
 def write_json(path, content, **options):

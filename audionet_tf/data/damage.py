@@ -1,14 +1,25 @@
 """Names the file that is damaged where TensorFlow fails to read TFRecord files."""
 
 import contextlib
+import dataclasses
+import functools
 
 import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import tfrecord_io
+from audionet_tf.data import input_pipeline, tfrecord_io
+
+READ_WINDOWS = 64  # at a time, where a file is read again
 
 # What reading a damaged or missing file raises. A Python function in tf.data makes UnknownError of an OSError.
-ERRORS = (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError, tf.errors.UnknownError)
+# TensorFlow's message quotes the bytes of a damaged name, and makes UnicodeDecodeError where they are not UTF-8.
+ERRORS = (
+  tf.errors.DataLossError,
+  tf.errors.NotFoundError,
+  tf.errors.InvalidArgumentError,
+  tf.errors.UnknownError,
+  UnicodeDecodeError,
+)
 
 
 def advice(records_folder):
@@ -17,20 +28,43 @@ def advice(records_folder):
 
 
 @contextlib.contextmanager
-def named(paths, advice):
+def named(paths, advice, read=None):
   """Context in which a failed read raises UserError that names the damaged file.
 
-  Several files are read at a time and errors of TensorFlow do not say which of them failed, so that all are read again.
-  An error for which no file is to blame is raised as it is.
+  Several files are read at a time and errors of TensorFlow do not say which of them failed, so that all are read again:
+  for their checksums, then by `read`. An error for which no file is to blame is raised as it is.
 
   Args:
     paths: TFRecord files that are read in the context.
     advice: what to do about it, for the message.
+    read: function of a path that reads one file as the context does (`reader`); None to compare checksums alone.
   """
   try:
     yield
   except ERRORS as error:
-    fault = next(filter(None, map(tfrecord_io.first_fault, paths)), None)
+    faults = (check(path) for check in (tfrecord_io.first_fault, functools.partial(misfit, read)) for path in paths)
+    fault = next(filter(None, faults), None)
     if fault is None:
       raise
     raise UserError(f'{fault}; {advice}') from error
+
+
+def misfit(read, path):
+  """'PATH: ...' where `read` fails on a file whose checksums are right; None where it does not, or is None."""
+  try:
+    if read is not None:
+      read(path)
+  except ERRORS:
+    return f'{path}: not the windows of its manifest'
+  return None
+
+
+def reader(source):
+  """A function for `named` that reads one file of an input_pipeline.Source as its batches are read."""
+
+  def read(path):
+    if path in source.paths:
+      for _ in input_pipeline.sequential_batches(dataclasses.replace(source, paths=[path]), READ_WINDOWS):
+        pass
+
+  return read

@@ -18,6 +18,7 @@ does not need TensorFlow.
 import pathlib
 
 import numpy as np
+from google.protobuf import message
 
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
@@ -75,7 +76,7 @@ def microseconds(seconds):
 
 
 def example_at(path, start, length):
-  """Reads the features of one framed record. ValueError if its checksum is wrong.
+  """Reads the features of one framed record. ValueError if its checksum is wrong, or it holds no Example.
 
   Args:
     path: of the TFRecord file.
@@ -88,7 +89,10 @@ def example_at(path, start, length):
   payload = framed[12:-4]
   if tfrecord_io.framed(payload) != framed:
     raise ValueError(f'record at byte {start} has a wrong checksum')
-  return tfrecord_io.example_class().FromString(payload).features.feature
+  try:
+    return tfrecord_io.example_class().FromString(payload).features.feature
+  except message.DecodeError:
+    raise ValueError(f'record at byte {start} holds no Example') from None
 
 
 def difference(features, params, video_id, index):

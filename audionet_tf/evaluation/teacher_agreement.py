@@ -88,10 +88,11 @@ def evaluate_records(student, records_folder, teacher, batch_size=512):
   check_sound(student.settings, manifest['params'], records_folder)
   folder = labelling.ensure(records_folder, manifest, [teacher])
   stored = soft_labels.read_manifest(folder)
-  batches = input_pipeline.sequential_batches(soft_labels.label_source(folder, stored), batch_size)
+  source = soft_labels.label_source(folder, stored)
+  batches = input_pipeline.sequential_batches(source, batch_size)
   totals = np.zeros([1 + len(MEASURES), len(stored['videos'])])  # per video: windows, and sums of the measures
   bar = tqdm.tqdm(total=stored['windows'], desc='comparing', unit=' windows', delay=1)
-  with bar, damage.named(records.shard_paths(folder, stored), soft_labels.advice_for(folder)):
+  with bar, damage.named(source.paths, soft_labels.advice_for(folder), damage.reader(source)):
     for batch in batches.as_numpy_iterator():
       logits, targets = student.logits(batch['audio']), batch[batch_keys.TEACHER + teacher.name]
       targets = losses.align_targets(targets, student.alignment(manifest['params']))

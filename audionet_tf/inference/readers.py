@@ -123,4 +123,4 @@ def read_npz(path):
   with np.load(path, allow_pickle=False) as file:
     names = [str(name) for name in file['class_names']] if 'class_names' in file else None
     times = (file[key].astype(np.float64) for key in ('start_seconds', 'end_seconds'))
-    return file['probabilities'], *times, names
+    return np.asarray(file['probabilities']), *times, names  # what is no array in a damaged archive comes as bytes

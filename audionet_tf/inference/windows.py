@@ -32,7 +32,7 @@ def windows(chunks, framing, repeat=False, min_remainder=None):
   Raises:
     UserError: there is no sound.
   """
-  begin, held, count, end = 0, [], 0, 0
+  begin, held, index, end = 0, [], None, 0
   tail = np.zeros(0, np.int16)
 
   def watched():
@@ -50,12 +50,11 @@ def windows(chunks, framing, repeat=False, min_remainder=None):
   for index, pcm in timeline.cut_windows(
     watched(), framing.window_seconds, framing.hop_seconds, framing.sample_rate_hz
   ):
-    count += 1
     yield index, pcm
-  remainder = end - framing.start_sample(index) - framing.window_samples if count else 0
+  remainder = 0 if index is None else end - framing.start_sample(index) - framing.window_samples
   if min_remainder is not None and remainder > min_remainder * framing.window_samples:
     yield (end - framing.window_samples) / framing.sample_rate_hz / framing.hop_seconds, tail
-  if not count:
+  if index is None:
     if not held:
       raise UserError('no sound in it')
     pcm = np.concatenate(held)

@@ -51,7 +51,9 @@ class StudentConfig:
 
   def __post_init__(self):
     if not isinstance(self.activations, dict) or not set(self.activations.values()) <= heads.ACTIVATIONS.keys():
-      raise TypeError(f'activations are {self.activations}, allowed are {", ".join(heads.ACTIVATIONS)}')
+      raise TypeError(
+        f'activations are {text.brief_value(self.activations)}, allowed are {", ".join(heads.ACTIVATIONS)}'
+      )
 
   def activation(self, head):
     """The activation of a head, a key of heads.ACTIVATIONS."""
@@ -92,8 +94,8 @@ def load(path):
   student_paths.require_student(path)
   try:
     settings = StudentConfig(**json.loads(path.with_suffix('.json').read_text(encoding='utf-8')))
-  except (ValueError, TypeError) as error:
-    raise UserError(f'{path.with_suffix(".json")}: not the settings of a student ({error})') from None
+  except (ValueError, TypeError, RecursionError) as error:
+    raise UserError(f'{path.with_suffix(".json")}: not the settings of a student ({text.brief(error)})') from None
   try:
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
   except Exception as error:  # Keras raises whatever its parts raise: a damaged file is the user's to mend

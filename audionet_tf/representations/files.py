@@ -85,7 +85,8 @@ def _read(path, layers):
     else:
       with np.load(path, allow_pickle=False) as file:
         about = str(file['about'][0])
-        arrays = {layer: (file[layer], file[f'{layer}/{CENTERS}']) for layer in layers}
+        # What is no array in a damaged archive comes as bytes.
+        arrays = {layer: tuple(np.asarray(file[name]) for name in (layer, f'{layer}/{CENTERS}')) for layer in layers}
     about = json.loads(about)
     if not isinstance(about, dict):
       raise ValueError('about is no dict')

@@ -61,8 +61,8 @@ def read_settings(path):
       raise TypeError('a class name is not a string')
   except FileNotFoundError:
     raise UserError(f'{path}: a SavedModel, but not of a student: assets/{SETTINGS_FILE} is missing') from None
-  except (ValueError, TypeError, AttributeError) as error:
-    raise UserError(f'{file}: not the settings of a student ({error})') from None
+  except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    raise UserError(f'{file}: not the settings of a student ({text.brief(error)})') from None
   return settings
 
 

@@ -1,5 +1,6 @@
 """Runs the teachers once over the records and stores their predictions, in the form of `data/soft_labels.py`."""
 
+import collections
 import functools
 import os
 import pathlib
@@ -213,7 +214,9 @@ def write_shard(source, target, windows, manifest, functions, with_pictures, pro
   params = manifest['params']
   partial, advice = target.with_name(f'.{target.name}.partial'), damage.advice(source.parent)
   try:
-    with damage.named([source], advice):
+    with damage.named(
+      [source], advice, lambda path: collections.deque(batches(str(path), params, 0, with_pictures), 0)
+    ):
       done, size = finished_blocks(partial)
       progress.update(min(done * input_pipeline.BLOCK_WINDOWS, windows) * params.answers_per_window)
       with open(partial, 'r+b' if done else 'wb') as file:

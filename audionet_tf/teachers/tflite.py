@@ -84,7 +84,7 @@ def load_tflite(path, input_range=None):
   check_tflite(path)
   try:
     pool = TFLitePool(path, min(MAX_THREADS, joblib.cpu_count()))
-  except (ValueError, RuntimeError) as error:
+  except (ValueError, RuntimeError, MemoryError) as error:
     raise UserError(f'{path}: TensorFlow Lite cannot run it ({text.brief(error)})') from error
   inputs, outputs = pool.details()
   if len(inputs) != 1 or len(outputs) != 1:

@@ -179,7 +179,7 @@ class Checkpoints(keras.callbacks.Callback):
     every_epochs: epochs between checkpoints; 0: at the end of an epoch once EVERY_SECONDS have passed.
   """
 
-  EVERY_SECONDS = 60
+  EVERY_SECONDS, KEPT = 60, 3
 
   def __init__(self, run_dir, distiller, every_epochs=0):
     super().__init__()
@@ -191,7 +191,7 @@ class Checkpoints(keras.callbacks.Callback):
     )
     self.folder = pathlib.Path(run_dir) / 'checkpoints'
     saved_checkpoints.list_anew(self.folder)
-    self.manager = tf.train.CheckpointManager(self.checkpoint, str(self.folder), max_to_keep=3)
+    self.manager = tf.train.CheckpointManager(self.checkpoint, str(self.folder), max_to_keep=self.KEPT)
     self.saved_at = time.monotonic()
 
   def restore(self, whole_epochs=lambda checkpointed: checkpointed):
@@ -214,6 +214,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.checkpoint.restore(str(path)).assert_consumed()
       except (AssertionError, ValueError) as error:
         raise UserError(f'{path}: not a checkpoint of this run ({text.brief(error)}); delete its files') from error
+      saved_checkpoints.remove_older(self.folder, found, self.KEPT)
       return int(self.epochs_done.numpy())
     if found:
       print(f'{self.folder}: no checkpoint can be used; training starts again', file=sys.stderr)

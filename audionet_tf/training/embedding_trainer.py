@@ -84,7 +84,8 @@ def train_locked(paths, run_dir, config, checkpoint_every):
   checkpoints, first_epoch = trainer.restored(run_dir, distiller, log, checkpoint_every, config)
   source = audioset_embeddings.source(paths, manifest, teacher.name, len(class_names))
   if first_epoch < config.epochs:
-    with damage.named(source.paths, 'download it again, then go on with --resume'):
+    advice = 'download it again, then go on with --resume'
+    with damage.named(source.paths, advice, damage.reader(source)):
       hooks = [callbacks.Guard(ids), log, checkpoints]
       batches = training_batches(source, teacher.name, config, first_epoch, devices.num_replicas_in_sync)
       trainer.fit(distiller, batches, manifest, config, first_epoch, hooks, log, checkpoints)

@@ -75,7 +75,7 @@ def read_mean_kl(run_dir, epochs=''):
         table[name][row] = video['kldiv'] if 'kldiv' in video else np.mean(video['kldiv_per_frame'])
   except UserError:
     raise
-  except (ValueError, KeyError, TypeError, AttributeError) as error:
+  except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
     raise UserError(f'{path}: not the statistics of a run ({text.brief(error)})') from None
   if not table:
     raise UserError(f'{path}: no videos in these epochs; choose others with --epochs')

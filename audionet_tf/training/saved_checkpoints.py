@@ -10,6 +10,7 @@ from audionet_tf.core import files
 
 EPOCHS_DONE = 'epochs_done/.ATTRIBUTES/VARIABLE_VALUE'
 INDEX_NAME = re.compile(r'ckpt-(\d{1,18})\.index')
+FILE_NAME = re.compile(r'ckpt-(\d{1,18})\.(index|data-\d{5}-of-\d{5})')
 
 
 def prefixes(folder):
@@ -25,6 +26,24 @@ def list_anew(folder):
     with files.atomic_write(folder / 'checkpoint') as file:
       file.write(f'model_checkpoint_path: {names[-1]}\n')
       file.writelines(f'all_model_checkpoint_paths: {name}\n' for name in names)
+
+
+def remove_older(folder, found, kept):
+  """Removes what is older than the newest `kept` whole checkpoints: a run may have been killed before it could.
+
+  Args:
+    folder: pathlib.Path of the checkpoints.
+    found: from `read`.
+    kept: number of checkpoints.
+  """
+  whole = [path for path, epochs in found if epochs is not None]
+  if len(whole) < kept:
+    return
+  oldest = int(whole[kept - 1].name.removeprefix('ckpt-'))
+  matches = (FILE_NAME.fullmatch(path.name) for path in folder.iterdir())
+  for name in [match[0] for match in matches if match and int(match[1]) < oldest]:
+    (folder / name).unlink()
+  list_anew(folder)
 
 
 def read(folder):

@@ -240,7 +240,7 @@ def steps_per_epoch(manifest, config):
 def readable(source, records_folder, manifest):
   """Context in which a damaged file of the records, or of the answers stored with them, raises UserError."""
   paths = dict.fromkeys([*source.paths, *records.shard_paths(records_folder, manifest)])
-  return damage.named(paths, damage.advice(records_folder))
+  return damage.named(paths, damage.advice(records_folder), damage.reader(source))
 
 
 def make_summaries(run_dir, records_folder, manifest, source, distiller, teachers, log, settings, profile, graph):

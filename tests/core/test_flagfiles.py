@@ -1,11 +1,12 @@
 """Flag files on the command line: presets by name, and the note about flags that a file overrides."""
 
 import importlib
+import re
 
 import commands
 import pytest
 
-from audionet_tf.core import flagfiles
+from audionet_tf.core import cli, flagfiles
 from audionet_tf.core.errors import UserError
 
 NAMES = ['best', 'demo', 'labels_soundnet5', 'labels_soundnet8', 'logmel_cnn', 'mixtures', 'paper', 'soundnet5']
@@ -85,3 +86,16 @@ def test_missing_records_of_a_preset_name_what_makes_them(folder):
   done = commands.run('audionet_tf.train', '--preset=demo', cwd=folder)
   assert done.returncode == 1 and done.stderr.startswith('error: runs/demo/records/train: no records here')
   assert done.stderr.endswith(': scripts/demo\n')
+
+
+@pytest.mark.parametrize(
+  ('content', 'message'),
+  [(b'--epochs=3\n--run_dir=caf\xe9\n', 'is not UTF-8 text: .* at byte 24'), (b'--' + b'x' * 5000, 'a name too long')],
+)
+def test_flag_files_that_absl_fails_on_are_one_line(tmp_path, capsys, content, message):
+  path = tmp_path / 'x.flags'
+  path.write_bytes(content)
+  with pytest.raises(SystemExit) as caught:
+    cli.parse(str, ['train', f'--flagfile={path}'])
+  shown = capsys.readouterr().err
+  assert caught.value.code == 1 and re.search(message, shown) and shown.count('\n') == 1

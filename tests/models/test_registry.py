@@ -1,5 +1,7 @@
 """AudioNet's parameters, students on disk, unknown students."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -65,6 +67,16 @@ def test_missing_and_damaged_files_are_user_errors(tmp_path):
   path.write_bytes(path.read_bytes()[:5000])
   with pytest.raises(UserError, match='not a readable .keras file'):
     student_file.load(path)
+  settings = json.loads(path.with_suffix('.json').read_text())
+  for text in (
+    '[' * 100_000,
+    json.dumps(settings | {'activations': ['x' * 5000]}),
+    json.dumps(settings | {'x' * 5000: 1}),
+  ):
+    path.with_suffix('.json').write_text(text)
+    with pytest.raises(UserError, match='student.json: not the settings of a student') as caught:
+      student_file.load(path)
+    assert len(str(caught.value)) < 500
 
 
 def test_error_for_unknown_students_lists_the_known_ones():

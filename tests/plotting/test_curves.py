@@ -1,6 +1,7 @@
 """Figures and their data. Commands run as processes, as the flags of two modules do not share one."""
 
 import json
+import zipfile
 
 import av
 import commands
@@ -74,7 +75,8 @@ def test_epoch_range_beyond_the_run_is_refused(text):
 
 
 @pytest.mark.parametrize(
-  'text', ['', '[]', '{"epochs": 3}', '{"epochs": [{"videos": {"a": {}}}]}', '{"epochs": [{"videos": {}}]}']
+  'text',
+  ['', '[]', '{"epochs": 3}', '{"epochs": [{"videos": {"a": {}}}]}', '{"epochs": [{"videos": {}}]}', '[' * 100_000],
 )
 def test_damaged_statistics(tmp_path, text):
   (tmp_path / 'stats.json').write_text(text)
@@ -212,7 +214,10 @@ def test_damaged_inference_npz(tmp_path):
   (tmp_path / 'x.npz').write_bytes(b'PK\x03\x04 cut short')
   np.savez(tmp_path / 'y.npz', probabilities=np.array([{}], dtype=object), start_seconds=[0.0], end_seconds=[1.0])
   np.savez(tmp_path / 'z.npz', start_seconds=[0.0])
-  for name in 'xyz':
+  np.savez(tmp_path / 'a.npz', start_seconds=[0.0], end_seconds=[1.0])
+  with zipfile.ZipFile(tmp_path / 'a.npz', 'a') as archive:
+    archive.writestr('probabilities.npy', b'no array')
+  for name in 'xyza':
     with pytest.raises(UserError, match=f'{name}.npz'):
       readers.read_inference(tmp_path / f'{name}.npz')
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import zipfile
 
 import commands
 import h5py
@@ -260,6 +261,18 @@ def test_error_names_damaged_files(tmp_path, content):
   if content is not None:
     path.write_bytes(content)
   with pytest.raises(UserError, match='a.npz: '):
+    files.read(path, ['pool3'])
+
+
+@pytest.mark.parametrize('name', ['pool3.npy', 'pool3/center_seconds.npy'])
+def test_what_is_no_array_in_an_archive_is_named(tmp_path, name):
+  path = tmp_path / 'a.npz'
+  arrays = {'pool3.npy': np.zeros([2, 4], np.float32), f'pool3/{files.CENTERS}.npy': np.zeros(2)}
+  assert name in arrays
+  np.savez(path, about=['{}'], **{key.removesuffix('.npy'): value for key, value in arrays.items() if key != name})
+  with zipfile.ZipFile(path, 'a') as archive:
+    archive.writestr(name, b'no array')
+  with pytest.raises(UserError, match='a.npz: pool3 is .* expected is float'):
     files.read(path, ['pool3'])
 
 

@@ -203,6 +203,8 @@ def test_folders_that_are_not_exports_are_refused_in_one_line(tmp_path, folder):
   for document in (*bad, {**good, 'window_seconds': 'long'}, {**good, 'sample_rate_hz': 0}, {**good, 'more': 1}):
     (plain / 'assets/settings.json').write_text(json.dumps(document))
     refused(plain, 'not the settings of a student')
+  (plain / 'assets/settings.json').write_text('[' * 100_000)
+  refused(plain, 'not the settings of a student')
   (plain / 'assets/settings.json').write_text(json.dumps(good))
   refused(plain, '2 class names')
   (plain / 'assets/settings.json').write_text(json.dumps({**good, 'classes': {}}))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from audionet_tf.core import digests
+from audionet_tf.core import digests, tflite_interpreter
 from audionet_tf.core.errors import UserError
 from audionet_tf.teachers import frozen_teacher
 
@@ -214,6 +214,18 @@ def test_damaged_tflite_files_do_not_crash_the_process(tmp_path):
     (tmp_path / 'cut.tflite').write_bytes(whole[:size])
     with pytest.raises(UserError, match='cut.tflite: not a .tflite file, or damaged'):
       frozen_teacher.load(tmp_path / 'cut.tflite')
+
+
+def test_tflite_files_that_ask_for_all_memory_are_one_line(tmp_path, monkeypatch):
+  """As one with a mutated size did: std::bad_alloc in the interpreter."""
+
+  def interpreter(path, threads):
+    raise MemoryError('std::bad_alloc')
+
+  path = image_classifiers.Classifier(1).to_tflite(tmp_path / 'whole.tflite')
+  monkeypatch.setattr(tflite_interpreter, 'interpreter', interpreter)
+  with pytest.raises(UserError, match='whole.tflite: TensorFlow Lite cannot run it .*bad_alloc'):
+    frozen_teacher.load(path)
 
 
 def test_tflite_with_operations_of_tensorflow_is_refused(tmp_path):

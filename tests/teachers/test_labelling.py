@@ -347,6 +347,9 @@ def test_damaged_records_are_one_line(tmp_path):
   with pytest.raises(UserError, match='records-1.tfrecord: not the windows of its manifest'):
     labelling.ensure(tmp_path, manifest, [make_teacher()])
   path.write_bytes(content)
+  larger = manifest | {'params': dataclasses.replace(manifest['params'], image_size=24)}
+  with pytest.raises(UserError, match='records-0.tfrecord: not the windows of its manifest; .* --repair'):
+    labelling.ensure(tmp_path, larger, [make_teacher(digest='d4')])
   renamed = manifest | {'videos': [{'id': 'another', 'digest': '', 'windows': 0, 'first_window': 0}]}
   with pytest.raises(UserError, match='is not in the manifest'):
     labelling.ensure(tmp_path, renamed, [make_teacher(digest='d3')])

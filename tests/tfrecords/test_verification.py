@@ -93,6 +93,47 @@ def test_a_damaged_record_is_never_copied_into_new_shards(built, tmp_path):
   assert built_records.shard_bytes(tmp_path / 'out') == built_records.shard_bytes(tmp_path / 'fresh')
 
 
+class Killed(Exception):
+  """Stands for the end of the process."""
+
+
+def killed(*arguments):
+  raise Killed
+
+
+@pytest.mark.parametrize('way', ['build', 'repair'])
+def test_what_a_killed_run_left_beside_whole_records_is_removed(built, monkeypatch, way):
+  """All is written again, and its parts still stand; partial files are of other moments."""
+  _, folder, files = built
+  flips.flip(shards_of(folder)[0], 0, 12, 1000)
+  with monkeypatch.context() as patched, pytest.raises(Killed):
+    patched.setattr(shutil, 'rmtree', killed)
+    verification.repair(folder)
+  assert list((folder / '.parts').glob('*.tfrecord')) and faults_of(folder) == []
+  partial = (
+    '.manifest.partial.json',
+    '.manifest.backup.partial.json',
+    'records-00000000-00000-of-00003.tfrecord.partial',
+  )
+  for name in partial:
+    (folder / name).write_bytes(b'torn')
+  if way == 'build':
+    build(built)
+  else:
+    (folder / '.failures.partial.json').touch()
+    (folder / '.parts/0.partial').touch()
+    assert verification.repair(folder) == ([], [])
+  assert flips.contents(folder) == files and not (folder / '.parts').exists()
+
+
+def test_a_repair_keeps_finished_parts_of_videos_that_are_still_to_come(built):
+  part = built[1] / '.parts/of-another-video.tfrecord'
+  part.parent.mkdir()
+  part.write_bytes(b'records')
+  assert verification.repair(built[1]) == ([], [])
+  assert part.read_bytes() == b'records'
+
+
 def change(damage):
   """The ways to spoil the three shards of a folder that are no flip: cut, gone, longer, swapped, a record replaced."""
   first, second, _ = paths = damage['paths']

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import tfrecord_io
 from audionet_tf.models import student_file
 from audionet_tf.saved_model import export
 from audionet_tf.training import config, run_checks, saved_checkpoints, trainer
@@ -102,6 +103,38 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(run, spoil):
   SPOIL[spoil](run)
   usable = saved_checkpoints.usable(saved_checkpoints.read(run / 'checkpoints'), most_epochs=EPOCHS)
   assert [epochs for _, epochs in usable] == [4, 2]
+
+
+@pytest.mark.parametrize(
+  ('found', 'left'),
+  [
+    ([(5, 10), (4, 8), (3, 6), (2, 4), (1, 2)], [3, 4, 5]),
+    ([(5, 10), (4, None), (3, 6), (2, 4), (1, 2)], [2, 3, 4, 5]),  # of the whole ones
+    ([(5, 10), (4, None), (3, 6)], [1, 2, 3, 4, 5]),
+  ],
+)
+def test_older_checkpoints_that_a_killed_run_left_are_removed(tmp_path, found, left):
+  """By the names alone; TensorFlow's list names the others, and the data of one without its index go too."""
+  for number in range(1, 6):
+    for suffix in ('index', 'data-00000-of-00001'):
+      (tmp_path / f'ckpt-{number}.{suffix}').touch()
+  (tmp_path / 'ckpt-1.index').unlink()
+  found = [(tmp_path / f'ckpt-{number}', epochs) for number, epochs in found]
+  saved_checkpoints.remove_older(tmp_path, found, 3)
+  assert sorted(int(path.name[5]) for path in tmp_path.glob('*.data*')) == left
+  assert sorted(int(path.name[5]) for path in tmp_path.glob('*.index')) == [number for number in left if number > 1]
+
+
+def test_a_run_that_was_killed_while_it_removed_a_checkpoint_ends_like_others(world, run):
+  for path in (run / 'checkpoints').glob('ckpt-1.*'):
+    shutil.copy(path, path.with_name(path.name.replace('ckpt-1', 'ckpt-0')))
+  train(world, run, resume=True)
+  names = [{path.name for path in (folder / 'checkpoints').iterdir()} for folder in (world / 'whole', run)]
+  assert names[0] == names[1]
+  listed = [
+    tf.train.get_checkpoint_state(str(f / 'checkpoints')).all_model_checkpoint_paths for f in (world / 'whole', run)
+  ]
+  assert [pathlib.Path(name).name for name in listed[0]] == [pathlib.Path(name).name for name in listed[1]]
 
 
 @pytest.mark.parametrize('state', [b'', b'\xff\xfe\x00', b'model_checkpoint_path: "ckpt-77"\n', b'nonsense {{', None])
@@ -241,6 +274,21 @@ def test_damage_names_the_file_and_what_mends_it(world, records, tmp_path, mode,
   assert message.startswith(f'{path}: record at byte ') and '\n' not in message
   assert f'python -m tfrecords.verify {records} --repair' in message
   assert not any(word in message for word in INTERNALS)
+
+
+@pytest.mark.parametrize('name', [b'audiX/pcm', b'\xa1udio/pcm'])  # TensorFlow quotes the second, which is not UTF-8
+@pytest.mark.parametrize('mode', ['answers', 'records'])
+def test_a_file_with_right_checksums_but_without_its_sound_is_named(world, records, tmp_path, mode, name):
+  path = sorted(records.glob('labels/*/labels-*' if mode == 'answers' else 'records-*'))[1]
+  content, spans = path.read_bytes(), tfrecord_io.record_offsets(path)
+  payloads = [content[start + 12 : start + length - 4] for start, length in spans]
+  payloads[-1] = payloads[-1].replace(b'audio/pcm', name)
+  path.write_bytes(b''.join(map(tfrecord_io.framed, payloads)))
+  with pytest.raises(UserError) as caught:
+    train(world, tmp_path / 'run', teacher_mode='stored' if mode == 'answers' else 'online')
+  message = str(caught.value)
+  assert message.startswith(f'{path}: not the windows of its manifest; ') and '\n' not in message
+  assert f'python -m tfrecords.verify {records} --repair' in message
 
 
 def test_a_damaged_record_is_not_blamed_on_the_answers(world, records, tmp_path):
