@@ -1,6 +1,7 @@
 """The windows of a sound, against slices of an array, and their times, against fractions."""
 
 import fractions
+import types
 
 import numpy as np
 import pytest
@@ -67,6 +68,13 @@ def test_short_sound_that_begins_late_keeps_its_time():
   assert index * HOP == pytest.approx(10) and window == list(range(1, 41))
 
 
+@pytest.mark.parametrize('size', [13, 39])
+def test_off_the_grid_the_last_sample_of_the_window_may_come_alone(size):
+  """The pieces before it are one sample too short."""
+  ((_, window),) = cut(ramp(45), size, start=10)
+  assert window == list(range(1, 41))
+
+
 def test_late_sound_with_a_remainder():
   pcm = ramp(80)  # samples 30 to 109: a window at 30 and one at 60, then 10 samples
   assert cut(pcm, 7, start=30) == [(1, pcm[:40].tolist()), (2, pcm[30:70].tolist())]
@@ -108,3 +116,43 @@ def test_the_remainder_counts_where_short_sound_is_repeated_and_windows_are_the_
   assert windows.default_min_remainder('audionet', None) is None
   assert windows.default_min_remainder('soundnet8', 5.0) is None
   assert windows.default_min_remainder('soundnet8', None, 5.0) is None
+
+
+def blocks_of(monkeypatch, samples, start, repeat, min_remainder=None):
+  """`windows.window_blocks` of a ramp in one piece, with a predictor that returns the first sample of each window."""
+  asked = []
+
+  def chunks(*arguments):
+    asked.append(arguments)
+    return iter(chunked(ramp(samples), 1000, start))
+
+  def predict(pcm, count):
+    return {'first': pcm[:, 0].copy(), 'sum': np.array([pcm[:count].sum()] * 3)}
+
+  monkeypatch.setattr(windows.waveforms, 'chunks', chunks)
+  predictor = types.SimpleNamespace(
+    framing=FRAMING, repeat=repeat, min_remainder=min_remainder, batch_size=4, repeats=3, predict=predict
+  )
+  found = list(windows.window_blocks(predictor, 'a sound'))
+  assert asked == [('a sound', 1000, 'mean')]
+  return found
+
+
+@pytest.mark.parametrize('start', [0, 60])
+def test_blocks_hold_what_is_predicted_for_each_window_and_its_times(monkeypatch, start):
+  first, second = blocks_of(monkeypatch, 200, start, repeat=False)
+  assert first['first'].tolist() == [1, 31, 61, 91] and second['first'].tolist() == [121, 151]
+  assert second['sum'].tolist() == [sum(range(121, 161)) + sum(range(151, 191))] * 3  # over windows, not one for each
+  for block, numbers in ((first, range(4)), (second, range(4, 6))):
+    starts = [(start + k * HOP) / 1000 for k in numbers]
+    np.testing.assert_allclose(block['start_seconds'], starts, rtol=1e-12)
+    np.testing.assert_allclose(block['end_seconds'], np.add(starts, SIZE / 1000), rtol=1e-12)
+    assert block['sound_seconds'] == (start / 1000, (start + 200) / 1000) and block['repeats'] == 3
+
+
+@pytest.mark.parametrize('start', [0, 60])
+def test_a_block_of_repeated_sound_ends_with_it_and_counts_the_repetitions(monkeypatch, start):
+  (block,) = blocks_of(monkeypatch, 13, start, repeat=True)
+  assert block['first'].tolist() == [1] and block['repeats'] == 3 * 4  # of 13 samples in a window of 40
+  np.testing.assert_allclose(block['end_seconds'], [(start + 13) / 1000], rtol=1e-12)
+  assert block['sound_seconds'] == (start / 1000, (start + 13) / 1000)

@@ -39,6 +39,13 @@ def test_windows_are_slices(sizes, window_seconds, hop_seconds, starts):
   assert windows(chunked(samples, sizes), window_seconds, hop_seconds, 1000) == expected
 
 
+@pytest.mark.parametrize('start', [0, 19, 20, 21, 39, 40])
+def test_the_first_window_is_the_first_that_begins_with_the_sound_or_after_it(start):
+  cut = windows(chunked(np.arange(start, 100, dtype=np.int16), [30], start=start), 0.02, 0.02, 1000)
+  assert [k for k, _ in cut] == [k for k in range(5) if 20 * k >= start]
+  assert all(pcm == list(range(20 * k, 20 * k + 20)) for k, pcm in cut)
+
+
 def test_late_sound_starts_with_its_first_complete_window():
   cut = windows(chunked(np.arange(35, 100, dtype=np.int16), [9], start=35), 0.02, 0.02, 1000)
   assert [k for k, _ in cut] == [2, 3, 4]
@@ -76,7 +83,44 @@ def test_jitter_of_time_stamps_is_ignored():
   assert list(samples.values()) == [1] * 10 + [2] * 10 + [3] * 10
 
 
-@pytest.mark.parametrize('start, expected', [(0, 0), (3, 0), (25, 0), (31, 31), (-8, -8)])
+def test_time_stamps_five_milliseconds_off_are_jitter_and_six_are_not():
+  for off, silent in ((5, 0), (6, 6)):
+    samples = values_by_position(timeline.fill_gaps(blocks((0, [1] * 10), (10 + off, [2] * 10))))
+    assert list(samples.values()) == [1] * 10 + [0] * silent + [2] * 10
+  for off, dropped in ((5, 0), (6, 6)):
+    samples = values_by_position(timeline.fill_gaps(blocks((0, [1] * 10), (10 - off, [2] * 10))))
+    assert list(samples.values()) == [1] * 10 + [2] * (10 - dropped)
+
+
+def test_a_block_without_a_time_follows_the_one_before():
+  """At a low rate no deviation is jitter, so that nothing else hides a shift."""
+  samples = values_by_position(timeline.fill_gaps(blocks((0, [1] * 3), (None, [2] * 3), (None, [3] * 3), rate=100)))
+  assert list(samples.values()) == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+
+
+def test_positions_after_a_change_of_the_rate_are_whole_numbers():
+  pieces = blocks((0, [1] * 10)) + blocks((None, [2] * 5), rate=333)
+  assert [start for start, _, _ in timeline.fill_gaps(pieces)] == [0, 3]
+
+
+def test_a_change_of_the_rate_makes_later_starts_unknown():
+  """FFmpeg counts them in another rate from there on."""
+  pieces = blocks((0, [1]), (1, [2])) + blocks((5, [3]), rate=2000) + blocks((9, [4]))
+  starts = [(start, rate) for start, rate, _ in timeline.without_starts_after_a_change(pieces)]
+  assert starts == [(0, 1000), (1, 1000), (None, 2000), (None, 1000)]
+
+
+def test_limits_are_allowed_themselves():
+  assert len(list(timeline.fill_gaps(blocks((0, [1]), rate=768_000)))) == 1
+  with pytest.raises(UserError, match='sample rate is 768001 Hz'):
+    list(timeline.fill_gaps(blocks((0, [1]), rate=768_001)))
+  hour = blocks((0, [1]), (3601, [2]), rate=1)
+  assert sum(samples.size for _, _, samples in timeline.fill_gaps(hour)) == 3602
+  with pytest.raises(UserError, match='more than 3600 s'):
+    list(timeline.fill_gaps(blocks((0, [1]), (3602, [2]), rate=1)))
+
+
+@pytest.mark.parametrize('start, expected', [(0, 0), (1, 0), (3, 0), (25, 0), (30, 0), (31, 31), (-8, -8)])
 def test_slightly_late_sound_starts_at_zero(start, expected):
   samples = values_by_position(timeline.fill_gaps(blocks((start, [1] * 10))))
   assert min(samples) == expected
@@ -122,6 +166,14 @@ def test_filled_silence_is_limited():
     list(timeline.fill_gaps(blocks((0, [1]), (10**12, [1]))))
   late = blocks((5_000_000, [1] * 10), (5_030_000, [1] * 10))  # a late start is no gap
   assert sum(samples.size for _, _, samples in timeline.fill_gaps(late)) == 30_010
+
+
+@pytest.mark.parametrize(('size', 'sizes'), [(50, [100, 100]), (33, [132]), (49, [147, 49])])
+def test_coalesced_blocks_are_the_shortest_of_at_least_a_second(size, sizes):
+  pieces = [(i * size, 100, np.zeros(size, np.float32)) for i in range(4)]
+  assert [len(samples) for _, _, samples in timeline.coalesce(iter(pieces))] == sizes
+  later = [(0, 90, np.zeros(30, np.float32)), *pieces]  # after a block of another rate
+  assert [len(samples) for _, _, samples in timeline.coalesce(iter(later))] == [30, *sizes]
 
 
 def test_coalesce_keeps_every_sample():
