@@ -87,7 +87,7 @@ def record_offsets(path, allow_truncated=False):
     while position < size:
       file.seek(position)
       header = file.read(8)
-      length = struct.unpack('<Q', header)[0] + 16 if len(header) == 8 else size
+      length = struct.unpack('<Q', header)[0] + 16 if len(header) == 8 else size + 1
       if position + length > size and allow_truncated:
         break
       if position + length > size:

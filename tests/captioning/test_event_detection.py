@@ -72,8 +72,91 @@ def test_the_median_is_numpys():
   medians = event_detection.smoothed(scores, np.arange(200) * 0.04, 0.2)
   padded = np.concatenate([scores[:1], scores[:1], scores, scores[-1:], scores[-1:]])
   np.testing.assert_array_equal(medians, np.median([padded[i : i + 200] for i in range(5)], 0))
+  np.testing.assert_array_equal(event_detection.smoothed(scores, np.arange(200) * 0.1, 0.4), medians)  # five rows too
+  three = np.median([padded[i + 1 : i + 201] for i in range(3)], 0)
+  np.testing.assert_array_equal(event_detection.smoothed(scores, np.arange(200) * 0.1, 0.2), three)
   assert event_detection.smoothed(scores, np.arange(200) * 0.96, 0.4) is scores
   assert event_detection.smoothed(scores[:1], np.zeros(1), 0.4).shape == (1, 3)
+
+
+def test_seconds_from_row_to_row():
+  assert event_detection.hop_of(np.array([3.0])) == np.inf
+  assert event_detection.hop_of(np.array([3.0, 3.5])) == 0.5
+  assert event_detection.hop_of(np.array([0, 0.25, 0.5, 9])) == 0.25
+
+
+def test_a_name_that_the_median_takes_away_has_no_event():
+  assert find([0] * 5 + [0.9] + [0] * 5, 0.04, smooth_seconds=0.2) == []
+
+
+def test_scores_at_the_thresholds_and_events_of_the_shortest_length_count():
+  assert find([0, 0.5, 0]) == [('name 0', 1, 2)]
+  assert find([0.5, 0.25, 0.125], release=0.5) == [('name 0', 0, 2)]
+  assert find([0, 0.9, 0, 0.9, 0.9], shortest_seconds=1) == [('name 0', 1, 2), ('name 0', 3, 5)]
+  assert find([0, 0.9, 0, 0.9, 0.9], shortest_seconds=2) == [('name 0', 3, 5)]
+
+
+def test_defaults_in_rows_of_a_tenth_of_a_second():
+  """The running median takes five rows; gaps up to 0.5 s are closed; of four names three are left; cues last 1 s."""
+  default = event_detection.DetectionConfig()
+
+  def found(*spans, names=1):
+    scores = np.zeros([40, names], np.float32)
+    for first, last in spans:
+      scores[first:last] = 0.5 + 0.1 * np.arange(names)
+    starts = np.arange(40) * 0.1
+    limits = np.full(names, default.threshold)
+    events = event_detection.detect_events(
+      starts, starts + 0.1, scores, [str(n) for n in range(names)], limits, default
+    )
+    return [(event.name, event.start_seconds, event.end_seconds) for event in events]
+
+  assert found((10, 12)) == [] and found((10, 13)) == [('0', 1, 1.3)]  # two of five rows, three of five
+  assert found((5, 10), (15, 20)) == [('0', 0.5, 2)] and len(found((5, 10), (16, 20))) == 2
+  assert [name for name, *_ in found((10, 20), names=4)] == ['3', '2', '1']
+  assert default.cue_seconds == 1
+  starts = np.arange(10) * 0.1
+  unsmoothed = dataclasses.replace(default, smooth_seconds=0)
+  for rows, kept in ((1, 0), (2, 1)):
+    scores = np.zeros([10, 1], np.float32)
+    scores[3 : 3 + rows] = 0.9
+    assert len(event_detection.detect_events(starts, starts + 0.1, scores, ['a'], np.array([0.2]), unsmoothed)) == kept
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_where_events_begin_and_end_in_rows_of_any_length(seed):
+  """By a loop: a quarter of the first row lies in the event, give or take half a hop; it loses at most the overlap."""
+  rng = np.random.default_rng(seed)
+  starts = np.cumsum(rng.uniform(0.1, 1.0, 40)) + 10
+  ends = starts + rng.uniform(0.2, 3.0, 40)
+  begin_at, end_at = event_detection.edges(starts, ends)
+  inside = 0
+  for i in range(40):
+    before, behind = starts[i], ends[i]
+    if i > 0:
+      overlap, share = max(0, ends[i - 1] - starts[i]), 0.75 * (ends[i] - starts[i]) - (starts[i] - starts[i - 1]) / 2
+      before += min(max(share, 0), overlap)
+      inside += 0 < share < overlap
+    if i < 39:
+      overlap, share = max(0, ends[i] - starts[i + 1]), 0.75 * (ends[i] - starts[i]) - (starts[i + 1] - starts[i]) / 2
+      behind -= min(max(share, 0), overlap)
+    np.testing.assert_allclose([begin_at[i], end_at[i]], [before, behind], rtol=1e-12)
+  assert inside > 5
+
+
+def test_a_row_shorter_than_the_hop_is_an_event_of_its_length():
+  starts = np.arange(10.0, 13.0)
+  scores = np.array([[0], [0.9], [0]], np.float32)
+  (event,) = event_detection.detect_events(starts, starts + 0.5, scores, ['a'], np.array([0.5]), PLAIN)
+  assert (event.start_seconds, event.end_seconds) == (11, 11.5)
+
+
+def test_times_of_events_are_whole_microseconds():
+  """The middle between two of them need not be one."""
+  ((_, begin, end),) = find([0, 0, 0.9, 0, 0], 0.111111, 0.222223)
+  assert (begin, end) == (round(begin, 6), round(end, 6))
+  middle = (2 * 0.111111 + 2 * 0.111111 + 0.222223) / 2
+  np.testing.assert_allclose([begin, end], [middle - 0.111111 / 2, middle + 0.111111 / 2], atol=1e-6)
 
 
 def test_a_median_leaves_edges_where_they_are():
@@ -149,12 +232,18 @@ def test_classes_become_names():
     ({'join': 'mean'}, "join is 'mean', allowed is sum or max"),
     ({'stop': ('dogs',)}, "no class 'dogs'; it has 4, such as 'tabby'"),
     ({'thresholds': {'dog': 2}}, "threshold of 'dog' is 2"),
+    ({'thresholds': {'dog': 0}}, "threshold of 'dog' is 0"),
     ({'thresholds': {'cow': 0.1}}, "no class 'cow'"),
     ({'names': {'cow': 'x'}}, 'names are of none'),
   ],
 )
 def test_rules_that_are_wrong(changes, message):
   with pytest.raises(UserError, match=message):
+    event_detection.check(rules(**changes), NAMES)
+
+
+def test_the_limits_of_rules_are_allowed():
+  for changes in ({'threshold': 1}, {'release': 0}, {'top': 0}, {'merge_seconds': 0}, {'thresholds': {'dog': 1}}):
     event_detection.check(rules(**changes), NAMES)
 
 
@@ -185,6 +274,17 @@ def test_cues_tell_what_sounds_at_every_time(seed):
 def test_events_end_with_the_sound():
   sounds = [event('a', 0, 4), event('b', 3.5, 3.7)]
   assert event_detection.clip_to_duration(sounds, 2.5) == [event('a', 0, 2.5)]
+  assert event_detection.clip_to_duration([event('c', 2.5, 3)], 2.5) == []  # it would have no length
+
+
+def test_times_of_cues_are_whole_milliseconds():
+  cue = event_detection.Cue(0.123, 1.988, ('a',))
+  assert event_detection.cues([event('a', 0.12345, 1.98765)]) == [cue]
+  assert readable((4.0, 4.1, 'a'), end=4.12345) == [(3.123, 4.123, 'a')]
+  brief = [event_detection.Cue(4.0, 4.1, ('a',))]
+  for sound_seconds, span in ((60, (4.0, 4.333)), (4.2, (3.867, 4.2))):
+    (cue,) = event_detection.readable(brief, 0, 0.33335, sound_seconds)
+    assert (cue.start_seconds, cue.end_seconds) == span
 
 
 SHORTEST = 1.0
@@ -214,6 +314,8 @@ def readable(*exact, end=60.0, top=0):
     ([(2, 2.3, 'a'), (2.5, 9, 'b')], [(2, 3, 'a'), (3, 9, 'b')]),
     ([(2, 2.3, 'a'), (2.3, 2.6, 'b'), (2.6, 9, 'c')], [(2, 3, 'a', 'b'), (3, 9, 'c')]),
     ([(2, 2.3, 'a'), (2.3, 3.4, 'b')], [(2, 3, 'a'), (3, 4, 'b')]),
+    ([(0, 0.3, 'a'), (0.3, 1, 'b')], [(0, 1, 'a', 'b')]),  # over when the first has been shown long enough
+    ([(2, 2.3, 'b a'), (2.3, 9, 'a b')], [(2, 9, 'a', 'b')]),  # the same in another order
     # The end of the sound, at 60 s.
     ([(50, 59.5, 'a'), (59.5, 60, 'b')], [(50, 59, 'a'), (59, 60, 'b')]),
     ([(59.7, 60, 'a')], [(59, 60, 'a')]),

@@ -1,6 +1,8 @@
 """Records as TensorFlow parses them, and the errors for damaged folders."""
 
+import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -37,18 +39,9 @@ def test_parse_batch():
   np.testing.assert_array_equal(batch['audio'], np.tile(pcm / 32768, [3, 1]))
   assert batch['image/encoded'].numpy().tolist() == [[b'a', b'b']] * 3
   assert batch['index'].numpy().tolist() == [1, 1, 1]
-
-
-def test_offsets_find_every_record(tmp_path):
-  payloads = [b'x' * n for n in (0, 5, 1000)]
-  path = tmp_path / 'x.tfrecord'
-  path.write_bytes(b''.join(tfrecord_io.framed(p) for p in payloads))
-  data = path.read_bytes()
-  slices = [data[start : start + size][12:-4] for start, size in tfrecord_io.record_offsets(path)]
-  assert slices == payloads
-  path.write_bytes(data[:-1])
-  with pytest.raises(UserError, match='ends inside a record'):
-    tfrecord_io.record_offsets(path)
+  assert batch['start_us'].numpy().tolist() == [250_000] * 3
+  assert batch['video/id'].numpy().tolist() == [b'v'] * 3
+  assert records.parse_batch(tf.constant([payload]), PARAMS).keys() == batch.keys() - {'image/encoded'}
 
 
 def test_wrong_sizes_are_refused():
@@ -56,6 +49,89 @@ def test_wrong_sizes_are_refused():
     records.window_example(PARAMS, 'v', 0, np.zeros(3, np.int16), [b'a', b'b'])
   with pytest.raises(ValueError, match='1 images, expected 2'):
     records.window_example(PARAMS, 'v', 0, np.zeros(4000, np.int16), [b'a'])
+  with pytest.raises(ValueError, match='pcm is float32'):
+    records.window_example(PARAMS, 'v', 0, np.zeros(4000, np.float32), [b'a', b'b'])
+
+
+def changed(**values):
+  return dataclasses.replace(PARAMS, **values)
+
+
+def features_of(params=PARAMS, video='v', index=3, **options):
+  """The parsed features of a window of silence."""
+  pcm, images = np.zeros(params.window_samples, np.int16), [b'picture'] * params.images_per_window
+  payload = records.window_example(params, video, index, pcm, images, **options)
+  return tf.train.Example.FromString(payload).features.feature
+
+
+def test_pictures_may_have_other_times_and_windows_no_pictures():
+  assert list(features_of(image_seconds=[0.5, 0.625])['image/time_us'].int64_list.value) == [500_000, 625_000]
+  alone = features_of(changed(images_per_window=0))
+  assert set(alone) == {name for name in records.FEATURES if not name.startswith('image/')}
+
+
+@pytest.mark.parametrize(
+  ('features', 'message'),
+  [
+    (lambda: features_of(), None),
+    (lambda: features_of(video='w'), r"holds window \[3\] of \['w'\] in place of window 3 of v"),
+    (lambda: features_of(index=4), r"holds window \[4\] of \['v'\] in place of window 3 of v"),
+    (
+      lambda: features_of(changed(hop_seconds=0.5)),
+      r'window/start_us is \[1500000\], expected 750000',
+    ),
+    (
+      lambda: features_of(changed(sample_rate_hz=16000)),
+      r'audio/sample_rate_hz is \[16000\], expected 8000',
+    ),
+    (lambda: features_of(changed(window_seconds=0.25)), 'its sound has not 4000 samples'),
+    (lambda: features_of(changed(images_per_window=3)), 'has 3 pictures at 3 times, expected 2'),
+    (lambda: with_values('image/time_us', 1), 'has 2 pictures at 1 times, expected 2'),
+    (lambda: with_values('schema_version', 0), r'schema_version is \[\], expected 1'),
+    (lambda: with_values('video/id', 1, b'\xff'), "of \\['\ufffd'\\] in place of"),
+  ],
+)
+def test_what_is_wrong_with_a_record_is_named(features, message):
+  found = records.difference(features(), PARAMS, 'v', 3)
+  assert found is None if message is None else re.fullmatch(f'.*{message}.*', found)
+
+
+def with_values(name, count, value=None):
+  """As `features_of`, with the first `count` values of a feature, or one other value."""
+  features = features_of()
+  values = (features[name].bytes_list if features[name].bytes_list.value else features[name].int64_list).value
+  values[:] = values[:count] if value is None else [value]
+  return features
+
+
+def test_a_record_is_read_where_it_stands(tmp_path):
+  path = tmp_path / 'x.tfrecord'
+  framed = [tfrecord_io.framed(tfrecord_io.serialize({'a': [number]})) for number in (5, 6)]
+  path.write_bytes(b''.join([*framed, tfrecord_io.framed(b'\xff')]))
+  start, length = len(framed[0]), len(framed[1])
+  assert list(records.example_at(path, start, length)['a'].int64_list.value) == [6]
+  with pytest.raises(ValueError, match=f'record at byte {start + length} holds no Example'):
+    records.example_at(path, start + length, 17)
+  content = bytearray(path.read_bytes())
+  content[start + 13] ^= 1
+  path.write_bytes(content)
+  with pytest.raises(ValueError, match=f'record at byte {start} has a wrong checksum'):
+    records.example_at(path, start, length)
+  assert list(records.example_at(path, 0, start)['a'].int64_list.value) == [5]
+
+
+def test_shards_must_be_there_and_whole(tmp_path):
+  (tmp_path / 'a').write_bytes(b'12345')
+  shard = {'name': 'a', 'bytes': 5}
+  assert records.check_shards(tmp_path, [shard], 'do this') is None
+  assert records.shard_paths(tmp_path, {'shards': [shard, {'name': 'b'}]}) == [str(tmp_path / 'a'), str(tmp_path / 'b')]
+  for wrong, message in (
+    ({'name': 'a', 'bytes': 4}, 'a: missing or truncated; do this'),
+    ({'name': 'b', 'bytes': 5}, 'b: missing or truncated; do this'),
+    ({'name': '../a', 'bytes': 5}, 'is outside the folder'),
+  ):
+    with pytest.raises(UserError, match=message):
+      records.check_shards(tmp_path / '.', [shard, wrong], 'do this')
 
 
 def edit_manifest(folder, change):
