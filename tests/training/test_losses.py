@@ -81,6 +81,10 @@ def test_kl_divergence_of_a_hopeless_student_is_finite():
   assert losses.kl_divergence(np.float32([[[1, 0]]]), np.float32([[[0, 5000]]])).numpy() == [5000]
 
 
+def test_names_that_are_stored_with_answers():
+  assert (batch_keys.TEACHER, batch_keys.MULTI_LABEL) == ('teacher/', 'labels')
+
+
 def test_soft_targets_sum_to_one_and_lie_within_float16():
   outputs = distributions(6) * 0.98  # quantised outputs may sum to a little less than one
   targets = batch_keys.soft_targets(outputs).numpy()
