@@ -153,9 +153,9 @@ def test_a_row_shorter_than_the_hop_is_an_event_of_its_length():
 
 def test_times_of_events_are_whole_microseconds():
   """The middle between two of them need not be one."""
-  ((_, begin, end),) = find([0, 0, 0.9, 0, 0], 0.111111, 0.222223)
+  ((_, begin, end),) = find([0, 0, 0.9, 0, 0], 0.111111, 0.222224)
   assert (begin, end) == (round(begin, 6), round(end, 6))
-  middle = (2 * 0.111111 + 2 * 0.111111 + 0.222223) / 2
+  middle = (2 * 0.111111 + 2 * 0.111111 + 0.222224) / 2
   np.testing.assert_allclose([begin, end], [middle - 0.111111 / 2, middle + 0.111111 / 2], atol=1e-6)
 
 

@@ -65,6 +65,38 @@ def test_replicas_get_equal_shares_by_masked_padding(source):
     np.testing.assert_array_equal(batch['audio'][int(real) :], batch['audio'][:1].numpy().repeat(size - int(real), 0))
 
 
+def test_two_replicas_get_even_batches(source):
+  for make in (input_pipeline.training_batches, input_pipeline.sequential_batches):
+    options = {'seed': 0} if make is input_pipeline.training_batches else {}
+    batches = list(itertools.islice(make(source[0], 8, replicas=2, **options), 4))
+    assert [(len(batch['index']), sum(batch['mask'].numpy())) for batch in batches] == [(8, 8)] * 3 + [(2, 1)]
+
+
+def test_augmentation_gets_decoded_batches_and_the_seed_of_their_pass(source):
+  def augment(batch, seed_of_pass):
+    return batch | {'audio': -batch['audio'], 'seed': tf.repeat(seed_of_pass[None], len(batch['index']), 0)}
+
+  plain = input_pipeline.training_batches(source[0], 8, seed=7, first_pass=2)
+  augmented = input_pipeline.training_batches(source[0], 8, seed=7, first_pass=2, augment=augment)
+  for number, (before, after) in enumerate(itertools.islice(zip(plain, augmented, strict=True), 8)):
+    np.testing.assert_array_equal(after['audio'], -before['audio'])
+    assert after['seed'].numpy().tolist() == [[7, 2 + number // 4]] * len(before['index'])
+    assert after.keys() - before.keys() == {'seed'}
+
+
+def test_encoded_pictures_come_in_the_order_of_the_files(tmp_path):
+  synthetic_records.write_records(
+    tmp_path, VIDEOS, RecordParams(image_size=32, image_format='png', images_per_window=2)
+  )
+  manifest = records.read_manifest(tmp_path)
+  found = [row for batch in input_pipeline.encoded_pictures(tmp_path, manifest, 10) for row in batch.numpy().tolist()]
+  expected = []
+  for path in records.shard_paths(tmp_path, manifest):
+    for payload in tf.data.TFRecordDataset(path).as_numpy_iterator():
+      expected.append(list(tf.train.Example.FromString(payload).features.feature['image/encoded'].bytes_list.value))
+  assert found == expected and len(found) == 25 and len(found[0]) == 2
+
+
 def test_batches_hold_sound_and_pictures(source):
   source, pcm = source
   names = sorted(VIDEOS)
@@ -109,4 +141,5 @@ def test_stored_labels_are_parsed(tmp_path):
 def test_long_windows_get_a_small_shuffle_buffer():
   assert input_pipeline.shuffle_windows(RecordParams()) == 10_000
   soundnet = RecordParams(window_seconds=20, hop_seconds=20, sample_rate_hz=22050, images_per_window=4)
-  assert 64 <= input_pipeline.shuffle_windows(soundnet) < 300  # a window is almost a megabyte
+  assert input_pipeline.shuffle_windows(soundnet) == 2**28 // (2 * 20 * 22050 + 4 * 24_000) == 274
+  assert input_pipeline.shuffle_windows(RecordParams(window_seconds=600, hop_seconds=600)) == 64  # a block at least
