@@ -112,6 +112,9 @@ def test_a_file_of_the_first_version_is_read(tmp_path):
   (tmp_path / 'manifest.json').write_text(json.dumps(manifest(schema_version=2)))
   with pytest.raises(UserError, match='schema version 2, but this program reads 1'):
     record_manifest.read(tmp_path)
+  (tmp_path / 'manifest.json').write_text(json.dumps(manifest(windows=0)))
+  with pytest.raises(UserError, match='the records are empty'):
+    record_manifest.read(tmp_path)
 
 
 def test_both_files_are_written_alike_and_mended(tmp_path):
