@@ -5,8 +5,6 @@ it, so that the sizes in it stay placeholders: 0, 0x7ffff000 (SoX), 0x80000000 (
 count a few bytes of headers as sound. A file is truncated where both it and its sound end too early.
 """
 
-import io
-import os
 import struct
 from typing import NamedTuple
 
@@ -15,6 +13,7 @@ PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # format tags
 PLACEHOLDER_BYTES = 0x3FFF0000  # a declared size from here on, a GiB, is no reason to call a shorter file truncated
 HEADER_BYTES = 128  # a size that is too large by this much counts headers in
 MAX_CHUNKS = 1000
+MAX_RECORDINGS = 10_000
 
 
 class WavHeader(NamedTuple):
@@ -83,36 +82,58 @@ def ends_early(begin, declared_bytes, file_bytes):
   return not placeholder and begin + declared_bytes > file_bytes + HEADER_BYTES
 
 
-class WholeSamples(io.FileIO):
-  """A WAV file as if all bits of its samples were valid.
+def recordings(file, file_bytes):
+  """Finds WAV files that were joined byte by byte.
+
+  Args:
+    file: open for reading bytes, at its start.
+    file_bytes: its size.
+
+  Returns:
+    list of (begin, end) in bytes, at least one where the file is a WAV; the last may declare an end behind the file's.
+  """
+  found, begin = [], 0
+  while begin is not None and len(found) < MAX_RECORDINGS:
+    file.seek(begin)
+    form, size, kind = struct.unpack('<4sI4s', file.read(12).ljust(12))
+    if form != b'RIFF' or kind != b'WAVE':
+      break
+    file.seek(begin)
+    header = read(file)
+    ends = [begin + 8 + size + shift for shift in (0, 1, -8)]  # an odd length is padded; some count the first 8 bytes
+    if header:
+      ends += [header.sound_begin + header.sound_bytes + shift for shift in (0, 1)]
+    following = next((end for end in ends if begin < end < file_bytes and _begins_wav(file, end)), None)
+    cut = ends_early(begin + 8, size, file_bytes) and header and ends_early(*header[-2:], file_bytes)
+    found.append((begin, following or (ends[0] if cut else file_bytes)))
+    begin = following
+  return found
+
+
+def _begins_wav(file, place):
+  file.seek(place)
+  head = file.read(12)
+  return head[:4] == b'RIFF' and head[8:] == b'WAVE'
+
+
+def sound_patches(file):
+  """Bytes to be read in place of those of a WAV whose integers do not fill their containers.
 
   Samples of 24 valid bits in 32 lie at the top of the 32, the rest is zero: they are samples of 32 bits. FFmpeg takes
   the valid bits for the size of a sample (or for Cool Edit's floats of 24 bits).
+
+  Args:
+    file: open for reading bytes, at its start.
+
+  Returns:
+    dict of place to byte; empty where nothing is to be changed.
   """
-
-  def __init__(self, path, header):
-    super().__init__(path, 'rb')
-    bits = struct.pack('<H', header.container_bits)
-    places = [header.bits_place, header.bits_place + 4]
-    self.patches = {place + i: bits[i] for place in places for i in range(2)}
-
-  def read(self, size=-1):
-    begin, data = self.tell(), super().read(size)
-    inside = [place for place in self.patches if begin <= place < begin + len(data)]
-    if not inside:
-      return data
-    data = bytearray(data)
-    for place in inside:
-      data[place - begin] = self.patches[place]
-    return bytes(data)
-
-
-def whole_samples(path):
-  """A WholeSamples to be read instead of the file, where its integers do not fill their containers; else None."""
-  with open(path, 'rb') as file:
-    header = read(file)
+  header = read(file)
   if not header or not header.extensible or header.tag != PCM:
-    return None
+    return {}
   differs = {header.bits, header.valid_bits} != {header.container_bits}
   sound = header.container_bits in (8, 16, 24, 32) and header.frame_bytes * 8 == header.container_bits * header.channels
-  return WholeSamples(path, header) if sound and differs and os.path.getsize(path) > header.sound_begin else None
+  if not (sound and differs):
+    return {}
+  bits = struct.pack('<H', header.container_bits)
+  return {place + i: bits[i] for place in (header.bits_place, header.bits_place + 4) for i in range(2)}

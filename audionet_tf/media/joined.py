@@ -1,0 +1,129 @@
+"""Recordings that were joined byte by byte into one file, and which of them are decoded.
+
+Those of MPEG, ADTS and Ogg follow one another in the stream (`continuity`). Of others FFmpeg reads the first alone.
+WAV, FLAC, AIFF, CAF and W64, and Ogg whose format changes, are opened one by one; in MP4, FLV and ASF the rest is
+reported.
+"""
+
+import io
+import mmap
+import os
+import re
+import struct
+
+from audionet_tf.media import integrity, wav_header
+
+OGG_PAGE, OGG_PAGE_HEAD = b'OggS', 27
+FIRST_PAGE = 2  # flag of the first page of a stream in Ogg
+IDENTIFICATION_BYTES = 64
+MOST = 10_000  # recordings in one file
+
+# First bytes of a format to those by which every recording begins, too many to occur by chance.
+OPENED = {
+  b'fLaC': rb'fLaC[\0\x80]\0\0\x22',
+  b'FORM': rb'FORM.{4}AIF[FC]',
+  b'caff': rb'caff\0\1\0\0desc',
+  b'riff': rb'riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0',  # W64
+}
+REPORTED = {
+  b'FLV\1': rb'FLV\1.\0\0\0\x09\0\0\0\0',
+  b'\x30\x26\xb2\x75': rb'\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c',  # ASF
+}
+
+
+class Section(io.FileIO):
+  """A part of a file that reads like a file. `patches`: dict of place in it to the byte that is read there."""
+
+  def __init__(self, path, begin=0, end=None):
+    super().__init__(path, 'rb')
+    size = os.fstat(self.fileno()).st_size
+    self.begin, self.end, self.patches = begin, size if end is None else min(end, size), {}
+    self.seek(0)
+
+  def seek(self, offset, whence=os.SEEK_SET):
+    if whence == os.SEEK_END:
+      offset, whence = offset + self.end, os.SEEK_SET
+    elif whence == os.SEEK_SET:
+      offset += self.begin
+    return super().seek(offset, whence) - self.begin
+
+  def tell(self):
+    return super().tell() - self.begin
+
+  def read(self, size=-1):
+    place = self.tell()
+    left = max(0, self.end - self.begin - place)
+    data = super().read(left if size is None or size < 0 else min(size, left))
+    inside = [patched for patched in self.patches if place <= patched < place + len(data)]
+    if not inside:
+      return data
+    data = bytearray(data)
+    for patched in inside:
+      data[patched - place] = self.patches[patched]
+    return bytes(data)
+
+
+def recordings(path):
+  """The recordings in a file that must be opened one by one: list of (begin, end) in bytes, of one for most files."""
+  size, found = os.path.getsize(path), []
+  with integrity.readable(path) as file:
+    mark = file.read(4)
+    file.seek(0)
+    if mark == b'RIFF':
+      found = wav_header.recordings(file, size)
+    elif mark == OGG_PAGE:
+      found = _ogg_links(file, size)
+    elif mark in OPENED:
+      begins = _places(file, OPENED[mark])
+      found = list(zip(begins, [*begins[1:], size], strict=True))
+  return found if len(found) > 1 else [(0, size)]
+
+
+def _places(file, pattern):
+  """Where a pattern occurs in an open file, list of int."""
+  with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    return [found.start() for found, _ in zip(re.finditer(pattern, content, re.DOTALL), range(MOST), strict=False)]
+
+
+def _ogg_links(file, size):
+  """(begin, end) of the links of a chained Ogg whose sound changes its format; an empty list for any other."""
+  links, formats, begin, in_heads = [], [], 0, False
+  while begin < size:
+    file.seek(begin)
+    head = file.read(OGG_PAGE_HEAD)
+    if len(head) < OGG_PAGE_HEAD or head[:4] != OGG_PAGE:
+      break
+    lengths = file.read(head[26])
+    if head[5] & FIRST_PAGE:
+      if not in_heads:
+        links.append(begin)
+        formats.append(set())
+      formats[-1] |= _sound_format(file.read(IDENTIFICATION_BYTES))
+    in_heads = bool(head[5] & FIRST_PAGE)
+    begin += OGG_PAGE_HEAD + len(lengths) + sum(lengths)
+  changes = any(other != formats[0] for other in formats[1:])
+  return list(zip(links, [*links[1:], size], strict=True)) if changes else []
+
+
+def _sound_format(packet):
+  """{(codec, channels, rate)} of the first packet of a stream in Ogg; an empty set for pictures and unknown codecs."""
+  if packet[:7] == b'\1vorbis' and len(packet) >= 16:
+    return {('vorbis', *struct.unpack('<BI', packet[11:16]))}
+  if packet[:8] == b'OpusHead' and len(packet) >= 10:
+    return {('opus', packet[9])}
+  if packet[:5] == b'\x7fFLAC' and len(packet) >= 30:
+    return {('flac', packet[27:30])}  # 20 bits of the rate, 3 of the channels, one of the width
+  if packet[:8] == b'Speex   ' and len(packet) >= 52:
+    return {('speex', *struct.unpack('<I', packet[36:40]), *struct.unpack('<I', packet[48:52]))}
+  return set()
+
+
+def unread(path):
+  """Number of recordings behind the first that are not decoded, in MP4, QuickTime, FLV and ASF files."""
+  with integrity.readable(path) as file:
+    head, count = file.read(8), 0
+    if head[4:] in integrity.FIRST_BOXES:
+      count = sum(kind == b'moov' for kind, _ in integrity.boxes(file, os.path.getsize(path)))
+    elif head[:4] in REPORTED:
+      count = len(_places(file, REPORTED[head[:4]]))
+  return max(0, count - 1)
