@@ -47,6 +47,7 @@ from absl import flags
 
 from audionet_tf import api
 from audionet_tf.core import cli, flagfiles, interruption
+from audionet_tf.core.errors import DiskFullError
 from audionet_tf.data.records import MANIFEST_NAME
 from audionet_tf.models import student_names, student_paths
 
@@ -208,6 +209,8 @@ def main(argv):
   except interruption.Interrupted as interrupted:
     print(f'{interrupted}; resume with: {resume_command()}', file=sys.stderr)
     return interrupted.exit_code
+  except DiskFullError as error:
+    raise DiskFullError(error.folder, f'resume with: {resume_command()}') from error
   print(f'student: {RUN_DIR.value}/student.keras\nSavedModel: {student_paths.find_export(RUN_DIR.value)}')
   return None
 

@@ -4,11 +4,13 @@ import contextlib
 import gzip
 import os
 import pathlib
+import shutil
 import stat
 import struct
 import tempfile
 import zlib
 
+from audionet_tf.core import files
 from audionet_tf.core.errors import MediaError
 from audionet_tf.media import wav_header
 
@@ -50,7 +52,8 @@ def decompressed(path, folder=None):
     folder: where the copy is written; None for the system's temporary folder.
 
   Raises:
-    MediaError: the .gz is damaged or holds more than MAX_UNPACKED_BYTES.
+    MediaError: the .gz is damaged, holds more than MAX_UNPACKED_BYTES, or needs more than half of the free space: a
+      small file must not fill a disk that others write to.
   """
   path = pathlib.Path(path)
   if path.suffix.lower() != '.gz':
@@ -58,12 +61,21 @@ def decompressed(path, folder=None):
     return
   check_regular(path)
   with tempfile.NamedTemporaryFile(prefix='unpacked-', suffix=pathlib.Path(path.stem).suffix, dir=folder) as out:
-    with readable(path) as file, gzip.GzipFile(fileobj=file) as packed:
-      while block := _gzip_block(path, packed):
-        out.write(block)
-        if out.tell() > MAX_UNPACKED_BYTES:
-          raise MediaError(path, f'holds more than {MAX_UNPACKED_BYTES >> 30} GiB, the limit of a .gz')
-    out.flush()
+    place = os.path.dirname(out.name)
+    no_space = MediaError(path, f'unpacked it needs more than half of the space free in {place}')
+    try:
+      with readable(path) as file, gzip.GzipFile(fileobj=file) as packed:
+        while block := _gzip_block(path, packed):
+          if out.tell() + len(block) > MAX_UNPACKED_BYTES:
+            raise MediaError(path, f'holds more than {MAX_UNPACKED_BYTES >> 30} GiB, the limit of a .gz')
+          if out.tell() + 2 * len(block) > shutil.disk_usage(place).free:
+            raise no_space
+          out.write(block)
+      out.flush()
+    except OSError as error:
+      if not files.is_full(error):
+        raise
+      raise no_space from None
     yield pathlib.Path(out.name)
 
 
@@ -102,7 +114,12 @@ def is_truncated(path):
 
 def _boxes_end(file, size):
   """Declared end of the last vital top-level box of an MP4 or QuickTime file, in bytes."""
-  position, end = 0, 0
+  return max((end for kind, end in boxes(file, size) if kind in VITAL_BOXES), default=0)
+
+
+def boxes(file, size):
+  """Yields (kind, declared end in bytes) of the top-level boxes of an MP4 or QuickTime file of `size` bytes."""
+  position = 0
   for _ in range(MAX_PARTS):
     file.seek(position)
     header = file.read(16)
@@ -114,10 +131,9 @@ def _boxes_end(file, size):
     if length < 8:  # 0: to the end of the file; else not a box
       break
     position += length
-    end = position if kind in VITAL_BOXES else end
+    yield kind, position
     if position >= size:
       break
-  return end
 
 
 def _matroska_end(file, size):

@@ -7,7 +7,7 @@ import sys
 import keras
 import tensorflow as tf
 
-from audionet_tf.core import interruption, system
+from audionet_tf.core import files, interruption, system
 from audionet_tf.core.durations import exact
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import (
@@ -70,11 +70,12 @@ def train(
   Raises:
     UserError: records, teacher or run folder cannot be used, or a loss is not finite.
     interruption.Interrupted: Ctrl-C or SIGTERM, after a checkpoint.
+    DiskFullError: no space in the run folder, or for the teachers' outputs.
   """
   for teacher in config.teachers:
     frozen_teacher.try_loading(teacher.source, teacher.weights, teacher.dtype, teacher.input_range)
   system.keep_freed_memory()
-  with run_checks.locked(run_dir, resume) as locked_dir:
+  with files.space_in(run_dir), run_checks.locked(run_dir, resume) as locked_dir:
     shown = {'profile': profile, 'graph': graph, 'projected': projected}
     return train_locked(records_folder, locked_dir, config, checkpoint_every, validation_folder, **shown)
 
