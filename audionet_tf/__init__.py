@@ -17,9 +17,15 @@ import sys
 
 def _is_command() -> bool:
   """Whether the process runs a command, by `python -m` or by its name, rather than a program that uses the library."""
-  _, *words = sys.orig_argv
-  flag = next((n for n, word in enumerate(words[:-1]) if word[:1] == '-' != word[1:2] and word[-1] == 'm'), None)
-  module = '' if flag is None else words[flag + 1]  # behind -m, or -Im
+  words, module = iter(sys.orig_argv[1:]), ''
+  for word in words:  # options of Python, up to a script, -c or -m, or -um
+    if not word.startswith('-') or word[-1] == 'c':
+      break
+    if word[-1] == 'm':
+      module = next(words, '')
+      break
+    if word in ('-W', '-X'):
+      next(words, None)
   return module.partition('.')[0] in ('audionet_tf', 'tfrecords') or 'audionet-' in os.path.basename(sys.argv[0])
 
 

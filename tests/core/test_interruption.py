@@ -110,8 +110,9 @@ def test_ctrl_c_from_the_first_module_of_the_package_on(tmp_path, at, words):
 
 def test_a_program_that_uses_the_library_keeps_its_handler():
   code = 'import signal, audionet_tf; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)'
-  done = subprocess.run([sys.executable, '-c', code, '-m'], capture_output=True, text=True, check=True)
-  assert done.stdout == 'True\n'
+  for words in (['-m'], ['-m', 'audionet_tf.train'], ['-form', 'tfrecords.build']):
+    done = subprocess.run([sys.executable, '-c', code, *words], capture_output=True, text=True, check=True)
+    assert done.stdout == 'True\n'
 
 
 def test_ignored_ctrl_c_stays_ignored_in_commands(tmp_path):
