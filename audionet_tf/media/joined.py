@@ -20,13 +20,13 @@ MOST = 10_000  # recordings in one file
 
 # First bytes of a format to those by which every recording begins, too many to occur by chance.
 OPENED = {
-  b'fLaC': rb'fLaC[\0\x80]\0\0\x22',
+  b'fLaC': rb'fLaC[\x00\x80]\x00\x00\x22',
   b'FORM': rb'FORM.{4}AIF[FC]',
-  b'caff': rb'caff\0\1\0\0desc',
-  b'riff': rb'riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0',  # W64
+  b'caff': rb'caff\x00\x01\x00\x00desc',
+  b'riff': rb'riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00',  # W64
 }
 REPORTED = {
-  b'FLV\1': rb'FLV\1.\0\0\0\x09\0\0\0\0',
+  b'FLV\1': rb'FLV\x01.\x00\x00\x00\x09\x00\x00\x00\x00',
   b'\x30\x26\xb2\x75': rb'\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c',  # ASF
 }
 

@@ -103,7 +103,7 @@ def test_ctrl_c_from_the_first_module_of_the_package_on(tmp_path, at, words):
   script.write_text('import sys\nfrom audionet_tf.export import run\nif __name__ == "__main__":\n  sys.exit(run())\n')
   environment = os.environ | {'PYTHONPATH': os.pathsep.join([str(tmp_path), *sys.path]), 'AT': at}
   done = subprocess.run(
-    [sys.executable, *words, '--help'], capture_output=True, text=True, env=environment, timeout=100
+    [sys.executable, *(words or [script]), '--help'], capture_output=True, text=True, env=environment, timeout=100
   )
   assert (done.returncode, done.stderr) == (130, 'error: interrupted\n')
 

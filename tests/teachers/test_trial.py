@@ -116,7 +116,7 @@ def test_the_command_tries_the_teacher_of_a_map(tmp_path):
     with array_files.npz(tmp_path / 'features' / f'{name}.npz') as add:
       add('x', np.random.default_rng(len(name)).normal(size=(1, 4)).astype(np.float32))
       add('x/center_seconds', np.zeros(1))
-      add('about', np.array([json.dumps({'source': name})]))
+      add('about', np.array([json.dumps({'source': name, 'layers': ['x']})]))
   image_classifiers.Classifier(batch=1).to_tflite(tmp_path / 'tiny.tflite')
   (tmp_path / 'crashing.py').write_text(CRASHING)
   flags += [f'--features={tmp_path}/features', '--layer=x']
