@@ -60,10 +60,10 @@ def decompressed(path, folder=None):
     yield path
     return
   check_regular(path)
-  with tempfile.NamedTemporaryFile(prefix='unpacked-', suffix=pathlib.Path(path.stem).suffix, dir=folder) as out:
-    place = os.path.dirname(out.name)
-    no_space = MediaError(path, f'unpacked it needs more than half of the space free in {place}')
-    try:
+  place, is_whole = folder or tempfile.gettempdir(), False
+  no_space = MediaError(path, f'unpacked it needs more than half of the space free in {place}')
+  try:
+    with tempfile.NamedTemporaryFile(prefix='unpacked-', suffix=pathlib.Path(path.stem).suffix, dir=folder) as out:
       with readable(path) as file, gzip.GzipFile(fileobj=file) as packed:
         while block := _gzip_block(path, packed):
           if out.tell() + len(block) > MAX_UNPACKED_BYTES:
@@ -72,11 +72,12 @@ def decompressed(path, folder=None):
             raise no_space
           out.write(block)
       out.flush()
-    except OSError as error:
-      if not files.is_full(error):
-        raise
-      raise no_space from None
-    yield pathlib.Path(out.name)
+      is_whole = True
+      yield pathlib.Path(out.name)
+  except OSError as error:
+    if is_whole or not files.is_full(error):
+      raise
+    raise no_space from None
 
 
 def _gzip_block(path, packed):

@@ -6,7 +6,7 @@ reported.
 """
 
 import io
-import mmap
+import itertools
 import os
 import re
 import struct
@@ -17,6 +17,7 @@ OGG_PAGE, OGG_PAGE_HEAD = b'OggS', 27
 FIRST_PAGE = 2  # flag of the first page of a stream in Ogg
 IDENTIFICATION_BYTES = 64
 MOST = 10_000  # recordings in one file
+BLOCK_BYTES, LONGEST_MARK = 1 << 20, 16
 
 # First bytes of a format to those by which every recording begins, too many to occur by chance.
 OPENED = {
@@ -75,14 +76,21 @@ def recordings(path):
       found = _ogg_links(file, size)
     elif mark in OPENED:
       begins = _places(file, OPENED[mark])
-      found = list(zip(begins, [*begins[1:], size], strict=True))
-  return found if len(found) > 1 else [(0, size)]
+      found = list(itertools.pairwise([*begins, size]))
+  return found if len(found) > 1 and not found[0][0] else [(0, size)]
 
 
 def _places(file, pattern):
-  """Where a pattern occurs in an open file, list of int."""
-  with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-    return [found.start() for found, _ in zip(re.finditer(pattern, content, re.DOTALL), range(MOST), strict=False)]
+  """Where a pattern occurs in an open file, list of int. The file is not mapped: that counts as memory."""
+  places, place, held = [], 0, b''
+  file.seek(0)
+  while (block := file.read(BLOCK_BYTES)) and len(places) < MOST:
+    data = held + block
+    found = (match.span() for match in re.finditer(pattern, data, re.DOTALL))
+    places += [place + begin for begin, end in found if end > len(held)]
+    held = data[-LONGEST_MARK:]
+    place += len(data) - len(held)
+  return places
 
 
 def _ogg_links(file, size):

@@ -16,6 +16,7 @@ import signal
 import sys
 import wave
 
+from audionet_tf.core import files
 from audionet_tf.core.errors import MediaError
 from audionet_tf.media import decoding
 
@@ -86,6 +87,8 @@ def main():
   except MediaError as error:
     send(error=error.reason)
   except OSError as error:
+    if not files.is_full(error):
+      raise
     send(errno=error.errno)
   except MemoryError:
     send(error=f'needs more memory than the {settings["memory_bytes"] >> 20} MiB allowed')

@@ -201,6 +201,17 @@ def test_a_gzip_file_within_the_limits(tmp_path, monkeypatch):
   assert [item.name for item in tmp_path.iterdir()] == ['a.bin.gz']
 
 
+def test_a_gzip_file_that_fills_the_disk_all_the_same(tmp_path, monkeypatch):
+  path = tmp_path / 'a.bin.gz'
+  path.write_bytes(gzip.compress(bytes(3 << 20)))
+  monkeypatch.setattr(integrity.tempfile, 'NamedTemporaryFile', lambda **_: open('/dev/full', 'wb'))  # noqa: SIM115
+  with pytest.raises(MediaError, match='a.bin.gz: unpacked it needs more'), integrity.decompressed(path, tmp_path):
+    pass
+  monkeypatch.undo()
+  with pytest.raises(OSError, match='of the user'), integrity.decompressed(path, tmp_path):
+    raise OSError(errno.ENOSPC, 'of the user')  # of what is written meanwhile, elsewhere
+
+
 def test_hdf5_never_meets_a_full_disk(tmp_path, monkeypatch):
   free = [1 << 30, 1 << 30, 100]
   usage = type('Usage', (), {})

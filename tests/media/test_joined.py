@@ -144,6 +144,24 @@ def test_either_all_is_decoded_or_a_line_says_what_is_not(tmp_path, name, option
     assert joined.unread(path) == 1
 
 
+@pytest.mark.parametrize(
+  'data', [b'fLaC' + bytes(100), b'FORM\0\0\0\x048SVX', b'OggS', b'RIFF', b'RIFF\4\0\0\0WAVE', b'x']
+)
+def test_what_is_no_recording_is_one(tmp_path, data):
+  (tmp_path / 'a').write_bytes(data)
+  assert joined.recordings(tmp_path / 'a') == [(0, len(data))] and joined.unread(tmp_path / 'a') == 0
+
+
+@pytest.mark.parametrize('place', [0, 5, 16, 31])
+def test_marks_are_found_wherever_blocks_end(tmp_path, monkeypatch, place):
+  monkeypatch.setattr(joined, 'BLOCK_BYTES', 32)
+  mark, path = b'fLaC\0\0\0\x22', tmp_path / 'a'
+  data = mark + bytes(64 + place) + mark + bytes(100) + mark
+  path.write_bytes(data)
+  second, third = 72 + place, 180 + place
+  assert joined.recordings(path) == [(0, second), (second, third), (third, len(data))]
+
+
 def test_where_a_warning_goes(tmp_path):
   path = media_clips.write(tmp_path / 'a.mp4', 1, **media_clips.CODED)
   path.write_bytes(path.read_bytes() * 3)
