@@ -282,9 +282,14 @@ def opened(path, begin=0, end=None):
   }
   try:
     source = joined.Section(path, begin, end)
-    source.patches = wav_header.sound_patches(source)
+    if source.read(4) == b'RIFX':
+      raise MediaError(path, 'a big-endian WAV (RIFX), whose bytes FFmpeg swaps: convert it, as by sox')
     source.seek(0)
-    if not (begin or source.patches or source.end < os.path.getsize(path)):
+    rewritten = wav_header.rewritten(source, source.length)
+    source.seek(0)
+    if rewritten:
+      source.replace_head(*rewritten)
+    elif source.length == os.path.getsize(path):
       source.close()
       source = os.path.abspath(path)
     container = av.open(source, options=options, **READ_ANY_METADATA)

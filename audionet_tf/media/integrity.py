@@ -93,9 +93,9 @@ def _gzip_block(path, packed):
 def is_truncated(path):
   """Whether a file ends before the length that its own headers declare.
 
-  MP4 and QuickTime, Matroska and WebM, AVI and WAV are checked, all other formats count as complete. FFmpeg decodes a
-  truncated file of these formats up to its end and reports nothing. Sizes that are placeholders declare nothing
-  (`wav_header`).
+  MP4 and QuickTime, Matroska and WebM, AVI, WAV and AIFF are checked, all other formats count as complete. FFmpeg
+  decodes a truncated file of these formats up to its end and reports nothing. Sizes that are placeholders declare
+  nothing (`wav_header`).
   """
   size = os.path.getsize(path)
   with readable(path) as file:
@@ -108,6 +108,8 @@ def is_truncated(path):
       wav = wav_header.read(file)
       sound_ends_early = not wav or wav_header.ends_early(wav.sound_begin, wav.sound_bytes, size)
       return sound_ends_early and wav_header.ends_early(8, declared, size)
+    if head[:4] == b'FORM' and head[8:12] in (b'AIFF', b'AIFC'):
+      return wav_header.ends_early(8, struct.unpack('>I', head[4:8])[0], size)
     if head[4:8] in FIRST_BOXES:
       return _boxes_end(file, size) > size
   return False

@@ -33,35 +33,38 @@ REPORTED = {
 
 
 class Section(io.FileIO):
-  """A part of a file that reads like a file. `patches`: dict of place in it to the byte that is read there."""
+  """A part of a file that reads like a file. `head`: bytes that are read in front of it."""
 
   def __init__(self, path, begin=0, end=None):
     super().__init__(path, 'rb')
     size = os.fstat(self.fileno()).st_size
-    self.begin, self.end, self.patches = begin, size if end is None else min(end, size), {}
-    self.seek(0)
+    self.begin, self.end, self.head, self.place = begin, size if end is None else min(end, size), b'', 0
+
+  def replace_head(self, head, begin, end):
+    """Puts other bytes in place of the beginning: what follows is the part from `begin` to `end` of this section."""
+    self.head, self.begin, self.end = head, self.begin + begin, self.begin + end
+
+  @property
+  def length(self):
+    """Number of bytes."""
+    return len(self.head) + self.end - self.begin
 
   def seek(self, offset, whence=os.SEEK_SET):
-    if whence == os.SEEK_END:
-      offset, whence = offset + self.end, os.SEEK_SET
-    elif whence == os.SEEK_SET:
-      offset += self.begin
-    return super().seek(offset, whence) - self.begin
+    self.place = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.place, os.SEEK_END: self.length}[whence])
+    return self.place
 
   def tell(self):
-    return super().tell() - self.begin
+    return self.place
 
   def read(self, size=-1):
-    place = self.tell()
-    left = max(0, self.end - self.begin - place)
-    data = super().read(left if size is None or size < 0 else min(size, left))
-    inside = [patched for patched in self.patches if place <= patched < place + len(data)]
-    if not inside:
-      return data
-    data = bytearray(data)
-    for patched in inside:
-      data[patched - place] = self.patches[patched]
-    return bytes(data)
+    left = max(0, self.length - self.place)
+    size = left if size is None or size < 0 else min(size, left)
+    data = self.head[self.place : self.place + size]
+    if len(data) < size:
+      super().seek(self.begin + self.place + len(data) - len(self.head))
+      data += super().read(size - len(data))
+    self.place += len(data)
+    return data
 
 
 def recordings(path):
