@@ -180,15 +180,9 @@ def test_big_endian_wav_is_refused(tmp_path):
     list(decoding.decode_audio(tmp_path / 'a.wav', RATE_HZ))
 
 
-@pytest.mark.parametrize('declared', [None, 0, 0x7FFFFFFF, 0xFFFFFFFF])
-def test_aiff_that_is_cut(tmp_path, declared):
+def test_aiff_that_is_cut(tmp_path):
   path = media_clips.write(tmp_path / 'a.aiff', 2, times=[], audio_codec='pcm_s16be')
-  content = bytearray(path.read_bytes()[:40_000])
-  if declared is not None:  # of a pipe
-    content[4:8] = struct.pack('>I', declared)
-  path.write_bytes(content)
-  if declared is None:
-    with pytest.raises(MediaError, match=r'a\.aiff: truncated'):
-      list(decoding.decode_audio(path, RATE_HZ))
-  else:
-    assert len(joined(decoding.decode_audio(path, RATE_HZ))[1]) > 19_000
+  assert len(joined(decoding.decode_audio(path, RATE_HZ))[1]) == 2 * RATE_HZ
+  path.write_bytes(path.read_bytes()[:40_000])
+  with pytest.raises(MediaError, match=r'a\.aiff: truncated'):
+    list(decoding.decode_audio(path, RATE_HZ))
