@@ -8,6 +8,7 @@ import pytest
 import synthetic_records
 
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import tfrecord_io
 from audionet_tf.models import student_file
 from audionet_tf.training import config, trainer
 
@@ -56,20 +57,20 @@ def test_a_resumed_run_hears_what_an_uninterrupted_one_hears(world, capsys):
 
 
 def test_stored_and_online_targets_are_heard_with_the_same_variants(world):
-  train(world, 'online', teacher_mode='online')
-  rows = [(world / name / 'metrics.jsonl').read_text().splitlines() for name in ('whole', 'online')]
-  for stored, online in zip(*rows, strict=True):
-    assert json.loads(online)['kl'] == pytest.approx(json.loads(stored)['kl'], rel=1e-4)
+  train(world, 'online', teacher_mode='online', epochs=1)
+  first = [(world / name / 'metrics.jsonl').read_text().splitlines()[0] for name in ('whole', 'online', 'plain')]
+  whole, online, plain = (json.loads(line)['kl'] for line in first)
+  assert online == pytest.approx(whole, rel=1e-4) and plain != pytest.approx(whole, rel=1e-4)
 
 
-@pytest.mark.parametrize('seed', range(3))
-def test_a_damaged_variant_is_named(world, codecs, seed):
-  path = sorted(codecs.glob('codecs-*'))[seed % 2]
-  flips.flip(path, seed, 0, path.stat().st_size - 200)
+def test_a_damaged_variant_is_named(world, codecs):
+  path = sorted(codecs.glob('codecs-*'))[1]
+  for start, length in tfrecord_io.record_offsets(path)[:-1]:  # whichever variant is drawn
+    flips.flip(path, int(start), int(start) + 12, int(start + length))
   with pytest.raises(UserError) as caught:
-    train(world, f'damaged{seed}', augment={'codec': 1})
+    train(world, 'damaged', augment={'codec': 1})
   message = str(caught.value)
-  assert message.startswith(f'{path}: record at byte ') and '\n' not in message
+  assert message.startswith(f'{path}: record at byte 0: ') and '\n' not in message
   assert f'python -m tfrecords.verify {world / "records"} --repair' in message
 
 
