@@ -77,6 +77,7 @@ def test_a_damaged_variant_is_named(world, codecs):
 def test_a_run_is_not_resumed_with_other_variants(world):
   path = world / 'whole/settings.json'
   settings = json.loads(path.read_text())
+  assert len(settings['codec_variants']) == 64
   path.write_text(json.dumps(settings | {'codec_variants': 'f' * 64}))
   try:
     with pytest.raises(UserError, match='cannot resume with other settings: codec_variants was ffff'):
