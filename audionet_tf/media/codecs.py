@@ -1,10 +1,11 @@
 """Sound as lossy codecs bring it: encoded and decoded in memory by PyAV, without delay.
 
-CODECS is the table. Each row changes sound in another way, and enough to be heard.
+CODECS is the table. Each row changes sound in another way, and enough to be heard. AMR would be nearer to mobile phones
+than G.723.1, but PyAV 19 brings no encoder for it.
 
 | name     | what                                                       | source                                      |
 |----------|------------------------------------------------------------|---------------------------------------------|
-| `amr_nb` | mobile phones: 8 kHz, 7.95 kb/s, a model of the voice      | 3GPP TS 26.071, 26.090 (Adaptive Multi-Rate)|
+| `g723_1` | video telephones: 8 kHz, 6.3 kb/s, a model of the voice    | ITU-T G.723.1                               |
 | `opus`   | calls over the Internet: 16 kHz, 12 kb/s, mode for speech  | RFC 6716, section 2.1.1                     |
 | `mp3`    | small files: 22.05 kHz, 24 kb/s                            | ISO/IEC 13818-3 (low sampling frequencies)  |
 | `mu_law` | fixed telephones: 8 kHz, 8 bits a sample                   | ITU-T G.711                                 |
@@ -44,7 +45,7 @@ class Codec:
 
 
 CODECS = {
-  'amr_nb': Codec('libopencore_amrnb', 'amrnb', 8000, 7950),
+  'g723_1': Codec('g723_1', 'g723_1', 8000, 6300),
   'opus': Codec('libopus', 'libopus', 16000, 12000, {'application': 'voip'}),
   'mp3': Codec('libmp3lame', 'mp3float', 22050, 24000),
   'mu_law': Codec('pcm_mulaw', 'pcm_mulaw', 8000),

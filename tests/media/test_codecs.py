@@ -42,7 +42,7 @@ def test_sound_begins_when_it_began(name, rate_hz):
   assert abs(agreement.argmax() - (len(pcm) - 1)) <= 0.0005 * rate_hz
 
 
-@pytest.mark.parametrize(('name', 'edge_hz'), [('amr_nb', 4000), ('opus', 8000), ('mp3', 11025), ('mu_law', 4000)])
+@pytest.mark.parametrize(('name', 'edge_hz'), [('g723_1', 4000), ('opus', 8000), ('mp3', 11025), ('mu_law', 4000)])
 def test_nothing_is_left_above_half_the_rate_of_a_codec(name, edge_hz):
   noise = np.random.default_rng(0).normal(0, 3000, 44100).astype(np.int16)
   power = np.abs(np.fft.rfft(codecs.through(noise, 44100, name))) ** 2  # bins of 1 Hz
@@ -83,7 +83,7 @@ def test_silence_stays_silent():
 
 def test_an_ffmpeg_without_a_codec_is_one_line(monkeypatch):
   codecs.check()
-  monkeypatch.setitem(codecs.CODECS, 'amr_nb', codecs.Codec('no_such_encoder', 'amrnb', 8000))
+  monkeypatch.setitem(codecs.CODECS, 'g723_1', codecs.Codec('no_such_encoder', 'g723_1', 8000))
   with pytest.raises(UserError, match='has no encoder no_such_encoder; install') as caught:
     codecs.check()
   assert '\n' not in str(caught.value)
