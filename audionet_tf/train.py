@@ -157,7 +157,8 @@ AUGMENT = flags.DEFINE_list(
   [],
   'Augmentations of the windows, drawn anew in each pass: shift (up to 1 of their length), speed=0.25, gain=6 (dB),'
   ' crop=0.5 (probability), mix=0.5, reverb=0.3, noise=0.5, equalizer=6 (dB), band=0.7, level=30 (dB), time_mask,'
-  ' frequency_mask; NAME or NAME=VALUE.',
+  ' frequency_mask; codec=0.3, before all others: the sound through phones and calls, which the first such training'
+  ' stores beside the records; NAME or NAME=VALUE.',
 )
 REPLICAS = flags.DEFINE_integer(
   'replicas', 0, 'Copies of the student, one per GPU; 0: all GPUs, or the processor.', lower_bound=0
