@@ -1,16 +1,15 @@
 """Names the file that is damaged where TensorFlow fails to read TFRecord files."""
 
 import contextlib
-import dataclasses
 import functools
+import pathlib
 
 import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import input_pipeline, tfrecord_io
+from audionet_tf.data import tfrecord_io
 
-READ_WINDOWS = 64  # at a time, where a file is read again
-
+UNKNOWN_VIDEO = 'a record of a video that the manifest does not name'
 # What reading a damaged or missing file raises. A Python function in tf.data makes UnknownError of an OSError.
 # TensorFlow's message quotes the bytes of a damaged name, and makes UnicodeDecodeError where they are not UTF-8.
 ERRORS = (
@@ -37,13 +36,15 @@ def named(paths, advice, read=None):
   Args:
     paths: TFRecord files that are read in the context.
     advice: what to do about it, for the message.
-    read: function of a path that reads one file as the context does (`reader`); None to compare checksums alone.
+    read: function of a path that reads one file as the context does (`input_pipeline.file_reader`); None to compare checksums alone.
   """
   try:
     yield
   except ERRORS as error:
-    faults = (check(path) for check in (tfrecord_io.first_fault, functools.partial(misfit, read)) for path in paths)
-    fault = next(filter(None, faults), None)
+    fault = next(filter(None, map(tfrecord_io.first_fault, paths)), None)
+    if fault is None and UNKNOWN_VIDEO in str(error):
+      fault = f'{pathlib.Path(next(iter(paths))).parent}: {UNKNOWN_VIDEO}'
+    fault = fault or next(filter(None, map(functools.partial(misfit, read), paths)), None)
     if fault is None:
       raise
     raise UserError(f'{fault}; {advice}') from error
@@ -57,14 +58,3 @@ def misfit(read, path):
   except ERRORS:
     return f'{path}: not the windows of its manifest'
   return None
-
-
-def reader(source):
-  """A function for `named` that reads one file of an input_pipeline.Source as its batches are read."""
-
-  def read(path):
-    if path in source.paths:
-      for _ in input_pipeline.sequential_batches(dataclasses.replace(source, paths=[path]), READ_WINDOWS):
-        pass
-
-  return read

@@ -11,11 +11,11 @@ from audionet_tf.training import losses
 MEASURES = ('kl', 'top1', 'top5')
 
 
-def named_teacher(student):
+def named_teacher(settings):
   """The teacher that a student's settings record for its first head. Settings are untrusted input.
 
   Args:
-    student: predictor.LogitsModel.
+    settings: student_file.StudentConfig.
 
   Returns:
     dict of arguments of `frozen_teacher.load`, and `digest`, which is None in older settings.
@@ -23,8 +23,8 @@ def named_teacher(student):
   Raises:
     UserError: the settings record no teacher, or are damaged.
   """
-  teachers = student.settings.teachers
-  described = teachers.get(student.head) if isinstance(teachers, dict) else None
+  teachers = settings.teachers
+  described = teachers.get(next(iter(settings.classes), None)) if isinstance(teachers, dict) else None
   if not described:
     raise UserError('the model does not record its teacher; name it with --teacher')
   kinds = {'source': str, 'weights': str, 'labels': str | None, 'dtype': str, 'input_range': list | None}
@@ -92,7 +92,7 @@ def evaluate_records(student, records_folder, teacher, batch_size=512):
   batches = input_pipeline.sequential_batches(source, batch_size)
   totals = np.zeros([1 + len(MEASURES), len(stored['videos'])])  # per video: windows, and sums of the measures
   bar = tqdm.tqdm(total=stored['windows'], desc='comparing', unit=' windows', delay=1)
-  with bar, damage.named(source.paths, soft_labels.advice_for(folder), damage.reader(source)):
+  with bar, damage.named(source.paths, soft_labels.advice_for(folder), input_pipeline.file_reader(source)):
     for batch in batches.as_numpy_iterator():
       logits, targets = student.logits(batch['audio']), batch[batch_keys.TEACHER + teacher.name]
       targets = losses.align_targets(targets, student.alignment(manifest['params']))

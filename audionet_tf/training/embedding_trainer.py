@@ -85,7 +85,7 @@ def train_locked(paths, run_dir, config, checkpoint_every):
   source = audioset_embeddings.source(paths, manifest, teacher.name, len(class_names))
   if first_epoch < config.epochs:
     advice = 'download it again, then go on with --resume'
-    with damage.named(source.paths, advice, damage.reader(source)):
+    with damage.named(source.paths, advice, input_pipeline.file_reader(source)):
       hooks = [callbacks.Guard(ids), log, checkpoints]
       batches = training_batches(source, teacher.name, config, first_epoch, devices.num_replicas_in_sync)
       trainer.fit(distiller, batches, manifest, config, first_epoch, hooks, log, checkpoints)
