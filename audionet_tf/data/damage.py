@@ -36,7 +36,8 @@ def named(paths, advice, read=None):
   Args:
     paths: TFRecord files that are read in the context.
     advice: what to do about it, for the message.
-    read: function of a path that reads one file as the context does (`input_pipeline.file_reader`); None to compare checksums alone.
+    read: function of a path that reads one file as the context does (`input_pipeline.file_reader`); None: checksums
+      alone.
   """
   try:
     yield
