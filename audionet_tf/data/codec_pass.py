@@ -35,10 +35,14 @@ def ensure(records_folder, manifest):
 
   Raises:
     UserError: FFmpeg lacks a codec, the disk is too small, or the records are damaged.
+    DiskFullError: the disk filled up meanwhile; the windows that are written are kept.
   """
   folder = pathlib.Path(records_folder) / FOLDER / codec_variants.key(manifest['digest'])
-  folder.mkdir(parents=True, exist_ok=True)
-  with files.locked(folder):
+  if codec_variants.is_whole(folder, manifest):  # perhaps where nothing can be written, not even a lock
+    return codec_variants.opened(folder, manifest)
+  with files.space_in(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+  with files.locked(folder), files.space_in(folder):
     if not codec_variants.is_whole(folder, manifest):
       codecs.check()
       make(pathlib.Path(records_folder), manifest, folder)

@@ -1,6 +1,8 @@
 """Stored codec variants: order, resume after a kill, damage, verification, and their use as an augmentation."""
 
+import errno
 import json
+import os
 
 import built_records
 import flips
@@ -10,7 +12,7 @@ import synthetic_records
 import tensorflow as tf
 from augmented_batches import batch_of
 
-from audionet_tf.core.errors import UserError
+from audionet_tf.core.errors import DiskFullError, UserError
 from audionet_tf.data import augmentation, codec_pass, codec_variants, record_manifest, records, tfrecord_io
 from audionet_tf.data.params import RecordParams
 from audionet_tf.media import codecs
@@ -51,6 +53,24 @@ def test_each_variant_is_that_of_its_window(made):
     place = np.full(variants.count, ids.index(video)), np.full(variants.count, index)
     for name, coded in zip(codecs.CODECS, variants.read(*place, np.arange(variants.count)), strict=True):
       np.testing.assert_array_equal(coded, codecs.through(sound, RATE, name))
+
+
+def test_variants_serve_where_nothing_can_be_written(made, monkeypatch):
+  def read_only(*_, **__):
+    raise OSError(errno.EROFS, 'Read-only file system')
+
+  monkeypatch.setattr('pathlib.Path.mkdir', read_only)
+  monkeypatch.setattr(codec_pass.files, 'locked', read_only)
+  assert codec_pass.ensure(made[0], made[2]).digest == made[3].digest
+
+
+def test_a_full_disk_names_the_folder_of_the_variants(made, tmp_path, monkeypatch):
+  def full(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+  monkeypatch.setattr(codec_pass, 'make', full)
+  with pytest.raises(DiskFullError, match=f'^{tmp_path}/.*: no space left'):
+    codec_pass.ensure(tmp_path, made[2])
 
 
 def test_a_second_training_makes_nothing(made, stored, monkeypatch, capsys):
