@@ -204,6 +204,12 @@ def require_installed(modules, extra):
     raise missing_extra('this command', text.first_of(missing), extra)
 
 
+def require_files(paths):
+  """UserError if one of the files is missing."""
+  for path in paths:
+    require(os.path.isfile(path), f'{path}: no such file')
+
+
 def require_any_file(paths):
   """UserError if none of the files exists. If only some are missing, they are reported when their turn comes."""
   missing = [path for path in paths if not os.path.exists(path)]

@@ -65,7 +65,7 @@ def decode_audio(path, sample_rate_hz, mono='mean', max_seconds=None):
     yield from pcm_chunks(blocks, sample_rate_hz, max_seconds, name=path)
 
 
-def pcm_chunks(blocks, sample_rate_hz, max_seconds=None, name=None):
+def pcm_chunks(blocks, sample_rate_hz, max_seconds=None, name=None, block_seconds=1):
   """Resamples mono sound and converts it to int16.
 
   Args:
@@ -75,15 +75,16 @@ def pcm_chunks(blocks, sample_rate_hz, max_seconds=None, name=None):
     max_seconds: presentation time at which to stop; None converts everything.
     name: of the file, for a warning on stderr where samples are far beyond full scale, as in a float WAV with values
       of int16. They are clipped: what their full scale is, the file does not say.
+    block_seconds: of sound that the resampler gets at least at once.
 
   Yields:
-    (start_sample, int16 [n]): contiguous chunks of about a second, gaps filled with zeros.
+    (start_sample, int16 [n]): contiguous chunks of about `block_seconds`, gaps filled with zeros.
 
   Raises:
     UserError: the sample rate is too high, or gaps are too long (`timeline.fill_gaps`).
   """
   limit = None if max_seconds is None else math.ceil(max_seconds * sample_rate_hz)
-  for start, samples in _resampled(timeline.coalesce(timeline.fill_gaps(blocks)), sample_rate_hz):
+  for start, samples in _resampled(timeline.coalesce(timeline.fill_gaps(blocks), block_seconds), sample_rate_hz):
     samples = samples if limit is None else samples[: max(0, limit - start)]
     if samples.size:
       if name is not None and (peak := max(samples.max(), -samples.min())) > MAX_PEAK:
