@@ -11,8 +11,8 @@ anywhere, such as audionet_tf.convert. --tflite adds, for phones and browsers,
                            reads its sample rate and class names, which are in the file
   model_any_length.tflite  takes sound of any length and returns logits and the embedding as well
 
-and --quantize=int8 --sounds=FOLDER model_int8.tflite, a quarter of the size, after a comparison on real sound: in how
-many windows the most probable class is the same. float16 halves the size. --onnx adds model.onnx for ONNX Runtime.
+and --quantize=int8 --sounds=FOLDER model_int8.tflite, about a third of the size, after a comparison on real sound: in
+how many windows the most probable class is the same. float16 halves the size. --onnx adds model.onnx for ONNX Runtime.
 
 --card adds README.md, a model card made from the run: data, teachers, student, --figures of audionet_tf.evaluate,
 limits, --license. --output=hf://user/repository puts student, export and card on the Hugging Face Hub, where every
@@ -135,7 +135,7 @@ def main(argv):
     add = [functools.partial(describe, path, model=model, settings=settings)] if is_described() else []
     options = {'quantize': quantize, 'windows': windows, 'report': notes.append, 'onnx': ONNX.value, 'add': add}
     write = functools.partial(export.export, model, settings, folder, TFLITE.value, **options)
-    version = cli.QuietTensorFlow.quietly(write) if ONNX.value else write()  # tf2onnx has TensorFlow list devices
+    version = cli.QuietTensorFlow.quietly(write)  # converters tell what they ignore and which devices there are
     if to_hub:
       publish(run, version, model, settings)
   print(OUTPUT.value if to_hub else version)

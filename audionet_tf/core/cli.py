@@ -23,7 +23,9 @@ from audionet_tf.core.errors import UserError, missing_extra
 
 # Must be set before TensorFlow is imported. Its start-up notices are about hardware and do not concern users.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-START_UP_NOTICE = re.compile(rb'WARNING: All log messages before absl::InitializeLog|[IW]\d{4} |\d[\d:. -]*: [IW] ')
+START_UP_NOTICE = re.compile(
+  rb'WARNING: All log messages before absl::InitializeLog|[IW]\d{4} |\d[\d:. -]*: [IW] |INFO: Created TensorFlow Lite'
+)
 
 
 class QuietTensorFlow:
