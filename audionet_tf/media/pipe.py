@@ -46,7 +46,8 @@ class Pipe:
       UserError: neither WAV nor raw samples at a known rate, or of a format that is not in SAMPLES.
     """
     blocks = mono_blocks(*self.samples(), mono)
-    return decoding.pcm_chunks(blocks, sample_rate_hz, name=self.name, block_seconds=block_seconds)
+    warn = decoding.printer(self.name)
+    return decoding.pcm_chunks(blocks, sample_rate_hz, warn=warn, block_seconds=block_seconds)
 
   def samples(self):
     """(rate_hz, channels, key of SAMPLES, iterator over bytes), after the header. Errors are those of `chunks`."""
@@ -72,10 +73,10 @@ class Pipe:
 
 
 class Forward:
-  """A pipe as a file that `wav_header` can walk: `seek` goes forward only."""
+  """A pipe as a file that `wav_header` can walk: `seek` goes back over what was read last, and forward."""
 
   def __init__(self, file):
-    self.file, self.held, self.position = file, b'', 0
+    self.file, self.held, self.position, self.recent = file, b'', 0, b''
 
   def peek(self, size):
     """The next bytes, fewer at the end, which the next `read` gives again."""
@@ -86,13 +87,15 @@ class Forward:
   def read(self, size):
     """`size` bytes; fewer at the end."""
     data, self.held = self.peek(size), self.held[size:]
-    self.position += len(data)
+    self.position, self.recent = self.position + len(data), data
     return data
 
   def tell(self):
     return self.position
 
   def seek(self, position):
+    if position < self.position:
+      self.held, self.position = self.recent[position - self.position :] + self.held, position
     while self.position < position and self.read(min(READ_BYTES, position - self.position)):
       pass
 

@@ -7,7 +7,7 @@ import sys
 import keras
 import tensorflow as tf
 
-from audionet_tf.core import interruption, system
+from audionet_tf.core import files, interruption, system
 from audionet_tf.core.durations import exact
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import (
@@ -15,6 +15,7 @@ from audionet_tf.data import (
   balanced_sampling,
   batch_keys,
   class_lists,
+  codec_pass,
   csv_files,
   damage,
   input_pipeline,
@@ -70,11 +71,12 @@ def train(
   Raises:
     UserError: records, teacher or run folder cannot be used, or a loss is not finite.
     interruption.Interrupted: Ctrl-C or SIGTERM, after a checkpoint.
+    DiskFullError: no space in the run folder, or for the teachers' outputs.
   """
   for teacher in config.teachers:
     frozen_teacher.try_loading(teacher.source, teacher.weights, teacher.dtype, teacher.input_range)
   system.keep_freed_memory()
-  with run_checks.locked(run_dir, resume) as locked_dir:
+  with files.space_in(run_dir), run_checks.locked(run_dir, resume) as locked_dir:
     shown = {'profile': profile, 'graph': graph, 'projected': projected}
     return train_locked(records_folder, locked_dir, config, checkpoint_every, validation_folder, **shown)
 
@@ -90,7 +92,8 @@ def train_locked(
   teachers = load_teachers(config, manifest, devices)
   report_class_names(config.teachers, teachers)
   warn_of_sample_rate(config.student, manifest['params'].sample_rate_hz)
-  settings = training_resume.settings_of(config, manifest, teachers, devices.num_replicas_in_sync)
+  variants = codec_pass.ensure(records_folder, manifest) if augmentation.with_variants(config.augment) else None
+  settings = training_resume.settings_of(config, manifest, teachers, devices.num_replicas_in_sync, variants)
   settings = training_resume.resumed(run_dir / run_checks.SETTINGS_NAME, settings)
   source = training_source(records_folder, manifest, teachers, online)
   held_out_source = held_out and training_source(validation_folder, held_out, teachers, online)
@@ -102,14 +105,16 @@ def train_locked(
   log = callbacks.RunLog(run_dir, stats_header(manifest, config), ids_of(manifest), manifest['windows'], validate)
   checkpoints, first_epoch = restored(run_dir, distiller, log, checkpoint_every, config)
   if first_epoch < config.epochs:
-    with readable(source, records_folder, manifest):
+    with readable(source, records_folder, manifest, variants):
       summaries = make_summaries(
         run_dir, records_folder, manifest, source, distiller, teachers, log, settings, profile, graph
       )
       hooks = [callbacks.Guard(ids_of(manifest)), log, checkpoints, summaries]
       if projected:
         hooks.append(make_projector(run_dir, summaries.writer, records_folder, manifest, source, teachers))
-      batches = training_batches(records_folder, manifest, source, config, first_epoch, devices.num_replicas_in_sync)
+      batches = training_batches(
+        records_folder, manifest, source, config, first_epoch, devices.num_replicas_in_sync, variants
+      )
       fit(distiller, batches, manifest, config, first_epoch, hooks, log, checkpoints)
   return finish(run_dir, distiller.student, manifest, teachers, config, settings)
 
@@ -186,9 +191,9 @@ def warn_of_sample_rate(student, rate_hz):
     )
 
 
-def training_batches(records_folder, manifest, source, config, first_epoch, replicas):
+def training_batches(records_folder, manifest, source, config, first_epoch, replicas, variants=None):
   """Dataset of the batches from `first_epoch` on: every window once per pass, or balanced by class."""
-  augment = augmentation.augmenter(config.augment, manifest['params'].sample_rate_hz)
+  augment = augmentation.augmenter(config.augment, manifest['params'].sample_rate_hz, variants)
   if config.gate == 'loudness':
     augment = loudness.gated(manifest['videos'], loudness.window_weights(source, manifest), augment)
   arguments = config.batch_size, config.seed, first_epoch, replicas, augment
@@ -237,9 +242,10 @@ def steps_per_epoch(manifest, config):
   return -(-manifest['windows'] // config.batch_size)
 
 
-def readable(source, records_folder, manifest):
-  """Context in which a damaged file of the records, or of the answers stored with them, raises UserError."""
-  paths = dict.fromkeys([*source.paths, *records.shard_paths(records_folder, manifest)])
+def readable(source, records_folder, manifest, variants=None):
+  """Context in which a damaged file of the records, or of what is stored with them, raises UserError."""
+  stored = variants.paths if variants else []
+  paths = dict.fromkeys([*source.paths, *stored, *records.shard_paths(records_folder, manifest)])
   return damage.named(paths, damage.advice(records_folder))
 
 

@@ -79,6 +79,14 @@ def test_what_follows_the_sound_is_not_heard(tmp_path):
   np.testing.assert_array_equal(heard(data + b'LIST\x04\0\0\0abcd', RATE), heard(data, RATE))
 
 
+@pytest.mark.parametrize('padding', [b'', b'\0'])
+def test_chunks_of_odd_length_before_the_sound(tmp_path, padding):
+  data = wav(tmp_path, KINDS['s16'](sound(1))).read_bytes()
+  place = data.index(b'data')
+  odd = data[:place] + b'LIST\x05\0\0\0abcde' + padding + data[place:]
+  np.testing.assert_array_equal(heard(odd, RATE), heard(data, RATE))
+
+
 def test_raw_samples_have_the_rate_that_is_said():
   samples = KINDS['s16'](sound(2))
   found = heard(samples.tobytes() + b'\1', RATE, sample_rate_hz=RATE, channels=2)
