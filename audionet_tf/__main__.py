@@ -17,6 +17,7 @@ COMMANDS = {
   'evaluate': 'audionet_tf.evaluate',
   'infer': 'audionet_tf.infer',
   'caption': 'audionet_tf.caption',
+  'stream': 'audionet_tf.stream',
   'serve': 'audionet_tf.serve',
   'features': 'audionet_tf.features',
   'probe': 'audionet_tf.probe',

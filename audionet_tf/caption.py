@@ -109,8 +109,7 @@ def check_arguments(paths):
     cli.require(numbers, f'blocks is {",".join(BLOCKS.value)!r}, allowed is PATCHES,HOP,TOTAL such as 5,2,10')
   check_merge(paths)
   clip_tables.check_names([pathlib.Path(path).name for path in paths])
-  for path in (THRESHOLDS.value, NAMES.value, FONT.value):
-    cli.require(not path or pathlib.Path(path).is_file(), f'{path}: no such file')
+  cli.require_files([path for path in (THRESHOLDS.value, NAMES.value, FONT.value) if path])
   cli.require_any_file(paths)
   return student_paths.find_for_files(starter.chosen(MODEL.value))
 
@@ -136,23 +135,24 @@ def check_merge(paths):
 
 def detection_config(settings, class_names):
   """event_detection.DetectionConfig of the flags, checked. `settings`: student_file.StudentConfig."""
-  from audionet_tf.captioning import captioner, event_detection, rules
+  from audionet_tf.captioning import captioner
 
-  config = event_detection.DetectionConfig(
+  return captioner.detection_config(
+    settings,
+    class_names,
+    HEAD.value,
+    names=NAMES.value,
+    thresholds=THRESHOLDS.value,
+    stop=STOP.value,
+    join=JOIN.value,
     threshold=THRESHOLD.value,
     release=RELEASE.value,
     top=TOP.value,
-    join=JOIN.value or captioner.default_join(settings, HEAD.value),
     smooth_seconds=durations.seconds(SMOOTH_MS.value),
     merge_seconds=durations.seconds(MERGE_MS.value),
     shortest_seconds=durations.seconds(SHORTEST_MS.value),
-    stop=rules.read_stop(STOP.value),
-    names=rules.read_names(NAMES.value, class_names) if NAMES.value else {},
-    thresholds=rules.read_thresholds(THRESHOLDS.value) if THRESHOLDS.value else {},
     unknown=UNKNOWN.value,
   )
-  event_detection.check(config, class_names)
-  return config
 
 
 def bar(name):

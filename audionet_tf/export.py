@@ -3,48 +3,155 @@ r"""Writes a trained student as a SavedModel for TensorFlow Serving, and as Tens
   python -m audionet_tf.export --model=runs/clips --output=exports/clips --tflite
 
 writes exports/clips/1, or the next free number: signatures `serving_default` and `windows`, `layers` if layers have
-steps in time, class names and settings as assets, warm-up requests, model.tflite. What was written is loaded again and
-compared with the student first. --labels=FILE renames the classes, one name per line. --model=student.keras exports
-weights from anywhere, such as audionet_tf.convert.
+steps in time, class names and settings as assets, warm-up requests. What was written is loaded again and compared with
+the student first. --labels=FILE renames the classes, one name per line. --model=student.keras exports weights from
+anywhere, such as audionet_tf.convert. --tflite adds, for phones and browsers,
+
+  model.tflite             takes one window, f32 [1, samples], and returns probabilities; MediaPipe's audio classifier
+                           reads its sample rate and class names, which are in the file
+  model_any_length.tflite  takes sound of any length and returns logits and the embedding as well
+
+and --quantize=int8 --sounds=FOLDER model_int8.tflite, about a third of the size, after a comparison on real sound: in
+how many windows the most probable class is the same. float16 halves the size. --onnx adds model.onnx for ONNX Runtime.
+
+--card adds README.md, a model card made from the run: data, teachers, student, --figures of audionet_tf.evaluate,
+limits, --license. --output=hf://user/repository puts student, export and card on the Hugging Face Hub, where every
+command finds it as --model=hf://user/repository.
 """
 
+import contextlib
 import dataclasses
+import functools
 import pathlib
+import shutil
+import sys
+import tempfile
 
 from absl import flags
 
-from audionet_tf.core import cli
+from audionet_tf.core import cli, hub
 from audionet_tf.models import student_paths
 
-MODEL = flags.DEFINE_string('model', None, 'A run, a student (.keras, its .json beside it), or starter.')
+MODEL = flags.DEFINE_string(
+  'model', None, 'A run, a student (.keras, its .json beside it), starter, or hf://user/repository.'
+)
 flags.DEFINE_alias('run_dir', 'model')  # the old name
-OUTPUT = flags.DEFINE_string('output', None, 'Folder of versions, made if missing.')
+OUTPUT = flags.DEFINE_string('output', None, 'Folder of versions, made if missing; or hf://user/repository.')
 LABELS = flags.DEFINE_multi_string(
   'labels', [], "FILE, or HEAD=FILE, repeated: other names for the student's classes, one per line."
 )
-TFLITE = flags.DEFINE_bool('tflite', False, 'Add model.tflite to the version.')
+TFLITE = flags.DEFINE_bool('tflite', False, 'Add TensorFlow Lite files to the version.')
+ONNX = flags.DEFINE_bool('onnx', False, 'Add model.onnx to the version (extra onnx).')
+QUANTIZE = flags.DEFINE_multi_enum(
+  'quantize', [], ['float16', 'int8'], 'With --tflite, repeated: a smaller file too, with weights of this type.'
+)
+SOUNDS = flags.DEFINE_multi_string(
+  'sounds', [], 'FILE or FOLDER, repeated: real sound on which --quantize is compared with float32.'
+)
+CARD = flags.DEFINE_bool('card', False, 'Add README.md, a model card, to the version; to hf:// always.')
+FIGURES = flags.DEFINE_string('figures', None, 'For the card: what audionet_tf.evaluate wrote to its --output.')
+LICENSE = flags.DEFINE_string(
+  'license', None, 'For the card: of the weights, as the Hub spells it, such as apache-2.0.'
+)
 
-TOPICS = {'model': 'Student', 'output': 'Results'}
+TOPICS = {'model': 'Student', 'output': 'Results', 'tflite': 'Other runtimes', 'card': 'Model card'}
 NEEDS = (('--model',), ('--output',))
+MOST_WINDOWS = 1000  # of --sounds: a difference of 1 % is then ten windows
 
 
-def main(argv):
-  cli.no_arguments(argv)
+def check_quantize():
+  """Raises UserError where --quantize and --sounds do not fit the other flags."""
+  if not QUANTIZE.value:
+    return
+  cli.require(TFLITE.value, '--quantize needs --tflite, whose files it makes smaller')
+  cli.require(SOUNDS.value, '--quantize needs --sounds: files or folders of real sound, to compare with float32')
+  for path in SOUNDS.value:
+    cli.require(pathlib.Path(path).exists(), f'--sounds={path}: no such file or folder')
+
+
+def real_windows(settings):
+  """list of int16 [samples], windows of --sounds. `settings`: student_file.StudentConfig."""
+  from audionet_tf.inference import windows
+  from audionet_tf.units import search
+
+  return windows.of_files(search.media_files(SOUNDS.value), settings, MOST_WINDOWS)
+
+
+def check_arguments():
+  """Path of the student's .keras file. Raises UserError for mistakes that show before anything is loaded."""
   path = student_paths.resolve(MODEL.value)
   path = path / student_paths.STUDENT_FILE if path.suffix != '.keras' else path
   student_paths.require_student(path)
   for value in LABELS.value:
-    label_file = pathlib.Path(value.rpartition('=')[2])
-    cli.require(label_file.is_file(), f'--labels={value}: no such file')
+    cli.require(pathlib.Path(value.rpartition('=')[2]).is_file(), f'--labels={value}: no such file')
+  check_quantize()
+  if ONNX.value:
+    cli.require_installed(['tf2onnx', 'onnxruntime'], 'onnx')
+  if hub.is_address(OUTPUT.value):
+    hub.repository(OUTPUT.value)
+    cli.require_installed(['huggingface_hub'], 'hub')
+  for name in ('figures', 'license'):
+    cli.require(not flags.FLAGS[name].value or is_described(), f'--{name} goes with --card, or an --output of hf://')
+  cli.require_files([FIGURES.value] if FIGURES.value else [])
+  return path
+
+
+def is_described():
+  """Whether a card is written: the Hub expects one."""
+  return CARD.value or hub.is_address(OUTPUT.value)
+
+
+def load(path):
+  """(keras.Model, student_file.StudentConfig) of a .keras file, its classes renamed by --labels."""
   from audionet_tf.data import class_lists
   from audionet_tf.models import student_file
-  from audionet_tf.saved_model import export
 
   model, settings = student_file.load(path)
   counts = {head: len(names) for head, names in settings.classes.items()}
   renamed = class_lists.class_names_by_head(LABELS.value, counts)
-  settings = dataclasses.replace(settings, classes=settings.classes | renamed)
-  print(export.export(model, settings, OUTPUT.value, tflite=TFLITE.value))
+  return model, dataclasses.replace(settings, classes=settings.classes | renamed)
+
+
+def describe(path, version, model, settings):
+  """Writes the card of the student at `path` beside the files of a version."""
+  from audionet_tf.saved_model import card
+
+  figures = card.read_figures(FIGURES.value) if FIGURES.value else None
+  files = [file.name for file in version.iterdir() if file.suffix in ('.tflite', '.onnx')]
+  card.write(version / card.FILE, model, settings, path.parent, figures, LICENSE.value, files)
+
+
+def main(argv):
+  cli.no_arguments(argv)
+  path = check_arguments()
+  from audionet_tf.saved_model import export
+
+  model, settings = load(path)
+  windows, notes, quantize = real_windows(settings) if QUANTIZE.value else [], [], sorted({*QUANTIZE.value})
+  with contextlib.ExitStack() as stack:
+    to_hub = hub.is_address(OUTPUT.value)
+    run = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()) if to_hub else OUTPUT.value)
+    folder = run / student_paths.EXPORT_FOLDER if to_hub else run
+    add = [functools.partial(describe, path, model=model, settings=settings)] if is_described() else []
+    options = {'quantize': quantize, 'windows': windows, 'report': notes.append, 'onnx': ONNX.value, 'add': add}
+    write = functools.partial(export.export, model, settings, folder, TFLITE.value, **options)
+    version = cli.QuietTensorFlow.quietly(write)  # converters tell what they ignore and which devices there are
+    if to_hub:
+      publish(run, version, model, settings)
+  print(OUTPUT.value if to_hub else version)
+  for note in notes:
+    print(note, file=sys.stderr)
+
+
+def publish(run, version, model, settings):
+  """Uploads a version as a run: with its student, and the card where the Hub looks for it."""
+  from audionet_tf.models import student_file
+  from audionet_tf.saved_model import card
+
+  student_file.save(run / student_paths.STUDENT_FILE, model, settings)
+  shutil.copy(version / card.FILE, run / card.FILE)
+  (version.parent / '.lock').unlink(missing_ok=True)
+  hub.upload(run, OUTPUT.value)
 
 
 def run():

@@ -24,10 +24,12 @@ Hershey's), takes a file as a whole, however long: each row is one of its steps 
 padded with silence, what fills no patch of the others is dropped. With --window_ms or --hop_ms they predict windows as
 well. Sound that is too short for a SoundNet is repeated, as in its authors' code. Repeated sound gives a single row
 spanning the file; the number of repetitions is reported as `repeats` in every format. A file that cannot be read is
-named, the others are predicted, and the exit code is 1.
+named, the others are predicted, and the exit code is 1. The file - is WAV from a pipe, to its end; audionet_tf.stream
+answers while it comes.
 """
 
 import pathlib
+import sys
 
 from absl import flags
 
@@ -37,6 +39,7 @@ from audionet_tf.data import clip_tables
 from audionet_tf.inference import writers
 from audionet_tf.models import starter, student_paths
 
+PIPE = '-'  # in place of a file
 MODEL = flags.DEFINE_string(
   'model', None, 'A run, an export (a version or the folder of versions), or a student.keras; default: the starter.'
 )
@@ -65,7 +68,12 @@ TEXT_COLUMNS = (0, 2)
 def check_arguments(paths):
   """Path of the student. Raises UserError for mistakes that show before anything is loaded."""
   clip_tables.check_names([pathlib.Path(path).name for path in paths])
-  cli.require_any_file(paths)
+  cli.require(paths.count(PIPE) <= 1, f'{PIPE}, the sound that is piped in, can be read once')
+  cli.require(
+    PIPE not in paths or not sys.stdin.isatty(), f'{PIPE}: nothing is piped in, such as ffmpeg -i FILE -f wav -'
+  )
+  if PIPE not in paths:
+    cli.require_any_file(paths)
   return student_paths.find_for_files(starter.chosen(MODEL.value))
 
 
@@ -77,20 +85,27 @@ def summary(name, predictions, class_names):
   return rows
 
 
+def shown_name(path):
+  """The name of a file, or of PIPE, on the screen."""
+  return 'stdin' if str(path) == PIPE else pathlib.Path(str(path)).name
+
+
 def model_name():
   """The name of the student in the results."""
   return MODEL.value or student_paths.STARTER
 
 
 def predict_file(predictor, path):
-  """Writes or prints the predictions of a file; returns its predict.FileSummary."""
+  """Writes or prints the predictions of a file or of PIPE; returns its predict.FileSummary."""
   from audionet_tf.inference import predict, table
+  from audionet_tf.media import pipe
 
+  path = pipe.Pipe(sys.stdin.buffer) if path == PIPE else path
   if OUTPUT.value:
     return predict.predict_file(predictor, path, pathlib.Path(OUTPUT.value), model_name())
   rows = table.Table()
   predictions = predict.predict_file(predictor, path, None, model_name(), rows.add)
-  print(f'{text.printable(pathlib.Path(path).name)}\n{rows.text(predictor.class_names, TOP.value)}\n')
+  print(f'{text.printable(shown_name(path))}\n{rows.text(predictor.class_names, TOP.value)}\n')
   return predictions
 
 
@@ -118,7 +133,7 @@ def main(argv):
       failed += 1
       cli.fail_file(path, error)
       continue
-    name = pathlib.Path(path).name
+    name = shown_name(path)
     rows += summary(name, predictions, predictor.class_names)
     if predictions.repeats > 1:
       short = f'{name}: too short for {served.settings.student}, repeated {predictions.repeats} times'

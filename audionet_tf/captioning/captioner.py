@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from audionet_tf.captioning import event_detection
+from audionet_tf.captioning import rules as tables
 from audionet_tf.core.errors import UserError
 from audionet_tf.data.class_lists import UNKNOWN
 from audionet_tf.inference import predict
@@ -64,6 +65,32 @@ def predictor(served, window_seconds=None, hop_seconds=None, blocks=None, batch_
   return predict.file_predictor(
     served, ('json',), window_seconds, hop_seconds, batch_size=batch_size, repeats=repeats, to_the_end=True, head=head
   )
+
+
+def detection_config(settings, class_names, head=None, names=None, thresholds=None, stop=(), join=None, **options):
+  """event_detection.DetectionConfig for a student, checked.
+
+  Args:
+    settings: its student_file.StudentConfig.
+    class_names: of the head.
+    head: its name; None for the first.
+    names, thresholds: paths of tables (`rules`), or None.
+    stop: names, or one path of a list of them.
+    join: key of event_detection.JOINS; None for `default_join`.
+    **options: other attributes of the DetectionConfig.
+
+  Raises:
+    UserError: a table cannot be read, or a value does not fit.
+  """
+  config = event_detection.DetectionConfig(
+    join=join or default_join(settings, head),
+    stop=tables.read_stop(stop),
+    names=tables.read_names(names, class_names) if names else {},
+    thresholds=tables.read_thresholds(thresholds) if thresholds else {},
+    **options,
+  )
+  event_detection.check(config, class_names)
+  return config
 
 
 def default_join(settings, head=None):

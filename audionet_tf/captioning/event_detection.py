@@ -199,11 +199,12 @@ def detect_events(start_seconds, end_seconds, scores, names, thresholds, rules):
     ranked = np.where(active[crowded], -values[crowded], np.inf).argsort(1, kind='stable')
     active[crowded[:, None], ranked[:, rules.top :]] = False
   begin_at, end_at = edges(starts, ends)
+  shortest = min(hop_of(starts), (ends - starts).min())
   events = []
   for column, number in enumerate(present):
     begins, last = active_runs(active[:, column], values[:, column], thresholds[column])
     if len(begins):
-      spans = begins, last, *at_least_one_hop(begin_at[begins], end_at[last], starts, ends)
+      spans = begins, last, *at_least(begin_at[begins], end_at[last], shortest)
       events += spans_to_events(spans, values[:, column], names[number], rules)
   return sorted(events, key=lambda event: (event.start_seconds, -event.score, event.name))
 
@@ -238,9 +239,8 @@ def edges(starts, ends):
   return begin_at, end_at
 
 
-def at_least_one_hop(begin, end, starts, ends):
-  """(begin, end) of events, each at least one hop long; events of a row or two lie in the middle of these."""
-  shortest = min(hop_of(starts), (ends - starts).min())
+def at_least(begin, end, shortest):
+  """(begin, end) of events, each at least one hop, `shortest`, long; those of a row or two lie in the middle of it."""
   middle = (begin + end) / 2
   brief = end - begin < shortest
   return np.where(brief, middle - shortest / 2, begin), np.where(brief, middle + shortest / 2, end)

@@ -23,7 +23,9 @@ from audionet_tf.core.errors import DiskFullError, UserError, missing_extra
 
 # Must be set before TensorFlow is imported. Its start-up notices are about hardware and do not concern users.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-START_UP_NOTICE = re.compile(rb'WARNING: All log messages before absl::InitializeLog|[IW]\d{4} |\d[\d:. -]*: [IW] ')
+START_UP_NOTICE = re.compile(
+  rb'WARNING: All log messages before absl::InitializeLog|[IW]\d{4} |\d[\d:. -]*: [IW] |INFO: Created TensorFlow Lite'
+)
 
 
 class QuietTensorFlow:
@@ -211,6 +213,12 @@ def require_installed(modules, extra):
   missing = [name for name in modules if importlib.util.find_spec(name) is None]
   if missing:
     raise missing_extra('this command', text.first_of(missing), extra)
+
+
+def require_files(paths):
+  """UserError if one of the files is missing."""
+  for path in paths:
+    require(os.path.isfile(path), f'{path}: no such file')
 
 
 def require_any_file(paths):

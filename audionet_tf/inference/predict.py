@@ -15,7 +15,7 @@ from audionet_tf.core import durations, text
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.data import params
 from audionet_tf.inference import steps, windows, writers
-from audionet_tf.media import integrity
+from audionet_tf.media import waveforms
 from audionet_tf.media.timeline import PCM_SCALE
 from audionet_tf.models import registry
 
@@ -154,12 +154,22 @@ def file_predictor(
   )
 
 
+def live_predictor(served, window_seconds=None, hop_seconds=None, head=None):
+  """The FilePredictor of `live_blocks`: one window at a time, also of students with steps in time.
+
+  Args and errors are those of `file_predictor`; the default window is that of training.
+  """
+  if registry.network(served.settings.student).layer_windows:
+    window_seconds = window_seconds or served.settings.window_seconds
+  return file_predictor(served, ('json',), window_seconds, hop_seconds, batch_size=1, head=head)
+
+
 def predict_file(predictor, path, folder, model_file, watch=None):
   """Predicts one file and writes `folder/<its name>.<format>` for every format of the predictor.
 
   Args:
     predictor: FilePredictor.
-    path: of a sound or video file, which may be compressed as .gz.
+    path: of a sound or video file, which may be compressed as .gz; or a pipe.Pipe.
     folder: existing folder for the results; None writes nothing.
     model_file: str, the name of the model in the results.
     watch: None, or a function that is called with every block of rows.
@@ -171,7 +181,7 @@ def predict_file(predictor, path, folder, model_file, watch=None):
     MediaError: the file is unreadable, damaged or without sound. Then nothing is written.
     UserError: the student's outputs are not finite.
   """
-  path, framing = pathlib.Path(path), predictor.framing
+  name, framing = pathlib.Path(str(path)).name, predictor.framing
   about = {
     'video_file': str(path),
     'model_file': model_file,
@@ -182,13 +192,13 @@ def predict_file(predictor, path, folder, model_file, watch=None):
   }
   with contextlib.ExitStack() as stack:
     try:
-      sound = stack.enter_context(integrity.decompressed(path))
+      sound = stack.enter_context(waveforms.unpacked(path))
       adders = [
-        stack.enter_context(writers.FORMATS[key][0](folder / f'{path.name}.{key}', about))
+        stack.enter_context(writers.FORMATS[key][0](folder / f'{name}.{key}', about))
         for key in (predictor.formats if folder else ())
       ]
       adders += [watch] if watch else []
-      return write_blocks(blocks(predictor, sound), adders, path.name)
+      return write_blocks(blocks(predictor, sound), adders, name)
     except MediaError as error:
       raise MediaError(path, error.reason) from None
 
@@ -208,7 +218,22 @@ def blocks(predictor, sound):
     MediaError: the file is unreadable, damaged or without sound.
     UserError: the student's outputs are not finite.
   """
-  for block in predictor.steps.blocks(sound) if predictor.steps else windows.window_blocks(predictor, sound):
+  return finite(predictor.steps.blocks(sound) if predictor.steps else windows.window_blocks(predictor, sound))
+
+
+def live_blocks(predictor, chunks):
+  """Predicts sound as it comes: as `blocks`, a block for every window, as soon as its sound is there.
+
+  Args:
+    predictor: FilePredictor of windows, with a batch size of 1.
+    chunks: iterator over (start_sample, int16 [n]), contiguous; nothing reads ahead.
+  """
+  return finite(windows.chunk_blocks(predictor, chunks))
+
+
+def finite(blocks):
+  """Yields the blocks. UserError: the student's outputs are not finite."""
+  for block in blocks:
     if not np.isfinite(block['sum']).all():
       raise UserError('the outputs of the student are not finite: its training diverged; use another student')
     yield block

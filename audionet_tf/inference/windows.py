@@ -1,9 +1,12 @@
 """The windows of a file, in batches: how its sound is framing, padded, repeated and timed."""
 
+import itertools
+
 import numpy as np
 
 from audionet_tf.core import durations, prefetch
 from audionet_tf.core.errors import UserError
+from audionet_tf.data.params import Framing
 from audionet_tf.media import timeline, waveforms
 from audionet_tf.models import registry
 
@@ -65,6 +68,29 @@ def windows(chunks, framing, repeat=False, min_remainder=None):
     )
 
 
+def of_files(paths, settings, most):
+  """Windows of sound files, of the length and as short sound is filled up in training.
+
+  Args:
+    paths: files, which may be compressed as .gz.
+    settings: student_file.StudentConfig.
+    most: number of windows; every file gives an equal share of them, from its start on.
+
+  Returns:
+    list of int16 [window_samples].
+
+  Raises:
+    MediaError: a file is unreadable, damaged or without sound.
+  """
+  framing = Framing(settings.window_seconds, settings.window_seconds, settings.sample_rate_hz, settings.mono)
+  repeat, share, found = registry.network(settings.student).short_input == 'repeat', -(-most // len(paths)), []
+  for path in paths:
+    with waveforms.unpacked(path) as sound:
+      pairs = windows(waveforms.chunks(sound, settings.sample_rate_hz, settings.mono), framing, repeat)
+      found += [pcm for _, pcm in itertools.islice(pairs, share)]
+  return found[:most]
+
+
 def batches(pairs, batch_size, window_samples):
   """Groups (index, pcm) pairs as (f64 [n], int16 [batch_size, window_samples]); n = batch_size except in the last."""
   indices, pcm = [], np.zeros([batch_size, window_samples], np.int16)
@@ -87,17 +113,29 @@ def times(indices, framing):
 
 
 def window_blocks(predictor, sound):
-  """Yields a block, as `predict.blocks` does, for every batch of windows of a sound."""
+  """Yields a block, as `predict.blocks` does, for every batch of windows of a sound, which a thread reads ahead."""
+  framing = predictor.framing
+  return chunk_blocks(predictor, waveforms.chunks(sound, framing.sample_rate_hz, framing.mono), prefetch.ahead)
+
+
+def chunk_blocks(predictor, chunks, ahead=iter):
+  """Yields a block, as `predict.blocks` does, for every batch of windows.
+
+  Args:
+    predictor: predict.FilePredictor.
+    chunks: (start_sample, int16 [n]), contiguous.
+    ahead: what reads the batches: `iter` as they come, `prefetch.ahead` in a thread.
+  """
   framing, begin, end = predictor.framing, None, 0
 
   def watched():
     nonlocal begin, end
-    for start, pcm in waveforms.chunks(sound, framing.sample_rate_hz, framing.mono):
+    for start, pcm in chunks:
       begin, end = start if begin is None else begin, start + len(pcm)
       yield start, pcm
 
   pairs = windows(watched(), framing, predictor.repeat, predictor.min_remainder)
-  for indices, pcm in prefetch.ahead(batches(pairs, predictor.batch_size, framing.window_samples)):
+  for indices, pcm in ahead(batches(pairs, predictor.batch_size, framing.window_samples)):
     n = len(indices)
     block = {key: value[:n] if key != 'sum' else value for key, value in predictor.predict(pcm, n).items()}
     block['start_seconds'], block['end_seconds'] = times(indices, framing)

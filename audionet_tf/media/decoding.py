@@ -88,7 +88,7 @@ def printer(path):
   return lambda message: print(text.printable(f'warning: {path}: {message}'), file=sys.stderr)
 
 
-def pcm_chunks(blocks, sample_rate_hz, max_seconds=None, warn=None):
+def pcm_chunks(blocks, sample_rate_hz, max_seconds=None, warn=None, block_seconds=1):
   """Resamples mono sound and converts it to int16.
 
   Args:
@@ -98,15 +98,16 @@ def pcm_chunks(blocks, sample_rate_hz, max_seconds=None, warn=None):
     max_seconds: presentation time at which to stop; None converts everything.
     warn: None, or a function that is called with a line where samples are far beyond full scale, as in a float WAV
       with values of int16. They are clipped: what their full scale is, the file does not say.
+    block_seconds: of sound that the resampler gets at least at once.
 
   Yields:
-    (start_sample, int16 [n]): contiguous chunks of about a second, gaps filled with zeros.
+    (start_sample, int16 [n]): contiguous chunks of about `block_seconds`, gaps filled with zeros.
 
   Raises:
     UserError: the sample rate is too high, or gaps are too long (`timeline.fill_gaps`).
   """
   limit = None if max_seconds is None else math.ceil(max_seconds * sample_rate_hz)
-  for start, samples in _resampled(timeline.coalesce(timeline.fill_gaps(blocks)), sample_rate_hz):
+  for start, samples in _resampled(timeline.coalesce(timeline.fill_gaps(blocks), block_seconds), sample_rate_hz):
     samples = samples if limit is None else samples[: max(0, limit - start)]
     if samples.size:
       if warn and (peak := max(samples.max(), -samples.min())) > MAX_PEAK:

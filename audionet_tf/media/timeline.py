@@ -70,8 +70,8 @@ def without_starts_after_a_change(blocks):
     yield None if changed else start, rate, samples
 
 
-def coalesce(blocks):
-  """Joins contiguous (start, rate, f32 [n]) of one rate to about a second each: calls of a resampler cost."""
+def coalesce(blocks, seconds=1):
+  """Joins contiguous (start, rate, f32 [n]) of one rate to `seconds` each, or more: calls of a resampler cost."""
   held, held_start, held_rate, count = [], 0, None, 0
   for start, rate, samples in blocks:
     if held and rate != held_rate:
@@ -81,7 +81,7 @@ def coalesce(blocks):
     held_rate = rate
     held.append(samples)
     count += samples.size
-    if count >= rate:
+    if count >= seconds * rate:
       yield held_start, rate, np.concatenate(held)
       held, count = [], 0
   if held:

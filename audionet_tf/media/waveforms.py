@@ -1,6 +1,6 @@
 """Sound in memory: an array gives the same chunks as a file with its samples.
 
-Where a function takes `sound`, it is the path of a media file or a Waveform.
+Where a function takes `sound`, it is the path of a media file, a Waveform or a pipe.Pipe.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import numbers
 import numpy as np
 
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.media import decoding, integrity, timeline, wav_tfio
+from audionet_tf.media import decoding, integrity, pipe, timeline, wav_tfio
 
 INT16_SCALE = np.float32(32768)
 
@@ -62,10 +62,10 @@ def of_array(array, sample_rate_hz):
 
 
 def chunks(sound, sample_rate_hz, mono='mean'):
-  """Decodes a media file or a Waveform (`decoding.decode_audio`).
+  """Decodes a media file, a Waveform or a Pipe (`decoding.decode_audio`).
 
   Args:
-    sound: path of a media file, or Waveform.
+    sound: path of a media file, Waveform or Pipe.
     sample_rate_hz: int, rate of the output.
     mono: 'mean' of all channels, or the 'first' channel.
 
@@ -75,6 +75,8 @@ def chunks(sound, sample_rate_hz, mono='mean'):
   Raises:
     MediaError: the file is unreadable, truncated or damaged, or has no sound.
   """
+  if isinstance(sound, pipe.Pipe):
+    return sound.chunks(sample_rate_hz, mono, block_seconds=1)
   if not isinstance(sound, Waveform):
     return decoding.decode_audio(sound, sample_rate_hz, mono)
   blocks = wav_tfio.mono_blocks(sound.sample_rate_hz, sound.samples, mono)
@@ -83,8 +85,8 @@ def chunks(sound, sample_rate_hz, mono='mean'):
 
 @contextlib.contextmanager
 def unpacked(sound):
-  """The path of a decompressed file, or the Waveform itself; MediaError in the `with` block names the original file."""
-  if isinstance(sound, Waveform):
+  """The path of a decompressed file, or other sound itself; MediaError in the `with` block names the original file."""
+  if isinstance(sound, (Waveform, pipe.Pipe)):
     yield sound
     return
   try:

@@ -1,7 +1,11 @@
-"""What a path to a student means: a run, its .keras file, an export, or the starter. Found without TensorFlow."""
+"""What a path to a student means: a run, its .keras file, an export, a run on the Hub, or the starter.
+
+All are found without TensorFlow.
+"""
 
 import pathlib
 
+from audionet_tf.core import hub
 from audionet_tf.core.errors import UserError
 
 STUDENT_FILE = 'student.keras'
@@ -11,7 +15,11 @@ STARTER_FOLDER = pathlib.Path(__file__).parents[1] / 'starter'
 
 
 def named(path):
-  """The path of the starter for the word STARTER, unless something here is called that; any other path as it is."""
+  """The path of the starter for the word STARTER, unless something here is called that; a local copy of what an address
+  on the Hub means; any other path as it is.
+  """
+  if hub.is_address(path):
+    return hub.download(str(path))
   path = pathlib.Path(path)
   return STARTER_FOLDER / STUDENT_FILE if path == pathlib.Path(STARTER) and not path.exists() else path
 

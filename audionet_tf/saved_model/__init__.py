@@ -1,1 +1,1 @@
-"""The exported SavedModel: signatures, writer, loader, verification, TFLite."""
+"""The exported SavedModel: signatures, writer, loader, verification, TFLite, ONNX, model card."""

@@ -12,7 +12,7 @@ from audionet_tf.saved_model import loader, signatures, verify, writer
 CHECKSUMS_FILE = 'assets.extra/checksums.json'
 
 
-def export(model, settings, folder, tflite=False):
+def export(model, settings, folder, tflite=False, quantize=(), windows=(), report=None, onnx=False, add=()):
   """Writes the next free version below `folder`: `folder/1`, `folder/2`, ...
 
   The version is loaded again and compared with the model before it becomes visible.
@@ -21,7 +21,11 @@ def export(model, settings, folder, tflite=False):
     model: keras.Model of a student.
     settings: its student_file.StudentConfig.
     folder: of the versions; created if missing.
-    tflite: whether to add `model.tflite`.
+    tflite: whether to add the files of `tflite`.
+    quantize, windows: as for `tflite.write`.
+    report: None, or a function of a str, a line about each file of `quantize`.
+    onnx: whether to add the file of `onnx_file`.
+    add: functions of the version's folder that add files to it.
 
   Returns:
     pathlib.Path of the version's folder.
@@ -36,10 +40,10 @@ def export(model, settings, folder, tflite=False):
   with files.space_in(folder):
     folder.mkdir(parents=True, exist_ok=True)
     with files.locked(folder):
-      return export_locked(model, settings, folder, tflite)
+      return export_locked(model, settings, folder, tflite, quantize, windows, report, onnx, add)
 
 
-def export_locked(model, settings, folder, tflite):
+def export_locked(model, settings, folder, tflite, quantize, windows, report, onnx, add):
   """`export`, in a folder that no other export uses."""
   for left in folder.glob('.partial-*'):  # by a process that was killed: none other holds the lock
     remove(left)
@@ -50,9 +54,16 @@ def export_locked(model, settings, folder, tflite):
     length = signatures.window_samples(settings)
     verify.compare(model, settings, loader.load(partial, names=False), length)
     if tflite:
-      from audionet_tf.saved_model.tflite import convert
+      from audionet_tf.saved_model import tflite as lite
 
-      convert(partial, partial / writer.TFLITE_FILE, model, settings, length)
+      for line in lite.write(model, settings, partial, quantize, windows):
+        report(line)
+    if onnx:
+      from audionet_tf.saved_model import onnx_file
+
+      onnx_file.write(model, settings, partial / onnx_file.FILE)
+    for function in add:
+      function(partial)
     sealed_json.write(partial / CHECKSUMS_FILE, checksums(partial))
     return claim_version(partial, folder)
   finally:

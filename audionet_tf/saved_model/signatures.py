@@ -61,21 +61,41 @@ def all_signatures(model, settings):
   return functions
 
 
-def default_signature(model, settings):
+def default_signature(model, settings, shape=(None, None), names=None):
   """The concrete function `serving_default`.
 
   Args:
     model: keras.Model of a student.
     settings: its student_file.StudentConfig.
+    shape: of the waveform, (batch, samples); None for any.
+    names: of the outputs; None for all.
   """
+  return default_function(model, settings, shape, names).get_concrete_function()
 
-  @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, name='waveform')])
+
+def default_function(model, settings, shape=(None, None), names=None):
+  """The tf.function of `default_signature`."""
+
+  @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name='waveform')])
   def serving_default(waveform):
     outputs = model(waveform, training=False)
     logits = {head: outputs[heads.LOGITS + head] for head in settings.classes}  # [batch, T, classes]
-    return head_outputs(logits, settings) | {'embedding': tf.cast(outputs['embedding'], tf.float32)}
+    outputs = head_outputs(logits, settings) | {'embedding': tf.cast(outputs['embedding'], tf.float32)}
+    return outputs if names is None else {name: outputs[name] for name in names}
 
-  return serving_default.get_concrete_function()
+  return serving_default
+
+
+def probability_outputs(settings):
+  """dict of head to the name of its probabilities among the outputs, the first head's first."""
+  first, *others = settings.classes or [None]
+  return {first: 'probabilities'} | {head: f'{head}/probabilities' for head in others} if first is not None else {}
+
+
+def numeric_outputs(settings):
+  """Names of the outputs without text: `top_classes`, which other runtimes cannot return, and what belongs to it."""
+  heads_only = [*probability_outputs(settings).values(), 'logits'] if settings.classes else []
+  return [*heads_only, 'embedding']
 
 
 def head_outputs(logits, settings):

@@ -1,49 +1,147 @@
-"""Converts an export's `serving_default` to TensorFlow Lite, and checks it with the interpreter at several lengths.
+"""Writes a student as TensorFlow Lite files, and compares each with the model in memory.
 
-The file uses built-in operations only, so that no Flex delegate is needed. Resize the input `waveform` for sound of any
-length. Use the signature: the outputs have no fixed order.
+| file                    | `waveform`                     | outputs                                                  |
+|-------------------------|--------------------------------|----------------------------------------------------------|
+| model.tflite            | f32 [1, samples of one window] | `probabilities`, `<head>/probabilities` of further heads |
+| model_float16.tflite    | the same                       | the same, from weights in float16                        |
+| model_int8.tflite       | the same                       | the same, from weights in int8                           |
+| model_any_length.tflite | f32 [batch, samples], resized  | the same, `logits` and `embedding`                       |
 
-TensorFlow Lite has no float64 FFT, so a network on log-mel bands is converted with float32. Next to a loud pure tone
-its silent bands then hold rounding errors, and outputs may differ by TOLERANCE_FLOAT32.
+All hold built-in operations and numbers only, as runtimes in browsers know no strings. All but the last have the fixed
+shapes that these want, and hold their class names and the metadata that MediaPipe's audio classifier reads
+(`tflite_metadata`), for which every output is a classification. A student without heads has its `embedding` in place of
+the probabilities. Use the signature: the last file's outputs have no fixed order.
+
+TensorFlow Lite has no float64 FFT, so a network on log-mel bands is converted with float32 (`TOLERANCE_OF_TONES`).
 """
 
-import contextlib
-import pathlib
 import tempfile
 
+import numpy as np
 import tensorflow as tf
 
-from audionet_tf.core import files, tflite_interpreter
+from audionet_tf.core import files, text, tflite_interpreter
+from audionet_tf.core.errors import UserError
 from audionet_tf.layers import log_mel
+from audionet_tf.media.timeline import PCM_SCALE
 from audionet_tf.models import registry
-from audionet_tf.saved_model import verify, writer
+from audionet_tf.saved_model import signatures, tflite_metadata, verify
 
-TOLERANCE_FLOAT32 = 1e-2
+WINDOW_FILE, ANY_LENGTH_FILE = 'model.tflite', 'model_any_length.tflite'
+SMALLER = {'float16': [tf.float16], 'int8': []}  # --quantize to the converter's supported types
+ENOUGH_AGREEMENT = 0.99  # of windows whose first class is that of the float32 file
+SIGNATURE = 'serving_default'
 
 
-def convert(saved_model, path, model, settings, length):
-  """Writes a `.tflite` file from a SavedModel, then compares it with the model in memory.
+def write(model, settings, folder, quantize=(), windows=()):
+  """Writes the files of a student, and compares those of float32 with the model.
 
   Args:
-    saved_model: folder of one version.
-    path: pathlib.Path of the `.tflite` file.
-    model: keras.Model that was exported.
+    model: keras.Model of the student.
     settings: its student_file.StudentConfig.
-    length: samples in a window.
+    folder: pathlib.Path of the version.
+    quantize: keys of SMALLER, files to add.
+    windows: iterable of int16 [samples of one window], real sound on which smaller files are compared with the first.
+
+  Returns:
+    list of str, a line per file of `quantize`.
 
   Raises:
-    RuntimeError: the file's outputs differ from the model's.
+    UserError: TensorFlow Lite cannot convert the student.
+    RuntimeError: outputs differ from the model's.
   """
-  copy = log_mel.in_float32(model)
-  with contextlib.ExitStack() as stack:
-    if copy is not model:
-      saved_model = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(dir=path.parent)))
-      writer.write(copy, settings, saved_model)
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=['serving_default'])
-    with files.atomic_write(path, 'wb') as file:
-      file.write(converter.convert())
-  tolerance = verify.TOLERANCE if copy is model else TOLERANCE_FLOAT32
-  run = tflite_interpreter.interpreter(path).get_signature_runner('serving_default')
-  for waveform in verify.probe_waveforms(length, registry.shortest_samples(settings.student)):
-    expected = verify.expected_predictions(model, settings, waveform)
-    verify.check_close(run(waveform=waveform), expected, f'{path.name}, {waveform.shape[1]} samples', tolerance)
+  length = signatures.window_samples(settings)
+  names = list(signatures.probability_outputs(settings).values()) or ['embedding']
+  for key in ('', *quantize):
+    copy = log_mel.with_transform(model, 'unquantized' if key else 'float32')
+    window = signatures.default_signature(copy, settings, (1, length), names)
+    content = tflite_metadata.added(converted(copy, window, settings, key), settings, names)
+    write_file(folder / smaller_file(key) if key else folder / WINDOW_FILE, content)
+  copy = log_mel.with_transform(model, 'float32')
+  any_length = signatures.default_signature(copy, settings, names=signatures.numeric_outputs(settings))
+  write_file(folder / ANY_LENGTH_FILE, converted(copy, any_length, settings))
+  compare(model, settings, folder, length)
+  for file in map(smaller_file, quantize):
+    check_finite(folder / file, length)
+  return agreements(folder, quantize, names[0], windows)
+
+
+def smaller_file(key):
+  """Name of the file for a key of SMALLER."""
+  return f'model_{key}.tflite'
+
+
+def write_file(path, content):
+  with files.atomic_write(path, 'wb') as file:
+    file.write(content)
+
+
+def converted(model, function, settings, quantize=''):
+  """The bytes of a .tflite file.
+
+  Args:
+    model: keras.Model whose variables the function uses.
+    function: concrete function.
+    settings: student_file.StudentConfig, for the message.
+    quantize: key of SMALLER, '' for float32.
+  """
+  module = tf.Module()
+  module.student_variables = [variable.value for variable in model.variables]
+  with tempfile.TemporaryDirectory() as folder:
+    tf.saved_model.save(module, folder, signatures={SIGNATURE: function})
+    converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
+    if quantize:
+      converter.optimizations = [tf.lite.Optimize.DEFAULT]
+      converter.target_spec.supported_types = SMALLER[quantize]
+    try:
+      return converter.convert()
+    except Exception as error:  # whatever the converter raises about an operation
+      raise UserError(f'TensorFlow Lite cannot convert {settings.student} ({text.brief(error)})') from error
+
+
+def compare(model, settings, folder, length):
+  """Compares the files in float32 with the model. Errors are those of `write`."""
+  waveforms = verify.probe_waveforms(length, registry.shortest_samples(settings.student))
+  window, any_length = (runner(folder / file) for file in (WINDOW_FILE, ANY_LENGTH_FILE))
+
+  def one_by_one(waveform):
+    rows = [window(waveform=row[None]) for row in waveform]
+    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+  of_one_window = [waveform for waveform in waveforms if waveform.shape[1] == length]
+  verify.compare_runtime(one_by_one, model, settings, of_one_window, WINDOW_FILE)
+  verify.compare_runtime(lambda waveform: any_length(waveform=waveform), model, settings, waveforms, ANY_LENGTH_FILE)
+
+
+def check_finite(path, length):
+  """RuntimeError where a file answers silence or noise by something else than numbers, as after an underflow."""
+  run = runner(path)
+  for waveform in (np.zeros([1, length]), np.random.default_rng(0).uniform(-1, 1, [1, length])):
+    for name, values in run(waveform=waveform.astype(np.float32)).items():
+      if not np.isfinite(values).all():
+        raise RuntimeError(f'{path.name}: {name} are not finite')
+
+
+def runner(path):
+  """The signature of a .tflite file, as a function of `waveform`."""
+  return tflite_interpreter.interpreter(path).get_signature_runner(SIGNATURE)
+
+
+def agreements(folder, quantize, output, windows):
+  """list of str, per file of `quantize` how often its first class is that of WINDOW_FILE."""
+  if not quantize:
+    return []
+  runners = {file: runner(folder / file) for file in (WINDOW_FILE, *map(smaller_file, quantize))}
+  best = {file: [] for file in runners}
+  for window in windows:
+    waveform = window[None].astype(np.float32) / np.float32(PCM_SCALE)
+    for file, run in runners.items():
+      best[file].append(run(waveform=waveform)[output].argmax())
+  lines = []
+  for file in list(runners)[1:]:
+    same, count = int(np.sum(np.equal(best[file], best[WINDOW_FILE]))), len(best[file])
+    megabytes, whole = ((folder / name).stat().st_size / 1e6 for name in (file, WINDOW_FILE))
+    line = f'{file}: {megabytes:.2f} MB of {whole:.2f}, first class as in float32 in {same} of {count} windows'
+    enough = same >= ENOUGH_AGREEMENT * count
+    lines.append(f'{line} ({same / count:.1%})' if enough else f'warning: {line} ({same / count:.1%}), less than 99 %')
+  return lines

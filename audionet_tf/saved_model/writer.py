@@ -6,7 +6,8 @@
 | DIR/1/assets/class_names.txt        | names of the first head, one per line, in the order of classes |
 | DIR/1/assets/settings.json          | student_file.StudentConfig                                     |
 | DIR/1/assets.extra/                 | warm-up requests for TensorFlow Serving; checksums, by export  |
-| DIR/1/model.tflite                  | on request; `serving_default` only                             |
+| DIR/1/model.tflite and others       | on request; `tflite` lists them                                |
+| DIR/1/model.onnx                    | on request; `onnx_file` describes it                           |
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ from audionet_tf.data.class_lists import write_class_names
 from audionet_tf.saved_model import signatures
 
 WARMUP_BATCH = 32
-CLASS_NAMES_FILE, SETTINGS_FILE, TFLITE_FILE = 'class_names.txt', 'settings.json', 'model.tflite'
+CLASS_NAMES_FILE, SETTINGS_FILE = 'class_names.txt', 'settings.json'
 
 
 def write(model, settings, folder):

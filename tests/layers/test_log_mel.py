@@ -6,7 +6,7 @@ import numpy_log_mel
 import pytest
 import tensorflow as tf
 
-from audionet_tf.layers.log_mel import PRESETS, LogMel, in_float32
+from audionet_tf.layers.log_mel import PRESETS, LogMel, windowed_waves, with_transform
 
 
 def sounds(samples, rate):
@@ -69,13 +69,13 @@ def test_copy_in_float32_is_close():
   waveform = keras.Input([None])
   outputs = {'out': keras.layers.Dense(3)(LogMel(**PRESETS['yamnet'])(waveform))}
   model = keras.Model(waveform, outputs)
-  copy = in_float32(model)
+  copy = with_transform(model, 'float32')
   sound = sounds(4000, 16000)['noise'][None].astype(np.float32)
   np.testing.assert_allclose(copy(sound)['out'], model(sound)['out'], atol=1e-4)
   graph = tf.function(copy, input_signature=[tf.TensorSpec([None, None])]).get_concrete_function().graph
   assert not [op for op in graph.get_operations() for x in op.outputs if x.dtype in (tf.float64, tf.complex128)]
   plain = keras.Model(waveform, {'out': keras.layers.ReLU()(waveform)})
-  assert in_float32(plain) is plain
+  assert with_transform(plain, 'float32') is plain
 
 
 def test_gradient_towards_the_sound_is_finite_in_silence():
@@ -83,3 +83,19 @@ def test_gradient_towards_the_sound_is_finite_in_silence():
   with tf.GradientTape() as tape:
     total = tf.reduce_sum(LogMel(**PRESETS['vggish'])(sound))
   assert np.isfinite(tape.gradient(total, sound).numpy()).all()
+
+
+@pytest.mark.parametrize('preset', PRESETS)
+def test_matrix_products_in_place_of_the_fft_are_close_to_float64(preset):
+  sound = sounds(4000, 16000)['noise'][None].astype(np.float32)
+  expected = LogMel(**PRESETS[preset])(sound).numpy()
+  found = LogMel(**PRESETS[preset], transform='matmul')(sound).numpy()
+  assert found.shape == expected.shape
+  np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_matrix_of_the_fft_is_that_of_numpy():
+  window = np.hanning(12)
+  sound = np.random.default_rng(0).normal(size=12)
+  expected = np.fft.rfft(sound * window, 16)
+  np.testing.assert_allclose(sound @ windowed_waves(window, 16), [*expected.real, *expected.imag], atol=1e-12)

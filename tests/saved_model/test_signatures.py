@@ -129,13 +129,12 @@ def test_saved_model_cli(folder, model, tmp_path):
 
 
 def test_tflite_at_any_length(folder, model):
-  path = str(folder / '1/model.tflite')
+  path = str(folder / '1/model_any_length.tflite')
   runner = tflite_interpreter.interpreter(path).get_signature_runner('serving_default')
   for samples in LENGTHS:
     waveform = audionets.sounds(2, samples)
     outputs = runner(waveform=waveform)
     audionets.assert_same(outputs, audionets.torch_predictions(model, waveform))
-    assert outputs['top_classes'].astype(object)[0, 0].decode() in NAMES
   interpreter = tflite_interpreter.interpreter(path)
   tensor = interpreter.get_input_details()[0]['index']
   interpreter.resize_tensor_input(tensor, [1, 333])

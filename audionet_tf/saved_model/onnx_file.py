@@ -1,0 +1,67 @@
+"""Writes a student as an ONNX file, and compares it with the model in memory by ONNX Runtime.
+
+`waveform` f32 [batch, samples], of any length, to the outputs of `serving_default` that are numbers. The file's
+metadata have `sample_rate_hz`, `mono`, `window_seconds` and, as JSON, `classes`. ONNX has no FFT that converters of
+TensorFlow write, so the spectrum is a convolution (`log_mel.LogMel`, transform `matmul`).
+"""
+
+import json
+import logging
+
+from audionet_tf.core import files, text
+from audionet_tf.core.errors import UserError
+from audionet_tf.layers import log_mel
+from audionet_tf.models import registry
+from audionet_tf.saved_model import signatures, verify
+
+FILE = 'model.onnx'
+OPSET = 17
+METADATA = ('student', 'sample_rate_hz', 'mono', 'window_seconds')  # of the StudentConfig
+
+
+def write(model, settings, path):
+  """Writes the file, and compares it with the model.
+
+  Args:
+    model: keras.Model of the student.
+    settings: its student_file.StudentConfig.
+    path: pathlib.Path of the file.
+
+  Raises:
+    UserError: tf2onnx cannot convert the student.
+    RuntimeError: outputs differ from the model's.
+  """
+  proto = converted(log_mel.with_transform(model, 'matmul'), settings)
+  about = {name: str(getattr(settings, name)) for name in METADATA} | {'classes': json.dumps(settings.classes)}
+  for key, value in about.items():
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = key, value
+  with files.atomic_write(path, 'wb') as file:
+    file.write(proto.SerializeToString())
+  length = signatures.window_samples(settings)
+  waveforms = verify.probe_waveforms(length, registry.shortest_samples(settings.student))
+  verify.compare_runtime(runner(path), model, settings, waveforms, path.name)
+
+
+def converted(model, settings):
+  """The onnx.ModelProto of a model whose operations ONNX has. UserError: it cannot be converted."""
+  import tf2onnx
+  from onnx import checker
+
+  logging.getLogger('tf2onnx').setLevel(logging.ERROR)
+  function = signatures.default_function(model, settings, names=signatures.numeric_outputs(settings))
+  try:
+    proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
+    checker.check_model(proto)
+  except Exception as error:  # whatever converter and checker raise about an operation
+    raise UserError(f'tf2onnx cannot convert {settings.student} ({text.brief(error)})') from error
+  return proto
+
+
+def runner(path):
+  """The file as a function: waveform f32 [batch, samples] to a dict of arrays."""
+  import onnxruntime
+
+  session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+  names = [output.name for output in session.get_outputs()]
+  return lambda waveform: dict(zip(names, session.run(names, {'waveform': waveform}), strict=True))

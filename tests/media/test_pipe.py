@@ -1,0 +1,136 @@
+"""Sound from a pipe: WAV of every kind and length, raw samples, cut anywhere, as from a file."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from scipy.io import wavfile
+
+from audionet_tf.core.errors import UserError
+from audionet_tf.media import decoding, pipe
+
+RATE = 44_100
+ALAW = b'RIFF\0\0\0\0WAVEfmt \x10\0\0\0' + struct.pack('<HHIIHH', 6, 1, 8000, 8000, 1, 8) + b'data\0\0\0\0'
+
+
+class Dripping(io.BytesIO):
+  """A pipe that gives a few bytes at a time, of changing number, and cannot seek."""
+
+  def __init__(self, data, most=997):
+    super().__init__(data)
+    self.sizes = np.random.default_rng(0).integers(1, most, 1000).tolist() * 1000
+
+  def read1(self, size=-1):
+    return super().read1(min(size, self.sizes.pop()))
+
+  def seek(self, *_):
+    raise io.UnsupportedOperation
+
+
+def wav(tmp_path, samples):
+  """The path of a WAV file."""
+  wavfile.write(tmp_path / 'a.wav', RATE, samples)
+  return tmp_path / 'a.wav'
+
+
+def sound(channels, seconds=1.3):
+  rng = np.random.default_rng(1)
+  return rng.uniform(-0.9, 0.9, [round(seconds * RATE), channels])
+
+
+KINDS = {
+  'u8': lambda x: np.round(x * 127 + 128).astype(np.uint8),
+  's16': lambda x: np.round(x * 32767).astype(np.int16),
+  's32': lambda x: np.round(x * (2**31 - 1)).astype(np.int32),
+  'f32': lambda x: x.astype(np.float32),
+}
+
+
+def heard(data, rate_hz=22_050, mono='mean', **options):
+  chunks = list(pipe.Pipe(Dripping(data), **options).chunks(rate_hz, mono))
+  assert [start for start, _ in chunks] == np.cumsum([0, *(len(pcm) for _, pcm in chunks[:-1])]).tolist()
+  return np.concatenate([pcm for _, pcm in chunks])
+
+
+@pytest.mark.parametrize(('kind', 'channels', 'mono', 'rate'), [
+  ('u8', 1, 'mean', 22_050), ('s16', 2, 'mean', 22_050), ('s16', 2, 'first', RATE), ('s32', 1, 'mean', 16_000),
+  ('f32', 3, 'mean', 16_000),
+])  # fmt: skip
+def test_wav_is_what_a_file_is(tmp_path, kind, channels, mono, rate):
+  path = wav(tmp_path, KINDS[kind](sound(channels)))
+  expected = np.concatenate([pcm for _, pcm in decoding.decode_audio(path, rate, mono)])
+  found = heard(path.read_bytes(), rate, mono)
+  assert len(found) == len(expected)
+  assert np.abs(found.astype(int) - expected).max() <= 1  # the resampler gets other blocks
+
+
+@pytest.mark.parametrize('size', [0, 0x7FFFF000, 0x80000000, 0xFFFFFFFF])
+def test_length_may_be_unknown_as_programs_leave_it(tmp_path, size):
+  data = bytearray(wav(tmp_path, KINDS['s16'](sound(1))).read_bytes())
+  begin = data.index(b'data') + 4
+  whole = np.frombuffer(bytes(data[begin + 4 :]), '<i2')
+  data[begin : begin + 4] = data[4:8] = struct.pack('<I', size)
+  np.testing.assert_array_equal(heard(bytes(data), RATE), whole)
+
+
+def test_what_follows_the_sound_is_not_heard(tmp_path):
+  data = wav(tmp_path, KINDS['s16'](sound(1))).read_bytes()
+  np.testing.assert_array_equal(heard(data + b'LIST\x04\0\0\0abcd', RATE), heard(data, RATE))
+
+
+@pytest.mark.parametrize('padding', [b'', b'\0'])
+def test_chunks_of_odd_length_before_the_sound(tmp_path, padding):
+  data = wav(tmp_path, KINDS['s16'](sound(1))).read_bytes()
+  place = data.index(b'data')
+  odd = data[:place] + b'LIST\x05\0\0\0abcde' + padding + data[place:]
+  np.testing.assert_array_equal(heard(odd, RATE), heard(data, RATE))
+
+
+def test_raw_samples_have_the_rate_that_is_said():
+  samples = KINDS['s16'](sound(2))
+  found = heard(samples.tobytes() + b'\1', RATE, sample_rate_hz=RATE, channels=2)
+  expected = samples.astype(np.float64).mean(1)
+  assert np.abs(found - expected).max() <= 0.5 + 1e-3
+
+
+def test_samples_of_24_bits(tmp_path):
+  samples = KINDS['s32'](sound(1)) & ~0xFF
+  data = bytearray(wav(tmp_path, samples).read_bytes())
+  head = data[: data.index(b'data') + 8]
+  head[32:36] = struct.pack('<HH', 3, 24)
+  body = samples[:, 0].astype('<i4').tobytes()
+  packed = b''.join(body[i + 1 : i + 4] for i in range(0, len(body), 4))
+  np.testing.assert_array_equal(heard(bytes(head) + packed, RATE), heard(bytes(data), RATE))
+
+
+def test_a_sample_is_there_before_the_next_one_comes():
+  """Each ten milliseconds give a chunk before more is read."""
+
+  class Slow:
+    def __init__(self):
+      self.reads = 0
+
+    def read1(self, size):
+      if size < 100:  # the first bytes, looked at for a header
+        return b'\1\0' * (size // 2)
+      self.reads += 1
+      return b'\1\0' * 441
+
+  slow = Slow()
+  chunks = pipe.Pipe(slow, RATE).chunks(RATE)
+  for number in range(1, 200):
+    start, pcm = next(chunks)
+    assert start + len(pcm) >= 441 * (number - 1) and slow.reads <= number
+
+
+@pytest.mark.parametrize(('data', 'options', 'message'), [
+  (b'', {}, 'no sound in it'),
+  (b'OggS' + bytes(100), {}, 'not WAV; pipe WAV'),
+  (b'RIFF\0\0\0\0AVI ' + bytes(100), {}, 'not WAV'),
+  (b'RIFF\0\0\0\0WAVE', {'sample_rate_hz': 16_000}, 'leave out --sample_rate'),
+  (ALAW, {}, 'format 6'),
+])  # fmt: skip
+def test_what_cannot_be_heard_is_said(data, options, message):
+  with pytest.raises(UserError, match=message):
+    list(pipe.Pipe(io.BufferedReader(io.BytesIO(data)), **options).chunks(16_000))
