@@ -49,6 +49,7 @@ from audionet_tf import api
 from audionet_tf.core import cli, flagfiles, interruption
 from audionet_tf.data.records import MANIFEST_NAME
 from audionet_tf.models import student_names, student_paths
+from audionet_tf.training import cluster
 
 PRESET = flags.DEFINE_string('preset', None, 'Name of a flag file that travels with the program, such as best.')
 RECORDS = flags.DEFINE_string('records', None, 'Folder that tfrecords.build wrote.')
@@ -158,14 +159,36 @@ AUGMENT = flags.DEFINE_list(
   ' crop=0.5 (probability), mix=0.5, reverb=0.3, noise=0.5, equalizer=6 (dB), band=0.7, level=30 (dB), time_mask,'
   ' frequency_mask; NAME or NAME=VALUE.',
 )
+MIXED_PRECISION = flags.DEFINE_enum(
+  'mixed_precision',
+  'none',
+  ['none', 'bfloat16', 'float16'],
+  'Precision of the layers of the student: faster on GPUs, not on processors. Weights and exports are float32.',
+)
 REPLICAS = flags.DEFINE_integer(
-  'replicas', 0, 'Copies of the student, one per GPU; 0: all GPUs, or the processor.', lower_bound=0
+  'replicas', 0, 'Copies of the student in this process, one per GPU; 0: all GPUs, or the processor.', lower_bound=0
+)
+DISTRIBUTE = flags.DEFINE_enum(
+  'distribute',
+  'mirrored',
+  ['mirrored', 'multiworker'],
+  'This process alone, or one of several workers, which TF_CONFIG or a Slurm step names (docs/workers.md).',
+)
+WAIT_SECONDS = flags.DEFINE_float(
+  'wait_seconds', 300, 'With --distribute=multiworker: how long to wait for the other workers.', lower_bound=1
 )
 SEED = flags.DEFINE_integer(
   'seed', 0, 'Of initial weights and of the order of the windows.', lower_bound=0, upper_bound=2**32 - 1
 )
 CHECKPOINT_EVERY = flags.DEFINE_integer(
-  'checkpoint_every', 0, 'Epochs between checkpoints; 0: about one per minute.', lower_bound=0, upper_bound=10**9
+  'checkpoint_every', 0, 'Epochs between checkpoints; 0: by --checkpoint_minutes.', lower_bound=0, upper_bound=10**9
+)
+CHECKPOINT_MINUTES = flags.DEFINE_float(
+  'checkpoint_minutes',
+  1,
+  'Minutes between checkpoints, at the end of an epoch, or inside one that takes longer.',
+  lower_bound=0,
+  upper_bound=10**6,
 )
 
 KLDIV_PER_FRAME = flags.DEFINE_bool(
@@ -184,6 +207,7 @@ PROFILE = flags.DEFINE_string('profile', None, 'Epochs FIRST:LAST, counted from 
 CONFIG = (
   STUDENT, TEACHER_MODE, EPOCHS, BATCH_SIZE, OPTIMIZER, LEARNING_RATE, MOMENTUM, NESTEROV, SCHEDULE, WARMUP_EPOCHS,
   WEIGHT_DECAY, LOSS, LABEL_SMOOTHING, BALANCE, LOSS_REDUCTION, GATE, TARGET_STEPS, REPLICAS, SEED, INIT, TRAINABLE,
+  MIXED_PRECISION,
 )  # fmt: skip
 
 TOPICS = {
@@ -208,7 +232,8 @@ def main(argv):
   except interruption.Interrupted as interrupted:
     print(f'{interrupted}; resume with: {resume_command()}', file=sys.stderr)
     return interrupted.exit_code
-  print(f'student: {RUN_DIR.value}/student.keras\nSavedModel: {student_paths.find_export(RUN_DIR.value)}')
+  if DISTRIBUTE.value == 'mirrored' or cluster.find().is_chief:
+    print(f'student: {RUN_DIR.value}/student.keras\nSavedModel: {student_paths.find_export(RUN_DIR.value)}')
   return None
 
 
@@ -254,6 +279,9 @@ def train(profile):
     kldiv_per_frame=KLDIV_PER_FRAME.value,
     resume=RESUME.value,
     checkpoint_every=CHECKPOINT_EVERY.value,
+    checkpoint_minutes=CHECKPOINT_MINUTES.value,
+    distribute=DISTRIBUTE.value,
+    wait_seconds=WAIT_SECONDS.value,
     graph=GRAPH.value,
     projector=PROJECTOR.value,
     profile=profile,

@@ -15,7 +15,7 @@ import tensorflow as tf
 import tqdm
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data.batch_keys import WEIGHT
+from audionet_tf.data.batch_keys import NEEDS_WHOLE_BATCH, WEIGHT
 
 GATES = ('none', 'loudness')
 RANGE_DB = 20.0
@@ -88,4 +88,5 @@ def gated(videos, weights, augment=None):
     batch = batch | {WEIGHT: weight}
     return augment(batch, seed) if augment else batch
 
+  setattr(apply, NEEDS_WHOLE_BATCH, getattr(augment, NEEDS_WHOLE_BATCH, False))
   return apply

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from audionet_tf.core import cli
+from audionet_tf.core import notices
 
 NOTICES = (
   b'WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n'
@@ -25,9 +25,9 @@ def noisy(fails):
 
 
 def test_only_notices_are_hidden(capfd):
-  assert cli.QuietTensorFlow.quietly(noisy, False) == 'done'
+  assert notices.quietly(noisy, False) == 'done'
   with pytest.raises(ImportError):
-    cli.QuietTensorFlow.quietly(noisy, True)
+    notices.quietly(noisy, True)
   os.write(2, b'afterwards')
   assert capfd.readouterr().err == f'{OTHERS.decode()}{OTHERS.decode()}afterwards'
 

@@ -8,7 +8,7 @@ import pytest
 import synthetic_records
 import tensorflow as tf
 
-from audionet_tf.data import input_pipeline, records, soft_labels, tfrecord_io
+from audionet_tf.data import augmentation, input_pipeline, records, soft_labels, tfrecord_io
 from audionet_tf.data.params import RecordParams
 
 VIDEOS = {'a.mp4': 5, 'b.mp4': 13, 'c.mp4': 7}  # 25 windows: three batches of 8 and one of 1
@@ -57,12 +57,34 @@ def test_a_small_shuffle_buffer_loses_no_window(source):
 
 def test_replicas_get_equal_shares_by_masked_padding(source):
   source, _ = source
-  batches = list(itertools.islice(input_pipeline.training_batches(source, 8, seed=0, replicas=3), 4))
+  batches = list(itertools.islice(input_pipeline.training_batches(source, 8, seed=0, share=input_pipeline.Share(3)), 4))
   sizes = [(len(batch['audio']), float(tf.reduce_sum(batch['mask']))) for batch in batches]
   assert sizes == [(9, 8), (9, 8), (9, 8), (3, 1)]
   for batch, (size, real) in zip(batches, sizes, strict=True):
     # Not silence, which would change the statistics of batch normalization.
     np.testing.assert_array_equal(batch['audio'][int(real) :], batch['audio'][:1].numpy().repeat(size - int(real), 0))
+
+
+@pytest.mark.parametrize('augment', [{}, {'gain': 6.0}, {'mix': 1.0}])
+@pytest.mark.parametrize('workers', [2, 4])
+def test_workers_share_the_batches_of_one(source, augment, workers):
+  source, _ = source
+  augment = augmentation.augmenter(augment)
+
+  def batches(share):
+    return list(itertools.islice(input_pipeline.training_batches(source, 10, 0, share=share, augment=augment), 4))
+
+  parts = [batches(input_pipeline.Share(4, worker, workers)) for worker in range(workers)]
+  for whole, shares in zip(batches(input_pipeline.Share(4)), zip(*parts, strict=True), strict=True):
+    assert len({len(share['mask']) for share in shares}) == 1
+    for name, values in whole.items():
+      np.testing.assert_array_equal(np.concatenate([share[name] for share in shares]), values)
+
+
+def test_training_can_start_inside_a_pass(source):
+  source, _ = source
+  whole = windows_of(input_pipeline.training_batches(source, 8, seed=7), 12)
+  assert windows_of(input_pipeline.training_batches(source, 8, seed=7, first_pass=1, first_step=3), 5) == whole[7:]
 
 
 def test_batches_hold_sound_and_pictures(source):
