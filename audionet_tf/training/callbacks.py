@@ -223,6 +223,7 @@ class Checkpoints(keras.callbacks.Callback):
       'epochs_done': tf.Variable(-1, dtype=tf.int64, trainable=False),
       'rng': [v.value for v in distiller.student.variables if 'seed_generator' in v.path],
     }
+    self.metric_values = distribution.replica_values(self.strategy, self.metric_variables)
     replicas = self.strategy.num_replicas_in_sync
     self.inside = {
       'steps_done': tf.Variable(0, dtype=tf.int64, trainable=False),
@@ -330,13 +331,12 @@ class Checkpoints(keras.callbacks.Callback):
       if self.guard:
         self.guard.check()
         self.guard.check_weights(f'in epoch {epochs_done}, step {steps_done - 1}')
-      for kept, values in zip(
-        self.inside['metrics'], distribution.replica_values(self.strategy, self.metric_variables), strict=True
-      ):
+      for kept, values in zip(self.inside['metrics'], self.metric_values(), strict=True):
         kept.assign(values)
     self.inside['seconds'].assign(self.seconds + time.monotonic() - self.began if steps_done else 0.0)
     if self.manager:
       self.manager.save()
+    distribution.total(self.strategy, [0])  # a worker that ended now would look lost to the chief
     self.saved_at = time.monotonic()
 
 

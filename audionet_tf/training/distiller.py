@@ -16,7 +16,7 @@ from audionet_tf.training.metrics import FiniteSteps, SegmentMean
 
 
 class Distiller(keras.Model):
-  """A student and its teachers' predictions, for `fit` and `evaluate` under any single-worker strategy.
+  """A student and its teachers' predictions, for the training `loop`, or Keras `fit`, under any strategy.
 
   Args:
     student: keras.Model from `registry.build`.
@@ -135,7 +135,7 @@ class Distiller(keras.Model):
     return losses.LOSSES[self.loss_name](target, logits)
 
   def train_step(self, batch):
-    """One optimizer step; `fit` calls it on every replica.
+    """One optimizer step, called on every replica.
 
     Args:
       batch: dict of a replica's tensors (`data/batch_keys.py`): `audio` f32 [B, samples], `video_id` and `index` int64

@@ -5,6 +5,7 @@ with the others. Only the chief, the first one, reads and writes the run.
 """
 
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -65,7 +66,9 @@ def make(replicas=0, task=None):
 def _join(task):
   """The MultiWorkerMirroredStrategy of a worker, once all others are there."""
   spec = tf.train.ClusterSpec({'worker': task.addresses})
-  resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(spec, 'worker', task.index, rpc_layer='grpc')
+  resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+    spec, task_type='worker', task_id=task.index, rpc_layer='grpc'
+  )
   # TensorFlow waits for ever, and in C++: only a thread can end that.
   timer = threading.Timer(task.wait_seconds, _give_up, [task])
   timer.daemon = True
@@ -118,7 +121,7 @@ def share_of(strategy, task):
 
 def iterate(strategy, batches):
   """Iterator over the batches of this worker, an endless dataset, that hands each of its replicas an equal part."""
-  if isinstance(strategy, tf.distribute.OneDeviceStrategy):
+  if not isinstance(strategy, tf.distribute.MirroredStrategy | tf.distribute.MultiWorkerMirroredStrategy):
     return iter(batches)
   replicas = len(strategy.extended.worker_devices)
 
@@ -139,45 +142,58 @@ def iterate(strategy, batches):
 
 def total(strategy, numbers):
   """Sums a list of int over the workers."""
-  return [int(x) for x in _summed(strategy, [np.array(numbers, np.int64)])[0]] if is_several(strategy) else numbers
+  return _summed(strategy, np.array(numbers, np.int64)).tolist() if is_several(strategy) else numbers
 
 
 def of_chief(strategy, is_chief, arrays):
-  """The NumPy arrays of the chief, a list; the other workers pass arrays of the same shapes."""
+  """The NumPy arrays of the chief, a list; the other workers pass arrays of the same shapes and dtypes."""
   if not is_several(strategy):
     return arrays
-  # As int64 they are exact, and of a type that can be summed.
-  wide = [np.ascontiguousarray(x) if x.dtype.kind == 'f' else x.astype(np.int64) for x in arrays]
-  summed = _summed(strategy, [x if is_chief else np.zeros_like(x) for x in wide])
-  return [x.astype(before.dtype) for x, before in zip(summed, arrays, strict=True)]
+  # The bytes as integers: a sum of them with zeros is exact, whatever they mean.
+  content = b''.join(x.tobytes() for x in arrays)
+  words = np.frombuffer(content + bytes(-len(content) % 8), np.int64)
+  content = _summed(strategy, words if is_chief else np.zeros_like(words)).tobytes()
+  ends = np.cumsum([x.nbytes for x in arrays])
+  return [
+    np.frombuffer(content[end - x.nbytes : end], x.dtype).reshape(x.shape) for x, end in zip(arrays, ends, strict=True)
+  ]
 
 
 def text_of_chief(strategy, is_chief, message):
   """The chief's str on all workers."""
   encoded = np.frombuffer(message.encode(), np.uint8)
   (size,) = of_chief(strategy, is_chief, [np.array([len(encoded)])])
-  (content,) = of_chief(strategy, is_chief, [encoded if is_chief else np.zeros(int(size[0]), np.uint8)])
+  (content,) = of_chief(strategy, is_chief, [encoded if is_chief else np.zeros(size[0], np.uint8)])
   return content.tobytes().decode()
 
 
-def _summed(strategy, arrays):
-  """Sums NumPy arrays over the workers."""
+def _summed(strategy, numbers):
+  """Sums int64 [N] over the workers."""
+  return strategy.experimental_local_results(_summing(strategy)(tf.constant(numbers)))[0].numpy()
+
+
+@functools.cache
+def _summing(strategy):
+  """The tf.function of `_summed`; one per strategy, as each new one would be traced."""
   replicas = len(strategy.extended.worker_devices)
 
-  @tf.function
-  def summed(tensors):
+  @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
+  def summed(numbers):
     def of_replica():
       context = tf.distribute.get_replica_context()
       is_first = context.replica_id_in_sync_group % replicas == 0
-      return context.all_reduce(SUM, [tf.where(is_first, x, tf.zeros_like(x)) for x in tensors])
+      return context.all_reduce(SUM, tf.where(is_first, numbers, tf.zeros_like(numbers)))
 
     return strategy.run(of_replica)
 
-  return [strategy.experimental_local_results(x)[0].numpy() for x in summed([tf.constant(x) for x in arrays])]
+  return summed
 
 
 def replica_values(strategy, variables):
-  """The values of metric variables on every replica of every worker: list of [replicas, ...], equal on all workers."""
+  """A function that returns the values of metric variables on every replica of every worker.
+
+  It returns a list of [replicas, ...], equal on all workers.
+  """
   replicas = strategy.num_replicas_in_sync
 
   @tf.function
@@ -187,11 +203,11 @@ def replica_values(strategy, variables):
       is_own = tf.range(replicas) == context.replica_id_in_sync_group
       values = [tf.convert_to_tensor(v) for v in variables]
       rows = [tf.where(tf.reshape(is_own, [-1] + [1] * x.shape.rank), x[None], tf.zeros_like(x)[None]) for x in values]
-      return context.all_reduce(SUM, rows)
+      return [context.all_reduce(SUM, x) for x in rows]
 
     return strategy.run(of_replica)
 
-  return [strategy.experimental_local_results(x)[0] for x in read()]
+  return lambda: [strategy.experimental_local_results(x)[0] for x in read()]
 
 
 def set_replica_values(strategy, variables, values):

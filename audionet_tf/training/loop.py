@@ -28,21 +28,21 @@ def run(distiller, batches, hooks, epochs, steps, first_epoch=0, first_step=0):
   iterator = distribution.iterate(distiller.distribute_strategy, batches)
   distiller.stop_training = False
   for hook in hooks:
-    hook.on_train_begin()
+    hook.on_train_begin(None)
   for epoch in range(first_epoch, epochs):
     distiller.reset_metrics()
     for hook in hooks:
-      hook.on_epoch_begin(epoch)
+      hook.on_epoch_begin(epoch, None)
     for step in range(first_step if epoch == first_epoch else 0, steps):
       train(iterator)
       for hook in hooks:
-        hook.on_train_batch_end(step)
+        hook.on_train_batch_end(step, None)
     for hook in hooks:
-      hook.on_epoch_end(epoch)
+      hook.on_epoch_end(epoch, None)
     if distiller.stop_training:
       break
   for hook in hooks:
-    hook.on_train_end()
+    hook.on_train_end(None)
 
 
 def evaluator(distiller):
