@@ -74,7 +74,7 @@ def _join(task):
   timer.daemon = True
   timer.start()
   try:
-    return notices.quietly(tf.distribute.MultiWorkerMirroredStrategy, resolver)
+    return tf.distribute.MultiWorkerMirroredStrategy(resolver)
   except tf.errors.OpError as error:
     raise UserError(f'{task.name}: cannot join the others ({text.brief(error)})') from error
   finally:
@@ -90,22 +90,25 @@ def _give_up(task):
 
 @contextlib.contextmanager
 def losses_named(task):
-  """A context in which an error of TensorFlow that another worker has caused ends the process with one line.
+  """A context for a worker, in which an error of TensorFlow that another one has caused ends the process with one line.
 
   At once: TensorFlow's own end would wait for the worker that is gone.
 
   Args:
     task: cluster.Task, or None for one worker: then the context has no effect.
   """
-  try:
+  if task is None:
     yield
-  except LOST as error:
-    if task is None:
-      raise
-    sys.stderr.flush()
-    message = f'{task.name}: another worker is gone ({text.brief(error, 80)}); start all again with --resume'
-    os.write(interruption.screen, f'error: {message}\n'.encode())
-    os._exit(1)
+    return
+  with notices.hidden():
+    try:
+      yield
+    except LOST as error:
+      sys.stderr.flush()
+      reason = text.brief_value(error.message.partition('aborted by: ')[2] or error.message, 80)
+      message = f'{task.name}: another worker is gone ({reason}); start all again with --resume'
+      os.write(interruption.screen, f'error: {message}\n'.encode())
+      os._exit(1)
 
 
 def is_several(strategy):

@@ -32,6 +32,17 @@ def test_only_notices_are_hidden(capfd):
   assert capfd.readouterr().err == f'{OTHERS.decode()}{OTHERS.decode()}afterwards'
 
 
+def test_while_workers_train_only_python_writes(capfd):
+  lost = b'E0000 00:00:1795985352.367553 19894 coordination_service_agent.cc:779] Coordination agent is set to ERROR\n'
+  before = sys.stderr
+  with pytest.raises(ImportError), notices.hidden():
+    os.write(2, lost + OTHERS + b'\n')
+    print('a bar', file=sys.stderr)
+    noisy(True)
+  assert sys.stderr is before
+  assert capfd.readouterr().err == f'a bar\n{OTHERS.decode()}\n{OTHERS.decode()}'
+
+
 @pytest.mark.parametrize('level', ['3', '0'])
 def test_importing_tensorflow_is_quiet_unless_the_log_level_is_0(level):
   code = 'from audionet_tf.core import cli; import tensorflow as tf; print(float(tf.square(3.0)))'

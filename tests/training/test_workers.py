@@ -57,6 +57,7 @@ def tf_configs(hosts=('127.0.0.1', '127.0.0.1')):
 
 def become(config, line, stderr, patience):
   """In the forked process of a worker. `patience`: seconds of a pause in each step, in which a test can act."""
+  pathlib.Path(stderr).unlink(missing_ok=True)
   os.environ['TF_CONFIG'] = config
   if patience:
     from audionet_tf.training import callbacks
@@ -94,9 +95,14 @@ def errors(world):
 def wait_for_steps(run_dir, children, count):
   """Waits until so many checkpoints were written, one per step."""
   deadline = time.monotonic() + 250
-  while not list(run_dir.glob(f'checkpoints/ckpt-{count}.index')):
+  while newest(run_dir) < count:
     assert time.monotonic() < deadline and all(child.is_alive() for child in children), 'a worker ended too early'
     time.sleep(0.02)
+
+
+def newest(run_dir):
+  """Number of the newest checkpoint; they are numbered from 1."""
+  return max((int(path.stem.rpartition('-')[2]) for path in run_dir.glob('checkpoints/ckpt-*.index')), default=0)
 
 
 def weights_of(run_dir):
@@ -141,6 +147,8 @@ def test_when_one_dies_the_other_ends_and_both_go_on_from_the_checkpoint(world, 
   codes = ended(children, 60)
   assert codes[dies] == -signal.SIGKILL and codes[1 - dies] == 1
   assert f'error: worker {1 - dies} of 2' in (line := errors(world)[1 - dies]) and 'another worker is gone' in line
+  printed = (world / f'stderr{1 - dies}').read_text()
+  assert printed.count('is gone') == 1 and 'coordination' not in printed.replace(line, '')
   children = start(world, run_dir, '--resume')
   assert ended(children) == [0, 0], errors(world)
   assert 'resuming after epoch' in (world / 'stderr0').read_text()
@@ -244,7 +252,7 @@ def test_two_hosts_train_as_two_processes_and_stop_when_the_cable_is_cut(world, 
 
   children = run(0.2)
   deadline = time.monotonic() + 250
-  while not list(run_dir.glob('checkpoints/ckpt-7.index')):
+  while newest(run_dir) < 7:
     assert time.monotonic() < deadline and all(child.poll() is None for child in children), errors(world)
     time.sleep(0.02)
   subprocess.run(['ip', '-n', names[1], 'link', 'set', ends[1], 'down'], check=True)
