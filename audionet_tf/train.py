@@ -32,6 +32,11 @@ An autoencoder learns without a teacher, by reconstructing its input; features a
   python -m audionet_tf.train --records=data/esc --run_dir=runs/autoencoder --student=autoencoder \
     --loss=reconstruction --loss_reduction=mean --optimizer=adam --learning_rate=1e-3 --batch_size=16 --epochs=20
 
+Several workers train together, each a process of its own that runs this command; docs/workers.md says how they find each
+other:
+
+  python -m audionet_tf.train --flagfile=flags.txt --distribute=multiworker
+
 RUN then holds student.keras (with student.json), export/1 (a SavedModel), stats.json, metrics.jsonl, checkpoints/ and
 tensorboard/ (tensorboard --logdir=RUN/tensorboard; not with --embeddings). The teacher's outputs are kept beside the
 records: a later run with the same teacher, alone or beside others, does not run it again.
