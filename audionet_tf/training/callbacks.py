@@ -208,14 +208,15 @@ class Checkpoints(keras.callbacks.Callback):
   Attributes:
     steps_done: number of steps of the next epoch that are completed, after `restore`.
     seconds: what they took.
-    signal: number of the signal that was received; None before.
+    signal: number of the signal that ends the run; None before. A signal that this process gets becomes that of all
+      workers when they next agree.
   """
 
   def __init__(self, run_dir, distiller, every_epochs=0, minutes=1.0, guard=None):
     super().__init__()
     self.every_epochs, self.seconds_between, self.guard = every_epochs, 60 * minutes, guard
     self.distiller, self.strategy = distiller, distiller.distribute_strategy
-    self.steps_done, self.seconds, self.signal = 0, 0.0, None
+    self.steps_done, self.seconds, self.signal, self.received = 0, 0.0, None, None
     self.metric_variables = [v.value for metric in distiller.metrics for v in metric.variables]
     self.parts = {
       'student': distiller.student,
@@ -281,9 +282,9 @@ class Checkpoints(keras.callbacks.Callback):
 
   def on_signal(self, number, frame=None):
     """Signal handler. It prints nothing: it may have interrupted another print."""
-    if self.signal is not None:
+    if self.received is not None:
       interruption.interrupt(number)
-    self.signal = number
+    self.received = number
 
   def on_epoch_begin(self, epoch, logs=None):
     self.epoch, self.began = epoch, time.monotonic()
@@ -314,7 +315,7 @@ class Checkpoints(keras.callbacks.Callback):
 
   def agreed(self, due):
     """Whether to save now: the chief's clock says so, or any worker has got a signal, which is a signal to all then."""
-    wishes = [self.signal == signal.SIGINT, self.signal == signal.SIGTERM, due and self.manager is not None]
+    wishes = [self.received == signal.SIGINT, self.received == signal.SIGTERM, due and self.manager is not None]
     interrupts, ends, due = distribution.total(self.strategy, [int(wish) for wish in wishes])
     if ends or interrupts:
       self.signal = signal.SIGTERM if ends else signal.SIGINT

@@ -273,7 +273,7 @@ def fit(distiller, batches, manifest, config, first_epoch, hooks, log, checkpoin
       loop.run(distiller, batches, [*hooks, progress], config.epochs, steps, first_epoch, checkpoints.steps_done)
   finally:
     progress.bar.close()
-  if checkpoints.signal is not None:
+  if checkpoints.agreed(due=False):
     interruption.interrupt(checkpoints.signal)
 
 
