@@ -32,8 +32,7 @@ An autoencoder learns without a teacher, by reconstructing its input; features a
   python -m audionet_tf.train --records=data/esc --run_dir=runs/autoencoder --student=autoencoder \
     --loss=reconstruction --loss_reduction=mean --optimizer=adam --learning_rate=1e-3 --batch_size=16 --epochs=20
 
-Several workers train together, each a process of its own that runs this command; docs/workers.md says how they find each
-other:
+Several workers train together, each a process that runs this command; docs/workers.md says how they find each other:
 
   python -m audionet_tf.train --flagfile=flags.txt --distribute=multiworker
 
