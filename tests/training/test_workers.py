@@ -144,7 +144,7 @@ def test_when_one_dies_the_other_ends_and_both_go_on_from_the_checkpoint(world, 
   children = start(world, run_dir, patience=0.2)
   wait_for_steps(run_dir, children, 7)  # inside the second epoch
   children[dies].kill()
-  codes = ended(children, 60)
+  codes = ended(children)
   assert codes[dies] == -signal.SIGKILL and codes[1 - dies] == 1
   assert f'error: worker {1 - dies} of 2' in (line := errors(world)[1 - dies]) and 'another worker is gone' in line
   printed = (world / f'stderr{1 - dies}').read_text()
@@ -256,7 +256,7 @@ def test_two_hosts_train_as_two_processes_and_stop_when_the_cable_is_cut(world, 
     assert time.monotonic() < deadline and all(child.poll() is None for child in children), errors(world)
     time.sleep(0.02)
   subprocess.run(['ip', '-n', names[1], 'link', 'set', ends[1], 'down'], check=True)
-  assert codes(children, 60) == [1, 1]
+  assert codes(children, 250) == [1, 1]
   assert all('another worker is gone' in line for line in errors(world))
   subprocess.run(['ip', '-n', names[1], 'link', 'set', ends[1], 'up'], check=True)
   assert codes(run(0, '--resume'), 250) == [0, 0], errors(world)
