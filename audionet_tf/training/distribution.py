@@ -105,7 +105,7 @@ def losses_named(task):
       yield
     except LOST as error:
       sys.stderr.flush()
-      reason = text.brief_value(error.message.partition('aborted by: ')[2] or error.message, 80)
+      reason = text.brief_value((error.message.partition('aborted by: ')[2] or error.message).partition('\n')[0], 80)
       message = f'{task.name}: another worker is gone ({reason}); start all again with --resume'
       os.write(interruption.screen, f'error: {message}\n'.encode())
       os._exit(1)
