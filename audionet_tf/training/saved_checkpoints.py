@@ -20,11 +20,15 @@ def prefixes(folder):
 
 def list_anew(folder):
   """Writes TensorFlow's list of checkpoints, which may be damaged, from the files that are there."""
-  names = [json.dumps(path.name) for path in reversed(prefixes(folder))]
+  paths = prefixes(folder)[::-1]
+  names = [json.dumps(path.name) for path in paths]
   if names:
     with files.atomic_write(folder / 'checkpoint') as file:
       file.write(f'model_checkpoint_path: {names[-1]}\n')
       file.writelines(f'all_model_checkpoint_paths: {name}\n' for name in names)
+      # Without times the manager would never delete them.
+      times = [path.with_name(f'{path.name}.index').stat().st_mtime for path in paths]
+      file.writelines(f'all_model_checkpoint_timestamps: {time}\n' for time in times)
 
 
 def read(folder):

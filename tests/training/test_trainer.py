@@ -396,6 +396,8 @@ def test_a_run_that_is_killed_inside_an_epoch_goes_on_there(world, stored, capsy
     trainer.train(world / 'records', run_dir, same, checkpoint_minutes=0)
   trainer.train(world / 'records', run_dir, same, resume=True)
   assert 'resuming after epoch 1 of 4 and 3 steps of the next' in capsys.readouterr().err
+  names = sorted(path.name for path in run_dir.glob('checkpoints/*.index'))
+  assert names == [f'ckpt-{number}.index' for number in (7, 8, 9)]  # old ones are deleted, those of the killed run too
   for a, b in zip(weights_of(stored), weights_of(run_dir), strict=True):
     np.testing.assert_array_equal(a, b)
   times = ('seconds', 'examples_per_second', 'training_time')
