@@ -10,19 +10,33 @@ Importing the package loads neither TensorFlow nor NumPy; the functions import t
 `audionet_tf.api` has the documentation of these functions.
 """
 
+import _signal  # what `signal` is made of, without a module of Python whose import Ctrl-C could interrupt
 import os
-import signal
 import sys
 
 
 def _is_command() -> bool:
   """Whether the process runs a command, by `python -m` or by its name, rather than a program that uses the library."""
-  _, *words = sys.orig_argv
-  module = words[words.index('-m') + 1] if '-m' in words[:-1] else ''
+  words, module = iter(sys.orig_argv[1:]), ''
+  for word in words:  # options of Python, up to a script, -c or -m, or -um
+    if not word.startswith('-') or word[-1] == 'c':
+      break
+    if word[-1] == 'm':
+      module = next(words, '')
+      break
+    if word in ('-W', '-X'):
+      next(words, None)
   return module.partition('.')[0] in ('audionet_tf', 'tfrecords') or 'audionet-' in os.path.basename(sys.argv[0])
 
 
-if _is_command() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+def _end(number: int, frame: object) -> None:
+  """Signal handler for Ctrl-C until `interruption` is imported, whose `end_at_once` does the same."""
+  os.write(2, b'error: interrupted\n')
+  os._exit(130)
+
+
+if _is_command() and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+  _signal.signal(_signal.SIGINT, _end)
   from audionet_tf.core import interruption
 
   interruption.set_ctrl_c(interruption.end_at_once)  # before the command's own modules are imported

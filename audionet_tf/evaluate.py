@@ -131,25 +131,47 @@ def on_records(student):
 
 
 def teacher_of(student):
-  """The teacher of --teacher, or the one that the model names; its file is printed before it is loaded."""
+  """The teacher of --teacher, or the one that the model names."""
   from audionet_tf.evaluation import teacher_agreement
 
   if TEACHER.value:
-    settings = {
-      'source': TEACHER.value,
-      'weights': TEACHER_WEIGHTS.value,
-      'labels': TEACHER_LABELS.value,
-      'input_range': TEACHER_INPUT_RANGE.value,
-      'dtype': TEACHER_DTYPE.value,
-    }
-    return teacher_agreement.load_teacher(student, settings)
-  arguments = teacher_agreement.named_teacher(student)
-  paths = [arguments[key] for key in ('source', 'weights', 'labels') if arguments[key] not in (None, 'imagenet')]
-  print('teacher, as the model names it:', ', '.join(map(repr, paths)), flush=True)
+    return teacher_agreement.load_teacher(student, teacher_flags())
   try:
-    return teacher_agreement.load_teacher(student, arguments)
+    return teacher_agreement.load_teacher(student, teacher_agreement.named_teacher(student.settings))
   except UserError as error:
     raise UserError(f'{error} (looked for from {os.getcwd()}; --teacher names another)') from error
+
+
+def teacher_flags():
+  """The flags of --teacher as arguments of `frozen_teacher.load`."""
+  return {
+    'source': TEACHER.value,
+    'weights': TEACHER_WEIGHTS.value,
+    'labels': TEACHER_LABELS.value,
+    'input_range': TEACHER_INPUT_RANGE.value,
+    'dtype': TEACHER_DTYPE.value,
+  }
+
+
+def try_teachers():
+  """UserError if loading a teacher that is needed crashes or hangs; this comes before TensorFlow computes anything.
+
+  The file of a teacher that the model names is printed before it is loaded.
+  """
+  from audionet_tf.evaluation import predictor, teacher_agreement
+  from audionet_tf.teachers import frozen_teacher
+
+  if TEACHER.value:
+    needed = [teacher_flags()]
+  else:
+    models = {MODEL.value.replace(FOLD, fold) for fold in FOLDS.value or ['']}
+    needed = [teacher_agreement.named_teacher(predictor.read_settings(model)) for model in sorted(models)]
+  keys = ('source', 'weights', 'dtype', 'input_range')
+  for arguments in {str(teacher): teacher for teacher in needed}.values():
+    if not TEACHER.value:
+      paths = [arguments[key] for key in ('source', 'weights', 'labels') if arguments[key] not in (None, 'imagenet')]
+      print('teacher, as the model names it:', ', '.join(map(repr, paths)), flush=True)
+    frozen_teacher.try_loading(**{key: arguments[key] for key in keys})
 
 
 def on_clips(student, folds):
@@ -210,6 +232,8 @@ def main(argv):
   check_arguments(argv)
   from audionet_tf.evaluation import predictor
 
+  if RECORDS.value or VISION.value:
+    try_teachers()
   measured, by_fold = {'model': MODEL.value}, FOLD in MODEL.value
   student = None if by_fold else predictor.load_student(MODEL.value)
   if RECORDS.value:

@@ -185,6 +185,7 @@ def teacher_classes(names):
   matches = {name: [path for text, path in paths if text.endswith(f'/{name}')] for name in names}
   wrong = [f'{len(same)} of {name}' for name, same in matches.items() if len(same) != 1]
   cli.require(not wrong, f'--clips={",".join(CLIPS.value)}: holds {text.first_of(wrong)}; expected is one of each')
+  frozen_teacher.try_loading(TEACHER.value)
   teacher = frozen_teacher.load(TEACHER.value, labels=TEACHER_LABELS.value)
   return vision.teacher_top1(teacher, [matches[name][0] for name in names])
 

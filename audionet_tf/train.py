@@ -51,6 +51,7 @@ from absl import flags
 
 from audionet_tf import api
 from audionet_tf.core import cli, flagfiles, interruption
+from audionet_tf.core.errors import DiskFullError
 from audionet_tf.data.records import MANIFEST_NAME
 from audionet_tf.models import student_names, student_paths
 from audionet_tf.training import cluster
@@ -161,7 +162,8 @@ AUGMENT = flags.DEFINE_list(
   [],
   'Augmentations of the windows, drawn anew in each pass: shift (up to 1 of their length), speed=0.25, gain=6 (dB),'
   ' crop=0.5 (probability), mix=0.5, reverb=0.3, noise=0.5, equalizer=6 (dB), band=0.7, level=30 (dB), time_mask,'
-  ' frequency_mask; NAME or NAME=VALUE.',
+  ' frequency_mask; codec=0.3, before all others: the sound through phones and calls, which the first such training'
+  ' stores beside the records; NAME or NAME=VALUE.',
 )
 MIXED_PRECISION = flags.DEFINE_enum(
   'mixed_precision',
@@ -236,6 +238,8 @@ def main(argv):
   except interruption.Interrupted as interrupted:
     print(f'{interrupted}; resume with: {resume_command()}', file=sys.stderr)
     return interrupted.exit_code
+  except DiskFullError as error:
+    raise DiskFullError(error.folder, f'resume with: {resume_command()}') from error
   if DISTRIBUTE.value == 'mirrored' or cluster.find().is_chief:
     print(f'student: {RUN_DIR.value}/student.keras\nSavedModel: {student_paths.find_export(RUN_DIR.value)}')
   return None

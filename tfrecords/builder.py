@@ -65,7 +65,8 @@ def build(arguments, output, params, shard_count=None, workers=1, timeout_second
 
   Raises:
     UserError: no videos, existing records that were built with other arguments, or another build in the folder.
-    OSError: the folder cannot be written, or the disk is full.
+    OSError: the folder cannot be written.
+    DiskFullError: no space for the records; parts that are complete are used again.
   """
   start, output = time.monotonic(), pathlib.Path(output)
   candidates = videos.find(arguments)
@@ -74,7 +75,8 @@ def build(arguments, output, params, shard_count=None, workers=1, timeout_second
     'sources': [os.path.abspath(argument) for argument in arguments],
     'shards_asked': shard_count,
   }
-  output.mkdir(parents=True, exist_ok=True)
+  with files.space_in(output):
+    output.mkdir(parents=True, exist_ok=True)
   with locked(output):
     manifest = _old_manifest(output, fields)
     digest_of, failures = _digests(candidates, workers)
@@ -167,12 +169,18 @@ def _write(folder, done, fields):
 
 @contextlib.contextmanager
 def locked(folder):
-  """Locks the folder against a second build. The lock ends with the process, however it ends."""
+  """Locks the folder against a second build. The lock ends with the process, however it ends.
+
+  Raises:
+    UserError: another build holds the lock.
+    DiskFullError: in the block, the disk is full.
+  """
   with contextlib.ExitStack() as stack:
     try:
       stack.enter_context(files.locked(folder, wait=False))
     except BlockingIOError:
       raise UserError(f'{folder}: another build is running there; wait for it or choose another --output') from None
+    stack.enter_context(files.space_in(folder))
     yield
 
 

@@ -1,7 +1,7 @@
-"""Verifies a folder of records: its manifest, its shards and the teachers' answers stored with it; and repairs them.
+"""Verifies a folder of records: its manifest, its shards, teachers' answers and codec variants; and repairs them.
 
 A fault is a str of one line. Records are repaired from their videos. Stored answers need their teacher: what is damaged
-of them is taken away, and the next training with that teacher makes it again.
+of them, or of codec variants, is taken away, and the next training that uses it makes it again.
 """
 
 import pathlib
@@ -11,13 +11,18 @@ from tqdm import tqdm
 
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import record_manifest, soft_labels
+from audionet_tf.data import codec_variants, record_manifest, soft_labels
 from audionet_tf.data.record_manifest import BACKUP_NAME, MANIFEST_NAME
-from tfrecords import builder, inspection, label_inspection
+from tfrecords import builder, codec_inspection, inspection, label_inspection
+
+STORED = (  # with the records: folder, inspection, what is in it
+  (soft_labels.FOLDER, label_inspection.inspect, 'answers'),
+  (codec_variants.FOLDER, codec_inspection.inspect, 'codec variants'),
+)
 
 
 def verify(folder):
-  """Compares every checksum, count and digest, and the order of records and of stored answers. Writes nothing.
+  """Compares every checksum, count and digest, and the order of records and what is stored with them. Writes nothing.
 
   Args:
     folder: of the records.
@@ -30,7 +35,7 @@ def verify(folder):
   """
   folder = pathlib.Path(folder)
   faults, manifest = check_manifest(folder)
-  return faults if manifest is None else faults + check_shards(folder, manifest).faults + check_labels(folder, manifest)
+  return faults if manifest is None else faults + check_shards(folder, manifest).faults + check_stored(folder, manifest)
 
 
 def repair(folder, workers=1, timeout_seconds=120, memory_bytes=4 << 30):
@@ -58,8 +63,8 @@ def repair(folder, workers=1, timeout_seconds=120, memory_bytes=4 << 30):
     reasons = {}
     if shards.faults:
       reasons = builder.rebuild(folder, manifest, shards.windows, workers, timeout_seconds, memory_bytes)
-    answers = check_labels(folder, record_manifest.read(folder), repaired=True)
-    found = faults + shards.faults + answers
+    stored = check_stored(folder, record_manifest.read(folder), repaired=True)
+    found = faults + shards.faults + stored
     if not found:
       return [], []
     left = [text.printable(f'{folder}: {name} cannot be built again: {why}') for name, why in sorted(reasons.items())]
@@ -100,15 +105,17 @@ def check_shards(folder, manifest):
     return inspection.Inspection({}, [str(error)])
 
 
-def check_labels(folder, manifest, repaired=False):
-  """Faults of all answers stored with the records, list. `repaired`: whether to take away what is damaged."""
-  faults, root = [], folder / soft_labels.FOLDER
-  for labels in sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []:
-    with bar(manifest['windows'], f'answers {labels.name}') as progress:
-      found = label_inspection.inspect(labels, manifest, progress.update)
-    faults += [fault for _, fault in found]
-    if repaired and found:
-      label_inspection.take_away(labels, {path for path, _ in found})
+def check_stored(folder, manifest, repaired=False):
+  """Faults of all that is stored with the records, list. `repaired`: whether to take away what is damaged."""
+  faults = []
+  for name, inspect, what in STORED:
+    root = folder / name
+    for stored in sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []:
+      with bar(manifest['windows'], f'{what} {stored.name}') as progress:
+        found = inspect(stored, manifest, progress.update)
+      faults += [fault for _, fault in found]
+      if repaired and found:
+        label_inspection.take_away(stored, {path for path, _ in found})
   return faults
 
 

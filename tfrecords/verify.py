@@ -1,13 +1,14 @@
-r"""Verifies records on disk, and the teachers' outputs stored with them; --repair builds again what is damaged.
+r"""Verifies records on disk, and what is stored with them; --repair builds again what is damaged.
 
   python -m tfrecords.verify data/clips
   python -m tfrecords.verify data/clips --repair
 
-compares every checksum, count and digest, and the order of records and of stored outputs with the manifests, and prints
-a line for each fault. --repair decodes the videos of damaged records again, from where the manifest says they were; the
-bytes are the same as before. A damaged manifest is restored from its second copy, manifest.backup.json. Stored outputs
-that are damaged are deleted: the next training with their teacher makes these again and keeps the others. Nothing is
-changed in the shards if a video is missing or has changed. The exit code is 1 where damage is found, or remains.
+compares every checksum, count and digest, and the order of records, of stored outputs of teachers and of codec variants
+with the manifests, and prints a line for each fault. --repair decodes the videos of damaged records again, from where
+the manifest says they were; the bytes are the same as before. A damaged manifest is restored from its second copy,
+manifest.backup.json. Stored outputs and codec variants that are damaged are deleted: the next training with their
+teacher, or with --augment=codec, makes these again and keeps the others. Nothing is changed in the shards if a video is
+missing or has changed. The exit code is 1 where damage is found, or remains.
 """
 
 import sys

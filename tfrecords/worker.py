@@ -16,7 +16,7 @@ from PIL import Image
 
 from audionet_tf.core import files
 from audionet_tf.core.durations import exact
-from audionet_tf.core.errors import MediaError, UserError
+from audionet_tf.core.errors import DiskFullError, MediaError, UserError
 from audionet_tf.data import records, tfrecord_io
 from audionet_tf.data.params import RecordParams
 from audionet_tf.media import decoding, integrity, timeline
@@ -80,6 +80,8 @@ def work(connection, job):
     connection.send(no_memory)
   except BrokenPipeError:  # the build has ended
     return
+  except DiskFullError as error:
+    connection.send(Outcome(reason=str(error), errno=errno.ENOSPC))
   except OSError as error:
     failure = Outcome(reason=f'{error.filename or job.part}: {error.strerror}', errno=error.errno)
     connection.send(no_memory if error.errno == errno.ENOMEM else failure)

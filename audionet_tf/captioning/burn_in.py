@@ -20,7 +20,7 @@ from audionet_tf.captioning import formats
 from audionet_tf.captioning import overlay as captioning_overlay
 from audionet_tf.core import files
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.media import continuity, decoding, integrity
+from audionet_tf.media import continuity, decoding, integrity, picture_order
 
 MILLISECOND = Fraction(1, 1000)
 TICK = Fraction(1, 90_000)  # time base of the encoded video
@@ -91,7 +91,9 @@ def burn(path, folder, cues, how, font=None, progress=None):
         raise UserError(f'{target}: the copy would overwrite the video; choose another --output')
       with files.atomic_write(target, 'wb') as file:
         options = {'format': MUXERS.get(suffix, suffix[1:])}
-        with decoding.opened(source) as read, av.open(os.path.abspath(file.name), 'w', **options) as written:
+        out = os.path.abspath(file.name)
+        # A full disk must not look like a damaged video.
+        with decoding.opened(source) as read, files.space_in(folder), av.open(out, 'w', **options) as written:
           try:
             if how == 'soft':
               soft(read, written, cues, SUBTITLES[suffix], report)
@@ -100,6 +102,8 @@ def burn(path, folder, cues, how, font=None, progress=None):
           except UserError:
             raise
           except (av.FFmpegError, ValueError) as error:  # a read error, or a container that does not take a stream
+            if files.is_full(error):
+              raise
             raise UserError(f'cannot be copied to {suffix} ({error})') from None
   except MediaError as error:
     raise MediaError(path, error.reason) from None
@@ -219,8 +223,20 @@ def encoded_again(packet, copy, shift, ends):
     yield one.dts * one.time_base, one
 
 
+def require_times(read):
+  """ValueError where packets have no presentation times, and these differ from the order of the packets."""
+  if read.format.name in picture_order.TIMES and any(
+    stream.type == 'video' and is_copied(stream) and stream.codec_context.has_b_frames for stream in read.streams
+  ):
+    raise ValueError(
+      'as its pictures have no times and B-frames among them: use --burn=hard, or convert the video first, as by '
+      'ffmpeg -i VIDEO VIDEO.mp4'
+    )
+
+
 def soft(read, written, cues, subtitles, report):
   """Copies every stream, and writes each cue before the first later packet."""
+  require_times(read)
   codec, data = subtitles
   zero, streams = decoding.time_zero(read), copies(read, written, COPIED)
   if codec == 'mov_text':

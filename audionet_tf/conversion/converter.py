@@ -6,7 +6,7 @@ import tempfile
 
 import numpy as np
 
-from audionet_tf.core import digests, text
+from audionet_tf.core import digests, files, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import class_lists
 from audionet_tf.models import heads, registry, student_file
@@ -61,9 +61,11 @@ def convert(model, settings, output):
   Raises:
     UserError: the student's outputs are not finite on silence or noise.
     RuntimeError: the file does not hold the weights that were written.
+    DiskFullError: no space in the folder of `output`.
   """
   output = pathlib.Path(output)
-  output.parent.mkdir(parents=True, exist_ok=True)
+  with files.space_in(output.parent):
+    output.parent.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryDirectory(dir=output.parent, prefix=f'.{output.stem}.') as folder:
     partial = pathlib.Path(folder) / output.name
     student_file.save(partial, model, settings)

@@ -12,8 +12,10 @@ import zipfile
 import numpy as np
 
 from audionet_tf.core import files
+from audionet_tf.core.errors import DiskFullError
 
 COPY_BYTES = 1 << 20
+RESERVE_BYTES = 4 << 20  # of HDF5's caches, which it writes when it closes
 
 
 @contextlib.contextmanager
@@ -46,12 +48,17 @@ def npz(path):
 
 @contextlib.contextmanager
 def hdf5(path):
-  """Writes an HDF5 file with one resizable dataset per array; text is UTF-8."""
+  """Writes an HDF5 file with one resizable dataset per array; text is UTF-8.
+
+  The disk is looked at before each write: HDF5 crashes the process where it cannot write what it holds.
+  """
   import h5py
 
   with files.atomic_write(path, 'wb') as file, h5py.File(file.name, 'w') as out:
 
     def add(name, rows):
+      if shutil.disk_usage(path.parent).free < rows.nbytes + RESERVE_BYTES:
+        raise DiskFullError(path.parent)
       kind = h5py.string_dtype() if rows.dtype.kind == 'U' else rows.dtype
       data = rows.astype(object) if rows.dtype.kind == 'U' else rows
       if name not in out:

@@ -16,8 +16,8 @@ import textwrap
 
 from absl import app, flags, logging
 
-from audionet_tf.core import flagfiles, interruption, notices, text
-from audionet_tf.core.errors import UserError, missing_extra
+from audionet_tf.core import files, flagfiles, interruption, notices, text
+from audionet_tf.core.errors import DiskFullError, UserError, missing_extra
 
 # Must be set before TensorFlow is imported. Its start-up notices are about hardware and do not concern users.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
@@ -70,15 +70,20 @@ def run(main, topics=None, needs=(), tables=None, argv=None):
     try:
       interruption.set_ctrl_c(interruption.interrupt)
       require_given(program(main), needs, arguments[1:])
-      return main(arguments)
-    except UserError as error:
+      code = main(arguments)
+      sys.stdout.flush()  # here, where an error can be told
+      return code
+    except (UserError, DiskFullError) as error:
       message = str(error)
     except (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
       message = f'{error.filename}: {error.strerror}' if error.filename else str(error)
     except OSError as error:
-      if error.errno is None:  # raised by a library, not by the operating system: perhaps a bug of ours
+      if files.is_full(error):
+        message = str(DiskFullError(error.filename or 'output'))
+      elif error.errno is None:  # raised by a library, not by the operating system: perhaps a bug of ours
         raise
-      message = f'{error.filename or "output"}: {error.strerror}'
+      else:
+        message = f'{error.filename or "output"}: {error.strerror}'
     except MemoryError as error:
       message = f'not enough memory ({error or "no more"}); a smaller --batch_size or shorter windows need less'
     except KeyboardInterrupt as interrupted:

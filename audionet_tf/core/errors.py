@@ -1,4 +1,4 @@
-"""Errors caused by user input, shown without a traceback: UserError, and MediaError for one media file."""
+"""Errors shown without a traceback: UserError, MediaError for one media file, DiskFullError for what is written."""
 
 
 class UserError(ValueError):
@@ -22,6 +22,24 @@ class MediaError(UserError):
 
   def __reduce__(self):
     return MediaError, (self.path, self.reason)
+
+
+class DiskFullError(Exception):
+  """A disk is full.
+
+  It is neither UserError nor OSError, which end the work on one of several files: no further one could be written.
+
+  Attributes:
+    folder: on that disk.
+    then: what to do once there is space.
+  """
+
+  def __init__(self, folder, then='repeat the command'):
+    super().__init__(folder, then)
+    self.folder, self.then = folder, then
+
+  def __str__(self):
+    return f'{self.folder}: no space left on its disk, or in your quota; make space, then {self.then}'
 
 
 def missing_extra(task, package, extra):

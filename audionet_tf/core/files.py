@@ -1,14 +1,16 @@
-"""Atomic writes, and folders that one process locks."""
+"""Atomic writes, full disks, and folders that one process locks."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import pathlib
 
-from audionet_tf.core.errors import UserError
+from audionet_tf.core.errors import DiskFullError, UserError
 
 LOCK_NAME = '.lock'
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
@@ -28,13 +30,37 @@ def atomic_write(path, mode='w', partial=None):
   partial = path.with_name(f'.{path.stem}.partial{path.suffix}') if partial is None else partial
   text = {} if 'b' in mode else {'encoding': 'utf-8', 'errors': 'backslashreplace', 'newline': ''}
   try:
-    with open(partial, mode, **text) as file:
-      yield file
-      sync(file)
-    os.replace(partial, path)
+    with space_in(path.parent):
+      with open(partial, mode, **text) as file:
+        yield file
+        sync(file)
+      os.replace(partial, path)
   finally:
     with contextlib.suppress(FileNotFoundError):
       os.remove(partial)
+
+
+@contextlib.contextmanager
+def space_in(folder):
+  """Context in which DiskFullError, which names the folder, replaces whatever tells of a full disk."""
+  try:
+    yield
+  except DiskFullError:  # of another folder
+    raise
+  except Exception as error:
+    if not is_full(error):
+      raise
+    raise DiskFullError(folder) from error
+
+
+def is_full(error):
+  """Whether an exception tells of a full disk: by its number, or by its text, as those of TensorFlow and HDF5 do."""
+  while error is not None:
+    number = getattr(error, 'errno', None)
+    if number in FULL or any(os.strerror(full) in str(error) for full in FULL):
+      return True
+    error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+  return False
 
 
 def write_json(path, content, **options):
@@ -85,6 +111,8 @@ def locked(folder, wait=True):
   Raises:
     BlockingIOError: another process holds the lock, and `wait` is False.
   """
-  with open(folder / LOCK_NAME, 'a') as file:
+  with contextlib.ExitStack() as stack:
+    with space_in(folder):
+      file = stack.enter_context(open(folder / LOCK_NAME, 'a'))
     fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     yield

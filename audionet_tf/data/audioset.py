@@ -13,6 +13,7 @@ import tempfile
 
 import tqdm
 
+from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import csv_files, youtube
 
@@ -104,7 +105,7 @@ def download_clips(clips, folder):
       outcome['present'].append(name)
       continue
     try:
-      with tempfile.TemporaryDirectory(dir=folder, prefix='.partial-') as partial:
+      with files.space_in(folder), tempfile.TemporaryDirectory(dir=folder, prefix='.partial-') as partial:
         fetched = youtube.fetch(name, span, partial, stem)
         os.replace(fetched, folder / fetched.name)
       outcome['downloaded'].append(name)

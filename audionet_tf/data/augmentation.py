@@ -8,13 +8,14 @@ AUGMENTATIONS is the table. Augmentations are applied in its order, whatever the
 """
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable
 
 import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import spectral_augmentation
+from audionet_tf.data import records, spectral_augmentation
 from audionet_tf.data.batch_keys import HIDDEN_FREQUENCY, HIDDEN_TIME, NEEDS_WHOLE_BATCH, TEACHER, WEIGHT
 
 # Columns of uniform random numbers. A new one goes to the end, so that the others keep their values.
@@ -27,7 +28,22 @@ DRAWS = (
   *('band', 'low_pass', 'low_pass_hz', 'high_pass', 'high_pass_hz', 'band_order'),
   'level',
   *('background', 'background_partner', 'background_level'),
+  *('codec', 'codec_variant'),
 )
+
+
+def codec(batch, value, draws, variants):
+  """With probability `value`, the sound as a lossy codec brings it, each as likely: one of its stored `variants`.
+
+  Source: Vu, Zeng, Xu, Chng 2019, "Audio codec simulation based data augmentation for telephony speech recognition";
+  `media/codecs.py` has the codecs.
+  """
+  rows = tf.where(draws['codec'] < value)
+  number = tf.cast(draws['codec_variant'] * variants.count, tf.int32)
+  places = [tf.gather_nd(x, rows) for x in (batch['video_id'], batch['index'], number)]
+  pcm = tf.numpy_function(variants.read, places, tf.int16, stateful=False)
+  coded = records.scaled_pcm(tf.ensure_shape(pcm, [None, batch['audio'].shape[1]]))
+  return batch | {'audio': tf.tensor_scatter_nd_update(batch['audio'], rows, coded)}
 
 
 def shift(batch, value, draws):
@@ -212,6 +228,7 @@ class Augmentation:
     mixes: whether examples of a batch are mixed, so that it needs them all.
     spectral: whether `apply` is (spectrum complex64 [B, F], value, draws, Hertz) -> spectrum instead. Neighbours in the
       table share one transform.
+    stored: whether `apply` takes `variants` too, the codec_variants.Variants of the records.
   """
 
   apply: Callable
@@ -221,9 +238,11 @@ class Augmentation:
   spectrogram: bool = False
   spectral: bool = False
   mixes: bool = False
+  stored: bool = False
 
 
 AUGMENTATIONS = {
+  'codec': Augmentation(codec, 0.3, 1, stored=True),
   'shift': Augmentation(shift, 1, 1, moves_answers=True),
   'speed': Augmentation(speed, 0.25, 1, moves_answers=True),
   'gain': Augmentation(gain, 6, 60),
@@ -285,12 +304,18 @@ def hiding_bands(values):
   return [name for name in values if AUGMENTATIONS[name].spectrogram]
 
 
-def augmenter(values, sample_rate_hz=22050):
+def with_variants(values):
+  """Names of those augmentations that read variants of the sound stored with the records."""
+  return [name for name in values if AUGMENTATIONS[name].stored]
+
+
+def augmenter(values, sample_rate_hz=22050, variants=None):
   """The function that augments batches, for `input_pipeline.training_batches`.
 
   Args:
     values: dict of name to value, as `parse` returns it.
     sample_rate_hz: sample rate of the sound.
+    variants: codec_variants.Variants of the records, needed by `codec` alone.
 
   Returns:
     A function (batch, int64 [2] of seed and pass) -> batch; None if there are no augmentations.
@@ -301,7 +326,11 @@ def augmenter(values, sample_rate_hz=22050):
   check(values)
   if not values:
     return None
-  chosen = [(row.spectral, row.apply, values[name]) for name, row in AUGMENTATIONS.items() if name in values]
+  rows = [(row, value) for name, row in AUGMENTATIONS.items() if (value := values.get(name))]
+  chosen = [
+    (row.spectral, functools.partial(row.apply, variants=variants) if row.stored else row.apply, value)
+    for row, value in rows
+  ]
 
   def augment(batch, seed):
     seeds = example_seeds(seed, batch['video_id'], batch['index'])  # [B, 2]

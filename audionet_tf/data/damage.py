@@ -1,12 +1,14 @@
 """Names the file that is damaged where TensorFlow fails to read TFRecord files."""
 
 import contextlib
+import pathlib
 
 import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import tfrecord_io
 
+UNKNOWN_VIDEO = 'a record of a video that the manifest does not name'
 # What reading a damaged or missing file raises. A Python function in tf.data makes UnknownError of an OSError.
 ERRORS = (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError, tf.errors.UnknownError)
 
@@ -31,6 +33,8 @@ def named(paths, advice):
     yield
   except ERRORS as error:
     fault = next(filter(None, map(tfrecord_io.first_fault, paths)), None)
+    if fault is None and UNKNOWN_VIDEO in str(error):
+      fault = f'{pathlib.Path(next(iter(paths))).parent}: {UNKNOWN_VIDEO}'
     if fault is None:
       raise
     raise UserError(f'{fault}; {advice}') from error

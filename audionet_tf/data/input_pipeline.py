@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from audionet_tf.data import records
+from audionet_tf.data import damage, records
 from audionet_tf.data.batch_keys import NEEDS_WHOLE_BATCH
 
 # Size of the shuffle buffer in windows, less if they are long. The files hold windows in hashed order and are read in a
@@ -118,10 +118,14 @@ def record_source(folder, manifest):
     parsed = records.parse_batch(block['serialized'], params, images=True)
     images = tf.map_fn(decode_picture, tf.reshape(parsed['image/encoded'], [-1]), fn_output_signature=tf.uint8)
     size = params.image_size
+    numbers = positions.lookup(parsed['video/id'])
+    # An older manifest has no checksum, by which an id edited by hand were found before.
+    with tf.control_dependencies([tf.debugging.assert_non_negative(numbers, message=damage.UNKNOWN_VIDEO)]):
+      numbers = tf.identity(numbers)
     return {
       'audio': parsed['audio'],
       'image': tf.reshape(images, [-1, params.images_per_window, size, size, 3]),
-      'video_id': positions.lookup(parsed['video/id']),
+      'video_id': numbers,
       'index': parsed['index'],
       'mask': tf.ones_like(parsed['index'], tf.float32),
     }

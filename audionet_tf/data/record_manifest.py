@@ -21,6 +21,8 @@ import json
 import math
 import pathlib
 
+import numpy as np
+
 from audionet_tf.core import files, sealed_json, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data.params import RecordParams
@@ -154,3 +156,9 @@ def _write(folder, content, names):
   for name in names:
     with files.atomic_write(pathlib.Path(folder) / name, 'wb') as file:
       file.write(content)
+
+
+def first_rows(videos):
+  """int64 [videos]: what to add to the number of a window to get its row in a table, video after video."""
+  counts, first = np.array([(video['windows'], video['first_window']) for video in videos], np.int64).T
+  return np.cumsum(counts) - counts - first

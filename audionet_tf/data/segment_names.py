@@ -1,21 +1,23 @@
 """Names that downloaders of AudioSet give to their files, `<id>` being a YouTube id of eleven characters.
 
-| name without suffix                     | the file holds                                       |
-|-----------------------------------------|------------------------------------------------------|
-| `<id>`, `<title> [<id>]`                | the video, or the segment if it is too short for it  |
-| `Y<id>`                                 | the segment                                          |
-| `<id>_30`, `<id>_30.000`                | the segment that starts at 30 s                      |
-| `<id>_30_40`, `<id>_30.000-40.000`      | the segment from 30 s to 40 s                        |
-| `<id>_30000`, `<id>_30000_40000`        | the same in milliseconds                             |
+| name without suffix                      | the file holds                                      |
+|------------------------------------------|-----------------------------------------------------|
+| `<id>`, `<title> [<id>]`, `<title>-<id>` | the video, or the segment if it is too short for it |
+| `Y<id>`                                  | the segment                                         |
+| `<id>_30`, `<id>_30.000`                 | the segment that starts at 30 s                     |
+| `<id>_30_40`, `<id>_30.000-40.000`       | the segment from 30 s to 40 s                       |
+| `<id>_30000`, `<id>_30000_40000`         | the same in milliseconds                            |
 
 Y may stand before the last three too. Times may have any number of decimals; without decimals they may be rounded.
+yt-dlp leaves `.f140`, the number of a format, behind the name of sound that it did not merge with pictures.
 """
 
 import math
 import re
 
 ID = r'[A-Za-z0-9_-]{11}'
-TITLED = re.compile(rf'.*\[({ID})\]', re.DOTALL)
+TITLED = re.compile(rf'.*(?:\[({ID})\]|-({ID}))', re.DOTALL)
+FORMAT = re.compile(r'\.f[0-9]+(-[0-9]+)?$')
 PREFIXED = re.compile(rf'Y({ID})')
 TIME = r'(\d+(?:\.\d+)?)'
 TIMED = (re.compile(rf'(.+)_{TIME}[_-]{TIME}', re.DOTALL), re.compile(rf'(.+)_{TIME}()', re.DOTALL))
@@ -29,8 +31,9 @@ def is_id(name):
 
 def whole_names(stem):
   """Names of the videos that a file may hold as a whole, by its name without suffix."""
-  titled = TITLED.fullmatch(stem)
-  return [stem, titled[1]] if titled else [stem]
+  names = [stem, FORMAT.sub('', stem)]
+  titled = TITLED.fullmatch(names[1])
+  return list(dict.fromkeys([*names, *(filter(None, titled.groups()) if titled else ())]))
 
 
 def parts(stem):

@@ -1,6 +1,8 @@
 """Multi-label evaluation of a student on clips with a table of labels (`data/weak_labels.py`)."""
 
 import contextlib
+import math
+import os
 import pathlib
 import sys
 import tempfile
@@ -8,7 +10,7 @@ import tempfile
 import numpy as np
 import tqdm
 
-from audionet_tf.core import text
+from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import class_lists, params, segment_names, weak_labels
 from audionet_tf.evaluation import clip_accuracy, metrics
@@ -121,7 +123,10 @@ def evaluate(student, table, root, window_seconds=None):
   located, missing = clips(table, root)
   report_missing(missing, root, len(located))
   with tempfile.TemporaryFile() as file:  # many clips times classes do not fit into memory
-    store = np.memmap(file, CELL, 'w+', shape=(len(table.class_names), len(located)))
+    shape = len(table.class_names), len(located)
+    with files.space_in(tempfile.gettempdir()):  # here: a page that finds no space later ends the process
+      os.posix_fallocate(file.fileno(), 0, max(1, CELL.itemsize * math.prod(shape)))
+    store = np.memmap(file, CELL, 'w+', shape=shape)
     count = 0
     for path, span, rows in tqdm.tqdm(located, desc='predicting', unit=' clips', delay=1):
       try:

@@ -67,6 +67,16 @@ def load_student(path):
   return stepwise_model(lambda waveform: export.signatures[signature](waveform=waveform)[logits], export.settings, head)
 
 
+def read_settings(path):
+  """The student_file.StudentConfig of a student, which is not loaded; `path` and errors as of `load_student`."""
+  path = student_paths.resolve(path)
+  return (
+    student_file.read_settings(path)
+    if path.suffix == '.keras'
+    else loader.read_settings(student_paths.find_export(path))
+  )
+
+
 def mean_model(export, head):
   """The LogitsModel of a loader.LoadedExport with a single step, or with only the mean of its steps."""
 

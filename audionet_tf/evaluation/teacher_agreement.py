@@ -11,11 +11,11 @@ from audionet_tf.training import losses
 MEASURES = ('kl', 'top1', 'top5')
 
 
-def named_teacher(student):
+def named_teacher(settings):
   """The teacher that a student's settings record for its first head. Settings are untrusted input.
 
   Args:
-    student: predictor.LogitsModel.
+    settings: student_file.StudentConfig.
 
   Returns:
     dict of arguments of `frozen_teacher.load`, and `digest`, which is None in older settings.
@@ -23,8 +23,8 @@ def named_teacher(student):
   Raises:
     UserError: the settings record no teacher, or are damaged.
   """
-  teachers = student.settings.teachers
-  described = teachers.get(student.head) if isinstance(teachers, dict) else None
+  teachers = settings.teachers
+  described = teachers.get(next(iter(settings.classes), None)) if isinstance(teachers, dict) else None
   if not described:
     raise UserError('the model does not record its teacher; name it with --teacher')
   kinds = {'source': str, 'weights': str, 'labels': str | None, 'dtype': str, 'input_range': list | None}

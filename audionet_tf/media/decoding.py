@@ -6,6 +6,7 @@ MediaError. Only a separate process protects from a decoder that hangs, crashes 
 """
 
 import contextlib
+import itertools
 import math
 import os
 import sys
@@ -18,7 +19,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from audionet_tf.core import text
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.media import continuity, integrity, mixdown, picture_order, timeline, wav_header
+from audionet_tf.media import continuity, integrity, joined, mixdown, picture_order, timeline, wav_header
 
 VIDEO_FORMATS = (
   'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,mpegts,mpeg,mpegvideo,asf,ogg,gif,dv,mxf,nut,rm,ivf,'
@@ -36,11 +37,12 @@ MAX_PEAK = 4.0
 MILLISECOND = Fraction(1, 1000)
 SPARE_ERRORS = 2  # undecodable packets allowed in any stream, plus one per hundred packets
 LEADING_ERRORS = 100  # and before the first that decodes: a recording may begin inside a frame or a group of pictures
+TRUNCATED = 'truncated: the file ends before its contents do'
 # Exceptions that PyAV was seen to raise on corrupt files.
 DECODER_ERRORS = (av.FFmpegError, IndexError, MemoryError, UnicodeDecodeError, OverflowError, ZeroDivisionError)
 
 
-def decode_audio(path, sample_rate_hz, mono='mean', max_seconds=None):
+def decode_audio(path, sample_rate_hz, mono='mean', max_seconds=None, warn=None):
   """Decodes the sound of a file, mixes it down to one channel and resamples it with a low-pass filter.
 
   Args:
@@ -48,6 +50,7 @@ def decode_audio(path, sample_rate_hz, mono='mean', max_seconds=None):
     sample_rate_hz: int, rate of the output.
     mono: 'mean' of all channels, or the 'first' channel.
     max_seconds: presentation time at which to stop; None decodes to the end.
+    warn: function that is called with a line about what is lost of the sound; None prints it on stderr.
 
   Yields:
     (start_sample, int16 [n]): contiguous chunks of about a second. Sample i is at presentation time
@@ -57,15 +60,35 @@ def decode_audio(path, sample_rate_hz, mono='mean', max_seconds=None):
   Raises:
     MediaError: the file is unreadable, truncated or damaged, or has no sound.
   """
-  with opened(path) as container:
+  warn = warn or printer(path)
+  integrity.check_regular(path)
+  recordings = joined.recordings(path)
+  if recordings[-1][1] > os.path.getsize(path):
+    raise MediaError(path, TRUNCATED)
+  if others := joined.unread(path):
+    are = 'is' if others == 1 else 'are'
+    warn(f'{others} more behind the first recording in it {are} not read; join by ffmpeg -f concat')
+  blocks = itertools.chain.from_iterable(_recording(path, begin, end, mono) for begin, end in recordings)
+  yield from pcm_chunks(blocks, sample_rate_hz, max_seconds, warn)
+
+
+def _recording(path, begin, end, mono):
+  """Yields (start, rate, f32 [n]) of one of `joined.recordings`; those behind the first follow the one before."""
+  with opened(path, begin, end) as container:
     stream = _best(path, container, 'audio', 'no sound')
     blocks = mixdown.mono_blocks(_frames(path, container, stream), time_zero(container), mono)
     if container.format.name in COUNTED_FORMATS:
       blocks = timeline.without_starts_after_a_change(blocks)
-    yield from pcm_chunks(blocks, sample_rate_hz, max_seconds, name=path)
+    for start, rate, samples in blocks:
+      yield None if begin else start, rate, samples
 
 
-def pcm_chunks(blocks, sample_rate_hz, max_seconds=None, name=None):
+def printer(path):
+  """A function that prints a warning about a file on stderr, in one line."""
+  return lambda message: print(text.printable(f'warning: {path}: {message}'), file=sys.stderr)
+
+
+def pcm_chunks(blocks, sample_rate_hz, max_seconds=None, warn=None):
   """Resamples mono sound and converts it to int16.
 
   Args:
@@ -73,8 +96,8 @@ def pcm_chunks(blocks, sample_rate_hz, max_seconds=None, name=None):
       time zero, None where unknown.
     sample_rate_hz: int, rate of the output.
     max_seconds: presentation time at which to stop; None converts everything.
-    name: of the file, for a warning on stderr where samples are far beyond full scale, as in a float WAV with values
-      of int16. They are clipped: what their full scale is, the file does not say.
+    warn: None, or a function that is called with a line where samples are far beyond full scale, as in a float WAV
+      with values of int16. They are clipped: what their full scale is, the file does not say.
 
   Yields:
     (start_sample, int16 [n]): contiguous chunks of about a second, gaps filled with zeros.
@@ -86,13 +109,10 @@ def pcm_chunks(blocks, sample_rate_hz, max_seconds=None, name=None):
   for start, samples in _resampled(timeline.coalesce(timeline.fill_gaps(blocks)), sample_rate_hz):
     samples = samples if limit is None else samples[: max(0, limit - start)]
     if samples.size:
-      if name is not None and (peak := max(samples.max(), -samples.min())) > MAX_PEAK:
+      if warn and (peak := max(samples.max(), -samples.min())) > MAX_PEAK:
         how = 'divide them by 32768' if peak > 1000 else 'lower its level'
-        print(
-          text.printable(f'warning: {name}: samples reach {peak:.6g}, beyond 1 they are clipped; {how}'),
-          file=sys.stderr,
-        )
-        name = None
+        warn(f'samples reach {peak:.6g}, beyond 1 they are clipped; {how}')
+        warn = None
       yield start, np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
     if limit is not None and start + samples.size >= limit:
       return
@@ -244,8 +264,13 @@ def apply_rotation(picture, matrix):
 
 
 @contextlib.contextmanager
-def opened(path):
-  """Opens a container of a listed format; decoder errors in the `with` block become MediaError."""
+def opened(path, begin=0, end=None):
+  """Opens a container of a listed format; decoder errors in the `with` block become MediaError.
+
+  Args:
+    path: of the file.
+    begin, end: part of the file to be read as a file, in bytes; `joined.recordings` gives them.
+  """
   integrity.check_regular(path)
   # An absolute path is never taken for a protocol; the lists keep FFmpeg from following a text file to other files.
   options = {
@@ -256,13 +281,23 @@ def opened(path):
     'max_size': str(1 << 14),
   }
   try:
-    whole = wav_header.whole_samples(path)
-    container = av.open(whole or os.path.abspath(path), options=options, **READ_ANY_METADATA)
+    source = joined.Section(path, begin, end)
+    if source.read(4) == b'RIFX':
+      raise MediaError(path, 'a big-endian WAV (RIFX), whose bytes FFmpeg swaps: convert it, as by sox')
+    source.seek(0)
+    rewritten = wav_header.rewritten(source, source.length)
+    source.seek(0)
+    if rewritten:
+      source.replace_head(*rewritten)
+    elif source.length == os.path.getsize(path):
+      source.close()
+      source = os.path.abspath(path)
+    container = av.open(source, options=options, **READ_ANY_METADATA)
   except DECODER_ERRORS as error:
     raise MediaError(path, f'not a media file of a known format, or truncated ({_brief(error)})') from None
   with container:
     if integrity.is_truncated(path):
-      raise MediaError(path, 'truncated: the file ends before its contents do')
+      raise MediaError(path, TRUNCATED)
     try:
       yield container
     except MediaError:

@@ -4,11 +4,13 @@ import contextlib
 import gzip
 import os
 import pathlib
+import shutil
 import stat
 import struct
 import tempfile
 import zlib
 
+from audionet_tf.core import files
 from audionet_tf.core.errors import MediaError
 from audionet_tf.media import wav_header
 
@@ -50,21 +52,32 @@ def decompressed(path, folder=None):
     folder: where the copy is written; None for the system's temporary folder.
 
   Raises:
-    MediaError: the .gz is damaged or holds more than MAX_UNPACKED_BYTES.
+    MediaError: the .gz is damaged, holds more than MAX_UNPACKED_BYTES, or needs more than half of the free space: a
+      small file must not fill a disk that others write to.
   """
   path = pathlib.Path(path)
   if path.suffix.lower() != '.gz':
     yield path
     return
   check_regular(path)
-  with tempfile.NamedTemporaryFile(prefix='unpacked-', suffix=pathlib.Path(path.stem).suffix, dir=folder) as out:
-    with readable(path) as file, gzip.GzipFile(fileobj=file) as packed:
-      while block := _gzip_block(path, packed):
-        out.write(block)
-        if out.tell() > MAX_UNPACKED_BYTES:
-          raise MediaError(path, f'holds more than {MAX_UNPACKED_BYTES >> 30} GiB, the limit of a .gz')
-    out.flush()
-    yield pathlib.Path(out.name)
+  place, is_whole = folder or tempfile.gettempdir(), False
+  no_space = MediaError(path, f'unpacked it needs more than half of the space free in {place}')
+  try:
+    with tempfile.NamedTemporaryFile(prefix='unpacked-', suffix=pathlib.Path(path.stem).suffix, dir=folder) as out:
+      with readable(path) as file, gzip.GzipFile(fileobj=file) as packed:
+        while block := _gzip_block(path, packed):
+          if out.tell() + len(block) > MAX_UNPACKED_BYTES:
+            raise MediaError(path, f'holds more than {MAX_UNPACKED_BYTES >> 30} GiB, the limit of a .gz')
+          if out.tell() + 2 * len(block) > shutil.disk_usage(place).free:
+            raise no_space
+          out.write(block)
+      out.flush()
+      is_whole = True
+      yield pathlib.Path(out.name)
+  except OSError as error:
+    if is_whole or not files.is_full(error):
+      raise
+    raise no_space from None
 
 
 def _gzip_block(path, packed):
@@ -80,9 +93,9 @@ def _gzip_block(path, packed):
 def is_truncated(path):
   """Whether a file ends before the length that its own headers declare.
 
-  MP4 and QuickTime, Matroska and WebM, AVI and WAV are checked, all other formats count as complete. FFmpeg decodes a
-  truncated file of these formats up to its end and reports nothing. Sizes that are placeholders declare nothing
-  (`wav_header`).
+  MP4 and QuickTime, Matroska and WebM, AVI, WAV and AIFF are checked, all other formats count as complete. FFmpeg
+  decodes a truncated file of these formats up to its end and reports nothing. Sizes that are placeholders declare
+  nothing (`wav_header`).
   """
   size = os.path.getsize(path)
   with readable(path) as file:
@@ -95,6 +108,8 @@ def is_truncated(path):
       wav = wav_header.read(file)
       sound_ends_early = not wav or wav_header.ends_early(wav.sound_begin, wav.sound_bytes, size)
       return sound_ends_early and wav_header.ends_early(8, declared, size)
+    if head[:4] == b'FORM' and head[8:12] in (b'AIFF', b'AIFC'):
+      return wav_header.ends_early(8, struct.unpack('>I', head[4:8])[0], size)
     if head[4:8] in FIRST_BOXES:
       return _boxes_end(file, size) > size
   return False
@@ -102,7 +117,12 @@ def is_truncated(path):
 
 def _boxes_end(file, size):
   """Declared end of the last vital top-level box of an MP4 or QuickTime file, in bytes."""
-  position, end = 0, 0
+  return max((end for kind, end in boxes(file, size) if kind in VITAL_BOXES), default=0)
+
+
+def boxes(file, size):
+  """Yields (kind, declared end in bytes) of the top-level boxes of an MP4 or QuickTime file of `size` bytes."""
+  position = 0
   for _ in range(MAX_PARTS):
     file.seek(position)
     header = file.read(16)
@@ -114,10 +134,9 @@ def _boxes_end(file, size):
     if length < 8:  # 0: to the end of the file; else not a box
       break
     position += length
-    end = position if kind in VITAL_BOXES else end
+    yield kind, position
     if position >= size:
       break
-  return end
 
 
 def _matroska_end(file, size):

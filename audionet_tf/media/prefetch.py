@@ -26,7 +26,7 @@ def sound_of(path, sample_rate_hz, mono, decoded=None):
   """
   try:
     if decoded:
-      yield from decoding.pcm_chunks(wav_tfio.mono_blocks(*decoded, mono), sample_rate_hz, name=path)
+      yield from decoding.pcm_chunks(wav_tfio.mono_blocks(*decoded, mono), sample_rate_hz, warn=decoding.printer(path))
       return
     with integrity.decompressed(path) as file:
       yield from decoding.decode_audio(file, sample_rate_hz, mono)

@@ -3,10 +3,16 @@
 A header is written before the length of the sound is known. Programs whose output is a pipe cannot go back to correct
 it, so that the sizes in it stay placeholders: 0, 0x7ffff000 (SoX), 0x80000000 (arecord), 0xffffffff (FFmpeg). Others
 count a few bytes of headers as sound. A file is truncated where both it and its sound end too early.
+
+Some headers FFmpeg does not read as they are meant; `rewritten` gives it others:
+
+* Samples of 24 valid bits in 32 lie at the top of the 32, the rest is zero: they are samples of 32 bits. FFmpeg takes
+  the valid bits for the size of a sample (or for Cool Edit's floats of 24 bits).
+* A format of 14 bytes, from before the number of bits was in it.
+* A chunk of odd length without the byte that pads it.
+* RF64 whose long sizes are zero, as a recorder that did not end leaves them.
 """
 
-import io
-import os
 import struct
 from typing import NamedTuple
 
@@ -14,7 +20,11 @@ FORMS = (b'RIFF', b'RF64', b'BW64')
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # format tags
 PLACEHOLDER_BYTES = 0x3FFF0000  # a declared size from here on, a GiB, is no reason to call a shorter file truncated
 HEADER_BYTES = 128  # a size that is too large by this much counts headers in
+WITHOUT_BITS = 14  # length of a format without the number of bits
+LONG_SIZE = 0xFFFFFFFF  # in RF64: the size is in the chunk ds64
+CHUNKS = (b'data', b'fmt ', b'fact', b'LIST', b'JUNK', b'bext', b'iXML', b'id3 ', b'cue ', b'smpl', b'PEAK')
 MAX_CHUNKS = 1000
+MAX_RECORDINGS = 10_000
 
 
 class WavHeader(NamedTuple):
@@ -27,8 +37,8 @@ class WavHeader(NamedTuple):
     frame_bytes: bytes of one sample of all channels.
     bits: of a sample, as declared.
     valid_bits: those in use, from the most significant down; `bits` where the format is not extensible.
-    bits_place: offset in the file of `bits`, two bytes; `valid_bits` of an extensible format is four bytes behind.
     extensible: whether the format is.
+    is_odd: whether FFmpeg misses its chunks, its bits or its length.
     sound_begin, sound_bytes: where the sound begins, and its declared size.
   """
 
@@ -39,8 +49,8 @@ class WavHeader(NamedTuple):
   frame_bytes: int
   bits: int
   valid_bits: int
-  bits_place: int
   extensible: bool
+  is_odd: bool
   sound_begin: int
   sound_bytes: int
 
@@ -60,20 +70,30 @@ def read(file):
 
 
 def _walked(file, form):
-  fields = (None, 0, 0, 0, 0, 0, 0, False)
+  fields, is_odd, long_bytes = (None, 0, 0, 0, 0, 0, False), False, None
   for _ in range(MAX_CHUNKS):
     name, size = struct.unpack('<4sI', file.read(8))
     begin = file.tell()
     if name == b'data':
-      return WavHeader(form, *fields, begin, size)
+      is_odd |= form != b'RIFF' and size == LONG_SIZE and long_bytes == 0
+      return WavHeader(form, *fields, is_odd, begin, size)
+    if name == b'ds64':
+      _, long_bytes = struct.unpack('<QQ', file.read(16))
     if name == b'fmt ':
-      tag, channels, rate_hz, _, frame_bytes, bits = struct.unpack('<HHIIHH', file.read(16))
+      tag, channels, rate_hz, _, frame_bytes = struct.unpack('<HHIIH', file.read(14))
+      if size == WITHOUT_BITS:
+        bits, is_odd = frame_bytes * 8 // max(1, channels), True
+      else:
+        (bits,) = struct.unpack('<H', file.read(2))
       valid_bits, extensible = bits, tag == EXTENSIBLE
       if extensible:
         _, valid_bits, _, tag = struct.unpack('<HHIH', file.read(10))
         valid_bits = valid_bits or bits
-      fields = tag, channels, rate_hz, frame_bytes, bits, valid_bits, begin + 14, extensible
-    file.seek(begin + size + size % 2)
+      fields = tag, channels, rate_hz, frame_bytes, bits, valid_bits, extensible
+    file.seek(begin + size)
+    is_unpadded = bool(size % 2) and file.read(4) in CHUNKS
+    is_odd |= is_unpadded
+    file.seek(begin + size + (size % 2 and not is_unpadded))
   return None
 
 
@@ -83,36 +103,62 @@ def ends_early(begin, declared_bytes, file_bytes):
   return not placeholder and begin + declared_bytes > file_bytes + HEADER_BYTES
 
 
-class WholeSamples(io.FileIO):
-  """A WAV file as if all bits of its samples were valid.
+def recordings(file, file_bytes):
+  """Finds WAV files that were joined byte by byte.
 
-  Samples of 24 valid bits in 32 lie at the top of the 32, the rest is zero: they are samples of 32 bits. FFmpeg takes
-  the valid bits for the size of a sample (or for Cool Edit's floats of 24 bits).
+  Args:
+    file: open for reading bytes, at its start.
+    file_bytes: its size.
+
+  Returns:
+    list of (begin, end) in bytes, at least one where the file is a WAV; the last may declare an end behind the file's.
   """
-
-  def __init__(self, path, header):
-    super().__init__(path, 'rb')
-    bits = struct.pack('<H', header.container_bits)
-    places = [header.bits_place, header.bits_place + 4]
-    self.patches = {place + i: bits[i] for place in places for i in range(2)}
-
-  def read(self, size=-1):
-    begin, data = self.tell(), super().read(size)
-    inside = [place for place in self.patches if begin <= place < begin + len(data)]
-    if not inside:
-      return data
-    data = bytearray(data)
-    for place in inside:
-      data[place - begin] = self.patches[place]
-    return bytes(data)
-
-
-def whole_samples(path):
-  """A WholeSamples to be read instead of the file, where its integers do not fill their containers; else None."""
-  with open(path, 'rb') as file:
+  found, begin = [], 0
+  while begin is not None and len(found) < MAX_RECORDINGS:
+    file.seek(begin)
+    form, size, kind = struct.unpack('<4sI4s', file.read(12).ljust(12))
+    if form != b'RIFF' or kind != b'WAVE':
+      break
+    file.seek(begin)
     header = read(file)
-  if not header or not header.extensible or header.tag != PCM:
+    ends = [begin + 8 + size + shift for shift in (0, 1, -8)]  # an odd length is padded; some count the first 8 bytes
+    if header:
+      ends += [header.sound_begin + header.sound_bytes + shift for shift in (0, 1)]
+    following = next((end for end in ends if begin < end < file_bytes and _begins_wav(file, end)), None)
+    cut = ends_early(begin + 8, size, file_bytes) and header and ends_early(*header[-2:], file_bytes)
+    found.append((begin, following or (ends[0] if cut else file_bytes)))
+    begin = following
+  return found
+
+
+def _begins_wav(file, place):
+  file.seek(place)
+  head = file.read(12)
+  return head[:4] == b'RIFF' and head[8:] == b'WAVE'
+
+
+def rewritten(file, file_bytes):
+  """A header that FFmpeg reads in place of the one of a WAV that it does not read as it is meant.
+
+  Args:
+    file: open for reading bytes, at its start.
+    file_bytes: its size.
+
+  Returns:
+    (bytes of the header, up to the sound; begin and end of the sound in the file), or None where FFmpeg needs no other.
+  """
+  header = read(file)
+  if not header or header.tag not in (PCM, FLOAT) or not header.channels:
     return None
-  differs = {header.bits, header.valid_bits} != {header.container_bits}
-  sound = header.container_bits in (8, 16, 24, 32) and header.frame_bytes * 8 == header.container_bits * header.channels
-  return WholeSamples(path, header) if sound and differs and os.path.getsize(path) > header.sound_begin else None
+  differs = header.extensible and header.tag == PCM and {header.bits, header.valid_bits} != {header.container_bits}
+  whole = header.container_bits in (8, 16, 24, 32, 64) and header.frame_bytes * 8 % header.channels == 0
+  if not (whole and (differs or header.is_odd)):
+    return None
+  known = 0 < header.sound_bytes <= file_bytes - header.sound_begin
+  end = header.sound_begin + header.sound_bytes if known else file_bytes
+  frame_bytes, rate = header.frame_bytes, header.rate_hz
+  fmt = struct.pack(
+    '<HHIIHH', header.tag, header.channels, rate, rate * frame_bytes & LONG_SIZE, frame_bytes, header.container_bits
+  )
+  head = b'WAVEfmt ' + struct.pack('<I', len(fmt)) + fmt + b'data' + struct.pack('<I', LONG_SIZE)
+  return b'RIFF' + struct.pack('<I', LONG_SIZE) + head, header.sound_begin, end

@@ -59,10 +59,12 @@ def plain_header(path):
   """The Header of a plain, complete WAV file, None for any other. MediaError where it cannot be read."""
   with integrity.readable(path) as file:
     wav, file_bytes = wav_header.read(file), os.fstat(file.fileno()).st_size
+    if len(wav_header.recordings(file, file_bytes)) > 1:
+      return None
   if not wav or wav.form != b'RIFF' or wav.sound_begin > WAV_HEADER_BYTES:
     return None
   kind = wav.tag, wav.bits
-  whole = kind in KINDS and wav.channels and wav.container_bits == wav.bits == wav.valid_bits
+  whole = kind in KINDS and not wav.is_odd and wav.channels and wav.container_bits == wav.bits == wav.valid_bits
   fits = wav.frame_bytes * 8 == wav.bits * wav.channels and wav.sound_begin + wav.sound_bytes <= file_bytes
   return Header(kind, wav.rate_hz, wav.channels, wav.sound_bytes // wav.frame_bytes) if whole and fits else None
 

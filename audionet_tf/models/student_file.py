@@ -89,13 +89,19 @@ def load(path):
     UserError: a file is missing or damaged.
   """
   path = pathlib.Path(path)
-  student_paths.require_student(path)
-  try:
-    settings = StudentConfig(**json.loads(path.with_suffix('.json').read_text(encoding='utf-8')))
-  except (ValueError, TypeError) as error:
-    raise UserError(f'{path.with_suffix(".json")}: not the settings of a student ({error})') from None
+  settings = read_settings(path)
   try:
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
   except Exception as error:  # Keras raises whatever its parts raise: a damaged file is the user's to mend
     raise UserError(f'{path}: not a readable .keras file ({text.brief(error)})') from error
   return model, settings
+
+
+def read_settings(path):
+  """The StudentConfig beside a .keras file. UserError: a file is missing, or it is damaged."""
+  path = pathlib.Path(path)
+  student_paths.require_student(path)
+  try:
+    return StudentConfig(**json.loads(path.with_suffix('.json').read_text(encoding='utf-8')))
+  except (ValueError, TypeError) as error:
+    raise UserError(f'{path.with_suffix(".json")}: not the settings of a student ({error})') from None

@@ -15,7 +15,7 @@ import numpy as np
 import tqdm
 
 from audionet_tf.core import digests, durations, text
-from audionet_tf.core.errors import MediaError, UserError
+from audionet_tf.core.errors import DiskFullError, MediaError, UserError
 from audionet_tf.core.prefetch import ahead
 from audionet_tf.data import params
 from audionet_tf.inference import chunking, windows
@@ -201,8 +201,21 @@ def write_features(model, opened, writer, bar):
   Yields:
     (Clip, None) when its output is complete, or (Clip, MediaError) when it cannot be read.
   """
+  seen = []
+  try:
+    yield from written(model, opened, writer, bar, seen)
+  except DiskFullError as error:
+    for clip in seen:
+      if clip.writer:
+        discard(clip, error)
+    raise
+
+
+def written(model, opened, writer, bar, seen):
+  """`write_features`; appends every Clip to the list `seen`."""
   groups, begin, seconds = collections.defaultdict(list), time.monotonic(), 0
   for clip, future in opened:
+    seen.append(clip)
     try:
       future.result()
       clip.waiting += 1  # itself, until all its pieces are in groups

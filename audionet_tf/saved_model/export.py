@@ -29,27 +29,34 @@ def export(model, settings, folder, tflite=False):
   Raises:
     UserError: the student's outputs are not finite, or do not match the settings.
     RuntimeError: the export's outputs differ from the model's.
+    DiskFullError: no space in `folder`.
   """
   check_settings(model, settings)
   folder = pathlib.Path(folder)
-  folder.mkdir(parents=True, exist_ok=True)
-  with files.locked(folder):
-    for left in folder.glob('.partial-*'):  # by a process that was killed: none other holds the lock
-      remove(left)
-    partial = folder / f'.partial-{os.getpid()}'
-    try:
-      writer.write(model, settings, partial)
-      saved_model_allowlist.check_operations(partial)
-      length = signatures.window_samples(settings)
-      verify.compare(model, settings, loader.load(partial, names=False), length)
-      if tflite:
-        from audionet_tf.saved_model.tflite import convert
+  with files.space_in(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    with files.locked(folder):
+      return export_locked(model, settings, folder, tflite)
 
-        convert(partial, partial / writer.TFLITE_FILE, model, settings, length)
-      sealed_json.write(partial / CHECKSUMS_FILE, checksums(partial))
-      return claim_version(partial, folder)
-    finally:
-      shutil.rmtree(partial, ignore_errors=True)
+
+def export_locked(model, settings, folder, tflite):
+  """`export`, in a folder that no other export uses."""
+  for left in folder.glob('.partial-*'):  # by a process that was killed: none other holds the lock
+    remove(left)
+  partial = folder / f'.partial-{os.getpid()}'
+  try:
+    writer.write(model, settings, partial)
+    saved_model_allowlist.check_operations(partial)
+    length = signatures.window_samples(settings)
+    verify.compare(model, settings, loader.load(partial, names=False), length)
+    if tflite:
+      from audionet_tf.saved_model.tflite import convert
+
+      convert(partial, partial / writer.TFLITE_FILE, model, settings, length)
+    sealed_json.write(partial / CHECKSUMS_FILE, checksums(partial))
+    return claim_version(partial, folder)
+  finally:
+    shutil.rmtree(partial, ignore_errors=True)
 
 
 def checksums(version):

@@ -35,7 +35,7 @@ def write(model, settings, folder):
   module = tf.Module()
   module.student_variables = [variable.value for variable in model.variables]
   functions = signatures.all_signatures(model, settings)
-  with tempfile.TemporaryDirectory() as assets:
+  with tempfile.TemporaryDirectory(dir=folder.parent, prefix='.partial-') as assets:
     assets = pathlib.Path(assets)
     for names in list(settings.classes.values())[:1]:
       write_class_names(assets / CLASS_NAMES_FILE, names)

@@ -326,4 +326,14 @@ def live(settings):
 def add_page(app):
   """The page, `web/`: whatever no route matches is one of its files, or missing."""
   mimetypes.add_type('text/javascript', '.js')  # the system's own table may say otherwise; browsers insist
-  app.router.default = StaticFiles(packages=[(__package__, 'web')], html=True)
+  static = StaticFiles(packages=[(__package__, 'web')], html=True)
+
+  async def page(scope, receive, send):
+    async def send_unless_refused(message):
+      if message.get('status') in (400, 416):  # of a Range header; Starlette would answer in plain text
+        raise RequestRefused(message['status'], 'the Range header is malformed, or outside the file')
+      await send(message)
+
+    await static(scope, receive, send_unless_refused)
+
+  app.router.default = page

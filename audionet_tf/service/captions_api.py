@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from audionet_tf.captioning import formats
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.service import bodies, early_ends, predict_api, timeline
+from audionet_tf.service import bodies, early_ends, jobs, predict_api, timeline
 from audionet_tf.service.settings import RequestRefused
 
 NAME_CHARACTERS = 120
@@ -54,8 +54,9 @@ async def upload_of(request, limits, take):
   chunks = bodies.chunks_of(request, limits.upload_bytes, take)
   parser = UploadParser(request.headers, chunks, max_files=1, max_fields=8, max_part_size=FIELD_BYTES)
   try:
-    async with asyncio.timeout(limits.upload_seconds):
-      form = await parser.parse()
+    with jobs.space():
+      async with asyncio.timeout(limits.upload_seconds):
+        form = await parser.parse()
   except MultiPartException as error:
     raise RequestRefused(400, f'malformed upload: {error.message}') from None
   except TimeoutError:
@@ -94,6 +95,7 @@ def description(service, identity, result, threshold):
     'model': service.name,
     'threshold': threshold,
     'repeats': result.scores.frames.repeats,
+    'warnings': result.warnings,
   } | ({} if result.scores.unknown_seconds is None else {'unknown_seconds': result.scores.unknown_seconds})
 
 
@@ -177,7 +179,8 @@ async def address_of(service, request):
 async def download(service, address):
   """(file object, title) of the video at a URL. RequestRefused: this fails."""
   try:
-    return await service.fetch(address)
+    with jobs.space():
+      return await service.fetch(address)
   except UserError as error:
     raise RequestRefused(422, error) from None
 

@@ -4,7 +4,8 @@
 
 SETTINGS is a JSON object: `sample_rate_hz`, `mono`, `max_seconds`, `memory_bytes`, `processor_seconds`, and `out`, the
 number of an open file. The sound becomes a WAV there, 16 bits, one channel, silent until a sound that starts late. On
-standard output come JSON lines: {"seconds": so far}, and at the end {"done": seconds} or {"error": reason}.
+standard output come JSON lines: {"seconds": so far}, {"warning": what is lost of the sound}, and at the end {"done":
+seconds}, {"error": reason}, or {"errno": number} where the sound cannot be written.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ import signal
 import sys
 import wave
 
+from audionet_tf.core import files
 from audionet_tf.core.errors import MediaError
 from audionet_tf.media import decoding
 
@@ -38,7 +40,7 @@ def limit(settings):
       resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 
 
-def decode(path, out, settings, report):
+def decode(path, out, settings, report, warn):
   """Writes the sound of the file at `path` to the file object `out`.
 
   Args:
@@ -46,6 +48,7 @@ def decode(path, out, settings, report):
     out: open for writing bytes, seekable.
     settings: dict, as above.
     report: called with the seconds so far.
+    warn: called with a line about what is lost of the sound.
 
   Returns:
     float, seconds.
@@ -57,7 +60,7 @@ def decode(path, out, settings, report):
   end, reported = 0, 0.0
   with wave.open(out, 'wb') as sound:
     sound.setparams((1, 2, rate, 0, 'NONE', ''))
-    for start, pcm in decoding.decode_audio(path, rate, settings['mono'], max_seconds + 1):
+    for start, pcm in decoding.decode_audio(path, rate, settings['mono'], max_seconds + 1, warn):
       if start + len(pcm) > max_seconds * rate:
         raise MediaError(path, f'its sound is longer than the {max_seconds:g} s allowed')
       sound.writeframesraw(b'\0\0' * (start - end))
@@ -79,9 +82,14 @@ def main():
 
   try:
     with os.fdopen(settings['out'], 'wb') as out:
-      send(done=decode(INPUT, out, settings, lambda seconds: send(seconds=seconds)))
+      report, warn = (lambda value, name=name: send(**{name: value}) for name in ('seconds', 'warning'))
+      send(done=decode(INPUT, out, settings, report, warn))
   except MediaError as error:
     send(error=error.reason)
+  except OSError as error:
+    if not files.is_full(error):
+      raise
+    send(errno=error.errno)
   except MemoryError:
     send(error=f'needs more memory than the {settings["memory_bytes"] >> 20} MiB allowed')
 

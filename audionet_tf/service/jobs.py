@@ -16,7 +16,10 @@ import threading
 import time
 from concurrent import futures
 
-from audionet_tf.core.errors import UserError
+from absl import logging
+
+from audionet_tf.core import files
+from audionet_tf.core.errors import DiskFullError, UserError
 from audionet_tf.service import subprocesses, timeline
 from audionet_tf.service.settings import RequestRefused
 
@@ -27,10 +30,18 @@ class Cancelled(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-  """A captioned file: its `name` as the client calls it, `seconds`, `scores` and `picture` (of service/timeline.py)."""
+  """A captioned file.
+
+  Attributes:
+    name: as the client calls it.
+    seconds: of sound.
+    warnings: list of str, what is lost of the sound.
+    scores, picture: of service/timeline.py.
+  """
 
   name: str
   seconds: float
+  warnings: list
   scores: timeline.KeptScores
   picture: dict
   made_at: float = dataclasses.field(default_factory=time.monotonic)
@@ -69,6 +80,17 @@ class Results:
       or (len(self.held) > 1 and size() > self.limits.results_bytes)
     ):
       self.held.popitem(last=False)
+
+
+@contextlib.contextmanager
+def space():
+  """Context of all that writes uploads and their sound. RequestRefused where the disk is full; the log says which."""
+  try:
+    with files.space_in(tempfile.gettempdir()):
+      yield
+  except DiskFullError as error:
+    logging.error('%s', error)
+    raise RequestRefused(507, 'no space left for uploads on the server; try again later', retry_seconds=60) from None
 
 
 class Jobs:
@@ -118,12 +140,12 @@ class Jobs:
     if self.slots.locked():
       report({'stage': 'waiting'})
     async with self.slots:
-      with tempfile.TemporaryFile(prefix='audionet-') as sound:
+      with space(), tempfile.TemporaryFile(prefix='audionet-') as sound:
         settings = self.predictor.served.settings
-        seconds = await decode(source, sound, settings, self.limits, report)
+        seconds, warnings = await decode(source, sound, settings, self.limits, report)
         path = f'/proc/{os.getpid()}/fd/{sound.fileno()}'
         scores, picture = await self.score(path, seconds, settings.sample_rate_hz, report)
-    result = Result(name, seconds, scores, picture)
+    result = Result(name, seconds, warnings, scores, picture)
     return self.results.add(result), result
 
   async def score(self, path, seconds, sample_rate_hz, report):
@@ -157,7 +179,7 @@ class Jobs:
 
 
 async def decode(source, sound, settings, limits, report):
-  """Decodes the sound of `source` to `sound` in a process of its own; returns its seconds.
+  """Decodes the sound of `source` to `sound` in a process of its own; returns (its seconds, list of warnings).
 
   Args:
     source, sound: file objects with file descriptors.
@@ -179,20 +201,23 @@ async def decode(source, sound, settings, limits, report):
     'out': sound.fileno(),
   }
   command = [sys.executable, '-m', 'audionet_tf.service.decoder', json.dumps(arguments)]
-  last = {}
+  last, warnings = {}, []
   try:
     async with subprocesses.started(command, stdin=source.fileno(), pass_fds=[sound.fileno()]) as (process, output):
       report({'stage': 'decoding', 'seconds': 0})
       async with asyncio.timeout(limits.decode_seconds):
         async for line in output:
           last = json.loads(line)
+          warnings += [last['warning']] if 'warning' in last else []
           if 'seconds' in last:
             report({'stage': 'decoding', 'seconds': round(last['seconds'], 1)})
         await subprocesses.wait(process)
   except TimeoutError:
     raise RequestRefused(422, f'not decoded within {limits.decode_seconds:g} s') from None
+  if 'errno' in last:
+    raise OSError(last['errno'], os.strerror(last['errno']))
   if 'error' in last:
     raise RequestRefused(422, last['error'])
   if 'done' not in last:
     raise RequestRefused(422, f'the decoder failed (exit code {process.returncode})')
-  return last['done']
+  return last['done'], warnings

@@ -18,6 +18,7 @@ ERRORS = {
   '431': 'with too large a head',
   '503': 'too much is in progress, or the service stops',
   '504': 'not predicted in time',
+  '507': 'no space left for uploads',
 }
 
 
@@ -105,7 +106,7 @@ def caption_paths(formats):
   files = {kind: {'schema': STRING} for kind in formats.values()} | json_of(captions)
   identity, again = in_path('identity', pattern='^[A-Za-z0-9_-]+$'), '/v1/captions/{identity}'
   timeline_of = obj(['wave', 'mel', 'seconds', 'classes'], seconds=NUMBER)
-  post = operation('Captions of a file.', forms, ['408', '413', '415', '422'], bodies, [THRESHOLD])
+  post = operation('Captions of a file.', forms, ['408', '413', '415', '422', '507'], bodies, [THRESHOLD])
   return {
     '/v1/captions': {'post': post},
     again: {'get': operation('Captions again.', json_of(captions), ['404'], None, [identity, THRESHOLD])},
@@ -135,7 +136,8 @@ def document(name, served, formats):
     '/metrics': operation('Metrics for Prometheus.', {'text/plain': {'schema': STRING}}),
   }
   event = obj(['name', 'start_seconds', 'end_seconds'], name=STRING, start_seconds=NUMBER, end_seconds=NUMBER)
-  captions = obj(['id', 'file', 'seconds', 'events'], id=STRING, file=STRING, seconds=NUMBER)
+  captions = obj(['id', 'file', 'seconds', 'warnings', 'events'], id=STRING, file=STRING, seconds=NUMBER)
+  captions['properties']['warnings'] = {'type': 'array', 'items': STRING, 'description': 'What is lost of the sound.'}
   captions['properties']['events'] = {'type': 'array', 'items': event}
   return {
     'openapi': '3.1.0',

@@ -137,6 +137,7 @@ def try_loading(source, weights='imagenet', dtype='float32', input_range=None):
   """
   path = pathlib.Path(source)
   is_model = path.exists() and not is_precomputed(source) and (path.suffix or not keras_applications.find(str(source)))
+  input_range = None if input_range is None else checked_range(input_range)
   if is_model and (path.suffix == '.tflite' or not has_computed()):
     trial.check(source, lambda: probed_kind(source, picture_model(str(source), weights, None, dtype, input_range)))
 

@@ -33,14 +33,18 @@ def ensure(records_folder, manifest, teachers, batch_size=64):
   Raises:
     UserError: two teachers have the same name, a classifier has no pictures, precomputed targets do not fit, or the
       records are damaged.
+    DiskFullError: no space for the outputs; the blocks that are written are kept.
   """
   names = [teacher.name for teacher in teachers]
   if len(set(names)) != len(names):
     raise UserError(f'teachers are named {names}; expected are different names')
   teacher_config.check_pictures(manifest, [teacher.name for teacher in teachers if teacher.precomputed is None])
   folder = pathlib.Path(records_folder) / FOLDER / labels_key(manifest, teachers)
-  folder.mkdir(parents=True, exist_ok=True)
-  with files.locked(folder):
+  if is_stored(records_folder, manifest, teachers):  # perhaps where nothing can be written, not even a lock
+    return folder
+  with files.space_in(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+  with files.locked(folder), files.space_in(folder):
     if not soft_labels.is_whole(folder, manifest, descriptions(teachers)):
       make(pathlib.Path(records_folder), manifest, teachers, folder, batch_size)
   return folder

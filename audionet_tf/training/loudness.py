@@ -15,6 +15,7 @@ import tensorflow as tf
 import tqdm
 
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import record_manifest
 from audionet_tf.data.batch_keys import NEEDS_WHOLE_BATCH, WEIGHT
 
 GATES = ('none', 'loudness')
@@ -37,7 +38,7 @@ def window_weights(source, manifest):
   Raises:
     UserError: all windows are silent.
   """
-  rows, levels = first_rows(manifest['videos']), np.full(manifest['windows'], SILENCE_DB, np.float32)
+  rows, levels = record_manifest.first_rows(manifest['videos']), np.full(manifest['windows'], SILENCE_DB, np.float32)
 
   def columns(block):
     batch = source.finish(block)
@@ -67,12 +68,6 @@ def weights_of(levels):
   return np.clip((levels - floor) / RANGE_DB, 0, 1).astype(np.float32)
 
 
-def first_rows(videos):
-  """int64 [videos]: what to add to the number of a window to get its row in a table, video after video."""
-  counts, first = np.array([(video['windows'], video['first_window']) for video in videos], np.int64).T
-  return np.cumsum(counts) - counts - first
-
-
 def gated(videos, weights, augment=None):
   """A function as from `augmentation.augmenter` that adds `weight` to a batch, then augments it.
 
@@ -81,7 +76,7 @@ def gated(videos, weights, augment=None):
     weights: f32 [windows], from `window_weights`.
     augment: None or a function (batch, int64 [2] of seed and pass) -> batch.
   """
-  rows, table = tf.constant(first_rows(videos)), tf.constant(weights)
+  rows, table = tf.constant(record_manifest.first_rows(videos)), tf.constant(weights)
 
   def apply(batch, seed):
     weight = tf.gather(table, tf.gather(rows, batch['video_id']) + batch['index'])

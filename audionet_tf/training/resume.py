@@ -10,7 +10,7 @@ from audionet_tf.training import warm_start
 from audionet_tf.training.config import TrainingConfig
 
 
-def settings_of(config, manifest, teachers, replicas):
+def settings_of(config, manifest, teachers, replicas, variants=None):
   """All that decides the result of a run: the config, and digests of records and teachers in place of their paths.
 
   Args:
@@ -18,6 +18,7 @@ def settings_of(config, manifest, teachers, replicas):
     manifest: of the records.
     teachers: list of frozen_teacher.Teacher, in the order of the config.
     replicas: number of replicas in use.
+    variants: None, or the codec_variants.Variants that replace sound.
 
   Returns:
     dict that JSON can hold.
@@ -30,6 +31,8 @@ def settings_of(config, manifest, teachers, replicas):
     teacher['classes'] = len(loaded.class_names)
   settings['init'] = warm_start.digest(config.init)
   settings['records'] = {'digest': manifest['digest'], 'windows': manifest['windows']}
+  if variants:
+    settings['codec_variants'] = variants.digest
   return json.loads(json.dumps(settings))
 
 

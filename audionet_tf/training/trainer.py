@@ -8,7 +8,7 @@ import sys
 import keras
 import tensorflow as tf
 
-from audionet_tf.core import interruption, system
+from audionet_tf.core import files, interruption, system
 from audionet_tf.core.durations import exact
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import (
@@ -16,6 +16,7 @@ from audionet_tf.data import (
   balanced_sampling,
   batch_keys,
   class_lists,
+  codec_pass,
   csv_files,
   damage,
   input_pipeline,
@@ -77,9 +78,14 @@ def train(
   Raises:
     UserError: records, teacher or run folder cannot be used, or a loss is not finite.
     interruption.Interrupted: Ctrl-C or SIGTERM, after a checkpoint.
+    DiskFullError: no space in the run folder, or for the teachers' outputs.
   """
   system.keep_freed_memory()
-  with run_folder(run_dir, resume, task) as locked_dir, distribution.losses_named(task):
+  with (
+    files.space_in(run_dir),
+    run_folder(run_dir, resume, task) as locked_dir,
+    distribution.losses_named(task),
+  ):
     devices = distribution.make(config.replicas, task)  # before TensorFlow computes anything
     for teacher in config.teachers:
       frozen_teacher.try_loading(teacher.source, teacher.weights, teacher.dtype, teacher.input_range)
@@ -105,7 +111,8 @@ def train_locked(
   if run_dir:
     report_class_names(config.teachers, teachers)
     warn_of_sample_rate(config.student, manifest['params'].sample_rate_hz)
-  settings = training_resume.settings_of(config, manifest, teachers, devices.num_replicas_in_sync)
+  variants = codec_pass.ensure(records_folder, manifest) if augmentation.with_variants(config.augment) else None
+  settings = training_resume.settings_of(config, manifest, teachers, devices.num_replicas_in_sync, variants)
   settings = agreed_settings(devices, task, run_dir, settings)
   source = training_source(records_folder, manifest, teachers, online)
   held_out_source = held_out and training_source(validation_folder, held_out, teachers, online)
@@ -118,7 +125,7 @@ def train_locked(
   log = callbacks.RunLog(run_dir, stats_header(manifest, config), ids_of(manifest), manifest['windows'], validate)
   checkpoints, first_epoch = restored(run_dir, distiller, log, checkpointing, config)
   if first_epoch < config.epochs:
-    with readable(source, records_folder, manifest):
+    with readable(source, records_folder, manifest, variants):
       hooks = [checkpoints.guard, log, checkpoints]
       if run_dir:
         summaries = make_summaries(
@@ -128,7 +135,7 @@ def train_locked(
         if projected:
           hooks.append(make_projector(run_dir, summaries.writer, records_folder, manifest, source, teachers))
       first_step = checkpoints.steps_done
-      batches = training_batches(records_folder, manifest, source, config, first_epoch, share, first_step)
+      batches = training_batches(records_folder, manifest, source, config, first_epoch, share, variants, first_step)
       fit(distiller, batches, manifest, config, first_epoch, hooks, log, checkpoints)
   exported = run_dir and finish(run_dir, distiller.student, manifest, teachers, config, settings)
   distribution.total(devices, [0])  # a worker that ended would look lost to the chief, which still exports
@@ -239,9 +246,9 @@ def warn_of_sample_rate(student, rate_hz):
     )
 
 
-def training_batches(records_folder, manifest, source, config, first_epoch, share, first_step=0):
+def training_batches(records_folder, manifest, source, config, first_epoch, share, variants=None, first_step=0):
   """Dataset of a Share of the batches from an epoch and step on: every window once per pass, or balanced by class."""
-  augment = augmentation.augmenter(config.augment, manifest['params'].sample_rate_hz)
+  augment = augmentation.augmenter(config.augment, manifest['params'].sample_rate_hz, variants)
   if config.gate == 'loudness':
     augment = loudness.gated(manifest['videos'], loudness.window_weights(source, manifest), augment)
   arguments = config.batch_size, config.seed, first_epoch, share, augment, first_step
@@ -282,9 +289,10 @@ def steps_per_epoch(manifest, config):
   return -(-manifest['windows'] // config.batch_size)
 
 
-def readable(source, records_folder, manifest):
-  """Context in which a damaged file of the records, or of the answers stored with them, raises UserError."""
-  paths = dict.fromkeys([*source.paths, *records.shard_paths(records_folder, manifest)])
+def readable(source, records_folder, manifest, variants=None):
+  """Context in which a damaged file of the records, or of what is stored with them, raises UserError."""
+  stored = variants.paths if variants else []
+  paths = dict.fromkeys([*source.paths, *stored, *records.shard_paths(records_folder, manifest)])
   return damage.named(paths, damage.advice(records_folder))
 
 

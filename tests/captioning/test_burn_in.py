@@ -53,7 +53,6 @@ def subtitles(path):
     ('a.mkv', '.mkv', {'sound_start': 0.3}),
     ('late.mkv', '.mkv', {'times': [0.5 + 0.04 * i for i in range(25)], 'sound_start': 0.5}),
     ('a.avi', '.mkv', CODED | {'audio_codec': 'mp3'}),
-    ('b.avi', '.mkv', CODED | {'video_codec': 'libx264', 'audio_codec': 'mp3'}),
     ('a.ts', '.mkv', CODED | {'format': 'mpegts'}),
   ],
 )
@@ -66,8 +65,6 @@ def test_soft_copies_keep_every_packet(tmp_path, name, suffix, options):
   cues = subtitles(copy)
   assert cues[0] == codec and [cue[2] for cue in cues[1]] == texts
   np.testing.assert_allclose([cue[:2] for cue in cues[1]], [(0.24, 0.6), (0.6, 0.8)], atol=0.002)
-  if name == 'b.avi':  # its pictures have no times of their own
-    return
   before, after = packets(path), packets(copy)
   assert [p[0] for p in before] == [p[0] for p in after]
   if name != 'a.ts':  # whose AAC carries headers that Matroska keeps elsewhere
@@ -110,9 +107,10 @@ def test_hard_copies_show_the_cue_of_their_time(tmp_path, options, shape):
   np.testing.assert_allclose(sound[0][:15000], sound[1][:15000], atol=40)
 
 
-def test_hard_copies_of_b_frames_in_avi_have_every_picture(tmp_path):
+def b_frames(path):
+  """Writes H.264 with three B-frames in a row, four seconds that get brighter."""
   options = {'bf': '3', 'x264-params': 'bframes=3:b-adapt=0:scenecut=0'}
-  with av.open(str(tmp_path / 'a.avi'), 'w') as out:
+  with av.open(str(path), 'w') as out:
     video = out.add_stream('libx264', rate=25, options=options)
     video.width, video.height, video.pix_fmt = 64, 48, 'yuv420p'
     for number in range(100):
@@ -120,7 +118,18 @@ def test_hard_copies_of_b_frames_in_avi_have_every_picture(tmp_path):
       frame.pts, frame.time_base = number, Fraction(1, 25)
       out.mux(video.encode(frame))
     out.mux(video.encode(None))
-  copy = burn_in.burn(tmp_path / 'a.avi', tmp_path, [], 'hard')
+  return path
+
+
+def test_soft_copies_of_b_frames_in_avi_are_refused(tmp_path):
+  with pytest.raises(UserError, match=r'no times and B-frames among them: use --burn=hard, or convert'):
+    burn_in.burn(b_frames(tmp_path / 'a.avi'), tmp_path, CUES, 'soft')
+  assert [path.name for path in tmp_path.iterdir()] == ['a.avi']
+  burn_in.burn(b_frames(tmp_path / 'a.mkv'), tmp_path, CUES, 'soft')
+
+
+def test_hard_copies_of_b_frames_in_avi_have_every_picture(tmp_path):
+  copy = burn_in.burn(b_frames(tmp_path / 'a.avi'), tmp_path, [], 'hard')
   pictures = [(start, frame.to_ndarray()[:48].mean()) for start, _, frame in decoding.decode_frames(copy)]
   np.testing.assert_allclose([float(start) for start, _ in pictures], np.arange(100) / 25, atol=0.001)
   np.testing.assert_allclose([grey for _, grey in pictures], 40 + 2 * np.arange(100), atol=1.5)

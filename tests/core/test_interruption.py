@@ -89,10 +89,30 @@ def test_ctrl_c_during_imports_is_one_line(tmp_path, module, imported):
   assert (done.returncode, done.stderr, done.stdout) == (130, 'error: interrupted\n', '')
 
 
+AT_IMPORT = """
+import os, signal, sys
+sys.addaudithook(lambda event, values: event == 'import' and values[0] == os.environ['AT'] and os.kill(os.getpid(), 2))
+"""
+
+
+@pytest.mark.parametrize('at', ['audionet_tf.core', 'audionet_tf.core.interruption', 'absl', 'audionet_tf.core.cli'])
+@pytest.mark.parametrize('words', [['-m', 'audionet_tf.export'], ['-um', 'audionet_tf'], ['-m', 'tfrecords.build'], []])
+def test_ctrl_c_from_the_first_module_of_the_package_on(tmp_path, at, words):
+  (tmp_path / 'sitecustomize.py').write_text(AT_IMPORT)
+  script = tmp_path / 'audionet-export'  # as pip writes it
+  script.write_text('import sys\nfrom audionet_tf.export import run\nif __name__ == "__main__":\n  sys.exit(run())\n')
+  environment = os.environ | {'PYTHONPATH': os.pathsep.join([str(tmp_path), *sys.path]), 'AT': at}
+  done = subprocess.run(
+    [sys.executable, *(words or [script]), '--help'], capture_output=True, text=True, env=environment, timeout=100
+  )
+  assert (done.returncode, done.stderr) == (130, 'error: interrupted\n')
+
+
 def test_a_program_that_uses_the_library_keeps_its_handler():
   code = 'import signal, audionet_tf; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)'
-  done = subprocess.run([sys.executable, '-c', code, '-m'], capture_output=True, text=True, check=True)
-  assert done.stdout == 'True\n'
+  for words in (['-m'], ['-m', 'audionet_tf.train'], ['-form', 'tfrecords.build']):
+    done = subprocess.run([sys.executable, '-c', code, *words], capture_output=True, text=True, check=True)
+    assert done.stdout == 'True\n'
 
 
 def test_ignored_ctrl_c_stays_ignored_in_commands(tmp_path):

@@ -42,7 +42,8 @@ def test_every_name_of_a_segment_is_found_without_times(path, video, start, end,
       rows = table.find(file)
       assert rows is not None, file
       assert [(row.start, row.end, row.labels) for row in rows] == [(None, None, labels)], file
-  for file in (f'{video}.webm', f'A title (live) [{video}].webm'):
+  title = f'A title (live) [{video}]'
+  for file in (f'{video}.webm', f'{title}.webm', f'{title}.f140.m4a', f'{video}.f251-1.webm', f'A - title-{video}.mp4'):
     assert [(row.start, row.end, row.labels) for row in table.find(file)] == [(start, end, labels)]
 
 

@@ -68,10 +68,11 @@ def test_evaluate_records(scene, place):
 def test_the_settings_name_the_teacher(scene, tmp_path):
   folder, _, teacher, _ = scene
   student = predictor.load_student(folder / 'run')
-  assert teacher_agreement.load_teacher(student, teacher_agreement.named_teacher(student)).digest == teacher.digest
+  named = teacher_agreement.named_teacher(student.settings)
+  assert teacher_agreement.load_teacher(student, named).digest == teacher.digest
   evaluation_fixtures.known_student(tmp_path / 'converted')
   with pytest.raises(UserError, match='--teacher'):
-    teacher_agreement.named_teacher(predictor.load_student(tmp_path / 'converted'))
+    teacher_agreement.named_teacher(predictor.load_student(tmp_path / 'converted').settings)
   evaluation_fixtures.known_student(tmp_path / 'other', class_names=('x', 'y'))
   with pytest.raises(UserError, match='has 5 classes, the student 2'):
     teacher_agreement.load_teacher(predictor.load_student(tmp_path / 'other'), {'source': folder / 'teacher.keras'})
@@ -85,12 +86,13 @@ def test_a_changed_teacher_is_refused_unless_it_is_named(scene, tmp_path):
   student = predictor.load_student(tmp_path / 'run')
   prefixes = digests.of_file(changed)[:16], teacher.digest[:16]
   with pytest.raises(UserError, match='{}.*{}'.format(*prefixes)):
-    teacher_agreement.load_teacher(student, teacher_agreement.named_teacher(student))
+    teacher_agreement.load_teacher(student, teacher_agreement.named_teacher(student.settings))
   assert teacher_agreement.load_teacher(student, {'source': changed}).class_names == teacher.class_names
   older = {key: value for key, value in named.items() if key != 'digest'}
   evaluation_fixtures.known_student(tmp_path / 'run', teacher=dataclasses.replace(teacher, description=older))
   student = predictor.load_student(tmp_path / 'run')
-  assert teacher_agreement.load_teacher(student, teacher_agreement.named_teacher(student)).digest != teacher.digest
+  named = teacher_agreement.named_teacher(student.settings)
+  assert teacher_agreement.load_teacher(student, named).digest != teacher.digest
 
 
 @pytest.mark.parametrize('description', ['vgg16', {'source': 5}, {'source': 'x', 'weights': None, 'dtype': 'float32'}])
@@ -98,7 +100,7 @@ def test_damaged_records_of_the_teacher_are_refused(scene, tmp_path, description
   _, _, teacher, _ = scene
   evaluation_fixtures.known_student(tmp_path / 'run', teacher=dataclasses.replace(teacher, description=description))
   with pytest.raises(UserError, match='damaged'):
-    teacher_agreement.named_teacher(predictor.load_student(tmp_path / 'run'))
+    teacher_agreement.named_teacher(predictor.load_student(tmp_path / 'run').settings)
 
 
 def test_records_with_another_sample_rate_are_refused(scene, tmp_path):

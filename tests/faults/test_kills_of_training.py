@@ -24,7 +24,7 @@ RUNS = {
   'adam_schedule_augmentation': (
     {'sample_rate_hz': 22050, 'window_seconds': 0.5, 'hop_seconds': 0.5},
     ['--student=logmel_cnn', '--optimizer=adam', '--learning_rate=1e-3', '--loss_reduction=mean', '--schedule=cosine',
-     '--warmup_epochs=1', '--weight_decay=0.01', '--augment=shift,gain,mix,noise,time_mask'],
+     '--warmup_epochs=1', '--weight_decay=0.01', '--augment=codec,shift,gain,mix,noise,time_mask'],
   ),
   'two_replicas': ({}, ['--replicas=2', '--optimizer=adam', '--learning_rate=1e-3']),
   'batch_normalization': (

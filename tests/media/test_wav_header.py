@@ -146,3 +146,43 @@ def test_floats_on_another_scale_are_noticed(tmp_path, capsys, peak, shown, bits
     list(read())
     lines = capsys.readouterr().err.splitlines()
     assert [(str(path) in line, shown in line) for line in lines] == ([(True, True)] if shown else [])
+
+
+ODD_CHUNK = b'LIST' + struct.pack('<I', 17) + b'INFOISFT' + struct.pack('<I', 5) + b'abcde'  # without a byte behind it
+RF64_SIZES = b'ds64' + struct.pack('<IQQQI', 28, 0, 0, 0, 0)  # of a recorder that did not end
+
+
+@pytest.mark.parametrize(
+  'header',
+  [
+    {'fmt': struct.pack('<HHIIH', 1, 1, RATE_HZ, 2 * RATE_HZ, 2)},
+    {'before': ODD_CHUNK},
+    {'before': ODD_CHUNK + b'\0'},  # as it should be
+    {'before': ODD_CHUNK, 'behind': b'LIST' + struct.pack('<I', 4) + b'INFO'},
+    {'form': b'RF64', 'ds64': RF64_SIZES, 'data_bytes': 0xFFFFFFFF},
+    {'form': b'BW64', 'ds64': RF64_SIZES, 'data_bytes': 0xFFFFFFFF},
+  ],
+)
+def test_headers_that_are_not_as_they_should_be(tmp_path, header):
+  header = {'data_bytes': None} | header
+  ds64 = header.pop('ds64', b'')
+  path = write_wav(tmp_path / 'a.wav', SOUND.tobytes(), None, **header)
+  content = path.read_bytes()
+  path.write_bytes(content[:12] + ds64 + content[12:])
+  np.testing.assert_array_equal(samples_by_every_reader(path), SOUND)
+
+
+def test_big_endian_wav_is_refused(tmp_path):
+  fmt = struct.pack('>4sIHHIIHH', b'fmt ', 16, 1, 1, RATE_HZ, 2 * RATE_HZ, 2, 16)
+  data = b'WAVE' + fmt + struct.pack('>4sI', b'data', BYTES) + SOUND.astype('>i2').tobytes()
+  (tmp_path / 'a.wav').write_bytes(b'RIFX' + struct.pack('>I', len(data)) + data)
+  with pytest.raises(MediaError, match=r'a\.wav: a big-endian WAV'):
+    list(decoding.decode_audio(tmp_path / 'a.wav', RATE_HZ))
+
+
+def test_aiff_that_is_cut(tmp_path):
+  path = media_clips.write(tmp_path / 'a.aiff', 2, times=[], audio_codec='pcm_s16be')
+  assert len(joined(decoding.decode_audio(path, RATE_HZ))[1]) == 2 * RATE_HZ
+  path.write_bytes(path.read_bytes()[:40_000])
+  with pytest.raises(MediaError, match=r'a\.aiff: truncated'):
+    list(decoding.decode_audio(path, RATE_HZ))

@@ -284,6 +284,19 @@ def test_the_page_is_read_only_and_nothing_beside_it_is_served(client):
   assert client.get('/v1/captions').status_code == 405 and client.get('/v1/nothing').status_code == 404
 
 
+@pytest.mark.parametrize(
+  ('value', 'status'),
+  [('bytes=0-9', 206), ('bytes=abc', 400), ('bytes=9-1', 400), ('lines=1-2', 400), ('bytes=900000-', 416), ('x', 400)],
+)
+def test_ranges_of_the_page(client, value, status):
+  answer = client.get('/app.js', headers={'Range': value})
+  assert answer.status_code == status
+  if status == 206:
+    assert len(answer.content) == 10 and answer.headers['content-range'].startswith('bytes 0-9/')
+  else:
+    assert answer.headers['content-type'] == 'application/json' and 'Range' in answer.json()['error']
+
+
 def test_health_readiness_and_metrics(client):
   running_service.wait(lambda: client.get('/readyz').status_code == 200)
   assert client.get('/healthz').json() == {'status': 'alive'}

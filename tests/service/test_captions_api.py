@@ -1,8 +1,11 @@
 """Captions over HTTP, with a real export: times, forms, progress, limits, and uploads without sound."""
 
 import contextlib
+import errno
 import http.client
+import io
 import json
+import os
 import re
 import threading
 import time
@@ -146,6 +149,46 @@ def test_limits_of_uploads(client, made, tmp_path, monkeypatch):
   monkeypatch.setattr(made.jobs, 'limits', Limits(decode_seconds=0.01))
   answer = upload(client, long)
   assert answer.status_code == 422 and 'within 0.01 s' in answer.json()['error']
+
+
+def test_what_is_lost_of_the_sound_is_in_the_answer(client, tmp_path, clip):
+  assert upload(client, clip).json()['warnings'] == []
+  loud = tmp_path / 'loud.wav'  # values of int16 as floats
+  media_clips.write(loud, 1, times=[], sounds=[20_000 * tones.sound(1, *TONES[:1]) + 9000], audio_codec='pcm_f32le')
+  answer = upload(client, loud)
+  (warning,) = answer.json()['warnings']
+  assert warning.startswith('samples reach 9000, beyond 1 they are clipped; divide them by 32768')
+  assert client.get(f'{answer.headers["location"]}.json').json()['warnings'] == [warning]
+  assert server_sent(upload(client, loud, 'text/event-stream').text)[-1][1]['warnings'] == [warning]
+  assert upload(client, loud, 'text/vtt').text.startswith('WEBVTT')
+
+
+class FullFile(io.BytesIO):
+  """Stands for an upload on a full disk."""
+
+  _rolled = True
+
+  def __init__(self, *_, **__):
+    super().__init__()
+
+  def write(self, data):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize('place', ['upload', 'sound'])
+def test_a_full_disk_is_not_the_fault_of_the_file(client, clip, monkeypatch, place):
+  with monkeypatch.context() as patch:
+    if place == 'upload':
+      patch.setattr('starlette.formparsers.SpooledTemporaryFile', FullFile)
+    else:
+      patch.setattr(jobs.tempfile, 'TemporaryFile', lambda **_: open('/dev/full', 'r+b', buffering=0))  # noqa: SIM115
+    answer = upload(client, clip)
+    assert answer.status_code == 507 and answer.headers['retry-after']
+    assert answer.json() == {'error': 'no space left for uploads on the server; try again later'}
+    if place == 'sound':
+      told = server_sent(upload(client, clip, 'text/event-stream').text)[-1]
+      assert told[0] == 'error' and told[1]['status'] == 507
+  assert upload(client, clip).status_code == 200
 
 
 def test_too_many_uploads_at_once_are_refused(client, made, clip):

@@ -131,6 +131,15 @@ def test_from_a_file_to_a_cue_at_the_right_time(page, folder):
   assert text.startswith('WEBVTT') and '00:00:01.000 --> 00:00:02.000' in text
 
 
+def test_what_is_lost_of_the_sound_is_shown(page, tmp_path):
+  sounds = [20_000 * tones.sound(1, ('low', 0, 1))]
+  loud = media_clips.write(tmp_path / 'loud.wav', 1, times=[], sounds=sounds, audio_codec='pcm_f32le')
+  page.choose('#chooser', loud)
+  page.wait(SHOWN)
+  status = page.run("document.querySelector('#status').textContent")
+  assert 'Warning: samples reach 8000, beyond 1 they are clipped' in status
+
+
 def test_a_reload_shows_the_result_again_and_the_file_can_be_added(page, folder):
   events = "[...document.querySelectorAll('#events li')].map((e) => e.textContent).join()"
   page.choose('#chooser', folder / 'sounds.webm')

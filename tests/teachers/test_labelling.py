@@ -1,6 +1,7 @@
 """Stored soft labels, read back with NumPy and TensorFlow's own Example, against direct calls of the teacher."""
 
 import dataclasses
+import errno
 import fcntl
 import io
 import json
@@ -350,3 +351,21 @@ def test_damaged_records_are_one_line(tmp_path):
   renamed = manifest | {'videos': [{'id': 'another', 'digest': '', 'windows': 0, 'first_window': 0}]}
   with pytest.raises(UserError, match='is not in the manifest'):
     labelling.ensure(tmp_path, renamed, [make_teacher(digest='d3')])
+
+
+def test_stored_outputs_serve_where_nothing_can_be_written(tmp_path, monkeypatch):
+  manifest, _ = write_records(tmp_path)
+  folder = labelling.ensure(tmp_path, manifest, [make_teacher()])
+
+  def read_only(*_, **__):
+    raise OSError(errno.EROFS, 'Read-only file system')
+
+  monkeypatch.setattr(fcntl, 'flock', read_only)
+  monkeypatch.setattr('pathlib.Path.mkdir', read_only)
+  monkeypatch.setattr(
+    'builtins.open',
+    lambda path, mode='r', *_, open=open, **k: read_only() if set(mode) & set('wax+') else open(path, mode, *_, **k),
+  )
+  assert labelling.ensure(tmp_path, manifest, [make_teacher()]) == folder
+  with pytest.raises(OSError, match='Read-only'):
+    labelling.ensure(tmp_path, manifest, [make_teacher(digest='d2')])

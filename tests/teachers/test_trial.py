@@ -1,16 +1,20 @@
 """A teacher's file is loaded in a process of its own first: crashes and hangs are one line."""
 
+import json
 import os
 import signal
 import time
 
 import commands
+import evaluation_fixtures
 import image_classifiers
+import numpy as np
 import pytest
 import synthetic_records
 
+from audionet_tf.core import array_files
 from audionet_tf.core.errors import UserError
-from audionet_tf.teachers import trial
+from audionet_tf.teachers import frozen_teacher, trial
 
 
 @pytest.mark.parametrize('number', [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
@@ -60,7 +64,7 @@ def test_large_files_get_more_time(tmp_path, monkeypatch):
 
 
 CRASHING = """
-import importlib, os, signal
+import importlib, os, signal, sys
 from audionet_tf.teachers import frozen_teacher
 
 parent = os.getpid()
@@ -70,7 +74,7 @@ def crash(*_):
   os.kill(os.getpid(), signal.SIGSEGV)
 
 frozen_teacher.picture_model = crash
-importlib.import_module('audionet_tf.train').run()
+importlib.import_module(sys.argv.pop(1)).run()
 """
 
 
@@ -85,6 +89,37 @@ def test_the_command_tries_every_kind_of_file(tmp_path, name):
     image_classifiers.Classifier(batch=1).to_tflite(tmp_path / name)
   (tmp_path / 'crashing.py').write_text(CRASHING)
   flags = [f'--records={tmp_path}/records', f'--run_dir={tmp_path}/run', f'--teacher={tmp_path}/{name}']
-  done = commands.run(tmp_path / 'crashing.py', *flags)
+  done = commands.run(tmp_path / 'crashing.py', 'audionet_tf.train', *flags)
   assert (done.returncode, done.stderr.count('\n')) == (1, 1), done.stderr
   assert f'{name}: loading it crashes the process (SIGSEGV)' in done.stderr
+
+
+def test_the_command_tries_the_teacher_of_an_evaluation(tmp_path):
+  synthetic_records.write_records(tmp_path / 'records', {'a.mp4': 3})
+  (tmp_path / 'crashing.py').write_text(CRASHING)
+  named = frozen_teacher.load(synthetic_records.colour_teacher(tmp_path / 'named.keras'))
+  evaluation_fixtures.known_student(tmp_path / 'run', teacher=named)
+  image_classifiers.Classifier(batch=1).to_tflite(tmp_path / 'tiny.tflite')
+  flags = ['audionet_tf.evaluate', f'--model={tmp_path}/run', f'--records={tmp_path}/records']
+  for name, more in (('tiny.tflite', [f'--teacher={tmp_path}/tiny.tflite']), ('named.keras', [])):
+    done = commands.run(tmp_path / 'crashing.py', *flags, *more)
+    assert (done.returncode, done.stderr.count('\n')) == (1, 1), done.stderr
+    assert f'{name}: loading it crashes the process (SIGSEGV)' in done.stderr
+    assert (repr(named.description['source']) in done.stdout) == (not more)  # told before it is loaded
+
+
+def test_the_command_tries_the_teacher_of_a_map(tmp_path):
+  flags = [f'--teacher={tmp_path}/tiny.tflite', f'--clips={tmp_path}', f'--output={tmp_path}/map.png']
+  (tmp_path / 'features').mkdir()
+  for name in ('a.wav', 'b.wav', 'c.wav', 'd.wav'):
+    (tmp_path / name).write_bytes(b'RIFF')
+    with array_files.npz(tmp_path / 'features' / f'{name}.npz') as add:
+      add('x', np.random.default_rng(len(name)).normal(size=(1, 4)).astype(np.float32))
+      add('x/center_seconds', np.zeros(1))
+      add('about', np.array([json.dumps({'source': name, 'layers': ['x']})]))
+  image_classifiers.Classifier(batch=1).to_tflite(tmp_path / 'tiny.tflite')
+  (tmp_path / 'crashing.py').write_text(CRASHING)
+  flags += [f'--features={tmp_path}/features', '--layer=x']
+  done = commands.run(tmp_path / 'crashing.py', 'audionet_tf.plot', 'tsne', *flags)
+  assert (done.returncode, done.stderr.count('\n')) == (1, 1), done.stderr
+  assert 'tiny.tflite: loading it crashes the process (SIGSEGV)' in done.stderr

@@ -260,6 +260,20 @@ def test_damaged_records_are_named_by_the_teacher_pass(world, records, tmp_path)
   assert not any(word in str(caught.value) for word in INTERNALS)
 
 
+@pytest.mark.parametrize('mode', ['stored', 'online'])
+def test_an_id_edited_in_a_manifest_without_checksum_is_seen(world, records, tmp_path, mode):
+  path = records / 'manifest.json'
+  text = path.read_text()
+  assert 'checksum' not in text  # as of an older version
+  path.write_text(text.replace('b.mp4', 'bb.mp4'))
+  shutil.rmtree(records / 'labels')
+  with pytest.raises(UserError) as caught:
+    train(world, tmp_path / 'run', teacher_mode=mode)
+  message = str(caught.value)
+  assert str(records) in message and 'manifest' in message and '--repair' in message and '\n' not in message
+  assert not any(word in message for word in INTERNALS)
+
+
 @pytest.mark.parametrize('edit', ['videos', 'windows', 'records_digest', 'teachers', 'garbage'])
 def test_an_edited_manifest_of_answers_is_written_anew(world, records, tmp_path, edit):
   path = next(records.glob('labels/*/manifest.json'))

@@ -31,7 +31,8 @@ async function show(file, result, isCurrent) {
   const count = result.events.length === 1 ? 'One sound' : `${result.events.length} sounds`;
   const repeats = result.repeats > 1 ? ` The file is short and was repeated ${result.repeats} times.` : '';
   const unknown = result.unknown_seconds ? ` ${seconds(result.unknown_seconds)} unlike all that this student knows.` : '';
-  idle(`${count} in ${clock(result.seconds)}.${unknown}${repeats}`);
+  const warnings = result.warnings.map((warning) => ` Warning: ${warning}.`).join('');
+  idle(`${count} in ${clock(result.seconds)}.${unknown}${repeats}${warnings}`);
   $('name').focus();
   follow();
 }

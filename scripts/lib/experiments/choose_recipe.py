@@ -41,6 +41,7 @@ LOG_MEL = {  # name: flags of training, after those of the flagfile
   'all_mixed': (f'augment={",".join(BEST).replace("mix", "mix=1")}',),
   'masks': (f'augment={",".join(BEST)},time_mask,frequency_mask',),
   'speed': (f'augment={",".join(BEST)},speed',),
+  'codec': (f'augment={",".join(BEST)},codec',),
   'no_augmentation': ('augment=',),
   **{f'no_{name}': (f'augment={",".join(other for other in BEST if other != name)}',) for name in BEST},
 }
