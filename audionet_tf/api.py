@@ -469,6 +469,9 @@ def train(
   kldiv_per_frame: bool = False,
   resume: bool = False,
   checkpoint_every: int = 0,
+  checkpoint_minutes: float = 1,
+  distribute: str = 'mirrored',
+  wait_seconds: float = 300,
   graph: bool = False,
   projector: bool | None = None,
   profile: tuple[int, int] | None = None,
@@ -493,14 +496,18 @@ def train(
     augment: dict of augmentation to its value, None for its default; or a list of 'NAME' and 'NAME=VALUE'.
     kldiv_per_frame: keep the KL of each window of each epoch in stats.json.
     resume: go on from the newest checkpoint of the run.
-    checkpoint_every: epochs between checkpoints; 0: about one per minute.
+    checkpoint_every: epochs between checkpoints; 0: by `checkpoint_minutes`.
+    checkpoint_minutes: minutes between checkpoints, at the end of an epoch, or inside one that takes longer.
+    distribute: 'mirrored', or 'multiworker' for one of several workers, which TF_CONFIG or a Slurm step names.
+    wait_seconds: how long one of several workers waits for the others.
     graph: write the student's graph for TensorBoard.
     projector: show windows in TensorBoard. None: where the teacher's outputs are stored.
     profile: (first, last) epoch to profile for TensorBoard, counted from 0.
     validation: folder of held-out records, which are evaluated after each epoch.
     **settings: `teacher_mode`, `epochs`, `batch_size`, `optimizer`, `learning_rate`, `momentum`, `nesterov`,
       `schedule`, `warmup_epochs`, `weight_decay`, `loss`, `label_smoothing`, `balance`, `loss_reduction`,
-      `gate`, `target_steps`, `replicas`, `seed`, `init`, `trainable`, with the defaults of the flags.
+      `gate`, `target_steps`, `replicas`, `seed`, `init`, `trainable`, `mixed_precision`, with the defaults of the
+      flags.
 
   Returns:
     Path of the run, for `load`.
@@ -522,12 +529,18 @@ def train(
   _check(settings.get('trainable', 'all') == 'all' or settings.get('init'), "trainable='head' needs init, a student")
 
   from audionet_tf.teachers import teacher_config
-  from audionet_tf.training import run_checks
+  from audionet_tf.training import cluster, run_checks
 
+  _check(distribute in ('mirrored', 'multiworker'), f'distribute is {distribute!r}, allowed is mirrored or multiworker')
+  _check(checkpoint_minutes >= 0, f'checkpoint_minutes is {checkpoint_minutes}, allowed is 0 or more')
+  task = cluster.find(wait_seconds) if distribute == 'multiworker' else None
+  if task:
+    cluster.require_free_port(task)
+  own_run = run_dir if task is None or task.is_chief else None
   init = settings.get('init')
   if embeddings:
     teachers = (teacher_config.TeacherConfig('embeddings', labels=os.fspath(teacher_labels)),)
-    run_checks.check_embeddings(embeddings, run_dir, resume, teachers[0].labels, init)
+    run_checks.check_embeddings(embeddings, own_run, resume, teachers[0].labels, init)
   else:
     teachers = teacher_config.named_teachers(
       [] if without_teacher else _texts('vgg16' if teacher is None else teacher),
@@ -539,7 +552,7 @@ def train(
     )
     folders = [records] if validation is None else [records, validation]
     mode = settings.get('teacher_mode', 'stored')
-    run_checks.check(folders, run_dir, resume, student, teachers, mode, init)
+    run_checks.check(folders, own_run, resume, student, teachers, mode, init)
 
   from audionet_tf.data import augmentation
   from audionet_tf.training import config, embedding_trainer, trainer
@@ -550,7 +563,8 @@ def train(
     student=student, teachers=teachers, per_frame=kldiv_per_frame, augment=augmentations, **settings
   )
   if embeddings:
-    embedding_trainer.train(list(map(os.fspath, embeddings)), run_dir, configuration, resume, checkpoint_every)
+    paths = list(map(os.fspath, embeddings))
+    embedding_trainer.train(paths, run_dir, configuration, resume, checkpoint_every, checkpoint_minutes, task)
   else:
     trainer.train(
       records,
@@ -562,6 +576,8 @@ def train(
       graph=graph,
       projected=configuration.teacher_mode == 'stored' if projector is None else projector,
       validation_folder=validation,
+      checkpoint_minutes=checkpoint_minutes,
+      task=task,
     )
   return pathlib.Path(run_dir)
 

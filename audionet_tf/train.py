@@ -32,6 +32,10 @@ An autoencoder learns without a teacher, by reconstructing its input; features a
   python -m audionet_tf.train --records=data/esc --run_dir=runs/autoencoder --student=autoencoder \
     --loss=reconstruction --loss_reduction=mean --optimizer=adam --learning_rate=1e-3 --batch_size=16 --epochs=20
 
+Several workers train together, each a process that runs this command; docs/workers.md says how they find each other:
+
+  python -m audionet_tf.train --flagfile=flags.txt --distribute=multiworker
+
 RUN then holds student.keras (with student.json), export/1 (a SavedModel), stats.json, metrics.jsonl, checkpoints/ and
 tensorboard/ (tensorboard --logdir=RUN/tensorboard; not with --embeddings). The teacher's outputs are kept beside the
 records: a later run with the same teacher, alone or beside others, does not run it again.
@@ -50,6 +54,7 @@ from audionet_tf.core import cli, flagfiles, interruption
 from audionet_tf.core.errors import DiskFullError
 from audionet_tf.data.records import MANIFEST_NAME
 from audionet_tf.models import student_names, student_paths
+from audionet_tf.training import cluster
 
 PRESET = flags.DEFINE_string('preset', None, 'Name of a flag file that travels with the program, such as best.')
 RECORDS = flags.DEFINE_string('records', None, 'Folder that tfrecords.build wrote.')
@@ -160,14 +165,36 @@ AUGMENT = flags.DEFINE_list(
   ' frequency_mask; codec=0.3, before all others: the sound through phones and calls, which the first such training'
   ' stores beside the records; NAME or NAME=VALUE.',
 )
+MIXED_PRECISION = flags.DEFINE_enum(
+  'mixed_precision',
+  'none',
+  ['none', 'bfloat16', 'float16'],
+  'Precision of the layers of the student: faster on GPUs, not on processors. Weights and exports are float32.',
+)
 REPLICAS = flags.DEFINE_integer(
-  'replicas', 0, 'Copies of the student, one per GPU; 0: all GPUs, or the processor.', lower_bound=0
+  'replicas', 0, 'Copies of the student in this process, one per GPU; 0: all GPUs, or the processor.', lower_bound=0
+)
+DISTRIBUTE = flags.DEFINE_enum(
+  'distribute',
+  'mirrored',
+  ['mirrored', 'multiworker'],
+  'This process alone, or one of several workers, which TF_CONFIG or a Slurm step names (docs/workers.md).',
+)
+WAIT_SECONDS = flags.DEFINE_float(
+  'wait_seconds', 300, 'With --distribute=multiworker: how long to wait for the other workers.', lower_bound=1
 )
 SEED = flags.DEFINE_integer(
   'seed', 0, 'Of initial weights and of the order of the windows.', lower_bound=0, upper_bound=2**32 - 1
 )
 CHECKPOINT_EVERY = flags.DEFINE_integer(
-  'checkpoint_every', 0, 'Epochs between checkpoints; 0: about one per minute.', lower_bound=0, upper_bound=10**9
+  'checkpoint_every', 0, 'Epochs between checkpoints; 0: by --checkpoint_minutes.', lower_bound=0, upper_bound=10**9
+)
+CHECKPOINT_MINUTES = flags.DEFINE_float(
+  'checkpoint_minutes',
+  1,
+  'Minutes between checkpoints, at the end of an epoch, or inside one that takes longer.',
+  lower_bound=0,
+  upper_bound=10**6,
 )
 
 KLDIV_PER_FRAME = flags.DEFINE_bool(
@@ -186,6 +213,7 @@ PROFILE = flags.DEFINE_string('profile', None, 'Epochs FIRST:LAST, counted from 
 CONFIG = (
   STUDENT, TEACHER_MODE, EPOCHS, BATCH_SIZE, OPTIMIZER, LEARNING_RATE, MOMENTUM, NESTEROV, SCHEDULE, WARMUP_EPOCHS,
   WEIGHT_DECAY, LOSS, LABEL_SMOOTHING, BALANCE, LOSS_REDUCTION, GATE, TARGET_STEPS, REPLICAS, SEED, INIT, TRAINABLE,
+  MIXED_PRECISION,
 )  # fmt: skip
 
 TOPICS = {
@@ -212,7 +240,8 @@ def main(argv):
     return interrupted.exit_code
   except DiskFullError as error:
     raise DiskFullError(error.folder, f'resume with: {resume_command()}') from error
-  print(f'student: {RUN_DIR.value}/student.keras\nSavedModel: {student_paths.find_export(RUN_DIR.value)}')
+  if DISTRIBUTE.value == 'mirrored' or cluster.find().is_chief:
+    print(f'student: {RUN_DIR.value}/student.keras\nSavedModel: {student_paths.find_export(RUN_DIR.value)}')
   return None
 
 
@@ -258,6 +287,9 @@ def train(profile):
     kldiv_per_frame=KLDIV_PER_FRAME.value,
     resume=RESUME.value,
     checkpoint_every=CHECKPOINT_EVERY.value,
+    checkpoint_minutes=CHECKPOINT_MINUTES.value,
+    distribute=DISTRIBUTE.value,
+    wait_seconds=WAIT_SECONDS.value,
     graph=GRAPH.value,
     projector=PROJECTOR.value,
     profile=profile,

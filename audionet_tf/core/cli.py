@@ -9,23 +9,18 @@ import math
 import os
 import pathlib
 import platform
-import re
 import shutil
 import signal
 import sys
-import tempfile
 import textwrap
 
 from absl import app, flags, logging
 
-from audionet_tf.core import files, flagfiles, interruption, text
+from audionet_tf.core import files, flagfiles, interruption, notices, text
 from audionet_tf.core.errors import DiskFullError, UserError, missing_extra
 
 # Must be set before TensorFlow is imported. Its start-up notices are about hardware and do not concern users.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-START_UP_NOTICE = re.compile(
-  rb'WARNING: All log messages before absl::InitializeLog|[IW]\d{4} |\d[\d:. -]*: [IW] |INFO: Created TensorFlow Lite'
-)
 
 
 class QuietTensorFlow:
@@ -42,27 +37,8 @@ class QuietTensorFlow:
     spec = importlib.machinery.PathFinder.find_spec(name, path)
     if spec and spec.loader:
       execute = spec.loader.exec_module
-      spec.loader.exec_module = lambda module: QuietTensorFlow.quietly(execute, module)
+      spec.loader.exec_module = lambda module: notices.quietly(execute, module)
     return spec
-
-  @staticmethod
-  def quietly(function, *arguments):
-    """Calls the function, then prints what it wrote to stderr except for the notices."""
-    sys.stderr.flush()
-    screen = interruption.screen = os.dup(2)
-    with tempfile.TemporaryFile() as file:
-      os.dup2(file.fileno(), 2)
-      try:
-        return function(*arguments)
-      finally:
-        sys.stderr.flush()
-        os.dup2(screen, 2)
-        interruption.screen = 2
-        os.close(screen)
-        file.seek(0)
-        for line in file:
-          if not START_UP_NOTICE.match(line):
-            os.write(2, line)
 
 
 sys.meta_path.insert(0, QuietTensorFlow)

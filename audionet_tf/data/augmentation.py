@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import records, spectral_augmentation
-from audionet_tf.data.batch_keys import HIDDEN_FREQUENCY, HIDDEN_TIME, TEACHER, WEIGHT
+from audionet_tf.data.batch_keys import HIDDEN_FREQUENCY, HIDDEN_TIME, NEEDS_WHOLE_BATCH, TEACHER, WEIGHT
 
 # Columns of uniform random numbers. A new one goes to the end, so that the others keep their values.
 DRAWS = (
@@ -225,6 +225,7 @@ class Augmentation:
     highest: values are above 0 and at most this.
     moves_answers: whether it changes targets, which must then be in the batch (`teacher/<name>`).
     spectrogram: whether it is for students with a spectrogram only.
+    mixes: whether examples of a batch are mixed, so that it needs them all.
     spectral: whether `apply` is (spectrum complex64 [B, F], value, draws, Hertz) -> spectrum instead. Neighbours in the
       table share one transform.
     stored: whether `apply` takes `variants` too, the codec_variants.Variants of the records.
@@ -236,6 +237,7 @@ class Augmentation:
   moves_answers: bool = False
   spectrogram: bool = False
   spectral: bool = False
+  mixes: bool = False
   stored: bool = False
 
 
@@ -245,8 +247,8 @@ AUGMENTATIONS = {
   'speed': Augmentation(speed, 0.25, 1, moves_answers=True),
   'gain': Augmentation(gain, 6, 60),
   'crop': Augmentation(crop, 0.5, 1),
-  'mix': Augmentation(mix, 0.5, 1, moves_answers=True),
-  'background': Augmentation(background, 0.5, 1),
+  'mix': Augmentation(mix, 0.5, 1, moves_answers=True, mixes=True),
+  'background': Augmentation(background, 0.5, 1, mixes=True),
   'reverb': Augmentation(spectral_augmentation.reverb, 0.3, 1, spectral=True),
   'noise': Augmentation(spectral_augmentation.noise, 0.5, 1, spectral=True),
   'equalizer': Augmentation(spectral_augmentation.equalizer, 6, 60, spectral=True),
@@ -343,6 +345,7 @@ def augmenter(values, sample_rate_hz=22050, variants=None):
         batch = apply(batch, value, draws)
     return batch
 
+  setattr(augment, NEEDS_WHOLE_BATCH, any(AUGMENTATIONS[name].mixes for name in values))
   return augment
 
 

@@ -169,7 +169,9 @@ def read_records(windows, numbers):
   return payloads
 
 
-def training_batches(windows, head, batch_size, seed, first_pass=0, replicas=1, augment=None):
+def training_batches(
+  windows, head, batch_size, seed, first_pass=0, share=input_pipeline.ALL_ROWS, augment=None, first_step=0
+):
   """An endless dataset of balanced batches, with the tensors of `input_pipeline.training_batches`.
 
   A pass draws as many windows as there are, in full batches.
@@ -180,14 +182,17 @@ def training_batches(windows, head, batch_size, seed, first_pass=0, replicas=1, 
     batch_size: over all replicas.
     seed: python int.
     first_pass: number of the pass to start with.
-    replicas: batches are padded to a multiple of this.
+    share: input_pipeline.Share, the rows of each batch that are wanted.
     augment: None or a function (batch, int64 [2] of seed and pass) -> batch.
+    first_step: number of batches of the first pass that are left out.
   """
   steps = -(-len(windows.index) // batch_size)
   draw = order(windows.of_classes(), seed)
+  before, after = share.split(augment)
+  rows, is_own = (x.numpy() for x in before.rows(batch_size))
 
   def draw_batch(batch):
-    numbers = np.array([draw(int(batch) * batch_size + row) for row in range(batch_size)])
+    numbers = np.array([draw(int(batch) * batch_size + row) for row in rows])
     examples = np.array(read_records(windows, numbers), object)
     labels = np.repeat(windows.labels(numbers).astype(np.float32)[:, None], windows.targets, axis=1)
     return examples, labels, windows.video[numbers], windows.index[numbers]
@@ -197,13 +202,13 @@ def training_batches(windows, head, batch_size, seed, first_pass=0, replicas=1, 
       draw_batch, [batch], [tf.string, tf.float32, tf.int64, tf.int64], stateful=False
     )
     tensors = {
-      'audio': windows.audio(tf.ensure_shape(examples, [batch_size])),
-      'video_id': tf.ensure_shape(video, [batch_size]),
-      'index': tf.ensure_shape(index, [batch_size]),
-      'mask': tf.ones([batch_size]),
-      batch_keys.TEACHER + head: tf.ensure_shape(labels, [batch_size, windows.targets, windows.classes]),
+      'audio': windows.audio(tf.ensure_shape(examples, [len(rows)])),
+      'video_id': tf.ensure_shape(video, [len(rows)]),
+      'index': tf.ensure_shape(index, [len(rows)]),
+      'mask': tf.constant(is_own),
+      batch_keys.TEACHER + head: tf.ensure_shape(labels, [len(rows), windows.targets, windows.classes]),
     }
-    return augment(tensors, tf.stack([tf.constant(seed, tf.int64), batch // steps])) if augment else tensors
+    return after.of(augment(tensors, tf.stack([tf.constant(seed, tf.int64), batch // steps])) if augment else tensors)
 
-  numbers = tf.data.Dataset.range(first_pass * steps, tf.int64.max)
-  return input_pipeline.finished(numbers, finish, replicas).prefetch(8)
+  numbers = tf.data.Dataset.range(first_pass * steps + first_step, tf.int64.max)
+  return numbers.map(finish, num_parallel_calls=tf.data.AUTOTUNE).prefetch(8)

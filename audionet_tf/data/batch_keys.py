@@ -4,6 +4,7 @@ TEACHER = 'teacher/'  # + name: key of a teacher's predictions
 # Keys, f32 [B, 2]: start and end of the hidden part of the spectrogram, as fractions of its axis.
 HIDDEN_TIME, HIDDEN_FREQUENCY = 'hidden/time', 'hidden/frequency'
 WEIGHT = 'weight'  # f32 [B], of an example in the trained loss; without the key, 1 each
+NEEDS_WHOLE_BATCH = 'needs_whole_batch'  # attribute of an augmentation that mixes the examples of a batch
 MULTI_LABEL = 'labels'  # `outputs` of a teacher whose predictions are not distributions: each class is 0 or 1
 
 

@@ -13,6 +13,9 @@ still compact (JPEG bytes, int16, float16) and decoded last.
 
 There are two pipelines. Training is endless, and its order is a function of (seed, pass) alone, so that a resumed run
 continues where the interrupted one stopped. Evaluation reads every window once, in order.
+
+Several workers read the same files in the same order, and each decodes and augments its own rows of every batch
+(Share): together they train on the batches of one worker, whatever their number.
 """
 
 import dataclasses
@@ -21,6 +24,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from audionet_tf.data import damage, records
+from audionet_tf.data.batch_keys import NEEDS_WHOLE_BATCH
 
 # Size of the shuffle buffer in windows, less if they are long. The files hold windows in hashed order and are read in a
 # new order in each pass, so the buffer need not cover a large data set.
@@ -46,6 +50,46 @@ class Source:
   blocks: Callable
   finish: Callable
   shuffle_windows: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+  """The rows of every batch that one worker gets: a part of equal length, in the order of the workers.
+
+  Attributes:
+    replicas: of all workers; batches are padded to a multiple of it.
+    worker: number of this worker, from 0.
+    workers: number of workers.
+  """
+
+  replicas: int = 1
+  worker: int = 0
+  workers: int = 1
+
+  def rows(self, count):
+    """(numbers of this worker's rows in a batch of `count` windows, int32 [B]; f32 [B], 0 where a row only pads).
+
+    Rows are repeated rather than zeroed, because batch normalization ignores the mask.
+    """
+    rows = (count + -count % self.replicas) // self.workers
+    places = self.worker * rows + tf.range(rows)
+    return places % count, tf.cast(places < count, tf.float32)
+
+  def split(self, augment=None):
+    """(Share to take before examples are decoded and augmented, Share to take after that); one of both is all rows."""
+    early = self.workers > 1 and not getattr(augment, NEEDS_WHOLE_BATCH, False)
+    return (self, ALL_ROWS) if early else (ALL_ROWS, self)
+
+  def of(self, tensors):
+    """The rows of a dict of tensors [B, ...]. Its `mask`, if it has one, is 0 for padding."""
+    if self.replicas == 1:
+      return tensors
+    numbers, is_own = self.rows(tf.shape(next(iter(tensors.values())))[0])
+    taken = {name: tf.gather(x, numbers) for name, x in tensors.items()}
+    return taken | ({'mask': taken['mask'] * is_own} if 'mask' in taken else {})
+
+
+ALL_ROWS = Share()
 
 
 def shuffle_windows(params):
@@ -106,18 +150,7 @@ def encoded_pictures(folder, manifest, batch_size):
   return windows.map(lambda serialized: records.parse_batch(serialized, manifest['params'], True)['image/encoded'])
 
 
-def fill_up(batch, multiple):
-  """Pads a batch to a multiple of `multiple` with repeated examples of mask 0: replicas need equal, non-empty shares.
-
-  Examples are repeated rather than zeroed because batch normalization ignores the mask.
-  """
-  count = tf.shape(batch['mask'])[0]
-  missing = -count % multiple
-  padded = {name: tf.gather(x, tf.range(count + missing) % count) for name, x in batch.items()}
-  return padded | {'mask': tf.pad(batch['mask'], [[0, missing]])}
-
-
-def training_batches(source, batch_size, seed, first_pass=0, replicas=1, augment=None):
+def training_batches(source, batch_size, seed, first_pass=0, share=ALL_ROWS, augment=None, first_step=0):
   """An endless dataset of shuffled batches. A pass holds every window once; its last batch may be smaller.
 
   Args:
@@ -125,8 +158,9 @@ def training_batches(source, batch_size, seed, first_pass=0, replicas=1, augment
     batch_size: over all replicas.
     seed: python int.
     first_pass: number of the pass to start with.
-    replicas: batches are padded to a multiple of this.
+    share: Share, the rows of each batch that are wanted.
     augment: None or a function (batch, int64 [2] of seed and pass) -> batch, such as `augmentation.augmenter` returns.
+    first_step: number of batches of the first pass that are left out; their windows are read, but not decoded.
   """
 
   def one_pass(number):
@@ -146,20 +180,19 @@ def training_batches(source, batch_size, seed, first_pass=0, replicas=1, augment
     return batches.map(lambda windows: windows | {SEED_OF_PASS: seed_of_pass}) if augment else batches
 
   passes = tf.data.Dataset.range(first_pass, tf.int64.max).flat_map(one_pass)
-  finish = (lambda windows: augment(source.finish(windows), windows[SEED_OF_PASS])) if augment else source.finish
-  return finished(passes, finish, replicas).prefetch(8)
+  return finished(passes.skip(first_step), source.finish, share, augment).prefetch(8)
 
 
-def sequential_batches(source, batch_size, replicas=1):
+def sequential_batches(source, batch_size, share=ALL_ROWS):
   """Dataset of batches that hold every window once, in the order of the files.
 
   Args:
     source: Source.
     batch_size: over all replicas.
-    replicas: batches are padded to a multiple of this.
+    share: Share, the rows of each batch that are wanted.
   """
   blocks = tf.data.Dataset.from_tensor_slices(tf.constant(source.paths)).flat_map(source.blocks)
-  return finished(blocks.rebatch(batch_size), source.finish, replicas).prefetch(2)
+  return finished(blocks.rebatch(batch_size), source.finish, share).prefetch(2)
 
 
 def file_reader(source):
@@ -173,7 +206,22 @@ def file_reader(source):
   return read
 
 
-def finished(windows, finish, replicas):
-  """Decodes a dataset of compact windows with `finish`, in parallel, and pads for the replicas."""
-  batches = windows.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
-  return batches.map(lambda batch: fill_up(batch, replicas)) if replicas > 1 else batches
+def finished(windows, finish, share, augment=None):
+  """Decodes a dataset of batches of compact windows, in parallel, augments them, and takes the rows of a Share.
+
+  Args:
+    windows: dataset of dicts of tensors [B, ...], and with `augment` SEED_OF_PASS int64 [2].
+    finish: function from these to a batch.
+    share: Share.
+    augment: as for `training_batches`.
+  """
+  before, after = share.split(augment)
+
+  def rows(block):
+    columns = {name: x for name, x in block.items() if name != SEED_OF_PASS}
+    count = tf.shape(next(iter(columns.values())))[0]
+    batch = finish(before.of(columns))
+    batch['mask'] *= before.rows(count)[1]
+    return after.of(augment(batch, block[SEED_OF_PASS]) if augment else batch)
+
+  return windows.map(rows, num_parallel_calls=tf.data.AUTOTUNE)

@@ -20,11 +20,12 @@ SCALE = 1024.0  # a power of two, which changes no bit: with it float16, of .tfl
 class SameLevel(keras.layers.Layer):
   """f32 [B, samples] -> the same, each sound made louder or softer until its root mean square is `level`.
 
-  What is softer than `softest`, of digital silence the rounding, is raised as if it were that loud.
+  What is softer than `softest`, of digital silence the rounding, is raised as if it were that loud. Mixed precision
+  leaves it as it is.
   """
 
   def __init__(self, level=0.1, softest=1e-5, **kwargs):
-    super().__init__(**kwargs)
+    super().__init__(**{'dtype': 'float32'} | kwargs)
     self.level, self.softest = level, softest
 
   def call(self, waveform):
@@ -60,7 +61,7 @@ class LogMel(keras.layers.Layer):
   The Hann window is periodic. `LogMel(**PRESETS['vggish'])` is VGGish's front end. No trainable weights.
 
   The transform is computed in float64: next to a loud sine the rounding error of float32 reaches a hundredth of the
-  offset.
+  offset. Mixed precision leaves it as it is.
 
   Args:
     sample_rate_hz: of the sound.
@@ -85,7 +86,7 @@ class LogMel(keras.layers.Layer):
     **kwargs,
   ):
     kwargs['trainable'] = False
-    super().__init__(**kwargs)
+    super().__init__(**{'dtype': 'float32'} | kwargs)
     self.settings = {
       'sample_rate_hz': sample_rate_hz,
       'window_seconds': window_seconds,

@@ -18,7 +18,7 @@ class WhitenedPCA(keras.layers.Layer):
 
   def __init__(self, **kwargs):
     kwargs['trainable'] = False
-    super().__init__(**kwargs)
+    super().__init__(**{'dtype': 'float32'} | kwargs)  # what it rounds to 256 steps must not be rounded before
 
   def build(self, input_shape):
     width = input_shape[-1]

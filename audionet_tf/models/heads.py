@@ -26,5 +26,7 @@ def add_heads(x, heads, prefix='logits', per_step=False, layer=keras.layers.Dens
   outputs = {}
   for head, classes in heads.items():
     logits = layer(classes, name=f'{prefix}_{head}', dtype='float32', **options)(x)
-    outputs[LOGITS + head] = logits if per_step else keras.layers.Reshape([1, classes], name=f'step_{head}')(logits)
+    if not per_step:
+      logits = keras.layers.Reshape([1, classes], name=f'step_{head}', dtype='float32')(logits)
+    outputs[LOGITS + head] = logits
   return outputs

@@ -1,8 +1,12 @@
-"""Callbacks of `fit`, in this order: guard, metrics, checkpoints, progress, stop on a signal."""
+"""Callbacks of the training loop, in this order: guard, metrics, checkpoints (also on a signal), progress.
+
+On several workers each runs them, as reading a metric sums it over all of them; only the chief writes.
+"""
 
 import itertools
 import json
 import pathlib
+import signal
 import sys
 import time
 
@@ -13,7 +17,7 @@ import tqdm
 
 from audionet_tf.core import files, interruption, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.training import history, saved_checkpoints
+from audionet_tf.training import distribution, history, saved_checkpoints
 
 VALIDATION = 'val_'  # prefix of the metrics on held-out records
 CHECK_EVERY = 200  # steps between two checks of the loss within an epoch: a check waits for the device
@@ -35,10 +39,13 @@ class Guard(keras.callbacks.Callback):
 
   def on_epoch_end(self, epoch, logs=None):
     self.check()
-    # The loss of the last step was computed before its update.
+    self.check_weights(f'after epoch {epoch}')
+
+  def check_weights(self, when):
+    """UserError if weights are not finite: the loss of the last step was computed before its update."""
     diverged = [v.path for v in self.model.student.trainable_variables if not np.isfinite(v.numpy()).all()]
     if diverged:
-      raise UserError(f'{", ".join(diverged)} are not finite after epoch {epoch}; lower --learning_rate')
+      raise UserError(f'{", ".join(diverged)} are not finite {when}; lower --learning_rate')
 
   def check(self):
     """UserError that names the step and its videos, if a loss in this epoch was not finite."""
@@ -73,7 +80,7 @@ class RunLog(keras.callbacks.Callback):
   joined from them at most once in STATS_SECONDS, so that memory does not grow with the number of epochs.
 
   Args:
-    run_dir: folder of the run.
+    run_dir: folder of the run; None: nothing is written.
     header: dict, the part of stats.json about the whole run.
     video_ids: list of str.
     windows: number of windows per epoch.
@@ -89,13 +96,15 @@ class RunLog(keras.callbacks.Callback):
 
   def __init__(self, run_dir, header, video_ids, windows, validate=None):
     super().__init__()
-    folder = pathlib.Path(run_dir)
+    self.writes = run_dir is not None
+    folder = pathlib.Path(run_dir or '')
     self.stats_path, self.metrics_path, self.epochs_path = (
       folder / name for name in ('stats.json', 'metrics.jsonl', 'epochs.jsonl')
     )
     self.header, self.video_ids, self.windows = header, video_ids, windows
     self.validate = validate
     self.row, self.videos = None, None
+    self.seconds_before = 0.0
 
   def whole_epochs(self, checkpointed):
     """Number of epochs at their start that both files of lines hold; reports which file holds less than expected.
@@ -111,8 +120,16 @@ class RunLog(keras.callbacks.Callback):
       whole = min(whole, count)
     return whole
 
-  def begin(self, first_epoch):
-    """Keeps only the lines of epochs before `first_epoch`: a killed run may have written more than its checkpoint."""
+  def begin(self, first_epoch, seconds_before=0.0):
+    """Keeps only the lines of epochs before `first_epoch`: a killed run may have written more than its checkpoint.
+
+    Args:
+      first_epoch: number of completed epochs.
+      seconds_before: what the epoch that is resumed inside has taken already.
+    """
+    self.seconds_before = seconds_before
+    if not self.writes:
+      return
     for path in (self.metrics_path, self.epochs_path):
       with files.atomic_write(path, 'wb') as file:
         if first_epoch:
@@ -121,7 +138,7 @@ class RunLog(keras.callbacks.Callback):
     self.write_stats()
 
   def on_epoch_begin(self, epoch, logs=None):
-    self.began = time.monotonic()
+    self.began, self.seconds_before = time.monotonic() - self.seconds_before, 0.0
 
   def on_epoch_end(self, epoch, logs=None):
     """Takes the metrics of the epoch from the Distiller, validates, and appends one line per file."""
@@ -139,6 +156,8 @@ class RunLog(keras.callbacks.Callback):
     }
     if self.validate:
       self.row |= {VALIDATION + name: value for name, value in self.validate().items()}
+    if not self.writes:
+      return
     for path, row in (
       (self.epochs_path, {'videos': self.videos, 'training_time': seconds}),
       (self.metrics_path, self.row),
@@ -164,38 +183,66 @@ class RunLog(keras.callbacks.Callback):
     self.written_at = time.monotonic()
 
   def on_train_end(self, logs=None):
-    self.write_stats()
+    if self.writes:
+      self.write_stats()
 
 
 class Checkpoints(keras.callbacks.Callback):
   """Saves and restores all that a resumed run needs to end with the same weights as one that never stopped.
 
-  That is: weights, optimizer, number of completed epochs, and the states of the seed generators (dropout), which Keras
-  leaves out of checkpoints. The order of the data is a function of seed and epoch and needs no state.
+  That is: weights, optimizer, number of completed epochs and steps, the states of the seed generators (dropout), which
+  Keras leaves out of checkpoints, and inside an epoch its metrics so far, of every replica. The order of the data is a
+  function of seed, epoch and step and needs no state.
+
+  A checkpoint is taken at the end of an epoch, or inside one that takes longer than `minutes`. Ctrl-C and SIGTERM take
+  one after the current step and end the run; a second signal ends it at once. Several workers agree after each step, so
+  that all stop after the same one.
 
   Args:
-    run_dir: folder of the run.
+    run_dir: folder of the run; None: another worker keeps the checkpoints.
     distiller: Distiller with its optimizer, both built.
-    every_epochs: epochs between checkpoints; 0: at the end of an epoch once EVERY_SECONDS have passed.
+    every_epochs: epochs between checkpoints; 0: at the end of an epoch once `minutes` have passed.
+    minutes: between checkpoints inside an epoch.
+    guard: Guard that must pass before a checkpoint inside an epoch; None for none.
+
+  Attributes:
+    steps_done: number of steps of the next epoch that are completed, after `restore`.
+    seconds: what they took.
+    signal: number of the signal that ends the run; None before. A signal that this process gets becomes that of all
+      workers when they next agree.
   """
 
-  EVERY_SECONDS, KEPT = 60, 3
+  KEPT = 3
 
-  def __init__(self, run_dir, distiller, every_epochs=0):
+  def __init__(self, run_dir, distiller, every_epochs=0, minutes=1.0, guard=None):
     super().__init__()
-    self.every_epochs = every_epochs
-    self.epochs_done = tf.Variable(0, dtype=tf.int64, trainable=False)
-    rng = [v.value for v in distiller.student.variables if 'seed_generator' in v.path]
-    self.checkpoint = tf.train.Checkpoint(
-      student=distiller.student, optimizer=distiller.optimizer, epochs_done=self.epochs_done, rng=rng
-    )
-    self.folder = pathlib.Path(run_dir) / 'checkpoints'
-    saved_checkpoints.list_anew(self.folder)
-    self.manager = tf.train.CheckpointManager(self.checkpoint, str(self.folder), max_to_keep=self.KEPT)
-    self.saved_at = time.monotonic()
+    self.every_epochs, self.seconds_between, self.guard = every_epochs, 60 * minutes, guard
+    self.distiller, self.strategy = distiller, distiller.distribute_strategy
+    self.steps_done, self.seconds, self.signal, self.received = 0, 0.0, None, None
+    self.metric_variables = [v.value for metric in distiller.metrics for v in metric.variables]
+    self.parts = {
+      'student': distiller.student,
+      'optimizer': distiller.optimizer,
+      'epochs_done': tf.Variable(-1, dtype=tf.int64, trainable=False),
+      'rng': [v.value for v in distiller.student.variables if 'seed_generator' in v.path],
+    }
+    self.metric_values = distribution.replica_values(self.strategy, self.metric_variables)
+    replicas = self.strategy.num_replicas_in_sync
+    self.inside = {
+      'steps_done': tf.Variable(0, dtype=tf.int64, trainable=False),
+      'seconds': tf.Variable(0.0, dtype=tf.float64, trainable=False),
+      'metrics': [tf.Variable(tf.zeros([replicas, *v.shape], v.dtype)) for v in self.metric_variables],
+    }
+    self.saved_at = self.began = time.monotonic()
+    self.manager = None
+    if run_dir is not None:
+      self.checkpoint = tf.train.Checkpoint(**self.parts, **self.inside)
+      self.folder = pathlib.Path(run_dir) / 'checkpoints'
+      saved_checkpoints.list_anew(self.folder)
+      self.manager = tf.train.CheckpointManager(self.checkpoint, str(self.folder), max_to_keep=self.KEPT)
 
   def restore(self, whole_epochs=lambda checkpointed: checkpointed):
-    """Restores the newest checkpoint that can be read, if there is one.
+    """Restores the newest checkpoint that can be read, if there is one; other workers get what the chief has read.
 
     Args:
       whole_epochs: function from the number of epochs of the newest checkpoint to that up to which the metrics are
@@ -207,34 +254,94 @@ class Checkpoints(keras.callbacks.Callback):
     Raises:
       UserError: a checkpoint is of another student.
     """
+    epochs = self.read(whole_epochs) if self.manager else 0
+    variables = [*self.distiller.student.variables, *self.distiller.optimizer.variables, *self.parts['rng']]
+    variables += [self.inside['steps_done'], self.inside['seconds'], *self.inside['metrics']]
+    (epochs,) = distribution.of_chief(self.strategy, bool(self.manager), [np.array([epochs])])[0].tolist()
+    if distribution.is_several(self.strategy):
+      values = distribution.of_chief(self.strategy, bool(self.manager), [v.numpy() for v in variables])
+      for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    self.steps_done, self.seconds = (self.inside[name].numpy().item() for name in ('steps_done', 'seconds'))
+    return epochs
+
+  def read(self, whole_epochs):
+    """`restore` of the worker that keeps the checkpoints."""
     found = saved_checkpoints.read(self.folder)
-    newest = max((epochs or 0 for _, epochs in found), default=0)
-    for path, _ in saved_checkpoints.usable(found, whole_epochs(newest))[:1]:
+    newest = max((done[0] for _, done in found if done), default=0)
+    for path, (epochs, steps) in saved_checkpoints.usable(found, whole_epochs(newest))[:1]:
+      # Checkpoints of earlier versions are all from the end of an epoch.
+      parts = self.parts | (self.inside if steps is not None else {})
       try:
-        self.checkpoint.restore(str(path)).assert_consumed()
+        tf.train.Checkpoint(**parts).restore(str(path)).assert_consumed()
       except (AssertionError, ValueError) as error:
         raise UserError(f'{path}: not a checkpoint of this run ({text.brief(error)}); delete its files') from error
       saved_checkpoints.remove_older(self.folder, found, self.KEPT)
-      return int(self.epochs_done.numpy())
+      self.checkpoint.save_counter.assign(saved_checkpoints.number(path))
+      return epochs
     if found:
       print(f'{self.folder}: no checkpoint can be used; training starts again', file=sys.stderr)
     return 0
 
-  def on_epoch_end(self, epoch, logs=None):
-    due = (epoch + 1) % self.every_epochs == 0 if self.every_epochs else self.minute_over()
-    if due or epoch + 1 == self.params['epochs']:
-      self.save(epoch + 1)
+  def on_signal(self, number, frame=None):
+    """Signal handler. It prints nothing: it may have interrupted another print."""
+    if self.received is not None:
+      interruption.interrupt(number)
+    self.received = number
 
-  def save(self, epochs_done):
-    """Writes a checkpoint, unless the newest one was taken after the same number of epochs."""
-    if int(self.epochs_done.numpy()) == epochs_done:
+  def on_epoch_begin(self, epoch, logs=None):
+    self.epoch, self.began = epoch, time.monotonic()
+    if self.steps_done:
+      distribution.set_replica_values(self.strategy, self.metric_variables, self.inside['metrics'])
+    self.steps_done = 0
+
+  def on_train_batch_end(self, batch, logs=None):
+    if batch + 1 == self.params['steps']:
+      return  # on_epoch_end comes at once
+    if not self.agreed(not self.every_epochs and self.is_over(self.began)):
       return
-    self.epochs_done.assign(epochs_done)
-    self.manager.save()
-    self.saved_at = time.monotonic()
+    self.save(self.epoch, batch + 1)
+    if self.signal is not None:
+      interruption.interrupt(self.signal)
 
-  def minute_over(self):
-    return time.monotonic() - self.saved_at >= self.EVERY_SECONDS
+  def on_epoch_end(self, epoch, logs=None):
+    due = (epoch + 1) % self.every_epochs == 0 if self.every_epochs else self.is_over()
+    if self.agreed(due) or epoch + 1 == self.params['epochs']:
+      self.save(epoch + 1)
+    self.seconds = 0.0
+    if self.signal is not None:
+      self.model.stop_training = True
+
+  def is_over(self, since=0.0):
+    """Whether it is time for a checkpoint, and `since` is as long ago."""
+    return time.monotonic() - max(self.saved_at, since) >= self.seconds_between
+
+  def agreed(self, due):
+    """Whether to save now: the chief's clock says so, or any worker has got a signal, which is a signal to all then."""
+    wishes = [self.received == signal.SIGINT, self.received == signal.SIGTERM, due and self.manager is not None]
+    interrupts, ends, due = distribution.total(self.strategy, [int(wish) for wish in wishes])
+    if ends or interrupts:
+      self.signal = signal.SIGTERM if ends else signal.SIGINT
+    return ends or interrupts or due
+
+  def save(self, epochs_done, steps_done=0):
+    """Writes a checkpoint, unless the newest one is of the same epoch and step."""
+    counters = self.parts['epochs_done'], self.inside['steps_done']
+    if [int(x.numpy()) for x in counters] == [epochs_done, steps_done]:
+      return
+    for counter, value in zip(counters, (epochs_done, steps_done), strict=True):
+      counter.assign(value)
+    if steps_done:
+      if self.guard:
+        self.guard.check()
+        self.guard.check_weights(f'in epoch {epochs_done}, step {steps_done - 1}')
+      for kept, values in zip(self.inside['metrics'], self.metric_values(), strict=True):
+        kept.assign(values)
+    self.inside['seconds'].assign(self.seconds + time.monotonic() - self.began if steps_done else 0.0)
+    if self.manager:
+      self.manager.save()
+    distribution.total(self.strategy, [0])  # a worker that ended now would look lost to the chief
+    self.saved_at = time.monotonic()
 
 
 class Progress(keras.callbacks.Callback):
@@ -250,7 +357,9 @@ class Progress(keras.callbacks.Callback):
   def __init__(self, log, first_epoch, epochs):
     super().__init__()
     self.log = log
-    self.bar = tqdm.tqdm(total=epochs, initial=first_epoch, unit='epoch', desc='training', mininterval=0.5)
+    self.bar = tqdm.tqdm(
+      total=epochs, initial=first_epoch, unit='epoch', desc='training', mininterval=0.5, disable=not log.writes
+    )
 
   def on_epoch_end(self, epoch, logs=None):
     row = self.log.row
@@ -265,47 +374,3 @@ class Progress(keras.callbacks.Callback):
 
   def on_train_end(self, logs=None):
     self.bar.close()
-
-
-class Stop(keras.callbacks.Callback):
-  """Ends the run with a checkpoint after Ctrl-C or SIGTERM; must be the last callback.
-
-  Checkpoints are taken between epochs, so the current epoch is finished first. It is abandoned if it would take longer
-  than PATIENCE_SECONDS and the newest checkpoint is from its start, so that no other epoch is lost. A second signal
-  ends the run at once.
-
-  Attributes:
-    number: number of the signal that was received; None before.
-  """
-
-  PATIENCE_SECONDS = 10
-
-  def __init__(self, checkpoints):
-    super().__init__()
-    self.checkpoints, self.number, self.announced = checkpoints, None, False
-
-  def on_signal(self, number, frame=None):
-    """Signal handler. It prints nothing: it may have interrupted another print."""
-    if self.number is not None:
-      interruption.interrupt(number)
-    self.number = number
-
-  def on_epoch_begin(self, epoch, logs=None):
-    self.epoch, self.began = epoch, time.monotonic()
-
-  def on_train_batch_end(self, batch, logs=None):
-    if self.number is None:
-      return
-    steps = self.params['steps']
-    remaining_seconds = (time.monotonic() - self.began) / (batch + 1) * (steps - batch - 1)
-    saved = int(self.checkpoints.epochs_done.numpy()) == self.epoch
-    if saved and remaining_seconds > self.PATIENCE_SECONDS:
-      interruption.interrupt(self.number)
-    if not self.announced:
-      self.announced = True
-      tqdm.tqdm.write('finishing the epoch first; a second signal ends the run at once', file=sys.stderr)
-
-  def on_epoch_end(self, epoch, logs=None):
-    if self.number is not None:
-      self.checkpoints.save(epoch + 1)
-      self.model.stop_training = True

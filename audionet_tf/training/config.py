@@ -9,6 +9,8 @@ from audionet_tf.teachers.teacher_config import TeacherConfig
 from audionet_tf.training import losses, loudness, warm_start
 from audionet_tf.training.optimizers import OPTIMIZERS, SCHEDULES
 
+# Keras's policies: bfloat16 has float32's range; float16 needs its loss scaled.
+PRECISIONS = {'none': 'float32', 'bfloat16': 'mixed_bfloat16', 'float16': 'mixed_float16'}
 LOSSES = (*sorted(losses.LOSSES | losses.MULTI_LABEL_LOSSES), losses.RECONSTRUCTION)
 
 
@@ -43,6 +45,8 @@ class TrainingConfig:
     per_frame: keep the KL of every window in stats.json.
     init: None, or the RUN or .keras file of a student to start from (`warm_start`).
     trainable: 'all', or 'head' for the heads alone.
+    mixed_precision: key of PRECISIONS: in which type the layers of the student compute. Weights, spectrogram, logits
+      and losses are float32 in any case, and so is the student that is exported.
 
   Raises:
     UserError: a value is out of range, or values do not go together.
@@ -72,6 +76,7 @@ class TrainingConfig:
   per_frame: bool = False
   init: str | None = None
   trainable: str = 'all'
+  mixed_precision: str = 'none'
 
   def __post_init__(self):
     for name, allowed in (
@@ -84,6 +89,7 @@ class TrainingConfig:
       ('gate', loudness.GATES),
       ('target_steps', sorted(alignment.TARGET_STEPS)),
       ('trainable', warm_start.TRAINABLE),
+      ('mixed_precision', sorted(PRECISIONS)),
     ):
       if getattr(self, name) not in allowed:
         raise UserError(f'{name} is {getattr(self, name)!r}, allowed is {" or ".join(allowed)}')

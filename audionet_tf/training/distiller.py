@@ -16,7 +16,7 @@ from audionet_tf.training.metrics import FiniteSteps, SegmentMean
 
 
 class Distiller(keras.Model):
-  """A student and its teachers' predictions, for `fit` and `evaluate` under any single-worker strategy.
+  """A student and its teachers' predictions, for the training `loop`, or Keras `fit`, under any strategy.
 
   Args:
     student: keras.Model from `registry.build`.
@@ -92,7 +92,8 @@ class Distiller(keras.Model):
     return self.loss_name != self.distance
 
   def call(self, audio, training=False):
-    return self.student(audio, training=training)
+    """The student's outputs, in float32 also where it computes in another precision."""
+    return {name: tf.cast(x, tf.float32) for name, x in self.student(audio, training=training).items()}
 
   def forward(self, batch):
     """The student's outputs in training mode, with the masks of SpecAugment if the batch has them.
@@ -134,7 +135,7 @@ class Distiller(keras.Model):
     return losses.LOSSES[self.loss_name](target, logits)
 
   def train_step(self, batch):
-    """One optimizer step; `fit` calls it on every replica.
+    """One optimizer step, called on every replica.
 
     Args:
       batch: dict of a replica's tensors (`data/batch_keys.py`): `audio` f32 [B, samples], `video_id` and `index` int64
@@ -151,9 +152,18 @@ class Distiller(keras.Model):
       distances = self.losses_by_head(targets, outputs)
       total = tf.reduce_sum(weights * self.example_losses(targets, outputs, distances))
       loss = self.optimizer.scale_loss(tf.math.divide_no_nan(total, self.divisor(weights)))
-    gradients = tape.gradient(loss, self.student.trainable_variables)
+    gradients = self.all_or_none_finite(tape.gradient(loss, self.student.trainable_variables))
     self.optimizer.apply_gradients(zip(gradients, self.student.trainable_variables, strict=True))
     return self.update_metrics(batch, targets, outputs, distances)
+
+  def all_or_none_finite(self, gradients):
+    """The gradients; with loss scaling NaN if those of any replica are not finite, as all must skip the same steps."""
+    context = tf.distribute.get_replica_context()
+    if not isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer) or context.num_replicas_in_sync == 1:
+      return gradients
+    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(x)) for x in gradients])
+    broken = context.all_reduce('SUM', tf.cast(tf.logical_not(finite), tf.float32))
+    return [tf.where(broken > 0, np.float32('nan'), x) for x in gradients]
 
   def test_step(self, batch):
     targets = self.targets(batch)

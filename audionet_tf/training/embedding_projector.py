@@ -109,7 +109,7 @@ def embed(distiller, batches, class_names, video_ids, windows):
   with tqdm.tqdm(total=min(windows, MOST_WINDOWS), desc='embeddings', unit=' windows', delay=2) as bar:
     for batch in batches:
       real = np.flatnonzero(batch['mask'].numpy())[: MOST_WINDOWS - len(rows)]
-      outputs, targets = distiller.student(batch['audio'], training=False), distiller.targets(batch)
+      outputs, targets = distiller(batch['audio'], training=False), distiller.targets(batch)
       embeddings.append(outputs['embedding'].numpy()[real].astype(np.float32))
       columns = {'video': [video_ids[i] for i in batch['video_id'].numpy()], 'window': batch['index'].numpy()}
       for head, names in class_names.items():

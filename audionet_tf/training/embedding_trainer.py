@@ -42,7 +42,7 @@ def above_embeddings(student):
   return keras.Model(flat, upper(steps), name=student.name)
 
 
-def train(paths, run_dir, config, resume=False, checkpoint_every=0):
+def train(paths, run_dir, config, resume=False, checkpoint_every=0, checkpoint_minutes=1.0, task=None):
   """Trains on TFRecord files of embeddings, as `trainer.train` does on records, without TensorBoard.
 
   Args:
@@ -50,20 +50,22 @@ def train(paths, run_dir, config, resume=False, checkpoint_every=0):
     run_dir: a new folder, or with `resume` that of a run with the same config.
     config: TrainingConfig with one teacher, of which only `name` and `labels`, the file of the classes, are used.
     resume: go on from the newest checkpoint.
-    checkpoint_every: epochs between checkpoints; 0: at the end of an epoch, about once per minute.
+    checkpoint_every, checkpoint_minutes, task: as in `trainer.train`.
 
   Returns:
-    Path of the exported model.
+    Path of the exported model; None for a worker that is not the chief.
 
   Raises:
     UserError: a config that embeddings cannot be trained with, or damaged files.
   """
   check(config)
-  with run_checks.locked(run_dir, resume) as locked_dir:
-    return train_locked(paths, locked_dir, config, checkpoint_every)
+  with trainer.run_folder(run_dir, resume, task) as locked_dir, distribution.losses_named(task):
+    devices = distribution.make(config.replicas, task)
+    checkpointing = {'every_epochs': checkpoint_every, 'minutes': checkpoint_minutes}
+    return train_locked(paths, locked_dir, config, devices, task, checkpointing)
 
 
-def train_locked(paths, run_dir, config, checkpoint_every):
+def train_locked(paths, run_dir, config, devices, task, checkpointing):
   """`train`, in a run folder that no other training uses."""
   (teacher,) = config.teachers
   class_names = [name for name, _ in class_lists.vocabulary(teacher.labels)]
@@ -72,29 +74,32 @@ def train_locked(paths, run_dir, config, checkpoint_every):
   manifest |= {'digest': digest, 'params': RecordParams(SECONDS, SECONDS, RATE_HZ, images_per_window=0)}
   description = {'source': 'embeddings', 'name': teacher.name, 'outputs': batch_keys.MULTI_LABEL, 'digest': digest}
   loaded = [frozen_teacher.Teacher(teacher.name, class_names, None, False, description, digest)]
-  devices = distribution.make(config.replicas)
   settings = training_resume.settings_of(config, manifest, loaded, devices.num_replicas_in_sync)
-  settings = training_resume.resumed(run_dir / run_checks.SETTINGS_NAME, settings)
+  settings = trainer.agreed_settings(devices, task, run_dir, settings)
   with devices.scope():
     student = trainer.build_student(manifest, loaded, config)
     distiller = trainer.build_distiller(manifest, loaded, config, above_embeddings(student))
-  training_resume.write(run_dir / run_checks.SETTINGS_NAME, settings)
+  if run_dir:
+    training_resume.write(run_dir / run_checks.SETTINGS_NAME, settings)
   ids = trainer.ids_of(manifest)
   log = callbacks.RunLog(run_dir, trainer.stats_header(manifest, config), ids, manifest['windows'])
-  checkpoints, first_epoch = trainer.restored(run_dir, distiller, log, checkpoint_every, config)
+  checkpoints, first_epoch = trainer.restored(run_dir, distiller, log, checkpointing, config)
   source = audioset_embeddings.source(paths, manifest, teacher.name, len(class_names))
   if first_epoch < config.epochs:
     advice = 'download it again, then go on with --resume'
     with damage.named(source.paths, advice, input_pipeline.file_reader(source)):
-      hooks = [callbacks.Guard(ids), log, checkpoints]
-      batches = training_batches(source, teacher.name, config, first_epoch, devices.num_replicas_in_sync)
+      hooks = [checkpoints.guard, log, checkpoints]
+      share = distribution.share_of(devices, task)
+      batches = training_batches(source, teacher.name, config, first_epoch, share, checkpoints.steps_done)
       trainer.fit(distiller, batches, manifest, config, first_epoch, hooks, log, checkpoints)
-  return trainer.finish(run_dir, student, manifest, loaded, config, settings)
+  exported = run_dir and trainer.finish(run_dir, student, manifest, loaded, config, settings)
+  distribution.total(devices, [0])  # as in `trainer.train_locked`
+  return exported
 
 
-def training_batches(source, head, config, first_epoch, replicas):
-  """Dataset of the batches from `first_epoch` on: every clip once per pass, or balanced by class."""
-  arguments = config.batch_size, config.seed, first_epoch, replicas
+def training_batches(source, head, config, first_epoch, share, first_step=0):
+  """Dataset of a Share of the batches from an epoch and step on: every clip once per pass, or balanced by class."""
+  arguments = config.batch_size, config.seed, first_epoch, share, None, first_step
   if not config.balance:
     return input_pipeline.training_batches(source, *arguments)
   return balanced_sampling.training_batches(balanced_sampling.of_embeddings(source, head), head, *arguments)

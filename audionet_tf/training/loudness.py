@@ -16,7 +16,7 @@ import tqdm
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import record_manifest
-from audionet_tf.data.batch_keys import WEIGHT
+from audionet_tf.data.batch_keys import NEEDS_WHOLE_BATCH, WEIGHT
 
 GATES = ('none', 'loudness')
 RANGE_DB = 20.0
@@ -83,4 +83,5 @@ def gated(videos, weights, augment=None):
     batch = batch | {WEIGHT: weight}
     return augment(batch, seed) if augment else batch
 
+  setattr(apply, NEEDS_WHOLE_BATCH, getattr(augment, NEEDS_WHOLE_BATCH, False))
   return apply

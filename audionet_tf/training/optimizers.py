@@ -14,8 +14,9 @@ SCHEDULES = ('constant', 'cosine')
 
 
 def optimizer(config, steps_per_epoch):
-  """The keras optimizer of a TrainingConfig, with its learning-rate schedule."""
-  return OPTIMIZERS[config.optimizer](learning_rate(config, steps_per_epoch), config)
+  """The keras optimizer of a TrainingConfig, with its learning-rate schedule; with float16 it scales the loss."""
+  inner = OPTIMIZERS[config.optimizer](learning_rate(config, steps_per_epoch), config)
+  return keras.optimizers.LossScaleOptimizer(inner) if config.mixed_precision == 'float16' else inner
 
 
 def learning_rate(config, steps_per_epoch):

@@ -37,7 +37,7 @@ def check(folders, run_dir, resume, student, teachers, teacher_mode, init):
 
   Args:
     folders: of records: those to train on, then those to validate on.
-    run_dir: folder of the run.
+    run_dir: folder of the run; None for a worker that does not use it.
     resume: whether an existing run is resumed.
     student: one of student_names.STUDENTS.
     teachers: tuple of TeacherConfig.
@@ -46,7 +46,8 @@ def check(folders, run_dir, resume, student, teachers, teacher_mode, init):
   """
   if student not in student_names.STUDENTS:
     raise UserError(f'student {student!r} is not known; known are {", ".join(student_names.STUDENTS)}')
-  check_run_folder(run_dir, resume)
+  if run_dir is not None:
+    check_run_folder(run_dir, resume)
   pictures = any(not teacher_config.is_precomputed(teacher.source) for teacher in teachers)
   for number, folder in enumerate(folders):
     check_records(folder, student, pictures, 'clips' if number == 0 else 'held_out_clips')
@@ -138,12 +139,13 @@ def check_embeddings(paths, run_dir, resume, vocabulary, init):
 
   Args:
     paths: TFRecord files of embeddings.
-    run_dir: folder of the run.
+    run_dir: folder of the run; None for a worker that does not use it.
     resume: whether an existing run is resumed.
     vocabulary: path of the file of class names.
     init: None, or the run or student to start from.
   """
-  check_run_folder(run_dir, resume)
+  if run_dir is not None:
+    check_run_folder(run_dir, resume)
   class_lists.vocabulary(vocabulary)
   for path in paths:
     if not pathlib.Path(path).is_file():

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from audionet_tf.core import files
 
-EPOCHS_DONE = 'epochs_done/.ATTRIBUTES/VARIABLE_VALUE'
+EPOCHS_DONE, STEPS_DONE = (f'{name}/.ATTRIBUTES/VARIABLE_VALUE' for name in ('epochs_done', 'steps_done'))
 INDEX_NAME = re.compile(r'ckpt-(\d{1,18})\.index')
 FILE_NAME = re.compile(r'ckpt-(\d{1,18})\.(index|data-\d{5}-of-\d{5})')
 
@@ -21,11 +21,15 @@ def prefixes(folder):
 
 def list_anew(folder):
   """Writes TensorFlow's list of checkpoints, which may be damaged, from the files that are there."""
-  names = [json.dumps(path.name) for path in reversed(prefixes(folder))]
+  paths = prefixes(folder)[::-1]
+  names = [json.dumps(path.name) for path in paths]
   if names:
     with files.atomic_write(folder / 'checkpoint') as file:
       file.write(f'model_checkpoint_path: {names[-1]}\n')
       file.writelines(f'all_model_checkpoint_paths: {name}\n' for name in names)
+      # Without times the manager would never delete them.
+      times = [path.with_name(f'{path.name}.index').stat().st_mtime for path in paths]
+      file.writelines(f'all_model_checkpoint_timestamps: {time}\n' for time in times)
 
 
 def remove_older(folder, found, kept):
@@ -36,10 +40,10 @@ def remove_older(folder, found, kept):
     found: from `read`.
     kept: number of checkpoints.
   """
-  whole = [path for path, epochs in found if epochs is not None]
+  whole = [path for path, done in found if done]
   if len(whole) < kept:
     return
-  oldest = int(whole[kept - 1].name.removeprefix('ckpt-'))
+  oldest = number(whole[kept - 1])
   matches = (FILE_NAME.fullmatch(path.name) for path in folder.iterdir())
   for name in [match[0] for match in matches if match and int(match[1]) < oldest]:
     (folder / name).unlink()
@@ -47,11 +51,17 @@ def remove_older(folder, found, kept):
 
 
 def read(folder):
-  """Reads all checkpoints of a folder, a pathlib.Path: list of (path without suffix, epochs), the newest first.
+  """Reads all checkpoints of a folder, a pathlib.Path: list of (path without suffix, done), the newest first.
 
-  The number of epochs is None for a damaged one.
+  `done` is (completed epochs, completed steps of the next epoch, None in checkpoints of versions that had none inside
+  an epoch); it is None for a damaged checkpoint.
   """
-  return [(path, whole_epochs(path)) for path in prefixes(folder)]
+  return [(path, done(path)) for path in prefixes(folder)]
+
+
+def number(path):
+  """The number in the name of a checkpoint."""
+  return int(path.name.rpartition('-')[2])
 
 
 def usable(found, most_epochs):
@@ -62,24 +72,26 @@ def usable(found, most_epochs):
     most_epochs: number of epochs that the run's metrics hold.
 
   Returns:
-    list of (path without suffix, number of epochs), the one with most epochs first.
+    list of (path without suffix, (epochs, steps)), the one that is farthest first.
   """
   good = []
-  for path, epochs in found:
-    if epochs is not None and epochs <= most_epochs:
-      good.append((path, epochs))
+  for path, done in found:
+    if done and done[0] <= most_epochs:
+      good.append((path, done))
     elif not good:
-      reason = 'cannot be read' if epochs is None else f'is of epoch {epochs}, the metrics of {most_epochs}'
+      reason = 'cannot be read' if done is None else f'is of epoch {done[0]}, the metrics of {most_epochs}'
       print(f'{path}: {reason}; the one before it is used', file=sys.stderr)
-  return sorted(good, key=lambda pair: -pair[1])
+  return sorted(good, key=lambda pair: (-pair[1][0], -(pair[1][1] or 0)))
 
 
-def whole_epochs(path):
-  """Reads a whole checkpoint, which compares its checksums: its number of epochs, or None if it is damaged."""
+def done(path):
+  """Reads a whole checkpoint, which compares its checksums: `done` as in `read`, or None if it is damaged."""
   try:
     reader = tf.train.load_checkpoint(str(path))
-    for name in reader.get_variable_to_shape_map():
+    names = reader.get_variable_to_shape_map()
+    for name in names:
       reader.get_tensor(name)
-    return int(reader.get_tensor(EPOCHS_DONE))
+    steps = int(reader.get_tensor(STEPS_DONE)) if STEPS_DONE in names else None
+    return int(reader.get_tensor(EPOCHS_DONE)), steps
   except Exception:  # the reader raises whatever its parts raise, IndexError and RuntimeError among them
     return None

@@ -98,7 +98,7 @@ class Summaries(keras.callbacks.Callback):
     if kernel is not None:
       figure = plotting_sound.filters(kernel, self.examples['sample_rate_hz'], 'the first layer')
       tf.summary.image('filters', style.to_rgb(figure)[None])
-    outputs = student(self.examples['audio'], training=False)
+    outputs = self.model(self.examples['audio'], training=False)
     for i, name in enumerate(self.examples['names'] if 'waveform' in outputs else []):
       sound = outputs['waveform'][i][None, :, None]
       tf.summary.audio(f'examples/{i} given back', sound, self.examples['sample_rate_hz'], description=name)

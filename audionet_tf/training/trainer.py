@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import sys
 
 import keras
@@ -29,6 +30,7 @@ from audionet_tf.training import (
   callbacks,
   distribution,
   embedding_projector,
+  loop,
   losses,
   loudness,
   optimizers,
@@ -37,6 +39,7 @@ from audionet_tf.training import (
   warm_start,
 )
 from audionet_tf.training import resume as training_resume
+from audionet_tf.training.config import PRECISIONS
 from audionet_tf.training.distiller import AutoencoderTrainer, Distiller, MultiLabelTrainer
 
 
@@ -50,6 +53,8 @@ def train(
   graph=False,
   projected=False,
   validation_folder=None,
+  checkpoint_minutes=1.0,
+  task=None,
 ):
   """Trains a student and writes the run folder (docs/training.md lists its files).
 
@@ -59,64 +64,104 @@ def train(
       rate is constant.
     config: TrainingConfig.
     resume: go on from the newest checkpoint.
-    checkpoint_every: epochs between checkpoints; 0: at the end of an epoch, about once per minute.
+    checkpoint_every: epochs between checkpoints; 0: by `checkpoint_minutes`.
     profile: None, or (first, last) epoch to profile, counted from 0.
     graph: whether to write the student's graph for TensorBoard.
     projected: whether to show embeddings of windows in TensorBoard (`embedding_projector`).
     validation_folder: None, or a folder of held-out records, which are evaluated after every epoch.
+    checkpoint_minutes: between checkpoints, which are taken at the end of an epoch, or inside one that takes longer.
+    task: None, or the cluster.Task of this worker. TensorFlow must not have computed anything in this process.
 
   Returns:
-    Path of the exported model.
+    Path of the exported model; None for a worker that is not the chief.
 
   Raises:
     UserError: records, teacher or run folder cannot be used, or a loss is not finite.
     interruption.Interrupted: Ctrl-C or SIGTERM, after a checkpoint.
     DiskFullError: no space in the run folder, or for the teachers' outputs.
   """
-  for teacher in config.teachers:
-    frozen_teacher.try_loading(teacher.source, teacher.weights, teacher.dtype, teacher.input_range)
   system.keep_freed_memory()
-  with files.space_in(run_dir), run_checks.locked(run_dir, resume) as locked_dir:
+  with (
+    files.space_in(run_dir),
+    run_folder(run_dir, resume, task) as locked_dir,
+    distribution.losses_named(task),
+  ):
+    devices = distribution.make(config.replicas, task)  # before TensorFlow computes anything
+    for teacher in config.teachers:
+      frozen_teacher.try_loading(teacher.source, teacher.weights, teacher.dtype, teacher.input_range)
+    checkpointing = {'every_epochs': checkpoint_every, 'minutes': checkpoint_minutes}
     shown = {'profile': profile, 'graph': graph, 'projected': projected}
-    return train_locked(records_folder, locked_dir, config, checkpoint_every, validation_folder, **shown)
+    return train_locked(records_folder, locked_dir, config, devices, task, checkpointing, validation_folder, **shown)
+
+
+def run_folder(run_dir, resume, task):
+  """Context with the locked folder of the run; None for a worker that is not the chief, which alone uses the folder."""
+  return contextlib.nullcontext() if task and not task.is_chief else run_checks.locked(run_dir, resume)
 
 
 def train_locked(
-  records_folder, run_dir, config, checkpoint_every, validation_folder, profile=None, graph=False, projected=False
+  records_folder, run_dir, config, devices, task, checkpointing, validation_folder, profile, graph, projected
 ):
-  """`train`, in a run folder that no other training uses."""
+  """`train`, in a run folder that no other training uses; None for workers that write nothing."""
   manifest = records.read_manifest(records_folder)
   held_out = validation_folder and run_checks.validation_manifest(validation_folder, manifest)
-  devices = distribution.make(config.replicas)
+  share = distribution.share_of(devices, task)
   online = config.teacher_mode == 'online'
   teachers = load_teachers(config, manifest, devices)
-  report_class_names(config.teachers, teachers)
-  warn_of_sample_rate(config.student, manifest['params'].sample_rate_hz)
+  if run_dir:
+    report_class_names(config.teachers, teachers)
+    warn_of_sample_rate(config.student, manifest['params'].sample_rate_hz)
   variants = codec_pass.ensure(records_folder, manifest) if augmentation.with_variants(config.augment) else None
   settings = training_resume.settings_of(config, manifest, teachers, devices.num_replicas_in_sync, variants)
-  settings = training_resume.resumed(run_dir / run_checks.SETTINGS_NAME, settings)
+  settings = agreed_settings(devices, task, run_dir, settings)
   source = training_source(records_folder, manifest, teachers, online)
   held_out_source = held_out and training_source(validation_folder, held_out, teachers, online)
   teachers = teachers if online else without_weights(teachers)
   with devices.scope():
     distiller = build_distiller(manifest, teachers, config)
-    validate = held_out and validator(distiller, validation_folder, held_out, held_out_source, teachers, config)
-  training_resume.write(run_dir / run_checks.SETTINGS_NAME, settings)
+    validate = held_out and validator(distiller, validation_folder, held_out, held_out_source, teachers, config, share)
+  if run_dir:
+    training_resume.write(run_dir / run_checks.SETTINGS_NAME, settings)
   log = callbacks.RunLog(run_dir, stats_header(manifest, config), ids_of(manifest), manifest['windows'], validate)
-  checkpoints, first_epoch = restored(run_dir, distiller, log, checkpoint_every, config)
+  checkpoints, first_epoch = restored(run_dir, distiller, log, checkpointing, config)
   if first_epoch < config.epochs:
     with readable(source, records_folder, manifest, variants):
-      summaries = make_summaries(
-        run_dir, records_folder, manifest, source, distiller, teachers, log, settings, profile, graph
-      )
-      hooks = [callbacks.Guard(ids_of(manifest)), log, checkpoints, summaries]
-      if projected:
-        hooks.append(make_projector(run_dir, summaries.writer, records_folder, manifest, source, teachers))
-      batches = training_batches(
-        records_folder, manifest, source, config, first_epoch, devices.num_replicas_in_sync, variants
-      )
+      hooks = [checkpoints.guard, log, checkpoints]
+      if run_dir:
+        summaries = make_summaries(
+          run_dir, records_folder, manifest, source, distiller, teachers, log, settings, profile, graph
+        )
+        hooks.append(summaries)
+        if projected:
+          hooks.append(make_projector(run_dir, summaries.writer, records_folder, manifest, source, teachers))
+      first_step = checkpoints.steps_done
+      batches = training_batches(records_folder, manifest, source, config, first_epoch, share, variants, first_step)
       fit(distiller, batches, manifest, config, first_epoch, hooks, log, checkpoints)
-  return finish(run_dir, distiller.student, manifest, teachers, config, settings)
+  exported = run_dir and finish(run_dir, distiller.student, manifest, teachers, config, settings)
+  distribution.total(devices, [0])  # a worker that ended would look lost to the chief, which still exports
+  return exported
+
+
+def agreed_settings(devices, task, run_dir, settings):
+  """The settings of the run, as the chief found them. UserError if they do not fit the run, or this worker."""
+  message, found = '', settings
+  if run_dir:
+    try:
+      found = training_resume.resumed(run_dir / run_checks.SETTINGS_NAME, settings)
+    except UserError as error:
+      message = str(error)
+  message, found = json.loads(distribution.text_of_chief(devices, bool(run_dir), json.dumps([message, found])))
+  if message:
+    raise UserError(message)
+  before, after = training_resume.flat(found), training_resume.flat(settings)
+  differences = [name for name in after if name in before and before[name] != after[name]]
+  if distribution.total(devices, [len(differences)]) != [0]:
+    listed = '; '.join(f'{name} is {before[name]} there, {after[name]} here' for name in differences)
+    raise UserError(
+      f'{task.name}: other settings than the first worker ({listed or "seen by another worker"}); '
+      'give all the same flags and records'
+    )
+  return found
 
 
 def without_weights(teachers):
@@ -124,27 +169,37 @@ def without_weights(teachers):
   return [dataclasses.replace(teacher, probabilities=None) for teacher in teachers]
 
 
-def restored(run_dir, distiller, log, checkpoint_every, config):
-  """(Checkpoints, number of completed epochs), after restoring the newest checkpoint of the run, if there is one."""
-  checkpoints = callbacks.Checkpoints(run_dir, distiller, checkpoint_every)
+def restored(run_dir, distiller, log, checkpointing, config):
+  """(Checkpoints, number of completed epochs), after restoring the newest checkpoint of the run, if there is one.
+
+  Args:
+    run_dir: folder of the run; None for a worker that writes nothing.
+    distiller: Distiller.
+    log: callbacks.RunLog.
+    checkpointing: dict of `every_epochs` and `minutes` of callbacks.Checkpoints.
+    config: TrainingConfig.
+  """
+  guard = callbacks.Guard(log.video_ids)
+  checkpoints = callbacks.Checkpoints(run_dir, distiller, guard=guard, **checkpointing)
   first_epoch = checkpoints.restore(log.whole_epochs)
-  log.begin(first_epoch)
-  if first_epoch:
-    print(f'resuming after epoch {first_epoch} of {config.epochs}', file=sys.stderr)
+  log.begin(first_epoch, checkpoints.seconds)
+  if run_dir and (first_epoch or checkpoints.steps_done):
+    inside = f' and {checkpoints.steps_done} steps of the next' if checkpoints.steps_done else ''
+    print(f'resuming after epoch {first_epoch} of {config.epochs}{inside}', file=sys.stderr)
   return checkpoints, first_epoch
 
 
-def validator(distiller, folder, manifest, source, teachers, config):
+def validator(distiller, folder, manifest, source, teachers, config, share):
   """A function that evaluates the student on held-out records and returns a dict of metric to float."""
   evaluator = new_distiller(distiller.student, manifest, teachers, dataclasses.replace(config, per_frame=False))
   evaluator.compile(jit_compile=False)
   evaluator(tf.zeros([1, manifest['params'].window_samples]))
+  evaluate = loop.evaluator(evaluator)
 
   def validate():
-    replicas = evaluator.distribute_strategy.num_replicas_in_sync
     with readable(source, folder, manifest):
-      batches = input_pipeline.sequential_batches(source, config.batch_size, replicas)
-      return evaluator.evaluate(batches, steps=steps_per_epoch(manifest, config), verbose=0, return_dict=True)
+      batches = input_pipeline.sequential_batches(source, config.batch_size, share).repeat()
+      return evaluate(batches, steps_per_epoch(manifest, config))
 
   return validate
 
@@ -191,12 +246,12 @@ def warn_of_sample_rate(student, rate_hz):
     )
 
 
-def training_batches(records_folder, manifest, source, config, first_epoch, replicas, variants=None):
-  """Dataset of the batches from `first_epoch` on: every window once per pass, or balanced by class."""
+def training_batches(records_folder, manifest, source, config, first_epoch, share, variants=None, first_step=0):
+  """Dataset of a Share of the batches from an epoch and step on: every window once per pass, or balanced by class."""
   augment = augmentation.augmenter(config.augment, manifest['params'].sample_rate_hz, variants)
   if config.gate == 'loudness':
     augment = loudness.gated(manifest['videos'], loudness.window_weights(source, manifest), augment)
-  arguments = config.batch_size, config.seed, first_epoch, replicas, augment
+  arguments = config.batch_size, config.seed, first_epoch, share, augment, first_step
   if not config.balance:
     return input_pipeline.training_batches(source, *arguments)
   (teacher,) = config.teachers
@@ -213,28 +268,20 @@ def fit(distiller, batches, manifest, config, first_epoch, hooks, log, checkpoin
     manifest: of the records.
     config: TrainingConfig.
     first_epoch: number of completed epochs.
-    hooks: list of callbacks; the progress bar and callbacks.Stop are appended.
+    hooks: list of callbacks; the progress bar is appended.
     log, checkpoints: the callbacks.RunLog and callbacks.Checkpoints in `hooks`.
 
   Raises:
     interruption.Interrupted: Ctrl-C or SIGTERM, after a checkpoint.
   """
-  stop, progress = callbacks.Stop(checkpoints), callbacks.Progress(log, first_epoch, config.epochs)
+  progress, steps = callbacks.Progress(log, first_epoch, config.epochs), steps_per_epoch(manifest, config)
   try:
-    with interruption.handled(stop.on_signal):
-      distiller.fit(
-        batches,
-        initial_epoch=first_epoch,
-        epochs=config.epochs,
-        steps_per_epoch=steps_per_epoch(manifest, config),
-        callbacks=[*hooks, progress, stop],
-        verbose=0,
-        shuffle=False,
-      )
+    with interruption.handled(checkpoints.on_signal):
+      loop.run(distiller, batches, [*hooks, progress], config.epochs, steps, first_epoch, checkpoints.steps_done)
   finally:
     progress.bar.close()
-  if stop.number is not None:
-    interruption.interrupt(stop.number)
+  if checkpoints.agreed(due=False):
+    interruption.interrupt(checkpoints.signal)
 
 
 def steps_per_epoch(manifest, config):
@@ -313,13 +360,25 @@ def training_source(records_folder, manifest, teachers, online):
 def build_student(manifest, teachers, config):
   """Builds the student of the config, with its initial weights."""
   keras.utils.set_random_seed(config.seed)  # here, since loading the teachers may have drawn numbers
-  student = registry.build(config.student, {teacher.name: len(teacher.class_names) for teacher in teachers})
+  with precision(PRECISIONS[config.mixed_precision]):
+    student = registry.build(config.student, {teacher.name: len(teacher.class_names) for teacher in teachers})
   if config.init:
     copied, new = warm_start.copy_matching_layers(student, config.init, manifest['params'])
     print(f'from {config.init}: {", ".join(copied)}; new: {", ".join(new) or "nothing"}', file=sys.stderr)
   if config.trainable == 'head':
     warm_start.freeze_backbone(student)
   return student
+
+
+@contextlib.contextmanager
+def precision(policy):
+  """A context in which Keras layers get a dtype policy."""
+  before = keras.config.dtype_policy()
+  keras.config.set_dtype_policy(policy)
+  try:
+    yield
+  finally:
+    keras.config.set_dtype_policy(before)
 
 
 def build_distiller(manifest, teachers, config, student=None):
@@ -395,6 +454,10 @@ def finish(run_dir, student, manifest, teachers, config, settings):
     activations={teacher.name: losses.activation_of(config.loss) for teacher in teachers},
   )
   path = run_dir / 'student.keras'
+  if config.mixed_precision != 'none':
+    weights = student.get_weights()
+    student = registry.build(config.student, {teacher.name: len(teacher.class_names) for teacher in teachers})
+    student.set_weights(weights)
   for layer in student.layers:
     layer.trainable = True  # what was frozen in this run is no property of the weights
   student_file.save(path, student, student_settings)

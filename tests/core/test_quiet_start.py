@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from audionet_tf.core import cli
+from audionet_tf.core import notices
 
 NOTICES = (
   b'WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n'
@@ -25,11 +25,22 @@ def noisy(fails):
 
 
 def test_only_notices_are_hidden(capfd):
-  assert cli.QuietTensorFlow.quietly(noisy, False) == 'done'
+  assert notices.quietly(noisy, False) == 'done'
   with pytest.raises(ImportError):
-    cli.QuietTensorFlow.quietly(noisy, True)
+    notices.quietly(noisy, True)
   os.write(2, b'afterwards')
   assert capfd.readouterr().err == f'{OTHERS.decode()}{OTHERS.decode()}afterwards'
+
+
+def test_while_workers_train_only_python_writes(capfd):
+  lost = b'E0000 00:00:1795985352.367553 19894 coordination_service_agent.cc:779] Coordination agent is set to ERROR\n'
+  before = sys.stderr
+  with pytest.raises(ImportError), notices.hidden():
+    os.write(2, lost + OTHERS + b'\n')
+    print('a bar', file=sys.stderr)
+    noisy(True)
+  assert sys.stderr is before
+  assert capfd.readouterr().err == f'a bar\n{OTHERS.decode()}\n{OTHERS.decode()}'
 
 
 @pytest.mark.parametrize('level', ['3', '0'])

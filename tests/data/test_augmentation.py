@@ -186,8 +186,8 @@ def test_a_resumed_pass_is_augmented_the_same(source):
 
 
 def test_augmentation_changes_neither_order_nor_padding(source):
-  plain = batches_of(source, 4, replicas=3)
-  result = batches_of(source, 4, replicas=3, augment=augmentation.augmenter(EVERYTHING))
+  plain = batches_of(source, 4, share=input_pipeline.Share(3))
+  result = batches_of(source, 4, share=input_pipeline.Share(3), augment=augmentation.augmenter(EVERYTHING))
   for a, b in zip(plain, result, strict=True):
     assert b['hidden/time'].shape == (len(a['mask']), 2)
     for name in ('video_id', 'index', 'mask'):

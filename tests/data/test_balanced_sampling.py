@@ -10,7 +10,7 @@ import synthetic_records
 import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import balanced_sampling, input_pipeline, records, soft_labels
+from audionet_tf.data import augmentation, balanced_sampling, input_pipeline, records, soft_labels
 from audionet_tf.data.params import RecordParams
 from audionet_tf.models import student_file
 from audionet_tf.teachers import frozen_teacher, labelling
@@ -74,8 +74,22 @@ def test_training_can_start_with_a_later_pass(labelled):
   later = take(balanced_sampling.training_batches(windows, 't', 4, 3, first_pass=1), steps)
   for one, other in zip(whole[steps:], later, strict=True):
     np.testing.assert_array_equal(one['audio'], other['audio'])
-  padded = take(balanced_sampling.training_batches(windows, 't', 3, 3, replicas=2), 1)[0]
-  assert padded['mask'].tolist() == [1, 1, 1, 0]
+  inside = take(balanced_sampling.training_batches(windows, 't', 4, 3, first_step=2), 1)[0]
+  np.testing.assert_array_equal(inside['audio'], whole[2]['audio'])
+
+
+@pytest.mark.parametrize('augment', [{}, {'mix': 1.0}])
+def test_workers_share_the_batches_of_one(labelled, augment):
+  augment = augmentation.augmenter(augment)
+
+  def batch(*share):
+    batches = balanced_sampling.training_batches(labelled[-1], 't', 3, 3, 0, input_pipeline.Share(*share), augment)
+    return take(batches, 1)[0]
+
+  whole, parts = batch(2), [batch(2, 0, 2), batch(2, 1, 2)]
+  assert whole['mask'].tolist() == [1, 1, 1, 0]
+  for name, values in whole.items():
+    np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), values)
 
 
 def test_a_resumed_run_ends_with_the_same_weights(labelled):

@@ -8,7 +8,7 @@ import pytest
 import synthetic_records
 import tensorflow as tf
 
-from audionet_tf.data import input_pipeline, records, soft_labels, tfrecord_io
+from audionet_tf.data import augmentation, input_pipeline, records, soft_labels, tfrecord_io
 from audionet_tf.data.params import RecordParams
 
 VIDEOS = {'a.mp4': 5, 'b.mp4': 13, 'c.mp4': 7}  # 25 windows: three batches of 8 and one of 1
@@ -57,7 +57,7 @@ def test_a_small_shuffle_buffer_loses_no_window(source):
 
 def test_replicas_get_equal_shares_by_masked_padding(source):
   source, _ = source
-  batches = list(itertools.islice(input_pipeline.training_batches(source, 8, seed=0, replicas=3), 4))
+  batches = list(itertools.islice(input_pipeline.training_batches(source, 8, seed=0, share=input_pipeline.Share(3)), 4))
   sizes = [(len(batch['audio']), float(tf.reduce_sum(batch['mask']))) for batch in batches]
   assert sizes == [(9, 8), (9, 8), (9, 8), (3, 1)]
   for batch, (size, real) in zip(batches, sizes, strict=True):
@@ -68,7 +68,7 @@ def test_replicas_get_equal_shares_by_masked_padding(source):
 def test_two_replicas_get_even_batches(source):
   for make in (input_pipeline.training_batches, input_pipeline.sequential_batches):
     options = {'seed': 0} if make is input_pipeline.training_batches else {}
-    batches = list(itertools.islice(make(source[0], 8, replicas=2, **options), 4))
+    batches = list(itertools.islice(make(source[0], 8, share=input_pipeline.Share(2), **options), 4))
     assert [(len(batch['index']), sum(batch['mask'].numpy())) for batch in batches] == [(8, 8)] * 3 + [(2, 1)]
 
 
@@ -95,6 +95,29 @@ def test_encoded_pictures_come_in_the_order_of_the_files(tmp_path):
     for payload in tf.data.TFRecordDataset(path).as_numpy_iterator():
       expected.append(list(tf.train.Example.FromString(payload).features.feature['image/encoded'].bytes_list.value))
   assert found == expected and len(found) == 25 and len(found[0]) == 2
+
+
+@pytest.mark.parametrize('augment', [{}, {'gain': 6.0}, {'mix': 1.0}])
+@pytest.mark.parametrize('workers', [2, 4])
+def test_workers_share_the_batches_of_one(source, augment, workers):
+  source, _ = source
+  augment = augmentation.augmenter(augment)
+
+  def batches(share):
+    return list(itertools.islice(input_pipeline.training_batches(source, 10, 0, share=share, augment=augment), 4))
+
+  parts = [batches(input_pipeline.Share(4, worker, workers)) for worker in range(workers)]
+  for whole, shares in zip(batches(input_pipeline.Share(4)), zip(*parts, strict=True), strict=True):
+    assert len({len(share['mask']) for share in shares}) == 1
+    for name, values in whole.items():
+      parts_of_all = np.concatenate([share[name] for share in shares])
+      np.testing.assert_allclose(parts_of_all, values, rtol=1e-6)  # a power is rounded by the place in a batch
+
+
+def test_training_can_start_inside_a_pass(source):
+  source, _ = source
+  whole = windows_of(input_pipeline.training_batches(source, 8, seed=7), 12)
+  assert windows_of(input_pipeline.training_batches(source, 8, seed=7, first_pass=1, first_step=3), 5) == whole[7:]
 
 
 def test_batches_hold_sound_and_pictures(source):

@@ -6,15 +6,17 @@ import re
 import zipfile
 
 import killing
+import numpy as np
 import pytest
 import synthetic_records
+import tensorflow as tf
 
 from audionet_tf.data.params import RecordParams
 
 pytestmark = pytest.mark.long
 KILLS, EPOCHS = 50, 5
 TIMES = ('seconds', 'examples_per_second', 'training_time')
-FLAGS = ['--resume', '--checkpoint_every=1', '--noprojector', '--batch_size=8', f'--epochs={EPOCHS}']
+FLAGS = ['--resume', '--checkpoint_minutes=0', '--noprojector', '--batch_size=8', f'--epochs={EPOCHS}']
 
 # name: (windows of the records, flags)
 RUNS = {
@@ -50,9 +52,13 @@ def content(run_dir):
     elif path.suffix == '.jsonl' or path.name == 'stats.json':
       rows = [json.loads(line) for line in data.splitlines()] if path.suffix == '.jsonl' else json.loads(data)
       files[name] = json.dumps(without_times(rows)).encode()
+    elif path.suffix == '.index':
+      reader = tf.train.load_checkpoint(str(path.with_suffix('')))
+      tensors = sorted(tensor for tensor in reader.get_variable_to_shape_map() if not tensor.startswith('seconds'))
+      files[name] = b''.join(tensor.encode() + np.asarray(reader.get_tensor(tensor)).tobytes() for tensor in tensors)
     elif path.name == 'checkpoint':
       files[name] = re.sub(rb'.*timestamp.*\n', b'', data)
-    elif not name.startswith('tensorboard/'):
+    elif not name.startswith(('tensorboard/', 'checkpoints/')):
       files[name] = data
   return files
 

@@ -115,7 +115,7 @@ def test_run_without_teacher_learns_and_reports_squared_error(world):
 def test_loss_is_the_mean_square_and_checkpoints_restore(world):
   model, _ = student_file.load(world / 'run/student.keras')
   manifest = records.read_manifest(world / 'records')
-  restored = trainer.build_distiller(manifest, [], options(seed=5))
+  restored = trainer.build_distiller(manifest, [], options(seed=5, per_frame=True))
   assert callbacks.Checkpoints(world / 'run', restored).restore() == 2
   for weights, expected in zip(restored.student.weights, model.get_weights(), strict=True):
     np.testing.assert_array_equal(weights, expected)

@@ -102,7 +102,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(run, spoil):
   """What `restore` reads; whole runs are resumed below."""
   SPOIL[spoil](run)
   usable = saved_checkpoints.usable(saved_checkpoints.read(run / 'checkpoints'), most_epochs=EPOCHS)
-  assert [epochs for _, epochs in usable] == [4, 2]
+  assert [done for _, done in usable] == [(4, 0), (2, 0)]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_the_list_of_checkpoints_is_made_anew(run, state):
   path = run / 'checkpoints/checkpoint'
   path.unlink() if state is None else path.write_bytes(state)
   usable = saved_checkpoints.usable(saved_checkpoints.read(run / 'checkpoints'), most_epochs=EPOCHS)
-  assert [epochs for _, epochs in usable] == [6, 4, 2]
+  assert [done for _, done in usable] == [(6, 0), (4, 0), (2, 0)]
   saved_checkpoints.list_anew(run / 'checkpoints')
   listed = tf.train.get_checkpoint_state(str(run / 'checkpoints'))
   assert [pathlib.Path(name).name for name in listed.all_model_checkpoint_paths] == ['ckpt-1', 'ckpt-2', 'ckpt-3']

@@ -220,7 +220,7 @@ def trained(devices, case):
     merged['weight'] = tf.constant(np.random.default_rng(0).uniform(size=len(merged['mask'])), tf.float32)
   data = tf.data.Dataset.from_tensor_slices(merged).batch(size).repeat()
   if devices.num_replicas_in_sync > 1:
-    data = data.map(lambda batch: input_pipeline.fill_up(batch, devices.num_replicas_in_sync))
+    data = data.map(input_pipeline.Share(devices.num_replicas_in_sync).of)
   with devices.scope():
     if name == 'audionet':
       distiller = make('mean')

@@ -87,7 +87,9 @@ def test_batches_hold_the_weights_of_their_windows(world, weights, augment):
   gate = loudness.gated(manifest['videos'], weights, augment)
   names = [video['id'] for video in manifest['videos']]
   found = {}
-  for batch in itertools.islice(input_pipeline.training_batches(source, 16, 3, replicas=3, augment=gate), 4):
+  for batch in itertools.islice(
+    input_pipeline.training_batches(source, 16, 3, share=input_pipeline.Share(3), augment=gate), 4
+  ):
     numbers = zip(batch['video_id'].numpy(), batch['index'].numpy(), batch['weight'].numpy(), strict=True)
     found |= {(names[video], index): weight for video, index, weight in numbers}
   assert set(found) == set(pcm)
@@ -103,7 +105,7 @@ def test_runs_with_stored_labels_have_them_too_balanced_or_not(world, weights, t
   given = config.TeacherConfig(str(tmp_path / 'labels.csv'), name='t')
   options = {'loss': 'cross_entropy', 'batch_size': 9, 'gate': 'loudness', 'balance': balance}
   batches = trainer.training_batches(
-    folder, manifest, source, config.TrainingConfig('audionet', (given,), **options), 0, 1
+    folder, manifest, source, config.TrainingConfig('audionet', (given,), **options), 0, input_pipeline.ALL_ROWS
   )
   rows = np.cumsum([0, *VIDEOS.values()])[:-1] - [4, 0, 0, 0, 0]
   for batch in batches.take(5).as_numpy_iterator():

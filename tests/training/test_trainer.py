@@ -1,5 +1,6 @@
 """Whole runs: what they write, how they resume, what they refuse. The teacher classifies colours, sound is tones."""
 
+import contextlib
 import json
 import os
 import shlex
@@ -22,7 +23,7 @@ from audionet_tf.data.params import RecordParams
 from audionet_tf.evaluation import predictor, teacher_agreement
 from audionet_tf.models import student_file
 from audionet_tf.teachers import frozen_teacher, teacher_config
-from audionet_tf.training import callbacks, config, tensorboard, trainer
+from audionet_tf.training import callbacks, config, loop, tensorboard, trainer
 from audionet_tf.training.distiller import Distiller
 from audionet_tf.training.tensorboard import in_series
 
@@ -202,7 +203,8 @@ def test_validation_measures_other_records_and_changes_nothing(world, stored):
 
 
 def test_progress_shows_the_metrics_of_both_records():
-  log = types.SimpleNamespace(row={'kl': 1.25, 'val_kl': 2.5, 'val_top1': 0.5, 'examples_per_second': 3.0})
+  row = {'kl': 1.25, 'val_kl': 2.5, 'val_top1': 0.5, 'examples_per_second': 3.0}
+  log = types.SimpleNamespace(row=row, writes=True)
   progress = callbacks.Progress(log, 0, 2)
   progress.on_epoch_end(0)
   assert progress.bar.postfix == 'KL 1.250, val KL 2.500, val top-1 50.0%, 3 windows/s'
@@ -315,7 +317,8 @@ def dice(world_seed=0):
   return distiller
 
 
-def test_checkpoints_hold_optimizer_and_dice(tmp_path):
+@pytest.mark.parametrize('inside', [False, True])
+def test_checkpoints_hold_optimizer_and_dice(tmp_path, inside):
   rng = np.random.default_rng(0)
   batch = {
     'audio': tf.constant(rng.normal(size=(6, 640)), tf.float32),
@@ -326,22 +329,82 @@ def test_checkpoints_hold_optimizer_and_dice(tmp_path):
   }
   data = tf.data.Dataset.from_tensors(batch).repeat()
 
-  def run(distiller, first, last):
+  def run(distiller, first, last, first_step=0, stops_after=None):
     log = callbacks.RunLog(tmp_path, {}, ['v'], 6)
-    checkpoints = callbacks.Checkpoints(tmp_path, distiller, every_epochs=1)
-    assert checkpoints.restore() == first
+    checkpoints = callbacks.Checkpoints(tmp_path, distiller, **({'every_epochs': 1} if stops_after is None else {}))
+    assert (checkpoints.restore(), checkpoints.steps_done) == (first, first_step)
     log.begin(first)
-    fit = {'steps_per_epoch': 2, 'verbose': 0, 'shuffle': False}
-    distiller.fit(data, initial_epoch=first, epochs=last, callbacks=[log, checkpoints], **fit)
-    return [w.numpy() for w in distiller.student.trainable_variables]
+    stop = keras.callbacks.LambdaCallback(
+      on_train_batch_end=lambda batch, logs: stops_after == batch and checkpoints.on_signal(signal.SIGINT)
+    )
+    with contextlib.suppress(interruption.Interrupted):
+      loop.run(distiller, data, [stop, log, checkpoints], last, 4, first, first_step)
+    rows = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+    weights = [w.numpy() for w in distiller.student.trainable_variables]
+    return weights, [{name: row[name] for name in ('epoch', 'kl', 'top1')} for row in rows]
 
-  run(dice(), 0, 2)
-  resumed = run(dice(world_seed=99), 2, 4)
+  if inside:
+    run(dice(), 0, 2, stops_after=2)
+    resumed = run(dice(world_seed=99), 0, 2, 3)
+  else:
+    run(dice(), 0, 1)
+    resumed = run(dice(world_seed=99), 1, 2)
   for path in tmp_path.glob('*'):
     path.unlink() if path.is_file() else [p.unlink() for p in path.glob('*')]
-  straight = run(dice(), 0, 4)
-  for a, b in zip(straight, resumed, strict=True):
+  straight = run(dice(), 0, 2)
+  assert straight[1] == resumed[1]
+  for a, b in zip(straight[0], resumed[0], strict=True):
     np.testing.assert_array_equal(a, b)
+
+
+def of_an_earlier_version(path):
+  """Leaves only what checkpoints held before they were taken inside an epoch."""
+  old = tf.train.Checkpoint(**callbacks.Checkpoints(path, dice()).parts)
+  old.restore(str(path / 'checkpoints/ckpt-3')).expect_partial()
+  for file in (path / 'checkpoints').iterdir():
+    file.unlink()
+  old.save_counter.assign(2)
+  old.save(str(path / 'checkpoints/ckpt'))
+
+
+def test_checkpoints_of_earlier_versions_are_read(tmp_path):
+  distiller = dice()
+  distiller.student.layers[1].kernel.assign_add(tf.ones_like(distiller.student.layers[1].kernel))
+  checkpoints = callbacks.Checkpoints(tmp_path, distiller)
+  for epochs in (5, 6, 7):
+    checkpoints.save(epochs)
+  of_an_earlier_version(tmp_path)
+  resumed = dice()
+  read = callbacks.Checkpoints(tmp_path, resumed)
+  assert (read.restore(), read.steps_done) == (7, 0)
+  np.testing.assert_array_equal(resumed.student.layers[1].kernel, distiller.student.layers[1].kernel)
+  read.save(8)
+  assert (tmp_path / 'checkpoints/ckpt-4.index').exists()  # never over an old one
+
+
+def test_a_run_that_is_killed_inside_an_epoch_goes_on_there(world, stored, capsys):
+  run_dir, steps = world / 'inside', []
+
+  def kill(self, batch, logs=None):
+    steps.append(batch)
+    if len(steps) == 8:  # of 5 steps per epoch
+      raise KeyboardInterrupt
+
+  same = run_config(world, per_frame=True)
+  with pytest.MonkeyPatch.context() as killed, pytest.raises(KeyboardInterrupt):
+    killed.setattr(callbacks.Progress, 'on_train_batch_end', kill)
+    trainer.train(world / 'records', run_dir, same, checkpoint_minutes=0)
+  trainer.train(world / 'records', run_dir, same, resume=True)
+  assert 'resuming after epoch 1 of 4 and 3 steps of the next' in capsys.readouterr().err
+  names = sorted(path.name for path in run_dir.glob('checkpoints/*.index'))
+  assert names == [f'ckpt-{number}.index' for number in (7, 8, 9)]  # old ones are deleted, those of the killed run too
+  for a, b in zip(weights_of(stored), weights_of(run_dir), strict=True):
+    np.testing.assert_array_equal(a, b)
+  times = ('seconds', 'examples_per_second', 'training_time')
+  for name in ('metrics.jsonl', 'epochs.jsonl'):
+    both = [map(json.loads, (folder / name).read_text().splitlines()) for folder in (stored, run_dir)]
+    for one, other in zip(*both, strict=True):
+      assert {k: v for k, v in one.items() if k not in times} == {k: v for k, v in other.items() if k not in times}
 
 
 EPOCHS = 30
@@ -407,7 +470,7 @@ def test_ctrl_c_and_sigterm_leave_a_checkpoint_and_the_command_to_resume(world, 
     assert done < epochs and (run_dir / 'checkpoints/checkpoint').exists()
     words = resume[2:]
   finished = commands.run(*words, check=True)
-  assert f'resuming after epoch {done} of {epochs}' in finished.stderr
+  assert f'resuming after epoch {done} of {epochs}' in finished.stderr  # and perhaps some steps
   teacher = config.TeacherConfig(str(world / 'teacher.keras'))
   same = run_config(world, teachers=(teacher,), epochs=epochs, learning_rate=1e-3)
   trainer.train(world / 'records', world / 'undisturbed', same)
@@ -415,42 +478,21 @@ def test_ctrl_c_and_sigterm_leave_a_checkpoint_and_the_command_to_resume(world, 
     np.testing.assert_array_equal(a, b)
 
 
-class Steps:
-  """Stands for the model of `fit`."""
-
-  stop_training = False
-
-
-def stop_after(epochs_saved, epoch, patience=10):
-  """A callbacks.Stop in the first of a million steps of an epoch, and what its checkpoints have saved."""
-  saved = []
-  checkpoints = types.SimpleNamespace(epochs_done=tf.Variable(epochs_saved), save=saved.append)
-  stop = callbacks.Stop(checkpoints)
-  stop.PATIENCE_SECONDS = patience
-  stop.set_model(Steps())
-  stop.set_params({'steps': 1_000_000, 'epochs': 5})
-  stop.on_epoch_begin(epoch)
-  stop.began -= 1  # a second per step
-  return stop, saved
-
-
-def test_an_epoch_is_finished_unless_that_takes_long_and_nothing_else_is_lost(capsys):
-  stop, saved = stop_after(epochs_saved=3, epoch=3)
-  stop.on_train_batch_end(0)  # no signal yet
-  stop.on_epoch_end(3)
-  assert not saved and not stop.model.stop_training
-  stop.on_signal(signal.SIGTERM)
-  with pytest.raises(interruption.Interrupted, match='terminated') as caught:
-    stop.on_train_batch_end(0)
-  assert caught.value.exit_code == 143
-  for stop, saved in (stop_after(epochs_saved=2, epoch=3), stop_after(epochs_saved=3, epoch=3, patience=1e9)):
-    stop.on_signal(signal.SIGINT)
-    stop.on_train_batch_end(0)
-    assert 'finishing the epoch first' in capsys.readouterr().err
-    stop.on_epoch_end(3)
-    assert saved == [4] and stop.model.stop_training
-    with pytest.raises(interruption.Interrupted, match='interrupted'):
-      stop.on_signal(signal.SIGINT)  # once more: at once
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_after_a_step_and_a_checkpoint(tmp_path, number):
+  stopped = callbacks.Checkpoints(tmp_path, dice(), every_epochs=10)
+  stopped.set_params({'steps': 5, 'epochs': 3})
+  stopped.on_epoch_begin(2)
+  stopped.on_train_batch_end(0)  # no signal yet
+  assert not list(tmp_path.glob('checkpoints/*'))
+  stopped.on_signal(number)
+  with pytest.raises(interruption.Interrupted) as caught:
+    stopped.on_train_batch_end(1)
+  assert caught.value.exit_code == 128 + number
+  resumed = callbacks.Checkpoints(tmp_path, dice())
+  assert (resumed.restore(), resumed.steps_done) == (2, 2)
+  with pytest.raises(interruption.Interrupted):
+    stopped.on_signal(number)  # once more: at once
 
 
 def test_the_command_fails_in_one_line(world, tmp_path):

@@ -81,12 +81,12 @@ def epoch(records_folder, runs_folder, epochs):
     log = callbacks.RunLog(run_dir, {'num_epochs': last}, ids, manifest['windows'])
     log.begin(0)
     summaries = trainer.make_summaries(
-      run_dir, records_folder, manifest, source, distiller, [teacher], log, None, False
+      run_dir, records_folder, manifest, source, distiller, [teacher], log, {'augment': {}}, None, False
     )
     checkpoints = callbacks.Checkpoints(run_dir, distiller)
     hooks = [callbacks.Guard(ids), log, checkpoints, summaries, stamps := Stamps()]
-    replicas = devices.num_replicas_in_sync
-    batches = trainer.training_batches(records_folder, manifest, source, run_config, FIRST_EPOCH, replicas)
+    share = distribution.share_of(devices, None)
+    batches = trainer.training_batches(records_folder, manifest, source, run_config, FIRST_EPOCH, share)
     trainer.fit(distiller, batches, manifest, run_config, FIRST_EPOCH, hooks, log, checkpoints)
     return stamps.per_epoch()
 
