@@ -29,7 +29,7 @@ import tempfile
 
 from absl import flags
 
-from audionet_tf.core import cli, hub
+from audionet_tf.core import cli, hub, notices
 from audionet_tf.models import student_paths
 
 MODEL = flags.DEFINE_string(
@@ -135,7 +135,7 @@ def main(argv):
     add = [functools.partial(describe, path, model=model, settings=settings)] if is_described() else []
     options = {'quantize': quantize, 'windows': windows, 'report': notes.append, 'onnx': ONNX.value, 'add': add}
     write = functools.partial(export.export, model, settings, folder, TFLITE.value, **options)
-    version = cli.QuietTensorFlow.quietly(write)  # converters tell what they ignore and which devices there are
+    version = notices.quietly(write)  # converters tell what they ignore and which devices there are
     if to_hub:
       publish(run, version, model, settings)
   print(OUTPUT.value if to_hub else version)

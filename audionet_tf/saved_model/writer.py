@@ -36,6 +36,7 @@ def write(model, settings, folder):
   module = tf.Module()
   module.student_variables = [variable.value for variable in model.variables]
   functions = signatures.all_signatures(model, settings)
+  folder.parent.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryDirectory(dir=folder.parent, prefix='.partial-') as assets:
     assets = pathlib.Path(assets)
     for names in list(settings.classes.values())[:1]:

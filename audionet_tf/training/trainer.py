@@ -86,9 +86,10 @@ def train(
     run_folder(run_dir, resume, task) as locked_dir,
     distribution.losses_named(task),
   ):
-    devices = distribution.make(config.replicas, task)  # before TensorFlow computes anything
+    # Both before TensorFlow computes anything in this process.
     for teacher in config.teachers:
       frozen_teacher.try_loading(teacher.source, teacher.weights, teacher.dtype, teacher.input_range)
+    devices = distribution.make(config.replicas, task)
     checkpointing = {'every_epochs': checkpoint_every, 'minutes': checkpoint_minutes}
     shown = {'profile': profile, 'graph': graph, 'projected': projected}
     return train_locked(records_folder, locked_dir, config, devices, task, checkpointing, validation_folder, **shown)

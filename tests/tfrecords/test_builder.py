@@ -10,7 +10,7 @@ import built_records
 import media_clips
 import pytest
 
-from audionet_tf.core.errors import UserError
+from audionet_tf.core.errors import DiskFullError, UserError
 from audionet_tf.data.params import RecordParams
 from tfrecords import builder, pool, shards, worker
 
@@ -160,7 +160,7 @@ def test_a_full_disk_ends_the_build(tmp_path, monkeypatch):
   worker.work(Connection, job)
   assert sent[-1].errno == errno.ENOSPC
   monkeypatch.setattr(pool, 'run', lambda jobs, *a: ((job, sent[-1]) for job in jobs))
-  with pytest.raises(OSError, match='No space left'):
+  with pytest.raises(DiskFullError, match='no space left'):
     built_records.build(tmp_path / 'a.mkv', tmp_path / 'out')
 
 

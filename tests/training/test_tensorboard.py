@@ -94,8 +94,7 @@ class Fake:
 
   activation = 'softmax'
 
-  @staticmethod
-  def student(audio, training):
+  def __call__(self, audio, training):
     return {'embedding': tf.reduce_mean(audio, 1, keepdims=True), 'logits/t': tf.zeros([len(audio), 1, 1])}
 
   @staticmethod
@@ -116,13 +115,13 @@ def test_progress_of_embeddings_ends_at_all_of_them(monkeypatch, capsys, most):
   monkeypatch.setattr(embedding_projector, 'MOST_WINDOWS', most)
   real = embedding_projector.tqdm.tqdm
   monkeypatch.setattr(embedding_projector.tqdm, 'tqdm', lambda **options: real(**options | {'delay': 0}))  # at once
-  embedding_projector.embed(Fake, map(fake_batch, (0, 4, 8)), {'t': ['only']}, ['v'], 9)
+  embedding_projector.embed(Fake(), map(fake_batch, (0, 4, 8)), {'t': ['only']}, ['v'], 9)
   assert f'{min(most, 9)}/{min(most, 9)}' in capsys.readouterr().err
 
 
 def test_projector_stops_at_its_limit(monkeypatch, tmp_path):
   monkeypatch.setattr(embedding_projector, 'MOST_WINDOWS', 5)
-  embeddings, rows = embedding_projector.embed(Fake, map(fake_batch, (0, 4, 8)), {'t': ['only']}, ['v'], 12)
+  embeddings, rows = embedding_projector.embed(Fake(), map(fake_batch, (0, 4, 8)), {'t': ['only']}, ['v'], 12)
   np.testing.assert_array_equal(embeddings[:, 0], [0, 2, 3, 4, 6])
   assert [row['window'] for row in rows] == ['0', '2', '3', '4', '6']
   embedding_projector.write(tmp_path, embeddings, rows)

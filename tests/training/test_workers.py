@@ -89,7 +89,7 @@ def ended(children, seconds=250):
 
 def errors(world):
   """The last line that each worker wrote to stderr."""
-  return [(world / f'stderr{index}').read_text().splitlines()[-1] for index in (0, 1)]
+  return [['', *(world / f'stderr{index}').read_text().splitlines()][-1] for index in (0, 1)]
 
 
 def wait_for_steps(run_dir, children, count):
