@@ -8,8 +8,11 @@ import contextlib
 import dataclasses
 import json
 import os
+import select
 import shutil
+import signal
 import socket
+import sys
 
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
@@ -133,3 +136,17 @@ def absent(task):
     except OSError:
       missing.append(address)
   return [address for address in missing if address != task.addresses[task.index]]
+
+
+def watch():
+  """The program of a process that kills another one if its Task waits too long; it ends when its stdin is closed.
+
+  Arguments: number of the other process; its Task as JSON.
+  """
+  task = Task(**json.loads(sys.argv[2]))
+  if select.select([sys.stdin], [], [], task.wait_seconds)[0]:
+    return
+  missing = ', '.join(absent(task)) or 'some'
+  message = f'{task.name}: after {task.wait_seconds:g} s these workers are not there: {missing}; start all of them'
+  os.write(2, f'error: {message}\n'.encode())
+  os.kill(int(sys.argv[1]), signal.SIGKILL)

@@ -5,10 +5,12 @@ with the others. Only the chief, the first one, reads and writes the run.
 """
 
 import contextlib
+import dataclasses
 import functools
+import json
 import os
+import subprocess
 import sys
-import threading
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +18,6 @@ import tensorflow as tf
 from audionet_tf.core import interruption, notices, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data.input_pipeline import Share
-from audionet_tf.training import cluster
 
 MOST_ON_PROCESSOR = 64
 # What TensorFlow raises in a worker if another one is gone.
@@ -69,23 +70,28 @@ def _join(task):
   resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
     spec, task_type='worker', task_id=task.index, rpc_layer='grpc'
   )
-  # TensorFlow waits for ever, and in C++: only a thread can end that.
-  timer = threading.Timer(task.wait_seconds, _give_up, [task])
-  timer.daemon = True
-  timer.start()
+  with _watched(task):
+    try:
+      return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    except tf.errors.OpError as error:
+      raise UserError(f'{task.name}: cannot join the others ({text.brief(error)})') from error
+
+
+@contextlib.contextmanager
+def _watched(task):
+  """A context in which the process is killed, with one line, if the others do not come in time.
+
+  TensorFlow waits for them for ever, in C++ and with Python's lock, so that only another process can end that.
+  """
+  words = [sys.executable, '-c', 'from audionet_tf.training import cluster; cluster.watch()', str(os.getpid())]
+  words += [json.dumps(dataclasses.asdict(task))]
+  environment = os.environ | {'PYTHONPATH': os.pathsep.join(filter(None, sys.path))}
+  watcher = subprocess.Popen(words, stdin=subprocess.PIPE, stderr=interruption.screen, env=environment)
   try:
-    return tf.distribute.MultiWorkerMirroredStrategy(resolver)
-  except tf.errors.OpError as error:
-    raise UserError(f'{task.name}: cannot join the others ({text.brief(error)})') from error
+    yield
   finally:
-    timer.cancel()
-
-
-def _give_up(task):
-  missing = ', '.join(cluster.absent(task)) or 'some'
-  message = f'{task.name}: after {task.wait_seconds:g} s these workers are not there: {missing}; start all of them'
-  os.write(interruption.screen, f'error: {message}\n'.encode())
-  os._exit(1)
+    watcher.stdin.close()  # by which it ends, as by the end of this process
+    watcher.wait()
 
 
 @contextlib.contextmanager

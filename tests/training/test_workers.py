@@ -188,7 +188,7 @@ def test_workers_that_never_come_are_named_after_the_time_limit(world):
   line = words(world, world / 'alone', '--distribute=multiworker', '--wait_seconds=3')
   child = commands.SERVER.Process(target=become, args=(config, line, str(world / 'stderr0'), 0))
   child.start()
-  assert ended([child], 120) == [1]
+  assert ended([child], 120) == [-signal.SIGKILL]
   assert (
     (world / 'stderr0')
     .read_text()
