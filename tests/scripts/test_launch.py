@@ -50,8 +50,8 @@ def test_one_that_fails_ends_all_with_its_exit_code():
 
 def test_ctrl_c_reaches_all():
   code = """
-print('ready')
 try:
+  print('ready')
   time.sleep(1000)
 except KeyboardInterrupt:
   print('checkpoint written')
