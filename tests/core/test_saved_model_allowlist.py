@@ -209,7 +209,8 @@ def keras_classifier():
   pictures = keras.Input([SIZE, SIZE, 3])
   x = keras.layers.BatchNormalization()(keras.layers.Conv2D(2, 3)(pictures))
   x = keras.layers.Dropout(0.5)(keras.layers.GlobalAveragePooling2D()(x))
-  return keras.Model(pictures, keras.layers.Dense(CLASSES)(x))
+  # Below 0, as what lies from 0 to 1 is taken for scores rather than logits.
+  return keras.Model(pictures, keras.layers.Dense(CLASSES, bias_initializer=keras.initializers.Constant(-3.0))(x))
 
 
 def test_exports_of_keras_are_loaded(tmp_path):
