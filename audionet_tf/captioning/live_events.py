@@ -1,4 +1,4 @@
-"""Sound event detection while the sound is heard: the events of `event_detection`, row by row, in constant memory.
+"""Sound event detection while the sound arrives: the events of `event_detection`, row by row, in constant memory.
 
 An event is known once nothing can be merged with it any more: `merge_seconds` and half of the running median after its
 end. Only one thing differs from a detection afterwards: that a class never reaches its threshold is not known in

@@ -1,6 +1,6 @@
 """Sound as lossy codecs bring it: encoded and decoded in memory by PyAV, without delay.
 
-CODECS is the table. Each row changes sound in another way, and enough to be heard. AMR would be nearer to mobile phones
+CODECS is the table. Each row changes sound audibly, in another way. AMR would be nearer to mobile phones
 than G.723.1, but PyAV 19 brings no encoder for it.
 
 | name     | what                                                       | source                                      |

@@ -17,7 +17,7 @@ def chunks(sample_rate_hz, device=None):
     device: name, a part of it, or number as str; None for the usual one.
 
   Yields:
-    (start_sample, int16 [n]), as `decoding.decode_audio`, each as soon as it is heard.
+    (start_sample, int16 [n]), as `decoding.decode_audio`, each as soon as it is recorded.
 
   Raises:
     UserError: there is no microphone, or it cannot be used.

@@ -16,7 +16,7 @@ RUN_SETTINGS, RUN_METRICS = 'settings.json', 'metrics.jsonl'  # of a run
 TAGS = ('audio', 'sound-event-detection', 'knowledge-distillation', 'audionet_tf')
 MOST_CLASSES = 50  # listed by name
 RECIPE = ('epochs', 'batch_size', 'optimizer', 'learning_rate', 'schedule', 'weight_decay', 'loss', 'gate', 'seed')
-LIMITS = """It names the classes above and nothing else: what it never heard is taken for one of them. Its targets came
+LIMITS = """It names the classes above and nothing else: any other sound is taken for one of them. Its targets came
 from teachers, whose errors it has learnt too. Microphones, rooms and noise other than those of its data cost accuracy:
 measure on your own recordings before you rely on it. No decision about safety should."""
 WITH_UNKNOWN = 'Sound unlike all of them should be `unknown`, which is no guarantee.'
