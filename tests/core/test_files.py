@@ -75,3 +75,12 @@ def test_a_folder_is_locked_by_one_process(tmp_path):
   with files.locked(tmp_path):
     pass
   other.join()
+
+
+@pytest.mark.parametrize('partial', [None, 'part'])
+def test_a_file_that_cannot_be_made_is_called_by_its_name(tmp_path, partial):
+  path = tmp_path / 'none' / 'x.json'
+  partial = partial and tmp_path / 'none' / partial
+  with pytest.raises(FileNotFoundError) as caught, files.atomic_write(path, partial=partial):
+    pass
+  assert caught.value.filename == str(path)
