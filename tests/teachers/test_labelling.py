@@ -263,6 +263,16 @@ def test_stored_outputs_that_are_damaged_are_one_line(tmp_path):
   assert '\n' not in str(caught.value)
 
 
+def test_pictures_are_read_only_for_a_teacher_that_runs(tmp_path, monkeypatch):
+  manifest, _ = write_records(tmp_path)
+  real, with_pictures = labelling.batches, []
+  monkeypatch.setattr(labelling, 'batches', lambda *of: (with_pictures.append(of[3]), real(*of))[1])
+  for teacher, reads in ((make_teacher(), True), (make_teacher(name='renamed'), False)):
+    labelling.ensure(tmp_path, manifest, [teacher])
+    assert set(with_pictures) == {reads}
+    with_pictures.clear()
+
+
 def test_stored_outputs_of_other_windows_are_one_line(tmp_path):
   manifest, _ = write_records(tmp_path)
   first = labelling.ensure(tmp_path, manifest, [make_teacher()])
