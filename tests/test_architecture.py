@@ -32,6 +32,7 @@ ONE_HOME = {  # package: modules, or packages of ours, that may import it
   'matplotlib': ['plotting'],
   'sklearn.manifold': ['plotting'],
   'onnx': ['saved_model/onnx_file'],
+  'pyarrow': ['data/video_table'],
   'onnxruntime': ['saved_model/onnx_file'],
   'sounddevice': ['media/microphone'],
   'starlette': ['service'],

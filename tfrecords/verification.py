@@ -62,7 +62,7 @@ def repair(folder, workers=1, timeout_seconds=120, memory_bytes=4 << 30):
     shards = check_shards(folder, manifest)
     reasons = {}
     if shards.faults:
-      reasons = builder.rebuild(folder, manifest, shards.windows, workers, timeout_seconds, memory_bytes)
+      reasons = builder.rebuild(folder, manifest, shards.videos, workers, timeout_seconds, memory_bytes)
     manifest = record_manifest.read(folder)
     if not reasons:
       builder.remove_leftovers(folder, manifest)

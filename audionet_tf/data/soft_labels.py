@@ -21,7 +21,7 @@ import pathlib
 
 from audionet_tf.core import digests, sealed_json, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import batch_keys, record_manifest, records, tfrecord_io
+from audionet_tf.data import batch_keys, record_manifest, records, tfrecord_io, video_table
 from audionet_tf.data.batch_keys import TEACHER
 
 FORMAT_VERSION = 1
@@ -48,8 +48,8 @@ def read_manifest(folder):
   """Reads the manifest of a folder of stored labels, and checks that its shards are there.
 
   Returns:
-    dict: `format_version`; `records_digest`; `params`, RecordParams; `windows`; `videos`, list of ids; `teachers`, dict
-    of name to dict of `description`, `digest`, `classes` (names); `shards`, list of dicts `name`, `windows`, `bytes`.
+    dict: `format_version`; `records_digest`; `params`, RecordParams; `windows`; `videos`, as
+    `listed_videos`; `teachers`, dict of name to dict of `description`, `digest`, `classes` (names); `shards`, list of dicts `name`, `windows`, `bytes`.
 
   Raises:
     UserError: no manifest, another format, or a shard that is missing or truncated.
@@ -157,8 +157,14 @@ def is_whole(folder, manifest, teachers):
     stored['teachers'].get(name, {}).get('classes') == teacher['classes'] for name, teacher in teachers.items()
   )
   windows = [[row['windows'] for row in rows['shards']] for rows in (stored, manifest)]
-  same &= stored['videos'] == [video['id'] for video in manifest['videos']] and windows[0] == windows[1]
+  same &= stored['videos'] == listed_videos(manifest) and windows[0] == windows[1]
   return same and key(stored['records_digest'], stored['teachers']) == key(manifest['digest'], teachers)
+
+
+def listed_videos(manifest):
+  """List of the ids of a manifest of records; empty for more than video_table.IN_JSON videos: it has them in a table."""
+  videos = manifest['videos']
+  return [video['id'] for video in videos] if len(videos) <= video_table.IN_JSON else []
 
 
 def write_manifest(folder, manifest, teachers, shards):
@@ -175,7 +181,7 @@ def write_manifest(folder, manifest, teachers, shards):
     'records_digest': manifest['digest'],
     'params': dataclasses.asdict(manifest['params']),
     'windows': manifest['windows'],
-    'videos': [video['id'] for video in manifest['videos']],
+    'videos': listed_videos(manifest),
     'teachers': teachers,
     'shards': [{'name': name, 'windows': windows, 'bytes': (folder / name).stat().st_size} for name, windows in shards],
   }

@@ -13,6 +13,7 @@ from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys, damage, input_pipeline, records, soft_labels, tfrecord_io
 from audionet_tf.data.soft_labels import FOLDER, OUTPUT_SETTINGS
+from audionet_tf.data.record_manifest import position
 from audionet_tf.media import timeline
 from audionet_tf.teachers import teacher_config
 
@@ -214,7 +215,6 @@ def write_shard(source, target, windows, manifest, functions, with_pictures, pro
   Raises:
     UserError: the records are damaged.
   """
-  positions = {video['id'].encode(): number for number, video in enumerate(manifest['videos'])}
   params = manifest['params']
   partial, advice = target.with_name(f'.{target.name}.partial'), damage.advice(source.parent)
   try:
@@ -231,7 +231,7 @@ def write_shard(source, target, windows, manifest, functions, with_pictures, pro
           pcm = (batch['audio'].numpy() * timeline.PCM_SCALE).astype('<i2')  # exact: it came from int16
           features = {
             'audio/pcm': [pcm.tobytes()],
-            'video': [positions[video] for video in batch['video/id'].numpy()],
+            'video': [position(manifest['videos'], video.decode()) for video in batch['video/id'].numpy()],
             'index': batch['index'].numpy().tolist(),
             **{batch_keys.TEACHER + name: [rows.tobytes()] for name, rows in outputs.items()},
           }
