@@ -180,6 +180,34 @@ def _make(folder, missing, digest_of, params, workers, timeout_seconds, memory_b
   return made, failures
 
 
+def decode_one(folder, video, params, timeout_seconds, memory_bytes):
+  """Decodes one video into a part file, unless a finished one is there, as a build that runs elsewhere does.
+
+  Args:
+    folder: pathlib.Path of the part files.
+    video: videos.Video.
+    params, timeout_seconds, memory_bytes: as for `build`.
+
+  Returns:
+    (shards.Stored, None), or (None, the reason why it is skipped).
+  """
+  try:
+    digest_of = {video.id: videos.digest(video)}
+  except MediaError as error:
+    return None, error.reason
+  part = folder / _part_name(video.id, digest_of[video.id], dataclasses.asdict(params))
+  job = worker.Job(video.id, video.path, str(part), params, memory_bytes)
+  finished = _finished([job], digest_of)
+  if not finished:
+    *_, (_, outcome) = pool.run([job], 1, timeout_seconds)
+    if outcome.errno is not None:
+      raise OSError(outcome.errno, os.strerror(outcome.errno), str(folder))
+    if outcome.reason is not None:
+      return None, outcome.reason
+    finished = _finished([job], digest_of)
+  return finished[video.id], None
+
+
 def _write(folder, done, fields, old):
   """Writes shards and manifest of a list of shards.Stored; returns the manifest. `old`: as for `shards.write`."""
   windows = sum(video.windows for video in done)

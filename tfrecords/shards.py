@@ -16,7 +16,7 @@ from tfrecords import hashed_order, shuffle
 
 SHARD_BYTES = 128 << 20  # target size
 LEAST_SHARDS = 2  # enough to shuffle well
-SHARD_NAME = re.compile(r'records-[0-9a-f]{8}-\d{5}-of-\d{5}\.tfrecord(\.partial)?')
+SHARD_NAME = re.compile(r'records-[0-9a-f]{8}-\d{5}-of-\d{5}\.tfrecord(\.partial(\.[0-9a-f]{32})?)?')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,6 +80,17 @@ def write(folder, videos, fields, shards, progress, old=None, read=lambda count:
   """
   folder = pathlib.Path(folder)
   digest, shard_rows = _write_shards(folder, videos, shards, progress, _records(folder, videos, old, read))
+  return write_manifest(folder, videos, fields, digest, shard_rows)
+
+
+def write_manifest(folder, videos, fields, digest, shard_rows):
+  """Writes the manifest of finished shards, and removes shards that it does not list; returns it.
+
+  Args:
+    folder, videos, fields: as for `write`.
+    digest: of all framed records in order.
+    shard_rows: list of dicts `name`, `windows`, `bytes`.
+  """
   manifest = {
     'schema_version': record_manifest.SCHEMA_VERSION,
     **fields,
@@ -115,7 +126,7 @@ def _write_shards(folder, videos, shards, progress, records):
   """
   total_bytes = sum(video.bytes for video in videos)
   counts = split(sum(video.windows for video in videos), total_bytes, shards)
-  partials = [folder / f'records-{0:08x}-{i:05d}-of-{len(counts):05d}.tfrecord.partial' for i in range(len(counts))]
+  partials = partial_paths(folder, len(counts))
   state, sizes, ordered = hashlib.blake2b(digest_size=16), [], shuffle.ordered(records, total_bytes, folder)
   try:
     for partial, count in zip(partials, counts, strict=True):
@@ -126,16 +137,26 @@ def _write_shards(folder, videos, shards, progress, records):
           progress(1)
         sizes.append(file.tell())
         files.sync(file)
-    digest, rows = state.hexdigest(), []
-    for i, (partial, count, size) in enumerate(zip(partials, counts, sizes, strict=True)):
-      name = f'records-{digest[:8]}-{i:05d}-of-{len(counts):05d}.tfrecord'
-      os.replace(partial, folder / name)
-      rows.append({'name': name, 'windows': count, 'bytes': size})
-    return digest, rows
+    return state.hexdigest(), named(partials, counts, sizes, state.hexdigest())
   finally:
     ordered.close()
     for partial in partials:
       partial.unlink(missing_ok=True)
+
+
+def partial_paths(folder, count):
+  """Paths of the shards until they are named by the digest of all."""
+  return [folder / f'records-{0:08x}-{number:05d}-of-{count:05d}.tfrecord.partial' for number in range(count)]
+
+
+def named(partials, counts, sizes, digest):
+  """Gives finished shards their names; returns a list of dicts `name`, `windows`, `bytes`."""
+  rows = []
+  for number, (partial, count, size) in enumerate(zip(partials, counts, sizes, strict=True)):
+    name = f'records-{digest[:8]}-{number:05d}-of-{len(counts):05d}.tfrecord'
+    os.replace(partial, partial.with_name(name))
+    rows.append({'name': name, 'windows': count, 'bytes': size})
+  return rows
 
 
 def _records(folder, videos, old, read):
@@ -156,14 +177,22 @@ def _records(folder, videos, old, read):
 def _of_parts(videos):
   """Yields (key, framed record) of the videos that have a part."""
   for row, video in enumerate(videos):
-    if video.part is None:
-      continue
-    numbers = np.arange(video.first, video.first + video.windows)
-    keys = hashed_order.hashes(hashed_order.seed(video.video_id), numbers).tolist()
-    for count, (offset, framed, fault) in enumerate(tfrecord_io.checked_records(video.part)):
-      if fault or count >= video.windows:
-        raise UserError(f'{video.part}: record at byte {offset}: damaged while it was read; build again')
-      yield (keys[count], row, video.first + count), framed
+    if video.part is not None:
+      yield from of_part(video, row)
+
+
+def of_part(video, row):
+  """Yields (key, framed record) of a Stored with a part. `row`: its position in the order of ids.
+
+  Raises:
+    UserError: the part is not as it was when it was checked.
+  """
+  numbers = np.arange(video.first, video.first + video.windows)
+  keys = hashed_order.hashes(hashed_order.seed(video.video_id), numbers).tolist()
+  for count, (offset, framed, fault) in enumerate(tfrecord_io.checked_records(video.part)):
+    if fault or count >= video.windows:
+      raise UserError(f'{video.part}: record at byte {offset}: damaged while it was read; build again')
+    yield (keys[count], row, video.first + count), framed
 
 
 def _of_shards(folder, videos, old):

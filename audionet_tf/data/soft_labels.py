@@ -49,7 +49,8 @@ def read_manifest(folder):
 
   Returns:
     dict: `format_version`; `records_digest`; `params`, RecordParams; `windows`; `videos`, as
-    `listed_videos`; `teachers`, dict of name to dict of `description`, `digest`, `classes` (names); `shards`, list of dicts `name`, `windows`, `bytes`.
+    `listed_videos`; `teachers`, dict of name to dict of `description`, `digest`, `classes` (names); `shards`, list of
+    dicts `name`, `windows`, `bytes`.
 
   Raises:
     UserError: no manifest, another format, or a shard that is missing or truncated.
@@ -162,7 +163,7 @@ def is_whole(folder, manifest, teachers):
 
 
 def listed_videos(manifest):
-  """List of the ids of a manifest of records; empty for more than video_table.IN_JSON videos: it has them in a table."""
+  """List of the ids of a manifest of records; empty where it has more than video_table.IN_JSON, in a table."""
   videos = manifest['videos']
   return [video['id'] for video in videos] if len(videos) <= video_table.IN_JSON else []
 

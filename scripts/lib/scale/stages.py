@@ -149,6 +149,12 @@ def build_videos(folder):
   builder.build([str(folder / 'videos')], folder / 'records', PARAMS, workers=2)
 
 
+NEEDED = {  # stages that a stage needs, itself included
+  'build': ('build',),
+  'label': ('build', 'label'),
+  'train': ('build', 'label', 'train'),
+  'verify': ('build', 'verify'),
+}
 WINDOW_STAGES = {'build': build_windows, 'label': label_windows, 'train': train_windows, 'verify': verify_windows}
 
 
@@ -160,11 +166,9 @@ def run(kind, folder, count, stage):
     function, place = build_videos, folder
   else:
     warm_up, place, function = folder / f'warm_up_{stage}', folder / 'records', WINDOW_STAGES[stage]
-    synthetic_parts(warm_up, WARM_UP_WINDOWS)
-    for name in WINDOW_STAGES:
+    synthetic_parts(warm_up, min(count, WARM_UP_WINDOWS))
+    for name in NEEDED[stage]:
       WINDOW_STAGES[name](warm_up)
-      if name == stage:
-        break
     if stage == 'build':
       synthetic_parts(place, count)
   began = time.perf_counter()

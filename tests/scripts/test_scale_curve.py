@@ -1,0 +1,39 @@
+"""A short run of scale_curve: what it measures and writes, not how fast."""
+
+import json
+
+import commands
+import pytest
+from scale import curve
+
+ROW = {'what': 'windows', 'stage': 'build', 'count': 100, 'seconds': 2.0, 'bytes': 3_000_000, 'child_bytes': 0}
+
+
+def test_the_table_compares_time_for_each_with_the_least():
+  rows = [ROW, ROW | {'count': 1000, 'seconds': 30.0, 'child_bytes': 7_000_000}, ROW | {'stage': 'label', 'count': 4}]
+  assert [line.split() for line in curve.table(rows).splitlines()[1:]] == [
+    ['windows', 'build', '100', '2.0', '20000.0', '1.00', '3'],
+    ['windows', 'build', '1,000', '30.0', '30000.0', '1.50', '7'],
+    ['windows', 'label', '4', '2.0', '500000.0', '1.00', '3'],
+  ]
+
+
+@pytest.mark.slow
+def test_a_short_run(tmp_path):
+  done = commands.run(
+    'scale.curve', '--windows=300', '--videos=2', f'--output={tmp_path}/out.json', f'--work={tmp_path}', check=True
+  )
+  rows = json.loads((tmp_path / 'out.json').read_text())
+  assert [(row['what'], row['stage'], row['count']) for row in rows] == [
+    *(('windows', stage, 300) for stage in ('build', 'label', 'train', 'verify')),
+    ('videos', 'build', 2),
+  ]
+  assert all(row['seconds'] > 0 and row['bytes'] > 1e7 for row in rows)
+  assert done.stdout.count('\n') == 8 and (tmp_path / 'out.png').read_bytes().startswith(b'\x89PNG')
+  assert sorted(path.name for path in tmp_path.iterdir()) == ['out.json', 'out.png']
+
+
+@pytest.mark.parametrize('words', [['--windows=0'], ['--videos=x'], ['more'], ['--windows=', '--videos=']])
+def test_a_mistake_is_one_line(words):
+  done = commands.run('scale.curve', *words)
+  assert done.returncode == 1 and done.stderr.startswith('error: ') and done.stderr.count('\n') == 1
