@@ -4,7 +4,8 @@ r"""Builds training records with Apache Beam, on one machine or on a cluster: wh
   python -m tfrecords.beam --videos=clips --output=data/clips -- --runner=FnApiRunner \
     --direct_running_mode=multi_processing --direct_num_workers=2
 
-Options after -- are Beam's: the runner and its own. Without a runner, one process of this machine does all.
+The flags are those of tfrecords.build, but for --workers. Options after -- are Beam's: the runner and its own. Without
+a runner, one process of this machine does all.
 
   python -m tfrecords.beam --videos=/shared/clips --output=/shared/records -- \
     --runner=apache_beam.runners.dask.dask_runner.DaskRunner --dask_client_address=tcp://scheduler:8786

@@ -283,7 +283,7 @@ def write_shard(source, target, windows, manifest, functions, with_pictures, pro
           outputs = {name: function(batch, block=block) for name, function in functions}  # [B, A, classes]
           pcm = (batch['audio'].numpy() * timeline.PCM_SCALE).astype('<i2')  # exact: it came from int16
           features = {
-            'audio/pcm': [pcm.tobytes()],
+            **({} if soft_labels.reads_records(params) else {'audio/pcm': [pcm.tobytes()]}),
             'video': [position(manifest['videos'], video.decode()) for video in batch['video/id'].numpy()],
             'index': batch['index'].numpy().tolist(),
             **{batch_keys.TEACHER + name: [rows.tobytes()] for name, rows in outputs.items()},
