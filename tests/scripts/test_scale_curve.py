@@ -33,7 +33,10 @@ def test_a_short_run(tmp_path):
   assert sorted(path.name for path in tmp_path.iterdir()) == ['out.json', 'out.png']
 
 
-@pytest.mark.parametrize('words', [['--windows=0'], ['--videos=x'], ['more'], ['--windows=', '--videos=']])
+@pytest.mark.parametrize(
+  'words',
+  [['--windows=0'], ['--videos=x'], ['more'], ['--windows=', '--videos='], ['--stages=train,build'], ['--stages=x']],
+)
 def test_a_mistake_is_one_line(words):
   done = commands.run('scale.curve', *words)
   assert done.returncode == 1 and done.stderr.startswith('error: ') and done.stderr.count('\n') == 1

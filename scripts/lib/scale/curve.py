@@ -31,6 +31,7 @@ def define_flags():
   """Defines the flags of this command; not on import, which tests do beside other commands."""
   flags.DEFINE_list('windows', ['10000', '100000', '1000000'], 'Numbers of windows; empty: none.')
   flags.DEFINE_list('videos', ['1000', '10000'], 'Numbers of videos; empty: none.')
+  flags.DEFINE_list('stages', list(STAGES['windows']), 'Stages of windows; each needs those before it, but verify.')
   flags.DEFINE_string('output', 'runs/scale.json', 'JSON file for the measurements; the figure is beside it.')
   flags.DEFINE_string('work', None, 'Folder for temporary files; default: the temporary folder.')
 
@@ -55,10 +56,11 @@ def measure_all(sizes, work):
   """List of the measurements of all stages, smallest counts first. `sizes`: dict of kind to list of counts."""
   rows = []
   plan = [(kind, count) for kind, numbers in sizes.items() for count in numbers]
-  with tqdm.tqdm(total=sum(len(STAGES[kind]) for kind, _ in plan), unit='stage') as bar:
+  stages = {**STAGES, 'windows': [stage for stage in STAGES['windows'] if stage in FLAGS.stages]}
+  with tqdm.tqdm(total=sum(len(stages[kind]) for kind, _ in plan), unit='stage') as bar:
     for kind, count in plan:
       with tempfile.TemporaryDirectory(prefix='scale', dir=work) as folder:
-        for stage in STAGES[kind]:
+        for stage in stages[kind]:
           bar.set_postfix_str(f'{count} {kind}: {stage}')
           rows.append(measure(kind, count, stage, folder))
           bar.update()
@@ -102,6 +104,10 @@ def main(argv):
   cli.require(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
   sizes = {kind: counts(kind) for kind in STAGES}
   cli.require(any(sizes.values()), 'nothing to measure; give --windows or --videos')
+  unknown = [stage for stage in FLAGS.stages if stage not in STAGES['windows']]
+  cli.require(not unknown, f'--stages={",".join(unknown)}: known are {", ".join(STAGES["windows"])}')
+  needed = {'build', *(['label'] if 'train' in FLAGS.stages else [])}
+  cli.require(needed <= set(FLAGS.stages), f'--stages={",".join(FLAGS.stages)} needs {", ".join(sorted(needed))}')
   rows = measure_all(sizes, FLAGS.work)
   path = pathlib.Path(FLAGS.output)
   files.write_json(path, rows)
