@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -21,6 +22,7 @@ PARTS = '.parts'
 FAILURES_NAME = 'failures.json'
 BUILD_KEYS = ('sources', 'shards_asked')  # of a manifest, needed to go on with its build
 REFRESH_SECONDS = 0.5
+READ_AT_ONCE = 1000  # files that wait for their digest; each costs memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,7 +262,7 @@ def _kept(folder, old, digest_of):
     present = inspection.inspect(folder, old, bar.update)
   if present.faults:
     print(f'building damaged records again: {text.first_of(present.faults, 3, "; ")}', file=sys.stderr)
-  kept = {key: stored for key, stored in present.videos.items() if digest_of.get(key) == stored.digest}
+  kept = {key: stored for key, stored in present.whole().items() if digest_of.get(key) == stored.digest}
   return kept, present.faults
 
 
@@ -275,7 +277,9 @@ def _digests(candidates, workers):
       return None, error.reason
 
   with ThreadPoolExecutor(workers) as threads, _bar(len(candidates), 'reading', 'video', delay=2) as bar:
-    for video, (digest, reason) in zip(candidates, threads.map(attempt, candidates), strict=True):
+    parts = (candidates[start : start + READ_AT_ONCE] for start in range(0, len(candidates), READ_AT_ONCE))
+    outcomes = itertools.chain.from_iterable(threads.map(attempt, part) for part in parts)
+    for video, (digest, reason) in zip(candidates, outcomes, strict=True):
       bar.update()
       if reason is None:
         digest_of[video.id] = digest

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import pathlib
 import shutil
+from collections.abc import Sequence
 
 import numpy as np
 from google.protobuf import message
@@ -23,12 +24,25 @@ class Inspection:
   """What is in the shards.
 
   Attributes:
-    videos: dict of id to shards.Stored, of the videos all of whose records are as they were built.
     faults: list of str, one line each; empty if the shards are those of the manifest.
+    listed: the manifest's videos.
+    broken: bool [videos], whether a record is not as it was built.
+    sizes: int64 [videos], bytes of the records.
   """
 
-  videos: dict
   faults: list
+  listed: Sequence
+  broken: np.ndarray
+  sizes: np.ndarray
+
+  def whole(self):
+    """dict of id to shards.Stored, of the videos all of whose records are as they were built."""
+    rows = zip(self.listed, self.broken, self.sizes.tolist(), strict=True)
+    return {
+      video['id']: shards.Stored(video['id'], video['digest'], video['first_window'], video['windows'], size)
+      for video, is_broken, size in rows
+      if not is_broken
+    }
 
 
 def inspect(folder, manifest, progress=lambda count: None):
@@ -90,12 +104,7 @@ def inspect(folder, manifest, progress=lambda count: None):
   if not faults and digest.hexdigest() != manifest['digest']:
     faults.append(f'{folder}: the records have another digest than in the manifest; which of them changed is not known')
     broken[:] = True
-  whole = {
-    video['id']: shards.Stored(video['id'], video['digest'], video['first_window'], video['windows'], size)
-    for video, is_broken, size in zip(videos, broken, sizes.tolist(), strict=True)
-    if not is_broken
-  }
-  return Inspection(whole, faults)
+  return Inspection(faults, videos, broken, sizes)
 
 
 def _difference(framed, params, video_id, index):

@@ -33,9 +33,10 @@ def run(module, *arguments, **options):
 
 
 def own_flags(module):
-  """Names of the flags that a command's source defines."""
-  source = __main__.importlib.util.find_spec(module).origin
-  return re.findall(r"flags\.DEFINE_\w+\(\s*'(\w+)'", open(source, encoding='utf-8').read())
+  """Names of the flags that a command's source defines, or takes from another command."""
+  source = open(__main__.importlib.util.find_spec(module).origin, encoding='utf-8').read()
+  adopted = [own_flags(COMMANDS[name]) for name in re.findall(r'adopt_module_key_flags\((\w+)\)', source)]
+  return re.findall(r"flags\.DEFINE_\w+\(\s*'(\w+)'", source) + sum(adopted, [])
 
 
 @pytest.mark.parametrize('name', COMMANDS)
@@ -78,6 +79,8 @@ def test_help_marks_required_flags_and_keeps_line_continuations():
   ('name', 'message'),
   [
     ('build', 'build needs --videos'),
+    ('beam', 'beam needs --videos'),
+    ('label', 'label needs --records'),
     ('evaluate', 'evaluate needs --model, and --records or --clips or --labels'),
     ('infer', 'infer needs FILE after the flags'),
     ('caption', 'caption needs FILE after the flags'),
