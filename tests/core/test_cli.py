@@ -1,5 +1,6 @@
 """The frame of commands: --help, --version, the list of commands, missing arguments; none of it loads TensorFlow."""
 
+import pathlib
 import re
 import subprocess
 import sys
@@ -34,9 +35,10 @@ def run(module, *arguments, **options):
 
 def own_flags(module):
   """Names of the flags that a command's source defines, or takes from another command."""
-  source = open(__main__.importlib.util.find_spec(module).origin, encoding='utf-8').read()
-  adopted = [own_flags(COMMANDS[name]) for name in re.findall(r'adopt_module_key_flags\((\w+)\)', source)]
-  return re.findall(r"flags\.DEFINE_\w+\(\s*'(\w+)'", source) + sum(adopted, [])
+  source = pathlib.Path(__main__.importlib.util.find_spec(module).origin).read_text('utf-8')
+  others = re.findall(r'adopt_module_key_flags\((\w+)\)', source)
+  adopted = [flag for name in others for flag in own_flags(COMMANDS[name])]
+  return re.findall(r"flags\.DEFINE_\w+\(\s*'(\w+)'", source) + adopted
 
 
 @pytest.mark.parametrize('name', COMMANDS)

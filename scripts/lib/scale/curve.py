@@ -10,8 +10,6 @@ of its largest child. 1,000,000 windows take about 8 GB below --work, and minute
 
 import json
 import pathlib
-import subprocess
-import sys
 import tempfile
 
 import tqdm
@@ -20,9 +18,9 @@ from matplotlib.figure import Figure
 
 from audionet_tf.core import cli, files, text
 from audionet_tf.core.errors import UserError
+from scale import processes
 
 FLAGS = flags.FLAGS
-ROOT = pathlib.Path(__file__).resolve().parents[3]
 STAGES = {'windows': ('build', 'label', 'train', 'verify'), 'videos': ('build',)}
 COLUMNS = ('what', 'stage', 'count', 'seconds', 'us each', 'against the least', 'peak MB')
 
@@ -45,8 +43,7 @@ def counts(name):
 
 def measure(kind, count, stage, folder):
   """Runs a stage in a process of its own: dict of `what`, `stage`, `count`, `seconds`, `bytes`, `child_bytes`."""
-  words = [sys.executable, '-m', 'scale.stages', kind, str(folder), str(count), stage]
-  done = subprocess.run(words, capture_output=True, text=True, check=False)
+  done = processes.run('scale.stages', kind, folder, count, stage)
   if done.returncode:
     raise UserError(f'{kind} {count} {stage}: {done.stderr.strip().splitlines()[-1]}')
   return {'what': kind, 'stage': stage, 'count': count} | json.loads(done.stdout.splitlines()[-1])

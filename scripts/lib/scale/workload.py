@@ -5,12 +5,13 @@ import hashlib
 import json
 import pathlib
 import shutil
-import subprocess
 import sys
 import time
 from fractions import Fraction
 
 import numpy as np
+
+from scale import processes
 
 SIZE = (640, 360)
 RATE_HZ, PICTURES_PER_SECOND = 44100, 25
@@ -122,8 +123,7 @@ def train_words(context, epochs):
 
 def measured(words):
   """Processor seconds of a command and of all processes that it starts."""
-  command = [sys.executable, '-m', 'benchmark.account', sys.executable, '-m', *words]
-  done = subprocess.run(command, capture_output=True, text=True, check=True)
+  done = processes.run('benchmark.account', sys.executable, '-m', *words)
   usage = json.loads(done.stdout.splitlines()[-1])
   if usage['code']:
     raise RuntimeError(f'{words}: {done.stderr[-500:]}')
