@@ -6,15 +6,27 @@ import commands
 import pytest
 from scale import curve
 
-ROW = {'what': 'windows', 'stage': 'build', 'count': 100, 'seconds': 2.0, 'bytes': 3_000_000, 'child_bytes': 0}
+ROW = {
+  'what': 'windows',
+  'stage': 'build',
+  'count': 100,
+  'seconds': 2.0,
+  'core_seconds': None,
+  'bytes': 3_000_000,
+  'child_bytes': 0,
+}
 
 
 def test_the_table_compares_time_for_each_with_the_least():
-  rows = [ROW, ROW | {'count': 1000, 'seconds': 30.0, 'child_bytes': 7_000_000}, ROW | {'stage': 'label', 'count': 4}]
+  rows = [
+    ROW,
+    ROW | {'count': 1000, 'seconds': 30.0, 'core_seconds': 20.0, 'child_bytes': 7_000_000},
+    ROW | {'stage': 'label', 'count': 4},
+  ]
   assert [line.split() for line in curve.table(rows).splitlines()[1:]] == [
-    ['windows', 'build', '100', '2.0', '20000.0', '1.00', '3'],
-    ['windows', 'build', '1,000', '30.0', '30000.0', '1.50', '7'],
-    ['windows', 'label', '4', '2.0', '500000.0', '1.00', '3'],
+    ['windows', 'build', '100', '2.0', '20000.0', '1.00', '-', '3'],
+    ['windows', 'build', '1,000', '30.0', '30000.0', '1.50', '20000.0', '7'],
+    ['windows', 'label', '4', '2.0', '500000.0', '1.00', '-', '3'],
   ]
 
 

@@ -22,7 +22,7 @@ from scale import processes
 
 FLAGS = flags.FLAGS
 STAGES = {'windows': ('build', 'label', 'train', 'verify'), 'videos': ('build',)}
-COLUMNS = ('what', 'stage', 'count', 'seconds', 'us each', 'against the least', 'peak MB')
+COLUMNS = ('what', 'stage', 'count', 'seconds', 'us each', 'against the least', 'core us each', 'peak MB')
 
 
 def define_flags():
@@ -42,7 +42,7 @@ def counts(name):
 
 
 def measure(kind, count, stage, folder):
-  """Runs a stage in a process of its own: dict of `what`, `stage`, `count`, `seconds`, `bytes`, `child_bytes`."""
+  """Runs a stage in a process of its own: dict of `what`, `stage`, `count`, `seconds`, `core_seconds` and bytes."""
   done = processes.run('scale.stages', kind, folder, count, stage)
   if done.returncode:
     raise UserError(f'{kind} {count} {stage}: {done.stderr.strip().splitlines()[-1]}')
@@ -74,7 +74,7 @@ def table(rows):
     peak = max(row['bytes'], row['child_bytes']) / 1e6
     lines.append(
       (row['what'], row['stage'], f'{row["count"]:,}', f'{row["seconds"]:.1f}', f'{1e6 * each:.1f}', f'{ratio:.2f}')
-      + (f'{peak:.0f}',)
+      + (f'{1e6 * row["core_seconds"] / row["count"]:.1f}' if row['core_seconds'] else '-', f'{peak:.0f}')
     )
   return text.aligned(lines, (0, 1))
 

@@ -159,7 +159,7 @@ WINDOW_STAGES = {'build': build_windows, 'label': label_windows, 'train': train_
 
 
 def run(kind, folder, count, stage):
-  """Measures a stage: dict of `seconds`, `bytes` (peak of this process) and `child_bytes` (of its largest child)."""
+  """Measures a stage: dict of `seconds`, `core_seconds`, `bytes` (peak of this process), `child_bytes` (of a child)."""
   if kind == 'videos':
     if not (folder / 'videos').exists():
       synthetic_videos(folder / 'videos', count)
@@ -171,11 +171,18 @@ def run(kind, folder, count, stage):
       WINDOW_STAGES[name](warm_up)
     if stage == 'build':
       synthetic_parts(place, count)
-  began = time.perf_counter()
+  began, core_began = time.perf_counter(), core_seconds()
   own_seconds = function(place)
   seconds = own_seconds or time.perf_counter() - began
+  core = None if own_seconds else core_seconds() - core_began  # of a part of the stage they are not known
   peaks = [resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-  return {'seconds': seconds, 'bytes': peaks[0], 'child_bytes': peaks[1]}
+  return {'seconds': seconds, 'core_seconds': core, 'bytes': peaks[0], 'child_bytes': peaks[1]}
+
+
+def core_seconds():
+  """Processor time of this process and of its children that have ended."""
+  usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+  return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 if __name__ == '__main__':
