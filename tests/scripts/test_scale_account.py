@@ -4,6 +4,7 @@ import json
 
 import commands
 import pytest
+
 from scale import account, workload
 
 COST = {

@@ -5,6 +5,7 @@ import json
 import commands
 import flips
 import pytest
+
 from scale import curve, stages
 
 ROW = {
