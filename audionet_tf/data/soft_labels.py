@@ -1,4 +1,4 @@
-"""Stored soft labels: what teachers predict for the pictures of a data set, together with its sound.
+"""Stored soft labels: what teachers predict for the pictures of a data set, together with the sound of short windows.
 
 `RECORDS/labels/<key>/` holds one TFRecord file for every shard of the records, with the same windows in the same order.
 The key is a digest of the records and the teachers, so that other records or another teacher get another folder. An
