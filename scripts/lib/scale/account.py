@@ -85,8 +85,9 @@ def main(argv):
   unknown = [engine for engine in FLAGS.engines if engine not in workload.ENGINES]
   cli.require(not unknown, f'--engines={",".join(unknown)}: known are {", ".join(workload.ENGINES)}')
   if FLAGS.measured:
+    content = files.read_bytes(FLAGS.measured, 1 << 20, 'measurements of scale_account')
     try:
-      cost = json.loads(files.read_bytes(FLAGS.measured, 1 << 20, 'measurements of scale_account'))
+      cost = json.loads(content)
     except ValueError:
       raise UserError(f'{FLAGS.measured}: not measurements of scale_account') from None
   else:
