@@ -189,6 +189,8 @@ def is_whole(folder, manifest, teachers):
     stored['teachers'].get(name, {}).get('classes') == teacher['classes'] for name, teacher in teachers.items()
   )
   windows = [[row['windows'] for row in rows['shards']] for rows in (stored, manifest)]
+  names = [row['name'] for row in manifest['shards']]
+  same &= stored.get('sound', names) == names
   same &= stored['videos'] == listed_videos(manifest) and windows[0] == windows[1]
   return same and key(stored['records_digest'], stored['teachers']) == key(manifest['digest'], teachers)
 

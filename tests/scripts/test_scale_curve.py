@@ -42,7 +42,8 @@ def test_a_short_run(tmp_path):
     ('windows', 'verify', 300),
     ('videos', 'build', 2),
   ]
-  assert all(row['seconds'] > 0 and row['core_seconds'] > 0 and row['bytes'] > 1e7 for row in rows)
+  assert all(row['seconds'] > 0 and row['bytes'] > 1e7 for row in rows)
+  assert [bool(row['core_seconds']) for row in rows] == [True, True, False]
   assert done.stdout.count('\n') == 6 and (tmp_path / 'out.png').read_bytes().startswith(b'\x89PNG')
   assert sorted(path.name for path in tmp_path.iterdir()) == ['out.json', 'out.png']
 

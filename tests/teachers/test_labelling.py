@@ -150,7 +150,7 @@ def test_long_sound_is_read_from_the_records(tmp_path, monkeypatch, pictures):
   teachers, batches = [make_teacher()] if pictures else [], []
   for name in ('copied', 'read'):
     monkeypatch.setattr(soft_labels, 'reads_records', lambda params, name=name: name == 'read')
-    manifest, _ = write_records(tmp_path / name, pictures, shards=2)
+    manifest, _ = write_records(tmp_path / name, pictures)
     folder = labelling.ensure(tmp_path / name, manifest, teachers)
     assert label_inspection.inspect(folder, manifest | {'digest': 'of others'}) == []
     stored = soft_labels.read_manifest(folder)
@@ -163,7 +163,11 @@ def test_long_sound_is_read_from_the_records(tmp_path, monkeypatch, pictures):
     assert copied.keys() == read.keys()
     for name in copied:
       np.testing.assert_array_equal(copied[name], read[name], err_msg=name)
-  swapped = manifest['shards'][::-1]
+  swapped = manifest['shards'][1:] + manifest['shards'][:1]
+  renamed = manifest | {'shards': [shard | {'name': f'other-{shard["name"]}'} for shard in manifest['shards']]}
+  descriptions = labelling.descriptions(teachers)
+  assert soft_labels.is_whole(folder, manifest, descriptions)
+  assert not soft_labels.is_whole(folder, renamed, descriptions)
   other = soft_labels.label_source(folder, stored | {'sound': [shard['name'] for shard in swapped]})
   with pytest.raises(tf.errors.InvalidArgumentError, match='not the windows'):
     list(input_pipeline.sequential_batches(other, 5))

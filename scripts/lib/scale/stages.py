@@ -174,7 +174,9 @@ def run(kind, folder, count, stage):
   began, core_began = time.perf_counter(), core_seconds()
   own_seconds = function(place)
   seconds = own_seconds or time.perf_counter() - began
-  core = None if own_seconds else core_seconds() - core_began  # of a part of the stage they are not known
+  core = core_seconds() - core_began
+  if own_seconds or kind == 'videos':  # of a part of the stage, or of decoders, which are children of another process
+    core = None
   peaks = [resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
   return {'seconds': seconds, 'core_seconds': core, 'bytes': peaks[0], 'child_bytes': peaks[1]}
 
