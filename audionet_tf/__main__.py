@@ -12,7 +12,9 @@ from audionet_tf.core import cli
 COMMANDS = {
   'download': 'audionet_tf.download',
   'build': 'tfrecords.build',
+  'beam': 'tfrecords.beam',
   'verify': 'tfrecords.verify',
+  'label': 'audionet_tf.label',
   'train': 'audionet_tf.train',
   'evaluate': 'audionet_tf.evaluate',
   'infer': 'audionet_tf.infer',

@@ -111,18 +111,20 @@ def sync(file):
 
 
 @contextlib.contextmanager
-def locked(folder, wait=True):
+def locked(folder, wait=True, name=LOCK_NAME, shared=False):
   """Locks a folder for this process. The system releases the lock when the process ends, however it ends.
 
   Args:
     folder: pathlib.Path of an existing folder; the lock is a file in it.
     wait: whether to wait for another process to release the lock.
+    name: of the file.
+    shared: whether others may hold the lock too, if theirs is shared.
 
   Raises:
     BlockingIOError: another process holds the lock, and `wait` is False.
   """
   with contextlib.ExitStack() as stack:
     with space_in(folder):
-      file = stack.enter_context(open(folder / LOCK_NAME, 'a'))
-    fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+      file = stack.enter_context(open(folder / name, 'a'))
+    fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
     yield

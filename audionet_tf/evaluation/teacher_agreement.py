@@ -90,7 +90,8 @@ def evaluate_records(student, records_folder, teacher, batch_size=512):
   stored = soft_labels.read_manifest(folder)
   source = soft_labels.label_source(folder, stored)
   batches = input_pipeline.sequential_batches(source, batch_size)
-  totals = np.zeros([1 + len(MEASURES), len(stored['videos'])])  # per video: windows, and sums of the measures
+  ids = [video['id'] for video in manifest['videos']]
+  totals = np.zeros([1 + len(MEASURES), len(ids)])  # per video: windows, and sums of the measures
   bar = tqdm.tqdm(total=stored['windows'], desc='comparing', unit=' windows', delay=1)
   with bar, damage.named(source.paths, soft_labels.advice_for(folder), input_pipeline.file_reader(source)):
     for batch in batches.as_numpy_iterator():
@@ -98,9 +99,9 @@ def evaluate_records(student, records_folder, teacher, batch_size=512):
       targets = losses.align_targets(targets, student.alignment(manifest['params']))
       measures = [losses.kl_divergence(targets, logits), *(losses.top_k_agreement(targets, logits, k) for k in (1, 5))]
       for row, values in enumerate((np.ones(len(logits)), *measures)):
-        totals[row] += np.bincount(batch['video_id'], values, len(stored['videos']))
+        totals[row] += np.bincount(batch['video_id'], values, len(ids))
       bar.update(len(logits))
-  return summary(stored['videos'], totals)
+  return summary(ids, totals)
 
 
 def summary(ids, totals):

@@ -1,5 +1,6 @@
 """The frame of commands: --help, --version, the list of commands, missing arguments; none of it loads TensorFlow."""
 
+import pathlib
 import re
 import subprocess
 import sys
@@ -33,9 +34,11 @@ def run(module, *arguments, **options):
 
 
 def own_flags(module):
-  """Names of the flags that a command's source defines."""
-  source = __main__.importlib.util.find_spec(module).origin
-  return re.findall(r"flags\.DEFINE_\w+\(\s*'(\w+)'", open(source, encoding='utf-8').read())
+  """Names of the flags that a command's source defines, or takes from another command."""
+  source = pathlib.Path(__main__.importlib.util.find_spec(module).origin).read_text('utf-8')
+  others = re.findall(r'adopt_module_key_flags\((\w+)\)', source)
+  adopted = [flag for name in others for flag in own_flags(COMMANDS[name])]
+  return re.findall(r"flags\.DEFINE_\w+\(\s*'(\w+)'", source) + adopted
 
 
 @pytest.mark.parametrize('name', COMMANDS)
@@ -78,6 +81,8 @@ def test_help_marks_required_flags_and_keeps_line_continuations():
   ('name', 'message'),
   [
     ('build', 'build needs --videos'),
+    ('beam', 'beam needs --videos'),
+    ('label', 'label needs --records'),
     ('evaluate', 'evaluate needs --model, and --records or --clips or --labels'),
     ('infer', 'infer needs FILE after the flags'),
     ('caption', 'caption needs FILE after the flags'),
@@ -159,7 +164,7 @@ def test_list_of_commands():
     lines = re.findall(r'^  (\w+) +([A-Z].*\.)$', done.stdout, re.MULTILINE)
     assert [name for name, _ in lines] == list(COMMANDS)
   done = run('audionet_tf', 'nonsense')
-  assert done.returncode == 1 and "'nonsense' is not a command; there are download, build, verify, train" in done.stderr
+  assert done.returncode == 1 and "'nonsense' is not a command; there are download, build, beam, verify" in done.stderr
 
 
 def test_command_by_name():
