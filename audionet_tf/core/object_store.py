@@ -1,0 +1,312 @@
+"""Objects in a store, by addresses such as s3://bucket/folder: list, fetch, put, remove; whole objects only.
+
+fsspec connects to s3 (the extra `s3`), gs (`gs`) and what else it knows. Credentials, region and endpoint come from
+where each store's own tools read them, such as AWS_PROFILE and AWS_ENDPOINT_URL; an address never holds any.
+
+A request that fails for a reason that may pass is repeated, with growing waits, for up to AUDIONET_STORE_SECONDS.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import os
+import pathlib
+import re
+import sys
+import time
+
+import tqdm
+
+from audionet_tf.core import files, text
+from audionet_tf.core.errors import DiskFullError, UserError, missing_extra
+
+ADDRESS = re.compile(r'([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])(.*)', re.DOTALL)  # one slash: what pathlib makes of it
+NOT_STORES = ('file', 'hf', 'http', 'https', 'local')  # of these nothing can be listed, or they are no addresses of ours
+EXTRAS = {'s3': ('s3fs', 's3'), 's3a': ('s3fs', 's3'), 'gs': ('gcsfs', 'gs'), 'gcs': ('gcsfs', 'gs')}
+PATIENCE_SECONDS, STALL_SECONDS, LONGEST_WAIT_SECONDS = 60.0, 15.0, 10.0
+VERSION_KEYS = ('ETag', 'etag', 'md5Hash', 'generation', 'checksum', 'mtime', 'LastModified', 'modified', 'created')
+LASTING = (FileNotFoundError, PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError, ValueError)
+LASTING_NUMBERS = (errno.EINVAL, errno.ENOSYS, errno.ENAMETOOLONG, errno.EPERM, *files.FULL)
+NO_CREDENTIALS = re.compile('credential|ProfileNotFound|RefreshError', re.IGNORECASE)  # names of exceptions
+HOW_TO_SIGN_IN = {
+  's3': 'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; FSSPEC_S3_ANON=true reads what is public',
+  'gs': 'run gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS',
+}
+SECRETS = ('AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN')
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+  """An object as it was listed.
+
+  Attributes:
+    version: str that changes with the content: the store's ETag, or what the store has in its place.
+    size: bytes.
+  """
+
+  version: str
+  size: int
+
+
+class Changed(UserError):
+  """An object is not the one that was listed."""
+
+
+def is_address(path):
+  """Whether a path means a place in a store."""
+  match = ADDRESS.match(str(path))
+  return bool(match) and match[1] not in NOT_STORES
+
+
+def checked(address):
+  """The address with two slashes, as str, without one at its end.
+
+  Raises:
+    UserError: an unknown kind of store, credentials in the address, or a package that is not installed.
+  """
+  protocol, rest = ADDRESS.match(str(address)).groups()
+  if '@' in rest.partition('/')[0]:
+    raise UserError(
+      f'{protocol}://...: credentials in an address would be stored and printed; {HOW_TO_SIGN_IN["s3"]}'
+    )
+  if '::' in rest or '\0' in rest:
+    raise UserError(f'{protocol}://{rest}: a chain of addresses; expected is one, such as s3://bucket/folder')
+  try:
+    import fsspec
+
+    fsspec.get_filesystem_class(protocol)
+  except ImportError:
+    package, extra = EXTRAS.get(protocol, ('fsspec and the package of this store', 's3'))
+    raise missing_extra(f'{protocol}://', package, extra) from None
+  except ValueError:
+    raise UserError(
+      f'{protocol}://{rest}: no store of this kind is known; s3:// and gs:// are, and those of fsspec'
+    ) from None
+  return f'{protocol}://{rest.rstrip("/")}'
+
+
+def connected(address):
+  """(fsspec file system, path in it) of a checked address."""
+  import fsspec
+
+  protocol = protocol_of(address)
+  options = {'use_listings_cache': False}
+  if EXTRAS.get(protocol, ())[:1] == ('s3fs',):
+    stall = min(STALL_SECONDS, patience_seconds() / 4)
+    config = {'connect_timeout': stall, 'read_timeout': stall, 'retries': {'total_max_attempts': 1}}
+    options |= {'config_kwargs': config}
+  system = fsspec.filesystem(protocol, **options)
+  system.retries = 1  # here, `attempt` does it
+  return system, address.partition('://')[2] if protocol != 'memory' else '/' + address.partition('://')[2]
+
+
+def protocol_of(address):
+  """'s3' of s3://bucket/folder."""
+  return address.partition(':')[0]
+
+
+def patience_seconds():
+  """How long a failing request is repeated. UserError: AUDIONET_STORE_SECONDS is no positive number."""
+  return positive('AUDIONET_STORE_SECONDS', PATIENCE_SECONDS)
+
+
+def positive(variable, default):
+  """The value of an environment variable, float above 0. UserError: it is something else."""
+  value = os.environ.get(variable, default)
+  with contextlib.suppress(ValueError):
+    if 0 < float(value) < float('inf'):
+      return float(value)
+  raise UserError(f'{variable}={value}: expected is a number above 0')
+
+
+def attempt(address, function):
+  """`function(file system, path)`, repeated while it fails for a reason that may pass.
+
+  Raises:
+    FileNotFoundError, FileExistsError: as the store says.
+    UserError: access is denied, or the store is still failing after AUDIONET_STORE_SECONDS; it names the address.
+  """
+  start, wait, told = time.monotonic(), 0.1, False
+  while True:
+    try:
+      return function(*connected(address))
+    except (FileNotFoundError, FileExistsError, UserError, DiskFullError):
+      raise
+    except Exception as error:  # of the network, of the store, of its library
+      if files.is_full(error):
+        raise
+      spent = time.monotonic() - start
+      if lasts(error) or spent + wait > patience_seconds():
+        after = '' if lasts(error) else f', after {spent:.0f} s of trying again'
+        raise UserError(f'{address}: {reason(address, error)}{after}') from error
+      if spent > 2 and not told:
+        told = True
+        left = f'trying again for up to {patience_seconds():.0f} s'
+        print(f'warning: {address}: {reason(address, error)}; {left}', file=sys.stderr)
+    time.sleep(wait)
+    wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+
+
+def lasts(error):
+  """Whether to repeat a request is useless."""
+  return (
+    isinstance(error, LASTING)
+    or (isinstance(error, OSError) and error.errno in LASTING_NUMBERS)
+    or bool(NO_CREDENTIALS.search(type(error).__name__))
+  )
+
+
+def reason(address, error):
+  """Why a request failed, in words that hold no secret."""
+  if NO_CREDENTIALS.search(type(error).__name__):
+    return f'no credentials for this store; {HOW_TO_SIGN_IN.get(protocol_of(address), "sign in to it first")}'
+  said = text.brief(error)
+  for variable in SECRETS:
+    if secret := os.environ.get(variable):
+      said = said.replace(secret, '...')
+  return f'access denied ({said}); the credentials in use do not allow it' if isinstance(error, PermissionError) else said
+
+
+def stored_of(info):
+  """The Stored of what fsspec says about a file."""
+  version = next((info[key] for key in VERSION_KEYS if info.get(key)), '')
+  version = str(version.timestamp() if hasattr(version, 'timestamp') else version)
+  return Stored(version.strip('"'), int(info['size'] or 0))
+
+
+def stat(address):
+  """The Stored of an object; None if there is none, or it is a folder."""
+  try:
+    info = attempt(address, lambda system, path: system.info(path))
+  except FileNotFoundError:
+    return None
+  return stored_of(info) if info['type'] == 'file' else None
+
+
+def listed(address):
+  """All objects below an address, dict of the name relative to it to Stored. UserError: its bucket is missing."""
+
+  def find(system, path):
+    found = system.find(path, detail=True)
+    if not found and '/' in path.strip('/') and protocol_of(address) != 'memory' and not system.exists(bucket(path)):
+      raise FileNotFoundError(path)
+    return relative(found, path, system)
+
+  try:
+    return attempt(address, find)
+  except FileNotFoundError:
+    raise no_bucket(address) from None
+
+
+def globbed(address):
+  """The objects and folders that a glob matches, dict of their addresses to Stored, None for a folder."""
+  found = attempt(address, lambda system, path: system.glob(path, detail=True))
+  prefix = f'{protocol_of(address)}://'
+  return {
+    prefix + name.lstrip('/'): stored_of(info) if info['type'] == 'file' else None for name, info in found.items()
+  }
+
+
+def relative(found, path, system):
+  """fsspec's dict of path to info as dict of name below `path` to Stored; what is no proper name is left out."""
+  root = system._strip_protocol(path).rstrip('/') + '/'
+  names = {name[len(root) :]: stored_of(info) for name, info in sorted(found.items()) if name.startswith(root)}
+  return {name: stored for name, stored in names.items() if is_name(name)}
+
+
+def is_name(name):
+  """Whether the name of an object is a relative path that stays within its folder."""
+  return bool(name) and '\0' not in name and not {'', '.', '..'} & set(name.split('/'))
+
+
+def bucket(path):
+  """The first part of a path in a store."""
+  return path.lstrip('/').partition('/')[0]
+
+
+def no_bucket(address):
+  """UserError of a bucket that is missing."""
+  return UserError(f'{address}: no such bucket; make it first, or check the address and AWS_ENDPOINT_URL')
+
+
+def fetch(address, stored, target, progress=lambda count: None):
+  """Downloads an object; the file gets its name when it is complete.
+
+  Args:
+    address: of the object.
+    stored: Stored, as it was listed.
+    target: pathlib.Path of the file; its folder must exist.
+    progress: function that is called with the number of bytes at the end.
+
+  Raises:
+    Changed: the object is gone, or another one than was listed.
+    UserError, DiskFullError: as `attempt`, or no space.
+  """
+  partial = target.with_name(f'.{os.getpid()}.{time.monotonic_ns()}.{target.name}')
+
+  def download(system, path):
+    check_same(address, stored)
+    system.get_file(path, str(partial))
+    if partial.stat().st_size != stored.size:
+      raise OSError(errno.EIO, f'{partial.stat().st_size} bytes came, expected are {stored.size}')
+    check_same(address, stored)
+
+  try:
+    with files.space_in(target.parent):
+      attempt(address, download)
+    os.replace(partial, target)
+  except FileNotFoundError as error:
+    if not target.parent.is_dir():
+      raise
+    raise Changed(f'{address}: is gone since it was listed; try again') from error
+  finally:
+    partial.unlink(missing_ok=True)
+  progress(stored.size)
+
+
+def check_same(address, stored):
+  """Changed unless the object is the one that was listed."""
+  now = stat(address)
+  if now != stored:
+    raise Changed(f'{address}: {"has changed" if now else "is gone"} since it was listed; try again')
+
+
+def put(address, path):
+  """Uploads a file as one object, which appears when it is complete. UserError as of `attempt`."""
+  try:
+    attempt(address, lambda system, there: system.put_file(str(path), there))
+  except FileNotFoundError:
+    if not pathlib.Path(path).is_file():
+      raise
+    raise no_bucket(address) from None
+
+
+def put_bytes(address, content, new=False):
+  """Writes a small object; `new`: only if there is none. False if there is one already."""
+  options = {'mode': 'create'} if new else {}
+  try:
+    attempt(address, lambda system, path: system.pipe_file(path, content, **options))
+  except FileExistsError:
+    return False
+  except FileNotFoundError:
+    raise no_bucket(address) from None
+  return True
+
+
+def read_bytes(address):
+  """The content of a small object; None if there is none."""
+  try:
+    return attempt(address, lambda system, path: system.cat_file(path))
+  except FileNotFoundError:
+    return None
+
+
+def remove(address):
+  """Removes an object, if it is there."""
+  with contextlib.suppress(FileNotFoundError):
+    attempt(address, lambda system, path: system.rm_file(path))
+
+
+def bytes_bar(total, what):
+  """A progress bar of bytes on stderr, for what takes more than two seconds."""
+  return tqdm.tqdm(total=total, desc=what, unit='B', unit_scale=True, delay=2, file=sys.stderr, leave=False)
