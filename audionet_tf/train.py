@@ -50,7 +50,7 @@ import sys
 from absl import flags
 
 from audionet_tf import api
-from audionet_tf.core import cli, flagfiles, interruption
+from audionet_tf.core import cli, flagfiles, interruption, object_store
 from audionet_tf.core.errors import DiskFullError
 from audionet_tf.data.records import MANIFEST_NAME
 from audionet_tf.models import student_names, student_paths
@@ -241,14 +241,16 @@ def main(argv):
   except DiskFullError as error:
     raise DiskFullError(error.folder, f'resume with: {resume_command()}') from error
   if DISTRIBUTE.value == 'mirrored' or cluster.find().is_chief:
-    print(f'student: {RUN_DIR.value}/student.keras\nSavedModel: {student_paths.find_export(RUN_DIR.value)}')
+    in_store = object_store.is_address(RUN_DIR.value)
+    exported = f'{RUN_DIR.value}/export' if in_store else student_paths.find_export(RUN_DIR.value)
+    print(f'student: {RUN_DIR.value}/student.keras\nSavedModel: {exported}')
   return None
 
 
 def check_script():
   """UserError if the flag file belongs to a script that makes the records, and they are missing."""
   script = flagfiles.script(flagfiles.resolved(sys.argv))
-  if script and RECORDS.value:
+  if script and RECORDS.value and not object_store.is_address(RECORDS.value):
     missing = f'{RECORDS.value}: no records here; they are made, and these flags used, by: {script}'
     cli.require((pathlib.Path(RECORDS.value) / MANIFEST_NAME).is_file(), missing)
 
@@ -318,7 +320,7 @@ def epoch_range(text):
 
 def run():
   tables = {'Students': student_names.STUDENTS, 'Presets': flagfiles.preset_titles()}
-  cli.run(main, TOPICS, NEEDS, tables)
+  cli.run(main, TOPICS, NEEDS, tables, addresses='*')
 
 
 if __name__ == '__main__':

@@ -101,7 +101,7 @@ def main(argv):
 
 
 def run():
-  cli.run(main, TOPICS, NEEDS)
+  cli.run(main, TOPICS, NEEDS, addresses='*')
 
 
 if __name__ == '__main__':

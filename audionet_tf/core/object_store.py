@@ -58,6 +58,12 @@ def is_address(path):
   return bool(match) and match[1] not in NOT_STORES
 
 
+def named_path(value):
+  """('NAME=', address) of 'NAME=address'; ('', value) of anything else."""
+  name, mark, path = value.partition('=')
+  return (name + mark, path) if mark and name.isidentifier() and is_address(path) else ('', value)
+
+
 def checked(address):
   """The address with two slashes, as str, without one at its end.
 
@@ -207,6 +213,16 @@ def globbed(address):
   }
 
 
+def parent_of_pattern(address):
+  """The part of a glob's address before its first wildcard, which may be the bucket."""
+  protocol, _, path = address.partition('://')
+  parts = path.split('/')
+  wild = next(number for number, part in enumerate(parts) if set('*?[') & set(part))
+  if wild == 0:
+    raise UserError(f'{address}: the bucket must be named; wildcards are for what is in it')
+  return f'{protocol}://{"/".join(parts[:wild])}'
+
+
 def relative(found, path, system):
   """fsspec's dict of path to info as dict of name below `path` to Stored; what is no proper name is left out."""
   root = system._strip_protocol(path).rstrip('/') + '/'
@@ -229,7 +245,7 @@ def no_bucket(address):
   return UserError(f'{address}: no such bucket; make it first, or check the address and AWS_ENDPOINT_URL')
 
 
-def fetch(address, stored, target, progress=lambda count: None):
+def fetch(address, stored, target, progress=lambda count: None, alive=lambda: None):
   """Downloads an object; the file gets its name when it is complete.
 
   Args:
@@ -237,16 +253,19 @@ def fetch(address, stored, target, progress=lambda count: None):
     stored: Stored, as it was listed.
     target: pathlib.Path of the file; its folder must exist.
     progress: function that is called with the number of bytes at the end.
+    alive: function that is called while bytes come.
 
   Raises:
     Changed: the object is gone, or another one than was listed.
     UserError, DiskFullError: as `attempt`, or no space.
   """
+  from fsspec.callbacks import Callback
+
   partial = target.with_name(f'.{os.getpid()}.{time.monotonic_ns()}.{target.name}')
 
   def download(system, path):
     check_same(address, stored)
-    system.get_file(path, str(partial))
+    system.get_file(path, str(partial), callback=Callback(hooks={'alive': lambda *_, **__: alive()}))
     if partial.stat().st_size != stored.size:
       raise OSError(errno.EIO, f'{partial.stat().st_size} bytes came, expected are {stored.size}')
     check_same(address, stored)

@@ -19,7 +19,7 @@ import dataclasses
 import json
 import pathlib
 
-from audionet_tf.core import digests, sealed_json, text
+from audionet_tf.core import digests, sealed_json, store_cache, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys, record_manifest, records, tfrecord_io
 from audionet_tf.data.batch_keys import TEACHER
@@ -177,7 +177,7 @@ def write_manifest(folder, manifest, teachers, shards):
     'windows': manifest['windows'],
     'videos': [video['id'] for video in manifest['videos']],
     'teachers': teachers,
-    'shards': [{'name': name, 'windows': windows, 'bytes': (folder / name).stat().st_size} for name, windows in shards],
+    'shards': [{'name': name, 'windows': windows, 'bytes': store_cache.size(folder / name)} for name, windows in shards],
   }
   sealed_json.write(folder / records.MANIFEST_NAME, content)
 
