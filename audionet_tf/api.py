@@ -354,8 +354,8 @@ def load(path: Path | None = None) -> Predictor:
 
   Args:
     path: a run (its export, if it has one), an export (a version, or the folder of versions: the highest), or a student
-      (.keras, with its .json beside it), or the address of one, `s3://...` or `hf://user/repository`; None, or 'starter', for the student in the package,
-      which knows ten kinds of sound and calls all others `unknown`.
+      (.keras, with its .json beside it), or the address of one, `s3://...` or `hf://user/repository`; None, or
+      'starter', for the student in the package, which knows ten kinds of sound and calls all others `unknown`.
 
   Raises:
     UserError: there is none of these, or it is damaged.

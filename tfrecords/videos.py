@@ -39,8 +39,9 @@ def find(arguments):
   """Finds videos. A file that is reached in several ways counts once.
 
   Args:
-    arguments: list of files, globs ('**' matches any number of folders) and folders, or addresses of these. Folders are searched recursively
-      for files with one of SUFFIXES, optionally followed by .gz, except hidden ones; globs select all that they match.
+    arguments: list of files, globs ('**' matches any number of folders) and folders, or addresses of these. Folders
+      are searched recursively for files with one of SUFFIXES, optionally followed by .gz, except hidden ones; globs
+      select all that they match.
 
   Returns:
     list of Video, sorted by id.

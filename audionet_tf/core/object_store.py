@@ -21,7 +21,13 @@ from audionet_tf.core import files, text
 from audionet_tf.core.errors import DiskFullError, UserError, missing_extra
 
 ADDRESS = re.compile(r'([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])(.*)', re.DOTALL)  # one slash: what pathlib makes of it
-NOT_STORES = ('file', 'hf', 'http', 'https', 'local')  # of these nothing can be listed, or they are no addresses of ours
+NOT_STORES = (
+  'file',
+  'hf',
+  'http',
+  'https',
+  'local',
+)  # of these nothing can be listed, or they are no addresses of ours
 EXTRAS = {'s3': ('s3fs', 's3'), 's3a': ('s3fs', 's3'), 'gs': ('gcsfs', 'gs'), 'gcs': ('gcsfs', 'gs')}
 PATIENCE_SECONDS, STALL_SECONDS, LONGEST_WAIT_SECONDS = 60.0, 15.0, 10.0
 VERSION_KEYS = ('ETag', 'etag', 'md5Hash', 'generation', 'checksum', 'mtime', 'LastModified', 'modified', 'created')
@@ -72,9 +78,7 @@ def checked(address):
   """
   protocol, rest = ADDRESS.match(str(address)).groups()
   if '@' in rest.partition('/')[0]:
-    raise UserError(
-      f'{protocol}://...: credentials in an address would be stored and printed; {HOW_TO_SIGN_IN["s3"]}'
-    )
+    raise UserError(f'{protocol}://...: credentials in an address would be stored and printed; {HOW_TO_SIGN_IN["s3"]}')
   if '::' in rest or '\0' in rest:
     raise UserError(f'{protocol}://{rest}: a chain of addresses; expected is one, such as s3://bucket/folder')
   try:
@@ -170,7 +174,9 @@ def reason(address, error):
   for variable in SECRETS:
     if secret := os.environ.get(variable):
       said = said.replace(secret, '...')
-  return f'access denied ({said}); the credentials in use do not allow it' if isinstance(error, PermissionError) else said
+  return (
+    f'access denied ({said}); the credentials in use do not allow it' if isinstance(error, PermissionError) else said
+  )
 
 
 def stored_of(info):

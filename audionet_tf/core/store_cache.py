@@ -1,4 +1,4 @@
-"""Local copies of objects: a folder of bounded size, shared by all processes, and folders that mirror a place in a store.
+"""Local copies of objects: a cache of bounded size, shared by all processes, and mirrors of folders in a store.
 
 AUDIONET_CACHE is the folder (~/.cache/audionet_tf), AUDIONET_CACHE_GB its bound (10). Whatever is used longest ago goes
 first; what a process has just been given stays as long as it is among its last HELD ones.

@@ -95,9 +95,7 @@ def written(path, busy=None, fetch=True):
 def prepare(working, fetch):
   """Makes the local folder what the store holds, unless it is that and perhaps more."""
   listed = {
-    name: stored
-    for name, stored in object_store.listed(working.address).items()
-    if not store_cache.is_hidden(name)
+    name: stored for name, stored in object_store.listed(working.address).items() if not store_cache.is_hidden(name)
   }
   before = read_state(working)
   working.held = listed

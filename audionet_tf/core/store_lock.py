@@ -8,6 +8,7 @@ import contextlib
 import errno
 import json
 import os
+import pathlib
 import socket
 import sys
 import threading
@@ -131,7 +132,7 @@ def take_over(lock, busy):
 def host():
   """What tells machines, and containers on one, apart."""
   with contextlib.suppress(OSError):
-    boot = open('/proc/sys/kernel/random/boot_id', encoding='ascii').read().strip()
+    boot = pathlib.Path('/proc/sys/kernel/random/boot_id').read_text(encoding='ascii').strip()
     return f'{socket.gethostname()} {boot} {os.stat("/proc/self/ns/pid").st_ino}'
   return f'{socket.gethostname()} {uuid.getnode()}'
 

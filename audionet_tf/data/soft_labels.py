@@ -177,7 +177,9 @@ def write_manifest(folder, manifest, teachers, shards):
     'windows': manifest['windows'],
     'videos': [video['id'] for video in manifest['videos']],
     'teachers': teachers,
-    'shards': [{'name': name, 'windows': windows, 'bytes': store_cache.size(folder / name)} for name, windows in shards],
+    'shards': [
+      {'name': name, 'windows': windows, 'bytes': store_cache.size(folder / name)} for name, windows in shards
+    ],
   }
   sealed_json.write(folder / records.MANIFEST_NAME, content)
 

@@ -45,6 +45,4 @@ def newest_version(listed):
   version_of = {name: VERSION.fullmatch(name) for name in listed}
   whole = [match for match in version_of.values() if match and f'{match[1]}saved_model.pb' in listed]
   newest = max(whole, key=lambda match: int(match[2]), default=None)
-  return {
-    name: listed[name] for name, match in version_of.items() if not match or (newest and match[1] == newest[1])
-  }
+  return {name: listed[name] for name, match in version_of.items() if not match or (newest and match[1] == newest[1])}

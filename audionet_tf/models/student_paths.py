@@ -1,4 +1,4 @@
-"""What a path to a student means: a run, its .keras file, an export, one of these in a store or on the Hub, the starter.
+"""What a path to a student means: a run, its .keras file, an export, one of these in a store or on the Hub, starter.
 
 All are found without TensorFlow.
 """
