@@ -106,8 +106,9 @@ def _stored(address):
   """Yields the Videos of one address, listed and not fetched."""
   if glob.has_magic(address):
     root = object_store.parent_of_pattern(address)
-    found = object_store.globbed(address)
-    for path, stored in sorted(found.items()):
+    for path, stored in sorted(object_store.globbed(address).items()):
+      if '/.' in path[len(root) :] and '/.' not in address:
+        continue  # as wildcards of local paths match nothing hidden
       if stored is None and '**' not in address:
         yield from _stored_below(path, root)
       elif stored is not None:
