@@ -22,7 +22,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from audionet_tf.core import object_store, store_cache, store_folder
+from audionet_tf.core import object_store, store_cache, store_folder, store_mirror
 from audionet_tf.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -560,7 +560,7 @@ def train(
   task = cluster.find(wait_seconds) if distribute == 'multiworker' else None
   if task:
     cluster.require_free_port(task)
-  records, validation = store_cache.mirrored(records), store_cache.mirrored(validation)
+  records, validation = store_mirror.mirrored(records), store_mirror.mirrored(validation)
   embeddings = list(map(store_cache.fetched, embeddings))
   teacher_labels = _local(teacher_labels)
   own_run = run_dir if task is None or task.is_chief else None

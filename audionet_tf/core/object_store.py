@@ -2,8 +2,6 @@
 
 fsspec connects to s3 (the extra `s3`), gs (`gs`) and what else it knows. Credentials, region and endpoint come from
 where each store's own tools read them, such as AWS_PROFILE and AWS_ENDPOINT_URL; an address never holds any.
-
-A request that fails for a reason that may pass is repeated, with growing waits, for up to AUDIONET_STORE_SECONDS.
 """
 
 import contextlib
@@ -17,8 +15,8 @@ import time
 
 import tqdm
 
-from audionet_tf.core import files, text
-from audionet_tf.core.errors import DiskFullError, UserError, missing_extra
+from audionet_tf.core import files, store_retries
+from audionet_tf.core.errors import UserError, missing_extra
 
 ADDRESS = re.compile(r'([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])(.*)', re.DOTALL)  # one slash: what pathlib makes of it
 NOT_STORES = (
@@ -29,16 +27,8 @@ NOT_STORES = (
   'local',
 )  # of these nothing can be listed, or they are no addresses of ours
 EXTRAS = {'s3': ('s3fs', 's3'), 's3a': ('s3fs', 's3'), 'gs': ('gcsfs', 'gs'), 'gcs': ('gcsfs', 'gs')}
-PATIENCE_SECONDS, STALL_SECONDS, LONGEST_WAIT_SECONDS = 60.0, 15.0, 10.0
+STALL_SECONDS = 15.0  # without a byte, of a request
 VERSION_KEYS = ('ETag', 'etag', 'md5Hash', 'generation', 'checksum', 'mtime', 'LastModified', 'modified', 'created')
-LASTING = (FileNotFoundError, PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError, ValueError)
-LASTING_NUMBERS = (errno.EINVAL, errno.ENOSYS, errno.ENAMETOOLONG, errno.EPERM, *files.FULL)
-NO_CREDENTIALS = re.compile('credential|ProfileNotFound|RefreshError', re.IGNORECASE)  # names of exceptions
-HOW_TO_SIGN_IN = {
-  's3': 'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; FSSPEC_S3_ANON=true reads what is public',
-  'gs': 'run gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS',
-}
-SECRETS = ('AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +68,9 @@ def checked(address):
   """
   protocol, rest = ADDRESS.match(str(address)).groups()
   if '@' in rest.partition('/')[0]:
-    raise UserError(f'{protocol}://...: credentials in an address would be stored and printed; {HOW_TO_SIGN_IN["s3"]}')
+    raise UserError(
+      f'{protocol}://...: credentials in an address would be stored and printed; {store_retries.HOW_TO_SIGN_IN["s3"]}'
+    )
   if '::' in rest or '\0' in rest:
     raise UserError(f'{protocol}://{rest}: a chain of addresses; expected is one, such as s3://bucket/folder')
   try:
@@ -102,7 +94,7 @@ def connected(address):
   protocol = protocol_of(address)
   options = {'use_listings_cache': False}
   if EXTRAS.get(protocol, ())[:1] == ('s3fs',):
-    stall = min(STALL_SECONDS, patience_seconds() / 4)
+    stall = min(STALL_SECONDS, store_retries.patience_seconds() / 4)
     config = {'connect_timeout': stall, 'read_timeout': stall, 'retries': {'total_max_attempts': 1}}
     options |= {'config_kwargs': config}
   system = fsspec.filesystem(protocol, **options)
@@ -115,68 +107,9 @@ def protocol_of(address):
   return address.partition(':')[0]
 
 
-def patience_seconds():
-  """How long a failing request is repeated. UserError: AUDIONET_STORE_SECONDS is no positive number."""
-  return positive('AUDIONET_STORE_SECONDS', PATIENCE_SECONDS)
-
-
-def positive(variable, default):
-  """The value of an environment variable, float above 0. UserError: it is something else."""
-  value = os.environ.get(variable, default)
-  with contextlib.suppress(ValueError):
-    if 0 < float(value) < float('inf'):
-      return float(value)
-  raise UserError(f'{variable}={value}: expected is a number above 0')
-
-
 def attempt(address, function):
-  """`function(file system, path)`, repeated while it fails for a reason that may pass.
-
-  Raises:
-    FileNotFoundError, FileExistsError: as the store says.
-    UserError: access is denied, or the store is still failing after AUDIONET_STORE_SECONDS; it names the address.
-  """
-  start, wait, told = time.monotonic(), 0.1, False
-  while True:
-    try:
-      return function(*connected(address))
-    except (FileNotFoundError, FileExistsError, UserError, DiskFullError):
-      raise
-    except Exception as error:  # of the network, of the store, of its library
-      if files.is_full(error):
-        raise
-      spent = time.monotonic() - start
-      if lasts(error) or spent + wait > patience_seconds():
-        after = '' if lasts(error) else f', after {spent:.0f} s of trying again'
-        raise UserError(f'{address}: {reason(address, error)}{after}') from error
-      if spent > 2 and not told:
-        told = True
-        left = f'trying again for up to {patience_seconds():.0f} s'
-        print(f'warning: {address}: {reason(address, error)}; {left}', file=sys.stderr)
-    time.sleep(wait)
-    wait = min(2 * wait, LONGEST_WAIT_SECONDS)
-
-
-def lasts(error):
-  """Whether to repeat a request is useless."""
-  return (
-    isinstance(error, LASTING)
-    or (isinstance(error, OSError) and error.errno in LASTING_NUMBERS)
-    or bool(NO_CREDENTIALS.search(type(error).__name__))
-  )
-
-
-def reason(address, error):
-  """Why a request failed, in words that hold no secret."""
-  if NO_CREDENTIALS.search(type(error).__name__):
-    return f'no credentials for this store; {HOW_TO_SIGN_IN.get(protocol_of(address), "sign in to it first")}'
-  said = text.brief(error)
-  for variable in SECRETS:
-    if secret := os.environ.get(variable):
-      said = said.replace(secret, '...')
-  return (
-    f'access denied ({said}); the credentials in use do not allow it' if isinstance(error, PermissionError) else said
-  )
+  """`function(file system, path)` of an address, as `store_retries.repeated` has it."""
+  return store_retries.repeated(address, lambda: function(*connected(address)))
 
 
 def stored_of(info):

@@ -2,37 +2,23 @@
 
 AUDIONET_CACHE is the folder (~/.cache/audionet_tf), AUDIONET_CACHE_GB its bound (10). Whatever is used longest ago goes
 first; what a process has just been given stays as long as it is among its last HELD ones.
-
-A *mirror* is the local stand-in for a folder of records: small files are in it, shards come when `present` asks for
-them. The rest of the program works on its path, which `addressed` turns back into the address in messages.
 """
 
 import collections
 import contextlib
-import dataclasses
 import fcntl
 import os
 import pathlib
 import shutil
 import threading
 
-from audionet_tf.core import digests, object_store
+from audionet_tf.core import digests, object_store, store_retries
 from audionet_tf.core.errors import UserError
 
 DEFAULT_GB = 10.0
 HELD = 16  # more files than a pipeline reads and reads ahead at a time
-ON_DEMAND = '.tfrecord'  # suffix of what a mirror fetches only when it is asked for
 
 
-@dataclasses.dataclass
-class Mirror:
-  """A folder of a store: its `address` and what is `listed` there, dict of name to object_store.Stored."""
-
-  address: str
-  listed: dict
-
-
-_mirrors = {}  # local folder, str -> Mirror
 _held = collections.OrderedDict()  # path -> descriptor of its locked entry
 _places = {}  # local path, str -> address, for messages
 _guard = threading.Lock()
@@ -51,7 +37,7 @@ def folder():
 
 def most_bytes():
   """The bound of the cache. UserError: AUDIONET_CACHE_GB is no positive number."""
-  return object_store.positive('AUDIONET_CACHE_GB', DEFAULT_GB) * 1e9
+  return store_retries.positive('AUDIONET_CACHE_GB', DEFAULT_GB) * 1e9
 
 
 def name_at(path, address):
@@ -67,77 +53,6 @@ def addressed(message):
   for path, address in places:
     message = message.replace(path, address)
   return message
-
-
-def present(path):
-  """The path where a file can be read: the same one, or in a mirror that of a copy, fetched if it is missing.
-
-  Raises:
-    UserError: the object cannot be fetched, or has changed since it was listed.
-  """
-  address, stored = found_in_mirror(path)
-  return path if stored is None else type(path)(fetched_file(address, stored))
-
-
-def size(path):
-  """Size of a file in bytes, in a mirror without fetching it; None if there is no file."""
-  stored = found_in_mirror(path)[1]
-  if stored is not None:
-    return stored.size
-  return os.path.getsize(path) if os.path.isfile(path) else None
-
-
-def is_remote(path):
-  """Whether `present` would give another path."""
-  return found_in_mirror(path)[1] is not None
-
-
-def found_in_mirror(path):
-  """(address, Stored) of a path in a mirror that is not there itself; (None, None) for all others."""
-  if _mirrors:
-    path = os.path.abspath(path)
-    for root, mirror in _mirrors.items():
-      name = path[len(root) + 1 :]
-      if path.startswith(f'{root}{os.sep}') and name in mirror.listed and not os.path.exists(path):
-        return f'{mirror.address}/{name}', mirror.listed[name]
-  return None, None
-
-
-def mirrored(path):
-  """The local folder that stands for a folder of records in a store; a local path as it is.
-
-  Raises:
-    UserError: nothing is there, or the store cannot be read.
-  """
-  if path is None or not object_store.is_address(path):
-    return path
-  address = object_store.checked(path)
-  listed = object_store.listed(address)
-  if not listed:
-    raise UserError(f'{address}: nothing there; check the address')
-  listed = {name: stored for name, stored in listed.items() if not is_hidden(name)}
-  fixed = digests.of_text(f'{address} {listed.get("manifest.json")}')[:32]
-  root = folder() / 'mirrors' / fixed / address.rpartition('/')[2]
-  small = {name: stored for name, stored in listed.items() if not name.endswith(ON_DEMAND)}
-  check_size(address, small)
-  for name, stored in small.items():
-    target = root / name
-    copy = fetched_file(f'{address}/{name}', stored)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if not target.is_file() or target.read_bytes() != copy.read_bytes():
-      partial = target.with_name(f'.{os.getpid()}.{target.name}')
-      shutil.copyfile(copy, partial)
-      os.replace(partial, target)
-  name_at(root, address)
-  _mirrors[str(root)] = Mirror(address, listed)
-  return root
-
-
-def mirror_of(path):
-  """(local root, Mirror) that a path is in; None for one that is in none."""
-  path = os.path.abspath(path)
-  found = ((root, mirror) for root, mirror in _mirrors.items() if path.startswith(f'{root}{os.sep}'))
-  return next(found, None)
 
 
 def is_hidden(name):

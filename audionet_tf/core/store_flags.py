@@ -5,7 +5,7 @@ What the library resolves itself stays an address: students, videos, and the fla
 
 import contextlib
 
-from audionet_tf.core import object_store, store_cache, store_folder
+from audionet_tf.core import object_store, store_cache, store_folder, store_mirror
 
 BY_THE_LIBRARY = ('model', 'init', 'videos', 'flagfile')
 RECORDS, OUTPUT = ('records', 'validation'), 'output'
@@ -48,7 +48,7 @@ def local(stack, name, value):
   if name == OUTPUT:
     return str(output(stack, value))
   prefix, path = object_store.named_path(value)
-  return prefix + str((store_cache.mirrored if name in RECORDS else store_cache.fetched)(path))
+  return prefix + str((store_mirror.mirrored if name in RECORDS else store_cache.fetched)(path))
 
 
 def output(stack, address):

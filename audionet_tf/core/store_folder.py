@@ -14,7 +14,7 @@ import pathlib
 import shutil
 import sys
 
-from audionet_tf.core import digests, files, object_store, store_cache, store_lock
+from audionet_tf.core import digests, files, object_store, store_cache, store_lock, store_mirror
 from audionet_tf.core.errors import UserError
 
 # Objects in the order in which they are uploaded; those of no pattern are between FIRST and LAST.
@@ -246,7 +246,7 @@ def publish_beside_records(folder):
 
   Where that is not allowed, the folder stays on this machine, with a line on stderr.
   """
-  found = store_cache.mirror_of(folder)
+  found = store_mirror.mirror_of(folder)
   if found is None:
     return
   root, mirror = found
@@ -259,7 +259,7 @@ def publish_beside_records(folder):
       object_store.put(address, path)
       stored = object_store.stat(address)
       mirror.listed[below] = stored
-      if name.endswith(store_cache.ON_DEMAND):
+      if name.endswith(store_mirror.ON_DEMAND):
         store_cache.adopt(path, address, stored)
   except UserError as error:
     print(f'warning: {error}; {pathlib.Path(folder).name} stays on this machine alone', file=sys.stderr)

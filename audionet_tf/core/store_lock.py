@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 
-from audionet_tf.core import object_store
+from audionet_tf.core import object_store, store_retries
 from audionet_tf.core.errors import UserError
 
 NAME = '.lock'
@@ -62,7 +62,7 @@ class Lock:
 
 def lease_seconds():
   """LEASE_SECONDS, or what AUDIONET_LEASE_SECONDS says."""
-  return object_store.positive('AUDIONET_LEASE_SECONDS', LEASE_SECONDS)
+  return store_retries.positive('AUDIONET_LEASE_SECONDS', LEASE_SECONDS)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf.core import store_cache
+from audionet_tf.core import store_mirror
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys, input_pipeline, records, shard_reading, tfrecord_io
 
@@ -161,7 +161,7 @@ def read_records(windows, numbers):
   payloads = []
   for number in numbers:
     path = windows.paths[windows.shard[number]]
-    with open(store_cache.present(path), 'rb') as file:
+    with open(store_mirror.present(path), 'rb') as file:
       file.seek(windows.offset[number])
       framed = file.read(windows.length[number])
     if tfrecord_io.framed(framed[12:-4]) != framed:

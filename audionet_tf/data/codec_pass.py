@@ -11,7 +11,7 @@ import numpy as np
 import tqdm
 from google.protobuf import message
 
-from audionet_tf.core import digests, files, sealed_json, store_cache, store_folder, text
+from audionet_tf.core import digests, files, sealed_json, store_folder, store_mirror, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import codec_variants, records, tfrecord_io
 from audionet_tf.data.codec_variants import FOLDER, record_bytes
@@ -72,8 +72,8 @@ def make(records_folder, manifest, folder):
     {
       'name': path.name,
       'windows': shard['windows'],
-      'bytes': store_cache.size(path),
-      'digest': digests.of_content(store_cache.present(path)),
+      'bytes': store_mirror.size(path),
+      'digest': digests.of_content(store_mirror.present(path)),
     }
     for shard, path in zip(shards, targets, strict=True)
   ]

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from audionet_tf.core import store_cache
+from audionet_tf.core import store_mirror
 from audionet_tf.core.errors import UserError
 
 AHEAD = 2  # shards that are fetched while the ones before are read
@@ -17,7 +17,7 @@ def files(paths):
 
 def at_hand(dataset, paths):
   """A dataset of paths with that of the local copy in place of each; unchanged if all `paths` are local files."""
-  if not any(map(store_cache.is_remote, paths)):
+  if not any(map(store_mirror.is_remote, paths)):
     return dataset
 
   def fetched(path):
@@ -28,9 +28,9 @@ def at_hand(dataset, paths):
 
 
 def fetch(path):
-  """`store_cache.present` of a path, bytes to bytes."""
+  """`store_mirror.present` of a path, bytes to bytes."""
   try:
-    return store_cache.present(path.decode()).encode()
+    return store_mirror.present(path.decode()).encode()
   except UserError as error:
     _failures.append(error)
     raise

@@ -19,7 +19,7 @@ import dataclasses
 import json
 import pathlib
 
-from audionet_tf.core import digests, sealed_json, store_cache, text
+from audionet_tf.core import digests, sealed_json, store_mirror, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys, record_manifest, records, tfrecord_io
 from audionet_tf.data.batch_keys import TEACHER
@@ -178,7 +178,7 @@ def write_manifest(folder, manifest, teachers, shards):
     'videos': [video['id'] for video in manifest['videos']],
     'teachers': teachers,
     'shards': [
-      {'name': name, 'windows': windows, 'bytes': store_cache.size(folder / name)} for name, windows in shards
+      {'name': name, 'windows': windows, 'bytes': store_mirror.size(folder / name)} for name, windows in shards
     ],
   }
   sealed_json.write(folder / records.MANIFEST_NAME, content)

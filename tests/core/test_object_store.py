@@ -12,7 +12,15 @@ import pytest
 import s3_server
 from faulty_proxy import CUT, DROP, STALL
 
-from audionet_tf.core import object_store, store_cache, store_flags, store_folder, store_lock
+from audionet_tf.core import (
+  object_store,
+  store_cache,
+  store_flags,
+  store_folder,
+  store_lock,
+  store_mirror,
+  store_retries,
+)
 from audionet_tf.core.errors import UserError
 from audionet_tf.core.object_store import Stored
 
@@ -178,7 +186,7 @@ def test_no_network(store, monkeypatch):
 
 def test_secrets_are_left_out_of_messages(monkeypatch):
   monkeypatch.setenv('AWS_SECRET_ACCESS_KEY', 'very-secret')
-  assert 'very-secret' not in object_store.reason(PLACE, OSError('signed with very-secret'))
+  assert 'very-secret' not in store_retries.reason(PLACE, OSError('signed with very-secret'))
 
 
 @pytest.mark.parametrize('change, said', [('replace', 'has changed'), ('remove', 'is gone')])
@@ -238,13 +246,13 @@ def test_a_mirror_fetches_small_files_at_once_and_shards_on_demand(store):
   system, faults = store
   for name, content in {'manifest.json': b'{}', 'a.tfrecord': b'shard', 'labels/k/manifest.json': b'[]'}.items():
     system.pipe_file(f'{BUCKET}/folder/{name}', content)
-  root = store_cache.mirrored(PLACE)
+  root = store_mirror.mirrored(PLACE)
   assert files_in(root) == {'manifest.json': b'{}', 'labels/k/manifest.json': b'[]'}
   assert not any('a.tfrecord' in path for method, path in faults.seen)
-  assert store_cache.size(root / 'a.tfrecord') == 5 and store_cache.is_remote(str(root / 'a.tfrecord'))
-  copy = store_cache.present(root / 'a.tfrecord')
+  assert store_mirror.size(root / 'a.tfrecord') == 5 and store_mirror.is_remote(str(root / 'a.tfrecord'))
+  copy = store_mirror.present(root / 'a.tfrecord')
   assert copy.read_bytes() == b'shard' and copy != root / 'a.tfrecord'
-  assert store_cache.present('local.tfrecord') == 'local.tfrecord' and store_cache.size('local.tfrecord') is None
+  assert store_mirror.present('local.tfrecord') == 'local.tfrecord' and store_mirror.size('local.tfrecord') is None
   assert store_cache.addressed(f'{copy}: damaged') == f'{PLACE}/a.tfrecord: damaged'
   assert store_cache.addressed(f'{root}: damaged') == f'{PLACE}: damaged'
   # What is made beside the records is uploaded, its manifest last, and its shards are then copies like others.
@@ -257,15 +265,15 @@ def test_a_mirror_fetches_small_files_at_once_and_shards_on_demand(store):
   store_folder.publish_beside_records(labels)
   puts = [path.rpartition('/')[2] for method, path in faults.seen if method == 'PUT']
   assert puts == ['l.tfrecord', 'manifest.json']
-  assert store_cache.is_remote(labels / 'l.tfrecord')
+  assert store_mirror.is_remote(labels / 'l.tfrecord')
   faults.seen.clear()
-  assert store_cache.present(labels / 'l.tfrecord').read_bytes() == b'labels' and not faults.seen
+  assert store_mirror.present(labels / 'l.tfrecord').read_bytes() == b'labels' and not faults.seen
 
 
 def test_what_cannot_be_put_beside_records_stays_here(store, capsys):
   system, faults = store
   system.pipe_file(f'{BUCKET}/folder/manifest.json', b'{}')
-  root = store_cache.mirrored(PLACE)
+  root = store_mirror.mirrored(PLACE)
   (root / 'labels').mkdir()
   (root / 'labels/manifest.json').write_bytes(b'[]')
   faults.matches, faults.next = lambda method, path: method == 'PUT', [403] * 9
