@@ -33,10 +33,14 @@ from audionet_tf.core import cli, hub, notices, object_store, store_folder
 from audionet_tf.models import student_paths
 
 MODEL = flags.DEFINE_string(
-  'model', None, 'A run, a student (.keras, its .json beside it), starter, or hf://user/repository.'
+  'model',
+  None,
+  'A run, a student (.keras, its .json beside it), starter, or an address, s3:// or hf://user/repository.',
 )
 flags.DEFINE_alias('run_dir', 'model')  # the old name
-OUTPUT = flags.DEFINE_string('output', None, 'Folder of versions, made if missing; or hf://user/repository.')
+OUTPUT = flags.DEFINE_string(
+  'output', None, 'Folder of versions, made if missing; or an address, s3:// or hf://user/repository.'
+)
 LABELS = flags.DEFINE_multi_string(
   'labels', [], "FILE, or HEAD=FILE, repeated: other names for the student's classes, one per line."
 )

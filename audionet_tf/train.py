@@ -36,6 +36,8 @@ Several workers train together, each a process that runs this command; docs/work
 
   python -m audionet_tf.train --flagfile=flags.txt --distribute=multiworker
 
+Paths may be addresses in an object store, such as s3://bucket/runs/clips: docs/stores.md.
+
 RUN then holds student.keras (with student.json), export/1 (a SavedModel), stats.json, metrics.jsonl, checkpoints/ and
 tensorboard/ (tensorboard --logdir=RUN/tensorboard; not with --embeddings). The teacher's outputs are kept beside the
 records: a later run with the same teacher, alone or beside others, does not run it again.
@@ -57,14 +59,14 @@ from audionet_tf.models import student_names, student_paths
 from audionet_tf.training import cluster
 
 PRESET = flags.DEFINE_string('preset', None, 'Name of a flag file that travels with the program, such as best.')
-RECORDS = flags.DEFINE_string('records', None, 'Folder that tfrecords.build wrote.')
+RECORDS = flags.DEFINE_string('records', None, 'Folder that tfrecords.build wrote, or its address.')
 EMBEDDINGS = flags.DEFINE_multi_string(
   'embeddings', [], "FILE of AudioSet's embeddings, repeated, in place of --records; classes by --teacher_labels."
 )
 VALIDATION = flags.DEFINE_string(
   'validation', None, 'Folder of held-out records; they are evaluated after each epoch: val_kl and so on.'
 )
-RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of the run: new, or with --resume an old one.')
+RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of the run, or its address: new, or with --resume an old one.')
 RESUME = flags.DEFINE_bool('resume', False, 'Resume from the newest checkpoint of RUN; start where there is none.')
 
 TEACHER = flags.DEFINE_multi_string(

@@ -195,3 +195,21 @@ def test_a_missing_package_is_told_before_anything_else(tmp_path):
     )  # fmt: skip
     assert done.returncode == 1 and done.stderr.startswith('error: s3:// needs s3fs'), done.stderr
     assert done.stderr.count('\n') == 1
+
+
+def test_verification_in_a_store(place, tmp_path):
+  folder, system, _ = place
+  built_records.build(folder / 'clips', tmp_path / 'whole')
+  for path in (tmp_path / 'whole').iterdir():
+    if path.is_file() and not path.name.startswith('.'):
+      system.put_file(str(path), f'sounds/whole/{path.name}')
+  done = run(place, 'v', 'tfrecords.verify', 's3://sounds/whole')
+  assert done.stdout == '' and 's3://sounds/whole: 2 shards' in done.stderr and 'whole' in done.stderr
+  (shard, *_) = system.glob('sounds/whole/*.tfrecord')
+  content = bytearray(system.cat_file(shard))
+  content[100] ^= 1
+  system.pipe_file(shard, bytes(content))
+  command = [sys.executable, '-m', 'tfrecords.verify', 's3://sounds/whole']
+  done = subprocess.run(command, env=environment(place, 'v'), text=True, capture_output=True, timeout=280)
+  assert done.returncode == 1 and done.stdout.startswith(f's3://{shard}: record at byte 0'), done.stdout
+  assert done.stderr == 'error: s3://sounds/whole: 1 faults\n'
