@@ -327,7 +327,7 @@ class Predictor:
       return waveforms.of_array(sound, sample_rate_hz)
     if sample_rate_hz is not None:
       raise UserError(f'sample_rate_hz is {sample_rate_hz}, but {sound} is a file, which holds its own; leave it out')
-    return pathlib.Path(sound)
+    return pathlib.Path(store_cache.fetched(sound))
 
   def _file_predictor(self, make: Any, *arguments: Any, **options: Any) -> Any:
     """`make(served, *arguments, **options)`, cached: TensorFlow compiles a function for each FilePredictor."""
@@ -441,7 +441,7 @@ def build_records(
     short_videos=short_videos,
   )
   busy = 'another build is running there; wait for it or choose another --output'
-  with store_folder.written(output, busy) as folder:
+  with store_folder.written(output, busy, lambda name: '/' not in name) as folder:  # no outputs of teachers
     summary = builder.build(
       arguments=[os.fspath(argument) for argument in arguments],
       output=folder,

@@ -135,7 +135,7 @@ def main(argv):
   with contextlib.ExitStack() as stack:
     to_hub = hub.is_address(OUTPUT.value)
     busy = 'another export is running there; wait for it or choose another --output'
-    place = tempfile.TemporaryDirectory() if to_hub else store_folder.written(OUTPUT.value, busy, fetch=False)
+    place = tempfile.TemporaryDirectory() if to_hub else store_folder.written(OUTPUT.value, busy, store_folder.nothing)
     run = pathlib.Path(stack.enter_context(place))
     folder = run / student_paths.EXPORT_FOLDER if to_hub else run
     add = [functools.partial(describe, path, model=model, settings=settings)] if is_described() else []

@@ -60,6 +60,11 @@ def is_hidden(name):
   return any(part.startswith('.') for part in name.split('/'))
 
 
+def listed(address):
+  """The objects below an address, dict of name to object_store.Stored, without hidden ones."""
+  return {name: stored for name, stored in object_store.listed(address).items() if not is_hidden(name)}
+
+
 def check_size(address, listed):
   """UserError if objects together are larger than the cache."""
   size = sum(stored.size for stored in listed.values())
@@ -188,6 +193,13 @@ def adopt(path, address, stored):
   os.replace(path, home / address.rpartition('/')[2])
 
 
+def require_any(address, found):
+  """What was found at an address. UserError if it is nothing."""
+  if not found:
+    raise UserError(f'{address}: nothing there; check the address')
+  return found
+
+
 def fetched(path):
   """The local copy of a file or a folder in a store; a local path as it is.
 
@@ -200,7 +212,4 @@ def fetched(path):
   stored = object_store.stat(address)
   if stored is not None:
     return str(fetched_file(address, stored))
-  listed = {name: each for name, each in object_store.listed(address).items() if not is_hidden(name)}
-  if not listed:
-    raise UserError(f'{address}: nothing there; check the address')
-  return str(fetched_tree(address, listed))
+  return str(fetched_tree(address, require_any(address, listed(address))))

@@ -55,5 +55,5 @@ def output(stack, address):
   """The local path in place of the address of a folder, or of a file, which has a suffix."""
   folder, _, name = object_store.checked(address).rpartition('/')
   if '.' not in name:
-    return stack.enter_context(store_folder.written(address, fetch=False))
-  return stack.enter_context(store_folder.written(folder, fetch=False)) / name
+    return stack.enter_context(store_folder.written(address, wanted=store_folder.nothing))
+  return stack.enter_context(store_folder.written(folder, wanted=store_folder.nothing)) / name

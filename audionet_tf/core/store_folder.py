@@ -13,6 +13,7 @@ import os
 import pathlib
 import shutil
 import sys
+from collections.abc import Callable
 
 from audionet_tf.core import digests, files, object_store, store_cache, store_lock, store_mirror
 from audionet_tf.core.errors import UserError
@@ -34,14 +35,16 @@ class Working:
     root: pathlib.Path of the local folder.
     lock: store_lock.Lock, or None.
     sent: dict of name to [size, mtime in ns] of the local file as it was uploaded or fetched.
-    held: dict of name to object_store.Stored, what the store held after the last upload.
+    held: dict of name to object_store.Stored, what the store held after the last upload, as far as it is wanted.
+    wanted: as for `written`.
   """
 
   address: str
   root: pathlib.Path
   lock: store_lock.Lock | None
-  sent: dict
-  held: dict
+  sent: dict = dataclasses.field(default_factory=dict)
+  held: dict = dataclasses.field(default_factory=dict)
+  wanted: Callable = bool
 
   @property
   def state_path(self):
@@ -51,8 +54,13 @@ class Working:
 _working = {}  # local folder, str -> Working
 
 
+def nothing(name):
+  """Of what is in the store nothing is fetched: the folder is new for every process."""
+  return False
+
+
 @contextlib.contextmanager
-def written(path, busy=None, fetch=True):
+def written(path, busy=None, wanted=lambda name: True):
   """Context with the local folder in place of one in a store; uploads it at the end, also if the block fails.
 
   A local path, or None, is yielded as it is.
@@ -60,7 +68,7 @@ def written(path, busy=None, fetch=True):
   Args:
     path: of a folder, or its address.
     busy: what another process is doing there, for the message; None: no lock.
-    fetch: whether to fetch what is there already; else only its folders are made.
+    wanted: function of a name that says whether to fetch what is there already; of the rest only folders are made.
 
   Raises:
     UserError: another process holds the lock; the store cannot be read or written. What could not be uploaded is kept.
@@ -73,11 +81,11 @@ def written(path, busy=None, fetch=True):
     home = store_cache.folder() / 'writing' / digests.of_text(address)[:32]
     home.mkdir(parents=True, exist_ok=True)
     lock = stack.enter_context(store_lock.locked(address, busy)) if busy else None
-    if not busy:
+    if wanted is nothing:
       home = home / str(os.getpid())
       shutil.rmtree(home, ignore_errors=True)
-    working = Working(address, home / address.rpartition('/')[2], lock, {}, {})
-    prepare(working, fetch)
+    working = Working(address, home / address.rpartition('/')[2], lock)
+    prepare(working, wanted)
     _working[str(working.root)] = working
     store_cache.name_at(working.root, address)
     try:
@@ -85,34 +93,28 @@ def written(path, busy=None, fetch=True):
       upload(working)
       shutil.rmtree(home)
     except BaseException:
-      if keep(working) and not busy:
+      if keep(working) and wanted is nothing:
         shutil.rmtree(home)
       raise
     finally:
       del _working[str(working.root)]
 
 
-def prepare(working, fetch):
-  """Makes the local folder what the store holds, unless it is that and perhaps more."""
-  listed = {
-    name: stored for name, stored in object_store.listed(working.address).items() if not store_cache.is_hidden(name)
-  }
-  before = read_state(working)
-  working.held = listed
+def prepare(working, wanted):
+  """Makes the local folder what the store holds, unless it is that and perhaps more. `wanted`: as for `written`."""
+  everything = store_cache.listed(working.address)
+  listed = {name: stored for name, stored in everything.items() if wanted(name)}
+  before, working.wanted, working.held = read_state(working), wanted, listed
   if before and working.root.is_dir() and is_ours(working.root, before, flat(listed)):
     working.sent = before['sent']
     return
   shutil.rmtree(working.root, ignore_errors=True)
   working.root.mkdir(parents=True)
-  if not fetch:
-    for name in listed:
-      (working.root / name).parent.mkdir(parents=True, exist_ok=True)
-    working.held = {}
-    return
+  for name in everything:
+    (working.root / name).parent.mkdir(parents=True, exist_ok=True)
   with object_store.bytes_bar(sum(each.size for each in listed.values()), f'fetching {working.address}') as bar:
     for name, stored in listed.items():
       path = working.root / name
-      path.parent.mkdir(parents=True, exist_ok=True)
       object_store.fetch(f'{working.address}/{name}', stored, path, bar.update)
       working.sent[name] = state_of(path)
   write_state(working)
@@ -173,7 +175,7 @@ def local_files(root):
     found |= {
       (pathlib.Path(parent) / name).relative_to(root).as_posix(): pathlib.Path(parent) / name
       for name in names
-      if not name.startswith('.')
+      if not name.startswith('.') and '.partial' not in name
     }
   return {name: found[name] for name in sorted(found, key=lambda name: (rank(name), name))}
 
@@ -212,8 +214,8 @@ def upload(working):
   for name in gone:
     object_store.remove(f'{working.address}/{name}')
     del working.sent[name]
-  listed = object_store.listed(working.address)
-  working.held = {name: stored for name, stored in listed.items() if not store_cache.is_hidden(name)}
+  listed = store_cache.listed(working.address)
+  working.held = {name: stored for name, stored in listed.items() if working.wanted(name)}
   write_state(working)
 
 

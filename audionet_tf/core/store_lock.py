@@ -32,12 +32,12 @@ class Lock:
 
   def __init__(self, address, content):
     self.address, self.content = f'{address}/{NAME}', content
-    self.is_lost, self.over = False, threading.Event()
+    self.is_lost, self.over, self.seconds = False, threading.Event(), lease_seconds() / 4
     self.thread = threading.Thread(target=self.renew, daemon=True)
 
   def renew(self):
     """Writes the lock again and again, until it is released or lost."""
-    while not self.over.wait(lease_seconds() / 4):
+    while not self.over.wait(self.seconds):
       with contextlib.suppress(UserError):  # it may work the next time
         held = object_store.read_bytes(self.address)
         if held is not None and token_of(held) != self.content['token']:
@@ -110,6 +110,8 @@ def is_made(lock, address):
 def take_over(lock, busy):
   """Makes a lock ours whose owner is gone. UserError: the owner is at work, or another process was faster."""
   before = object_store.read_bytes(lock.address)
+  if token_of(before) == lock.content['token']:
+    return  # it was made, and the answer that said so was lost
   if before is not None and not is_dead_here(before):
     print(f'{lock.address}: waiting up to {lease_seconds():.0f} s for a sign of its owner ...', file=sys.stderr)
     end = time.monotonic() + lease_seconds()

@@ -9,7 +9,6 @@ import os
 import shutil
 
 from audionet_tf.core import digests, object_store, store_cache
-from audionet_tf.core.errors import UserError
 
 ON_DEMAND = '.tfrecord'  # suffix of what is fetched only when it is asked for
 
@@ -34,10 +33,7 @@ def mirrored(path):
   if path is None or not object_store.is_address(path):
     return path
   address = object_store.checked(path)
-  listed = object_store.listed(address)
-  if not listed:
-    raise UserError(f'{address}: nothing there; check the address')
-  listed = {name: stored for name, stored in listed.items() if not store_cache.is_hidden(name)}
+  listed = store_cache.require_any(address, store_cache.listed(address))
   fixed = digests.of_text(f'{address} {listed.get("manifest.json")}')[:32]
   root = store_cache.folder() / 'mirrors' / fixed / address.rpartition('/')[2]
   small = {name: stored for name, stored in listed.items() if not name.endswith(ON_DEMAND)}

@@ -29,7 +29,7 @@ def fetched(address):
     if not found[name]:
       raise UserError(f'{address}: no such student; training writes it as RUN/student.keras')
     return store_cache.fetched_tree(folder, {each: stored for each, stored in found.items() if stored}) / name
-  listed = {name: each for name, each in object_store.listed(address).items() if not store_cache.is_hidden(name)}
+  listed = store_cache.listed(address)
   listed = {name: listed[name] for name in listed if OF_RUN.fullmatch(name)} or listed
   if not any(name.endswith(('.keras', 'saved_model.pb')) for name in listed):
     raise UserError(f'{address}: no student here; expected is a run, an export or a student.keras')

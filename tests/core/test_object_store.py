@@ -396,3 +396,41 @@ def test_flags_and_arguments_hold_local_paths(monkeypatch, tmp_path):
       file.write('written')
   assert object_store.read_bytes('memory://flags/out/x') == b'written'
   assert isinstance(object_store.stat('memory://flags/out/x'), Stored)
+
+
+def test_results_join_what_is_there_without_fetching_it(store):
+  system, faults = store
+  system.pipe_file(f'{BUCKET}/folder/1/saved_model.pb', b'old')
+  with store_folder.written(PLACE, 'busy', store_folder.nothing) as folder:
+    assert [path.name for path in folder.iterdir()] == ['1'] and files_in(folder) == {}
+    (folder / '2').mkdir()
+    (folder / '2/saved_model.pb').write_bytes(b'new')
+    (folder / '2/x.tfrecord.partial').write_bytes(b'half')
+  assert system.find(f'{BUCKET}/folder') == [f'{BUCKET}/folder/{number}/saved_model.pb' for number in (1, 2)]
+  assert not any(method == 'GET' and path.endswith('saved_model.pb') for method, path in faults.seen)
+
+
+def test_an_answer_that_is_lost_is_no_other_owner(store):
+  system, faults = store
+  faults.after = [faulty_proxy.DROP]
+  faults.matches = lambda method, path: method == 'PUT' and path.endswith('.lock')
+  with store_lock.locked(PLACE, 'at work') as lock:
+    assert json.loads(system.cat_file(f'{BUCKET}/folder/.lock'))['token'] == lock.content['token']
+  assert not faults.after
+
+
+def test_the_newest_whole_version_of_an_export_is_fetched(store):
+  from audionet_tf.models import stored_student
+
+  system, _ = store
+  names = ('export/9/saved_model.pb', 'export/9/assets/a', 'export/10/saved_model.pb', 'export/11/variables/v')
+  for name in (*names, 'student.keras', 'student.json', 'checkpoints/ckpt-1.index', 'metrics.jsonl'):
+    system.pipe_file(f'{BUCKET}/folder/{name}', name.encode())
+  stored_student.fetched.cache_clear()
+  assert set(files_in(stored_student.fetched(PLACE))) == {'export/10/saved_model.pb', 'student.keras', 'student.json'}
+  assert set(files_in(stored_student.fetched(f'{PLACE}/export'))) == {'10/saved_model.pb'}
+  assert set(files_in(stored_student.fetched(f'{PLACE}/export/9'))) == {'saved_model.pb', 'assets/a'}
+  keras = stored_student.fetched(f's3:/{BUCKET}/folder/student.keras')
+  assert keras.read_bytes() == b'student.keras' and keras.with_suffix('.json').is_file()
+  with pytest.raises(UserError, match='no student here'):
+    stored_student.fetched(f'{PLACE}/checkpoints')

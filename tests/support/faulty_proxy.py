@@ -15,21 +15,21 @@ class Faults:
 
   Attributes:
     next: list of what the next matching requests get, each once: a status such as 503, CUT, STALL or DROP.
+    after: list of the same; the request reaches the server, and the answer is replaced.
     matches: function of (method, path) that says which requests these are.
     seen: list of (method, path) of all requests.
     before: function of (method, path) that is called before a request is passed on.
   """
 
   def __init__(self):
-    self.next, self.matches, self.seen = [], lambda method, path: True, []
+    self.next, self.after, self.matches, self.seen = [], [], lambda method, path: True, []
     self.before = lambda method, path: None
     self.over, self.lock = threading.Event(), threading.Lock()
 
-  def take(self, method, path):
-    """The fault of a request, or None."""
+  def take(self, faults, method, path):
+    """The fault of a request, or None. `faults`: `next` or `after`."""
     with self.lock:
-      self.seen.append((method, path))
-      return self.next.pop(0) if self.next and self.matches(method, path) else None
+      return faults.pop(0) if faults and self.matches(method, path) else None
 
 
 @contextlib.contextmanager
@@ -41,7 +41,8 @@ def running(upstream):
     protocol_version = 'HTTP/1.1'
 
     def handle_any(self):
-      fault = faults.take(self.command, self.path)
+      faults.seen.append((self.command, self.path))
+      fault = faults.take(faults.next, self.command, self.path)
       body = self.body()
       faults.before(self.command, self.path)
       if fault == STALL:
@@ -61,6 +62,9 @@ def running(upstream):
       connection.endheaders(body)
       response = connection.getresponse()
       content = response.read()
+      if faults.take(faults.after, self.command, self.path) == DROP:
+        self.close_connection = True
+        return
       length = response.getheader('Content-Length') if self.command == 'HEAD' else None
       self.answer(response.status, response.getheaders(), content, length, cut=fault == CUT)
       connection.close()
