@@ -7,6 +7,7 @@ where each store's own tools read them, such as AWS_PROFILE and AWS_ENDPOINT_URL
 import contextlib
 import dataclasses
 import errno
+import logging
 import os
 import pathlib
 import re
@@ -19,13 +20,7 @@ from audionet_tf.core import files, store_retries
 from audionet_tf.core.errors import UserError, missing_extra
 
 ADDRESS = re.compile(r'([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])(.*)', re.DOTALL)  # one slash: what pathlib makes of it
-NOT_STORES = (
-  'file',
-  'hf',
-  'http',
-  'https',
-  'local',
-)  # of these nothing can be listed, or they are no addresses of ours
+NOT_STORES = ('file', 'hf', 'http', 'https', 'local')  # paths of their own kind, or places without lists of files
 EXTRAS = {'s3': ('s3fs', 's3'), 's3a': ('s3fs', 's3'), 'gs': ('gcsfs', 'gs'), 'gcs': ('gcsfs', 'gs')}
 STALL_SECONDS = 15.0  # without a byte, of a request
 VERSION_KEYS = ('ETag', 'etag', 'md5Hash', 'generation', 'checksum', 'mtime', 'LastModified', 'modified', 'created')
@@ -92,6 +87,7 @@ def connected(address):
   import fsspec
 
   protocol = protocol_of(address)
+  logging.getLogger('gcsfs').setLevel(logging.CRITICAL)  # it logs tracebacks of what `attempt` tells in a line
   options = {'use_listings_cache': False}
   if EXTRAS.get(protocol, ())[:1] == ('s3fs',):
     stall = min(STALL_SECONDS, store_retries.patience_seconds() / 4)

@@ -14,7 +14,15 @@ from audionet_tf.core import files, text
 from audionet_tf.core.errors import DiskFullError, UserError
 
 PATIENCE_SECONDS, LONGEST_WAIT_SECONDS = 60.0, 10.0
-LASTING = (FileNotFoundError, PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError, ValueError)
+LASTING = (
+  FileNotFoundError,
+  PermissionError,
+  FileExistsError,
+  NotADirectoryError,
+  IsADirectoryError,
+  ImportError,
+  ValueError,
+)
 LASTING_NUMBERS = (errno.EINVAL, errno.ENOSYS, errno.ENAMETOOLONG, errno.EPERM, *files.FULL)
 NO_CREDENTIALS = re.compile('credential|ProfileNotFound|RefreshError', re.IGNORECASE)  # names of exceptions
 HOW_TO_SIGN_IN = {

@@ -410,8 +410,9 @@ def test_results_join_what_is_there_without_fetching_it(store):
   assert not any(method == 'GET' and path.endswith('saved_model.pb') for method, path in faults.seen)
 
 
-def test_an_answer_that_is_lost_is_no_other_owner(store):
+def test_an_answer_that_is_lost_is_no_other_owner(store, monkeypatch):
   system, faults = store
+  monkeypatch.setenv('AUDIONET_LEASE_SECONDS', '1000')
   faults.after = [faulty_proxy.DROP]
   faults.matches = lambda method, path: method == 'PUT' and path.endswith('.lock')
   with store_lock.locked(PLACE, 'at work') as lock:
