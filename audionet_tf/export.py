@@ -162,7 +162,7 @@ def publish(run, version, model, settings):
 
 
 def run():
-  cli.run(main, TOPICS, NEEDS, addresses=('output',))
+  cli.run(main, TOPICS, NEEDS, addresses=('output', 'run_dir'))
 
 
 if __name__ == '__main__':

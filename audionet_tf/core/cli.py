@@ -205,6 +205,11 @@ def require_any_file(paths):
   require(len(missing) < len(paths), f'no such file: {text.first_of(missing)}')
 
 
+def tell(line):
+  """Prints a line with addresses in place of the local paths that stand for them."""
+  print(store_cache.addressed(str(line)))
+
+
 def fail_file(path, error):
   """Prints on stderr, in one line, why one of several files failed."""
   message = str(error) if str(path) in str(error) else f'{path}: {error}'
