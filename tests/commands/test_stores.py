@@ -5,7 +5,6 @@ import itertools
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -22,9 +21,10 @@ from audionet_tf.models import student_file
 
 BUILD = ['--image_size=32', '--image_format=png', '--workers=2']
 TRAIN = [
-  *('--epochs=12', '--batch_size=8', '--checkpoint_every=1', '--optimizer=adam', '--learning_rate=1e-3'),
+  *('--epochs=8', '--batch_size=8', '--checkpoint_every=1', '--optimizer=adam', '--learning_rate=1e-3'),
   '--noprojector',
 ]
+SECONDS = 600  # limit of every wait
 
 
 @pytest.fixture(scope='module')
@@ -52,15 +52,12 @@ def place(tmp_path_factory):
 
 def environment(place, cache):
   folder, _, endpoint = place
-  return os.environ | s3_server.variables(endpoint, folder / cache, seconds=60)
+  return s3_server.variables(endpoint, folder / cache, seconds=60)
 
 
 def run(place, cache, module, *words):
   """`python -m module words` with an endpoint that fails now and then, and a cache of its own."""
-  command = [sys.executable, '-m', module, *words]
-  done = subprocess.run(command, env=environment(place, cache), text=True, capture_output=True, timeout=280)
-  assert done.returncode == 0, done.stderr[-2000:]
-  return done
+  return commands.run(module, *words, timeout=SECONDS, check=True, environment=environment(place, cache))
 
 
 def weights(path):
@@ -68,7 +65,7 @@ def weights(path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(4 * SECONDS)
 def test_from_videos_in_a_store_to_predictions_with_a_kill_in_between(place, tmp_path):
   folder, system, _ = place
   # The same on local files, undisturbed.
@@ -83,13 +80,13 @@ def test_from_videos_in_a_store_to_predictions_with_a_kill_in_between(place, tmp
   assert not [path for path in (folder / 'a').rglob('*') if path.suffix in ('.mkv', '.tfrecord')]  # all let go
 
   flags = ['--records=s3://sounds/data', '--run_dir=s3://sounds/run', '--teacher=s3://sounds/teacher.keras', *TRAIN]
-  command = [sys.executable, '-m', 'audionet_tf.train', *flags]
-  with subprocess.Popen(command, env=environment(place, 'b'), stderr=subprocess.DEVNULL) as training:
-    end = time.monotonic() + 280
-    while not system.exists('sounds/run/checkpoints/ckpt-2.index'):
-      assert training.poll() is None and time.monotonic() < end
-      time.sleep(0.05)
-    training.send_signal(signal.SIGKILL)
+  training = commands.start(['audionet_tf.train', *flags], environment=environment(place, 'b'))
+  end = time.monotonic() + SECONDS
+  while not system.exists('sounds/run/checkpoints/ckpt-2.index'):
+    assert training.is_alive() and time.monotonic() < end
+    time.sleep(0.05)
+  training.kill()
+  training.join()
   assert system.exists('sounds/run/.lock') and not system.exists('sounds/run/student.keras')
   shutil.rmtree(folder / 'b')  # another machine goes on
   done = run(place, 'c', 'audionet_tf.train', *flags, '--resume')
@@ -209,7 +206,6 @@ def test_verification_in_a_store(place, tmp_path):
   content = bytearray(system.cat_file(shard))
   content[100] ^= 1
   system.pipe_file(shard, bytes(content))
-  command = [sys.executable, '-m', 'tfrecords.verify', 's3://sounds/whole']
-  done = subprocess.run(command, env=environment(place, 'v'), text=True, capture_output=True, timeout=280)
+  done = commands.run('tfrecords.verify', 's3://sounds/whole', environment=environment(place, 'v'))
   assert done.returncode == 1 and done.stdout.startswith(f's3://{shard}: record at byte 0'), done.stdout
   assert done.stderr == 'error: s3://sounds/whole: 1 faults\n'
