@@ -6,6 +6,7 @@ mirror's path, which `store_cache.addressed` turns back into the address in mess
 
 import dataclasses
 import os
+import pathlib
 import shutil
 
 from audionet_tf.core import digests, object_store, store_cache
@@ -36,6 +37,30 @@ def mirrored(path):
   listed = store_cache.require_any(address, store_cache.listed(address))
   fixed = digests.of_text(f'{address} {listed.get("manifest.json")}')[:32]
   root = store_cache.folder() / 'mirrors' / fixed / address.rpartition('/')[2]
+  fill(root, address, listed)
+  store_cache.name_at(root, address)
+  _mirrors[str(root)] = Mirror(address, listed)
+  return root
+
+
+def refresh(folder):
+  """Looks again at what a store holds of a folder in a mirror: another process may have put it there. Else nothing."""
+  if found := mirror_of(folder):
+    root, mirror = found
+    below = os.path.relpath(folder, root)
+    listed = {f'{below}/{name}': each for name, each in store_cache.listed(f'{mirror.address}/{below}').items()}
+    fill(pathlib.Path(root), mirror.address, listed)
+    mirror.listed |= listed
+
+
+def fill(root, address, listed):
+  """Makes the small files of a mirror those that were listed.
+
+  Args:
+    root: pathlib.Path of the mirror.
+    address: that it stands for.
+    listed: dict of name to object_store.Stored.
+  """
   small = {name: stored for name, stored in listed.items() if not name.endswith(ON_DEMAND)}
   store_cache.check_size(address, small)
   for name, stored in small.items():
@@ -46,9 +71,6 @@ def mirrored(path):
       partial = target.with_name(f'.{os.getpid()}.{target.name}')
       shutil.copyfile(copy, partial)
       os.replace(partial, target)
-  store_cache.name_at(root, address)
-  _mirrors[str(root)] = Mirror(address, listed)
-  return root
 
 
 def present(path):

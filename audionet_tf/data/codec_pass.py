@@ -43,6 +43,7 @@ def ensure(records_folder, manifest):
   with files.space_in(folder):
     folder.mkdir(parents=True, exist_ok=True)
   with files.locked(folder), files.space_in(folder):
+    store_mirror.refresh(folder)
     if not codec_variants.is_whole(folder, manifest):
       codecs.check()
       make(pathlib.Path(records_folder), manifest, folder)

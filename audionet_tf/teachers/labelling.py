@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf.core import files, store_folder, text
+from audionet_tf.core import files, store_folder, store_mirror, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys, damage, input_pipeline, records, shard_reading, soft_labels, tfrecord_io
 from audionet_tf.data.soft_labels import FOLDER, OUTPUT_SETTINGS
@@ -46,6 +46,7 @@ def ensure(records_folder, manifest, teachers, batch_size=64):
   with files.space_in(folder):
     folder.mkdir(parents=True, exist_ok=True)
   with files.locked(folder), files.space_in(folder):
+    store_mirror.refresh(folder)
     if not soft_labels.is_whole(folder, manifest, descriptions(teachers)):
       make(pathlib.Path(records_folder), manifest, teachers, folder, batch_size)
       store_folder.publish_beside_records(folder)

@@ -268,6 +268,12 @@ def test_a_mirror_fetches_small_files_at_once_and_shards_on_demand(store):
   assert store_mirror.is_remote(labels / 'l.tfrecord')
   faults.seen.clear()
   assert store_mirror.present(labels / 'l.tfrecord').read_bytes() == b'labels' and not faults.seen
+  # What another process has put there since is found when it is asked for.
+  system.pipe_file(f'{BUCKET}/folder/labels/other/manifest.json', b'{}')
+  system.pipe_file(f'{BUCKET}/folder/labels/other/o.tfrecord', b'other')
+  store_mirror.refresh(root / 'labels/other')
+  assert (root / 'labels/other/manifest.json').read_bytes() == b'{}'
+  assert store_mirror.present(root / 'labels/other/o.tfrecord').read_bytes() == b'other'
 
 
 def test_what_cannot_be_put_beside_records_stays_here(store, capsys):
