@@ -243,7 +243,7 @@ def main(argv):
   failed = 0
   for path in paths:
     try:
-      print(report(path, caption_file(predictor, config, path, folder), folder))
+      cli.tell(report(path, caption_file(predictor, config, path, folder), folder))
     except (UserError, OSError) as error:
       failed += 1
       cli.fail_file(path, error)

@@ -29,14 +29,18 @@ import tempfile
 
 from absl import flags
 
-from audionet_tf.core import cli, hub, notices
+from audionet_tf.core import cli, hub, notices, object_store, store_folder
 from audionet_tf.models import student_paths
 
 MODEL = flags.DEFINE_string(
-  'model', None, 'A run, a student (.keras, its .json beside it), starter, or hf://user/repository.'
+  'model',
+  None,
+  'A run, a student (.keras, its .json beside it), starter, or an address, s3:// or hf://user/repository.',
 )
 flags.DEFINE_alias('run_dir', 'model')  # the old name
-OUTPUT = flags.DEFINE_string('output', None, 'Folder of versions, made if missing; or hf://user/repository.')
+OUTPUT = flags.DEFINE_string(
+  'output', None, 'Folder of versions, made if missing; or an address, s3:// or hf://user/repository.'
+)
 LABELS = flags.DEFINE_multi_string(
   'labels', [], "FILE, or HEAD=FILE, repeated: other names for the student's classes, one per line."
 )
@@ -130,7 +134,9 @@ def main(argv):
   windows, notes, quantize = real_windows(settings) if QUANTIZE.value else [], [], sorted({*QUANTIZE.value})
   with contextlib.ExitStack() as stack:
     to_hub = hub.is_address(OUTPUT.value)
-    run = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()) if to_hub else OUTPUT.value)
+    busy = 'another export is running there; wait for it or choose another --output'
+    place = tempfile.TemporaryDirectory() if to_hub else store_folder.written(OUTPUT.value, busy, store_folder.nothing)
+    run = pathlib.Path(stack.enter_context(place))
     folder = run / student_paths.EXPORT_FOLDER if to_hub else run
     add = [functools.partial(describe, path, model=model, settings=settings)] if is_described() else []
     options = {'quantize': quantize, 'windows': windows, 'report': notes.append, 'onnx': ONNX.value, 'add': add}
@@ -138,7 +144,8 @@ def main(argv):
     version = notices.quietly(write)  # converters tell what they ignore and which devices there are
     if to_hub:
       publish(run, version, model, settings)
-  print(OUTPUT.value if to_hub else version)
+  in_store = object_store.is_address(OUTPUT.value)
+  print(OUTPUT.value if to_hub else f'{OUTPUT.value}/{version.name}' if in_store else version)
   for note in notes:
     print(note, file=sys.stderr)
 
@@ -155,7 +162,7 @@ def publish(run, version, model, settings):
 
 
 def run():
-  cli.run(main, TOPICS, NEEDS)
+  cli.run(main, TOPICS, NEEDS, addresses=('output', 'run_dir'))
 
 
 if __name__ == '__main__':

@@ -218,7 +218,7 @@ def units():
 
   probe = load_unit_probe(MODEL.value, LAYER.value)
   page, unreadable = write_page(probe, media_files(CLIPS.value), OUTPUT.value, numbers)
-  print(page)
+  cli.tell(page)
   return 1 if unreadable else 0
 
 
@@ -241,7 +241,7 @@ def save(draw):
 
   path = style.check_path(OUTPUT.value)
   style.save(draw(), path)
-  print(path)
+  cli.tell(path)
   return 0
 
 

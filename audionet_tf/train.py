@@ -36,6 +36,8 @@ Several workers train together, each a process that runs this command; docs/work
 
   python -m audionet_tf.train --flagfile=flags.txt --distribute=multiworker
 
+Paths may be addresses in an object store, such as s3://bucket/runs/clips: docs/stores.md.
+
 RUN then holds student.keras (with student.json), export/1 (a SavedModel), stats.json, metrics.jsonl, checkpoints/ and
 tensorboard/ (tensorboard --logdir=RUN/tensorboard; not with --embeddings). The teacher's outputs are kept beside the
 records: a later run with the same teacher, alone or beside others, does not run it again.
@@ -50,21 +52,21 @@ import sys
 from absl import flags
 
 from audionet_tf import api
-from audionet_tf.core import cli, flagfiles, interruption
+from audionet_tf.core import cli, flagfiles, interruption, object_store
 from audionet_tf.core.errors import DiskFullError
 from audionet_tf.data.records import MANIFEST_NAME
 from audionet_tf.models import student_names, student_paths
 from audionet_tf.training import cluster
 
 PRESET = flags.DEFINE_string('preset', None, 'Name of a flag file that travels with the program, such as best.')
-RECORDS = flags.DEFINE_string('records', None, 'Folder that tfrecords.build wrote.')
+RECORDS = flags.DEFINE_string('records', None, 'Folder that tfrecords.build wrote, or its address.')
 EMBEDDINGS = flags.DEFINE_multi_string(
   'embeddings', [], "FILE of AudioSet's embeddings, repeated, in place of --records; classes by --teacher_labels."
 )
 VALIDATION = flags.DEFINE_string(
   'validation', None, 'Folder of held-out records; they are evaluated after each epoch: val_kl and so on.'
 )
-RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of the run: new, or with --resume an old one.')
+RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of the run, or its address: new, or with --resume an old one.')
 RESUME = flags.DEFINE_bool('resume', False, 'Resume from the newest checkpoint of RUN; start where there is none.')
 
 TEACHER = flags.DEFINE_multi_string(
@@ -241,14 +243,16 @@ def main(argv):
   except DiskFullError as error:
     raise DiskFullError(error.folder, f'resume with: {resume_command()}') from error
   if DISTRIBUTE.value == 'mirrored' or cluster.find().is_chief:
-    print(f'student: {RUN_DIR.value}/student.keras\nSavedModel: {student_paths.find_export(RUN_DIR.value)}')
+    in_store = object_store.is_address(RUN_DIR.value)
+    exported = f'{RUN_DIR.value}/export' if in_store else student_paths.find_export(RUN_DIR.value)
+    print(f'student: {RUN_DIR.value}/student.keras\nSavedModel: {exported}')
   return None
 
 
 def check_script():
   """UserError if the flag file belongs to a script that makes the records, and they are missing."""
   script = flagfiles.script(flagfiles.resolved(sys.argv))
-  if script and RECORDS.value:
+  if script and RECORDS.value and not object_store.is_address(RECORDS.value):
     missing = f'{RECORDS.value}: no records here; they are made, and these flags used, by: {script}'
     cli.require((pathlib.Path(RECORDS.value) / MANIFEST_NAME).is_file(), missing)
 
@@ -318,7 +322,7 @@ def epoch_range(text):
 
 def run():
   tables = {'Students': student_names.STUDENTS, 'Presets': flagfiles.preset_titles()}
-  cli.run(main, TOPICS, NEEDS, tables)
+  cli.run(main, TOPICS, NEEDS, tables, addresses='*')
 
 
 if __name__ == '__main__':

@@ -81,8 +81,8 @@ def test_files_and_programs_that_the_documents_name():
 @pytest.mark.parametrize(
   'path, extras_left_open',
   [
-    ('constraints.txt', {'litert', 'hub', 'microphone'}),  # tests have stand-ins for the libraries of the last two
-    ('constraints-latest.txt', {'torch', 'hub', 'microphone'}),
+    ('constraints.txt', {'gs', 'litert', 'hub', 'microphone'}),  # tests have stand-ins for the last two
+    ('constraints-latest.txt', {'gs', 'torch', 'hub', 'microphone'}),
   ],
 )
 def test_constraints_hold_every_dependency_and_no_place(path, extras_left_open):

@@ -19,7 +19,7 @@ import dataclasses
 import json
 import pathlib
 
-from audionet_tf.core import digests, sealed_json, text
+from audionet_tf.core import digests, sealed_json, store_mirror, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys, record_manifest, records, tfrecord_io, video_table
 from audionet_tf.data.batch_keys import TEACHER
@@ -217,7 +217,9 @@ def write_manifest(folder, manifest, teachers, shards):
     'windows': manifest['windows'],
     'videos': listed_videos(manifest),
     'teachers': teachers,
-    'shards': [{'name': name, 'windows': windows, 'bytes': (folder / name).stat().st_size} for name, windows in shards],
+    'shards': [
+      {'name': name, 'windows': windows, 'bytes': store_mirror.size(folder / name)} for name, windows in shards
+    ],
   }
   if reads_records(manifest['params']):
     content['sound'] = [shard['name'] for shard in manifest['shards']]

@@ -3,6 +3,7 @@
 import numpy as np
 import tqdm
 
+from audionet_tf.core import object_store
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys, damage, input_pipeline, records, soft_labels
 from audionet_tf.teachers import frozen_teacher, labelling
@@ -31,6 +32,9 @@ def named_teacher(settings):
   kinds['digest'] = str | None
   if not isinstance(described, dict) or not all(isinstance(described.get(key), kind) for key, kind in kinds.items()):
     raise UserError('the record of the teacher in the model is damaged; name the teacher with --teacher')
+  for key in ('source', 'weights', 'labels'):  # a model may come from strangers: it makes no connection of its own
+    if described[key] and object_store.is_address(described[key]):
+      raise UserError(f'the {key} of the teacher were at {described[key]}; name the teacher with --teacher')
   return {key: described.get(key) for key in kinds}
 
 

@@ -29,7 +29,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-from audionet_tf.core import text
+from audionet_tf.core import store_cache, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys, class_lists, csv_files
 from audionet_tf.teachers import (
@@ -111,10 +111,10 @@ def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32
     raise UserError(labels_mismatch(source, labels, class_names, model.classes))
   kind = model.kind or probed_kind(source, model)
   description = {
-    'source': source,
+    'source': store_cache.addressed(source),
     'name': name,
-    'weights': str(weights),
-    'labels': None if labels is None else str(labels),
+    'weights': store_cache.addressed(str(weights)),
+    'labels': None if labels is None else store_cache.addressed(str(labels)),
     'dtype': dtype,
     'input_range': None if input_range is None else list(input_range),
     'input_size': None if model.size is None else list(model.size),
@@ -162,10 +162,10 @@ def precomputed_teacher(source, name, weights, labels, class_names, dtype, input
   if len(class_names) != targets.classes:
     raise UserError(labels_mismatch(source, labels, class_names, targets.classes))
   description = {
-    'source': source,
+    'source': store_cache.addressed(source),
     'name': name,
     'weights': weights,
-    'labels': None if labels is None else str(labels),
+    'labels': None if labels is None else store_cache.addressed(str(labels)),
     'dtype': dtype,
     'input_range': None,
     'input_size': None,

@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf.core import files, system, text
+from audionet_tf.core import files, store_folder, store_mirror, system, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import batch_keys, damage, input_pipeline, records, soft_labels, tfrecord_io
+from audionet_tf.data import batch_keys, damage, input_pipeline, records, shard_reading, soft_labels, tfrecord_io
 from audionet_tf.data.record_manifest import position
 from audionet_tf.data.soft_labels import FOLDER, OUTPUT_SETTINGS
 from audionet_tf.media import timeline
@@ -50,8 +50,10 @@ def ensure(records_folder, manifest, teachers, batch_size=64, share=(0, 1)):
   with files.space_in(folder):
     folder.mkdir(parents=True, exist_ok=True)
   with files.locked(folder, shared=share[1] > 1), files.space_in(folder):
+    store_mirror.refresh(folder)
     if not soft_labels.is_whole(folder, manifest, descriptions(teachers)):
       make(pathlib.Path(records_folder), manifest, teachers, folder, batch_size, share)
+      store_folder.publish_beside_records(folder)
   return folder
 
 
@@ -163,16 +165,24 @@ def find_stored(records_folder, manifest, teacher):
       same = other['digest'] == teacher.digest and len(other['classes']) == len(teacher.class_names)
       same &= all(other['description'].get(part) == teacher.description.get(part) for part in OUTPUT_SETTINGS)
       if same and stored['records_digest'] == manifest['digest'] and stored['shards']:
-        return stored_reader(folder, name, len(other['classes']), manifest['params'].answers_per_window)
+        return stored_reader(folder, stored, name, manifest['params'].answers_per_window)
   return None
 
 
-def stored_reader(folder, name, classes, answers_per_window):
-  """A function (batch, shard number, block number) -> float16 [B, A, classes] that reads stored outputs."""
+def stored_reader(folder, stored, name, answers_per_window):
+  """A function (batch, shard number, block number) -> float16 [B, A, classes] that reads stored outputs.
+
+  Args:
+    folder: pathlib.Path of the outputs.
+    stored: their manifest.
+    name: of the teacher in it.
+    answers_per_window: A.
+  """
+  classes = len(stored['teachers'][name]['classes'])
 
   @functools.lru_cache(maxsize=1)
   def opened(shard):
-    path = next(folder.glob(f'labels-{shard:05d}-of-*.tfrecord'))
+    path = folder / stored['shards'][shard]['name']
     return path, tfrecord_io.record_offsets(path)
 
   def read(batch, shard, block):
@@ -237,7 +247,8 @@ def batches(path, params, skip=0, images=True):
     batch['position'] = tf.reshape(position, [-1, pictures])
     return batch
 
-  blocks = tf.data.TFRecordDataset(path).batch(input_pipeline.BLOCK_WINDOWS).skip(skip)
+  framed = shard_reading.files([path]).flat_map(tf.data.TFRecordDataset)
+  blocks = framed.batch(input_pipeline.BLOCK_WINDOWS).skip(skip)
   return blocks.map(decode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
 
