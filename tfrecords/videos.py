@@ -7,17 +7,7 @@ import pathlib
 
 from audionet_tf.core import digests
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.media import integrity
-
-# Searched for in folders. Sound files are included so that they are reported rather than silently ignored.
-SUFFIXES = frozenset(
-  f'.{name}'
-  for name in (
-    *('3g2', '3gp', 'asf', 'avi', 'dv', 'flv', 'gif', 'm2ts', 'm4v', 'mkv', 'mov', 'mp4', 'mpeg', 'mpg', 'mts', 'mxf'),
-    *('ogv', 'rm', 'ts', 'vob', 'webm', 'wmv'),
-    *('aac', 'aif', 'aiff', 'flac', 'm4a', 'mp3', 'oga', 'ogg', 'opus', 'wav', 'wma'),
-  )
-)
+from audionet_tf.media import integrity, suffixes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +28,7 @@ def find(arguments):
 
   Args:
     arguments: list of files, globs ('**' matches any number of folders) and folders. Folders are searched recursively
-      for files with one of SUFFIXES, optionally followed by .gz, except hidden ones; globs select all that they match.
+      for files that `suffixes.is_media` takes; globs select all that they match.
 
   Returns:
     list of Video, sorted by id.
@@ -85,9 +75,7 @@ def _below(folder, root):
   for parent, folders, names in os.walk(folder):
     folders[:] = sorted(name for name in folders if not name.startswith('.'))
     for name in sorted(names):
-      suffixes = [suffix.lower() for suffix in pathlib.PurePath(name).suffixes]
-      suffix = suffixes[-2:-1] if suffixes[-1:] == ['.gz'] else suffixes[-1:]
-      if not name.startswith('.') and suffix and SUFFIXES.issuperset(suffix):
+      if suffixes.is_media(name):
         path = os.path.join(parent, name)
         yield Video(_id(path, root), path)
 
