@@ -64,7 +64,7 @@ def test_train_alone_or_beside_others_is_a_class(tmp_path):
       ('train/dog/1.wav', 'train/cat/1.wav', 'test/cat/2.wav', 'test/owl/1.wav', 'test/owl/2.wav'),
       'single sound of dog',
     ),
-    (('train/cat/1.wav', 'train/cat/2.wav', 'test/owl/1.wav', 'test/owl/2.wav'), 'no readable sound to train owl on'),
+    (('train/cat/1.wav', 'train/cat/2.wav', 'test/owl/1.wav', 'test/owl/2.wav'), 'no sound of owl is in train'),
   ],
 )
 def test_what_cannot_be_trained_on(tmp_path, names, message):

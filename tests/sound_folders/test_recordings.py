@@ -54,7 +54,7 @@ def test_rules_are_named_with_their_classes():
   names, rules = recordings.recordings(listed)
   assert rules == {"ESC-50's names (fold-clip-take)": ['dog'], 'files': ['cat']}
   line = recordings.summary(listed, names, rules)
-  assert "(by ESC-50's names (fold-clip-take) in dog; each file counts as one in cat)" in line
+  assert "(each file counts as one in cat; by ESC-50's names (fold-clip-take) in dog)" in line
 
 
 @pytest.mark.parametrize('seed', range(5))
