@@ -65,7 +65,7 @@ def check(folders, run_dir, resume, student, teachers, teacher_mode, init):
   check_name(student)
   if run_dir is not None:
     check_run_folder(run_dir, resume)
-  pictures = any(not teacher_config.is_precomputed(teacher.source) for teacher in teachers)
+  pictures = any(teacher_config.needs_pictures(teacher.source) for teacher in teachers)
   for number, folder in enumerate(folders):
     check_records(folder, student, pictures, 'clips' if number == 0 else 'held_out_clips')
   manifest = records.read_manifest(folders[0])
