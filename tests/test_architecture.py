@@ -33,6 +33,7 @@ ONE_HOME = {  # package: modules, or packages of ours, that may import it
   'sklearn.manifold': ['plotting'],
   'onnx': ['saved_model/onnx_file'],
   'onnxruntime': ['saved_model/onnx_file'],
+  'sed_eval': ['captioning/event_scores'],
   'sounddevice': ['media/microphone'],
   'starlette': ['service'],
   'tensorflow_io': ['media/wav_tfio'],
