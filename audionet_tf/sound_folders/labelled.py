@@ -5,8 +5,8 @@
 | a folder a class | `dog/1.wav`, `dog/yard/2.mp3`, `cat/1.wav`: the first folder names the class                |
 | a table          | `metadata.csv` with `file_name`, relative to it, and `label`: Hugging Face's audiofolder     |
 
-Below `train` and any of `validation`, `valid`, `val`, `dev`, `test` and `eval` either form may stand again: then these
-folders say what is trained on and what is held out.
+Either form may stand below a folder `train`, and again below any of `validation`, `valid`, `val`, `dev`, `test` and
+`eval` beside it: then these folders say what is trained on and what is held out.
 """
 
 import collections
@@ -58,6 +58,8 @@ def read(folder):
   if not folder.is_dir():
     raise UserError(f'{folder}: no such folder; expected is one with a folder of sounds per class, or with {TABLE}')
   names = {path.name for path in folders_in(folder)}
+  if names == {TRAIN} and folders_in(folder / TRAIN) and not (folder / TABLE).is_file():
+    return read(folder / TRAIN)
   is_parted = TRAIN in names and len(names) > 1 and names <= PARTS.keys()
   roots = folders_in(folder) if is_parted and not (folder / TABLE).is_file() else [folder]
   sounds = [sound for root in roots for sound in (of_table if (root / TABLE).is_file() else of_folders)(root, folder)]

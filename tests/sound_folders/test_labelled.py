@@ -48,7 +48,13 @@ def test_parts_that_the_folders_name(tmp_path):
   assert found(tmp_path) == expected
 
 
-def test_train_alone_or_beside_others_is_a_class(tmp_path):
+def test_classes_below_train_alone(tmp_path):
+  make(tmp_path, 'train/dog/1.wav', 'train/dog/2.wav', 'train/cat/1.wav', 'train/cat/2.wav')
+  expected = [(f'{label}/{number}.wav', label, '') for label in ('cat', 'dog') for number in (1, 2)]
+  assert found(tmp_path) == expected
+
+
+def test_train_beside_others_is_a_class(tmp_path):
   make(tmp_path, 'train/1.wav', 'train/2.wav', 'plane/1.wav', 'plane/2.wav')
   assert [label for _, label, _ in found(tmp_path)] == ['plane', 'plane', 'train', 'train']
 

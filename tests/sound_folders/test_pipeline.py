@@ -58,18 +58,24 @@ class Players(html.parser.HTMLParser):
     self.sounds += [dict(attrs)['src']] if tag == 'audio' else []
 
 
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+  """(folder of sounds, run on them, what it measured)."""
+  place = tmp_path_factory.mktemp('trained')
+  folder = tones(place / 'sounds')
+  return folder, place / 'run', audionet_tf.train_on_sounds(folder, place / 'run', **QUICK)
+
+
 @pytest.mark.slow
-def test_from_folders_to_a_report_and_on_with_few_sounds(tmp_path, capsys):
-  folder, run = tones(tmp_path / 'sounds'), tmp_path / 'run'
-  measured = audionet_tf.train_on_sounds(folder, run, **QUICK)
+def test_from_folders_to_a_report(trained):
+  folder, run, measured = trained
   assert measured['accuracy'] == 1 and measured['clips'] == 2
-  assert list(measured['skipped']) == ['deep/broken.wav'] and 'broken.wav' in capsys.readouterr().err
+  assert list(measured['skipped']) == ['deep/broken.wav'] and 'broken.wav' in measured['summary'][-1]
   with open(run / 'sounds.csv', newline='') as file:
     rows = list(csv.DictReader(file))
   held = {row['path'] for row in rows if row['fold'] == 'held_out'}
   assert len(rows) == 12 and {row['path'].split('/')[0] for row in rows} == {'deep', 'shrill'}
-  manifest = json.loads((run / 'records/train/manifest.json').read_text())
-  heard = {video['id'] for video in manifest['videos']}
+  heard = {video['id'] for video in json.loads((run / 'records/train/manifest.json').read_text())['videos']}
   assert len(heard) == 10 and not heard & held
   predictor = audionet_tf.load(run)
   assert predictor.class_names == ['deep', 'shrill']
@@ -80,28 +86,28 @@ def test_from_folders_to_a_report_and_on_with_few_sounds(tmp_path, capsys):
   with pytest.raises(UserError, match='holds a run already; go on with --resume'):
     audionet_tf.train_on_sounds(folder, run, **QUICK)
 
+
+def layer(path, name):
+  """The weights of a layer of a run's student, one array."""
+  weights = student_file.load(path / 'student.keras')[0].get_layer(name).get_weights()
+  return np.concatenate([weight.ravel() for weight in weights])
+
+
+@pytest.mark.slow
+def test_few_sounds_from_another_student(trained, tmp_path):
+  _, before, _ = trained
   few = tones(tmp_path / 'few', (('low', 400), ('middle', 1500), ('high', 5000)), 4)
-  measured = audionet_tf.train_on_sounds(few, tmp_path / 'few_run', init=run, **FEW)
-  model, settings = student_file.load(tmp_path / 'few_run/student.keras')
-  assert settings.classes == {'labels': ['high', 'low', 'middle']}
-  kept = next(line for line in measured['summary'] if line.startswith('Kept: ')).split()[1].rstrip('.')
-  accuracy = {}
+  run = tmp_path / 'run'
+  measured = audionet_tf.train_on_sounds(few, run, init=before, **FEW)
   assert measured['accuracy'] > 0.5 and measured['clips'] == 3
-  for name in ('head', 'tuned'):
-    stage = pipeline.evaluate(
-      tmp_path / 'few_run' / name, [(row['path'], row['category']) for row in measured['results']]
-    )
-    accuracy[name] = stage['accuracy']
+  kept = next(line for line in measured['summary'] if line.startswith('Kept: ')).split()[1].rstrip('.')
+  heard = [(row['path'], row['category']) for row in measured['results']]
+  accuracy = {name: pipeline.evaluate(run / name, heard)['accuracy'] for name in ('head', 'tuned')}
   assert accuracy[kept] == max(accuracy.values()) == measured['accuracy']
-  np.testing.assert_array_equal(
-    model.get_layer('dense_labels').kernel,
-    student_file.load(tmp_path / 'few_run' / kept / 'student.keras')[0].get_layer('dense_labels').kernel,
-  )
-  frozen = student_file.load(tmp_path / 'few_run/head/student.keras')[0].get_layer('conv').get_weights()
-  before = student_file.load(run / 'student.keras')[0].get_layer('conv').get_weights()
-  for a, b in zip(frozen, before, strict=True):
-    np.testing.assert_array_equal(a, b)
-  assert (tmp_path / 'few_run/export/1/saved_model.pb').is_file()
+  np.testing.assert_array_equal(layer(run, 'dense_labels'), layer(run / kept, 'dense_labels'))
+  np.testing.assert_array_equal(layer(run / 'head', 'conv'), layer(before, 'conv'))  # frozen
+  assert not np.array_equal(layer(run / 'tuned', 'conv'), layer(before, 'conv'))
+  assert audionet_tf.load(run).class_names == ['high', 'low', 'middle']  # the export
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,15 @@ def test_two_sounds_are_one_of_each():
   assert sorted(parts[:2]) == sorted(parts[2:]) == ['held_out', 'train']
 
 
+def test_no_class_loses_its_last_recording():
+  """One of the two recordings of `a` is the smaller one of `b`, too."""
+  takes = ' '.join(f'1-3-A-{take}.wav' for take in range(20))
+  listed = sounds(a='1-1-A-0.wav 1-2-A-0.wav', b=f'1-2-A-1.wav 1-2-A-2.wav 1-2-A-3.wav {takes}')
+  parts = recordings.parts(listed, recordings.recordings(listed)[0])
+  trained = {sound.label for sound, part in zip(listed, parts, strict=True) if part == 'train'}
+  assert trained == {'a', 'b'}
+
+
 def test_new_sounds_leave_most_where_they_are():
   before = sounds(dog=' '.join(f'{name}.wav' for name in 'abcdefghijklmnopqrst'))
   after = sounds(dog=' '.join(f'{name}.wav' for name in 'abcdefghijklmnopqrstuvwxy'))
