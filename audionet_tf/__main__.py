@@ -20,6 +20,7 @@ COMMANDS = {
   'infer': 'audionet_tf.infer',
   'caption': 'audionet_tf.caption',
   'stream': 'audionet_tf.stream',
+  'review': 'audionet_tf.review',
   'serve': 'audionet_tf.serve',
   'features': 'audionet_tf.features',
   'probe': 'audionet_tf.probe',

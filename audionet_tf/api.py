@@ -609,6 +609,40 @@ def train(
   return pathlib.Path(run_dir)
 
 
+def train_on_sounds(
+  folder: Path,
+  run_dir: Path | None = None,
+  *,
+  init: Path | None = None,
+  resume: bool = False,
+  **settings: Any,
+) -> dict[str, Any]:
+  """Trains a student on labelled sounds, and reports on some that are held out: `audionet_tf.train --sounds`.
+
+      audionet_tf.train_on_sounds('sounds', 'runs/sounds')
+      audionet_tf.train_on_sounds('few_sounds', init='runs/sounds')
+
+  Args:
+    folder: with a folder of sounds for each class, or with metadata.csv (`file_name`, `label`).
+    run_dir: folder of the run: new, or with `resume` an old one. None: runs/ and the name of `folder`.
+    init: run or student to start from: first a head on its frozen features is trained, then all layers; the student
+      that names more of the held-out sounds is kept.
+    resume: go on from where the run was interrupted.
+    **settings: of `train`, in place of the recipe's (the presets sounds, sounds_head and sounds_tune).
+
+  Returns:
+    dict: `accuracy`; `clips`, the number of held-out sounds; `categories` and `confusion`; `results`, a dict for each
+    sound; `skipped`, dict of unreadable files to reasons; `report`, path of the page.
+
+  Raises:
+    UserError: no class, one class, or a class with a single sound; no readable sound; or as `train`.
+  """
+  from audionet_tf.sound_folders import pipeline
+
+  run_dir = pipeline.default_run_dir(folder) if run_dir is None else run_dir
+  return pipeline.run(folder, run_dir, build_records, train, settings, init, resume)
+
+
 OWN_ARGUMENTS = ('student', 'teachers', 'augment', 'per_frame')  # fields of TrainingConfig that `train` names itself
 
 

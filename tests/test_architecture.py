@@ -22,7 +22,7 @@ ORDER = [
     'units',
     'training',
   ),
-  *('representations', 'evaluation', 'captioning', 'conversion', 'service'),
+  *('representations', 'evaluation', 'sound_folders', 'captioning', 'conversion', 'service'),
 ]
 ONE_HOME = {  # package: modules, or packages of ours, that may import it
   'ai_edge_litert': ['core/tflite_interpreter'],
@@ -38,6 +38,7 @@ ONE_HOME = {  # package: modules, or packages of ours, that may import it
   'onnxruntime': ['saved_model/onnx_file'],
   's3fs': [],  # fsspec imports it, and gcsfs
   'gcsfs': [],
+  'sed_eval': ['captioning/event_scores'],
   'sounddevice': ['media/microphone'],
   'starlette': ['service'],
   'tensorflow_io': ['media/wav_tfio'],

@@ -43,7 +43,7 @@ def ensure(records_folder, manifest, teachers, batch_size=64, share=(0, 1)):
   names = [teacher.name for teacher in teachers]
   if len(set(names)) != len(names):
     raise UserError(f'teachers are named {names}; expected are different names')
-  teacher_config.check_pictures(manifest, [teacher.name for teacher in teachers if teacher.precomputed is None])
+  teacher_config.check_pictures(manifest, [teacher.name for teacher in teachers if teacher.needs_pictures])
   folder = pathlib.Path(records_folder) / FOLDER / labels_key(manifest, teachers)
   if is_stored(records_folder, manifest, teachers):  # perhaps where nothing can be written, not even a lock
     return folder
@@ -121,9 +121,10 @@ def make(records_folder, manifest, teachers, folder, batch_size, share=(0, 1)):
   total, left = (sum(sources[name]['windows'] for name in part) for part in (own, missing))
   stored = {teacher.name: find_stored(records_folder, manifest, teacher) for teacher in teachers}
   functions = [(t.name, stored[t.name] or output_function(t, batch_size, manifest)) for t in teachers]
-  with_pictures = any(teacher.precomputed is None and not stored[teacher.name] for teacher in teachers)
+  with_pictures = any(teacher.needs_pictures and not stored[teacher.name] for teacher in teachers)
+  running = with_pictures or any(teacher.hears and not stored[teacher.name] for teacher in teachers)
   unit = ' pictures' if with_pictures else ' outputs'
-  what = 'running the teacher' if with_pictures else 'copying outputs and sound'
+  what = 'running the teacher' if running else 'copying outputs and sound'
   with tqdm.tqdm(total=total * targets, initial=(total - left) * targets, desc=what, unit=unit) as progress:
     for name in missing:
       source = records_folder / sources[name]['name']
@@ -202,6 +203,8 @@ def stored_reader(folder, stored, name, answers_per_window):
 
 def output_function(teacher, batch_size, manifest):
   """A function (batch of `batches`, shard number, block number) -> float16 [B, A, classes] (NumPy)."""
+  if teacher.hears:
+    return hearing(teacher, manifest['params'])
   if teacher.precomputed is None:
     probabilities = batched(teacher, batch_size, manifest['params'].image_size)
     return lambda batch, shard, block: probabilities(batch['image'])[batch['position'].numpy()]
@@ -212,6 +215,16 @@ def output_function(teacher, batch_size, manifest):
     return np.stack([targets_of(video.decode(), index) for video, index in windows]).astype('<f2')
 
   return read_outputs
+
+
+def hearing(teacher, params):
+  """A function as from `output_function` for a tagger of sound: what it hears in the window is every answer of it."""
+
+  def hear(batch, shard, block):
+    rows = [teacher.hears(waveform, params.sample_rate_hz) for waveform in batch['audio'].numpy()]
+    return np.repeat(np.stack(rows)[:, None], params.answers_per_window, axis=1).astype('<f2')
+
+  return hear
 
 
 def batched(teacher, batch_size, image_size):

@@ -14,6 +14,8 @@ from audionet_tf.teachers import clip_labels, precomputed
 # and by the 8 terms (4 steps, 2 heads), and is multiplied by 250. 0.125 for 1000 classes, 0.312 for 401.
 ORIGINAL_WEIGHT_TIMES_CLASSES = 250 / 8 * 4
 HDF5_SUFFIXES = ('.h5', '.hdf5')
+SOUND = re.compile(r'sound(?:@(\d+))?:(.+)', re.ASCII | re.DOTALL)
+SOUND_RATE_HZ = 16000  # YAMNet's, and that of most taggers
 NAMED = re.compile(r'([A-Za-z]\w*)=(.*)', re.ASCII | re.DOTALL)
 
 
@@ -111,7 +113,27 @@ PARSERS = {'input_range': number_pair, 'loss_weight': weight, 'labels': lambda t
 
 def is_precomputed(source):
   """Whether `source` is a file of precomputed outputs or of labels, which needs no pictures."""
-  return pathlib.Path(source).suffix in precomputed.READERS or csv_files.is_table(source)
+  is_file = pathlib.Path(source).suffix in precomputed.READERS or csv_files.is_table(source)
+  return is_file and not is_sound(source)
+
+
+def is_sound(source):
+  """Whether `source` names a tagger of sound, which hears the windows: 'sound:PATH', or 'sound@RATE:PATH'."""
+  return SOUND.fullmatch(str(source)) is not None
+
+
+def sound_source(source):
+  """(path, sample rate in hertz) of a tagger of sound. UserError for a rate out of range."""
+  rate, path = SOUND.fullmatch(str(source)).groups()
+  rate_hz = int(rate or SOUND_RATE_HZ)
+  if not 1000 <= rate_hz <= 192_000:
+    raise UserError(f'{source}: a sample rate of {rate_hz} Hz, allowed is 1000 to 192000')
+  return path, rate_hz
+
+
+def needs_pictures(source):
+  """Whether a teacher looks at pictures: neither is it a file of outputs or labels, nor does it hear."""
+  return not is_precomputed(source) and not is_sound(source)
 
 
 def check(teachers, teacher_mode, manifest):
@@ -122,10 +144,13 @@ def check(teachers, teacher_mode, manifest):
     teacher_mode: 'stored' or 'online'.
     manifest: of the records.
   """
-  classifiers = [teacher.name for teacher in teachers if not is_precomputed(teacher.source)]
+  classifiers = [teacher.name for teacher in teachers if needs_pictures(teacher.source)]
   check_pictures(manifest, classifiers)
   for teacher in teachers:
     path = pathlib.Path(teacher.source)
+    if is_sound(teacher.source):
+      check_sound(teacher, teacher_mode)
+      continue
     names = teacher.labels and class_lists.read_class_names(teacher.labels)
     if teacher_mode == 'online' and (is_precomputed(path) or path.suffix == '.tflite'):
       what = 'outputs from a file' if is_precomputed(path) else 'a .tflite file'
@@ -134,6 +159,26 @@ def check(teachers, teacher_mode, manifest):
       check_precomputed(path, teacher.labels, names, manifest)
     else:
       check_classifier(teacher.source, teacher.weights)
+
+
+def check_sound(teacher, teacher_mode):
+  """UserError for mistakes in a TeacherConfig of a tagger of sound that show before it is loaded."""
+  path, _ = sound_source(teacher.source)
+  if teacher_mode == 'online':
+    raise UserError(f'teacher {teacher.name}: a tagger of sound cannot run in the step; use --teacher_mode=stored')
+  if teacher.labels:
+    class_lists.read_class_names(teacher.labels)
+  refuse_picture_settings(teacher.source, teacher.weights, teacher.dtype, teacher.input_range)
+  is_file = path.endswith('.tflite') and pathlib.Path(path).is_file()
+  if not is_file and not pathlib.Path(path).is_dir():
+    raise UserError(f'{path}: no such tagger of sound; expected is a SavedModel folder or a .tflite file')
+  check_classifier(path if '/' in path else f'./{path}')
+
+
+def refuse_picture_settings(source, weights, dtype, input_range):
+  """UserError if settings of classifiers of pictures are given for a tagger of sound."""
+  if (weights, dtype, input_range) != ('imagenet', 'float32', None):
+    raise UserError(f'{source}: a tagger of sound; leave out weights, dtype and input range, which are for pictures')
 
 
 def check_pictures(manifest, names):
