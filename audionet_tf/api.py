@@ -463,6 +463,8 @@ def train(
   teacher_labels: str | Sequence[str] | dict[str, str] | None = None,
   teacher_input_range: Any = None,
   teacher_dtype: str | Sequence[str] | dict[str, str] = 'float32',
+  classes: str | Sequence[str] | dict[str, str] | None = None,
+  teacher_temperature: float | Sequence[str] | dict[str, float] | None = None,
   loss_weight: float | str | Sequence[str] | dict[str, float | str] = 1,
   embeddings: Path | Sequence[Path] = (),
   augment: Sequence[str] | dict[str, float | None] = (),
@@ -490,8 +492,9 @@ def train(
     teacher: name of a keras.applications classifier, a .keras or .tflite file, a SavedModel, a file of outputs or of
       labels; for several a dict of name to source, or a list of 'NAME=SOURCE'. None: vgg16, and no teacher for
       loss='reconstruction'.
-    teacher_weights, teacher_labels, teacher_input_range, teacher_dtype, loss_weight: a value for all teachers, or a
-      dict of name to value. An input range is a pair of numbers.
+    teacher_weights, teacher_labels, teacher_input_range, teacher_dtype, classes, teacher_temperature, loss_weight: a
+      value for all teachers, or a dict of name to value. An input range is a pair of numbers; `classes` is the file of
+      the classes of a teacher 'clip:PRESET'.
     embeddings: files of AudioSet's embeddings, in place of `records`.
     augment: dict of augmentation to its value, None for its default; or a list of 'NAME' and 'NAME=VALUE'.
     kldiv_per_frame: keep the KL of each window of each epoch in stats.json.
@@ -548,6 +551,8 @@ def train(
       labels=_texts(teacher_labels),
       dtype=_texts(teacher_dtype),
       input_range=_texts(teacher_input_range),
+      texts=_texts(classes),
+      temperature=_texts(teacher_temperature),
       loss_weight=_texts(loss_weight),
     )
     folders = [records] if validation is None else [records, validation]

@@ -31,6 +31,7 @@ ONE_HOME = {  # package: modules, or packages of ours, that may import it
   'huggingface_hub': ['core/hub'],
   'matplotlib': ['plotting'],
   'sklearn.manifold': ['plotting'],
+  'keras_hub': ['teachers/picture_text'],
   'onnx': ['saved_model/onnx_file'],
   'onnxruntime': ['saved_model/onnx_file'],
   'sounddevice': ['media/microphone'],

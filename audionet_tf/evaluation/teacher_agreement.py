@@ -28,7 +28,7 @@ def named_teacher(settings):
   if not described:
     raise UserError('the model does not record its teacher; name it with --teacher')
   kinds = {'source': str, 'weights': str, 'labels': str | None, 'dtype': str, 'input_range': list | None}
-  kinds['digest'] = str | None
+  kinds |= {'digest': str | None, 'texts': str | None, 'temperature': float | None}
   if not isinstance(described, dict) or not all(isinstance(described.get(key), kind) for key, kind in kinds.items()):
     raise UserError('the record of the teacher in the model is damaged; name the teacher with --teacher')
   return {key: described.get(key) for key in kinds}

@@ -83,6 +83,8 @@ def what_is_wrong(rows, pictures):
 
 def advice(description):
   """What to do, from `Teacher.description`."""
+  if 'prompts' in description:
+    return 'Try other --classes, or a lower --teacher_temperature: 0.01 is that of most models'
   path = pathlib.Path(description['source'])
   default = '0,1' if path.is_dir() else DEFAULT_RANGES.get(path.suffix)
   if default is None:

@@ -8,6 +8,9 @@
 |                         | X.tflite                    | (u)int8 as they are, float in [-1, 1]; stored labels only   |
 |                         | X.npz, X.npy, X.tfrecord    | precomputed outputs (`precomputed`)                         |
 |                         | X.csv                       | labels of the clips (`clip_labels`)                         |
+|                         | clip:PRESET                 | CLIP or SigLIP of KerasHub (`picture_text`)                 |
+| `--classes`             | a text file                 | of clip:PRESET: classes in words (`class_prompts`)          |
+| `--teacher_temperature` | a number above 0            | of clip:PRESET: logits are cosines over it                  |
 | `--teacher_weights`     | imagenet                    | downloaded once by Keras into ~/.keras/models               |
 |                         | none                        | random, the same on every run; for trials                   |
 |                         | X.weights.h5, X.h5, X.keras | of the named `keras.applications` classifier                |
@@ -31,11 +34,12 @@ from tensorflow.python.eager import context
 
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import batch_keys, class_lists, csv_files
+from audionet_tf.data import batch_keys, class_lists, class_prompts, csv_files
 from audionet_tf.teachers import (
   clip_labels,
   image_classifier,
   keras_applications,
+  picture_text,
   precomputed,
   teacher_config,
   tflite,
@@ -59,9 +63,9 @@ class Teacher:
     probabilities: images u8 [N, H, W, 3] (RGB, any size) -> f32 [N, classes], each row of sum 1. A plain function:
       held by a model it is not tracked, so the teacher's weights enter no checkpoint.
     in_graph: whether `probabilities` can be called inside a tf.function; False for `.tflite`.
-    description: JSON-able; `source`, `name`, `weights`, `labels`, `dtype` and `input_range` are arguments of `load`,
-      `input_size`, `classes`, `outputs` ('logits', 'probabilities', 'scores' or
-      batch_keys.MULTI_LABEL) and `digest` are results.
+    description: JSON-able; `source`, `name`, `weights`, `labels`, `dtype`, `input_range`, `texts` and `temperature` are
+      arguments of `load`, `input_size`, `classes`, `outputs` ('logits', 'probabilities', 'scores' or
+      batch_keys.MULTI_LABEL), `digest` and `prompts` (of classes in words, dict of class to texts) are results.
     digest: sha256 of the weights or of the file of outputs, hex.
     precomputed: None, or for a file of outputs or labels `precomputed.PrecomputedTargets.targets`; then
       `probabilities` is None.
@@ -76,12 +80,21 @@ class Teacher:
   precomputed: Callable | None = None
 
 
-def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32', input_range=None):
+def load(
+  source,
+  name='teacher',
+  weights='imagenet',
+  labels=None,
+  dtype='float32',
+  input_range=None,
+  texts=None,
+  temperature=None,
+):
   """Loads a teacher.
 
   Args:
     source: name of a `keras.applications` classifier, path of a `.keras` or `.tflite` file, or a SavedModel folder;
-      or a file of outputs or labels (`is_precomputed`).
+      or a file of outputs or labels (`is_precomputed`); or clip:PRESET.
     name: of the teacher, and of the student's head.
     weights: of a `keras.applications` classifier: 'imagenet', 'none' or a path.
     labels: path of a file of class names; None takes ImageNet's where there are 1000 classes, or 1001 with
@@ -89,6 +102,8 @@ def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32
     dtype: 'float32' or 'bfloat16'; bfloat16 for Keras models only.
     input_range: (black, white), the range of pixels that a float model from a file takes; None for the default of its
       format.
+    texts: path of a file of `class_prompts`, for clip:PRESET.
+    temperature: of clip:PRESET; None for the model's own.
 
   Returns:
     Teacher.
@@ -101,10 +116,16 @@ def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32
     raise UserError(f'teacher dtype is {dtype!r}, allowed is {" or ".join(DTYPES)}')
   if input_range is not None:
     input_range = checked_range(input_range)
-  class_names = read_labels(labels)
+  config = teacher_config.TeacherConfig(source, name, weights, labels, dtype, input_range, 1, texts, temperature)
+  teacher_config.check_texts(config)
+  prompts = None if texts is None else class_prompts.read(texts)
+  class_names = list(prompts) if prompts else read_labels(labels)
   if is_precomputed(source):
     return precomputed_teacher(source, name, weights, labels, class_names, dtype, input_range)
-  model = picture_model(source, weights, class_names, dtype, input_range)
+  if prompts:
+    model = picture_text.classifier(source, prompts, temperature, dtype)
+  else:
+    model = picture_model(source, weights, class_names, dtype, input_range)
   if class_names is None:
     class_names = default_class_names(model.classes, weights)
   if len(class_names) != model.classes:
@@ -117,6 +138,7 @@ def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32
     'labels': None if labels is None else str(labels),
     'dtype': dtype,
     'input_range': None if input_range is None else list(input_range),
+    **({'texts': str(texts), 'temperature': temperature, 'prompts': prompts} if prompts else {}),
     'input_size': None if model.size is None else list(model.size),
     'classes': model.classes,
     'outputs': kind,
@@ -135,6 +157,11 @@ def try_loading(source, weights='imagenet', dtype='float32', input_range=None):
 
   Once TensorFlow has computed something, only `.tflite` files can be tried: they do not use its threads.
   """
+  if teacher_config.is_picture_text(source):
+    folder = pathlib.Path(teacher_config.preset_of(source))
+    if folder.is_dir() and not has_computed():
+      trial.check(folder, lambda: picture_text.load(source, dtype))
+    return
   path = pathlib.Path(source)
   is_model = path.exists() and not is_precomputed(source) and (path.suffix or not keras_applications.find(str(source)))
   input_range = None if input_range is None else checked_range(input_range)

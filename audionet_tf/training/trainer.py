@@ -220,7 +220,7 @@ def report_class_names(configs, teachers):
         file=sys.stderr,
       )
     count = len(teacher.class_names)
-    if config.labels or csv_files.is_table(config.source):
+    if config.labels or config.texts or csv_files.is_table(config.source):
       continue
     if teacher.class_names == class_lists.numbered_class_names(count):
       print(

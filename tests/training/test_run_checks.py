@@ -49,6 +49,7 @@ def world(tmp_path_factory):
   (folder / 'file').write_text('')
   (folder / 'labels.csv').write_text('filename,category\na.mp4,dog\n')
   (folder / 'names.txt').write_text('dog\n')
+  (folder / 'words.txt').write_text('dog\ncat\n')
   (folder / 'x.tflite').write_bytes(b'nonsense')
   (folder / 'x.keras').write_bytes(b'nonsense')
   (folder / 'x.h5').write_bytes(b'')
@@ -66,6 +67,14 @@ def world(tmp_path_factory):
     ('--run_dir=', 'train needs --run_dir'),
     ('--run_dir=run', 'run: holds a run already; go on with --resume'),
     ('--run_dir=file', 'file: not a folder'),
+    ('--teacher=./x.keras --classes=words.txt', 'teacher teacher (./x.keras) knows no texts: --classes and'),
+    ('--teacher=labels.csv --teacher_temperature=1', 'teacher teacher (labels.csv) knows no texts'),
+    ('--teacher=clip:tiny', 'clip:tiny needs --classes=FILE'),
+    ('--teacher=clip:tiny --classes=none.txt', 'none.txt: no such file; expected classes, one per line'),
+    ('--teacher=clip:tiny --classes=names.txt', 'names.txt: 1 classes; a distribution needs two'),
+    ('--teacher=clip:tiny --classes=words.txt --teacher_labels=names.txt', 'clip:tiny has weights, classes'),
+    ('--teacher=clip:tiny --classes=words.txt --teacher_temperature=0', 'temperature of teacher is 0.0, allowed'),
+    ('--teacher=clip:tiny --classes=words.txt --teacher_temperature=hot', 'temperature is hot; expected is a number'),
     ('--student=nonet', '--student=nonet is not known; known are audionet, '),
     ('--records=none', 'none: no records here'),
     ('--validation=none', 'none: no records here'),
