@@ -20,6 +20,7 @@ COMMANDS = {
   'stream': 'audionet_tf.stream',
   'serve': 'audionet_tf.serve',
   'features': 'audionet_tf.features',
+  'search': 'audionet_tf.search',
   'probe': 'audionet_tf.probe',
   'plot': 'audionet_tf.plot',
   'convert': 'audionet_tf.convert',

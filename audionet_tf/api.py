@@ -347,19 +347,25 @@ def _windows(window_seconds: float | None, hop_seconds: float | None) -> dict[st
   return lengths
 
 
-def load(path: Path | None = None) -> Predictor:
+def load(path: Path | None = None, *, classes: Path | None = None) -> Predictor:
   """Loads a student for prediction: `load()` the starter, which one line on stderr announces.
 
   Args:
     path: a run (its export, if it has one), an export (a version, or the folder of versions: the highest), or a student
       (.keras, with its .json beside it), or `hf://user/repository`; None, or 'starter', for the student in the package,
       which knows ten kinds of sound and calls all others `unknown`.
+    classes: for a student of embeddings: a file of classes in words, or a .npz table of their vectors.
 
   Raises:
     UserError: there is none of these, or it is damaged.
   """
   from audionet_tf.models import starter
 
+  if classes is not None:
+    from audionet_tf.teachers import student_words
+
+    path = student_words.find(path, os.fspath(classes))
+    return Predictor(path, student_words.load(path, os.fspath(classes)))
   path = pathlib.Path(starter.chosen(path))
   from audionet_tf.saved_model import for_files
 

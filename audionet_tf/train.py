@@ -27,6 +27,9 @@ CLIP and SigLIP (extra clip, TensorFlow 2.20 or newer) teach classes in your own
   python -m audionet_tf.train --records=data/clips --run_dir=runs/words --teacher=clip:clip_vit_base_patch32 \
     --classes=words.txt
 
+With --teacher=embedding:clip:PRESET a student learns the picture's vector itself, by cosine distance whatever --loss is
+for other teachers, and gets its classes afterwards: infer, caption and export --classes=words.txt. docs/words.md.
+
 AudioSet's released embeddings train the classifier on top of VGGish, whose own weights come with --init:
 
   python -m audionet_tf.train --embeddings=bal_train.tfrecord --run_dir=runs/events --student=vggish_attention \
@@ -76,8 +79,8 @@ TEACHER = flags.DEFINE_multi_string(
   'teacher',
   ['vgg16'],
   'SOURCE, or NAME=SOURCE, repeated for several: a name of keras.applications, a .keras or .tflite file, a SavedModel'
-  ' folder; clip:PRESET, a model of pictures and texts, with --classes; precomputed outputs in .npz, .npy or'
-  ' .tfrecord; labels in .csv. One head each. NAME has letters, digits'
+  ' folder; clip:PRESET, a model of pictures and texts, with --classes; embedding:SOURCE, its vectors; precomputed'
+  ' outputs in .npz, .npy or .tfrecord; labels in .csv. One head each. NAME has letters, digits'
   ' and _; a SOURCE without NAME is the only teacher.',
 )
 TEACHER_WEIGHTS = flags.DEFINE_multi_string(

@@ -22,7 +22,7 @@ ORDER = [
     'units',
     'training',
   ),
-  *('representations', 'evaluation', 'captioning', 'conversion', 'service'),
+  *('representations', 'evaluation', 'captioning', 'retrieval', 'conversion', 'service'),
 ]
 ONE_HOME = {  # package: modules, or packages of ours, that may import it
   'ai_edge_litert': ['core/tflite_interpreter'],

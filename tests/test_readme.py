@@ -81,7 +81,10 @@ def test_files_and_programs_that_the_documents_name():
 @pytest.mark.parametrize(
   'path, extras_left_open',
   [
-    ('constraints.txt', {'clip', 'litert', 'hub', 'microphone'}),  # tests have stand-ins for the libraries of the last two
+    (
+      'constraints.txt',
+      {'clip', 'litert', 'hub', 'microphone'},
+    ),  # tests have stand-ins for the libraries of the last two
     ('constraints-latest.txt', {'torch', 'hub', 'microphone'}),
   ],
 )

@@ -17,6 +17,11 @@ MOST_PROMPTS = 20_000  # each is a pass of the text model
 LONGEST_PROMPT = 1000  # characters; models truncate texts after 64 or 77 tokens
 
 
+def templates_of(name):
+  """The prompts of a class without any of its own."""
+  return [template.format(name) for template in TEMPLATES]
+
+
 def read(path):
   """Reads the classes of a file.
 
@@ -39,7 +44,7 @@ def read(path):
     if not name or name in classes:
       problem = f'repeats the class {text.brief_value(name)}' if name else 'has no class before the first |'
       raise UserError(f'{path}: line {number} {problem}; expected is a class per line: name, or name | prompt | prompt')
-    classes[name] = list(filter(None, prompts)) or [template.format(name) for template in TEMPLATES]
+    classes[name] = list(filter(None, prompts)) or templates_of(name)
     longest = max(map(len, classes[name]))
     if longest > LONGEST_PROMPT:
       raise UserError(f'{path}: line {number}: a prompt of {longest} characters, allowed are up to {LONGEST_PROMPT}')

@@ -8,6 +8,8 @@
 |                         | X.tflite                    | (u)int8 as they are, float in [-1, 1]; stored labels only   |
 |                         | X.npz, X.npy, X.tfrecord    | precomputed outputs (`precomputed`)                         |
 |                         | X.csv                       | labels of the clips (`clip_labels`)                         |
+|                         | embedding:SOURCE            | any of these but labels: its vectors (of a classifier, its  |
+|                         |                             | raw outputs), normalized; the student learns them by cosine |
 |                         | clip:PRESET                 | CLIP or SigLIP of KerasHub (`picture_text`)                 |
 | `--classes`             | a text file                 | of clip:PRESET: classes in words (`class_prompts`)          |
 | `--teacher_temperature` | a number above 0            | of clip:PRESET: logits are cosines over it                  |
@@ -60,12 +62,14 @@ class Teacher:
   Attributes:
     name: of the teacher, and of the student's head that learns from it.
     class_names: list of str.
-    probabilities: images u8 [N, H, W, 3] (RGB, any size) -> f32 [N, classes], each row of sum 1. A plain function:
-      held by a model it is not tracked, so the teacher's weights enter no checkpoint.
+    probabilities: images u8 [N, H, W, 3] (RGB, any size) -> f32 [N, classes], each row of sum 1, or of length 1 if
+      `outputs` is batch_keys.EMBEDDING: then classes are dimensions. A plain function: held by a model it is not
+      tracked, so the teacher's weights enter no checkpoint.
     in_graph: whether `probabilities` can be called inside a tf.function; False for `.tflite`.
     description: JSON-able; `source`, `name`, `weights`, `labels`, `dtype`, `input_range`, `texts` and `temperature` are
-      arguments of `load`, `input_size`, `classes`, `outputs` ('logits', 'probabilities', 'scores' or
-      batch_keys.MULTI_LABEL), `digest` and `prompts` (of classes in words, dict of class to texts) are results.
+      arguments of `load`, `input_size`, `classes`, `outputs` ('logits', 'probabilities', 'scores',
+      batch_keys.MULTI_LABEL or batch_keys.EMBEDDING), `digest` and `prompts` (of classes in words, dict of class to
+      texts) are results.
     digest: sha256 of the weights or of the file of outputs, hex.
     precomputed: None, or for a file of outputs or labels `precomputed.PrecomputedTargets.targets`; then
       `probabilities` is None.
@@ -119,6 +123,8 @@ def load(
   config = teacher_config.TeacherConfig(source, name, weights, labels, dtype, input_range, 1, texts, temperature)
   teacher_config.check_texts(config)
   prompts = None if texts is None else class_prompts.read(texts)
+  if teacher_config.is_embedding(source):
+    return embedding_teacher(config)
   class_names = list(prompts) if prompts else read_labels(labels)
   if is_precomputed(source):
     return precomputed_teacher(source, name, weights, labels, class_names, dtype, input_range)
@@ -152,11 +158,41 @@ def load(
   return Teacher(name, class_names, probabilities, model.in_graph, description, model.digest)
 
 
+def embedding_teacher(config):
+  """The Teacher of vectors, normalized, of a TeacherConfig whose source begins with teacher_config.EMBEDDING."""
+  source, temperature = config.source.removeprefix(teacher_config.EMBEDDING), config.temperature
+  targets, probabilities, in_graph, size = None, None, False, None
+  if is_precomputed(source):
+    refuse_model_settings(source, config.weights, config.dtype, config.input_range)
+    found = precomputed.load(pathlib.Path(source), kind=batch_keys.EMBEDDING)
+    width, digest, targets = found.classes, found.digest, found.targets
+  elif teacher_config.is_picture_text(source):
+    model = picture_text.load(source, config.dtype)
+    width, digest, in_graph = model.width, model.digest, True
+    temperature = temperature or 1 / model.scale
+    embed = model.embed_pictures
+  else:
+    model = picture_model(source, config.weights, None, config.dtype, config.input_range)
+    width, digest, in_graph, size, embed = model.classes, model.digest, model.in_graph, model.size, model.outputs
+  if targets is None:
+
+    def probabilities(images):
+      vectors = tf.cast(embed(resized(images, size)), tf.float32)
+      return tf.stop_gradient(tf.math.l2_normalize(vectors, axis=-1))
+
+  given = {name: value for name, value in config.arguments().items() if name != 'temperature'}
+  found = {'classes': width, 'outputs': batch_keys.EMBEDDING, 'digest': digest, 'temperature': temperature}
+  description = given | found | {'input_size': None if size is None else list(size), 'weights': str(config.weights)}
+  names = class_lists.numbered_names('dimension', width)
+  return Teacher(config.name, names, probabilities, in_graph, description, digest, targets)
+
+
 def try_loading(source, weights='imagenet', dtype='float32', input_range=None):
   """UserError if loading a model from a file or folder crashes or hangs (`trial`); arguments of `load`.
 
   Once TensorFlow has computed something, only `.tflite` files can be tried: they do not use its threads.
   """
+  source = str(source).removeprefix(teacher_config.EMBEDDING)
   if teacher_config.is_picture_text(source):
     folder = pathlib.Path(teacher_config.preset_of(source))
     if folder.is_dir() and not has_computed():
@@ -174,13 +210,18 @@ def has_computed():
   return getattr(context.context(), '_initialized', True)
 
 
-def precomputed_teacher(source, name, weights, labels, class_names, dtype, input_range):
-  """The Teacher of a file of outputs or labels; arguments of `load`, and `class_names`, as read from `labels`."""
-  path = pathlib.Path(source)
+def refuse_model_settings(source, weights, dtype, input_range):
+  """UserError if settings of a model are given for a file of outputs or labels."""
   if (weights, dtype, input_range) != ('imagenet', 'float32', None):
     raise UserError(
       f'{source}: precomputed outputs; leave out weights, dtype and input range, which are for classifiers'
     )
+
+
+def precomputed_teacher(source, name, weights, labels, class_names, dtype, input_range):
+  """The Teacher of a file of outputs or labels; arguments of `load`, and `class_names`, as read from `labels`."""
+  path = pathlib.Path(source)
+  refuse_model_settings(source, weights, dtype, input_range)
   if csv_files.is_table(path):
     targets = clip_labels.load_table(path, labels)
   else:

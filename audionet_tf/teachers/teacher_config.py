@@ -17,6 +17,7 @@ from audionet_tf.teachers import clip_labels, precomputed
 # and by the 8 terms (4 steps, 2 heads), and is multiplied by 250. 0.125 for 1000 classes, 0.312 for 401.
 ORIGINAL_WEIGHT_TIMES_CLASSES = 250 / 8 * 4
 HDF5_SUFFIXES = ('.h5', '.hdf5')
+EMBEDDING = 'embedding:'  # before a source whose vectors the student learns, not a distribution
 PICTURE_TEXT = 'clip:'  # before the name or folder of a preset of KerasHub
 PICTURE_TEXT_MODELS = {'CLIPBackbone': 'CLIPPreprocessor', 'SigLIPBackbone': 'SigLIPPreprocessor'}
 OLDEST_TENSORFLOW = (2, 20)  # for KerasHub, whose tokenizers need tensorflow-text
@@ -136,9 +137,15 @@ PARSERS = {
 
 def is_precomputed(source):
   """Whether `source` is a file of precomputed outputs or of labels, which needs no pictures."""
+  source = str(source).removeprefix(EMBEDDING)
   if is_picture_text(source):
     return False
   return pathlib.Path(source).suffix in precomputed.READERS or csv_files.is_table(source)
+
+
+def is_embedding(source):
+  """Whether the vectors of a source are to be learned, such as 'embedding:clip:PRESET' or 'embedding:X.npz'."""
+  return str(source).startswith(EMBEDDING)
 
 
 def is_picture_text(source):
@@ -162,22 +169,32 @@ def check(teachers, teacher_mode, manifest):
   classifiers = [teacher.name for teacher in teachers if not is_precomputed(teacher.source)]
   check_pictures(manifest, classifiers)
   for teacher in teachers:
-    path = pathlib.Path(teacher.source)
+    source = teacher.source.removeprefix(EMBEDDING)
+    path = pathlib.Path(source)
     names = teacher.labels and class_lists.read_class_names(teacher.labels)
     if teacher_mode == 'online' and (is_precomputed(path) or path.suffix == '.tflite'):
       what = 'outputs from a file' if is_precomputed(path) else 'a .tflite file'
       raise UserError(f'teacher {teacher.name}: {what} cannot run in the step; use --teacher_mode=stored')
     check_texts(teacher)
-    if is_picture_text(teacher.source):
-      check_preset(teacher.source)
+    if is_picture_text(source):
+      check_preset(source)
     elif is_precomputed(path):
       check_precomputed(path, teacher.labels, names, manifest)
     else:
-      check_classifier(teacher.source, teacher.weights)
+      check_classifier(source, teacher.weights)
 
 
 def check_texts(teacher):
   """UserError unless a TeacherConfig has texts if it is a model of pictures and texts, and no flags of others."""
+  if is_embedding(teacher.source):
+    if teacher.texts is not None or teacher.labels is not None:
+      raise UserError(
+        f'teacher {teacher.name} ({teacher.source}): a student of embeddings gets its classes afterwards, by '
+        'audionet_tf.infer, caption and export --classes; leave out --classes and --teacher_labels'
+      )
+    if csv_files.is_table(teacher.source):
+      raise UserError(f'{teacher.source}: labels are no embeddings; expected are pictures, or vectors in .npz or .npy')
+    return
   if not is_picture_text(teacher.source):
     if teacher.texts is not None or teacher.temperature is not None:
       raise UserError(

@@ -6,10 +6,12 @@ import commands
 import numpy as np
 import picture_text_presets
 import pytest
+import scipy.io.wavfile
 import synthetic_records
 
 from audionet_tf.data import soft_labels
-from audionet_tf.teachers import frozen_teacher
+from audionet_tf.models import student_file
+from audionet_tf.teachers import frozen_teacher, picture_text
 
 VIDEOS = {'a.mp4': 5, 'b.mp4': 6}
 
@@ -81,3 +83,27 @@ def test_evaluation_finds_the_teacher_that_the_model_names(world):
   done = commands.run('audionet_tf.evaluate', *flags, cwd=world)
   assert done.returncode == 0, done.stderr[-2000:]
   assert "'clip:tiny', 'words.txt'" in done.stdout
+
+
+def test_a_student_of_vectors_is_asked_in_words_of_its_teacher_only(world, tmp_path):
+  train(world, 'space', '--teacher=space=embedding:clip:tiny')
+  settings = json.loads((world / 'space/student.json').read_text())
+  assert settings['embeddings'] == {'space': picture_text_presets.WIDTH} and settings['classes'] == {}
+  scipy.io.wavfile.write(world / 'noise.wav', 16000, np.random.default_rng(0).integers(-9999, 9999, 640, np.int16))
+  files = '--classes=words.txt', '--format=json', f'--output={tmp_path}', 'noise.wav'
+  done = commands.run('audionet_tf.infer', '--model=space', *files, cwd=world)
+  assert done.returncode == 0, done.stderr[-2000:]
+  model = student_file.load(world / 'space/student.keras')[0]
+  pcm = scipy.io.wavfile.read(world / 'noise.wav')[1]
+  vector = model(pcm[None].astype(np.float32) / 32768)['logits/space'].numpy()[0, 0]
+  text_model = picture_text.load(f'clip:{world / "tiny"}')
+  rain = text_model.embed_texts(['rain', 'the sound of rain']).mean(0)
+  texts = np.stack([text_model.embed_texts(['a dog'])[0], rain / np.linalg.norm(rain)])
+  powers = np.exp(texts @ (vector / np.linalg.norm(vector)) / 0.07)  # the random model's temperature
+  (row,) = json.loads((tmp_path / 'noise.wav.json').read_text())['frame_probabilities']
+  np.testing.assert_allclose(row, powers / powers.sum(), atol=1e-4)
+  picture_text_presets.clip(world / 'other', seed=1)
+  text = (world / 'space/student.json').read_text().replace('clip:tiny', 'clip:other')
+  (world / 'space/student.json').write_text(text)
+  done = commands.run('audionet_tf.infer', '--model=space', *files, cwd=world)
+  assert done.returncode == 1 and 'clip:other: not the model that taught this student' in done.stderr
