@@ -9,7 +9,8 @@
 |                         | X.npz, X.npy, X.tfrecord    | precomputed outputs (`precomputed`)                         |
 |                         | X.csv                       | labels of the clips (`clip_labels`)                         |
 |                         | embedding:SOURCE            | any of these but labels: its vectors (of a classifier, its  |
-|                         |                             | raw outputs), normalized; the student learns them by cosine |
+|                         |                             | logits, or the square roots of its probabilities); they     |
+|                         |                             | are normalized, and the student learns them by cosine       |
 |                         | clip:PRESET                 | CLIP or SigLIP of KerasHub (`picture_text`)                 |
 | `--classes`             | a text file                 | of clip:PRESET: classes in words (`class_prompts`)          |
 | `--teacher_temperature` | a number above 0            | of clip:PRESET: logits are cosines over it                  |
@@ -173,7 +174,8 @@ def embedding_teacher(config):
     embed = model.embed_pictures
   else:
     model = picture_model(source, config.weights, None, config.dtype, config.input_range)
-    width, digest, in_graph, size, embed = model.classes, model.digest, model.in_graph, model.size, model.outputs
+    width, digest, in_graph, size = model.classes, model.digest, model.in_graph, model.size
+    embed = embedding_function(model, model.kind or probed_kind(source, model))
   if targets is None:
 
     def probabilities(images):
@@ -185,6 +187,17 @@ def embedding_teacher(config):
   description = given | found | {'input_size': None if size is None else list(size), 'weights': str(config.weights)}
   names = class_lists.numbered_names('dimension', width)
   return Teacher(config.name, names, probabilities, in_graph, description, digest, targets)
+
+
+def embedding_function(model, kind):
+  """A function as `PictureModel.outputs` to vectors: the outputs, or the square roots of probabilities.
+
+  These have length 1, and their cosine is the Bhattacharyya coefficient of two distributions: unlikely classes count
+  for more than in the probabilities themselves.
+  """
+  if kind != 'probabilities':
+    return model.outputs
+  return lambda pictures: tf.sqrt(tf.maximum(tf.cast(model.outputs(pictures), tf.float32), 0.0))
 
 
 def try_loading(source, weights='imagenet', dtype='float32', input_range=None):
