@@ -56,6 +56,10 @@ def load_teacher(student, arguments):
       f'{arguments["source"]}: not the teacher that the model was trained with; the digest of its weights is'
       f' {teacher.digest[:16]}, expected {digest[:16]}'
     )
+  if teacher.description['outputs'] == batch_keys.EMBEDDING:
+    raise UserError(
+      f'the student learned vectors of {arguments["source"]}, no distribution to compare with; evaluate it on --clips'
+    )
   teacher_classes, student_classes = len(teacher.class_names), len(student.class_names)
   if teacher_classes != student_classes:
     raise UserError(f'the teacher ({arguments["source"]}) has {teacher_classes} classes, the student {student_classes}')

@@ -1,6 +1,7 @@
 """Presets of KerasHub with tiny random models of pictures and texts. Skips a test module, loudly, without the extra."""
 
 import importlib.util
+import io
 
 import keras
 import pytest
@@ -9,6 +10,7 @@ if importlib.util.find_spec('keras_hub') is None:
   pytest.skip('!!!! CLIP NOT TESTED: keras_hub not installed (scripts/setup --latest clip)', allow_module_level=True)
 
 import keras_hub
+import sentencepiece
 
 SIDE, WIDTH, TOKENS = 16, 8, 24
 LETTERS = 'abcdefghijklmnopqrstuvwxyz'
@@ -31,4 +33,25 @@ def clip(folder, seed=0):
   models.CLIPBackbone(vision, text, projection_dim=WIDTH).save_to_preset(str(folder))
   images = converter(keras_hub.layers.CLIPImageConverter)
   models.CLIPPreprocessor(tokenizer, images, sequence_length=TOKENS).save_to_preset(str(folder))
+  return folder
+
+
+def siglip(folder, seed=0):
+  """Saves a SigLIP, with a bias of its logits, into a folder; returns the folder."""
+  keras.utils.set_random_seed(seed)
+  models, proto = keras_hub.models, io.BytesIO()
+  sentencepiece.SentencePieceTrainer.train(
+    sentence_iterator=iter(['a dog', 'rain', 'the sound of rain', 'a photo of sea', ' '.join(LETTERS)] * 10),
+    model_writer=proto, vocab_size=40, model_type='UNIGRAM', hard_vocab_limit=False,
+    pad_id=-1, bos_id=-1, eos_id=0, unk_id=1, eos_piece='</s>', unk_piece='<unk>', minloglevel=2,
+  )  # fmt: skip
+  vision = models.SigLIPVisionEncoder(patch_size=8, image_shape=(SIDE, SIDE, 3), **ENCODER)
+  text = models.SigLIPTextEncoder(40, embedding_dim=16, max_sequence_length=TOKENS, projection_dim=16, **ENCODER)
+  backbone = models.SigLIPBackbone(vision, text)
+  backbone.siglip_head.logit_scale.assign(2.0)
+  backbone.siglip_head.logit_bias.assign(-3.0)
+  backbone.save_to_preset(str(folder))
+  tokenizer = models.SigLIPTokenizer(proto.getvalue())
+  images = converter(keras_hub.layers.SigLIPImageConverter)
+  models.SigLIPPreprocessor(tokenizer, images, sequence_length=TOKENS).save_to_preset(str(folder))
   return folder

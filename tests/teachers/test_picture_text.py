@@ -33,10 +33,10 @@ def softmax(logits):
   return powers / powers.sum(-1, keepdims=True)
 
 
-def keras_hub_logits(preset, texts):
+def keras_hub_logits(preset, texts, preprocessor=keras_hub.models.CLIPPreprocessor):
   """f64 [pictures, texts] of KerasHub's whole model: one pass with pictures and texts together."""
   backbone = keras_hub.models.Backbone.from_preset(str(preset))
-  preprocessor = keras_hub.models.CLIPPreprocessor.from_preset(str(preset))
+  preprocessor = preprocessor.from_preset(str(preset))
   inputs = preprocessor({'images': PICTURES.astype(np.float32), 'prompts': texts})
   outputs = backbone({key: inputs[key] for key in ('images', 'token_ids')})
   return np.asarray(outputs['vision_logits'], np.float64)
@@ -49,6 +49,15 @@ def test_one_prompt_per_class_gives_the_softmax_of_the_whole_models_logits(prese
   assert teacher.class_names == ['dog', 'rain']
   expected = softmax(keras_hub_logits(preset, ['a dog', 'the sound of rain']))
   np.testing.assert_allclose(teacher.probabilities(PICTURES), expected, atol=1e-5)
+
+
+def test_siglip_gives_the_softmax_of_its_logits_whatever_their_bias(tmp_path):
+  folder, path = picture_text_presets.siglip(tmp_path / 'siglip'), tmp_path / 'words.txt'
+  path.write_text('dog | a dog\nrain | the sound of rain\n')
+  logits = keras_hub_logits(folder, ['a dog', 'the sound of rain'], keras_hub.models.SigLIPPreprocessor)
+  teacher = frozen_teacher.load(f'clip:{folder}', texts=path)
+  np.testing.assert_allclose(teacher.probabilities(PICTURES), softmax(logits), atol=1e-5)
+  assert np.abs(softmax(logits) - 0.5).max() > 0.01
 
 
 def test_prompts_are_averaged_as_unit_vectors_and_a_temperature_divides_the_cosine(preset, words):
