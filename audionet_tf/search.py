@@ -18,6 +18,7 @@ cannot be read is named, the others are searched, and the exit code is 1.
 """
 
 import dataclasses
+import mimetypes
 import pathlib
 
 from absl import flags
@@ -51,6 +52,9 @@ def check_arguments(paths):
   if CLASSES.value:
     cli.require(word_tables.is_table(CLASSES.value), f'--classes={CLASSES.value}: expected is a .npz table of vectors')
     word_tables.read(CLASSES.value)
+  elif not pathlib.Path(QUERY.value).is_file():
+    kind = (mimetypes.guess_type(QUERY.value)[0] or '').partition('/')[0]
+    cli.require(kind not in ('audio', 'video', 'image'), f'--query={QUERY.value}: no such file')
   folder = pathlib.Path(paths[0])
   folder = folder if folder.is_dir() else folder.parent
   return student_paths.find_for_files(starter.chosen(MODEL.value)), pathlib.Path(INDEX.value or folder / INDEX_NAME)

@@ -120,8 +120,8 @@ def load_preset(preset, dtype):
     if folder.is_dir():
       raise UserError(f'clip:{folder}: not a readable preset ({text.brief(error)})') from error
     raise UserError(
-      f'clip:{preset} cannot be downloaded ({text.brief(error)}); with a connection it is once, or give a folder that '
-      'save_to_preset wrote: clip:./folder'
+      f'clip:{preset} cannot be downloaded ({text.brief(error)}); connect once, or give a folder that save_to_preset '
+      'wrote: clip:./folder'
     ) from error
   return backbone, preprocessor
 

@@ -82,6 +82,7 @@ def test_mistakes_are_one_line(world):
     (['--query=dog', '--classes=words.npz'], "words.npz: no class 'dog'; there are a.wav, deep/b.wav, c.wav"),
     (['--query=no.png'], 'no.png: not a readable picture'),
     (['--query=dog', '--classes=words.txt'], 'expected is a .npz table of vectors'),
+    (['--query=none.wav'], '--query=none.wav: no such file'),
     ([], 'search needs --query'),
   ):
     done = search(folder, *flags)
