@@ -15,6 +15,7 @@ A video shorter than a window, which is repeated, may have n < T frames: they ar
 
 import dataclasses
 import functools
+import os
 import zipfile
 from collections.abc import Callable
 
@@ -79,7 +80,7 @@ def opened(path, classes=None):
 
 def check_file(path):
   """UserError unless `path` is a regular file."""
-  if not path.is_file():
+  if not os.path.isfile(path):  # pathlib's raises for a name that is too long
     raise UserError(f'{path}: no such file of outputs or labels')
 
 
