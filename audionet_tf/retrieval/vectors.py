@@ -45,7 +45,7 @@ def predictor(served, window_seconds=None, hop_seconds=None):
   repeats = max(1, -(-registry.shortest_samples(settings.student) // framing.window_samples))
   default, name = served.signatures['serving_default'], output_of(settings)
 
-  @tf.function(input_signature=[tf.TensorSpec([batch_size, framing.window_samples], tf.int16)])
+  @tf.function(input_signature=[tf.TensorSpec([batch_size, framing.window_samples], tf.int16)], autograph=False)
   def embed(pcm):
     outputs = default(waveform=tf.tile(tf.cast(pcm, tf.float32) / PCM_SCALE, [1, repeats]))
     return tf.math.l2_normalize(outputs[name], axis=-1)
