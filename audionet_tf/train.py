@@ -28,7 +28,7 @@ CLIP and SigLIP (extra clip, TensorFlow 2.20 or newer) teach classes in your own
     --classes=words.txt
 
 With --teacher=embedding:clip:PRESET a student learns the picture's vector itself, by cosine distance whatever --loss is
-for other teachers, and gets its classes afterwards: infer, caption and export --classes=words.txt. docs/words.md.
+for other teachers, and gets its classes afterwards: infer, caption, serve, export --classes=words.txt. docs/words.md.
 
 AudioSet's released embeddings train the classifier on top of VGGish, whose own weights come with --init:
 

@@ -19,9 +19,7 @@ from audionet_tf.models import (
 def check_names(path, settings):
   """UserError where the student at `path` has no classes."""
   if not settings.classes and settings.embeddings:
-    raise UserError(
-      f'{path}: has no classes yet; infer, caption and export name them by --classes=words.txt (docs/words.md)'
-    )
+    raise UserError(f'{path}: has no classes yet; commands name them by --classes=words.txt (docs/words.md)')
   if not settings.classes:
     raise UserError(f'{path}: {settings.student} has no classes; use features or probe, which read its layers')
 

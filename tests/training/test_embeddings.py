@@ -142,7 +142,7 @@ def test_what_does_not_go_together_is_one_line(world, alone):
     ),
     (['--model=alone', '--classes=words.txt', 'x.wav'], 'the teacher of this student (./vectors.keras) knows no texts'),
     (['--model=alone/export', '--classes=words.npz', 'x.wav'], 'needs a run or its student.keras'),
-    (['--model=alone', 'x.wav'], 'has no classes yet; infer, caption and export name them by --classes'),
+    (['--model=alone', 'x.wav'], 'has no classes yet; commands name them by --classes'),
     (['--classes=words.npz', 'x.wav'], '--classes needs --model'),
   ):
     done = commands.run('audionet_tf.infer', *flags, cwd=folder)
