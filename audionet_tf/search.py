@@ -19,6 +19,7 @@ cannot be read is named, the others are searched, and the exit code is 1.
 
 import dataclasses
 import mimetypes
+import os
 import pathlib
 
 from absl import flags
@@ -56,8 +57,10 @@ def check_arguments(paths):
     kind = (mimetypes.guess_type(QUERY.value)[0] or '').partition('/')[0]
     cli.require(kind not in ('audio', 'video', 'image'), f'--query={QUERY.value}: no such file')
   folder = pathlib.Path(paths[0])
-  folder = folder if folder.is_dir() else folder.parent
-  return student_paths.find_for_files(starter.chosen(MODEL.value)), pathlib.Path(INDEX.value or folder / INDEX_NAME)
+  index = pathlib.Path(INDEX.value or (folder if folder.is_dir() else folder.parent) / INDEX_NAME)
+  writable = index.parent.is_dir() and os.access(index.parent, os.W_OK)
+  cli.require(writable, f'{index}: the index cannot be written there; choose another --index=FILE')
+  return student_paths.find_for_files(starter.chosen(MODEL.value)), index
 
 
 def query_vector(predictor):

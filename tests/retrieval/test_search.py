@@ -83,6 +83,7 @@ def test_mistakes_are_one_line(world):
     (['--query=no.png'], 'no.png: not a readable picture'),
     (['--query=dog', '--classes=words.txt'], 'expected is a .npz table of vectors'),
     (['--query=none.wav'], '--query=none.wav: no such file'),
+    (['--query=red.png', '--index=no/x.npz'], 'no/x.npz: the index cannot be written there'),
     ([], 'search needs --query'),
   ):
     done = search(folder, *flags)
