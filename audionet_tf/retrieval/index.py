@@ -120,7 +120,7 @@ def extended(path, model, paths, embed):
   """
   index = read(path, model)
   missing = [file for file in paths if str(file) not in index or index[str(file)].stamp != stamp_of(file)]
-  unreadable, saved_at, new = [], time.monotonic(), False
+  unreadable, messages, saved_at, new = [], [], time.monotonic(), False
   try:
     for file in tqdm.tqdm(missing, desc='reading sounds', unit=' files', delay=1):
       try:
@@ -129,12 +129,13 @@ def extended(path, model, paths, embed):
       except (UserError, OSError) as error:
         unreadable.append(file)
         index.pop(str(file), None)
-        reason = getattr(error, 'reason', None) or error
-        tqdm.tqdm.write(text.printable(f'{file}: {reason}'), file=sys.stderr)
+        messages.append(text.printable(f'{file}: {getattr(error, "reason", None) or error}'))
       if new and time.monotonic() - saved_at > SAVE_SECONDS:
         write(path, model, index)
         saved_at, new = time.monotonic(), False
   finally:
+    for message in messages:  # after the progress bar
+      print(message, file=sys.stderr)
     if new:
       write(path, model, existing(index))
   found = {str(file): index[str(file)] for file in paths if str(file) in index}
