@@ -147,7 +147,7 @@ class Distiller(keras.Model):
     """f32 [B]: the trained loss, summed over the heads; it is `distances` unless the heads have a loss of their own."""
     if self.has_own_loss():
       of_distributions = [head for head in self.heads if head not in self.embeddings]
-      distances |= {head: self.head_loss(targets[head], outputs[LOGITS + head]) for head in of_distributions}
+      distances = distances | {head: self.head_loss(targets[head], outputs[LOGITS + head]) for head in of_distributions}
     return tf.add_n([self.loss_weights[head] * distances[head] for head in self.heads])
 
   def head_loss(self, target, logits):
