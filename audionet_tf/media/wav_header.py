@@ -153,14 +153,14 @@ def _sound_end(file, header, file_bytes):
   begin = max(header.sound_begin, file_bytes - MOST_TRAILING)
   file.seek(begin)
   tail = file.read(file_bytes - begin)
-  for match in re.finditer(b'|'.join(map(re.escape, TRAILING)), tail):
-    place = match.start()
-    while tail[place : place + 4] in TRAILING and place + 8 <= len(tail):
-      size = struct.unpack('<I', tail[place + 4 : place + 8])[0]
-      place += 8 + size + size % 2
-    if place - 1 <= len(tail) <= place:
-      return begin + match.start()
-  return file_bytes
+  places = [match.start() for match in re.finditer(b'|'.join(map(re.escape, TRAILING)), tail)]
+  ends = {len(tail), len(tail) + 1}  # where a chunk may end: with the file, but for a byte that pads, or with another
+  for place in reversed(places):
+    if place + 8 <= len(tail):
+      size = int.from_bytes(tail[place + 4 : place + 8], 'little')
+      if place + 8 + size + size % 2 in ends:
+        ends.add(place)
+  return begin + min(min(ends), len(tail))
 
 
 def _begins_wav(file, place):

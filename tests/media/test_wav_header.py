@@ -114,6 +114,15 @@ def test_what_is_no_whole_chunk_is_sound(tmp_path, behind):
   np.testing.assert_array_equal(samples_by_every_reader(path), np.append(SOUND, np.frombuffer(behind, '<i2')))
 
 
+def test_many_chunks_behind_sound_of_unknown_length(tmp_path):
+  """As many as are looked for: with the square of their number, this would not end."""
+  chunks = (b'LIST' + bytes(4)) * 400_000
+  path = write_wav(tmp_path / 'a.wav', SOUND.tobytes(), 0xFFFFFFFF, 0xFFFFFFFF, behind=chunks)
+  np.testing.assert_array_equal(samples_by_every_reader(path), SOUND)
+  path.write_bytes(path.read_bytes() + b'LIST')  # the last is not whole: all is sound
+  assert len(samples_by_every_reader(path)) == len(SOUND) + (len(chunks) + 4) // 2
+
+
 @pytest.mark.parametrize('more', [1, 2])
 @pytest.mark.parametrize('between', [b'', NOTE + b'\0'])
 @pytest.mark.parametrize('riff_bytes', [None, 36 + BYTES])
