@@ -23,6 +23,7 @@ COMMANDS = {
   'review': 'audionet_tf.review',
   'serve': 'audionet_tf.serve',
   'features': 'audionet_tf.features',
+  'search': 'audionet_tf.search',
   'probe': 'audionet_tf.probe',
   'plot': 'audionet_tf.plot',
   'convert': 'audionet_tf.convert',

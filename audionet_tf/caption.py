@@ -36,6 +36,9 @@ if the student recognizes it from a part of a window, and later if it must fill 
 --blocks=5,2,10 takes blocks of five patches of 0.96 s, one every two, repeated twice to ten (Caption4Sound). Of a
 student with several heads the first is used, or --head=NAME.
 
+A student that learned embeddings of pictures (docs/words.md) captions the classes of --classes=words.txt, in your own
+words, without training again.
+
 Students with a class `unknown`, such as the starter, get no caption where that is as probable as all others together,
 and none of `unknown` itself, but for --unknown; how many seconds it lasts is printed.
 """
@@ -49,12 +52,18 @@ from audionet_tf.captioning import formats, speech
 from audionet_tf.core import cli, durations, files, system, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import clip_tables
-from audionet_tf.models import starter, student_paths
+from audionet_tf.models import student_paths
+from audionet_tf.teachers import student_words
 
 MODEL = flags.DEFINE_string(
   'model', None, 'A run, an export (a version or the folder of versions), or a student.keras; default: the starter.'
 )
 HEAD = flags.DEFINE_string('head', None, "Of several heads, the teacher's name of the one to use; default: the first.")
+CLASSES = flags.DEFINE_string(
+  'classes',
+  None,
+  'For a student of embeddings: classes in your own words, one per line, or a .npz table of their vectors.',
+)
 WINDOW_MS = flags.DEFINE_float(
   'window_ms', None, 'Length of a window, or of a patch of --blocks, milliseconds; default: see above.', lower_bound=1
 )
@@ -100,7 +109,7 @@ def check_arguments(paths):
   event_flags.require_files()
   cli.require_files([FONT.value] if FONT.value else [])
   cli.require_any_file(paths)
-  return student_paths.find_for_files(starter.chosen(MODEL.value))
+  return student_words.find(MODEL.value, CLASSES.value)
 
 
 def check_merge(paths):
@@ -196,9 +205,8 @@ def main(argv):
   system.keep_freed_memory()
   cli.import_tensorflow()
   from audionet_tf.captioning import captioner
-  from audionet_tf.saved_model import for_files
 
-  served = for_files.load(model)
+  served = student_words.load(model, CLASSES.value)
   blocks = BLOCKS.value and tuple(map(int, BLOCKS.value))
   window_seconds, hop_seconds = durations.seconds(WINDOW_MS.value), durations.seconds(HOP_MS.value)
   predictor = captioner.predictor(served, window_seconds, hop_seconds, blocks, BATCH_SIZE.value, HEAD.value)

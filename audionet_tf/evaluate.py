@@ -214,7 +214,8 @@ def try_teachers():
   keys = ('source', 'weights', 'dtype', 'input_range')
   for arguments in {str(teacher): teacher for teacher in needed}.values():
     if not TEACHER.value:
-      paths = [arguments[key] for key in ('source', 'weights', 'labels') if arguments[key] not in (None, 'imagenet')]
+      keys_of_paths = ('source', 'weights', 'labels', 'texts')
+      paths = [arguments[key] for key in keys_of_paths if arguments[key] not in (None, 'imagenet')]
       print('teacher, as the model names it:', ', '.join(map(repr, paths)), flush=True)
     frozen_teacher.try_loading(**{key: arguments[key] for key in keys})
 

@@ -5,7 +5,8 @@ r"""Writes a trained student as a SavedModel for TensorFlow Serving, and as Tens
 writes exports/clips/1, or the next free number: signatures `serving_default` and `windows`, `layers` if layers have
 steps in time, class names and settings as assets, warm-up requests. What was written is loaded again and compared with
 the student first. --labels=FILE renames the classes, one name per line. --model=student.keras exports weights from
-anywhere, such as audionet_tf.convert. --tflite adds, for phones and browsers,
+anywhere, such as audionet_tf.convert. --classes=words.txt gives a student that learned embeddings of pictures its
+classes, in your own words (docs/words.md); the export needs no text model. --tflite adds, for phones and browsers,
 
   model.tflite             takes one window, f32 [1, samples], and returns probabilities; MediaPipe's audio classifier
                            reads its sample rate and class names, which are in the file
@@ -30,7 +31,9 @@ import tempfile
 from absl import flags
 
 from audionet_tf.core import cli, hub, notices, object_store, store_folder
+from audionet_tf.data import word_tables
 from audionet_tf.models import student_paths
+from audionet_tf.teachers import student_words
 
 MODEL = flags.DEFINE_string(
   'model',
@@ -40,6 +43,12 @@ MODEL = flags.DEFINE_string(
 flags.DEFINE_alias('run_dir', 'model')  # the old name
 OUTPUT = flags.DEFINE_string(
   'output', None, 'Folder of versions, made if missing; or an address, s3:// or hf://user/repository.'
+)
+CLASSES = flags.DEFINE_string(
+  'classes',
+  None,
+  'For a student of embeddings: classes in your own words, one per line, or a .npz table of their vectors. The export'
+  ' holds the vectors, and as assets.extra/words.npz the table.',
 )
 LABELS = flags.DEFINE_multi_string(
   'labels', [], "FILE, or HEAD=FILE, repeated: other names for the student's classes, one per line."
@@ -86,6 +95,8 @@ def check_arguments():
   path = student_paths.resolve(MODEL.value)
   path = path / student_paths.STUDENT_FILE if path.suffix != '.keras' else path
   student_paths.require_student(path)
+  if CLASSES.value:
+    student_words.find(MODEL.value, CLASSES.value)
   for value in LABELS.value:
     cli.require(pathlib.Path(value.rpartition('=')[2]).is_file(), f'--labels={value}: no such file')
   check_quantize()
@@ -106,14 +117,20 @@ def is_described():
 
 
 def load(path):
-  """(keras.Model, student_file.StudentConfig) of a .keras file, its classes renamed by --labels."""
+  """(keras.Model, student_file.StudentConfig, table) of a .keras file, with --classes, its classes renamed by --labels.
+
+  The table is the word_tables.WordTable of --classes, else None.
+  """
   from audionet_tf.data import class_lists
   from audionet_tf.models import student_file
 
   model, settings = student_file.load(path)
+  table = None
+  if CLASSES.value:
+    model, settings, table = student_words.with_classes(path, model, settings, CLASSES.value)
   counts = {head: len(names) for head, names in settings.classes.items()}
   renamed = class_lists.class_names_by_head(LABELS.value, counts)
-  return model, dataclasses.replace(settings, classes=settings.classes | renamed)
+  return model, dataclasses.replace(settings, classes=settings.classes | renamed), table
 
 
 def describe(path, version, model, settings):
@@ -125,12 +142,17 @@ def describe(path, version, model, settings):
   card.write(version / card.FILE, model, settings, path.parent, figures, LICENSE.value, files)
 
 
+def add_table(version, table):
+  """Writes the table of --classes, which commands take as --classes in its turn, beside the files of a version."""
+  word_tables.write(version / 'assets.extra' / 'words.npz', table)
+
+
 def main(argv):
   cli.no_arguments(argv)
   path = check_arguments()
   from audionet_tf.saved_model import export
 
-  model, settings = load(path)
+  model, settings, table = load(path)
   windows, notes, quantize = real_windows(settings) if QUANTIZE.value else [], [], sorted({*QUANTIZE.value})
   with contextlib.ExitStack() as stack:
     to_hub = hub.is_address(OUTPUT.value)
@@ -139,6 +161,7 @@ def main(argv):
     run = pathlib.Path(stack.enter_context(place))
     folder = run / student_paths.EXPORT_FOLDER if to_hub else run
     add = [functools.partial(describe, path, model=model, settings=settings)] if is_described() else []
+    add += [functools.partial(add_table, table=table)] if table else []
     options = {'quantize': quantize, 'windows': windows, 'report': notes.append, 'onnx': ONNX.value, 'add': add}
     write = functools.partial(export.export, model, settings, folder, TFLITE.value, **options)
     version = notices.quietly(write)  # converters tell what they ignore and which devices there are

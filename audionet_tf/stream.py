@@ -26,12 +26,17 @@ from absl import flags
 
 from audionet_tf import event_flags
 from audionet_tf.core import cli, durations, system, text
-from audionet_tf.models import starter, student_paths
+from audionet_tf.teachers import student_words
 
 MODEL = flags.DEFINE_string(
   'model', None, 'A run, an export (a version or the folder of versions), or a student.keras; default: the starter.'
 )
 HEAD = flags.DEFINE_string('head', None, "Of several heads, the teacher's name of the one to use; default: the first.")
+CLASSES = flags.DEFINE_string(
+  'classes',
+  None,
+  'For a student of embeddings: classes in your own words, one per line, or a .npz table of their vectors.',
+)
 SAMPLE_RATE = flags.DEFINE_integer(
   'sample_rate', None, 'Rate in hertz of raw 16-bit samples; default: WAV.', lower_bound=1
 )
@@ -61,7 +66,7 @@ def check_arguments():
   event_flags.require_files()
   if MICROPHONE.value:
     cli.require_installed(['sounddevice'], 'microphone')
-  return student_paths.find_for_files(starter.chosen(MODEL.value))
+  return student_words.find(MODEL.value, CLASSES.value)
 
 
 def make_predictor(served):
@@ -133,9 +138,7 @@ def main(argv):
   model = check_arguments()
   system.keep_freed_memory()
   cli.import_tensorflow()
-  from audionet_tf.saved_model import for_files
-
-  predictor, events = make_predictor(for_files.load(model))
+  predictor, events = make_predictor(student_words.load(model, CLASSES.value))
   try:
     listen(predictor, events, sound_chunks(predictor.framing), functools.partial(print, flush=True))
   except BrokenPipeError:  # whoever read the lines has ended, such as head

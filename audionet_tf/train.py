@@ -32,6 +32,14 @@ needs a multi-label loss:
   python -m audionet_tf.train --records=data/audioset --run_dir=runs/audioset --student=logmel_attention \
     --teacher=balanced_train_segments.csv --teacher_labels=class_labels_indices.csv --loss=cross_entropy --balance
 
+CLIP and SigLIP (extra clip, TensorFlow 2.20 or newer) teach classes in your own words, one per line of a file:
+
+  python -m audionet_tf.train --records=data/clips --run_dir=runs/words --teacher=clip:clip_vit_base_patch32 \
+    --classes=words.txt
+
+With --teacher=embedding:clip:PRESET a student learns the picture's vector itself, by cosine distance whatever --loss is
+for other teachers, and gets its classes afterwards: infer, caption, serve, export --classes=words.txt. docs/words.md.
+
 AudioSet's released embeddings train the classifier on top of VGGish, whose own weights come with --init:
 
   python -m audionet_tf.train --embeddings=bal_train.tfrecord --run_dir=runs/events --student=vggish_attention \
@@ -88,8 +96,9 @@ TEACHER = flags.DEFINE_multi_string(
   'teacher',
   ['vgg16'],
   'SOURCE, or NAME=SOURCE, repeated for several: a name of keras.applications, a .keras or .tflite file, a SavedModel'
-  ' folder; sound:PATH, a tagger of sound; precomputed outputs in .npz, .npy or .tfrecord; labels in .csv. One head'
-  ' each. NAME has letters, digits and _; a SOURCE without NAME is the only teacher.',
+  ' folder; clip:PRESET, a model of pictures and texts, with --classes; sound:PATH, a tagger of sound;'
+  ' embedding:SOURCE, its vectors; precomputed outputs in .npz, .npy or .tfrecord; labels in .csv. One head each. NAME'
+  ' has letters, digits and _; a SOURCE without NAME is the only teacher.',
 )
 TEACHER_WEIGHTS = flags.DEFINE_multi_string(
   'teacher_weights',
@@ -106,6 +115,18 @@ TEACHER_INPUT_RANGE = flags.DEFINE_multi_string(
   [],
   'BLACK,WHITE or NAME=BLACK,WHITE, repeated: the range of pixels that a float teacher from a file takes; default by '
   'its format.',
+)
+CLASSES = flags.DEFINE_multi_string(
+  'classes',
+  [],
+  'FILE or NAME=FILE, repeated: classes in your own words for a teacher clip:PRESET, one per line; name | prompt |'
+  ' prompt describes a class by texts of yours.',
+)
+TEACHER_TEMPERATURE = flags.DEFINE_multi_string(
+  'teacher_temperature',
+  [],
+  "NUMBER or NAME=NUMBER, repeated: a teacher clip:PRESET's cosines are divided by it before the softmax; default: the"
+  " model's own, 0.01 of most.",
 )
 TEACHER_MODE = flags.DEFINE_enum(
   'teacher_mode', 'stored', ['stored', 'online'], 'Run the teacher once and store its outputs, or run it in every step.'
@@ -310,6 +331,8 @@ def train(profile):
     teacher_labels=TEACHER_LABELS.value[0] if EMBEDDINGS.value else TEACHER_LABELS.value,
     teacher_input_range=TEACHER_INPUT_RANGE.value,
     teacher_dtype=TEACHER_DTYPE.value,
+    classes=CLASSES.value,
+    teacher_temperature=TEACHER_TEMPERATURE.value,
     loss_weight=LOSS_WEIGHT.value,
     embeddings=EMBEDDINGS.value,
     augment=AUGMENT.value,

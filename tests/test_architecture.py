@@ -22,7 +22,7 @@ ORDER = [
     'units',
     'training',
   ),
-  *('representations', 'evaluation', 'sound_folders', 'captioning', 'conversion', 'service'),
+  *('representations', 'evaluation', 'sound_folders', 'captioning', 'retrieval', 'conversion', 'service'),
 ]
 ONE_HOME = {  # package: modules, or packages of ours, that may import it
   'ai_edge_litert': ['core/tflite_interpreter'],
@@ -33,6 +33,7 @@ ONE_HOME = {  # package: modules, or packages of ours, that may import it
   'huggingface_hub': ['core/hub'],
   'matplotlib': ['plotting'],
   'sklearn.manifold': ['plotting'],
+  'keras_hub': ['teachers/picture_text'],
   'onnx': ['saved_model/onnx_file'],
   'pyarrow': ['data/video_table'],
   'onnxruntime': ['saved_model/onnx_file'],

@@ -12,7 +12,7 @@ what they hold.
 | `index`          | int64 | n window numbers                                                             |
 | `teacher/<name>` | bytes | probabilities, float16, little-endian, n x T x classes, where T is one per   |
 |                  |       | picture, or 1 without pictures. Normalize them: rounding changes the sum by  |
-|                  |       | up to 0.001, and values below 3e-8 become 0                                  |
+|                  |       | up to 0.001, and values below 3e-8 become 0. Of an embedding, its numbers    |
 """
 
 import dataclasses
@@ -119,10 +119,10 @@ def label_source(folder, manifest):
 
   params = manifest['params']
   classes = {TEACHER + name: len(teacher['classes']) for name, teacher in manifest['teachers'].items()}
-  multi_label = {
+  unchanged = {
     TEACHER + name
     for name, teacher in manifest['teachers'].items()
-    if teacher['description'].get('outputs') == batch_keys.MULTI_LABEL
+    if teacher['description'].get('outputs') in (batch_keys.MULTI_LABEL, batch_keys.EMBEDDING)
   }
   own_sound = 'sound' not in manifest
   spec = {name: tf.io.FixedLenFeature([], tf.string) for name in (*(['audio/pcm'] if own_sound else []), *classes)}
@@ -153,7 +153,7 @@ def label_source(folder, manifest):
       'index': block['index'],
       'mask': tf.ones_like(block['index'], tf.float32),
       **{
-        name: tf.cast(block[name], tf.float32) if name in multi_label else batch_keys.soft_targets(block[name])
+        name: tf.cast(block[name], tf.float32) if name in unchanged else batch_keys.soft_targets(block[name])
         for name in classes
       },
     }

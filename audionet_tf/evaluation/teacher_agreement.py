@@ -29,7 +29,7 @@ def named_teacher(settings):
   if not described:
     raise UserError('the model does not record its teacher; name it with --teacher')
   kinds = {'source': str, 'weights': str, 'labels': str | None, 'dtype': str, 'input_range': list | None}
-  kinds['digest'] = str | None
+  kinds |= {'digest': str | None, 'texts': str | None, 'temperature': float | None}
   if not isinstance(described, dict) or not all(isinstance(described.get(key), kind) for key, kind in kinds.items()):
     raise UserError('the record of the teacher in the model is damaged; name the teacher with --teacher')
   for key in ('source', 'weights', 'labels'):  # a model may come from strangers: it makes no connection of its own
@@ -59,6 +59,10 @@ def load_teacher(student, arguments):
     raise UserError(
       f'{arguments["source"]}: not the teacher that the model was trained with; the digest of its weights is'
       f' {teacher.digest[:16]}, expected {digest[:16]}'
+    )
+  if teacher.description['outputs'] == batch_keys.EMBEDDING:
+    raise UserError(
+      f'the student learned vectors of {arguments["source"]}, no distribution to compare with; evaluate it on --clips'
     )
   teacher_classes, student_classes = len(teacher.class_names), len(student.class_names)
   if teacher_classes != student_classes:

@@ -373,6 +373,7 @@ class Progress(keras.callbacks.Callback):
     'kl': 'KL {:.3f}',
     'cross_entropy': 'cross-entropy {:.3f}',
     'top1': 'top-1 {:.1%}',
+    'cosine_distance': 'cosine distance {:.3f}',
     'squared_error': 'squared error {:.3g}',
   }
 
