@@ -17,6 +17,12 @@ how many windows the most probable class is the same. float16 halves the size. -
 --card adds README.md, a model card made from the run: data, teachers, student, --figures of audionet_tf.evaluate,
 limits, --license. --output=hf://user/repository puts student, export and card on the Hugging Face Hub, where every
 command finds it as --model=hf://user/repository.
+
+  python -m audionet_tf.export --web=site
+
+writes the page of audionet_tf.serve as a folder that any web server can serve: the student, without --model the
+starter, runs in the browser, and no sound leaves it. The folder is a browser extension too. npm fetches the packages
+for it once (@litertjs/core, mediabunny); --web_packages=FOLDER takes what `npm pack` has put there instead.
 """
 
 import contextlib
@@ -30,7 +36,7 @@ import tempfile
 from absl import flags
 
 from audionet_tf.core import cli, hub, notices
-from audionet_tf.models import student_paths
+from audionet_tf.models import starter, student_paths
 
 MODEL = flags.DEFINE_string(
   'model', None, 'A run, a student (.keras, its .json beside it), starter, or hf://user/repository.'
@@ -53,9 +59,14 @@ FIGURES = flags.DEFINE_string('figures', None, 'For the card: what audionet_tf.e
 LICENSE = flags.DEFINE_string(
   'license', None, 'For the card: of the weights, as the Hub spells it, such as apache-2.0.'
 )
+WEB = flags.DEFINE_string('web', None, 'Folder for the page without a service, which replaces an earlier one.')
+WEB_PACKAGES = flags.DEFINE_string(
+  'web_packages', None, 'With --web: folder with the packages, as "npm pack" writes them. Default: npm fetches them.'
+)
 
 TOPICS = {'model': 'Student', 'output': 'Results', 'tflite': 'Other runtimes', 'card': 'Model card'}
-NEEDS = (('--model',), ('--output',))
+TOPICS |= {'web': 'In the browser'}
+NEEDS = (('--output', '--web'),)
 MOST_WINDOWS = 1000  # of --sounds: a difference of 1 % is then ten windows
 
 
@@ -69,6 +80,17 @@ def check_quantize():
     cli.require(pathlib.Path(path).exists(), f'--sounds={path}: no such file or folder')
 
 
+def check_web():
+  """Raises UserError where a flag is for a result that is not asked for, or the packages of --web cannot be had."""
+  cli.require(WEB.value or not WEB_PACKAGES.value, '--web_packages goes with --web')
+  for name in ('tflite', 'onnx', 'card'):
+    cli.require(OUTPUT.value or not flags.FLAGS[name].value, f'--{name} goes with --output')
+  if WEB.value:
+    from audionet_tf.service import npm_packages
+
+    npm_packages.check(WEB_PACKAGES.value)
+
+
 def real_windows(settings):
   """list of int16 [samples], windows of --sounds. `settings`: student_file.StudentConfig."""
   from audionet_tf.inference import windows
@@ -79,12 +101,14 @@ def real_windows(settings):
 
 def check_arguments():
   """Path of the student's .keras file. Raises UserError for mistakes that show before anything is loaded."""
-  path = student_paths.resolve(MODEL.value)
+  cli.require(MODEL.value or not OUTPUT.value, 'export needs --model for --output (--help explains)')
+  path = student_paths.resolve(starter.chosen(MODEL.value))
   path = path / student_paths.STUDENT_FILE if path.suffix != '.keras' else path
   student_paths.require_student(path)
   for value in LABELS.value:
     cli.require(pathlib.Path(value.rpartition('=')[2]).is_file(), f'--labels={value}: no such file')
   check_quantize()
+  check_web()
   if ONNX.value:
     cli.require_installed(['tf2onnx', 'onnxruntime'], 'onnx')
   if hub.is_address(OUTPUT.value):
@@ -124,9 +148,17 @@ def describe(path, version, model, settings):
 def main(argv):
   cli.no_arguments(argv)
   path = check_arguments()
+  model, settings = load(path)
+  if OUTPUT.value:
+    write_version(path, model, settings)
+  if WEB.value:
+    write_page(path, model, settings)
+
+
+def write_version(path, model, settings):
+  """Writes the next version below --output, and prints where."""
   from audionet_tf.saved_model import export
 
-  model, settings = load(path)
   windows, notes, quantize = real_windows(settings) if QUANTIZE.value else [], [], sorted({*QUANTIZE.value})
   with contextlib.ExitStack() as stack:
     to_hub = hub.is_address(OUTPUT.value)
@@ -141,6 +173,16 @@ def main(argv):
   print(OUTPUT.value if to_hub else version)
   for note in notes:
     print(note, file=sys.stderr)
+
+
+def write_page(path, model, settings):
+  """Writes the folder of --web, and prints where."""
+  from audionet_tf.service import web_folder
+
+  folder = pathlib.Path(WEB.value).absolute()
+  options = {'is_starter': starter.is_starter(path), 'packages': WEB_PACKAGES.value}
+  size = web_folder.write(model, settings, folder, **options)
+  print(f'{WEB.value}: {size / 1e6:.1f} MB; serve it, as by python -m http.server --bind 127.0.0.1 -d {WEB.value}')
 
 
 def publish(run, version, model, settings):
