@@ -6,7 +6,7 @@
 const TAPS = 32;  // at equal rates; as many more as the rate falls
 const CUTOFF = 0.97;
 const BETA = 9;
-const MOST_PHASES = 1024;
+const MOST_PHASES = 1024;  // between them, at odd rates, filters are interpolated
 
 function bessel0(x) {
   let [sum, term] = [1, 1];
@@ -17,14 +17,20 @@ function bessel0(x) {
   return sum;
 }
 
+function dot(filter, samples, begin) {
+  let sum = 0;
+  for (let i = 0; i < filter.length; i++) sum += filter[i] * samples[begin + i];
+  return sum;
+}
+
 const gcd = (a, b) => (b ? gcd(b, a % b) : a);
 
-// [phases] of f64 [taps], and the number of taps.
+// [phases + 1] of f64 [taps], and the number of taps; the last one is the first, a sample later.
 function filters(from, to, phases) {
   const factor = Math.min((to * CUTOFF) / from, 1);
   const taps = 2 * Math.ceil(Math.ceil(TAPS / factor) / 2);
   const center = (taps - 1) >> 1;
-  const bank = Array.from({ length: phases }, (_, phase) => Float64Array.from({ length: taps }, (_, i) => {
+  const bank = Array.from({ length: phases + 1 }, (_, phase) => Float64Array.from({ length: taps }, (_, i) => {
     const x = Math.PI * (i - center - phase / phases) * factor;
     const w = (2 * x) / (factor * taps * Math.PI);
     return (x ? Math.sin(x) / x : 1) * bessel0(BETA * Math.sqrt(Math.max(1 - w * w, 0)));
@@ -90,18 +96,17 @@ export class Resampler {
   filtered(most) {
     const { held, taps, bank, phases } = this;
     const place = (k) => {
-      const at = Math.floor((k * this.from * phases) / this.to);
-      return [Math.floor(at / phases) - this.before - this.first, at % phases];
+      const at = k * this.from * phases;
+      const phase = Math.floor(at / this.to);
+      return [Math.floor(phase / phases) - this.before - this.first, phase % phases, (at % this.to) / this.to];
     };
     const last = held.length - taps;
     const out = [];
     for (; this.done < most; this.done++) {
-      const [begin, phase] = place(this.done);
+      const [begin, phase, share] = place(this.done);
       if (begin > last) break;
-      const filter = bank[phase];
-      let sum = 0;
-      for (let i = 0; i < taps; i++) sum += filter[i] * held[begin + i];
-      out.push(sum);
+      const value = dot(bank[phase], held, begin);
+      out.push(share ? value + share * (dot(bank[phase + 1], held, begin) - value) : value);
     }
     const drop = Math.max(0, Math.min(place(this.done)[0], held.length));
     this.held = held.slice(drop);
