@@ -15,7 +15,8 @@ const PAUSE_MS = 50;  // after so much work the page has its turn
 let student = null;  // labels.json
 let shown = null;  // the latest result: { id, file, frames, timeline, ... }
 let results = 0;
-let addresses = new Map();  // of files with the captions of `shown`, by format
+const files = new Map();  // format to the address of a file with captions; all of one result and threshold
+let filesAre = '';  // of which
 
 async function about() {
   try {
@@ -80,17 +81,26 @@ async function result(id, threshold) {
   return { id, file, seconds: roundTo(frames.seconds, 3), threshold, repeats, warnings, ...unknown, events };
 }
 
-// The address of a file with the captions, which lasts until the next one of its format.
+// The address of a file with the captions. It lasts until one of another result or threshold is asked for.
 function address(id, format, threshold) {
-  const { frames } = shown;
+  const wanted = `${id} ${threshold}`;
+  if (filesAre !== wanted) {
+    for (const old of files.values()) URL.revokeObjectURL(old);
+    files.clear();
+    filesAre = wanted;
+  }
+  if (!files.has(format)) files.set(format, URL.createObjectURL(new Blob(...written(format, threshold))));
+  return files.get(format);
+}
+
+// What Blob takes: the captions in a format.
+function written(format, threshold) {
+  const { frames, file } = shown;
   const events = detect(frames, student.labels, student.silent, rules(threshold));
   const { top, cue_seconds: shortest } = student.rules;
   const [type, write] = FORMATS[format];
-  const described = { file: shown.file, seconds: frames.seconds, student: student.student, threshold };
-  const text = write(events, cues(events, top, shortest, frames.seconds), described);
-  if (addresses.has(format)) URL.revokeObjectURL(addresses.get(format));
-  addresses.set(format, URL.createObjectURL(new Blob([text], { type })));
-  return addresses.get(format);
+  const about = { file, seconds: roundTo(frames.seconds, 3), student: student.student, threshold };
+  return [[write(events, cues(events, top, shortest, frames.seconds), about)], { type }];
 }
 
 // Mean over the windows in live samples.
