@@ -102,13 +102,13 @@ def real_windows(settings):
 def check_arguments():
   """Path of the student's .keras file. Raises UserError for mistakes that show before anything is loaded."""
   cli.require(MODEL.value or not OUTPUT.value, 'export needs --model for --output (--help explains)')
+  check_web()
   path = student_paths.resolve(starter.chosen(MODEL.value))
   path = path / student_paths.STUDENT_FILE if path.suffix != '.keras' else path
   student_paths.require_student(path)
   for value in LABELS.value:
     cli.require(pathlib.Path(value.rpartition('=')[2]).is_file(), f'--labels={value}: no such file')
   check_quantize()
-  check_web()
   if ONNX.value:
     cli.require_installed(['tf2onnx', 'onnxruntime'], 'onnx')
   if hub.is_address(OUTPUT.value):

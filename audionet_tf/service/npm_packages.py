@@ -111,7 +111,9 @@ def npm():
   """Path of npm. UserError: there is none."""
   path = shutil.which('npm')
   if path is None:
-    raise UserError(f'npm, which fetches {text.first_of([spec(package) for package in PACKAGES])}, is not installed; {ELSEWHERE}')
+    raise UserError(
+      f'npm, which fetches {text.first_of([spec(package) for package in PACKAGES])}, is not installed; {ELSEWHERE}'
+    )
   return path
 
 

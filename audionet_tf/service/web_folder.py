@@ -4,7 +4,6 @@ The folder is that of the service's page, `web/`, with the student in it: `sourc
 `local/`, which runs the student by LiteRT in the browser, and not from the service.
 """
 
-import json
 import pathlib
 import shutil
 

@@ -261,6 +261,10 @@ def test_the_extension_asks_for_no_more_than_it_uses_and_nothing_is_missing():
   named = re.findall(r'(?:src|href)="([^"]+)"', pages) + re.findall(r"'((?:\.{1,2}/)?\w+\.(?:js|html))'", scripts)
   assert [name for name in named if not (EXTENSION / name).is_file()] == []
   from_root = re.findall(r"'(extension/[\w.]+)'", scripts)
-  from_root += [manifest['action']['default_popup'], manifest['background']['service_worker'], *manifest['icons'].values()]
+  from_root += [
+    manifest['action']['default_popup'],
+    manifest['background']['service_worker'],
+    *manifest['icons'].values(),
+  ]
   assert [name for name in from_root if not (WEB / name).is_file()] == []
   assert not re.search(r'innerHTML|\beval\b|https?://(?!127\.0\.0\.1)', scripts + pages)

@@ -178,7 +178,10 @@ def test_a_reload_shows_the_result_again_and_the_file_can_be_added(service_page,
   service_page.run('window.before = true')
   service_page.call('Page.reload')
   service_page.wait(f'!window.before && document.querySelector("#name") && {SHOWN}')
-  assert service_page.run("document.querySelector('#name').textContent") == 'sounds.webm' and service_page.run(events) == before
+  assert (
+    service_page.run("document.querySelector('#name').textContent") == 'sounds.webm'
+    and service_page.run(events) == before
+  )
   assert service_page.run("document.querySelector('#video').hidden && !document.querySelector('#fileless').hidden")
   service_page.run("document.querySelector('#timeline').focus()")
   for _ in range(2):

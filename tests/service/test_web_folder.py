@@ -80,8 +80,10 @@ SCORES = """(async (file) => {
 
 def scores(page, path):
   """(f64 [windows, classes], number of samples) of a file, as the page computes them."""
-  page.run("document.querySelector('#replay').addEventListener('change', (e) => { window.chosen = e.target.files[0]; }, "
-           "{ capture: true, once: true })")
+  page.run(
+    "document.querySelector('#replay').addEventListener('change', (e) => { window.chosen = e.target.files[0]; }, "
+    '{ capture: true, once: true })'
+  )
   page.run("document.querySelector('#fileless').hidden = false")
   page.choose('#replay', path)
   page.wait('Boolean(window.chosen)')
@@ -130,12 +132,20 @@ def test_scores_are_those_of_the_service(browser, folders, starter, tmp_path, na
 
 
 def test_the_folder_is_small_and_says_whose_its_parts_are(folders):
-  sizes = {path.relative_to(folders['starter']).as_posix(): path.stat().st_size for path in folders['starter'].rglob('*') if path.is_file()}
+  sizes = {
+    path.relative_to(folders['starter']).as_posix(): path.stat().st_size
+    for path in folders['starter'].rglob('*')
+    if path.is_file()
+  }
   assert sum(sizes.values()) <= MOST_BYTES
   assert {'NOTICE', 'vendor/LICENSES.txt', 'vendor/MPL-2.0.txt', 'local/Apache-2.0.txt', 'manifest.json'} <= set(sizes)
   assert 'NOTICE' not in {path.name for path in folders['audionet'].iterdir()}
   licences = (folders['starter'] / 'vendor/LICENSES.txt').read_text().splitlines()
-  assert [line.split(',')[0] for line in licences] == ['@litertjs/core 2.5.3', '@litertjs/wasm-utils 2.5.3', 'mediabunny 1.61.0']
+  assert [line.split(',')[0] for line in licences] == [
+    '@litertjs/core 2.5.3',
+    '@litertjs/wasm-utils 2.5.3',
+    'mediabunny 1.61.0',
+  ]
 
 
 def test_nothing_is_asked_for_after_the_page_has_loaded(tone_page, tmp_path):
@@ -169,7 +179,11 @@ def test_no_other_host_can_be_asked(tone_page, tmp_path):
   [
     ('text.mp4', b'no video at all\n' * 100, 'not a media file'),
     ('empty.wav', b'', 'not a media file'),
-    ('header.wav', b'RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\x01\0\x01\0\x80>\0\0\0}\0\0\x02\0\x10\0data\0\0\0\0', 'no sound'),
+    (
+      'header.wav',
+      b'RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\x01\0\x01\0\x80>\0\0\0}\0\0\x02\0\x10\0data\0\0\0\0',
+      'no sound',
+    ),
     ('<img src=x onerror=alert(1)>.mp4', b'\0\0\0\x18ftypmp42\0\0\0\0mp42isom' + bytes(200), '<img src=x'),
     ('list.m3u8', b'#EXTM3U\n#EXTINF:10,\nhttp://example.com/x.ts\n', 'not a media file'),
   ],
@@ -202,17 +216,14 @@ def test_a_truncated_file_gives_its_sounds_or_a_line(tone_page, tmp_path):
     ('clip.webm', {'audio_codec': 'libopus', 'video_codec': 'libvpx', 'pix_fmt': 'yuv420p'}),
     ('clip.mkv', {'audio_codec': 'flac'}),
     ('clip.mp3', {'audio_codec': 'mp3', 'times': []}),
-    ('clip.ogg', {'audio_codec': 'libopus', 'times': [], 'rate_hz': 16000}),
+    ('clip.ogg', {'audio_codec': 'libopus', 'times': []}),
     ('clip.ts', {'audio_codec': 'aac', 'times': []}),
   ],
 )
 def test_sound_of_every_usual_format_has_its_time(tone_page, tmp_path, name, options):
   page, _ = tone_page
   sounds = [tones.sound(4, ('low', 1, 2), ('high', 3, 4))]
-  try:
-    media_clips.write(tmp_path / name, 4, sounds=sounds, **options)
-  except ValueError as error:  # this FFmpeg cannot write it
-    pytest.skip(str(error))
+  media_clips.write(tmp_path / name, 4, sounds=sounds, **options)
   page.choose('#chooser', tmp_path / name)
   page.wait(f"document.querySelector('#name').textContent === '{name}' && {SHOWN}")
   events = page.run("[...document.querySelectorAll('#events button')].map((b) => b.innerText.split('\\n').join(' '))")
@@ -223,7 +234,12 @@ def test_sound_of_every_usual_format_has_its_time(tone_page, tmp_path, name, opt
 
 def test_the_page_at_the_width_of_a_telephone(tone_page, tmp_path):
   page, _ = tone_page
-  media_clips.write(tmp_path / 'a_very_long_name_without_any_space_in_it_of_a_file_that_somebody_has.wav', 1, times=[], sounds=[tones.sound(1)])
+  media_clips.write(
+    tmp_path / 'a_very_long_name_without_any_space_in_it_of_a_file_that_somebody_has.wav',
+    1,
+    times=[],
+    sounds=[tones.sound(1)],
+  )
   page.call('Emulation.setDeviceMetricsOverride', width=390, height=800, deviceScaleFactor=1, mobile=True)
   page.choose('#chooser', next(tmp_path.glob('*.wav')))
   page.wait(f"document.querySelector('#name').textContent.startsWith('a_very') && {SHOWN}")
@@ -242,7 +258,12 @@ def test_what_a_screen_reader_finds(tone_page):
   found = {(value(node, 'role'), value(node, 'name')) for node in shown}
   roles = {role for role, _ in found}
   assert {'banner', 'main', 'region', 'heading', 'status', 'slider', 'list'} <= roles
-  assert {('region', 'A file'), ('region', 'The microphone'), ('button', 'Listen'), ('slider', 'Position in the sound')} <= found
+  assert {
+    ('region', 'A file'),
+    ('region', 'The microphone'),
+    ('button', 'Listen'),
+    ('slider', 'Position in the sound'),
+  } <= found
   operable = {'button', 'slider', 'link', 'textbox', 'checkbox', 'combobox'}
   assert [node for node in shown if value(node, 'role') in operable and not value(node, 'name')] == []
 

@@ -5,7 +5,6 @@ import csv
 import dataclasses
 import io
 import json
-import pathlib
 import wave
 
 import chromium
@@ -75,8 +74,16 @@ def random_frames(seed):
 
 def random_rules(seed):
   rng = np.random.default_rng(seed)
-  rules = {'threshold': rng.choice([0.05, 0.2, 0.5]), 'top': int(rng.choice([0, 1, 3])), 'join': rng.choice(['sum', 'max'])}
-  rules |= {'smooth_seconds': rng.choice([0, 0.4, 2]), 'merge_seconds': rng.choice([0, 0.5]), 'release': rng.choice([0.7, 1])}
+  rules = {
+    'threshold': rng.choice([0.05, 0.2, 0.5]),
+    'top': int(rng.choice([0, 1, 3])),
+    'join': rng.choice(['sum', 'max']),
+  }
+  rules |= {
+    'smooth_seconds': rng.choice([0, 0.4, 2]),
+    'merge_seconds': rng.choice([0, 0.5]),
+    'release': rng.choice([0.7, 1]),
+  }
   rules |= {'cue_seconds': rng.choice([0, 1.0, 3.0])}
   return dataclasses.replace(RULES, **{k: v.item() if isinstance(v, np.generic) else v for k, v in rules.items()})
 
@@ -113,7 +120,9 @@ def test_events_are_those_of_event_detection(page, cases):
     {'frames': as_json(frames), 'rules': dataclasses.asdict(rules), 'silent': silent, 'names': names}
     for frames, rules, _, _ in cases
   ]
-  for (frames, rules, events, _), (found, unknown) in zip(cases, run(page, 'detection', DETECT, cases=given), strict=True):
+  for (frames, rules, events, _), (found, unknown) in zip(
+    cases, run(page, 'detection', DETECT, cases=given), strict=True
+  ):
     assert [event['name'] for event in found] == [event.name for event in events]
     numbers = [[event[key] for key in ('start_seconds', 'end_seconds', 'score', 'peak')] for event in found]
     expected = [[event.start_seconds, event.end_seconds, event.score, event.peak] for event in events]
@@ -122,7 +131,9 @@ def test_events_are_those_of_event_detection(page, cases):
 
 
 def test_cues_are_those_of_event_detection(page, cases):
-  given = [[list(map(dataclasses.asdict, events)), rules.top, rules.cue_seconds, f.seconds] for f, rules, events, _ in cases]
+  given = [
+    [list(map(dataclasses.asdict, events)), rules.top, rules.cue_seconds, f.seconds] for f, rules, events, _ in cases
+  ]
   found = run(page, 'cues', 'cases.map((given) => m.cues(...given))', cases=given)
   for (_, _, _, cues), shown in zip(cases, found, strict=True):
     assert [(c['start'], c['end'], c['names']) for c in shown] == [
@@ -149,7 +160,9 @@ def test_files_are_those_of_formats(page, cases):
 def test_names_of_one_label_are_pooled(page):
   probabilities, groups = np.float32([0.1, 0.7, 0.6, 0.2]), [[0, 3], [1], [2, 1]]
   for join in event_detection.JOINS:
-    found = run(page, 'detection', 'Array.from(m.pooled(Float32Array.from(p), g, j))', p=probabilities.tolist(), g=groups, j=join)
+    found = run(
+      page, 'detection', 'Array.from(m.pooled(Float32Array.from(p), g, j))', p=probabilities.tolist(), g=groups, j=join
+    )
     expected = event_detection.pool_scores(probabilities[None], groups, join)[0]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-7)
 
@@ -168,7 +181,8 @@ def test_windows_are_those_of_inference(page, window_seconds, rate, repeat):
     call = """(({ length }) => {
       const pcm = Int16Array.from({ length }, (_, i) => (i % 30000) + 1);
       const cut = m.windows(length, student);
-      const sums = cut.map(({ first }) => m.samplesOf(pcm, first, student).reduce((s, v, i) => s + v * 32768 * (i % 7 + 1), 0));
+      const weighted = (sum, value, i) => sum + value * 32768 * (i % 7 + 1);
+      const sums = cut.map(({ first }) => m.samplesOf(pcm, first, student).reduce(weighted, 0));
       return [cut.map((w) => w.start), cut.map((w) => w.end), sums, m.repetitions(length, student)];
     })({ length: samples })"""
     found = run(page, 'windows', call, samples=samples, student=student)
@@ -192,7 +206,9 @@ RESAMPLE = """(() => {
 
 def resampled(page, sound, rates, block=4099):
   encoded = base64.b64encode(sound.astype(np.float32).tobytes()).decode()
-  return f32_of(page, 'resampler', RESAMPLE, sound=encoded, **dict(zip(('from', 'to'), rates, strict=True)), block=block)
+  return f32_of(
+    page, 'resampler', RESAMPLE, sound=encoded, **dict(zip(('from', 'to'), rates, strict=True)), block=block
+  )
 
 
 def expected_pcm(sound, rates):
@@ -240,7 +256,9 @@ def test_the_picture_is_that_of_the_service(page, tmp_path, samples):
   found = run(page, 'overview', call, sound=base64.b64encode(pcm.tobytes()).decode())
   expected = timeline.picture(tmp_path / 'sound.wav', 16000)
   assert found['wave'] == expected['wave']
-  levels = [np.frombuffer(base64.b64decode(each['mel'].pop('levels')), np.uint8).astype(int) for each in (found, expected)]
+  levels = [
+    np.frombuffer(base64.b64decode(each['mel'].pop('levels')), np.uint8).astype(int) for each in (found, expected)
+  ]
   assert np.abs(levels[0] - levels[1]).max() <= 1
   del expected['mel']['edges_hz']
   assert found['mel'] == expected['mel']
