@@ -12,6 +12,7 @@ import time
 from collections import deque
 
 import numpy as np
+import simplejpeg
 from PIL import Image
 
 from audionet_tf.core import files
@@ -284,12 +285,14 @@ def shown_windows(pictures, params, encode):
 
 def encoder(params):
   """A function that resizes a decoded frame and encodes it as JPEG or PNG, bytes."""
+  if params.image_format == 'jpeg':
+    planes = decoding.jpeg_planes_resizer(params.image_size)
+    return lambda frame: simplejpeg.encode_jpeg_yuv_planes(*planes(frame), quality=params.jpeg_quality)
   resize = decoding.frame_resizer(params.image_size)
-  options = {'format': 'JPEG', 'quality': params.jpeg_quality} if params.image_format == 'jpeg' else {'format': 'PNG'}
 
   def encode(frame):
     out = io.BytesIO()
-    Image.fromarray(resize(frame)).save(out, **options)
+    Image.fromarray(resize(frame)).save(out, format='PNG')
     return out.getvalue()
 
   return encode

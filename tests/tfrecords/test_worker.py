@@ -86,6 +86,42 @@ def test_max_seconds_and_jpeg(tmp_path):
   assert abs(int(np.asarray(picture)[100, 100, 0]) - media_clips.grey(0.12, 2)) <= 2
 
 
+COLOURS = np.array([[[210, 40, 60], [30, 190, 80]], [[50, 70, 220], [230, 220, 40]]], np.uint8)
+
+
+@pytest.mark.parametrize('pix_fmt', ['bgr0', 'gray', 'yuv420p', 'yuv422p', 'yuv444p'])
+@pytest.mark.parametrize('image_size', [64, 75])
+def test_jpeg_has_the_colours_and_places_of_the_picture(tmp_path, pix_fmt, image_size):
+  """Whatever form a video stores its pixels in; the expected colours are those that were encoded."""
+  picture = np.kron(COLOURS, np.ones([64, 80, 1], np.uint8))  # [128, 160, 3], a colour in each quarter
+  media_clips.write(
+    tmp_path / 'a.mkv', seconds=0.2, size=(160, 128), picture=lambda t: picture, pix_fmt=pix_fmt, video_codec='ffv1'
+  )
+  built_records.build(tmp_path / 'a.mkv', tmp_path / 'out', RecordParams(image_size=image_size))
+  jpeg = Image.open(io.BytesIO(built_records.by_index(tmp_path / 'out', 'a.mkv')[0]['image/encoded'][0]))
+  centres = np.asarray(jpeg)[image_size // 4 :: image_size // 2, image_size // 4 :: image_size // 2][:2, :2]
+  grey = np.round(COLOURS @ [0.299, 0.587, 0.114])[..., None]
+  np.testing.assert_allclose(centres, np.tile(grey, 3) if pix_fmt == 'gray' else COLOURS, atol=4)
+
+
+def test_jpeg_differs_from_png_by_its_compression_only(tmp_path):
+  """Smooth colours and a quarter turn by the display matrix."""
+  y, x = np.mgrid[:96, :128]
+  smooth = np.stack([x * 2, 255 - y * 2, 60 + x + y // 2], -1).astype(np.uint8)
+  turned = {'matrix': [0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30], 'tick': Fraction(1, 12800)}
+  options = {'video_codec': 'mpeg4', 'pix_fmt': 'yuv420p', 'audio_codec': 'aac'} | turned
+  media_clips.write(tmp_path / 'a.mp4', size=(128, 96), picture=lambda t: smooth, **options)
+  pictures = []
+  for image_format in ('jpeg', 'png'):
+    built_records.build(
+      tmp_path / 'a.mp4', tmp_path / image_format, RecordParams(image_size=64, image_format=image_format)
+    )
+    encoded = built_records.by_index(tmp_path / image_format, 'a.mp4')[3]['image/encoded'][0]
+    pictures.append(np.asarray(Image.open(io.BytesIO(encoded))).astype(int))
+  np.testing.assert_allclose(*pictures, atol=8)
+  assert abs(pictures[0] - pictures[1]).mean() < 2
+
+
 def test_tensorflow_parses_the_records(tmp_path):
   import tensorflow as tf
 
