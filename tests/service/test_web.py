@@ -418,7 +418,7 @@ def test_the_extension_names_the_sound_of_a_page(service_address, folder):
     shows(popup.page, NAMES[2], False)
     popup.set(port=9)
     assert 'No service answers' in popup.ask('start')['state']
-    assert not popup.popup.run("document.querySelector('#service').hidden")
+    assert popup.popup.run("document.querySelector('#service').getClientRects().length")
 
 
 def test_the_extension_names_the_sound_of_a_page_without_a_service(local_folder, folder):
@@ -428,7 +428,7 @@ def test_the_extension_names_the_sound_of_a_page_without_a_service(local_folder,
     assert popup.ask('start') == {'on': True, 'state': 'Listening to the tab.'}
     shows(popup.page, NAMES[2])
     assert popup.ask('stop') == {'on': False, 'state': ''}
-    assert popup.popup.run("document.querySelector('#service').hidden")
+    assert not popup.popup.run("document.querySelector('#service').getClientRects().length")
 
 
 def test_the_extension_captions_a_video_that_the_service_may_fetch(made, folder):

@@ -244,8 +244,8 @@ def test_the_page_at_the_width_of_a_telephone(tone_page, tmp_path):
   page.choose('#chooser', next(tmp_path.glob('*.wav')))
   page.wait(f"document.querySelector('#name').textContent.startsWith('a_very') && {SHOWN}")
   assert page.run('document.documentElement.scrollWidth') <= 390
-  wide = "[...document.querySelectorAll('main *')].filter((e) => e.getBoundingClientRect().right > 391).map((e) => e.id || e.tagName)"
-  assert page.run(wide) == []
+  wide = 'filter((e) => e.getBoundingClientRect().right > 391).map((e) => e.id || e.tagName)'
+  assert page.run(f"[...document.querySelectorAll('main *')].{wide}") == []
   page.call('Emulation.clearDeviceMetricsOverride')
 
 
