@@ -35,7 +35,7 @@ import tempfile
 
 from absl import flags
 
-from audionet_tf.core import cli, hub, notices
+from audionet_tf.core import cli, files, hub, notices
 from audionet_tf.models import starter, student_paths
 
 MODEL = flags.DEFINE_string(
@@ -88,6 +88,7 @@ def check_web():
   if WEB.value:
     from audionet_tf.service import npm_packages
 
+    files.check_replaceable(WEB.value, npm_packages.LICENSES_FILE)
     npm_packages.check(WEB_PACKAGES.value)
 
 
@@ -179,9 +180,8 @@ def write_page(path, model, settings):
   """Writes the folder of --web, and prints where."""
   from audionet_tf.service import web_folder
 
-  folder = pathlib.Path(WEB.value).absolute()
   options = {'is_starter': starter.is_starter(path), 'packages': WEB_PACKAGES.value}
-  size = web_folder.write(model, settings, folder, **options)
+  size = web_folder.write(model, settings, pathlib.Path(WEB.value), **options)
   print(f'{WEB.value}: {size / 1e6:.1f} MB; serve it, as by python -m http.server --bind 127.0.0.1 -d {WEB.value}')
 
 

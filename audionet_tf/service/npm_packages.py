@@ -72,12 +72,13 @@ PACKAGES = (
 )
 # Browsers resolve paths only; packages name each other.
 IMPORTS = {b'"@litertjs/wasm-utils"': b'"./wasm-utils.js"'}
-LICENSES_FILE = 'LICENSES.txt'
+VENDOR = 'vendor'  # the folder of the packages' files
+LICENSES_FILE = f'{VENDOR}/LICENSES.txt'
 ELSEWHERE = 'run "npm pack" for each where there is a network, and pass the folder as --web_packages'
 
 
 def write(folder, archives=None):
-  """Writes the files of all packages.
+  """Writes the files of all packages into `folder/vendor`, which it makes.
 
   Args:
     folder: pathlib.Path, exists.
@@ -86,6 +87,7 @@ def write(folder, archives=None):
   Raises:
     UserError: a package is missing, cannot be fetched, or is another one.
   """
+  (folder / VENDOR).mkdir()
   with tempfile.TemporaryDirectory() as fetched:
     for package in PACKAGES:
       source = pathlib.Path(archives or fetched)
@@ -93,7 +95,7 @@ def write(folder, archives=None):
         fetch(package, source)
       content = files.read_bytes(source / package.archive, MOST_BYTES, f'what npm pack {spec(package)} writes')
       for name, member in members(package, content).items():
-        (folder / name).write_bytes(member)
+        (folder / VENDOR / name).write_bytes(member)
   lines = [f'{package.name} {package.version}, {package.license}, {source_of(package)}\n' for package in PACKAGES]
   (folder / LICENSES_FILE).write_text(''.join(lines))
 

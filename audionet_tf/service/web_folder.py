@@ -37,36 +37,23 @@ def write(model, settings, folder, threshold=0.2, is_starter=False, packages=Non
     int, bytes in the folder.
 
   Raises:
-    UserError: the student has no heads, or steps in time; or packages are missing (npm_packages.write).
+    UserError: the student has no heads, or steps in time; the folder holds something else; or a package is missing.
     DiskFullError: no space for the folder.
   """
-  check(settings, folder)
-  partial, earlier = (folder.with_name(f'.{folder.name}.{suffix}') for suffix in ('partial', 'earlier'))
-  folder.parent.mkdir(parents=True, exist_ok=True)
-  try:
-    with files.space_in(folder.parent):
-      for left in (partial, earlier):
-        shutil.rmtree(left, ignore_errors=True)
-      shutil.copytree(WEB, partial)
-      (partial / 'vendor').mkdir()
-      npm_packages.write(partial / 'vendor', packages)
-      notices.quietly(tflite.write_first_head, model, settings, partial / MODEL_FILE)
-      files.write_json(partial / LABELS_FILE, labels(settings, threshold, is_starter))
-      (partial / 'source.js').write_text(SOURCE)
-      if is_starter:  # whose licence wants the recordings named
-        shutil.copy(student_paths.STARTER_FOLDER / NOTICE, partial / NOTICE)
-      size = sum(path.stat().st_size for path in partial.rglob('*') if path.is_file())
-      if folder.exists():
-        folder.rename(earlier)
-      partial.rename(folder)
-  finally:
-    for left in (partial, earlier):
-      shutil.rmtree(left, ignore_errors=True)
-  return size
+  check(settings)
+  with files.replaced_folder(folder, npm_packages.LICENSES_FILE) as partial:
+    shutil.copytree(WEB, partial)
+    npm_packages.write(partial, packages)
+    notices.quietly(tflite.write_first_head, model, settings, partial / MODEL_FILE)
+    files.write_json(partial / LABELS_FILE, labels(settings, threshold, is_starter))
+    (partial / 'source.js').write_text(SOURCE)
+    if is_starter:  # whose licence wants the recordings named
+      shutil.copy(student_paths.STARTER_FOLDER / NOTICE, partial / NOTICE)
+    return sum(path.stat().st_size for path in partial.rglob('*') if path.is_file())
 
 
-def check(settings, folder):
-  """Raises UserError where the student cannot run in the page, or the folder holds something else."""
+def check(settings):
+  """Raises UserError where the student cannot run in the page."""
   if not settings.classes:
     raise UserError(f'{settings.student} has no heads: the page has nothing to name')
   if registry.network(settings.student).layer_windows:
@@ -75,11 +62,6 @@ def check(settings, folder):
     )
   if registry.shortest_samples(settings.student) > signatures.window_samples(settings):
     raise UserError(f'a window of {settings.window_seconds:g} s is shorter than {settings.student} takes')
-  if not folder.exists():
-    return
-  is_ours = folder.is_dir() and (not any(folder.iterdir()) or (folder / LABELS_FILE).is_file())
-  if folder.is_symlink() or not is_ours:
-    raise UserError(f'{folder}: holds something else; choose a new folder')
 
 
 def labels(settings, threshold, is_starter):

@@ -57,7 +57,7 @@ def test_the_listed_files_of_a_package_are_written(package, npm, tmp_path):
   out = tmp_path / 'out'
   out.mkdir()
   npm_packages.write(out)
-  assert {path.name: path.read_text() for path in out.iterdir()} == {
+  assert {path.name: path.read_text() for path in (out / 'vendor').iterdir()} == {
     'thing.js': 'import { x } from "./wasm-utils.js"',
     'MIT.txt': 'free',
     'LICENSES.txt': '@some/thing 1.2.3, MIT, source: npm pack @some/thing@1.2.3\n',
@@ -70,7 +70,7 @@ def test_a_folder_stands_in_for_npm(package, npm, tmp_path):
   (tmp_path / 'some-thing-1.2.3.tgz').write_bytes(package[1])
   npm_packages.check(tmp_path)
   npm_packages.write(tmp_path, tmp_path)
-  assert (tmp_path / 'thing.js').is_file()
+  assert (tmp_path / 'vendor/thing.js').is_file()
   (tmp_path / 'some-thing-1.2.3.tgz').unlink()
   with pytest.raises(UserError, match='some-thing-1.2.3.tgz: no such file; npm pack @some/thing@1.2.3 writes it'):
     npm_packages.check(tmp_path)
@@ -80,7 +80,7 @@ def test_another_content_is_refused(package, tmp_path):
   (tmp_path / 'some-thing-1.2.3.tgz').write_bytes(archive(**{'main.js': b'evil', 'LICENSE': b''}))
   with pytest.raises(UserError, match='its SHA-512 differs'):
     npm_packages.write(tmp_path, tmp_path)
-  assert not (tmp_path / 'thing.js').exists()
+  assert not (tmp_path / 'vendor/thing.js').exists()
 
 
 @pytest.mark.parametrize(
@@ -113,11 +113,13 @@ def test_the_packages_are_fixed():
     (['--web_packages=x', '--output=y', '--model=starter'], '--web_packages goes with --web'),
     (['--web=site', '--web_packages=nowhere'], 'nowhere/litertjs-core-2.5.3.tgz: no such file'),
     (['--web=site', '--tflite'], '--tflite goes with --output'),
+    (['--web=.'], '.: holds something else; choose a new folder'),
     (['--output=x'], 'export needs --model'),
     ([], 'export needs --output or --web'),
   ],
 )
 def test_mistakes_on_the_command_line_are_one_line(tmp_path, arguments, message):
+  (tmp_path / 'mine.txt').write_text('mine')
   done = commands.run('audionet_tf.export', *arguments, cwd=tmp_path)
   assert done.returncode == 1 and message in done.stderr and 'Traceback' not in done.stderr
   assert not (tmp_path / 'site').exists()

@@ -1,5 +1,7 @@
 // Live sound, named as it sounds. Shared by the page and the extension.
 
+import { resampled } from './local/resampler.js';
+
 const PAUSE_MS = 300;  // between a response and the next request
 
 // The latest samples of a stream, in a ring.
@@ -24,19 +26,6 @@ class Latest {
     whole.set(this.samples.subarray(0, this.at), this.samples.length - this.at);
     return whole;
   }
-}
-
-// Float32Array at another rate; the browser's own filter.
-async function resample(samples, from, to, length) {
-  if (from === to) return samples.subarray(samples.length - length);
-  const context = new OfflineAudioContext(1, length, to);
-  const buffer = context.createBuffer(1, samples.length, from);
-  buffer.copyToChannel(samples, 0);
-  const source = context.createBufferSource();
-  source.buffer = buffer;
-  source.connect(context.destination);
-  source.start();
-  return (await context.startRendering()).getChannelData(0);
 }
 
 // Mean over the examples in a response of `:classify`: [[class, probability], ...], the highest first.
@@ -81,7 +70,7 @@ export async function listen(stream, { source, about, recorder, onScores, onErro
   async function loop() {
     while (running) {
       if (latest.filled === latest.samples.length) {
-        const samples = await resample(latest.inOrder(), context.sampleRate, about.sample_rate_hz, length);
+        const samples = resampled(latest.inOrder(), context.sampleRate, about.sample_rate_hz).slice(-length);
         const result = await source.classify(samples);
         if (running) onScores(result);
       }

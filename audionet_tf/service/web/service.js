@@ -9,7 +9,7 @@
 //   keeps: whether a result can be had by its id after a reload
 //   timeline(id): a promise of what /v1/captions/ID/timeline answers
 //   address(id, format, threshold): of the captions as a file
-//   classify(samples): a promise of [[class, probability], ...], the highest first, of live samples, f32 [examples * samples]
+//   classify(samples): a promise of [[class, probability], ...], the highest first, of live sound, f32 [examples * samples]
 
 import { getJson } from './page.js';
 import { clock } from './timeline.js';

@@ -13,7 +13,9 @@ const MAX_FILLED_SECONDS = 3600;  // in all gaps of a file
 const MAX_PEAK = 4;
 const BLOCK_SECONDS = 1;  // of sound that the resampler gets at least
 // Sample format to the array that holds it, its full scale and its zero.
-const SAMPLES = { u8: [Uint8Array, 128, 128], s16: [Int16Array, 32768, 0], s32: [Int32Array, 2 ** 31, 0], f32: [Float32Array, 1, 0] };
+const SAMPLES = {
+  u8: [Uint8Array, 128, 128], s16: [Int16Array, 32768, 0], s32: [Int32Array, 2 ** 31, 0], f32: [Float32Array, 1, 0],
+};
 
 // f32 [n] of a decoded piece: the mean of its channels, or the first.
 function mixed(piece, mono) {
@@ -37,12 +39,16 @@ async function opened(file) {
   }
   const track = await input.getPrimaryAudioTrack();
   if (!track) throw new Error('no sound in it');
-  if (!await track.canDecode()) throw new Error(`this browser cannot decode its sound (${track.codec ?? 'unknown codec'})`);
+  if (!await track.canDecode()) {
+    const where = globalThis.isSecureContext ? '' : '; browsers decode most sound only on localhost and over HTTPS';
+    throw new Error(`this browser cannot decode its sound (${track.codec ?? 'unknown codec'})${where}`);
+  }
   const zero = Math.max(0, await input.getFirstTimestamp());
   return { input, track, zero };
 }
 
-// Puts blocks on the time axis: fills gaps with silence, drops overlaps. Yields f32 arrays that follow one another from zero.
+// A function (first sample, rate, f32 [n]) -> list of f32 arrays that follow one another from time zero: gaps are filled
+// with silence, overlaps dropped.
 function contiguous() {
   let [expected, known, filled] = [0, null, 0];
   return (start, rate, samples) => {

@@ -8,7 +8,8 @@ const ONSET_OVERLAP = 0.25;
 
 const micro = (seconds) => roundEven(seconds * 1e6) / 1e6;
 const clip = (value, low, high) => Math.min(Math.max(value, low), high);
-const byTime = (a, b) => a.start_seconds - b.start_seconds || b.score - a.score || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
+const byName = (a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
+const byTime = (a, b) => a.start_seconds - b.start_seconds || b.score - a.score || byName(a, b);
 
 // Scores of names, f32, from those of classes. `groups`: indices of each name's classes.
 export function pooled(probabilities, groups, join) {
@@ -34,7 +35,7 @@ export function unknownSeconds({ starts, ends, rows, seconds }, names, rules) {
 }
 
 // The events in a sound, by start: [{ start_seconds, end_seconds, name, score, peak }, ...].
-//   frames: { starts, ends, rows, seconds }: times of the rows, their scores, f32 of float16 values, and the end of the sound
+//   frames: { starts, ends, rows, seconds }: times of the rows, their scores, f32 of float16 values, the end of the sound
 //   names: of the columns; silent: which of them have no events
 //   rules: of event_detection.DetectionConfig, with `threshold`
 export function detect(frames, names, silent, rules) {
@@ -50,7 +51,7 @@ export function detect(frames, names, silent, rules) {
   const active = columns.map((values) => values.map((value) => value >= rules.release * threshold));
   if (rules.top) keepTop(active, columns, rules.top);
   const edge = edges(starts, ends);
-  const shortest = Math.min(hop, ...shortestRow(starts, ends));
+  const shortest = starts.reduce((least, start, i) => Math.min(least, ends[i] - start), hop);
   const events = present.flatMap((n, column) => {
     const spans = activeRuns(active[column], columns[column], threshold).map(([first, last]) => (
       { first, last, ...atLeast(edge.begins[first], edge.ends[last], shortest) }
@@ -64,10 +65,6 @@ export function detect(frames, names, silent, rules) {
 const hopOf = (starts) => (
   starts.length > 1 ? Math.max(EPSILON_SECONDS, median(starts.slice(1).map((start, i) => start - starts[i]))) : Infinity
 );
-
-function shortestRow(starts, ends) {
-  return [starts.reduce((least, start, i) => Math.min(least, ends[i] - start), Infinity)];
-}
 
 // A running median, `seconds` long, of a column; its first and last value are repeated outside.
 function smoothed(values, hop, seconds) {

@@ -128,7 +128,8 @@ export async function picture(pcm, rate, rest) {
   const { columns, seconds } = await melColumns(pcm, rate, rest);
   const most = columns.reduce((value, column) => Math.max(value, ...column), 1e-10);
   const group = Math.ceil(columns.length / MOST_COLUMNS);
-  const decibels = grouped(columns.map((column) => column.map((value) => 10 * Math.log10(Math.max(value / most, 1e-10)))), group, highest);
+  const relative = columns.map((column) => column.map((value) => 10 * Math.log10(Math.max(value / most, 1e-10))));
+  const decibels = grouped(relative, group, highest);
   const levels = decibels.flatMap((column) => (
     Array.from(column, (value) => Math.floor(Math.min(255, Math.max(0, 255 * (1 - value / FLOOR_DECIBELS)))))
   ));

@@ -114,3 +114,13 @@ export class Resampler {
     return Float32Array.from(out);
   }
 }
+
+// A whole sound, f32 [n], at another rate.
+export function resampled(samples, from, to) {
+  const resampler = new Resampler(from, to);
+  const [begin, end] = [resampler.push(samples), resampler.end()];
+  const whole = new Float32Array(begin.length + end.length);
+  whole.set(begin);
+  whole.set(end, begin.length);
+  return whole;
+}
