@@ -184,6 +184,12 @@ def test_no_other_host_can_be_asked(tone_page, tmp_path):
       b'RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\x01\0\x01\0\x80>\0\0\0}\0\0\x02\0\x10\0data\0\0\0\0',
       'no sound',
     ),
+    (
+      'rate.wav',
+      b'RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\x01\0\x01\0\xff\xff\xff\x7f\0}\0\0\x02\0\x10\0data\0\x10\0\0'
+      + bytes(4096),
+      'sample rate is 2147483647 Hz',
+    ),
     ('<img src=x onerror=alert(1)>.mp4', b'\0\0\0\x18ftypmp42\0\0\0\0mp42isom' + bytes(200), '<img src=x'),
     ('list.m3u8', b'#EXTM3U\n#EXTINF:10,\nhttp://example.com/x.ts\n', 'not a media file'),
   ],
