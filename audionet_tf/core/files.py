@@ -32,7 +32,12 @@ def atomic_write(path, mode='w', partial=None):
   text = {} if 'b' in mode else {'encoding': 'utf-8', 'errors': 'backslashreplace', 'newline': ''}
   try:
     with space_in(path.parent):
-      with open(partial, mode, **text) as file:
+      try:
+        file = open(partial, mode, **text)  # noqa: SIM115
+      except OSError as error:
+        error.filename = os.fspath(path)  # the one that a user asked for
+        raise
+      with file:
         yield file
         sync(file)
       os.replace(partial, path)

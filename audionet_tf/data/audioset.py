@@ -42,16 +42,20 @@ def read_segments(path):
     dict of YouTube id to (start, end) in seconds.
 
   Raises:
-    UserError: there is no such file, or a line has another form.
+    UserError: there is no such file, it has no segments, a line has another form, or a video several segments.
   """
   segments = {}
   for line, row in csv_files.read_rows(path, 'an AudioSet CSV such as eval_segments.csv'):
     if csv_files.is_comment(row) or (not segments and row[0].lower() == 'ytid'):
       continue
     try:
-      segments[youtube.video_id(row[0])] = checked_span(float(row[1]), float(row[2]))
+      name, span = youtube.video_id(row[0]), checked_span(float(row[1]), float(row[2]))
     except (ValueError, IndexError) as error:
       raise UserError(f'{path}: line {line} is not YTID, start_seconds, end_seconds ({error})') from None
+    if segments.setdefault(name, span) != span:
+      raise UserError(f'{path}: line {line} has another segment of {name}; expected is one of each video')
+  if not segments:
+    raise UserError(f'{path}: holds no segments; expected are lines YTID, start_seconds, end_seconds, ...')
   return segments
 
 

@@ -2,6 +2,7 @@
 
 import importlib.resources
 import pathlib
+import re
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import csv_files
@@ -19,16 +20,22 @@ def read_class_names(path):
     list of str, not empty.
 
   Raises:
-    UserError: there is no such file, it is not text, or it holds no names.
+    UserError: there is no such file, it is not text, it holds no names, or a line is empty.
   """
   if csv_files.is_table(path):
     return [row['display_name'] for row in read_vocabulary(path)]
-  names = [line.strip() for line in csv_files.read_text(path, 'class names, one per line').splitlines()]
-  while names and not names[-1]:
-    names.pop()
-  if not names:
-    raise UserError(f'{path}: holds no class names; expected one per line')
+  names = read_lines(path)
+  if '' in names:
+    raise UserError(f'{path}: line {names.index("") + 1} is empty; expected is a class name on every line')
   return names
+
+
+def read_lines(path):
+  """The lines of a text file of names up to the last that is not empty; UserError where there is none."""
+  text = csv_files.read_text(path, 'class names, one per line').rstrip()
+  if not text:
+    raise UserError(f'{path}: holds no class names; expected one per line')
+  return [line.strip() for line in re.split(r'\r*\n|\r', text)]
 
 
 def read_vocabulary(path):
@@ -37,12 +44,14 @@ def read_vocabulary(path):
   Neither needs its header.
 
   Returns:
-    list of dicts `index`, `mid`, `display_name`, all str, sorted by index: 0, 1, ...
+    list of dicts `index`, `mid`, `display_name`, str, sorted by index: 0, 1, ...
 
   Raises:
     UserError: there is no such file, it has other columns, or the indices have gaps or repeat.
   """
   rows = read_headless(path) or csv_files.read_table(path, (('index',), ('mid',), ('display_name',)))
+  for row in rows:
+    csv_files.required(path, row, 'display_name')
   if sorted(row['index'] for row in rows) != sorted(map(str, range(len(rows)))):
     raise UserError(f'{path}: the column index must hold each number from 0 to {len(rows) - 1} once')
   return sorted(rows, key=lambda row: int(row['index']))
@@ -50,12 +59,18 @@ def read_vocabulary(path):
 
 def read_headless(path):
   """Rows of a CSV of classes without a header, which FSD50K's never has; an empty list if the file has another form."""
-  rows = [row for _, row in csv_files.read_rows(path) if not csv_files.is_comment(row)]
+  lines, rows = [], []
+  for line, row in csv_files.read_rows(path):
+    if not csv_files.is_comment(row):
+      lines.append({csv_files.LINE: line})
+      rows.append(row)
   if not rows or not all(len(row) == 3 and row[0].isdecimal() for row in rows):
     return []
   if all(is_mid(row[1]) for row in rows):  # AudioSet's
-    return [{'index': index, 'mid': mid, 'display_name': name} for index, mid, name in rows]
-  return [{'index': index, 'mid': mid, 'display_name': name.replace('_', ' ')} for index, name, mid in rows]
+    named = [{'index': index, 'mid': mid, 'display_name': name} for index, mid, name in rows]
+  else:
+    named = [{'index': index, 'mid': mid, 'display_name': name.replace('_', ' ')} for index, name, mid in rows]
+  return [row | line for row, line in zip(named, lines, strict=True)]
 
 
 def is_mid(label):

@@ -46,10 +46,10 @@ def read(path, audio=None, labelled=False):
   root = pathlib.Path(audio) if audio else pathlib.Path(path).parent
   present = [next((name for name in names if name in rows[0]), None) for names in columns]
   clips = []
-  for number, row in enumerate(rows, 2):
-    values = [row[column].strip() if column else '' for column in present]
-    if not all(values[: len(required)]):
-      raise UserError(f'{path}: row {number} has no {present[values.index("")]}')
+  for row in rows:
+    for column in present[: len(required)]:
+      csv_files.required(path, row, column)
+    values = [row[column] if column else '' for column in present]
     file = root / values[0]
     clips.append(Clip(file, *values[1:], name_below(file, root)))
   return clips

@@ -5,11 +5,13 @@
 | encoding  | UTF-8; UTF-16 and UTF-32 with a byte order mark, UTF-16 without one; else Windows-1252, with a note |
 | separator | comma, semicolon, tab or bar, whichever splits the first row into most cells; Excel's line `sep=;`  |
 | cells     | without white space around them; rows without any content are dropped                               |
+| end       | a byte 26, the end of a text in DOS, is dropped                                                     |
 
 A quotation mark that does not close would make one cell of many lines: it is an error that names its line.
 """
 
 import codecs
+import collections
 import csv
 import functools
 import io
@@ -29,6 +31,8 @@ MARKS = (  # UTF-32's begins as UTF-16's does
   (codecs.BOM_UTF16_LE, 'utf-16'),
   (codecs.BOM_UTF16_BE, 'utf-16'),
 )
+LONGEST_CELL = csv.field_size_limit()  # characters
+LINE = '#line'  # key of a row's number of its line: no column is called so, as it would be a comment
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
 
 
@@ -53,10 +57,10 @@ def read_text(path, what):
   path = pathlib.Path(path)
   try:
     content = path.read_bytes()
-  except FileNotFoundError:
-    raise UserError(f'{path}: no such file; expected {what}') from None
   except IsADirectoryError:
     raise UserError(f'{path}: a folder; expected {what}') from None
+  except OSError as error:
+    raise UserError(f'{path}: {(error.strerror or "cannot be read").lower()}; expected {what}') from None
   encodings = encodings_of(content)
   for encoding in encodings:
     try:
@@ -68,7 +72,7 @@ def read_text(path, what):
       raise UserError(f'{path}: line {line} holds a NUL character: damaged, or not a text file; expected {what}')
     if encoding == 'cp1252':
       note(path)
-    return text
+    return text.lstrip('\ufeff').removesuffix('\x1a')  # a mark may have been written twice
   raise UserError(f'{path}: not a text file ({", ".join(encodings)}); expected {what}')
 
 
@@ -106,6 +110,7 @@ def read_rows(path, what='a CSV'):
   stated = SEPARATOR_LINE.match(text)
   skipped = 1 if stated else 0
   text = text[stated.end() :] if stated else text
+  check_cells(path, text)
   separator = stated[1] if stated else separator_of(text)
   reader = csv.reader(io.StringIO(text, newline=''), delimiter=separator, skipinitialspace=True, strict=True)
   rows, line = [], 1
@@ -121,6 +126,16 @@ def read_rows(path, what='a CSV'):
     if any(cell.strip() for cell in row):
       rows.append((line + skipped, [cell.strip() for cell in row]))
     line = reader.line_num + 1
+
+
+def check_cells(path, text):
+  """UserError where a line is longer than any cell may be: csv names it as a quotation mark's fault, or not at all."""
+  if len(text) > LONGEST_CELL:
+    for line, content in enumerate(io.StringIO(text, newline=None), 1):
+      if len(content) > LONGEST_CELL:
+        raise UserError(
+          f'{path}: line {line} has {len(content)} characters, allowed are {LONGEST_CELL}; is it a table?'
+        )
 
 
 def quote_advice(reason):
@@ -173,27 +188,41 @@ def read_table(path, columns):
     columns: tuple of tuples of column names; the file must have at least one of each tuple.
 
   Returns:
-    list of dicts, not empty.
+    list of dicts, not empty, each with the number of its line under LINE.
 
   Raises:
-    UserError: there is no such file, it is not a CSV, has no rows, or lacks a column; a row has more cells than the
-      header.
+    UserError: there is no such file, it is not a CSV, has no rows, lacks a column or has it twice; a row has more cells
+      than the header.
   """
   rows = read_rows(path)
   while rows and is_comment(rows[0][1]):
     rows = rows[1:]
   if len(rows) < 2:
     raise UserError(f'{path}: no rows below the header')
-  (_, header), *rows = rows
+  (first, header), *rows = rows
   names = [name.lower() for name in header]
   for alternatives in columns:
     if not set(alternatives) & set(names):
       has = ', '.join(filter(None, header))
       raise UserError(f'{path}: no column {" or ".join(alternatives)}; it has {has[:200]} (the first row names them)')
+  if twice := [name for name, count in collections.Counter(filter(None, names)).items() if count > 1]:
+    raise UserError(f'{path}: line {first} names two columns {twice[0]}; rename or remove one')
   for line, row in rows:
     if any(row[len(names) :]):
       raise UserError(
         f'{path}: line {line} has {len(row)} cells, the header has {len(names)}; '
         'put quotation marks around a cell that holds the separator'
       )
-  return [dict(zip(names, row + [''] * (len(names) - len(row)), strict=False)) for _, row in rows]
+  return [dict(zip(names, row + [''] * (len(names) - len(row)), strict=False)) | {LINE: line} for line, row in rows]
+
+
+def required(path, row, column):
+  """A cell of a row of `read_table`. UserError where it is empty."""
+  if not row[column]:
+    raise UserError(f'{path}: line {row[LINE]} has no {column}')
+  return row[column]
+
+
+def whole_number(text):
+  """The int of a text of decimal digits, None for any other, or for more digits than a counter has."""
+  return int(text) if text.isdecimal() and len(text) < 20 else None

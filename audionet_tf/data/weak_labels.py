@@ -190,7 +190,9 @@ def read_segments(path):
       continue
     if len(row) < 4:
       raise UserError(f'{path}: line {line}: {",".join(row)[:80]!r} expected YTID, start_seconds, end_seconds, labels')
-    values.append((row[0], *span(path, *row[:3]), ','.join(row[3:])))
+    if not row[0]:
+      raise UserError(f'{path}: line {line} has no YTID')
+    values.append((row[0], *span(path, line, *row[:3]), ','.join(row[3:])))
   if not values:
     raise UserError(f'{path}: the table has no rows')
   return values
@@ -205,20 +207,20 @@ def read_rows(path):
   if (start is None) != (end is None):
     raise UserError(f'{path}: has only the column {start or end}; give both start and end, or neither')
   values = []
-  for number, row in enumerate(rows, 2):
-    if not row[name].strip():
-      raise UserError(f'{path}: row {number} has no {name}')
-    timed = start is not None and (row[start].strip() or row[end].strip())
-    times = span(path, row[name], row[start], row[end]) if timed else (None, None)
-    values.append((row[name].strip(), *times, row[labels] or ''))
+  for row in rows:
+    file = csv_files.required(path, row, name)
+    timed = start is not None and (row[start] or row[end])
+    times = span(path, row[csv_files.LINE], file, row[start], row[end]) if timed else (None, None)
+    values.append((file, *times, row[labels]))
   return values
 
 
-def span(path, name, start, end):
+def span(path, line, name, start, end):
   """Parses (start, end) in seconds. UserError unless they are numbers, not negative, and in this order."""
   if not (csv_files.is_number(start) and csv_files.is_number(end)):
-    raise UserError(f'{path}: {name}: start {start} s, end {end} s: expected are numbers such as 30.5')
+    times = f'start {start[:40]} s, end {end[:40]} s'
+    raise UserError(f'{path}: line {line}: {name}: {times}: expected are numbers such as 30.5')
   start_seconds, end_seconds = float(start), float(end)
   if not 0 <= start_seconds < end_seconds:
-    raise UserError(f'{path}: {name}: start {start} s, end {end} s: end must be after start')
+    raise UserError(f'{path}: line {line}: {name}: start {start} s, end {end} s: end must be after start')
   return start_seconds, end_seconds

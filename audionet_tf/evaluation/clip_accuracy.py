@@ -42,7 +42,8 @@ def read_clips(path, media_root=None, folds=()):
   if not chosen:
     present = sorted({row['fold'] for row in rows})
     raise UserError(f'{path}: no clips of fold {", ".join(folds)}; the table has {", ".join(present)}')
-  return [(root / (row.get('path') or row.get('filename', '')), row['category']) for row in chosen]
+  column = 'path' if 'path' in rows[0] else 'filename'
+  return [(root / csv_files.required(path, row, column), csv_files.required(path, row, 'category')) for row in chosen]
 
 
 def read_groups(path, class_names):
@@ -69,14 +70,14 @@ def read_groups(path, class_names):
   background = int(class_names[0].lower() == 'background')
   groups = {}
   for row in rows:
-    index = int(row['imagenet_index']) if row.get('imagenet_index', '').isdecimal() else None
+    index = csv_files.whole_number(row.get('imagenet_index', ''))
     if unnamed:
       positions = [index] if index is not None and index < IMAGENET_CLASSES else []
     else:
       positions = find_class(row.get('class_name', ''), class_names)
       if len(positions) > 1 and index is not None and index + background in positions:
         positions = [index + background]  # ImageNet has two cranes
-    groups.setdefault(row['category'], set()).update(positions)
+    groups.setdefault(csv_files.required(path, row, 'category'), set()).update(positions)
   for category, positions in groups.items():
     if not positions:
       raise UserError(f'{path}: the model has no class of category {category!r}')

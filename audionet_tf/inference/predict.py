@@ -136,7 +136,8 @@ def file_predictor(
   default = served.signatures['serving_default']
 
   @tf.function(
-    input_signature=[tf.TensorSpec([batch_size, framing.window_samples], tf.int16), tf.TensorSpec([], tf.int32)]
+    input_signature=[tf.TensorSpec([batch_size, framing.window_samples], tf.int16), tf.TensorSpec([], tf.int32)],
+    autograph=False,  # whose look at every line would take longer than loading the student
   )
   def predict_batch(pcm, count):
     outputs = default(waveform=tf.tile(tf.cast(pcm, tf.float32) / PCM_SCALE, [1, repeats]))

@@ -52,7 +52,7 @@ def step_predictor(served, top, to_the_end, head):
   keep_remainder = None if network.short_input == 'repeat' else to_the_end or network.pads_last_patch
   signature = served.signatures[SIGNATURE]
 
-  @tf.function(input_signature=[tf.TensorSpec([1, None], tf.int16)])
+  @tf.function(input_signature=[tf.TensorSpec([1, None], tf.int16)], autograph=False)
   def predict(pcm):
     outputs = signature(waveform=tf.cast(pcm, tf.float32) / PCM_SCALE)
     # The graph computes only these two.

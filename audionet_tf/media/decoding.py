@@ -19,7 +19,18 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 
 from audionet_tf.core import text
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.media import continuity, integrity, joined, mixdown, picture_order, timeline, wav_header
+from audionet_tf.media import (
+  chunks,
+  continuity,
+  integrity,
+  joined,
+  mixdown,
+  picture_order,
+  sections,
+  shortfall,
+  timeline,
+  wav_header,
+)
 
 VIDEO_FORMATS = (
   'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,mpegts,mpeg,mpegvideo,asf,ogg,gif,dv,mxf,nut,rm,ivf,'
@@ -65,22 +76,27 @@ def decode_audio(path, sample_rate_hz, mono='mean', max_seconds=None, warn=None)
   recordings = joined.recordings(path)
   if recordings[-1][1] > os.path.getsize(path):
     raise MediaError(path, TRUNCATED)
-  if others := joined.unread(path):
-    are = 'is' if others == 1 else 'are'
-    warn(f'{others} more behind the first recording in it {are} not read; join by ffmpeg -f concat')
-  blocks = itertools.chain.from_iterable(_recording(path, begin, end, mono) for begin, end in recordings)
+  if line := joined.unread(path):
+    warn(line)
+  parts = (_recording(path, *part, number > 0, mono, warn) for number, part in enumerate(recordings))
+  blocks = itertools.chain.from_iterable(parts)
   yield from pcm_chunks(blocks, sample_rate_hz, max_seconds, warn)
 
 
-def _recording(path, begin, end, mono):
-  """Yields (start, rate, f32 [n]) of one of `joined.recordings`; those behind the first follow the one before."""
+def _recording(path, begin, end, follows, mono, warn):
+  """Yields (start, rate, f32 [n]) of one of `joined.recordings`, start None where it follows the one before."""
   with opened(path, begin, end) as container:
-    stream = _best(path, container, 'audio', 'no sound')
-    blocks = mixdown.mono_blocks(_frames(path, container, stream), time_zero(container), mono)
+    stream, came = _best(path, container, 'audio', 'no sound'), 0.0
+    zero = time_zero(container)
+    blocks = mixdown.mono_blocks(_frames(path, container, stream), zero, mono)
     if container.format.name in COUNTED_FORMATS:
       blocks = timeline.without_starts_after_a_change(blocks)
     for start, rate, samples in blocks:
-      yield None if begin else start, rate, samples
+      came = (came if start is None else start / rate) + len(samples) / rate
+      yield None if follows else start, rate, samples
+    with sections.Section(path, begin, end) as file:
+      if line := shortfall.missing(file, container, stream, zero, came):
+        warn(line)
 
 
 def printer(path):
@@ -307,14 +323,16 @@ def opened(path, begin=0, end=None):
     'max_size': str(1 << 14),
   }
   try:
-    source = joined.Section(path, begin, end)
+    source = sections.Section(path, begin, end) if begin or end else sections.behind_tags(path)
     if source.read(4) == b'RIFX':
       raise MediaError(path, 'a big-endian WAV (RIFX), whose bytes FFmpeg swaps: convert it, as by sox')
     source.seek(0)
     rewritten = wav_header.rewritten(source, source.length)
     source.seek(0)
+    rewritten = rewritten or chunks.rewritten(source, source.length)
+    source.seek(0)
     if rewritten:
-      source.replace_head(*rewritten)
+      source.replace(*rewritten)
     elif source.length == os.path.getsize(path):
       source.close()
       source = os.path.abspath(path)
@@ -356,11 +374,12 @@ def time_zero(container):
 
 def _frames(path, container, stream):
   """Yields decoded frames. Skips packets that cannot be decoded; MediaError where there are many."""
-  packets, errors, leading, frames = 0, 0, 0, 0
+  packets, errors, leading, frames, has_key = 0, 0, 0, 0, False
 
   def decode(packet):
-    nonlocal packets, errors, leading, frames
-    packets += 1
+    nonlocal packets, errors, leading, frames, has_key
+    packets += packet.size > 0
+    has_key |= packet.is_keyframe
     try:
       decoded = packet.decode()
     except (av.FFmpegError, ValueError) as error:  # the latter from PyAV 19, where a decoder does not open
@@ -381,7 +400,10 @@ def _frames(path, container, stream):
     for packet in demuxed:
       yield from decode(packet)
   if not frames:
-    raise MediaError(path, f'no {stream.type} in it can be decoded')
+    reason = (
+      '' if has_key or not packets else f': none of its {packets} packets is a key frame, from which decoding begins'
+    )
+    raise MediaError(path, f'no {stream.type} in it can be decoded{reason}')
 
 
 def _brief(error):

@@ -12,7 +12,7 @@ import zlib
 
 from audionet_tf.core import files
 from audionet_tf.core.errors import MediaError
-from audionet_tf.media import wav_header
+from audionet_tf.media import chunks, sections, wav_header
 
 MAX_UNPACKED_BYTES = 4 << 30  # of a .gz
 EBML_ID = b'\x1a\x45\xdf\xa3'  # Matroska and WebM
@@ -33,10 +33,10 @@ def check_regular(path):
     raise MediaError(path, 'empty file')
 
 
-def readable(path):
-  """`open(path, 'rb')`, with OSError as MediaError."""
+def readable(path, opener=None):
+  """`opener(path)`, by default `open(path, 'rb')`, with OSError as MediaError."""
   try:
-    return open(path, 'rb')
+    return opener(path) if opener else open(path, 'rb')
   except OSError as error:
     raise MediaError(path, (error.strerror or 'cannot be opened').lower()) from None
 
@@ -93,13 +93,12 @@ def _gzip_block(path, packed):
 def is_truncated(path):
   """Whether a file ends before the length that its own headers declare.
 
-  MP4 and QuickTime, Matroska and WebM, AVI, WAV and AIFF are checked, all other formats count as complete. FFmpeg
-  decodes a truncated file of these formats up to its end and reports nothing. Sizes that are placeholders declare
-  nothing (`wav_header`).
+  MP4 and QuickTime, Matroska and WebM, AVI, WAV, AIFF, AU and those of `chunks` are checked, all other formats count as
+  complete. FFmpeg decodes a truncated file of these formats up to its end and reports nothing. Sizes that are
+  placeholders declare nothing (`wav_header`).
   """
-  size = os.path.getsize(path)
-  with readable(path) as file:
-    head = file.read(12)
+  with readable(path, sections.behind_tags) as file:
+    size, head = file.length, file.read(12)
     file.seek(0)
     if head[:4] == EBML_ID:
       return _matroska_end(file, size) > size
@@ -108,6 +107,13 @@ def is_truncated(path):
       wav = wav_header.read(file)
       sound_ends_early = not wav or wav_header.ends_early(wav.sound_begin, wav.sound_bytes, size)
       return sound_ends_early and wav_header.ends_early(8, declared, size)
+    if head[:4] in (b'RF64', b'BW64'):
+      wav = wav_header.read(file)
+      return not wav or wav_header.ends_early(wav.sound_begin, wav.sound_bytes, size, wav_header.LONG_PLACEHOLDER)
+    if head[:4] == b'.snd' and len(head) == 12:
+      return wav_header.ends_early(*struct.unpack('>II', head[4:]), size)
+    if head[:4] in chunks.FORMATS:
+      return chunks.sound_is_cut(file, size)
     if head[:4] == b'FORM' and head[8:12] in (b'AIFF', b'AIFC'):
       return wav_header.ends_early(8, struct.unpack('>I', head[4:8])[0], size)
     if head[4:8] in FIRST_BOXES:

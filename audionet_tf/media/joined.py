@@ -5,13 +5,11 @@ WAV, FLAC, AIFF, CAF and W64, and Ogg whose format changes, are opened one by on
 reported.
 """
 
-import io
 import itertools
-import os
 import re
 import struct
 
-from audionet_tf.media import integrity, wav_header
+from audionet_tf.media import integrity, sections, wav_header
 
 OGG_PAGE, OGG_PAGE_HEAD = b'OggS', 27
 FIRST_PAGE = 2  # flag of the first page of a stream in Ogg
@@ -32,55 +30,21 @@ REPORTED = {
 }
 
 
-class Section(io.FileIO):
-  """A part of a file that reads like a file. `head`: bytes that are read in front of it."""
-
-  def __init__(self, path, begin=0, end=None):
-    super().__init__(path, 'rb')
-    size = os.fstat(self.fileno()).st_size
-    self.begin, self.end, self.head, self.place = begin, size if end is None else min(end, size), b'', 0
-
-  def replace_head(self, head, begin, end):
-    """Puts other bytes in place of the beginning: what follows is the part from `begin` to `end` of this section."""
-    self.head, self.begin, self.end = head, self.begin + begin, self.begin + end
-
-  @property
-  def length(self):
-    """Number of bytes."""
-    return len(self.head) + self.end - self.begin
-
-  def seek(self, offset, whence=os.SEEK_SET):
-    self.place = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.place, os.SEEK_END: self.length}[whence])
-    return self.place
-
-  def tell(self):
-    return self.place
-
-  def read(self, size=-1):
-    left = max(0, self.length - self.place)
-    size = left if size is None or size < 0 else min(size, left)
-    data = self.head[self.place : self.place + size]
-    if len(data) < size:
-      super().seek(self.begin + self.place + len(data) - len(self.head))
-      data += super().read(size - len(data))
-    self.place += len(data)
-    return data
-
-
 def recordings(path):
   """The recordings in a file that must be opened one by one: list of (begin, end) in bytes, of one for most files."""
-  size, found = os.path.getsize(path), []
-  with integrity.readable(path) as file:
-    mark = file.read(4)
+  with integrity.readable(path, sections.behind_tags) as file:
+    size, lead, found, mark = file.length, file.begin, [], file.read(4)
     file.seek(0)
-    if mark == b'RIFF':
+    if mark in wav_header.FORMS:
       found = wav_header.recordings(file, size)
     elif mark == OGG_PAGE:
       found = _ogg_links(file, size)
     elif mark in OPENED:
       begins = _places(file, OPENED[mark])
       found = list(itertools.pairwise([*begins, size]))
-  return found if len(found) > 1 and not found[0][0] else [(0, size)]
+  if not found or found[0][0]:
+    found = [(0, size)]
+  return [(lead + begin, lead + end) for begin, end in found]
 
 
 def _places(file, pattern):
@@ -130,11 +94,14 @@ def _sound_format(packet):
 
 
 def unread(path):
-  """Number of recordings behind the first that are not decoded, in MP4, QuickTime, FLV and ASF files."""
-  with integrity.readable(path) as file:
+  """A line about what is not decoded behind the first recording in MP4, QuickTime, FLV and ASF; else None."""
+  with integrity.readable(path, sections.behind_tags) as file:
     head, count = file.read(8), 0
     if head[4:] in integrity.FIRST_BOXES:
-      count = sum(kind == b'moov' for kind, _ in integrity.boxes(file, os.path.getsize(path)))
+      count = sum(kind == b'moov' for kind, _ in integrity.boxes(file, file.length))
     elif head[:4] in REPORTED:
       count = len(_places(file, REPORTED[head[:4]]))
-  return max(0, count - 1)
+  are = 'is' if count == 2 else 'are'
+  return (
+    f'{count - 1} more behind the first recording in it {are} not read; join by ffmpeg -f concat' if count > 1 else None
+  )

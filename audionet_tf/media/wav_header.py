@@ -10,20 +10,27 @@ Some headers FFmpeg does not read as they are meant; `rewritten` gives it others
   the valid bits for the size of a sample (or for Cool Edit's floats of 24 bits).
 * A format of 14 bytes, from before the number of bits was in it.
 * A chunk of odd length without the byte that pads it.
-* RF64 whose long sizes are zero, as a recorder that did not end leaves them.
+* Sound in several chunks, of which FFmpeg reads the last.
+* RF64 whose long sizes are zero or all ones, as a recorder that did not end leaves them.
 """
 
+import re
 import struct
 from typing import NamedTuple
 
 FORMS = (b'RIFF', b'RF64', b'BW64')
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # format tags
+LONG_PLACEHOLDER = 1 << 60  # the same for lengths of 64 bits
 PLACEHOLDER_BYTES = 0x3FFF0000  # a declared size from here on, a GiB, is no reason to call a shorter file truncated
 HEADER_BYTES = 128  # a size that is too large by this much counts headers in
 WITHOUT_BITS = 14  # length of a format without the number of bits
 LONG_SIZE = 0xFFFFFFFF  # in RF64: the size is in the chunk ds64
 CHUNKS = (b'data', b'fmt ', b'fact', b'LIST', b'JUNK', b'bext', b'iXML', b'id3 ', b'cue ', b'smpl', b'PEAK')
+TRAILING = tuple(name for name in CHUNKS if name not in (b'data', b'fmt '))
+MOST_TRAILING = 4 << 20  # bytes at the end of a file that are searched for chunks behind its sound
 MAX_CHUNKS = 1000
+MOST_FORMAT = 1 << 10  # bytes of a format
+WHOLE = (8, 16, 24, 32, 64)  # bits of a sample that FFmpeg reads
 MAX_RECORDINGS = 10_000
 
 
@@ -32,6 +39,7 @@ class WavHeader(NamedTuple):
 
   Attributes:
     form: b'RIFF', or b'RF64' and b'BW64', whose sizes are elsewhere.
+    fmt: bytes of the chunk of the format.
     tag: of the format, of the subformat where it is extensible; None where the file has no format before its sound.
     channels, rate_hz: ints.
     frame_bytes: bytes of one sample of all channels.
@@ -39,10 +47,11 @@ class WavHeader(NamedTuple):
     valid_bits: those in use, from the most significant down; `bits` where the format is not extensible.
     extensible: whether the format is.
     is_odd: whether FFmpeg misses its chunks, its bits or its length.
-    sound_begin, sound_bytes: where the sound begins, and its declared size.
+    sound_begin, sound_bytes: where the sound begins, and its declared size; that of RF64 is 0 where unknown.
   """
 
   form: bytes
+  fmt: bytes
   tag: int | None
   channels: int
   rate_hz: int
@@ -70,26 +79,29 @@ def read(file):
 
 
 def _walked(file, form):
-  fields, is_odd, long_bytes = (None, 0, 0, 0, 0, 0, False), False, None
+  fields, is_odd, long_bytes = (b'', None, 0, 0, 0, 0, 0, False), False, 0
   for _ in range(MAX_CHUNKS):
     name, size = struct.unpack('<4sI', file.read(8))
     begin = file.tell()
     if name == b'data':
-      is_odd |= form != b'RIFF' and size == LONG_SIZE and long_bytes == 0
+      if form != b'RIFF' and size == LONG_SIZE:
+        size = long_bytes if long_bytes < LONG_PLACEHOLDER else 0
+        is_odd |= not size
       return WavHeader(form, *fields, is_odd, begin, size)
     if name == b'ds64':
       _, long_bytes = struct.unpack('<QQ', file.read(16))
     if name == b'fmt ':
-      tag, channels, rate_hz, _, frame_bytes = struct.unpack('<HHIIH', file.read(14))
+      fmt = file.read(min(size, MOST_FORMAT))
+      tag, channels, rate_hz, _, frame_bytes = struct.unpack('<HHIIH', fmt[:14])
       if size == WITHOUT_BITS:
         bits, is_odd = frame_bytes * 8 // max(1, channels), True
       else:
-        (bits,) = struct.unpack('<H', file.read(2))
+        (bits,) = struct.unpack('<H', fmt[14:16])
       valid_bits, extensible = bits, tag == EXTENSIBLE
       if extensible:
-        _, valid_bits, _, tag = struct.unpack('<HHIH', file.read(10))
+        _, valid_bits, _, tag = struct.unpack('<HHIH', fmt[16:26])
         valid_bits = valid_bits or bits
-      fields = tag, channels, rate_hz, frame_bytes, bits, valid_bits, extensible
+      fields = fmt, tag, channels, rate_hz, frame_bytes, bits, valid_bits, extensible
     file.seek(begin + size)
     is_unpadded = bool(size % 2) and file.read(4) in CHUNKS
     is_odd |= is_unpadded
@@ -97,10 +109,10 @@ def _walked(file, form):
   return None
 
 
-def ends_early(begin, declared_bytes, file_bytes):
+def ends_early(begin, declared_bytes, file_bytes, placeholder_bytes=PLACEHOLDER_BYTES):
   """Whether a file ends before a chunk that begins at `begin` does, by more than headers that were counted in."""
-  placeholder = declared_bytes == 0 or declared_bytes >= PLACEHOLDER_BYTES
-  return not placeholder and begin + declared_bytes > file_bytes + HEADER_BYTES
+  is_known = 0 < declared_bytes < placeholder_bytes
+  return is_known and begin + declared_bytes > file_bytes + HEADER_BYTES
 
 
 def recordings(file, file_bytes):
@@ -117,7 +129,7 @@ def recordings(file, file_bytes):
   while begin is not None and len(found) < MAX_RECORDINGS:
     file.seek(begin)
     form, size, kind = struct.unpack('<4sI4s', file.read(12).ljust(12))
-    if form != b'RIFF' or kind != b'WAVE':
+    if form not in FORMS or kind != b'WAVE':
       break
     file.seek(begin)
     header = read(file)
@@ -125,10 +137,30 @@ def recordings(file, file_bytes):
     if header:
       ends += [header.sound_begin + header.sound_bytes + shift for shift in (0, 1)]
     following = next((end for end in ends if begin < end < file_bytes and _begins_wav(file, end)), None)
-    cut = ends_early(begin + 8, size, file_bytes) and header and ends_early(*header[-2:], file_bytes)
-    found.append((begin, following or (ends[0] if cut else file_bytes)))
+    end = file_bytes
+    if header and not following:
+      cut = ends_early(begin + 8, size, file_bytes) and ends_early(*header[-2:], file_bytes)
+      end = ends[0] if cut else _sound_end(file, header, file_bytes)
+    found.append((begin, following or end))
     begin = following
   return found
+
+
+def _sound_end(file, header, file_bytes):
+  """The end of a file; of one whose sound has no known length, where chunks begin that reach to the end of the file."""
+  if 0 < header.sound_bytes <= file_bytes - header.sound_begin:
+    return file_bytes
+  begin = max(header.sound_begin, file_bytes - MOST_TRAILING)
+  file.seek(begin)
+  tail = file.read(file_bytes - begin)
+  places = [match.start() for match in re.finditer(b'|'.join(map(re.escape, TRAILING)), tail)]
+  ends = {len(tail), len(tail) + 1}  # where a chunk may end: with the file, but for a byte that pads, or with another
+  for place in reversed(places):
+    if place + 8 <= len(tail):
+      size = int.from_bytes(tail[place + 4 : place + 8], 'little')
+      if place + 8 + size + size % 2 in ends:
+        ends.add(place)
+  return begin + min(min(ends), len(tail))
 
 
 def _begins_wav(file, place):
@@ -145,20 +177,41 @@ def rewritten(file, file_bytes):
     file_bytes: its size.
 
   Returns:
-    (bytes of the header, up to the sound; begin and end of the sound in the file), or None where FFmpeg needs no other.
+    (bytes of the header, up to the sound; (begin, end) of each part of the sound in the file), or None where FFmpeg
+    needs no other.
   """
   header = read(file)
-  if not header or header.tag not in (PCM, FLOAT) or not header.channels:
+  if not header or not header.channels:
     return None
+  plain = header.tag in (PCM, FLOAT) and header.container_bits in WHOLE and header.frame_bytes % header.channels == 0
   differs = header.extensible and header.tag == PCM and {header.bits, header.valid_bits} != {header.container_bits}
-  whole = header.container_bits in (8, 16, 24, 32, 64) and header.frame_bytes * 8 % header.channels == 0
-  if not (whole and (differs or header.is_odd)):
+  parts = sound_parts(file, header, file_bytes)
+  if not (len(parts) > 1 or (plain and (differs or header.is_odd))):
     return None
-  known = 0 < header.sound_bytes <= file_bytes - header.sound_begin
-  end = header.sound_begin + header.sound_bytes if known else file_bytes
-  frame_bytes, rate = header.frame_bytes, header.rate_hz
-  fmt = struct.pack(
-    '<HHIIHH', header.tag, header.channels, rate, rate * frame_bytes & LONG_SIZE, frame_bytes, header.container_bits
-  )
+  fmt = header.fmt
+  if plain:
+    frame_bytes, rate = header.frame_bytes, header.rate_hz
+    fmt = struct.pack(
+      '<HHIIHH', header.tag, header.channels, rate, rate * frame_bytes & LONG_SIZE, frame_bytes, header.container_bits
+    )
   head = b'WAVEfmt ' + struct.pack('<I', len(fmt)) + fmt + b'data' + struct.pack('<I', LONG_SIZE)
-  return b'RIFF' + struct.pack('<I', LONG_SIZE) + head, header.sound_begin, end
+  return b'RIFF' + struct.pack('<I', LONG_SIZE) + head, parts
+
+
+def sound_parts(file, header, file_bytes):
+  """(begin, end) of the chunks with sound in a WAV, in bytes; WAV files that were joined to it are not looked into."""
+  place, name, size, parts = header.sound_begin, b'data', header.sound_bytes, []
+  for _ in range(MAX_CHUNKS):
+    known = 0 < size <= file_bytes - place
+    if name == b'data' and (known or not parts):
+      end = place + size if known else file_bytes
+      parts.append((place, end - (end - place) % max(1, header.frame_bytes)))
+    if not known:
+      break
+    file.seek(place + size + size % 2)
+    head = file.read(8)
+    if len(head) < 8 or head[:4] in FORMS:
+      break
+    name, size = struct.unpack('<4sI', head)
+    place = file.tell()
+  return parts

@@ -27,7 +27,7 @@ def familiarity_of(known, others):
   return layer
 
 
-def calibrated(known, others, missed=0.05):
+def calibrated(known, others, missed=0.02):
   """(threshold, slope) from the familiarity of held-out known sounds and of other ones, f32 [N] each.
 
   The share `missed` of the known lies below the threshold; the slope is that of a logistic regression, both kinds

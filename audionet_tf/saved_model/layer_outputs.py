@@ -59,7 +59,7 @@ def load(path, layers):
   distinct = list(dict.fromkeys(sources.values()))
   select = student.select(distinct)
 
-  @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int16)])
+  @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int16)], autograph=False)
   def compute(pcm):
     return select(tf.cast(pcm, tf.float32) / PCM_SCALE)
 

@@ -26,6 +26,8 @@ less than a second, `conv8` ten. A tf.function that calls the signature and retu
 what these need.
 
 `steps`, for other students with several steps: the logits of each step, whose mean `serving_default` returns.
+
+No signature branches on a tensor in Python, so all are traced without AutoGraph, which takes longer than the rest.
 """
 
 import keras
@@ -76,7 +78,7 @@ def default_signature(model, settings, shape=(None, None), names=None):
 def default_function(model, settings, shape=(None, None), names=None):
   """The tf.function of `default_signature`."""
 
-  @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name='waveform')])
+  @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name='waveform')], autograph=False)
   def serving_default(waveform):
     outputs = model(waveform, training=False)
     logits = {head: outputs[heads.LOGITS + head] for head in settings.classes}  # [batch, T, classes]
@@ -130,7 +132,7 @@ def windows_signature(default, specs, settings):
   length, most = window_samples(settings), windows_at_once(settings)
   repeats = registry.network(settings.student).short_input == 'repeat'
 
-  @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name='waveform')])
+  @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name='waveform')], autograph=False)
   def windows(waveform):
     samples = tf.shape(waveform)[0]
     count = tf.maximum(samples // length, 1)
@@ -179,7 +181,7 @@ def layers_signature(model, settings):
   limited = keras.Model(model.input, layers.output | logits)
   activations = keras.models.clone_model(limited, clone_function=without_minimum)
 
-  @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, name='waveform')])
+  @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, name='waveform')], autograph=False)
   def layers_signature(waveform):
     samples = tf.shape(waveform)[1]
     not_empty = tf.pad(waveform, [[0, 0], [0, tf.maximum(0, 1 - samples)]])
@@ -246,7 +248,7 @@ def steps_signature(model, settings):
     settings: its student_file.StudentConfig.
   """
 
-  @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, name='waveform')])
+  @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, name='waveform')], autograph=False)
   def steps(waveform):
     outputs = model(waveform, training=False)
     return {name: tf.cast(outputs[name], tf.float32) for name in steps_outputs(settings)}

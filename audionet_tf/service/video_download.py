@@ -125,7 +125,7 @@ def main():
   resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
   try:
     print(json.dumps({'name': download(settings)}))
-  except UserError as error:
+  except (UserError, OSError) as error:  # the service finds in the text that a disk is full
     print(json.dumps({'error': str(error)}))
 
 

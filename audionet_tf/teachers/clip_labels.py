@@ -87,8 +87,9 @@ def load(path):
   rows = csv_files.read_table(path, (('path', 'filename'), ('category', 'target')))
   class_names = classes_of(path, rows)
   index = {}
+  column = 'path' if 'path' in rows[0] else 'filename'
   for row in rows:
-    name = row.get('path') or row.get('filename') or ''
+    name = csv_files.required(path, row, column)
     category = class_names.index(category_of(row))
     for key in (name, *weak_labels.names_of(name)):
       index.setdefault(key, set()).add(category)
@@ -98,19 +99,21 @@ def load(path):
 
 def category_of(row):
   """Name of a row's class; '' if it has none."""
-  return row.get('category') or row.get('target') or ''
+  return row['category'] if 'category' in row else row['target']
 
 
 def classes_of(path, rows):
   """The categories in order. UserError if a category has two targets, or two categories share one."""
+  for row in rows:
+    csv_files.required(path, row, 'category' if 'category' in row else 'target')
   pairs = {(category_of(row), row.get('target') or '') for row in rows}
   names, targets = ([pair[i] for pair in pairs] for i in (0, 1))
-  if '' in names:
-    raise UserError(f'{path}: a row without category; give every clip a category or target')
   if not any(targets):
     return sorted(names)
-  if not all(target.isdecimal() for target in targets):
-    raise UserError(f'{path}: targets are {", ".join(sorted(set(targets))[:5])}; expected are whole numbers')
+  for row in rows:
+    if csv_files.whole_number(row['target']) is None:
+      shown = text.brief_value(row['target'])
+      raise UserError(f'{path}: line {row[csv_files.LINE]}: target is {shown}; expected is a whole number')
   if len(set(names)) < len(pairs) or len({int(target) for target in targets}) < len(pairs):
     raise UserError(f'{path}: a category has several targets, or a target several categories; expected is one each')
   return [name for _, name in sorted((int(target), name) for name, target in pairs)]

@@ -15,6 +15,7 @@ A video shorter than a window, which is repeated, may have n < T frames: they ar
 
 import dataclasses
 import functools
+import os
 import zipfile
 from collections.abc import Callable
 
@@ -76,7 +77,7 @@ def opened(path, classes=None):
 
 def check_file(path):
   """UserError unless `path` is a regular file."""
-  if not path.is_file():
+  if not os.path.isfile(path):  # pathlib's raises for a name that is too long
     raise UserError(f'{path}: no such file of outputs or labels')
 
 
@@ -160,6 +161,13 @@ def check_array(shape, dtype):
     raise ValueError(f'{dtype} {list(shape)}, expected float [frames, classes]')
 
 
+def add_once(rows, video, row):
+  """Adds the row of a video to a dict. ValueError where it has one."""
+  if video in rows:
+    raise ValueError(f'{video} is there twice')
+  rows[video] = row
+
+
 def read_npz(path, classes):
   """(classes, manifest -> dict of video id to (number of frames, function that reads them)) of a zip of arrays."""
   shapes = {}
@@ -170,7 +178,7 @@ def read_npz(path, classes):
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = header(file)
       check_array(shape, dtype)
-      shapes[name.removesuffix('.npy')] = shape
+      add_once(shapes, name.removesuffix('.npy'), shape)
   counts = {shape[1] for shape in shapes.values()}
   if len(counts) != 1:
     raise ValueError(f'arrays of {sorted(counts)} classes, expected is the same number in all')
@@ -210,7 +218,7 @@ def read_tfrecord(path, classes):
     if not numbers or numbers % width:
       raise ValueError(f'{numbers} probabilities in an Example, expected is a multiple of {width}')
     video = feature['video/id'].bytes_list.value[0].decode()
-    frames[video] = (numbers // width, functools.partial(probabilities_at, path, start, length, width))
+    add_once(frames, video, (numbers // width, functools.partial(probabilities_at, path, start, length, width)))
   if not frames:
     raise ValueError('it holds no Examples')
   return counts.pop(), lambda manifest: frames

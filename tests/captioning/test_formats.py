@@ -138,7 +138,7 @@ def test_thresholds_and_stop_lists(tmp_path):
   (tmp_path / 't.csv').write_text('class_name,threshold\ndog,0.4\n')
   assert rules.read_thresholds(tmp_path / 't.csv') == {'dog': 0.4}
   (tmp_path / 't.csv').write_text('class_name,threshold\ndog,0.4\ncat,much\n')
-  with pytest.raises(UserError, match="row 3: threshold is 'much'"):
+  with pytest.raises(UserError, match="line 3: threshold is 'much'"):
     rules.read_thresholds(tmp_path / 't.csv')
   (tmp_path / 'stop.txt').write_text('dog\n\ncat, big\n')
   assert rules.read_stop([str(tmp_path / 'stop.txt')]) == ('dog', 'cat, big')

@@ -1,8 +1,9 @@
 """Atomic writes and locks."""
 
 import json
-import multiprocessing
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -50,10 +51,13 @@ def test_json_creates_its_folder(tmp_path):
   assert json.loads(path.read_bytes()) == {'name': 'é'} and os.listdir(path.parent) == ['x.json']
 
 
-def hold(folder, held, release):
-  with files.locked(folder):
-    held.set()
-    release.wait(60)
+HOLD = """
+import pathlib, sys
+from audionet_tf.core import files
+with files.locked(pathlib.Path(sys.argv[1])):
+  print('held', flush=True)
+  sys.stdin.read()
+"""
 
 
 @pytest.mark.parametrize('options', [{}, {'ensure_ascii': False}])
@@ -65,17 +69,24 @@ def test_names_that_are_not_utf8_come_back_from_json(tmp_path, options):
 
 
 def test_a_folder_is_locked_by_one_process(tmp_path):
-  context = multiprocessing.get_context('spawn')
-  held, release = context.Event(), context.Event()
-  other = context.Process(target=hold, args=(tmp_path, held, release))
-  other.start()
-  assert held.wait(60)
+  pipes = {'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE}
+  other = subprocess.Popen([sys.executable, '-c', HOLD, str(tmp_path)], text=True, **pipes)
+  assert other.stdout.readline() == 'held\n'
   with pytest.raises(BlockingIOError), files.locked(tmp_path, wait=False):
     pass
   other.kill()  # the system releases the lock
   with files.locked(tmp_path):
     pass
-  other.join()
+  other.communicate()
+
+
+@pytest.mark.parametrize('partial', [None, 'part'])
+def test_a_file_that_cannot_be_made_is_called_by_its_name(tmp_path, partial):
+  path = tmp_path / 'none' / 'x.json'
+  partial = partial and tmp_path / 'none' / partial
+  with pytest.raises(FileNotFoundError) as caught, files.atomic_write(path, partial=partial):
+    pass
+  assert caught.value.filename == str(path)
 
 
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):

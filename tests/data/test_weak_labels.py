@@ -68,7 +68,7 @@ def test_fsd50k_vocabulary(tmp_path):
     ('file,start,end,labels\na,3,3,Speech\n', 'a: start 3 s, end 3 s: end must be after start'),
     ('file,start,end,labels\na,x,3,Speech\n', 'start x s, end 3 s'),
     ('file,start,labels\na,1,Speech\n', 'give both start and end, or neither'),
-    ('file,labels\n,Speech\n', 'row 2 has no file'),
+    ('file,labels\n,Speech\n', 'line 2 has no file'),
     ('file,fold\na,1\n', 'no column mids or labels'),
     ('# YTID\na, 1, 2\n', 'expected YTID'),
     ('# YTID\n', 'the table has no rows'),

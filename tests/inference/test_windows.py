@@ -5,10 +5,12 @@ import types
 
 import numpy as np
 import pytest
+from scipy.io import wavfile
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import params
 from audionet_tf.inference import windows
+from audionet_tf.models import registry
 
 SIZE, HOP = 40, 30  # samples
 FRAMING = params.Framing(sample_rate_hz=1000, mono='mean', window_seconds=SIZE / 1000, hop_seconds=HOP / 1000)
@@ -156,3 +158,21 @@ def test_a_block_of_repeated_sound_ends_with_it_and_counts_the_repetitions(monke
   assert block['first'].tolist() == [1] and block['repeats'] == 3 * 4  # of 13 samples in a window of 40
   np.testing.assert_allclose(block['end_seconds'], [(start + 13) / 1000], rtol=1e-12)
   assert block['sound_seconds'] == (start / 1000, (start + 13) / 1000)
+
+
+@pytest.mark.parametrize(
+  ('most', 'counts'), [(2, (1, 1, 0)), (3, (1, 1, 1)), (4, (2, 1, 1)), (7, (3, 1, 2)), (99, (6, 1, 2))]
+)
+@pytest.mark.parametrize(('student', 'repeats'), [('audionet', False), ('logmel_cnn', True)])
+def test_files_give_equal_shares_of_windows(tmp_path, student, repeats, most, counts):
+  """Of 6 windows, less than one, and 2."""
+  assert (registry.network(student).short_input == 'repeat') == repeats
+  sounds = [ramp(samples) + 100 * number for number, samples in enumerate((6 * SIZE + 7, 15, 2 * SIZE))]
+  paths = [tmp_path / f'{number}.wav' for number in range(3)]
+  for path, sound in zip(paths, sounds, strict=True):
+    wavfile.write(path, 1000, sound)
+  settings = types.SimpleNamespace(student=student, window_seconds=SIZE / 1000, sample_rate_hz=1000, mono='mean')
+  short = np.resize(sounds[1], SIZE) if repeats else np.pad(sounds[1], (0, SIZE - 15))
+  whole = [sounds[0][:-7].reshape(-1, SIZE), short[None], sounds[2].reshape(-1, SIZE)]
+  expected = np.concatenate([part[:count] for part, count in zip(whole, counts, strict=True)])
+  np.testing.assert_array_equal(windows.of_files(paths, settings, most), expected)

@@ -71,3 +71,20 @@ def test_files_cut_anywhere(tmp_path, name, codec, block, share):
   assert media_clips.pitch(samples) == pytest.approx(440, abs=1)
   if block > 1:
     assert len(media_clips.decode_pictures(path)) > 0.35 * SECONDS * 25
+
+
+@pytest.mark.parametrize('codec', ['libx264', 'libx265', 'mpeg2video'])
+def test_pictures_without_a_key_frame_are_told_and_sound_is_used(tmp_path, codec):
+  whole, path = tmp_path / 'whole.ts', tmp_path / 'a.ts'
+  options = {'video_codec': codec, 'pix_fmt': 'yuv420p', 'audio_codec': 'aac', 'rate_hz': 44100, 'format': 'mpegts'}
+  media_clips.write(whole, 2, size=(128, 128), tick=Fraction(1, 25), **options)
+  with av.open(str(whole)) as read, av.open(str(path), 'w', format='mpegts') as written:
+    copies = [written.add_stream_from_template(stream) for stream in read.streams]
+    for packet in read.demux():
+      if packet.dts is not None and not (packet.stream.type == 'video' and packet.is_keyframe):
+        packet.stream = copies[packet.stream.index]
+        written.mux(packet)
+  np.testing.assert_array_equal(media_clips.decode_sound(path)[1], media_clips.decode_sound(whole)[1])
+  assert len(media_clips.decode_pictures(whole)) == 50
+  with pytest.raises(MediaError, match=r'a\.ts: no video in it can be decoded: none of its \d+ packets is a key frame'):
+    media_clips.decode_pictures(path)

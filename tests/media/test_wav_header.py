@@ -88,6 +88,56 @@ def test_a_note_cut_off_behind_the_sound_does_no_harm(tmp_path):
   np.testing.assert_array_equal(samples_by_every_reader(path), SOUND)
 
 
+NOTE = b'LIST' + struct.pack('<I', 17) + b'INFOISFT' + struct.pack('<I', 5) + b'abcde'
+ID3 = b'id3 ' + struct.pack('<I', 70_000) + bytes(70_000)
+CUES = b'cue ' + struct.pack('<II', 4, 0)
+
+
+@pytest.mark.parametrize('behind', [NOTE, NOTE + b'\0', ID3, CUES + NOTE + b'\0', NOTE + b'\0' + CUES])
+@pytest.mark.parametrize('tag, bits', [(1, 16), (6, 8)])  # PCM, A-law
+@pytest.mark.parametrize('data_bytes', [0, 0x7FFFF000, 0xFFFFFFFF])
+def test_chunks_behind_sound_of_unknown_length_are_no_sound(tmp_path, data_bytes, tag, bits, behind):
+  fmt = struct.pack('<HHIIHH', tag, 1, RATE_HZ, bits // 8 * RATE_HZ, bits // 8, bits)
+  data = SOUND.tobytes() if bits == 16 else bytes(range(256)) * 100
+  paths = [
+    write_wav(tmp_path / f'{len(end)}.wav', data, 0xFFFFFFFF, data_bytes, fmt=fmt, behind=end) for end in (b'', behind)
+  ]
+  bare, noted = (samples_by_every_reader(path) for path in paths)
+  assert len(bare) == len(data) * 8 // bits
+  np.testing.assert_array_equal(noted, bare)
+
+
+@pytest.mark.parametrize('behind', [NOTE[:-3], b'LIST' + struct.pack('<I', 99), b'LIST'])
+def test_what_is_no_whole_chunk_is_sound(tmp_path, behind):
+  behind += b'\0' * (len(behind) % 2)
+  path = write_wav(tmp_path / 'a.wav', SOUND.tobytes(), 0xFFFFFFFF, 0xFFFFFFFF, behind=behind)
+  np.testing.assert_array_equal(samples_by_every_reader(path), np.append(SOUND, np.frombuffer(behind, '<i2')))
+
+
+def test_many_chunks_behind_sound_of_unknown_length(tmp_path):
+  """As many as are looked for: with the square of their number, this would not end."""
+  chunks = (b'LIST' + bytes(4)) * 400_000
+  path = write_wav(tmp_path / 'a.wav', SOUND.tobytes(), 0xFFFFFFFF, 0xFFFFFFFF, behind=chunks)
+  np.testing.assert_array_equal(samples_by_every_reader(path), SOUND)
+  path.write_bytes(path.read_bytes() + b'LIST')  # the last is not whole: all is sound
+  assert len(samples_by_every_reader(path)) == len(SOUND) + (len(chunks) + 4) // 2
+
+
+@pytest.mark.parametrize('more', [1, 2])
+@pytest.mark.parametrize('between', [b'', NOTE + b'\0'])
+@pytest.mark.parametrize('riff_bytes', [None, 36 + BYTES])
+@pytest.mark.parametrize('tag, bits, scale', [(1, 16, 1), (7, 8, 1), (3, 32, 32768)])  # PCM, mu-law, float
+def test_sound_in_several_chunks(tmp_path, riff_bytes, between, more, tag, bits, scale):
+  fmt = struct.pack('<HHIIHH', tag, 1, RATE_HZ, bits // 8 * RATE_HZ, bits // 8, bits)
+  dtype = {8: 'u1', 16: '<i2', 32: '<f4'}[bits]
+  parts = [((SOUND & 255 if bits == 8 else SOUND) / scale).astype(dtype)[begin:] for begin in (0, 20_000, 30_000)]
+  first, *others = [part.tobytes() for part in parts]
+  behind = b''.join(between + b'data' + struct.pack('<I', len(other)) + other for other in others[:more])
+  path = write_wav(tmp_path / 'a.wav', first, riff_bytes, None, fmt=fmt, behind=behind)
+  whole = write_wav(tmp_path / 'whole.wav', first + b''.join(others[:more]), None, None, fmt=fmt)
+  np.testing.assert_array_equal(samples_by_every_reader(path), samples_by_every_reader(whole))
+
+
 def left_aligned(values, valid_bits, container_bits):
   """The bytes of samples in [-1, 1) with `valid_bits` at the top of containers, little endian; 8 bits are unsigned."""
   whole = np.floor(values * 2.0 ** (valid_bits - 1)).astype(np.int64) << (container_bits - valid_bits)
@@ -150,6 +200,7 @@ def test_floats_on_another_scale_are_noticed(tmp_path, capsys, peak, shown, bits
 
 ODD_CHUNK = b'LIST' + struct.pack('<I', 17) + b'INFOISFT' + struct.pack('<I', 5) + b'abcde'  # without a byte behind it
 RF64_SIZES = b'ds64' + struct.pack('<IQQQI', 28, 0, 0, 0, 0)  # of a recorder that did not end
+RF64_ONES = b'ds64' + struct.pack('<I', 28) + b'\xff' * 24 + bytes(4)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +212,9 @@ RF64_SIZES = b'ds64' + struct.pack('<IQQQI', 28, 0, 0, 0, 0)  # of a recorder th
     {'before': ODD_CHUNK, 'behind': b'LIST' + struct.pack('<I', 4) + b'INFO'},
     {'form': b'RF64', 'ds64': RF64_SIZES, 'data_bytes': 0xFFFFFFFF},
     {'form': b'BW64', 'ds64': RF64_SIZES, 'data_bytes': 0xFFFFFFFF},
+    {'form': b'RF64', 'ds64': RF64_ONES, 'data_bytes': 0xFFFFFFFF},
+    {'form': b'RF64', 'ds64': RF64_ONES, 'data_bytes': 0xFFFFFFFF, 'behind': NOTE},
+    {'form': b'RF64', 'data_bytes': 0xFFFFFFFF},  # without the chunk of sizes
   ],
 )
 def test_headers_that_are_not_as_they_should_be(tmp_path, header):

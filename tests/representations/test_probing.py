@@ -113,7 +113,7 @@ def test_command_refuses(tmp_path, arguments, message):
   [
     ('', 'no rows'),
     ('filename,fold\na.wav,1\n', 'no column category or target; it has filename, fold'),
-    ('filename,fold,target\na.wav,1,0\nb.wav,,1\n', 'row 3 has no fold'),
+    ('filename,fold,target\na.wav,1,0\nb.wav,,1\n', 'line 3 has no fold'),
     ('fold,target\n1,0\n', 'no column filename or path'),
   ],
 )

@@ -48,6 +48,16 @@ def test_students_answer_as_keras_does(name, tmp_path):
     np.testing.assert_allclose(run(waveform)['probabilities'], special.softmax(logits, -1).mean(1), atol=1e-4)
 
 
+def test_attention_that_onnx_runtime_takes_for_none_is_one_line(tmp_path):
+  model, settings = soundnets.student('logmel_attention'), soundnets.settings('logmel_attention', 1.0)
+  student_file.save(tmp_path / 'student.keras', model, settings)
+  done = commands.run('audionet_tf.export', f'--model={tmp_path}/student.keras', f'--output={tmp_path}/out', '--onnx')
+  (line,) = done.stderr.splitlines()
+  assert done.returncode == 1 and line.startswith('error: model.onnx, ')
+  assert line.endswith('ONNX Runtime takes attention below 1e-8 for 0, and here no step gets more; export without ONNX')
+  assert [path.name for path in (tmp_path / 'out').iterdir()] == ['.lock']
+
+
 def test_a_file_that_differs_from_the_model_is_refused(tmp_path, monkeypatch):
   real = verify.expected_predictions
   shifted = lambda *of: {name: value + 1e-3 for name, value in real(*of).items()}  # noqa: E731

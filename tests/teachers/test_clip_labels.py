@@ -52,10 +52,10 @@ def test_without_targets_the_alphabet_decides_and_without_categories_the_target_
       'rows of different categories for cats/1.mp4 of',
     ),
     (['filename,fold', 'rain.wav,1'], 'no column category or target'),
-    (['filename,category', 'rain.wav,'], 'a row without category'),
+    (['filename,category', 'rain.wav,'], 'line 2 has no category'),
     (['filename,target,category', 'a,1,x', 'b,2,x'], 'a category has several targets'),
     (['filename,target,category', 'a,1,x', 'b,1,y'], 'a category has several targets'),
-    (['filename,target,category', 'a,one,x'], 'expected are whole numbers'),
+    (['filename,target,category', 'a,one,x'], 'expected is a whole number'),
     (['filename,category'], 'no rows below the header'),
   ],
 )

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import input_pipeline, records, soft_labels, tfrecord_io
+from audionet_tf.data import batch_keys, input_pipeline, records, soft_labels, tfrecord_io
 from audionet_tf.data import params as data_params
 from audionet_tf.teachers import frozen_teacher, labelling
 
@@ -152,6 +152,48 @@ def test_training_reads_what_was_stored(tmp_path):
   np.testing.assert_allclose(batch['teacher/colours'], outputs, rtol=2e-3, atol=1e-7)
   assert (batch['audio'].numpy() * 32768 == np.stack([pcm for _, _, pcm, _ in windows])).all()
   assert batch['video_id'].numpy().tolist() == [video for video, *_ in windows]
+
+
+@pytest.mark.parametrize(('outputs', 'total'), [(batch_keys.MULTI_LABEL, 0.5), (None, 1)])
+def test_outputs_of_several_labels_at_once_keep_their_sum(tmp_path, outputs, total):
+  manifest, _ = write_records(tmp_path)
+  teacher = dataclasses.replace(make_teacher(outputs=outputs), probabilities=lambda images: predict(images) / 2)
+  folder = labelling.ensure(tmp_path, manifest, [teacher])
+  source = soft_labels.label_source(folder, soft_labels.read_manifest(folder))
+  batch = next(iter(input_pipeline.sequential_batches(source, 100)))
+  np.testing.assert_allclose(batch['teacher/colours'].numpy().sum(-1), total, rtol=2e-3)
+
+
+@pytest.mark.parametrize(
+  ('changed', 'same'),
+  [
+    ({}, True),
+    ({'source': 'elsewhere'}, True),
+    ({'dtype': 'bfloat16'}, False),
+    ({'input_range': [0, 1]}, False),
+    ({'outputs': batch_keys.MULTI_LABEL}, False),
+  ],
+)
+def test_the_name_of_the_folder_is_that_of_what_changes_outputs(changed, same):
+  about = {'source': 'a test', 'dtype': 'float32', 'input_range': None, 'outputs': 'probabilities'}
+  teachers = {name: {'digest': name, 'description': about} for name in ('a', 'b')}
+  other = {'b': teachers['b'], 'a': {'digest': 'a', 'description': about | changed}}  # in another order too
+  assert (soft_labels.key('records', teachers) == soft_labels.key('records', other)) == same
+  assert len(soft_labels.key('records', teachers)) == 16
+  for records_digest, digest in (('others', 'a'), ('records', 'c')):
+    different = teachers | {'a': {'digest': digest, 'description': about}}
+    assert soft_labels.key(records_digest, different) != soft_labels.key('records', teachers)
+
+
+def test_outputs_of_other_windows_are_not_whole(tmp_path):
+  manifest, _ = write_records(tmp_path)
+  folder, about = labelling.ensure(tmp_path, manifest, [make_teacher()]), labelling.descriptions([make_teacher()])
+  assert soft_labels.is_whole(folder, manifest, about)
+  shards = [shard | {'windows': windows} for shard, windows in zip(manifest['shards'], (6, 8, 7), strict=True)]
+  renamed = {'colours': about['colours'] | {'classes': list('abcde')}}
+  others = [{'shards': shards}, {'videos': manifest['videos'][::-1]}, {'digest': 'records 2'}]
+  assert not any(soft_labels.is_whole(folder, manifest | other, about) for other in others)
+  assert not soft_labels.is_whole(folder, manifest, renamed) and not soft_labels.is_whole(tmp_path, manifest, about)
 
 
 def test_several_teachers_stand_side_by_side(tmp_path):

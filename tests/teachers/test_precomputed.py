@@ -1,6 +1,8 @@
 """Precomputed targets from files: each form against the array that was written, and what is refused by name."""
 
+import io
 import os
+import zipfile
 
 import numpy as np
 import pytest
@@ -156,3 +158,18 @@ def test_damage_behind_the_header_is_one_line(tmp_path):
   path.write_bytes(content)
   with pytest.raises(UserError, match='has a wrong checksum'):
     precomputed.load(path)
+
+
+@pytest.mark.filterwarnings('ignore:Duplicate name')
+@pytest.mark.parametrize('again', ['a.mp4.npy', 'a.mp4'])  # the second name stands for the same array
+def test_a_video_that_is_there_twice(tmp_path, again):
+  path = write(tmp_path, '.npz', {'a.mp4': np.full([2, 4], 0.25)})
+  array = io.BytesIO()
+  np.save(array, np.eye(4)[:2])
+  with zipfile.ZipFile(path, 'a') as members:
+    members.writestr(again, array.getvalue())
+  twice = write(tmp_path, '.tfrecord', {'a.mp4': np.full([2, 4], 0.25)})
+  twice.write_bytes(2 * twice.read_bytes())
+  for file in (path, twice):
+    with pytest.raises(UserError, match=rf'not readable as {file.suffix} \(ValueError: a\.mp4 is there twice\)'):
+      precomputed.load(file)

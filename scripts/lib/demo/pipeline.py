@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -246,7 +247,10 @@ class Child(subprocess.Popen):
 
 
 def run_child(arguments, **streams):
-  """Runs a child process to its end. An interrupted child gets a few seconds to end before it is terminated."""
+  """Runs a child process to its end. An interrupted child gets a few seconds to end before it is terminated.
+
+  After one that has said that it was interrupted, the demo ends without a word.
+  """
   child = Child(arguments, text=True, **streams)
   try:
     child.errors = child.communicate()[1] or ''
@@ -256,6 +260,8 @@ def run_child(arguments, **streams):
     except subprocess.TimeoutExpired:
       child.terminate()
       child.wait()
+    if child.stderr is None and child.returncode > 0:  # it has said so itself
+      sys.exit(128 + signal.SIGINT)
     raise
   return child
 

@@ -1,0 +1,75 @@
+"""What lies where nothing can be written is read; what would be written there is one line."""
+
+import errno
+import json
+import os
+import pathlib
+
+import full_disk
+import pytest
+
+ARTIFACTS = pathlib.Path(__file__).resolve().parents[1] / 'artifacts'
+DENIED = os.strerror(errno.EROFS)
+
+PROGRAM = """
+import json, os, pathlib, shutil, subprocess, sys
+
+disk, work, artifacts = map(pathlib.Path, sys.argv[1:])
+shutil.copytree(artifacts, disk, dirs_exist_ok=True)
+(disk / 'cache').mkdir()
+subprocess.run(['mount', '-o', 'remount,ro', disk], check=True)
+os.chdir(disk)  # where the run finds its teacher
+caches = ('HOME', 'KERAS_HOME', 'MPLCONFIGDIR', 'XDG_CACHE_HOME', 'HF_HOME', 'TFHUB_CACHE_DIR')
+os.environ |= dict.fromkeys(caches, str(disk / 'cache'))
+import commands
+
+out = {}
+for name, words in json.loads((work / 'commands.json').read_text()).items():
+  done = commands.run(*(word.format(disk=disk, work=work) for word in words))
+  out[name] = [done.returncode, done.stderr]
+print(json.dumps(out))
+"""
+
+TRAIN = ['audionet_tf.train', '--records={disk}/recorded', '--epochs=1', '--batch_size=16', '--optimizer=adam']
+TEACHER = ['--teacher=./teacher.keras', '--teacher_labels=labels.txt']
+SOUND = '{disk}/sound.wav'
+EVALUATE = ['audionet_tf.evaluate', '--model={disk}/trained', '--records={disk}/recorded']
+EXPORT = ['audionet_tf.export', '--model={disk}/trained']
+VERIFY = ['tfrecords.verify', '{disk}/recorded']
+# By name: the words, and what of the disk the error names; None where the command works.
+COMMANDS = {
+  'infer': (['audionet_tf.infer', '--model={disk}/exported', SOUND], None),
+  'infer there': (['audionet_tf.infer', '--model={disk}/exported', '--output={disk}/out', SOUND], '/out'),
+  'caption': (['audionet_tf.caption', '--model={disk}/trained', '--output={work}/captions', SOUND], None),
+  'features': (['audionet_tf.features', '--model={disk}/trained', '--output={work}/features', SOUND], None),
+  'evaluate': ([*EVALUATE, '--output={work}/e.json'], None),
+  'evaluate there': ([*EVALUATE, '--output={disk}/e.json'], '/e.json'),
+  'plot': (['audionet_tf.plot', 'kl', '--run_dir={disk}/trained', '--output={work}/kl.png'], None),
+  'export': ([*EXPORT, '--output={work}/exported'], None),
+  'export there': ([*EXPORT, '--output={disk}/exported'], '/exported/.lock'),
+  'verify': (VERIFY, None),
+  'repair': ([*VERIFY, '--repair'], '/recorded/.lock'),
+  'build there': (['tfrecords.build', f'--videos={SOUND}', '--output={disk}/built', '--images_per_window=0'], '/built'),
+  'train': ([*TRAIN, *TEACHER, '--run_dir={work}/run'], None),
+  'train there': ([*TRAIN, *TEACHER, '--run_dir={disk}/run'], '/run'),
+  'go on there': ([*TRAIN, *TEACHER, '--run_dir={disk}/trained', '--resume'], '/trained/.lock'),
+  'other answers': ([*TRAIN, *TEACHER, '--teacher_input_range=0,1', '--run_dir={work}/other'], '/recorded/labels/'),
+  'codecs': ([*TRAIN, *TEACHER, '--augment=codec', '--run_dir={work}/codecs'], '/recorded/codecs'),
+}
+
+
+@pytest.mark.slow
+def test_commands_on_a_disk_that_is_read_only(tmp_path):
+  (tmp_path / 'commands.json').write_text(json.dumps({name: words for name, (words, _) in COMMANDS.items()}))
+  told = full_disk.run(PROGRAM, tmp_path / 'disk', tmp_path, ARTIFACTS, size='64m', timeout=900)
+  if told is None:
+    pytest.skip('no user namespaces here')
+  for name, (_, place) in COMMANDS.items():
+    code, text = told[name]
+    errors = [line for line in text.splitlines() if 'error:' in line]
+    assert 'Traceback' not in text, (name, text)
+    if place is None:
+      assert (code, errors) == (0, []), (name, text)
+    else:
+      assert code == 1 and len(errors) == 1, (name, text)
+      assert errors[0].startswith(f'error: {tmp_path}/disk{place}') and errors[0].endswith(DENIED), (name, text)

@@ -1,0 +1,161 @@
+"""Files that end before what they declare: an error, or a line that says how much is there."""
+
+from fractions import Fraction
+
+import av
+import media_clips
+import numpy as np
+import pytest
+
+from audionet_tf.core.errors import MediaError
+
+SECONDS = 4
+SOUND_ONLY = {'times': []}
+MP4 = media_clips.CODED | {'tick': Fraction(1, 12800), 'options': {'movflags': 'faststart'}}
+WMV = {'video_codec': 'wmv2', 'pix_fmt': 'yuv420p', 'audio_codec': 'wmav2', 'rate_hz': 44100}
+
+
+def write(path, rate_hz=16000, **options):
+  """Noise, which no codec makes small."""
+  sound = np.random.default_rng(0).uniform(-0.5, 0.5, SECONDS * rate_hz).astype(np.float32)
+  return media_clips.write(path, SECONDS, rate_hz=rate_hz, sounds=[sound], **options).read_bytes()
+
+
+def seconds(path):
+  start, sound = media_clips.decode_sound(path)
+  return (start + len(sound)) / media_clips.RATE_HZ
+
+
+@pytest.mark.parametrize('share', [0.3, 0.9])
+@pytest.mark.parametrize(
+  ('name', 'options'),
+  [
+    ('a.au', {'audio_codec': 'pcm_s16be', **SOUND_ONLY}),
+    ('a.caf', {'audio_codec': 'pcm_s16be', **SOUND_ONLY}),
+    ('a.rm', {'audio_codec': 'ac3', 'rate_hz': 44100, **SOUND_ONLY}),
+    ('a.w64', SOUND_ONLY),
+    ('a.wav', {'options': {'rf64': 'always'}, **SOUND_ONLY}),
+    ('a.wma', {'audio_codec': 'wmav2', 'rate_hz': 44100, **SOUND_ONLY}),
+    ('a.wmv', WMV),
+  ],
+)
+def test_fewer_bytes_than_declared_are_an_error(tmp_path, name, options, share, capsys):
+  path, data = tmp_path / name, write(tmp_path / name, **options)
+  assert seconds(path) == pytest.approx(SECONDS, abs=0.1)
+  assert not capsys.readouterr().err
+  path.write_bytes(data[: round(share * len(data))])
+  with pytest.raises(MediaError, match=rf'{name}: truncated'):
+    media_clips.decode_sound(path)
+
+
+def sizes_replaced(data, mark, behind, size):
+  """The bytes with another 64-bit `size` that begins `behind` the last byte of `mark`."""
+  place = data.index(mark) + len(mark) + behind
+  return data[:place] + size + data[place + 8 :]
+
+
+@pytest.mark.parametrize('size', [b'\0' * 8, b'\xff' * 8, b'\xff' * 7 + b'\x7f'])
+def test_sizes_of_w64_that_are_placeholders(tmp_path, size):
+  path, data = tmp_path / 'a.w64', write(tmp_path / 'a.w64', **SOUND_ONLY)
+  sound = media_clips.decode_sound(path)[1]
+  path.write_bytes(sizes_replaced(data, b'data', 12, size))
+  np.testing.assert_array_equal(media_clips.decode_sound(path)[1], sound)
+
+
+@pytest.mark.parametrize('size', [b'\xff' * 8])
+def test_sizes_of_caf_that_are_placeholders(tmp_path, size):
+  path, data = tmp_path / 'a.caf', write(tmp_path / 'a.caf', audio_codec='pcm_s16be', **SOUND_ONLY)
+  sound = media_clips.decode_sound(path)[1]
+  path.write_bytes(sizes_replaced(data, b'data', 0, size))
+  np.testing.assert_array_equal(media_clips.decode_sound(path)[1], sound)
+
+
+def test_the_size_of_au_that_is_a_placeholder(tmp_path):
+  path, data = tmp_path / 'a.au', write(tmp_path / 'a.au', audio_codec='pcm_s16be', **SOUND_ONLY)
+  sound = media_clips.decode_sound(path)[1]
+  path.write_bytes(data[:8] + b'\xff' * 4 + data[12:])
+  np.testing.assert_array_equal(media_clips.decode_sound(path)[1], sound)
+
+
+def write_lossless(path, codec):
+  """Sound in a codec whose sample formats media_clips does not write."""
+  with av.open(str(path), 'w') as out:
+    stream = out.add_stream(codec, rate=48000, layout='stereo')  # in blocks of a second
+    stream.codec_context.format = 's16p' if codec == 'wavpack' else 's16'
+    samples = np.random.default_rng(0).integers(-9999, 9999, [2, SECONDS * 48000], np.int16)
+    samples = samples if codec == 'wavpack' else samples.T.reshape(1, -1)
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), stream.codec_context.format.name, 'stereo')
+    frame.sample_rate, frame.pts = 48000, 0
+    fifo = av.AudioFifo()
+    fifo.write(frame)
+    while piece := fifo.read(4096, partial=True):
+      out.mux(stream.encode(piece))
+    out.mux(stream.encode(None))
+  return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+  ('name', 'options'),
+  [
+    ('a.flac', {'audio_codec': 'flac', **SOUND_ONLY}),
+    ('a.flv', media_clips.CODED | {'video_codec': 'flv'}),
+    ('a.mp3', {'audio_codec': 'mp3', 'rate_hz': 44100, **SOUND_ONLY}),
+    ('a.tta', 'tta'),
+    ('a.wv', 'wavpack'),
+    ('open.mp4', MP4),
+  ],
+)
+@pytest.mark.parametrize('share', [0.4, 0.9])
+def test_less_sound_than_declared_is_told(tmp_path, name, options, share, capsys):
+  path = tmp_path / name
+  data = write_lossless(path, options) if isinstance(options, str) else write(path, **options)
+  if name == 'open.mp4':  # whose sound and pictures reach to the end of the file, wherever that is
+    place = data.index(b'mdat') - 4
+    data = data[:place] + bytes(4) + data[place + 4 :]
+    path.write_bytes(data)
+  assert seconds(path) == pytest.approx(SECONDS, abs=0.05)
+  assert not capsys.readouterr().err
+  end = round(share * len(data))
+  path.write_bytes(data[: data.rindex(b'wvpk', 0, end) if name == 'a.wv' else end])  # inside a block it is damaged
+  there = seconds(path)
+  assert there < (share + 0.09) * SECONDS
+  (line,) = capsys.readouterr().err.splitlines()
+  assert line.startswith(f'warning: {path}: its header declares {"3.8" if name == "a.mp3" else "4.0"}')
+  assert line.endswith(f' s, {there:.2f} s of sound are there: the end is missing')
+
+
+@pytest.mark.parametrize('codec, rate_hz', [('flac', 16000), ('libopus', 48000)])
+def test_a_cut_ogg_is_told(tmp_path, codec, rate_hz, capsys):
+  path = tmp_path / 'a.ogg'
+  data = write(path, audio_codec=codec, rate_hz=rate_hz, **SOUND_ONLY)
+  last = data.rindex(b'OggS')
+  for end in (len(data) // 2, last + 3, last + 9, last + 27, last + 40, len(data) - 1):
+    path.write_bytes(data[:end])
+    media_clips.decode_sound(path)
+    told = capsys.readouterr().err.splitlines()
+    assert told == [f'warning: {path}: its last page is cut off: what follows is missing'] * (end != last + 3)
+  for whole in (data, data[:last], data + bytes(50)):
+    path.write_bytes(whole)
+    media_clips.decode_sound(path)
+    assert not capsys.readouterr().err
+
+
+def test_what_declares_nothing_is_not_said_to_be_short(tmp_path, capsys):
+  flac = write(tmp_path / 'a.flac', audio_codec='flac', **SOUND_ONLY)
+  bits = flac.index(b'fLaC') + 8 + 13  # 36 bits of STREAMINFO: the number of samples; zero is unknown
+  flac = flac[:bits] + bytes([flac[bits] & 0xF0]) + bytes(4) + flac[bits + 5 :]
+  mp3 = write(tmp_path / 'a.mp3', audio_codec='mp3', rate_hz=44100, options={'write_xing': '0'}, **SOUND_ONLY)
+  xing = write(tmp_path / 'a.mp3', audio_codec='mp3', rate_hz=44100, **SOUND_ONLY)
+  place = max(xing.find(b'Xing'), xing.find(b'Info')) + 7
+  without_frames = xing[:place] + bytes([xing[place] & 0xFE]) + xing[place + 1 :]
+  aac = write(tmp_path / 'a.aac', audio_codec='aac', rate_hz=44100, format='adts', **SOUND_ONLY)
+  for name, data in (('a.flac', flac), ('a.mp3', mp3), ('b.mp3', without_frames), ('a.aac', aac)):
+    (tmp_path / name).write_bytes(data[: len(data) // 2])
+    assert 1 < seconds(tmp_path / name) < 3
+    assert not capsys.readouterr().err
+
+
+def test_part_of_a_file_is_read_without_a_word(tmp_path, capsys):
+  write(tmp_path / 'a.flac', audio_codec='flac', **SOUND_ONLY)
+  assert len(media_clips.decode_sound(tmp_path / 'a.flac', max_seconds=1)[1]) == media_clips.RATE_HZ
+  assert not capsys.readouterr().err
