@@ -18,7 +18,7 @@ import tempfile
 from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
 
-FETCH_SECONDS = 300
+FETCH_SECONDS = 120
 MOST_BYTES = 1 << 26  # of a package
 
 
