@@ -90,7 +90,7 @@ def test_help_marks_required_flags_and_keeps_line_continuations():
     ('probe', 'probe needs --clips, and --output'),
     ('plot', 'plot needs FIGURE (kl, signals, timeline, filters, tsne, confusion, units)'),
     ('convert', 'convert needs --from, and --output'),
-    ('export', 'export needs --model, and --output'),
+    ('export', 'export needs --output or --web'),
     ('download', 'download needs --output'),
   ],
 )
