@@ -50,7 +50,7 @@ class Context:
 
 
 def make_clips(context):
-  """Makes many/ with different clips, as a teacher is asked about equal pictures once, and few/; dict of their bytes."""
+  """Makes many/, different clips, as a teacher is asked about equal pictures once, and few/; dict of their bytes."""
   for name in ('few', 'many'):
     (context.folder / name).mkdir()
   for number in range(context.many):
