@@ -1,4 +1,4 @@
-"""The flags of sound event detection, which the commands caption, stream and evaluate share. No command itself."""
+"""The flags of sound event detection that caption, stream, evaluate and review share. No command itself."""
 
 from absl import flags
 
