@@ -25,6 +25,7 @@ from audionet_tf import api
 from audionet_tf.captioning import event_detection
 from audionet_tf.data import params
 from audionet_tf.models import soundnet, student_file
+from audionet_tf.python_api import training
 from audionet_tf.representations import files
 from audionet_tf.saved_model import export
 from audionet_tf.training import config, run_checks
@@ -92,7 +93,7 @@ def test_the_package_names_its_functions():
     audionet_tf.lode  # noqa: B018
   # The command of the same name is another thing, and can be imported.
   code = 'import audionet_tf.train, sys; print(audionet_tf.train.__module__, sys.modules["audionet_tf.train"].run)'
-  assert in_python(code).startswith('audionet_tf.api <function run')
+  assert in_python(code).startswith('audionet_tf.python_api.training <function run')
   assert not isinstance(audionet_tf.train, types.ModuleType)
   assert importlib.import_module('audionet_tf.api') is api
 
@@ -405,7 +406,7 @@ def test_train_has_the_flags_of_the_command_and_their_defaults():
   flags = flag_defaults('audionet_tf.train')
   own = {name: p.default for name, p in inspect.signature(api.train).parameters.items() if name != 'settings'}
   fields = {field.name: field.default for field in dataclasses.fields(config.TrainingConfig)}
-  settings = {name: value for name, value in fields.items() if name not in api.OWN_ARGUMENTS}
+  settings = {name: value for name, value in fields.items() if name not in training.OWN_ARGUMENTS}
   assert set(flags) == {'preset', 'sounds', *own, *settings}  # sounds: of train_on_sounds
   assert set(settings) == {word for word in inspect.getdoc(api.train).split('`') if word in settings}
   for name, value in settings.items():
@@ -465,7 +466,7 @@ def test_training_that_cannot_be(arguments, message, tmp_path, monkeypatch):
   ],
 )
 def test_values_become_the_texts_of_flags(value, texts):
-  assert api._texts(value) == texts
+  assert training._texts(value) == texts
 
 
 @pytest.mark.parametrize(
