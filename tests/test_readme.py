@@ -1,6 +1,7 @@
 """Command lines of README, CONTRIBUTING and docs: every program exists, and so does every flag; flag files; links."""
 
 import functools
+import itertools
 import pathlib
 import re
 import tomllib
@@ -22,7 +23,7 @@ def help_text(module):
 
 
 def check_flags(module, arguments):
-  for argument in arguments:
+  for argument in itertools.takewhile(lambda word: word != '--', arguments):  # what follows is for another program
     if argument.startswith('--') and not argument.startswith('--flagfile='):
       name = argument[2:].split('=')[0]
       assert re.search(rf'^  --(\[no\])?{name}:', help_text(module), re.MULTILINE), f'{module} has no flag --{name}'
