@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 
-from audionet_tf.core import digests, files, text
+from audionet_tf.core import digests, files, object_store, text
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.data import record_manifest
 from tfrecords import inspection, pool, shards, videos, worker
@@ -74,7 +74,7 @@ def build(arguments, output, params, shard_count=None, workers=1, timeout_second
   candidates = videos.find(arguments)
   fields = {
     'params': params,
-    'sources': [os.path.abspath(argument) for argument in arguments],
+    'sources': [a if object_store.is_address(a) else os.path.abspath(a) for a in arguments],
     'shards_asked': shard_count,
   }
   with files.space_in(output):
@@ -170,7 +170,7 @@ def _find(sources):
 def _make(folder, missing, digest_of, params, workers, timeout_seconds, memory_bytes):
   """Decodes videos: (dict of id to shards.Stored in part files, dict of id to the reason why it is skipped)."""
   parts = _part_paths(folder / PARTS, missing, digest_of, dataclasses.asdict(params))
-  jobs = [worker.Job(v.id, v.path, parts[v.id], params, memory_bytes) for v in missing]
+  jobs = [worker.Job(v.id, v.path, parts[v.id], params, memory_bytes, v.stored) for v in missing]
   made = _finished(jobs, digest_of)
   decoded = [job for job in jobs if job.video_id not in made]
   failures = _decode(decoded, workers, timeout_seconds)
@@ -319,7 +319,7 @@ def _finished(jobs, digest_of):
 
 def _decode(jobs, workers, timeout_seconds):
   """Runs the jobs with a progress bar; returns a dict of id to the reason for those that failed."""
-  jobs = sorted(jobs, key=lambda job: -os.path.getsize(job.path))  # largest first, to keep all cores busy to the end
+  jobs = sorted(jobs, key=lambda job: -worker.size_of(job))  # largest first, to keep all cores busy to the end
   failures, windows, finished, start, drawn = {}, {}, 0, time.monotonic(), 0.0
   running = contextlib.closing(pool.run(jobs, workers, timeout_seconds))
   with _bar(len(jobs), 'videos', 'video') as bar, running as events:

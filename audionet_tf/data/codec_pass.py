@@ -11,7 +11,7 @@ import numpy as np
 import tqdm
 from google.protobuf import message
 
-from audionet_tf.core import digests, files, sealed_json, text
+from audionet_tf.core import digests, files, sealed_json, store_folder, store_mirror, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import codec_variants, record_manifest, records, tfrecord_io
 from audionet_tf.data.codec_variants import FOLDER, record_bytes
@@ -43,9 +43,11 @@ def ensure(records_folder, manifest):
   with files.space_in(folder):
     folder.mkdir(parents=True, exist_ok=True)
   with files.locked(folder), files.space_in(folder):
+    store_mirror.refresh(folder)
     if not codec_variants.is_whole(folder, manifest):
       codecs.check()
       make(pathlib.Path(records_folder), manifest, folder)
+      store_folder.publish_beside_records(folder)
   return codec_variants.opened(folder, manifest)
 
 
@@ -68,7 +70,12 @@ def make(records_folder, manifest, folder):
     for shard, target in missing:
       write_file(records_folder / shard['name'], target, shard['windows'], manifest, progress)
   rows = [
-    {'name': path.name, 'windows': shard['windows'], 'bytes': path.stat().st_size, 'digest': digests.of_content(path)}
+    {
+      'name': path.name,
+      'windows': shard['windows'],
+      'bytes': store_mirror.size(path),
+      'digest': digests.of_content(store_mirror.present(path)),
+    }
     for shard, path in zip(shards, targets, strict=True)
   ]
   content = {

@@ -20,7 +20,7 @@ import pathlib
 import numpy as np
 from google.protobuf import message
 
-from audionet_tf.core import text
+from audionet_tf.core import store_mirror, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import record_manifest, tfrecord_io
 from audionet_tf.data.record_manifest import MANIFEST_NAME, SCHEMA_VERSION  # noqa: F401 (users of records name them)
@@ -84,7 +84,7 @@ def example_at(path, start, length):
     start: bytes before the record.
     length: bytes of the framed record.
   """
-  with open(path, 'rb') as file:
+  with open(store_mirror.present(path), 'rb') as file:
     file.seek(start)
     framed = file.read(length)
   payload = framed[12:-4]
@@ -154,7 +154,7 @@ def check_shards(folder, shards, advice):
     path = pathlib.Path(folder) / shard['name']
     if path.name != shard['name']:
       raise UserError(f'{folder}: shard name {shard["name"]!r} is outside the folder')
-    if not path.is_file() or path.stat().st_size != shard['bytes']:
+    if store_mirror.size(path) != shard['bytes']:
       raise UserError(f'{path}: missing or truncated; {advice}')
 
 

@@ -12,14 +12,14 @@ what they hold.
 | `index`          | int64 | n window numbers                                                             |
 | `teacher/<name>` | bytes | probabilities, float16, little-endian, n x T x classes, where T is one per   |
 |                  |       | picture, or 1 without pictures. Normalize them: rounding changes the sum by  |
-|                  |       | up to 0.001, and values below 3e-8 become 0                                  |
+|                  |       | up to 0.001, and values below 3e-8 become 0. Of an embedding, its numbers    |
 """
 
 import dataclasses
 import json
 import pathlib
 
-from audionet_tf.core import digests, sealed_json, text
+from audionet_tf.core import digests, sealed_json, store_mirror, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys, record_manifest, records, tfrecord_io, video_table
 from audionet_tf.data.batch_keys import TEACHER
@@ -115,14 +115,14 @@ def label_source(folder, manifest):
   """
   import tensorflow as tf
 
-  from audionet_tf.data import input_pipeline
+  from audionet_tf.data import input_pipeline, shard_reading
 
   params = manifest['params']
   classes = {TEACHER + name: len(teacher['classes']) for name, teacher in manifest['teachers'].items()}
-  multi_label = {
+  unchanged = {
     TEACHER + name
     for name, teacher in manifest['teachers'].items()
-    if teacher['description'].get('outputs') == batch_keys.MULTI_LABEL
+    if teacher['description'].get('outputs') in (batch_keys.MULTI_LABEL, batch_keys.EMBEDDING)
   }
   own_sound = 'sound' not in manifest
   spec = {name: tf.io.FixedLenFeature([], tf.string) for name in (*(['audio/pcm'] if own_sound else []), *classes)}
@@ -153,7 +153,7 @@ def label_source(folder, manifest):
       'index': block['index'],
       'mask': tf.ones_like(block['index'], tf.float32),
       **{
-        name: tf.cast(block[name], tf.float32) if name in multi_label else batch_keys.soft_targets(block[name])
+        name: tf.cast(block[name], tf.float32) if name in unchanged else batch_keys.soft_targets(block[name])
         for name in classes
       },
     }
@@ -161,13 +161,15 @@ def label_source(folder, manifest):
   paths = records.shard_paths(folder, manifest)
   if not own_sound:
     sounds = [str(pathlib.Path(folder).parents[1] / name) for name in manifest['sound']]
-    sound_of = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(paths, sounds), '')
+    names = [pathlib.Path(path).name for path in paths]  # which copies of a store's files keep
+    sound_of = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(names, sounds), '')
 
   def blocks(path):
     labels = tf.data.TFRecordDataset(path).map(parse)
     if own_sound:
       return labels
-    windows = tf.data.TFRecordDataset(sound_of.lookup(tf.convert_to_tensor(path)))
+    sound = tf.data.Dataset.from_tensors(sound_of.lookup(tf.strings.split(path, '/')[-1]))
+    windows = shard_reading.at_hand(sound, sounds).flat_map(tf.data.TFRecordDataset)
     return tf.data.Dataset.zip((labels, windows.batch(input_pipeline.BLOCK_WINDOWS))).map(add_sound)
 
   return input_pipeline.Source(paths, blocks, finish, input_pipeline.shuffle_windows(params))
@@ -217,7 +219,9 @@ def write_manifest(folder, manifest, teachers, shards):
     'windows': manifest['windows'],
     'videos': listed_videos(manifest),
     'teachers': teachers,
-    'shards': [{'name': name, 'windows': windows, 'bytes': (folder / name).stat().st_size} for name, windows in shards],
+    'shards': [
+      {'name': name, 'windows': windows, 'bytes': store_mirror.size(folder / name)} for name, windows in shards
+    ],
   }
   if reads_records(manifest['params']):
     content['sound'] = [shard['name'] for shard in manifest['shards']]

@@ -3,6 +3,7 @@
 import numpy as np
 import tqdm
 
+from audionet_tf.core import object_store
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys, damage, input_pipeline, records, soft_labels
 from audionet_tf.teachers import frozen_teacher, labelling
@@ -28,9 +29,12 @@ def named_teacher(settings):
   if not described:
     raise UserError('the model does not record its teacher; name it with --teacher')
   kinds = {'source': str, 'weights': str, 'labels': str | None, 'dtype': str, 'input_range': list | None}
-  kinds['digest'] = str | None
+  kinds |= {'digest': str | None, 'texts': str | None, 'temperature': float | None}
   if not isinstance(described, dict) or not all(isinstance(described.get(key), kind) for key, kind in kinds.items()):
     raise UserError('the record of the teacher in the model is damaged; name the teacher with --teacher')
+  for key in ('source', 'weights', 'labels'):  # a model may come from strangers: it makes no connection of its own
+    if described[key] and object_store.is_address(described[key]):
+      raise UserError(f'the {key} of the teacher were at {described[key]}; name the teacher with --teacher')
   return {key: described.get(key) for key in kinds}
 
 
@@ -55,6 +59,10 @@ def load_teacher(student, arguments):
     raise UserError(
       f'{arguments["source"]}: not the teacher that the model was trained with; the digest of its weights is'
       f' {teacher.digest[:16]}, expected {digest[:16]}'
+    )
+  if teacher.description['outputs'] == batch_keys.EMBEDDING:
+    raise UserError(
+      f'the student learned vectors of {arguments["source"]}, no distribution to compare with; evaluate it on --clips'
     )
   teacher_classes, student_classes = len(teacher.class_names), len(student.class_names)
   if teacher_classes != student_classes:

@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf.core import files, system, text
+from audionet_tf.core import files, store_folder, store_mirror, system, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import batch_keys, damage, input_pipeline, records, soft_labels, tfrecord_io
+from audionet_tf.data import batch_keys, damage, input_pipeline, records, shard_reading, soft_labels, tfrecord_io
 from audionet_tf.data.record_manifest import position
 from audionet_tf.data.soft_labels import FOLDER, OUTPUT_SETTINGS
 from audionet_tf.media import timeline
@@ -43,15 +43,17 @@ def ensure(records_folder, manifest, teachers, batch_size=64, share=(0, 1)):
   names = [teacher.name for teacher in teachers]
   if len(set(names)) != len(names):
     raise UserError(f'teachers are named {names}; expected are different names')
-  teacher_config.check_pictures(manifest, [teacher.name for teacher in teachers if teacher.precomputed is None])
+  teacher_config.check_pictures(manifest, [teacher.name for teacher in teachers if teacher.needs_pictures])
   folder = pathlib.Path(records_folder) / FOLDER / labels_key(manifest, teachers)
   if is_stored(records_folder, manifest, teachers):  # perhaps where nothing can be written, not even a lock
     return folder
   with files.space_in(folder):
     folder.mkdir(parents=True, exist_ok=True)
   with files.locked(folder, shared=share[1] > 1), files.space_in(folder):
+    store_mirror.refresh(folder)
     if not soft_labels.is_whole(folder, manifest, descriptions(teachers)):
       make(pathlib.Path(records_folder), manifest, teachers, folder, batch_size, share)
+      store_folder.publish_beside_records(folder)
   return folder
 
 
@@ -119,9 +121,10 @@ def make(records_folder, manifest, teachers, folder, batch_size, share=(0, 1)):
   total, left = (sum(sources[name]['windows'] for name in part) for part in (own, missing))
   stored = {teacher.name: find_stored(records_folder, manifest, teacher) for teacher in teachers}
   functions = [(t.name, stored[t.name] or output_function(t, batch_size, manifest)) for t in teachers]
-  with_pictures = any(teacher.precomputed is None and not stored[teacher.name] for teacher in teachers)
+  with_pictures = any(teacher.needs_pictures and not stored[teacher.name] for teacher in teachers)
+  running = with_pictures or any(teacher.hears and not stored[teacher.name] for teacher in teachers)
   unit = ' pictures' if with_pictures else ' outputs'
-  what = 'running the teacher' if with_pictures else 'copying outputs and sound'
+  what = 'running the teacher' if running else 'copying outputs and sound'
   with tqdm.tqdm(total=total * targets, initial=(total - left) * targets, desc=what, unit=unit) as progress:
     for name in missing:
       source = records_folder / sources[name]['name']
@@ -163,16 +166,24 @@ def find_stored(records_folder, manifest, teacher):
       same = other['digest'] == teacher.digest and len(other['classes']) == len(teacher.class_names)
       same &= all(other['description'].get(part) == teacher.description.get(part) for part in OUTPUT_SETTINGS)
       if same and stored['records_digest'] == manifest['digest'] and stored['shards']:
-        return stored_reader(folder, name, len(other['classes']), manifest['params'].answers_per_window)
+        return stored_reader(folder, stored, name, manifest['params'].answers_per_window)
   return None
 
 
-def stored_reader(folder, name, classes, answers_per_window):
-  """A function (batch, shard number, block number) -> float16 [B, A, classes] that reads stored outputs."""
+def stored_reader(folder, stored, name, answers_per_window):
+  """A function (batch, shard number, block number) -> float16 [B, A, classes] that reads stored outputs.
+
+  Args:
+    folder: pathlib.Path of the outputs.
+    stored: their manifest.
+    name: of the teacher in it.
+    answers_per_window: A.
+  """
+  classes = len(stored['teachers'][name]['classes'])
 
   @functools.lru_cache(maxsize=1)
   def opened(shard):
-    path = next(folder.glob(f'labels-{shard:05d}-of-*.tfrecord'))
+    path = folder / stored['shards'][shard]['name']
     return path, tfrecord_io.record_offsets(path)
 
   def read(batch, shard, block):
@@ -192,6 +203,8 @@ def stored_reader(folder, name, classes, answers_per_window):
 
 def output_function(teacher, batch_size, manifest):
   """A function (batch of `batches`, shard number, block number) -> float16 [B, A, classes] (NumPy)."""
+  if teacher.hears:
+    return hearing(teacher, manifest['params'])
   if teacher.precomputed is None:
     probabilities = batched(teacher, batch_size, manifest['params'].image_size)
     return lambda batch, shard, block: probabilities(batch['image'])[batch['position'].numpy()]
@@ -202,6 +215,16 @@ def output_function(teacher, batch_size, manifest):
     return np.stack([targets_of(video.decode(), index) for video, index in windows]).astype('<f2')
 
   return read_outputs
+
+
+def hearing(teacher, params):
+  """A function as from `output_function` for a tagger of sound: what it hears in the window is every answer of it."""
+
+  def hear(batch, shard, block):
+    rows = [teacher.hears(waveform, params.sample_rate_hz) for waveform in batch['audio'].numpy()]
+    return np.repeat(np.stack(rows)[:, None], params.answers_per_window, axis=1).astype('<f2')
+
+  return hear
 
 
 def batched(teacher, batch_size, image_size):
@@ -237,7 +260,8 @@ def batches(path, params, skip=0, images=True):
     batch['position'] = tf.reshape(position, [-1, pictures])
     return batch
 
-  blocks = tf.data.TFRecordDataset(path).batch(input_pipeline.BLOCK_WINDOWS).skip(skip)
+  framed = shard_reading.files([path]).flat_map(tf.data.TFRecordDataset)
+  blocks = framed.batch(input_pipeline.BLOCK_WINDOWS).skip(skip)
   return blocks.map(decode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
 

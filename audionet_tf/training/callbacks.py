@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf.core import files, interruption, text
+from audionet_tf.core import files, interruption, store_folder, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import video_table
 from audionet_tf.training import distribution, history, saved_checkpoints
@@ -361,6 +361,7 @@ class Checkpoints(keras.callbacks.Callback):
     self.inside['seconds'].assign(self.seconds + time.monotonic() - self.began if steps_done else 0.0)
     if self.manager:
       self.manager.save()
+      store_folder.publish(self.folder.parent)
     distribution.total(self.strategy, [0])  # a worker that ended now would look lost to the chief
     self.saved_at = time.monotonic()
 
@@ -372,6 +373,7 @@ class Progress(keras.callbacks.Callback):
     'kl': 'KL {:.3f}',
     'cross_entropy': 'cross-entropy {:.3f}',
     'top1': 'top-1 {:.1%}',
+    'cosine_distance': 'cosine distance {:.3f}',
     'squared_error': 'squared error {:.3g}',
   }
 

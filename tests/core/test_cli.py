@@ -34,10 +34,10 @@ def run(module, *arguments, **options):
 
 
 def own_flags(module):
-  """Names of the flags that a command's source defines, or takes from another command."""
+  """Names of the flags that a command's source defines, or takes from another module."""
   source = pathlib.Path(__main__.importlib.util.find_spec(module).origin).read_text('utf-8')
   others = re.findall(r'adopt_module_key_flags\((\w+)\)', source)
-  adopted = [flag for name in others for flag in own_flags(COMMANDS[name])]
+  adopted = [flag for name in others for flag in own_flags(COMMANDS.get(name, f'audionet_tf.{name}'))]
   return re.findall(r"flags\.DEFINE_\w+\(\s*'(\w+)'", source) + adopted
 
 
@@ -70,7 +70,7 @@ def test_help_texts_are_sentences_under_headings(name):
 def test_help_marks_required_flags_and_keeps_line_continuations():
   shown = ' '.join(run('audionet_tf.evaluate', '--help').stdout.split())
   assert '--model: A run, an export, a student.keras, or starter; {fold} stands for each fold. (required)' in shown
-  assert 'fold. (required, or --records or --labels)' in shown
+  assert 'fold. (required, or --records or --labels or --events)' in shown
   assert '--batch_size: Windows per step. (default: 512)' in shown
   assert '(float32|bfloat16; default: float32)' in shown
   shown = run('audionet_tf.evaluate', '--help').stdout
@@ -83,14 +83,14 @@ def test_help_marks_required_flags_and_keeps_line_continuations():
     ('build', 'build needs --videos'),
     ('beam', 'beam needs --videos'),
     ('label', 'label needs --records'),
-    ('evaluate', 'evaluate needs --model, and --records or --clips or --labels'),
+    ('evaluate', 'evaluate needs --model, and --records or --clips or --labels or --events'),
     ('infer', 'infer needs FILE after the flags'),
     ('caption', 'caption needs FILE after the flags'),
     ('features', 'features needs --model, --output, and FILE after the flags or --clips'),
     ('probe', 'probe needs --clips, and --output'),
     ('plot', 'plot needs FIGURE (kl, signals, timeline, filters, tsne, confusion, units)'),
     ('convert', 'convert needs --from, and --output'),
-    ('export', 'export needs --model, and --output'),
+    ('export', 'export needs --output or --web'),
     ('download', 'download needs --output'),
   ],
 )

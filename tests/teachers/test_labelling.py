@@ -303,6 +303,28 @@ def test_stored_outputs_that_are_damaged_are_one_line(tmp_path):
   assert '\n' not in str(caught.value)
 
 
+def test_pictures_are_read_only_for_a_teacher_that_runs(tmp_path, monkeypatch):
+  manifest, _ = write_records(tmp_path)
+  real, with_pictures = labelling.batches, []
+  monkeypatch.setattr(labelling, 'batches', lambda *of: (with_pictures.append(of[3]), real(*of))[1])
+  for teacher, reads in ((make_teacher(), True), (make_teacher(name='renamed'), False)):
+    labelling.ensure(tmp_path, manifest, [teacher])
+    assert set(with_pictures) == {reads}
+    with_pictures.clear()
+
+
+def test_stored_outputs_of_other_windows_are_one_line(tmp_path):
+  manifest, _ = write_records(tmp_path)
+  first = labelling.ensure(tmp_path, manifest, [make_teacher()])
+  one, other = (first / f'labels-0000{number}-of-00003.tfrecord' for number in (0, 1))
+  contents = one.read_bytes(), other.read_bytes()
+  assert len(contents[0]) == len(contents[1])
+  one.write_bytes(contents[1])
+  other.write_bytes(contents[0])
+  with pytest.raises(UserError, match=f'{one}: not the windows of the records; .*tfrecords.verify {tmp_path} --repair'):
+    labelling.ensure(tmp_path, manifest, [make_teacher(name='renamed')])
+
+
 def test_other_class_names_are_stored_without_running_the_teacher(tmp_path):
   manifest, _ = write_records(tmp_path)
   labelling.ensure(tmp_path, manifest, [make_teacher()])
