@@ -16,11 +16,13 @@ caller raises `audionet_tf.UserError`, a ValueError, whose message is one line.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from audionet_tf.core import object_store, store_cache, store_folder, store_mirror
 from audionet_tf.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -325,7 +327,7 @@ class Predictor:
       return waveforms.of_array(sound, sample_rate_hz)
     if sample_rate_hz is not None:
       raise UserError(f'sample_rate_hz is {sample_rate_hz}, but {sound} is a file, which holds its own; leave it out')
-    return pathlib.Path(sound)
+    return pathlib.Path(store_cache.fetched(sound))
 
   def _file_predictor(self, make: Any, *arguments: Any, **options: Any) -> Any:
     """`make(served, *arguments, **options)`, cached: TensorFlow compiles a function for each FilePredictor."""
@@ -352,8 +354,8 @@ def load(path: Path | None = None, *, classes: Path | None = None) -> Predictor:
 
   Args:
     path: a run (its export, if it has one), an export (a version, or the folder of versions: the highest), or a student
-      (.keras, with its .json beside it), or `hf://user/repository`; None, or 'starter', for the student in the package,
-      which knows ten kinds of sound and calls all others `unknown`.
+      (.keras, with its .json beside it), or the address of one, `s3://...` or `hf://user/repository`; None, or
+      'starter', for the student in the package, which knows ten kinds of sound and calls all others `unknown`.
     classes: for a student of embeddings: a file of classes in words, or a .npz table of their vectors.
 
   Raises:
@@ -394,8 +396,8 @@ def build_records(
   """Builds the records of videos, or those that are missing, as `tfrecords.build` does. Needs no TensorFlow.
 
   Args:
-    videos: a file, glob or folder, or several.
-    output: folder of the records; made if missing.
+    videos: a file, glob or folder, or several; or addresses of these in a store, such as s3://bucket/clips.
+    output: folder of the records, or its address in a store; made if missing.
     window_seconds: length of a window, 0.001 to 3600.
     hop_seconds: from the start of a window to the next. None: the window.
     images_per_window: number of pictures, each from the middle of an equal part of the window; 0 for sound alone.
@@ -432,26 +434,29 @@ def build_records(
     if value is not None and not least <= value < 1e9:
       raise UserError(f'{name} is {value}, allowed is {least} or more')
   arguments = [videos] if isinstance(videos, str | os.PathLike) else list(videos)
-  summary = builder.build(
-    arguments=[os.fspath(argument) for argument in arguments],
-    output=output,
-    params=params.RecordParams(
-      window_seconds=window_seconds,
-      hop_seconds=window_seconds if hop_seconds is None else hop_seconds,
-      images_per_window=images_per_window,
-      sample_rate_hz=sample_rate_hz,
-      mono=mono,
-      image_size=image_size,
-      image_format=image_format,
-      jpeg_quality=jpeg_quality,
-      max_seconds=max_seconds,
-      short_videos=short_videos,
-    ),
-    shard_count=shards,
-    workers=workers or joblib.cpu_count(),
-    timeout_seconds=timeout_seconds,
-    memory_bytes=memory_mb << 20,
+  record_params = params.RecordParams(
+    window_seconds=window_seconds,
+    hop_seconds=window_seconds if hop_seconds is None else hop_seconds,
+    images_per_window=images_per_window,
+    sample_rate_hz=sample_rate_hz,
+    mono=mono,
+    image_size=image_size,
+    image_format=image_format,
+    jpeg_quality=jpeg_quality,
+    max_seconds=max_seconds,
+    short_videos=short_videos,
   )
+  busy = 'another build is running there; wait for it or choose another --output'
+  with store_folder.written(output, busy, lambda name: '/' not in name) as folder:  # no outputs of teachers
+    summary = builder.build(
+      arguments=[os.fspath(argument) for argument in arguments],
+      output=folder,
+      params=record_params,
+      shard_count=shards,
+      workers=workers or joblib.cpu_count(),
+      timeout_seconds=timeout_seconds,
+      memory_bytes=memory_mb << 20,
+    )
   if not summary.windows:
     raise UserError(
       f'nothing was built: none of {len(summary.failures)} files can be used; {output}/failures.json says why'
@@ -459,6 +464,25 @@ def build_records(
   return summary
 
 
+def _run_in_store(train_in_folder: Any) -> Any:
+  """`train` that takes the address of a run, too: it works in a local folder, which is uploaded at each checkpoint."""
+
+  @functools.wraps(train_in_folder)
+  def train_anywhere(records: Path | None = None, run_dir: Path | None = None, **arguments: Any) -> Any:
+    from audionet_tf.training import cluster
+
+    is_other_worker = arguments.get('distribute') == 'multiworker' and not cluster.find().is_chief
+    if run_dir is None or is_other_worker or not object_store.is_address(run_dir):
+      return train_in_folder(records, run_dir, **arguments)
+    busy = 'another training is running there; wait for it, or choose another --run_dir'
+    with store_folder.written(run_dir, busy) as local:
+      train_in_folder(records, local, **arguments)
+    return os.fspath(run_dir)
+
+  return train_anywhere
+
+
+@_run_in_store
 def train(
   records: Path | None = None,
   run_dir: Path | None = None,
@@ -492,7 +516,7 @@ def train(
       audionet_tf.train('data/clips', 'runs/both', teacher={'objects': 'vgg16', 'scenes': 'places.npz'})
 
   Args:
-    records: folder of `build_records`.
+    records: folder of `build_records`. It, `run_dir` and all files may be addresses in a store, such as s3://....
     run_dir: folder of the run: new, or with `resume` an old one.
     student: name of a network.
     teacher: name of a keras.applications classifier, a .keras or .tflite file, a SavedModel, a file of outputs or of
@@ -519,7 +543,7 @@ def train(
       flags.
 
   Returns:
-    Path of the run, for `load`.
+    Path of the run, or its address, for `load`.
 
   Raises:
     UserError: an argument is unknown, missing or out of range; records, teacher or run folder cannot be used; or a loss
@@ -545,22 +569,28 @@ def train(
   task = cluster.find(wait_seconds) if distribute == 'multiworker' else None
   if task:
     cluster.require_free_port(task)
+  records, validation = store_mirror.mirrored(records), store_mirror.mirrored(validation)
+  embeddings = list(map(store_cache.fetched, embeddings))
+  teacher_labels = _local(teacher_labels)
   own_run = run_dir if task is None or task.is_chief else None
   init = settings.get('init')
   if embeddings:
-    teachers = (teacher_config.TeacherConfig('embeddings', labels=os.fspath(teacher_labels)),)
+    teachers = (teacher_config.TeacherConfig('embeddings', labels=os.fspath(teacher_labels[0])),)
     run_checks.check_embeddings(embeddings, own_run, resume, teachers[0].labels, init)
   else:
     teachers = teacher_config.named_teachers(
-      [] if without_teacher else _texts('vgg16' if teacher is None else teacher),
-      weights=_texts(teacher_weights),
-      labels=_texts(teacher_labels),
+      [] if without_teacher else _local('vgg16' if teacher is None else teacher),
+      weights=_local(teacher_weights),
+      labels=teacher_labels,
       dtype=_texts(teacher_dtype),
       input_range=_texts(teacher_input_range),
       texts=_texts(classes),
       temperature=_texts(teacher_temperature),
       loss_weight=_texts(loss_weight),
     )
+    if settings.get('loss') == 'cosine':
+      teachers = teacher_config.of_embeddings(teachers)
+      del settings['loss']
     folders = [records] if validation is None else [records, validation]
     mode = settings.get('teacher_mode', 'stored')
     run_checks.check(folders, own_run, resume, student, teachers, mode, init)
@@ -591,6 +621,40 @@ def train(
       task=task,
     )
   return pathlib.Path(run_dir)
+
+
+def train_on_sounds(
+  folder: Path,
+  run_dir: Path | None = None,
+  *,
+  init: Path | None = None,
+  resume: bool = False,
+  **settings: Any,
+) -> dict[str, Any]:
+  """Trains a student on labelled sounds, and reports on some that are held out: `audionet_tf.train --sounds`.
+
+      audionet_tf.train_on_sounds('sounds', 'runs/sounds')
+      audionet_tf.train_on_sounds('few_sounds', init='runs/sounds')
+
+  Args:
+    folder: with a folder of sounds for each class, or with metadata.csv (`file_name`, `label`).
+    run_dir: folder of the run: new, or with `resume` an old one. None: runs/ and the name of `folder`.
+    init: run or student to start from: first a head on its frozen features is trained, then all layers; the student
+      that names more of the held-out sounds is kept.
+    resume: go on from where the run was interrupted.
+    **settings: of `train`, in place of the recipe's (the presets sounds, sounds_head and sounds_tune).
+
+  Returns:
+    dict: `accuracy`; `clips`, the number of held-out sounds; `categories` and `confusion`; `results`, a dict for each
+    sound; `skipped`, dict of unreadable files to reasons; `report`, path of the page.
+
+  Raises:
+    UserError: no class, one class, or a class with a single sound; no readable sound; or as `train`.
+  """
+  from audionet_tf.sound_folders import pipeline
+
+  run_dir = pipeline.default_run_dir(folder) if run_dir is None else run_dir
+  return pipeline.run(folder, run_dir, build_records, train, settings, init, resume)
 
 
 OWN_ARGUMENTS = ('student', 'teachers', 'augment', 'per_frame')  # fields of TrainingConfig that `train` names itself
@@ -625,6 +689,13 @@ def _texts(value: Any) -> list[str]:
   if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
     return list(value)
   return [_text(value)]
+
+
+def _local(value: Any) -> list[str]:
+  """As `_texts`, with the local copies of files in a store."""
+  if isinstance(value, os.PathLike):
+    value = os.fspath(value)
+  return [name + store_cache.fetched(path) for name, path in map(object_store.named_path, _texts(value))]
 
 
 def _text(value: Any) -> str:

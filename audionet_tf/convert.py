@@ -160,7 +160,7 @@ def main(argv):
   )
   converter.convert(model, settings, OUTPUT.value)
   counts = ', '.join(f'{len(names)} classes ({head})' for head, names in settings.classes.items())
-  print(f'{OUTPUT.value}: {model.count_params()} parameters, {counts or "no classes"}')
+  cli.tell(f'{OUTPUT.value}: {model.count_params()} parameters, {counts or "no classes"}')
 
 
 def run():

@@ -36,7 +36,7 @@ def main(argv):
   clips = audioset.choose(ids or audioset.PAPER_CLIPS, segments, source)
   youtube.import_yt_dlp()
   outcome = audioset.download_clips(clips, OUTPUT.value)
-  print(', '.join(f'{len(names)} {what}' for what, names in outcome.items()) + f': {OUTPUT.value}')
+  cli.tell(', '.join(f'{len(names)} {what}' for what, names in outcome.items()) + f': {OUTPUT.value}')
   return 1 if outcome['failed'] else 0
 
 

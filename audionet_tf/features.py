@@ -86,7 +86,7 @@ def main(argv):
   folder = pathlib.Path(OUTPUT.value)
   folder.mkdir(parents=True, exist_ok=True)
   done = extraction.extract(model, paths, folder, FORMAT.value, CLIP_SECONDS.value, names)
-  print(f'{folder}: {len(done["outputs"])} files of {", ".join(LAYER.value)}')
+  cli.tell(f'{folder}: {len(done["outputs"])} files of {", ".join(LAYER.value)}')
   if done['renewed']:
     print(f'{len(done["renewed"])} of them held another sound of that name and were computed again')
   for line in files.remarks(done['outputs']):

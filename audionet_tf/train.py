@@ -16,7 +16,17 @@ from the weights of another student:
   python -m audionet_tf.train --records=data/esc --run_dir=runs/esc --student=soundnet8_5s --teacher=labels=esc10.csv \
     --init=runs/soundnet --trainable=all
 
-docs/teachers.md and docs/labels.md describe these files. A table with any number of labels per clip, as AudioSet's,
+docs/teachers.md and docs/labels.md describe these files. A folder of sounds for each class needs no records and no
+table:
+
+  python -m audionet_tf.train --sounds=sounds
+
+holds a fifth of them out, whole recordings as far as names tell, trains with the recipe of --preset=sounds, whose flags
+others override, and writes RUN/report/index.html: accuracy on the held-out sounds, per class, and what was mistaken, to
+play. With --init, few sounds suffice: a linear head on the frozen features of that student, and all layers where that
+names more of the held-out sounds. RUN is runs/ and the name of the folder unless --run_dir names another.
+
+A table with any number of labels per clip, as AudioSet's,
 needs a multi-label loss:
 
   python -m audionet_tf.train --records=data/audioset --run_dir=runs/audioset --student=logmel_attention \
@@ -44,6 +54,8 @@ Several workers train together, each a process that runs this command; docs/work
 
   python -m audionet_tf.train --flagfile=flags.txt --distribute=multiworker
 
+Paths may be addresses in an object store, such as s3://bucket/runs/clips: docs/stores.md.
+
 RUN then holds student.keras (with student.json), export/1 (a SavedModel), stats.json, metrics.jsonl, checkpoints/ and
 tensorboard/ (tensorboard --logdir=RUN/tensorboard; not with --embeddings). The teacher's outputs are kept beside the
 records: a later run with the same teacher, alone or beside others, does not run it again.
@@ -58,30 +70,35 @@ import sys
 from absl import flags
 
 from audionet_tf import api
-from audionet_tf.core import cli, flagfiles, interruption
+from audionet_tf.core import cli, flagfiles, interruption, object_store
 from audionet_tf.core.errors import DiskFullError
 from audionet_tf.data.records import MANIFEST_NAME
 from audionet_tf.models import student_names, student_paths
 from audionet_tf.training import cluster
 
 PRESET = flags.DEFINE_string('preset', None, 'Name of a flag file that travels with the program, such as best.')
-RECORDS = flags.DEFINE_string('records', None, 'Folder that tfrecords.build wrote.')
+RECORDS = flags.DEFINE_string('records', None, 'Folder that tfrecords.build wrote, or its address.')
+SOUNDS = flags.DEFINE_string(
+  'sounds',
+  None,
+  'FOLDER of labelled sounds, in place of --records: a folder for each class, or metadata.csv (file_name, label).',
+)
 EMBEDDINGS = flags.DEFINE_multi_string(
   'embeddings', [], "FILE of AudioSet's embeddings, repeated, in place of --records; classes by --teacher_labels."
 )
 VALIDATION = flags.DEFINE_string(
   'validation', None, 'Folder of held-out records; they are evaluated after each epoch: val_kl and so on.'
 )
-RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of the run: new, or with --resume an old one.')
+RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of the run, or its address: new, or with --resume an old one.')
 RESUME = flags.DEFINE_bool('resume', False, 'Resume from the newest checkpoint of RUN; start where there is none.')
 
 TEACHER = flags.DEFINE_multi_string(
   'teacher',
   ['vgg16'],
   'SOURCE, or NAME=SOURCE, repeated for several: a name of keras.applications, a .keras or .tflite file, a SavedModel'
-  ' folder; clip:PRESET, a model of pictures and texts, with --classes; embedding:SOURCE, its vectors; precomputed'
-  ' outputs in .npz, .npy or .tfrecord; labels in .csv. One head each. NAME has letters, digits'
-  ' and _; a SOURCE without NAME is the only teacher.',
+  ' folder; clip:PRESET, a model of pictures and texts, with --classes; sound:PATH, a tagger of sound;'
+  ' embedding:SOURCE, its vectors; precomputed outputs in .npz, .npy or .tfrecord; labels in .csv. One head each. NAME'
+  ' has letters, digits and _; a SOURCE without NAME is the only teacher.',
 )
 TEACHER_WEIGHTS = flags.DEFINE_multi_string(
   'teacher_weights',
@@ -136,9 +153,9 @@ TRAINABLE = flags.DEFINE_enum(
 LOSS = flags.DEFINE_enum(
   'loss',
   'kl',
-  ['kl', 'l2', 'cross_entropy', 'focal', 'reconstruction'],
-  'KL divergence, or squared distance, of the distributions; multi-label cross-entropy or focal loss; or squared error'
-  ' of the waveform, of a student without teachers.',
+  ['kl', 'l2', 'cosine', 'cross_entropy', 'focal', 'reconstruction'],
+  'KL divergence, or squared distance, of the distributions; cosine distance of vectors, as by embedding: before every'
+  ' teacher; multi-label cross-entropy or focal loss; or squared error of the waveform, of a student without teachers.',
 )
 LOSS_WEIGHT = flags.DEFINE_multi_string(
   'loss_weight',
@@ -245,7 +262,12 @@ TOPICS = {
   'epochs': 'Optimization',
   'kldiv_per_frame': 'Records of the run',
 }
-NEEDS = (('--records', '--embeddings'), ('--run_dir',))
+NEEDS = (('--records', '--embeddings', '--sounds'), ('--run_dir', '--sounds'))
+# What --sounds decides by itself.
+NOT_WITH_SOUNDS = (
+  RECORDS, EMBEDDINGS, VALIDATION, TEACHER, TEACHER_WEIGHTS, TEACHER_LABELS, TEACHER_INPUT_RANGE, TEACHER_MODE,
+  TEACHER_DTYPE, LOSS, LOSS_WEIGHT, BALANCE, DISTRIBUTE, KLDIV_PER_FRAME,
+)  # fmt: skip
 
 
 def main(argv):
@@ -255,21 +277,25 @@ def main(argv):
   profile = epoch_range(PROFILE.value)
   try:
     with interruption.raised():
-      train(profile)
+      (train_on_sounds if SOUNDS.value else train)(profile)
   except interruption.Interrupted as interrupted:
     print(f'{interrupted}; resume with: {resume_command()}', file=sys.stderr)
     return interrupted.exit_code
   except DiskFullError as error:
     raise DiskFullError(error.folder, f'resume with: {resume_command()}') from error
+  if SOUNDS.value:
+    return None
   if DISTRIBUTE.value == 'mirrored' or cluster.find().is_chief:
-    print(f'student: {RUN_DIR.value}/student.keras\nSavedModel: {student_paths.find_export(RUN_DIR.value)}')
+    in_store = object_store.is_address(RUN_DIR.value)
+    exported = f'{RUN_DIR.value}/export' if in_store else student_paths.find_export(RUN_DIR.value)
+    print(f'student: {RUN_DIR.value}/student.keras\nSavedModel: {exported}')
   return None
 
 
 def check_script():
   """UserError if the flag file belongs to a script that makes the records, and they are missing."""
   script = flagfiles.script(flagfiles.resolved(sys.argv))
-  if script and RECORDS.value:
+  if script and RECORDS.value and not object_store.is_address(RECORDS.value):
     missing = f'{RECORDS.value}: no records here; they are made, and these flags used, by: {script}'
     cli.require((pathlib.Path(RECORDS.value) / MANIFEST_NAME).is_file(), missing)
 
@@ -278,6 +304,9 @@ def check_flags():
   """UserError for flags that do not go together, and for an unknown student."""
   students = student_names.STUDENTS
   cli.require(STUDENT.value in students, f'--student={STUDENT.value} is not known; known are {", ".join(students)}')
+  if SOUNDS.value:
+    for flag in NOT_WITH_SOUNDS:
+      cli.require(not flag.present, f'--{flag.name} does not go with --sounds, which makes records and labels itself')
   if EMBEDDINGS.value:
     cli.require(not RECORDS.value, 'use either --records or --embeddings, not both')
     for flag in (GRAPH, PROFILE, PROJECTOR, VALIDATION):
@@ -321,6 +350,23 @@ def train(profile):
   )
 
 
+def train_on_sounds(profile):
+  """`audionet_tf.train_on_sounds` with the flags that are given as its arguments; prints what was measured."""
+  from audionet_tf.sound_folders import pipeline
+
+  run_dir = RUN_DIR.value or pipeline.default_run_dir(SOUNDS.value)
+  run_only = (AUGMENT, GRAPH, PROJECTOR, CHECKPOINT_EVERY, CHECKPOINT_MINUTES)
+  given = {flag.name: flag.value for flag in (*CONFIG, *run_only) if flag.present and flag is not INIT}
+  given |= {} if profile is None else {'profile': profile}
+  measured = api.train_on_sounds(SOUNDS.value, run_dir, init=INIT.value, resume=RESUME.value, **given)
+  from audionet_tf.evaluation import report
+
+  print(report.of_clips(measured))
+  print(
+    f'report: {measured["report"]}\nstudent: {run_dir}/student.keras\nSavedModel: {student_paths.find_export(run_dir)}'
+  )
+
+
 def resume_command():
   """The command line of this run with --resume."""
   words = sys.argv[1:] if RESUME.value else [*sys.argv[1:], '--resume']
@@ -341,7 +387,7 @@ def epoch_range(text):
 
 def run():
   tables = {'Students': student_names.STUDENTS, 'Presets': flagfiles.preset_titles()}
-  cli.run(main, TOPICS, NEEDS, tables)
+  cli.run(main, TOPICS, NEEDS, tables, addresses='*')
 
 
 if __name__ == '__main__':

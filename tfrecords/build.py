@@ -16,6 +16,8 @@ the pictures. A video that ends before the first image time, such as 5 s of a 20
 --images_per_window=0 keeps sound alone, of any sound or video file, to train on labels or on precomputed teacher
 outputs.
 
+Paths may be addresses in an object store, such as s3://bucket/clips: docs/stores.md.
+
 Train on the records with python -m audionet_tf.train --flagfile=flags.txt --records=OUTPUT.
 """
 
@@ -27,7 +29,9 @@ from audionet_tf import api
 from audionet_tf.core import cli, durations
 from audionet_tf.data import params
 
-VIDEOS = flags.DEFINE_multi_string('videos', None, 'File, glob or folder of videos; may be given several times.')
+VIDEOS = flags.DEFINE_multi_string(
+  'videos', None, 'File, glob or folder of videos, or its address; may be given several times.'
+)
 MAX_SECONDS = flags.DEFINE_float('max_seconds', None, 'Use only the first N seconds of each video.', lower_bound=0)
 SHORT = flags.DEFINE_enum(
   'short_videos', 'skip', params.SHORT_VIDEOS, 'Skip videos shorter than a window, or repeat them.'
@@ -48,7 +52,7 @@ IMAGES = flags.DEFINE_integer(
 IMAGE_SIZE = flags.DEFINE_integer('image_size', 224, 'Width and height of the stored pictures, pixels.')
 IMAGE_FORMAT = flags.DEFINE_enum('image_format', 'jpeg', params.IMAGE_FORMATS, 'Format of the stored pictures.')
 JPEG_QUALITY = flags.DEFINE_integer('jpeg_quality', 95, 'JPEG quality, 1 to 95.')
-OUTPUT = flags.DEFINE_string('output', 'data/clips', 'Folder for the records.')
+OUTPUT = flags.DEFINE_string('output', 'data/clips', 'Folder for the records, or its address.')
 SHARDS = flags.DEFINE_integer(
   'shards', None, 'Number of files; default: about 128 MB each, at least two.', lower_bound=1, upper_bound=10**5
 )
@@ -77,31 +81,42 @@ def main(argv):
   summary = api.build_records(
     VIDEOS.value,
     OUTPUT.value,
-    window_seconds=durations.seconds(WINDOW_MS.value),
-    hop_seconds=durations.seconds(HOP_MS.value),
-    images_per_window=IMAGES.value,
-    sample_rate_hz=SAMPLE_RATE.value,
-    mono=MONO.value,
-    image_size=IMAGE_SIZE.value,
-    image_format=IMAGE_FORMAT.value,
-    jpeg_quality=JPEG_QUALITY.value,
-    max_seconds=MAX_SECONDS.value,
-    short_videos=SHORT.value,
+    **window_settings(),
     shards=SHARDS.value,
     workers=WORKERS.value,
     timeout_seconds=TIMEOUT.value,
     memory_mb=MEMORY.value,
   )
-  print(
+  print(described(summary), file=sys.stderr)
+
+
+def window_settings():
+  """dict of the arguments of RecordParams that flags give."""
+  return {
+    'window_seconds': durations.seconds(WINDOW_MS.value),
+    'hop_seconds': durations.seconds(HOP_MS.value),
+    'images_per_window': IMAGES.value,
+    'sample_rate_hz': SAMPLE_RATE.value,
+    'mono': MONO.value,
+    'image_size': IMAGE_SIZE.value,
+    'image_format': IMAGE_FORMAT.value,
+    'jpeg_quality': JPEG_QUALITY.value,
+    'max_seconds': MAX_SECONDS.value,
+    'short_videos': SHORT.value,
+  }
+
+
+def described(summary):
+  """A builder.Summary in a line."""
+  return (
     f'{OUTPUT.value}: {summary.windows} windows of {summary.videos} videos ({summary.built} built now, {summary.kept} '
     f'already there, {len(summary.failures)} skipped) in {summary.shards} shards, {summary.bytes / 1e6:.1f} MB, '
-    f'{summary.seconds:.1f} s',
-    file=sys.stderr,
+    f'{summary.seconds:.1f} s'
   )
 
 
 def run():
-  cli.run(main, TOPICS, NEEDS)
+  cli.run(main, TOPICS, NEEDS, addresses='*')
 
 
 if __name__ == '__main__':

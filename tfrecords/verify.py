@@ -15,7 +15,7 @@ import sys
 
 from absl import flags
 
-from audionet_tf.core import cli
+from audionet_tf.core import cli, object_store, store_cache, store_mirror
 
 REPAIR = flags.DEFINE_bool('repair', False, 'Build again what is damaged.')
 WORKERS = flags.DEFINE_integer(
@@ -32,7 +32,9 @@ NEEDS = (('DIR',),)
 
 def main(argv):
   cli.require(len(argv) == 2, f'{argv[1:]}: expected is one folder of records')
-  folder = argv[1]
+  in_store = object_store.is_address(argv[1])
+  cli.require(not (REPAIR.value and in_store), f'{argv[1]}: --repair needs a folder on this machine; copy it there')
+  folder = store_mirror.mirrored(argv[1])
   import joblib
 
   from audionet_tf.data import record_manifest
@@ -44,21 +46,21 @@ def main(argv):
   else:
     faults = left = verification.verify(folder)
   for fault in faults:
-    print(fault)
+    print(store_cache.addressed(fault))
   if REPAIR.value and left:
     print(*left, sep='\n', file=sys.stderr)
   if left:
-    advice = '' if REPAIR.value else f'; --repair mends them: python -m tfrecords.verify {folder} --repair'
+    advice = '' if REPAIR.value or in_store else f'; --repair mends them: python -m tfrecords.verify {folder} --repair'
     return cli.fail(f'{folder}: {len(left)} faults{" are left" if REPAIR.value else advice}')
   manifest = record_manifest.read(folder)
   mended = f', {len(faults)} faults mended' if faults else ''
   counts = f'{len(manifest["shards"])} shards, {manifest["windows"]} windows, {len(manifest["videos"])} videos'
-  print(f'{folder}: {counts}: whole{mended}', file=sys.stderr)
+  print(f'{argv[1]}: {counts}: whole{mended}', file=sys.stderr)
   return None
 
 
 def run():
-  cli.run(main, TOPICS, NEEDS)
+  cli.run(main, TOPICS, NEEDS, addresses='*')
 
 
 if __name__ == '__main__':

@@ -5,19 +5,9 @@ import glob
 import os
 import pathlib
 
-from audionet_tf.core import digests
+from audionet_tf.core import digests, object_store
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.media import integrity
-
-# Searched for in folders. Sound files are included so that they are reported rather than silently ignored.
-SUFFIXES = frozenset(
-  f'.{name}'
-  for name in (
-    *('3g2', '3gp', 'asf', 'avi', 'dv', 'flv', 'gif', 'm2ts', 'm4v', 'mkv', 'mov', 'mp4', 'mpeg', 'mpg', 'mts', 'mxf'),
-    *('ogv', 'rm', 'ts', 'vob', 'webm', 'wmv'),
-    *('aac', 'aif', 'aiff', 'flac', 'm4a', 'mp3', 'oga', 'ogg', 'opus', 'wav', 'wma'),
-  )
-)
+from audionet_tf.media import integrity, suffixes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,19 +16,22 @@ class Video:
 
   Attributes:
     id: its path relative to the folder given, with '/'; its windows carry it.
-    path: of the file.
+    path: of the file, or its address in a store.
+    stored: object_store.Stored of a video in a store, as it was listed.
   """
 
   id: str
   path: str
+  stored: object_store.Stored | None = None
 
 
 def find(arguments):
   """Finds videos. A file that is reached in several ways counts once.
 
   Args:
-    arguments: list of files, globs ('**' matches any number of folders) and folders. Folders are searched recursively
-      for files with one of SUFFIXES, optionally followed by .gz, except hidden ones; globs select all that they match.
+    arguments: list of files, globs ('**' matches any number of folders) and folders, or addresses of these. Folders
+      are searched recursively for files that `suffixes.is_media` takes, except hidden ones; globs select all that they
+      match.
 
   Returns:
     list of Video, sorted by id.
@@ -66,7 +59,9 @@ def find(arguments):
 
 def _expand(argument):
   """Yields the Videos of one argument."""
-  if os.path.isdir(argument):
+  if object_store.is_address(argument):
+    yield from _stored(object_store.checked(argument))
+  elif os.path.isdir(argument):
     yield from _below(argument, argument)
   elif os.path.lexists(argument):
     yield Video(os.path.basename(argument), argument)
@@ -85,11 +80,35 @@ def _below(folder, root):
   for parent, folders, names in os.walk(folder):
     folders[:] = sorted(name for name in folders if not name.startswith('.'))
     for name in sorted(names):
-      suffixes = [suffix.lower() for suffix in pathlib.PurePath(name).suffixes]
-      suffix = suffixes[-2:-1] if suffixes[-1:] == ['.gz'] else suffixes[-1:]
-      if not name.startswith('.') and suffix and SUFFIXES.issuperset(suffix):
+      if suffixes.is_media(name):
         path = os.path.join(parent, name)
         yield Video(_id(path, root), path)
+
+
+def _stored(address):
+  """Yields the Videos of one address, listed and not fetched."""
+  if glob.has_magic(address):
+    root = object_store.parent_of_pattern(address)
+    for path, stored in sorted(object_store.globbed(address).items()):
+      if '/.' in path[len(root) :] and '/.' not in address:
+        continue  # as wildcards of local paths match nothing hidden
+      if stored is None and '**' not in address:
+        yield from _stored_below(path, root)
+      elif stored is not None:
+        yield Video(path[len(root) + 1 :], path, stored)
+  elif stored := object_store.stat(address):
+    yield Video(address.rpartition('/')[2], address, stored)
+  else:
+    yield from _stored_below(address, address)
+
+
+def _stored_below(address, root):
+  """Yields the Videos below an address, except in hidden folders; ids are relative to `root`."""
+  for name, stored in object_store.listed(address).items():
+    *folders, base = name.split('/')
+    if suffixes.is_media(base) and not any(folder.startswith('.') for folder in folders):
+      path = f'{address}/{name}'
+      yield Video(path[len(root) + 1 :], path, stored)
 
 
 def _fixed_prefix(pattern):
@@ -105,7 +124,7 @@ def _id(path, root):
 
 
 def digest(video):
-  """Hexadecimal digest of the content of a Video.
+  """Hexadecimal digest of the content of a Video; in a store of its version there, so that it need not be fetched.
 
   Raises:
     MediaError: it is not a regular file, cannot be read, or has a name that records cannot hold.
@@ -115,6 +134,8 @@ def digest(video):
     video.id.encode()
   except UnicodeEncodeError:
     raise MediaError(path, 'the name is not valid UTF-8; rename the file') from None
+  if video.stored:
+    return digests.blake2b(f'{video.stored.version} {video.stored.size}'.encode())
   integrity.check_regular(path)
   with integrity.readable(path) as file:
     return digests.blake2b(file)

@@ -6,6 +6,7 @@ import errno
 import io
 import itertools
 import os
+import pathlib
 import resource
 import signal
 import time
@@ -15,7 +16,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from audionet_tf.core import files
+from audionet_tf.core import files, object_store
 from audionet_tf.core.durations import exact
 from audionet_tf.core.errors import DiskFullError, MediaError, UserError
 from audionet_tf.data import records, tfrecord_io
@@ -27,6 +28,7 @@ REPORT_SECONDS = 0.2  # between two messages about finished windows
 # have higher rates; constant pictures and sound compress so well that a megabyte could fill a disk with windows.
 FREE_SECONDS = 600
 LEAST_BYTES_PER_SECOND = 125
+LONGEST_NAME = 100  # of the copy of a video, whose suffix tells its format
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Job:
     part: path of the part file to write.
     params: RecordParams.
     memory_bytes: address space that the process may use.
+    stored: object_store.Stored of a video in a store, whose address is `path`.
   """
 
   video_id: str
@@ -46,6 +49,7 @@ class Job:
   part: str
   params: RecordParams
   memory_bytes: int
+  stored: object_store.Stored | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,13 +70,11 @@ class Outcome:
 def work(connection, job):
   """Runs a Job; sends the number of windows so far from time to time, and an Outcome at the end."""
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles it
-  for kind, limit in ((resource.RLIMIT_AS, job.memory_bytes), (resource.RLIMIT_CORE, 0)):
-    hard = resource.getrlimit(kind)[1]
-    with contextlib.suppress(ValueError, OSError):  # some systems lack a limit
-      resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
   no_memory = Outcome(reason=f'needs more memory than the {job.memory_bytes >> 20} MiB allowed')
   try:
-    connection.send(Outcome(windows=write_part(job, connection.send)))
+    with at_hand(job, connection.send) as local:
+      set_limits(job.memory_bytes)
+      connection.send(Outcome(windows=write_part(local, connection.send)))
   except MediaError as error:
     connection.send(Outcome(reason=error.reason))
   except UserError as error:
@@ -86,6 +88,41 @@ def work(connection, job):
   except OSError as error:
     failure = Outcome(reason=f'{error.filename or job.part}: {error.strerror}', errno=error.errno)
     connection.send(no_memory if error.errno == errno.ENOMEM else failure)
+
+
+def set_limits(memory_bytes):
+  """Limits the memory of this process, which decodes what comes from strangers, and that it leaves no core."""
+  for kind, limit in ((resource.RLIMIT_AS, memory_bytes), (resource.RLIMIT_CORE, 0)):
+    hard = resource.getrlimit(kind)[1]
+    with contextlib.suppress(ValueError, OSError):  # some systems lack a limit
+      resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+@contextlib.contextmanager
+def at_hand(job, report):
+  """Context with the Job of a local file: of a video in a store, a copy that is removed at the end.
+
+  Args:
+    job: Job.
+    report: function that is called with 0, the number of windows so far, while the copy comes.
+
+  Raises:
+    UserError: the video is gone or has changed since it was listed, or the store cannot be read.
+  """
+  if job.stored is None:
+    yield job
+    return
+  copy = pathlib.Path(job.part).with_name(f'{os.getpid()}-{job.path.rpartition("/")[2][-LONGEST_NAME:]}')
+  try:
+    object_store.fetch(job.path, job.stored, copy, alive=lambda: report(0))
+    yield dataclasses.replace(job, path=str(copy), stored=None)
+  finally:
+    copy.unlink(missing_ok=True)
+
+
+def size_of(job):
+  """Size of a job's video, bytes."""
+  return job.stored.size if job.stored else os.path.getsize(job.path)
 
 
 def partial_path(job, process_id):

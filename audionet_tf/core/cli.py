@@ -16,7 +16,7 @@ import textwrap
 
 from absl import app, flags, logging
 
-from audionet_tf.core import files, flagfiles, interruption, notices, text
+from audionet_tf.core import files, flagfiles, interruption, notices, store_cache, store_flags, text
 from audionet_tf.core.errors import DiskFullError, UserError, missing_extra
 
 # Must be set before TensorFlow is imported. Its start-up notices are about hardware and do not concern users.
@@ -51,7 +51,7 @@ ABSL = (
 WIDEST_HELP = 100  # columns
 
 
-def run(main, topics=None, needs=(), tables=None, argv=None):
+def run(main, topics=None, needs=(), tables=None, argv=None, addresses=()):
   """Runs `main(argv)` under absl and exits: 0, or `main`'s code, or 1 after one line on stderr; 130 after Ctrl-C.
 
   Args:
@@ -62,6 +62,7 @@ def run(main, topics=None, needs=(), tables=None, argv=None):
       the arguments after the flags.
     tables: dict of heading to a dict of names and their meanings, printed at the end of `--help`.
     argv: the command line; None for `sys.argv`.
+    addresses: names of flags whose addresses in a store the command resolves itself, as `store_flags.resolved` has it.
   """
 
   def guarded(arguments):
@@ -70,7 +71,8 @@ def run(main, topics=None, needs=(), tables=None, argv=None):
     try:
       interruption.set_ctrl_c(interruption.interrupt)
       require_given(program(main), needs, arguments[1:])
-      code = main(arguments)
+      with store_flags.resolved(flags.FLAGS, arguments, addresses) as local:
+        code = main(local)
       sys.stdout.flush()  # here, where an error can be told
       return code
     except (UserError, DiskFullError) as error:
@@ -203,6 +205,11 @@ def require_any_file(paths):
   require(len(missing) < len(paths), f'no such file: {text.first_of(missing)}')
 
 
+def tell(line):
+  """Prints a line with addresses in place of the local paths that stand for them."""
+  print(store_cache.addressed(str(line)))
+
+
 def fail_file(path, error):
   """Prints on stderr, in one line, why one of several files failed."""
   message = str(error) if str(path) in str(error) else f'{path}: {error}'
@@ -211,7 +218,7 @@ def fail_file(path, error):
 
 def fail(message):
   """Prints an error on stderr, in one line; returns the exit code."""
-  print(f'error: {" ".join(message.split())}', file=sys.stderr)
+  print(f'error: {" ".join(store_cache.addressed(message).split())}', file=sys.stderr)
   return 1
 
 

@@ -17,8 +17,9 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
+from audionet_tf.core import store_mirror
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import batch_keys, input_pipeline, records, tfrecord_io
+from audionet_tf.data import batch_keys, input_pipeline, records, shard_reading, tfrecord_io
 
 DAMAGED = 'not the record that the manifest lists'
 
@@ -118,7 +119,7 @@ def read_windows(paths, source, head, audio, targets):
 
   with tqdm.tqdm(total=sum(map(len, offsets)), desc='counting labels', unit=' windows', delay=2) as bar:
     for path in source.paths:
-      for video, index, labels in source.blocks(path).map(columns).as_numpy_iterator():
+      for video, index, labels in shard_reading.files([path]).flat_map(source.blocks).map(columns).as_numpy_iterator():
         if not (((labels == 0) | (labels == 1)).all() and (labels == labels[:, :1]).all()):
           raise UserError(
             f'balance: teacher {head} predicts probabilities, not labels; balanced batches need a table of labels'
@@ -160,7 +161,7 @@ def read_records(windows, numbers):
   payloads = []
   for number in numbers:
     path = windows.paths[windows.shard[number]]
-    with open(path, 'rb') as file:
+    with open(store_mirror.present(path), 'rb') as file:
       file.seek(windows.offset[number])
       framed = file.read(windows.length[number])
     if tfrecord_io.framed(framed[12:-4]) != framed:

@@ -11,9 +11,9 @@ import numpy as np
 import tqdm
 from google.protobuf import message
 
-from audionet_tf.core import digests, files, sealed_json, text
+from audionet_tf.core import digests, files, sealed_json, store_folder, store_mirror, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import codec_variants, records, tfrecord_io
+from audionet_tf.data import codec_variants, record_manifest, records, tfrecord_io
 from audionet_tf.data.codec_variants import FOLDER, record_bytes
 from audionet_tf.media import codecs
 
@@ -43,9 +43,11 @@ def ensure(records_folder, manifest):
   with files.space_in(folder):
     folder.mkdir(parents=True, exist_ok=True)
   with files.locked(folder), files.space_in(folder):
+    store_mirror.refresh(folder)
     if not codec_variants.is_whole(folder, manifest):
       codecs.check()
       make(pathlib.Path(records_folder), manifest, folder)
+      store_folder.publish_beside_records(folder)
   return codec_variants.opened(folder, manifest)
 
 
@@ -68,7 +70,12 @@ def make(records_folder, manifest, folder):
     for shard, target in missing:
       write_file(records_folder / shard['name'], target, shard['windows'], manifest, progress)
   rows = [
-    {'name': path.name, 'windows': shard['windows'], 'bytes': path.stat().st_size, 'digest': digests.of_content(path)}
+    {
+      'name': path.name,
+      'windows': shard['windows'],
+      'bytes': store_mirror.size(path),
+      'digest': digests.of_content(store_mirror.present(path)),
+    }
     for shard, path in zip(shards, targets, strict=True)
   ]
   content = {
@@ -129,14 +136,13 @@ def read_sounds(path, manifest):
   Raises:
     UserError: the shard is damaged.
   """
-  positions = {video['id'].encode(): number for number, video in enumerate(manifest['videos'])}
   for offset, framed, fault in tfrecord_io.checked_records(path):
     try:
       features = {} if fault else tfrecord_io.example_class().FromString(framed[12:-4]).features.feature
       if not fault:
         (video,), (index,) = features['video/id'].bytes_list.value, features['window/index'].int64_list.value
         (sound,) = features['audio/pcm'].bytes_list.value
-        place, pcm = (positions[video], index), np.frombuffer(sound, '<i2')
+        place, pcm = (record_manifest.position(manifest['videos'], video.decode()), index), np.frombuffer(sound, '<i2')
         fault = None if len(pcm) == manifest['params'].window_samples else f'{len(pcm)} samples of sound'
     except (ValueError, KeyError, message.DecodeError) as error:
       fault = text.brief(error)

@@ -20,7 +20,7 @@ from collections.abc import Callable
 import numpy as np
 from google.protobuf import message
 
-from audionet_tf.core import digests, sealed_json, text
+from audionet_tf.core import digests, sealed_json, store_mirror, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import record_manifest, records, tfrecord_io
 from audionet_tf.media import codecs
@@ -84,7 +84,7 @@ def opened(folder, manifest):
     places = rows[video] + index
     sound = np.empty([len(places), samples], np.int16)
     for i, (shard, row, number) in enumerate(zip(shard_of[places], row_of[places], variant, strict=True)):
-      with open(paths[shard], 'rb', buffering=0) as file:
+      with open(store_mirror.present(paths[shard]), 'rb', buffering=0) as file:
         file.seek((int(row) * count + int(number)) * length)
         framed = file.read(length)
       if tfrecord_io.framed(framed[12:-4]) != framed:
@@ -102,7 +102,7 @@ def read_order(path, windows, count, samples):
     UserError: the file is not whole.
   """
   try:
-    with open(path, 'rb') as file:
+    with open(store_mirror.present(path), 'rb') as file:
       file.seek(windows * count * record_bytes(samples))
       framed = file.read()
     if tfrecord_io.framed(framed[12:-4]) != framed:

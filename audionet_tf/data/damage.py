@@ -7,7 +7,7 @@ import pathlib
 import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import tfrecord_io
+from audionet_tf.data import shard_reading, tfrecord_io
 
 UNKNOWN_VIDEO = 'a record of a video that the manifest does not name'
 # What reading a damaged or missing file raises. A Python function in tf.data makes UnknownError of an OSError.
@@ -42,6 +42,7 @@ def named(paths, advice, read=None):
   try:
     yield
   except ERRORS as error:
+    shard_reading.raise_failure(error)
     fault = next(filter(None, map(tfrecord_io.first_fault, paths)), None)
     if fault is None and UNKNOWN_VIDEO in str(error):
       fault = f'{pathlib.Path(next(iter(paths))).parent}: {UNKNOWN_VIDEO}'

@@ -23,13 +23,12 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from audionet_tf.data import damage, records
+from audionet_tf.data import damage, records, shard_reading
 from audionet_tf.data.batch_keys import NEEDS_WHOLE_BATCH
 
 # Size of the shuffle buffer in windows, less if they are long. The files hold windows in hashed order and are read in a
 # new order in each pass, so the buffer need not cover a large data set.
 SHUFFLE_WINDOWS, SHUFFLE_BYTES = 10_000, 256 << 20
-IMAGE_BYTES = 24_000  # of a typical JPEG
 BLOCK_WINDOWS = 64  # windows in a block, fewer in the last of a file
 SEED_OF_PASS = 'seed_of_pass'  # key that carries the seed to the augmentation
 
@@ -94,7 +93,7 @@ ALL_ROWS = Share()
 
 def shuffle_windows(params):
   """Size of the shuffle buffer in windows; the same for records and stored labels, which must be read in one order."""
-  window_bytes = 2 * params.window_samples + IMAGE_BYTES * params.images_per_window
+  window_bytes = 2 * params.window_samples + records.IMAGE_BYTES * params.images_per_window
   return max(BLOCK_WINDOWS, min(SHUFFLE_WINDOWS, SHUFFLE_BYTES // window_bytes))
 
 
@@ -146,7 +145,8 @@ def encoded_pictures(folder, manifest, batch_size):
     manifest: from `records.read_manifest`.
     batch_size: B; the last batch may be smaller.
   """
-  windows = tf.data.TFRecordDataset(records.shard_paths(folder, manifest)).batch(batch_size)
+  paths = shard_reading.files(records.shard_paths(folder, manifest))
+  windows = paths.flat_map(tf.data.TFRecordDataset).batch(batch_size)
   return windows.map(lambda serialized: records.parse_batch(serialized, manifest['params'], True)['image/encoded'])
 
 
@@ -166,7 +166,7 @@ def training_batches(source, batch_size, seed, first_pass=0, share=ALL_ROWS, aug
   def one_pass(number):
     seed_of_pass = tf.stack([tf.cast(seed, tf.int64), number])
     order = tf.random.experimental.stateless_shuffle(tf.constant(source.paths), seed_of_pass)
-    files = tf.data.Dataset.from_tensor_slices(order)
+    files = shard_reading.at_hand(tf.data.Dataset.from_tensor_slices(order), source.paths)
     blocks = files.interleave(source.blocks, cycle_length=min(len(source.paths), 8), block_length=1)
 
     def shuffle(turn, windows):
@@ -191,7 +191,7 @@ def sequential_batches(source, batch_size, share=ALL_ROWS):
     batch_size: over all replicas.
     share: Share, the rows of each batch that are wanted.
   """
-  blocks = tf.data.Dataset.from_tensor_slices(tf.constant(source.paths)).flat_map(source.blocks)
+  blocks = shard_reading.files(source.paths).flat_map(source.blocks)
   return finished(blocks.rebatch(batch_size), source.finish, share).prefetch(2)
 
 

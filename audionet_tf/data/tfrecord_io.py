@@ -10,6 +10,7 @@ import struct
 import google_crc32c
 import numpy as np
 
+from audionet_tf.core import store_mirror
 from audionet_tf.core.errors import UserError
 
 
@@ -82,6 +83,7 @@ def record_offsets(path, allow_truncated=False):
   Raises:
     UserError: the file ends inside a record.
   """
+  path = store_mirror.present(path)
   size, position, spans = os.path.getsize(path), 0, []
   with open(path, 'rb') as file:
     while position < size:
@@ -107,6 +109,7 @@ def checked_records(path):
     (offset in bytes, framed record, fault): fault is None, or what is wrong. Nothing behind a damaged length can be
     found, so that this fault is the last.
   """
+  path = store_mirror.present(path)
   size, position = os.path.getsize(path), 0
   with open(path, 'rb') as file:
     while position < size:
@@ -126,7 +129,7 @@ def checked_records(path):
 
 def first_fault(path):
   """The first fault of a TFRecord file, as 'PATH: record at byte N: ...'; None if every checksum is right."""
-  if not os.path.isfile(path):
+  if store_mirror.size(path) is None:
     return f'{path}: missing'
   faults = (f'{path}: record at byte {at}: {fault}' for at, _, fault in checked_records(path) if fault)
   return next(faults, None)

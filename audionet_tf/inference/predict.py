@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf.core import durations, text
+from audionet_tf.core import durations, store_cache, text
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.data import params
 from audionet_tf.inference import steps, windows, writers
@@ -184,7 +184,7 @@ def predict_file(predictor, path, folder, model_file, watch=None):
   """
   name, framing = pathlib.Path(str(path)).name, predictor.framing
   about = {
-    'video_file': str(path),
+    'video_file': store_cache.addressed(str(path)),
     'model_file': model_file,
     'sample_period_msec': durations.msec(predictor.steps.hop_seconds if predictor.steps else framing.hop_seconds),
     'window_msec': durations.msec(predictor.steps.hop_seconds if predictor.steps else framing.window_seconds),

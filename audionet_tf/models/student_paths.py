@@ -1,12 +1,13 @@
-"""What a path to a student means: a run, its .keras file, an export, a run on the Hub, or the starter.
+"""What a path to a student means: a run, its .keras file, an export, one of these in a store or on the Hub, starter.
 
 All are found without TensorFlow.
 """
 
 import pathlib
 
-from audionet_tf.core import hub
+from audionet_tf.core import hub, object_store
 from audionet_tf.core.errors import UserError
+from audionet_tf.models import stored_student
 
 STUDENT_FILE = 'student.keras'
 EXPORT_FOLDER = 'export'
@@ -16,10 +17,12 @@ STARTER_FOLDER = pathlib.Path(__file__).parents[1] / 'starter'
 
 def named(path):
   """The path of the starter for the word STARTER, unless something here is called that; a local copy of what an address
-  on the Hub means; any other path as it is.
+  on the Hub or in a store means; any other path as it is.
   """
   if hub.is_address(path):
     return hub.download(str(path))
+  if object_store.is_address(path):
+    return stored_student.fetched(str(path))
   path = pathlib.Path(path)
   return STARTER_FOLDER / STUDENT_FILE if path == pathlib.Path(STARTER) and not path.exists() else path
 

@@ -29,7 +29,7 @@ def check(folder, manifest, teachers):
     manifest: of the records.
     teachers: list of frozen_teacher.Teacher; random weights, for trials, may answer as they like.
   """
-  teachers = [t for t in teachers if t.precomputed is None and t.description.get('weights') != 'none']
+  teachers = [t for t in teachers if t.needs_pictures and t.description.get('weights') != 'none']
   if not teachers:
     return
   try:

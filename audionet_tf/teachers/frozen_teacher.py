@@ -1,4 +1,4 @@
-"""Teachers: frozen image classifiers that give a probability distribution over their classes.
+"""Teachers: frozen image classifiers, or taggers of sound, that give a probability distribution over their classes.
 
 | flag                    | allowed                     | meaning                                                     |
 |-------------------------|-----------------------------|-------------------------------------------------------------|
@@ -8,6 +8,7 @@
 |                         | X.tflite                    | (u)int8 as they are, float in [-1, 1]; stored labels only   |
 |                         | X.npz, X.npy, X.tfrecord    | precomputed outputs (`precomputed`)                         |
 |                         | X.csv                       | labels of the clips (`clip_labels`)                         |
+|                         | sound:PATH, sound@RATE:PATH | a tagger of sound in YAMNet's form (`sound_tagger`)         |
 |                         | embedding:SOURCE            | any of these but labels: its vectors (of a classifier, its  |
 |                         |                             | logits, or the square roots of its probabilities); they     |
 |                         |                             | are normalized, and the student learns them by cosine       |
@@ -35,7 +36,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-from audionet_tf.core import text
+from audionet_tf.core import digests, store_cache, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys, class_lists, class_prompts, csv_files
 from audionet_tf.teachers import (
@@ -44,6 +45,7 @@ from audionet_tf.teachers import (
   keras_applications,
   picture_text,
   precomputed,
+  sound_tagger,
   teacher_config,
   tflite,
   trial,
@@ -74,6 +76,8 @@ class Teacher:
     digest: sha256 of the weights or of the file of outputs, hex.
     precomputed: None, or for a file of outputs or labels `precomputed.PrecomputedTargets.targets`; then
       `probabilities` is None.
+    hears: None, or of a tagger of sound a function (f32 [samples], their rate in hertz) -> f32 [classes] of sum 1;
+      then `probabilities` is None.
   """
 
   name: str
@@ -83,6 +87,12 @@ class Teacher:
   description: dict
   digest: str
   precomputed: Callable | None = None
+  hears: Callable | None = None
+
+  @property
+  def needs_pictures(self):
+    """Whether it looks at pictures."""
+    return self.precomputed is None and self.hears is None
 
 
 def load(
@@ -127,6 +137,9 @@ def load(
   if teacher_config.is_embedding(source):
     return embedding_teacher(config)
   class_names = list(prompts) if prompts else read_labels(labels)
+  if teacher_config.is_sound(source):
+    teacher_config.refuse_picture_settings(source, weights, dtype, input_range)
+    return sound_teacher(source, name, labels, class_names)
   if is_precomputed(source):
     return precomputed_teacher(source, name, weights, labels, class_names, dtype, input_range)
   if prompts:
@@ -139,10 +152,10 @@ def load(
     raise UserError(labels_mismatch(source, labels, class_names, model.classes))
   kind = model.kind or probed_kind(source, model)
   description = {
-    'source': source,
+    'source': store_cache.addressed(source),
     'name': name,
-    'weights': str(weights),
-    'labels': None if labels is None else str(labels),
+    'weights': store_cache.addressed(str(weights)),
+    'labels': None if labels is None else store_cache.addressed(str(labels)),
     'dtype': dtype,
     'input_range': None if input_range is None else list(input_range),
     **({'texts': str(texts), 'temperature': temperature, 'prompts': prompts} if prompts else {}),
@@ -206,6 +219,11 @@ def try_loading(source, weights='imagenet', dtype='float32', input_range=None):
   Once TensorFlow has computed something, only `.tflite` files can be tried: they do not use its threads.
   """
   source = str(source).removeprefix(teacher_config.EMBEDDING)
+  if teacher_config.is_sound(source):
+    path, rate_hz = teacher_config.sound_source(source)
+    if path.endswith('.tflite') or not has_computed():
+      trial.check(path, lambda: sound_kind(source, sound_tagger.load(path), rate_hz))
+    return
   if teacher_config.is_picture_text(source):
     folder = pathlib.Path(teacher_config.preset_of(source))
     if folder.is_dir() and not has_computed():
@@ -243,10 +261,10 @@ def precomputed_teacher(source, name, weights, labels, class_names, dtype, input
   if len(class_names) != targets.classes:
     raise UserError(labels_mismatch(source, labels, class_names, targets.classes))
   description = {
-    'source': source,
+    'source': store_cache.addressed(source),
     'name': name,
     'weights': weights,
-    'labels': None if labels is None else str(labels),
+    'labels': None if labels is None else store_cache.addressed(str(labels)),
     'dtype': dtype,
     'input_range': None,
     'input_size': None,
@@ -255,6 +273,53 @@ def precomputed_teacher(source, name, weights, labels, class_names, dtype, input
     'digest': targets.digest,
   }
   return Teacher(name, class_names, None, False, description, targets.digest, targets.targets)
+
+
+def sound_teacher(source, name, labels, class_names):
+  """The Teacher of a tagger of sound; arguments of `load`, and `class_names`, as read from `labels`."""
+  path, own_rate_hz = teacher_config.sound_source(source)
+  model = sound_tagger.load(path)
+  class_names = class_names or class_lists.numbered_class_names(model.classes)
+  if len(class_names) != model.classes:
+    raise UserError(labels_mismatch(source, labels, class_names, model.classes))
+  kind = sound_kind(source, model, own_rate_hz)
+  digest = digests.of_text(f'{own_rate_hz} {model.digest}')
+  description = {
+    'source': source,
+    'name': name,
+    'weights': 'imagenet',
+    'labels': None if labels is None else str(labels),
+    'dtype': 'float32',
+    'input_range': None,
+    'input_size': None,
+    'classes': model.classes,
+    'outputs': kind,
+    'digest': digest,
+  }
+
+  def hears(waveform, rate_hz):
+    rows = sound_outputs(source, model, sound_tagger.resampled(waveform, rate_hz, own_rate_hz))
+    mean = (distribution(rows, kind) if kind == 'logits' else tf.maximum(rows, 0.0)).numpy().mean(0)
+    return distribution(mean[None], SCORES)[0].numpy()
+
+  return Teacher(name, class_names, None, False, description, digest, hears=hears)
+
+
+def sound_outputs(source, model, waveform):
+  """f32 [frames, classes] of a sound_tagger.SoundModel. UserError if it fails, gives no frame, or no finite numbers."""
+  try:
+    rows = model.outputs(waveform)
+  except Exception as error:  # an untrusted model may raise anything
+    raise UserError(f'{source}: cannot hear {len(waveform)} samples ({text.brief(error)})') from error
+  if not len(rows) or not np.isfinite(rows).all():
+    what = 'outputs that are not finite' if len(rows) else 'no frame; windows must be longer'
+    raise UserError(f'{source}: gives {what} for {len(waveform)} samples')
+  return rows
+
+
+def sound_kind(source, model, own_rate_hz):
+  """'logits', 'probabilities' or 'scores', as `probed_kind`, from silence, noise and a tone."""
+  return kind_of(np.concatenate([sound_outputs(source, model, probe) for probe in sound_tagger.probes(own_rate_hz)]))
 
 
 def picture_model(source, weights, class_names, dtype, input_range):
@@ -344,11 +409,16 @@ def probed_kind(source, model):
     raise UserError(f'{source}: cannot classify pictures ({text.brief(error)})') from error
   if not np.isfinite(outputs).all():
     raise UserError(f'{source}: its outputs are not finite; its weights are damaged')
-  if model.last_activation == 'sigmoid':
+  return kind_of(outputs, model.last_activation)
+
+
+def kind_of(outputs, last_activation=None):
+  """'logits', 'probabilities' or 'scores' of outputs f32 [N, classes] and the last activation, None if unknown."""
+  if last_activation == 'sigmoid':
     return SCORES
   if are_probabilities(outputs):
     return 'probabilities'
-  is_score = (outputs >= 0).all() and (outputs <= 1).all() and model.last_activation != 'linear'
+  is_score = (outputs >= 0).all() and (outputs <= 1).all() and last_activation != 'linear'
   return SCORES if is_score else 'logits'
 
 

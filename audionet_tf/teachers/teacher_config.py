@@ -17,6 +17,8 @@ from audionet_tf.teachers import clip_labels, precomputed
 # and by the 8 terms (4 steps, 2 heads), and is multiplied by 250. 0.125 for 1000 classes, 0.312 for 401.
 ORIGINAL_WEIGHT_TIMES_CLASSES = 250 / 8 * 4
 HDF5_SUFFIXES = ('.h5', '.hdf5')
+SOUND = re.compile(r'sound(?:@(\d+))?:(.+)', re.ASCII | re.DOTALL)
+SOUND_RATE_HZ = 16000  # YAMNet's, and that of most taggers
 EMBEDDING = 'embedding:'  # before a source whose vectors the student learns, not a distribution
 PICTURE_TEXT = 'clip:'  # before the name or folder of a preset of KerasHub
 PICTURE_TEXT_MODELS = {'CLIPBackbone': 'CLIPPreprocessor', 'SigLIPBackbone': 'SigLIPPreprocessor'}
@@ -138,9 +140,34 @@ PARSERS = {
 def is_precomputed(source):
   """Whether `source` is a file of precomputed outputs or of labels, which needs no pictures."""
   source = str(source).removeprefix(EMBEDDING)
-  if is_picture_text(source):
+  if is_picture_text(source) or is_sound(source):
     return False
   return pathlib.Path(source).suffix in precomputed.READERS or csv_files.is_table(source)
+
+
+def is_sound(source):
+  """Whether `source` names a tagger of sound, which hears the windows: 'sound:PATH', or 'sound@RATE:PATH'."""
+  return SOUND.fullmatch(str(source)) is not None
+
+
+def sound_source(source):
+  """(path, sample rate in hertz) of a tagger of sound. UserError for a rate out of range."""
+  rate, path = SOUND.fullmatch(str(source)).groups()
+  rate_hz = int(rate or SOUND_RATE_HZ)
+  if not 1000 <= rate_hz <= 192_000:
+    raise UserError(f'{source}: a sample rate of {rate_hz} Hz, allowed is 1000 to 192000')
+  return path, rate_hz
+
+
+def needs_pictures(source):
+  """Whether a teacher looks at pictures: neither is it a file of outputs or labels, nor does it hear."""
+  return not is_precomputed(source) and not is_sound(source)
+
+
+def of_embeddings(teachers):
+  """The TeacherConfigs with EMBEDDING before each source: what --loss=cosine means."""
+  sources = (EMBEDDING + teacher.source.removeprefix(EMBEDDING) for teacher in teachers)
+  return tuple(dataclasses.replace(teacher, source=source) for teacher, source in zip(teachers, sources, strict=True))
 
 
 def is_embedding(source):
@@ -166,9 +193,12 @@ def check(teachers, teacher_mode, manifest):
     teacher_mode: 'stored' or 'online'.
     manifest: of the records.
   """
-  classifiers = [teacher.name for teacher in teachers if not is_precomputed(teacher.source)]
+  classifiers = [teacher.name for teacher in teachers if needs_pictures(teacher.source)]
   check_pictures(manifest, classifiers)
   for teacher in teachers:
+    if is_sound(teacher.source):
+      check_sound(teacher, teacher_mode)
+      continue
     source = teacher.source.removeprefix(EMBEDDING)
     path = pathlib.Path(source)
     names = teacher.labels and class_lists.read_class_names(teacher.labels)
@@ -235,6 +265,26 @@ def check_preset(source):
   if not is_known:
     allowed = ' or '.join(PICTURE_TEXT_MODELS)
     raise UserError(f'{source}: a preset of {text.brief_value(family)}, allowed is {allowed}')
+
+
+def check_sound(teacher, teacher_mode):
+  """UserError for mistakes in a TeacherConfig of a tagger of sound that show before it is loaded."""
+  path, _ = sound_source(teacher.source)
+  if teacher_mode == 'online':
+    raise UserError(f'teacher {teacher.name}: a tagger of sound cannot run in the step; use --teacher_mode=stored')
+  if teacher.labels:
+    class_lists.read_class_names(teacher.labels)
+  refuse_picture_settings(teacher.source, teacher.weights, teacher.dtype, teacher.input_range)
+  is_file = path.endswith('.tflite') and pathlib.Path(path).is_file()
+  if not is_file and not pathlib.Path(path).is_dir():
+    raise UserError(f'{path}: no such tagger of sound; expected is a SavedModel folder or a .tflite file')
+  check_classifier(path if '/' in path else f'./{path}')
+
+
+def refuse_picture_settings(source, weights, dtype, input_range):
+  """UserError if settings of classifiers of pictures are given for a tagger of sound."""
+  if (weights, dtype, input_range) != ('imagenet', 'float32', None):
+    raise UserError(f'{source}: a tagger of sound; leave out weights, dtype and input range, which are for pictures')
 
 
 def check_pictures(manifest, names):

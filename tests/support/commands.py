@@ -16,12 +16,15 @@ SERVER = multiprocessing.get_context('forkserver')
 SERVER.set_forkserver_preload(['tensorflow', 'keras', 'matplotlib.backends.backend_agg', 'sklearn.svm', 'av'])
 
 
-def run(module, *arguments, cwd=None, timeout=280, check=False):
-  """`python -m module arguments`, as subprocess.run has it with its output as text; or the path of a script."""
+def run(module, *arguments, cwd=None, timeout=280, check=False, environment=None):
+  """`python -m module arguments`, as subprocess.run has it with its output as text; or the path of a script.
+
+  `environment`: dict of variables to set besides those of the tests' first process.
+  """
   words = [str(word) for word in (module, *arguments)]
   with tempfile.TemporaryDirectory() as folder:
     files = [pathlib.Path(folder) / name for name in ('stdout', 'stderr')]
-    child = start(words, cwd, *files)
+    child = start(words, cwd, *files, environment)
     child.join(timeout)
     if child.is_alive():
       child.kill()
@@ -33,18 +36,19 @@ def run(module, *arguments, cwd=None, timeout=280, check=False):
   return done
 
 
-def start(words, cwd=None, stdout=os.devnull, stderr=os.devnull):
+def start(words, cwd=None, stdout=os.devnull, stderr=os.devnull, environment=None):
   """The multiprocessing.Process that runs the words: a module or script, and its arguments."""
-  child = SERVER.Process(target=become, args=(words, cwd or os.getcwd(), stdout, stderr))
+  child = SERVER.Process(target=become, args=(words, cwd or os.getcwd(), stdout, stderr, environment))
   child.start()
   return child
 
 
-def become(words, cwd, stdout, stderr):
+def become(words, cwd, stdout, stderr, environment):
   """In the forked process: what `python -m` does."""
   for number, path in ((1, stdout), (2, stderr)):
     os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), number)
   os.chdir(cwd)
+  os.environ.update(environment or {})
   sys.argv = list(words)
   if words[0].endswith('.py'):
     sys.path.insert(0, os.path.dirname(words[0]))

@@ -63,7 +63,7 @@ def world(tmp_path_factory):
 @pytest.mark.parametrize(
   ('words', 'message'),
   [
-    ('--records= --run_dir=', 'train needs --records or --embeddings, and --run_dir'),
+    ('--records= --run_dir=', 'train needs --records or --embeddings or --sounds, and --run_dir or --sounds'),
     ('--run_dir=', 'train needs --run_dir'),
     ('--run_dir=run', 'run: holds a run already; go on with --resume'),
     ('--run_dir=file', 'file: not a folder'),
