@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 import synthetic_records
-import tensorflow as tf
 
+from audionet_tf.core import tflite_interpreter
 from audionet_tf.data import soft_labels, word_tables
 from audionet_tf.models import registry, student_file, words
 from audionet_tf.saved_model import for_files, loader, verify
@@ -129,7 +129,7 @@ def test_a_table_names_the_sounds_of_a_student_that_was_not_taught_the_names(wor
   exported = loader.load(tmp_path / '1')
   assert exported.class_names == list(VIDEOS)
   np.testing.assert_allclose(exported.predict(waveform)['probabilities'], expected, atol=1e-5)
-  runner = tf.lite.Interpreter(str(tmp_path / '1/model.tflite')).get_signature_runner('serving_default')
+  runner = tflite_interpreter.interpreter(tmp_path / '1/model.tflite').get_signature_runner('serving_default')
   np.testing.assert_allclose(runner(waveform=waveform[:1])['probabilities'], expected[:1], atol=1e-4)
   table = word_tables.read(tmp_path / '1/assets.extra/words.npz')
   assert (table.names, table.temperature) == (list(VIDEOS), 0.1)
