@@ -193,7 +193,10 @@ def test_outputs_of_other_windows_are_not_whole(tmp_path):
   renamed = {'colours': about['colours'] | {'classes': list('abcde')}}
   others = [{'shards': shards}, {'videos': manifest['videos'][::-1]}, {'digest': 'records 2'}]
   assert not any(soft_labels.is_whole(folder, manifest | other, about) for other in others)
-  assert not soft_labels.is_whole(folder, manifest, renamed) and not soft_labels.is_whole(tmp_path, manifest, about)
+  assert not soft_labels.is_whole(folder, manifest, renamed)
+  assert soft_labels.is_whole(tmp_path, manifest, about) is False
+  assert soft_labels.is_finished(folder / 'labels-00000-of-00003.tfrecord', 7)
+  assert soft_labels.is_finished(folder / 'none.tfrecord', 7) is False
 
 
 def test_several_teachers_stand_side_by_side(tmp_path):
