@@ -349,19 +349,25 @@ def _windows(window_seconds: float | None, hop_seconds: float | None) -> dict[st
   return lengths
 
 
-def load(path: Path | None = None) -> Predictor:
+def load(path: Path | None = None, *, classes: Path | None = None) -> Predictor:
   """Loads a student for prediction: `load()` the starter, which one line on stderr announces.
 
   Args:
     path: a run (its export, if it has one), an export (a version, or the folder of versions: the highest), or a student
       (.keras, with its .json beside it), or the address of one, `s3://...` or `hf://user/repository`; None, or
       'starter', for the student in the package, which knows ten kinds of sound and calls all others `unknown`.
+    classes: for a student of embeddings: a file of classes in words, or a .npz table of their vectors.
 
   Raises:
     UserError: there is none of these, or it is damaged.
   """
   from audionet_tf.models import starter
 
+  if classes is not None:
+    from audionet_tf.teachers import student_words
+
+    path = student_words.find(path, os.fspath(classes))
+    return Predictor(path, student_words.load(path, os.fspath(classes)))
   path = pathlib.Path(starter.chosen(path))
   from audionet_tf.saved_model import for_files
 
@@ -487,6 +493,8 @@ def train(
   teacher_labels: str | Sequence[str] | dict[str, str] | None = None,
   teacher_input_range: Any = None,
   teacher_dtype: str | Sequence[str] | dict[str, str] = 'float32',
+  classes: str | Sequence[str] | dict[str, str] | None = None,
+  teacher_temperature: float | Sequence[str] | dict[str, float] | None = None,
   loss_weight: float | str | Sequence[str] | dict[str, float | str] = 1,
   embeddings: Path | Sequence[Path] = (),
   augment: Sequence[str] | dict[str, float | None] = (),
@@ -514,8 +522,9 @@ def train(
     teacher: name of a keras.applications classifier, a .keras or .tflite file, a SavedModel, a file of outputs or of
       labels; for several a dict of name to source, or a list of 'NAME=SOURCE'. None: vgg16, and no teacher for
       loss='reconstruction'.
-    teacher_weights, teacher_labels, teacher_input_range, teacher_dtype, loss_weight: a value for all teachers, or a
-      dict of name to value. An input range is a pair of numbers.
+    teacher_weights, teacher_labels, teacher_input_range, teacher_dtype, classes, teacher_temperature, loss_weight: a
+      value for all teachers, or a dict of name to value. An input range is a pair of numbers; `classes` is the file of
+      the classes of a teacher 'clip:PRESET'.
     embeddings: files of AudioSet's embeddings, in place of `records`.
     augment: dict of augmentation to its value, None for its default; or a list of 'NAME' and 'NAME=VALUE'.
     kldiv_per_frame: keep the KL of each window of each epoch in stats.json.
@@ -575,6 +584,8 @@ def train(
       labels=teacher_labels,
       dtype=_texts(teacher_dtype),
       input_range=_texts(teacher_input_range),
+      texts=_texts(classes),
+      temperature=_texts(teacher_temperature),
       loss_weight=_texts(loss_weight),
     )
     folders = [records] if validation is None else [records, validation]
@@ -607,6 +618,40 @@ def train(
       task=task,
     )
   return pathlib.Path(run_dir)
+
+
+def train_on_sounds(
+  folder: Path,
+  run_dir: Path | None = None,
+  *,
+  init: Path | None = None,
+  resume: bool = False,
+  **settings: Any,
+) -> dict[str, Any]:
+  """Trains a student on labelled sounds, and reports on some that are held out: `audionet_tf.train --sounds`.
+
+      audionet_tf.train_on_sounds('sounds', 'runs/sounds')
+      audionet_tf.train_on_sounds('few_sounds', init='runs/sounds')
+
+  Args:
+    folder: with a folder of sounds for each class, or with metadata.csv (`file_name`, `label`).
+    run_dir: folder of the run: new, or with `resume` an old one. None: runs/ and the name of `folder`.
+    init: run or student to start from: first a head on its frozen features is trained, then all layers; the student
+      that names more of the held-out sounds is kept.
+    resume: go on from where the run was interrupted.
+    **settings: of `train`, in place of the recipe's (the presets sounds, sounds_head and sounds_tune).
+
+  Returns:
+    dict: `accuracy`; `clips`, the number of held-out sounds; `categories` and `confusion`; `results`, a dict for each
+    sound; `skipped`, dict of unreadable files to reasons; `report`, path of the page.
+
+  Raises:
+    UserError: no class, one class, or a class with a single sound; no readable sound; or as `train`.
+  """
+  from audionet_tf.sound_folders import pipeline
+
+  run_dir = pipeline.default_run_dir(folder) if run_dir is None else run_dir
+  return pipeline.run(folder, run_dir, build_records, train, settings, init, resume)
 
 
 OWN_ARGUMENTS = ('student', 'teachers', 'augment', 'per_frame')  # fields of TrainingConfig that `train` names itself

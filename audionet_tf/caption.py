@@ -11,6 +11,7 @@ takes your own. With --output=captions it writes captions/clip.mp4.vtt and, the 
   csv       clip.mp4.events.csv: the same as a table
   labels    clip.mp4.labels.txt: a label track for Audacity
   rttm      for tools that compare events
+  raven     clip.mp4.selections.txt: a selection table for Raven; only if --format names it
 
 of which --format=vtt,json chooses, and settings.json, a copy of the settings. --burn=soft adds
 captions/clip.mp4.captioned.mp4, the unchanged video with the captions as a stream that players can switch on;
@@ -35,6 +36,9 @@ if the student recognizes it from a part of a window, and later if it must fill 
 --blocks=5,2,10 takes blocks of five patches of 0.96 s, one every two, repeated twice to ten (Caption4Sound). Of a
 student with several heads the first is used, or --head=NAME.
 
+A student that learned embeddings of pictures (docs/words.md) captions the classes of --classes=words.txt, in your own
+words, without training again.
+
 Students with a class `unknown`, such as the starter, get no caption where that is as probable as all others together,
 and none of `unknown` itself, but for --unknown; how many seconds it lasts is printed.
 """
@@ -43,38 +47,29 @@ import pathlib
 
 from absl import flags
 
+from audionet_tf import event_flags
 from audionet_tf.captioning import formats, speech
 from audionet_tf.core import cli, durations, files, system, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import clip_tables
-from audionet_tf.models import starter, student_paths
+from audionet_tf.models import student_paths
+from audionet_tf.teachers import student_words
 
 MODEL = flags.DEFINE_string(
   'model', None, 'A run, an export (a version or the folder of versions), or a student.keras; default: the starter.'
 )
 HEAD = flags.DEFINE_string('head', None, "Of several heads, the teacher's name of the one to use; default: the first.")
+CLASSES = flags.DEFINE_string(
+  'classes',
+  None,
+  'For a student of embeddings: classes in your own words, one per line, or a .npz table of their vectors.',
+)
 WINDOW_MS = flags.DEFINE_float(
   'window_ms', None, 'Length of a window, or of a patch of --blocks, milliseconds; default: see above.', lower_bound=1
 )
 HOP_MS = flags.DEFINE_float('hop_ms', None, 'From window to window; default: the length of a window.', lower_bound=1)
 BLOCKS = flags.DEFINE_list('blocks', None, 'PATCHES,HOP,TOTAL: sliding blocks of patches, such as 5,2,10.')
 BATCH_SIZE = flags.DEFINE_integer('batch_size', None, 'Windows per call; default: as many as are fast.', lower_bound=1)
-THRESHOLD = flags.DEFINE_float('threshold', 0.2, 'Score that a class must reach.')
-THRESHOLDS = flags.DEFINE_string('thresholds', None, 'CSV with class_name and threshold, for single classes.')
-RELEASE = flags.DEFINE_float('release', 0.7, 'An event lasts while the score is at least this share of the threshold.')
-SMOOTH_MS = flags.DEFINE_float('smooth_ms', 400, 'Length of the running median over the scores; 0 for none.')
-MERGE_MS = flags.DEFINE_float('merge_ms', 500, 'Events of one class with a gap of at most this length are merged.')
-SHORTEST_MS = flags.DEFINE_float('shortest_ms', 200, 'Shorter events are dropped.')
-TOP = flags.DEFINE_integer('top', 3, 'Classes at a time; 0 for all.')
-STOP = flags.DEFINE_list('stop', [], 'Classes to leave out, or a file of them, one per line.')
-NAMES = flags.DEFINE_string('names', None, 'CSV with class_name (or mid, or index) and display_name.')
-JOIN = flags.DEFINE_enum(
-  'join',
-  None,
-  ['sum', 'max'],
-  'Score of several classes with one display name; default: sum if classes exclude each other (softmax), else max.',
-)
-UNKNOWN = flags.DEFINE_bool('unknown', False, 'Caption `unknown` too, of students that have it.')
 OUTPUT = flags.DEFINE_string('output', None, 'Folder for the captions, made if missing; default: only print events.')
 FORMAT = cli.restricted(
   flags.DEFINE_list('format', formats.USUAL, 'What to write, one or more of these.'),
@@ -93,7 +88,9 @@ FONT = flags.DEFINE_string(
   'With --burn=hard: a font file (TrueType, OpenType); default: DejaVu Sans, or another that is installed.',
 )
 
-TOPICS = {'model': 'Student', 'window_ms': 'Windows', 'threshold': 'Events', 'stop': 'Classes', 'output': 'Results'}
+flags.adopt_module_key_flags(event_flags)
+
+TOPICS = {'model': 'Student', 'window_ms': 'Windows', 'output': 'Results', **event_flags.TOPICS}
 NEEDS = (('FILE after the flags',),)
 SETTINGS_NAME = 'settings.json'
 SHOWN = '{desc}: {percentage:3.0f}% {n:.0f} of {total:.0f} s [{elapsed}<{remaining}{postfix}]'
@@ -109,9 +106,10 @@ def check_arguments(paths):
     cli.require(numbers, f'blocks is {",".join(BLOCKS.value)!r}, allowed is PATCHES,HOP,TOTAL such as 5,2,10')
   check_merge(paths)
   clip_tables.check_names([pathlib.Path(path).name for path in paths])
-  cli.require_files([path for path in (THRESHOLDS.value, NAMES.value, FONT.value) if path])
+  event_flags.require_files()
+  cli.require_files([FONT.value] if FONT.value else [])
   cli.require_any_file(paths)
-  return student_paths.find_for_files(starter.chosen(MODEL.value))
+  return student_words.find(MODEL.value, CLASSES.value)
 
 
 def check_merge(paths):
@@ -131,28 +129,6 @@ def check_merge(paths):
       f'{written}: the captions would overwrite the speech; choose another --output',
     )
   speech.read(MERGE.value)
-
-
-def detection_config(settings, class_names):
-  """event_detection.DetectionConfig of the flags, checked. `settings`: student_file.StudentConfig."""
-  from audionet_tf.captioning import captioner
-
-  return captioner.detection_config(
-    settings,
-    class_names,
-    HEAD.value,
-    names=NAMES.value,
-    thresholds=THRESHOLDS.value,
-    stop=STOP.value,
-    join=JOIN.value,
-    threshold=THRESHOLD.value,
-    release=RELEASE.value,
-    top=TOP.value,
-    smooth_seconds=durations.seconds(SMOOTH_MS.value),
-    merge_seconds=durations.seconds(MERGE_MS.value),
-    shortest_seconds=durations.seconds(SHORTEST_MS.value),
-    unknown=UNKNOWN.value,
-  )
 
 
 def bar(name):
@@ -217,7 +193,7 @@ def report(path, captions, folder):
 
 def write_settings(folder, paths, settings):
   """Writes settings.json: the flags, the files, and the student's sample rate, mixdown and window."""
-  holders = [value for value in globals().values() if isinstance(value, flags.FlagHolder)]
+  holders = [*(value for value in globals().values() if isinstance(value, flags.FlagHolder)), *event_flags.HOLDERS]
   student = {name: getattr(settings, name) for name in ('student', 'sample_rate_hz', 'mono', 'window_seconds')}
   content = {'flags': {holder.name: holder.value for holder in holders}, 'files': paths, 'student': student}
   files.write_json(folder / SETTINGS_NAME, content)
@@ -229,13 +205,12 @@ def main(argv):
   system.keep_freed_memory()
   cli.import_tensorflow()
   from audionet_tf.captioning import captioner
-  from audionet_tf.saved_model import for_files
 
-  served = for_files.load(model)
+  served = student_words.load(model, CLASSES.value)
   blocks = BLOCKS.value and tuple(map(int, BLOCKS.value))
   window_seconds, hop_seconds = durations.seconds(WINDOW_MS.value), durations.seconds(HOP_MS.value)
   predictor = captioner.predictor(served, window_seconds, hop_seconds, blocks, BATCH_SIZE.value, HEAD.value)
-  config = detection_config(served.settings, predictor.class_names)
+  config = event_flags.detection_config(served.settings, predictor.class_names, HEAD.value)
   folder = pathlib.Path(OUTPUT.value) if OUTPUT.value else None
   if folder:
     folder.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,13 @@ evaluates a multi-label student: average precision, ROC AUC and d' of every clas
 ROC curves, calibration. The table has the form of AudioSet's, FSD50K's, ESC's, or the columns path, labels and perhaps
 start and end (docs/labels.md). Classes without a clip are left out of the means and named.
 
+  python -m audionet_tf.evaluate --model=runs/clips --events=events.csv --media_root=clips
+
+detects events by the rules and flags of audionet_tf.caption and compares them with annotated ones: precision, recall
+and F1 of segments of a second, and of events whose onset is right within 0.2 s and whose offset is within that or a
+fifth of the event (sed_eval; the extra events). events.csv has the columns file, onset, offset and label, in seconds,
+as DCASE's; selection tables of Raven, .txt or a folder of these, are read too.
+
 --perturb=telephone predicts the same clips through a telephone, --perturb=noise_10db in noise: a student that has
 learned the microphones of its clips with their sounds fails there.
 
@@ -37,6 +44,7 @@ import pathlib
 
 from absl import flags
 
+from audionet_tf import event_flags
 from audionet_tf.core import cli, files
 from audionet_tf.core.errors import UserError
 from audionet_tf.media import perturbations
@@ -49,7 +57,7 @@ BATCH_SIZE = flags.DEFINE_integer('batch_size', 512, 'Windows per step.', lower_
 WINDOW_MS = flags.DEFINE_float(
   'window_ms',
   None,
-  'With --clips or --labels, length of a window; default: as the student was trained, and students that repeat short '
+  'Length of a window of clips; default: as the student was trained, and, but for --events, students that repeat short '
   'sound predict a last one that ends with the clip, if more than a tenth of one is left.',
   lower_bound=1,
 )
@@ -79,23 +87,32 @@ LABELS = flags.DEFINE_string(
   'labels', None, "CSV of clips with any number of labels: path, labels, start, end, or AudioSet's."
 )
 VOCABULARY = flags.DEFINE_string('vocabulary', None, 'With --labels by mid: CSV index,mid,display_name.')
+EVENTS = flags.DEFINE_string(
+  'events',
+  None,
+  'CSV of annotated events (file, onset, offset, label), or selection tables of Raven: a .txt or a folder of these.',
+)
 MEDIA_ROOT = flags.DEFINE_string(
-  'media_root', None, 'Folder that the paths in --clips or --labels start from; default: that of the CSV.'
+  'media_root', None, 'Folder that the paths in --clips, --labels or --events start from; default: that of the table.'
 )
 OUTPUT = flags.DEFINE_string('output', None, 'JSON file for all numbers.')
 FIGURE = flags.DEFINE_string(
   'figure', None, 'With --clips the confusion matrix, with --labels curves and calibration: .png, .pdf or .svg.'
 )
 
+flags.adopt_module_key_flags(event_flags)
+
 TOPICS = {
   'model': 'Student',
   'records': 'Against the teacher',
   'clips': 'On labelled clips',
   'labels': 'On clips with several labels',
+  'events': 'On annotated events',
   'media_root': 'Files',
   'output': 'Results',
+  'threshold': 'Detection of --events',
 }
-NEEDS = (('--model',), ('--records', '--clips', '--labels'))
+NEEDS = (('--model',), ('--records', '--clips', '--labels', '--events'))
 FOLD = '{fold}'  # in --model: stands for the fold that a model was not trained on
 
 
@@ -105,6 +122,7 @@ def check_arguments(argv):
   cli.require(not (CLIPS.value and LABELS.value), 'use either --clips or --labels, not both')
   for flag, other in ((GROUPS, CLIPS), (VISION, CLIPS), (FOLDS, CLIPS), (PERTURB, CLIPS), (VOCABULARY, LABELS)):
     cli.require(other.value or not flag.value, f'--{flag.name} goes with --{other.name}')
+  check_events()
   cli.require(CLIPS.value or LABELS.value or not FIGURE.value, '--figure goes with --clips or --labels')
   if FIGURE.value:
     from audionet_tf.plotting import style
@@ -119,6 +137,33 @@ def check_arguments(argv):
     cli.require(pathlib.Path(RECORDS.value).is_dir(), f'{RECORDS.value}: no such folder; tfrecords.build makes it')
   for fold in FOLDS.value if FOLD in MODEL.value else ['']:
     student_paths.find(MODEL.value.replace(FOLD, fold))
+
+
+def check_events():
+  """Raises UserError for mistakes in --events and in the flags that go with it."""
+  for flag in event_flags.HOLDERS:
+    cli.require(EVENTS.value or not flag.present, f'--{flag.name} goes with --events')
+  if EVENTS.value:
+    cli.require(FOLD not in MODEL.value, f'{FOLD} in --model goes with --clips, not with --events')
+    cli.require(os.path.exists(EVENTS.value), f'{EVENTS.value}: no such file')
+    cli.require_installed(['sed_eval'], 'events')
+    event_flags.require_files()
+
+
+def on_events():
+  """Compares detected events with annotated ones, prints the table, returns the numbers."""
+  from audionet_tf.captioning import captioner, event_scores, event_tables
+  from audionet_tf.saved_model import for_files
+
+  annotated = event_tables.read(EVENTS.value)
+  served = for_files.load(student_paths.find_for_files(MODEL.value))
+  predictor = captioner.predictor(served, window_seconds())
+  rules = event_flags.detection_config(served.settings, predictor.class_names)
+  path = pathlib.Path(EVENTS.value)
+  root = pathlib.Path(MEDIA_ROOT.value or (path if path.is_dir() else path.parent))
+  measured = event_scores.evaluate(predictor, rules, annotated, path, root)
+  print(event_scores.report(measured))
+  return measured
 
 
 def on_records(student):
@@ -169,7 +214,8 @@ def try_teachers():
   keys = ('source', 'weights', 'dtype', 'input_range')
   for arguments in {str(teacher): teacher for teacher in needed}.values():
     if not TEACHER.value:
-      paths = [arguments[key] for key in ('source', 'weights', 'labels') if arguments[key] not in (None, 'imagenet')]
+      keys_of_paths = ('source', 'weights', 'labels', 'texts')
+      paths = [arguments[key] for key in keys_of_paths if arguments[key] not in (None, 'imagenet')]
       print('teacher, as the model names it:', ', '.join(map(repr, paths)), flush=True)
     frozen_teacher.try_loading(**{key: arguments[key] for key in keys})
 
@@ -235,7 +281,8 @@ def main(argv):
   if RECORDS.value or VISION.value:
     try_teachers()
   measured, by_fold = {'model': MODEL.value}, FOLD in MODEL.value
-  student = None if by_fold else predictor.load_student(MODEL.value)
+  needs_student = RECORDS.value or CLIPS.value or LABELS.value
+  student = None if by_fold or not needs_student else predictor.load_student(MODEL.value)
   if RECORDS.value:
     measured['records'] = {'source': RECORDS.value} | on_records(student)
   if CLIPS.value:
@@ -245,9 +292,13 @@ def main(argv):
     measured['clips'] = {'source': CLIPS.value} | changed | clips
   if LABELS.value:
     measured['labels'] = {'source': LABELS.value} | on_labels(student)
+  if EVENTS.value:
+    measured['events'] = {'source': EVENTS.value} | on_events()
   if OUTPUT.value:
     files.write_json(OUTPUT.value, measured)
-  left_out = [measured.get(name, {}).get(key) for name in ('clips', 'labels') for key in ('unreadable', 'missing')]
+  left_out = [
+    measured.get(name, {}).get(key) for name in ('clips', 'labels', 'events') for key in ('unreadable', 'missing')
+  ]
   return 1 if any(left_out) else 0
 
 

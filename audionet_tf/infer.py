@@ -13,7 +13,10 @@ also writes predictions/clip.mp4.json, .csv and .npz, the same for song.flac, an
   csv   the --top classes of every window, one row per window
   npz   every class and the student's embedding, for NumPy
 
---format=csv writes that alone. A student of several teachers has a head for each: --head=NAME chooses the head;
+--format=csv writes that alone. A student that learned embeddings of pictures (docs/words.md) predicts the classes of
+--classes=words.txt, in your own words, without training again.
+
+A student of several teachers has a head for each: --head=NAME chooses the head;
 by default it is the first, and the others are named. The starter's second has its teacher's thousand classes.
 
 AudioNet predicts windows, which follow one another unless --hop_ms says otherwise; sound shorter than one window is
@@ -37,13 +40,19 @@ from audionet_tf.core import cli, durations, system, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import clip_tables
 from audionet_tf.inference import writers
-from audionet_tf.models import starter, student_paths
+from audionet_tf.models import student_paths
+from audionet_tf.teachers import student_words
 
 PIPE = '-'  # in place of a file
 MODEL = flags.DEFINE_string(
   'model', None, 'A run, an export (a version or the folder of versions), or a student.keras; default: the starter.'
 )
 HEAD = flags.DEFINE_string('head', None, "Of several heads, the teacher's name of the one to use; default: the first.")
+CLASSES = flags.DEFINE_string(
+  'classes',
+  None,
+  'For a student of embeddings: classes in your own words, one per line, or a .npz table of their vectors.',
+)
 WINDOW_MS = flags.DEFINE_float(
   'window_ms',
   None,
@@ -74,7 +83,7 @@ def check_arguments(paths):
   )
   if PIPE not in paths:
     cli.require_any_file(paths)
-  return student_paths.find_for_files(starter.chosen(MODEL.value))
+  return student_words.find(MODEL.value, CLASSES.value)
 
 
 def summary(name, predictions, class_names):
@@ -115,9 +124,8 @@ def main(argv):
   system.keep_freed_memory()
   cli.import_tensorflow()
   from audionet_tf.inference import predict
-  from audionet_tf.saved_model import for_files
 
-  served = for_files.load(model)
+  served = student_words.load(model, CLASSES.value)
   window_seconds, hop_seconds = durations.seconds(WINDOW_MS.value), durations.seconds(HOP_MS.value)
   formats = FORMAT.value if OUTPUT.value else ('json',)  # every probability, which the table on the screen needs
   predictor = predict.file_predictor(

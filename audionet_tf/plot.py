@@ -174,12 +174,12 @@ def tsne():
 def teacher_classes(names):
   """The class that the teacher predicts for the pictures of each of the videos called `names`."""
   from audionet_tf.evaluation import vision
-  from audionet_tf.teachers import frozen_teacher
+  from audionet_tf.teachers import frozen_teacher, teacher_config
   from audionet_tf.units import search
 
   cli.require(
-    not frozen_teacher.is_precomputed(TEACHER.value),
-    f'--teacher={TEACHER.value} holds precomputed targets; a map needs a network that classifies pictures',
+    teacher_config.needs_pictures(TEACHER.value),
+    f'--teacher={TEACHER.value} looks at no pictures; a map needs a network that classifies them',
   )
   paths = [(f'/{path.as_posix()}', path) for path in search.media_files(CLIPS.value)]
   matches = {name: [path for text, path in paths if text.endswith(f'/{name}')] for name in names}

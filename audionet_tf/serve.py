@@ -17,13 +17,19 @@ Only this machine can reach the service, unless --host is given; there is no log
 from absl import flags
 
 from audionet_tf.core import cli, system
-from audionet_tf.models import starter, student_paths
+from audionet_tf.models import starter
 from audionet_tf.service import settings
+from audionet_tf.teachers import student_words
 
 MODEL = flags.DEFINE_string(
   'model', None, 'A run, an export (a version or the folder of versions), or a student.keras; default: the starter.'
 )
 HEAD = flags.DEFINE_string('head', None, "Of several heads, the teacher's name of the one to use; default: the first.")
+CLASSES = flags.DEFINE_string(
+  'classes',
+  None,
+  'For a student of embeddings: classes in your own words, one per line, or a .npz table of their vectors.',
+)
 NAME = flags.DEFINE_string('name', 'audionet', 'Of the model in addresses: /v1/models/NAME.')
 THRESHOLD = flags.DEFINE_float(
   'threshold', 0.2, 'Score that a class must reach; a request may give another.', lower_bound=0.05, upper_bound=1
@@ -63,7 +69,7 @@ def check_arguments(arguments):
   valid = NAME.value and all(c.isalnum() or c in '-_.' for c in NAME.value)
   cli.require(valid, f'name is {NAME.value!r}, allowed are letters, digits, -, _ and .')
   cli.require_installed(EXTRA, 'serve')
-  return student_paths.find_for_files(starter.chosen(MODEL.value))
+  return student_words.find(MODEL.value, CLASSES.value)
 
 
 def limits():
@@ -83,7 +89,6 @@ def main(argv):
   model = check_arguments(argv[1:])
   system.keep_freed_memory()
   cli.import_tensorflow()
-  from audionet_tf.saved_model import for_files
   from audionet_tf.service import app as service_app
   from audionet_tf.service import server
 
@@ -94,7 +99,7 @@ def main(argv):
     hosts = video_download.checked_hosts(DOWNLOAD_HOSTS.value)
     fetch = video_download.fetcher(hosts, limits().upload_bytes, DECODE_SECONDS.value)
   bound_socket = server.bind_socket(HOST.value, PORT.value)
-  served = for_files.load(model)
+  served = student_words.load(model, CLASSES.value)
   service = service_app.make(served, NAME.value, limits(), THRESHOLD.value, fetch, hosts, HEAD.value)
   names = settings.allowed_host_names(HOST.value, ALLOWED_HOST.value)
   app = service_app.application(service, names, (service_app.EXTENSION_ORIGIN, *ALLOWED_ORIGIN.value))

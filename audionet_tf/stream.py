@@ -24,13 +24,19 @@ import sys
 
 from absl import flags
 
+from audionet_tf import event_flags
 from audionet_tf.core import cli, durations, system, text
-from audionet_tf.models import starter, student_paths
+from audionet_tf.teachers import student_words
 
 MODEL = flags.DEFINE_string(
   'model', None, 'A run, an export (a version or the folder of versions), or a student.keras; default: the starter.'
 )
 HEAD = flags.DEFINE_string('head', None, "Of several heads, the teacher's name of the one to use; default: the first.")
+CLASSES = flags.DEFINE_string(
+  'classes',
+  None,
+  'For a student of embeddings: classes in your own words, one per line, or a .npz table of their vectors.',
+)
 SAMPLE_RATE = flags.DEFINE_integer(
   'sample_rate', None, 'Rate in hertz of raw 16-bit samples; default: WAV.', lower_bound=1
 )
@@ -41,23 +47,10 @@ WINDOW_MS = flags.DEFINE_float(
   'window_ms', None, 'Length of a window, milliseconds; default: as in training.', lower_bound=1
 )
 HOP_MS = flags.DEFINE_float('hop_ms', None, 'From window to window; default: the length of a window.', lower_bound=1)
-THRESHOLD = flags.DEFINE_float('threshold', 0.2, 'Score that a class must reach.')
-THRESHOLDS = flags.DEFINE_string('thresholds', None, 'CSV with class_name and threshold, for single classes.')
-RELEASE = flags.DEFINE_float('release', 0.7, 'An event lasts while the score is at least this share of the threshold.')
-SMOOTH_MS = flags.DEFINE_float('smooth_ms', 400, 'Length of the running median over the scores; 0 for none.')
-MERGE_MS = flags.DEFINE_float('merge_ms', 500, 'Events of one class with a gap of at most this length are merged.')
-SHORTEST_MS = flags.DEFINE_float('shortest_ms', 200, 'Shorter events are dropped.')
-STOP = flags.DEFINE_list('stop', [], 'Classes to leave out of the events, or a file of them, one per line.')
-NAMES = flags.DEFINE_string('names', None, 'CSV with class_name (or mid, or index) and display_name, for the events.')
-JOIN = flags.DEFINE_enum(
-  'join', None, ['sum', 'max'], 'Score of classes with one display name; default: as in caption.'
-)
-UNKNOWN = flags.DEFINE_bool('unknown', False, 'Events of `unknown` too, of students that have it.')
 FORMAT = flags.DEFINE_enum('format', 'text', ['text', 'json'], 'Of the lines.')
-TOP = flags.DEFINE_integer('top', 3, 'Classes per window, and events at a time; 0 for all.', lower_bound=0)
+flags.adopt_module_key_flags(event_flags)
 
-TOPICS = {'model': 'Student', 'sample_rate': 'Sound', 'window_ms': 'Windows', 'threshold': 'Events', 'stop': 'Classes'}
-TOPICS |= {'format': 'Results'}
+TOPICS = {'model': 'Student', 'sample_rate': 'Sound', 'window_ms': 'Windows', 'format': 'Results', **event_flags.TOPICS}
 
 
 def check_arguments():
@@ -70,37 +63,22 @@ def check_arguments():
     MICROPHONE.value or not sys.stdin.isatty(),
     'nothing is piped in: ffmpeg -i FILE -f wav - | python -m audionet_tf.stream, or use --microphone',
   )
-  cli.require_files([path for path in (THRESHOLDS.value, NAMES.value) if path])
+  event_flags.require_files()
   if MICROPHONE.value:
     cli.require_installed(['sounddevice'], 'microphone')
-  return student_paths.find_for_files(starter.chosen(MODEL.value))
+  return student_words.find(MODEL.value, CLASSES.value)
 
 
 def make_predictor(served):
   """(predict.FilePredictor of single windows, live_events.LiveEvents), as the flags say, ready to answer at once."""
   import numpy as np
 
-  from audionet_tf.captioning import captioner, live_events
+  from audionet_tf.captioning import live_events
   from audionet_tf.inference import predict
 
   window_seconds, hop_seconds = durations.seconds(WINDOW_MS.value), durations.seconds(HOP_MS.value)
   predictor = predict.live_predictor(served, window_seconds, hop_seconds, HEAD.value)
-  rules = captioner.detection_config(
-    served.settings,
-    predictor.class_names,
-    HEAD.value,
-    names=NAMES.value,
-    thresholds=THRESHOLDS.value,
-    stop=STOP.value,
-    join=JOIN.value,
-    threshold=THRESHOLD.value,
-    release=RELEASE.value,
-    top=TOP.value,
-    smooth_seconds=durations.seconds(SMOOTH_MS.value),
-    merge_seconds=durations.seconds(MERGE_MS.value),
-    shortest_seconds=durations.seconds(SHORTEST_MS.value),
-    unknown=UNKNOWN.value,
-  )
+  rules = event_flags.detection_config(served.settings, predictor.class_names, HEAD.value)
   framing = predictor.framing
   predictor.predict(np.zeros([1, framing.window_samples], np.int16), 1)  # the first call makes the graph
   events = live_events.LiveEvents(predictor.class_names, rules, framing.window_seconds, framing.hop_seconds)
@@ -118,7 +96,7 @@ def sound_chunks(framing):
 
 def window_line(start, end, probabilities, class_names, sounding):
   """The line of a window. `probabilities`: f32 [classes]; `sounding`: names of the events that are going on."""
-  best = (-probabilities).argsort(kind='stable')[: TOP.value or None].tolist()
+  best = (-probabilities).argsort(kind='stable')[: event_flags.TOP.value or None].tolist()
   if FORMAT.value == 'json':
     classes = {class_names[i]: float(f'{probabilities[i]:.7g}') for i in reversed(best)}  # of two with a name the first
     classes = dict(reversed(classes.items()))
@@ -160,9 +138,7 @@ def main(argv):
   model = check_arguments()
   system.keep_freed_memory()
   cli.import_tensorflow()
-  from audionet_tf.saved_model import for_files
-
-  predictor, events = make_predictor(for_files.load(model))
+  predictor, events = make_predictor(student_words.load(model, CLASSES.value))
   try:
     listen(predictor, events, sound_chunks(predictor.framing), functools.partial(print, flush=True))
   except BrokenPipeError:  # whoever read the lines has ended, such as head

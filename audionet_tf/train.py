@@ -16,11 +16,29 @@ from the weights of another student:
   python -m audionet_tf.train --records=data/esc --run_dir=runs/esc --student=soundnet8_5s --teacher=labels=esc10.csv \
     --init=runs/soundnet --trainable=all
 
-docs/teachers.md and docs/labels.md describe these files. A table with any number of labels per clip, as AudioSet's,
+docs/teachers.md and docs/labels.md describe these files. A folder of sounds for each class needs no records and no
+table:
+
+  python -m audionet_tf.train --sounds=sounds
+
+holds a fifth of them out, whole recordings as far as names tell, trains with the recipe of --preset=sounds, whose flags
+others override, and writes RUN/report/index.html: accuracy on the held-out sounds, per class, and what was mistaken, to
+play. With --init, few sounds suffice: a linear head on the frozen features of that student, and all layers where that
+names more of the held-out sounds. RUN is runs/ and the name of the folder unless --run_dir names another.
+
+A table with any number of labels per clip, as AudioSet's,
 needs a multi-label loss:
 
   python -m audionet_tf.train --records=data/audioset --run_dir=runs/audioset --student=logmel_attention \
     --teacher=balanced_train_segments.csv --teacher_labels=class_labels_indices.csv --loss=cross_entropy --balance
+
+CLIP and SigLIP (extra clip, TensorFlow 2.20 or newer) teach classes in your own words, one per line of a file:
+
+  python -m audionet_tf.train --records=data/clips --run_dir=runs/words --teacher=clip:clip_vit_base_patch32 \
+    --classes=words.txt
+
+With --teacher=embedding:clip:PRESET a student learns the picture's vector itself, by cosine distance whatever --loss is
+for other teachers, and gets its classes afterwards: infer, caption, serve, export --classes=words.txt. docs/words.md.
 
 AudioSet's released embeddings train the classifier on top of VGGish, whose own weights come with --init:
 
@@ -60,6 +78,11 @@ from audionet_tf.training import cluster
 
 PRESET = flags.DEFINE_string('preset', None, 'Name of a flag file that travels with the program, such as best.')
 RECORDS = flags.DEFINE_string('records', None, 'Folder that tfrecords.build wrote, or its address.')
+SOUNDS = flags.DEFINE_string(
+  'sounds',
+  None,
+  'FOLDER of labelled sounds, in place of --records: a folder for each class, or metadata.csv (file_name, label).',
+)
 EMBEDDINGS = flags.DEFINE_multi_string(
   'embeddings', [], "FILE of AudioSet's embeddings, repeated, in place of --records; classes by --teacher_labels."
 )
@@ -73,8 +96,9 @@ TEACHER = flags.DEFINE_multi_string(
   'teacher',
   ['vgg16'],
   'SOURCE, or NAME=SOURCE, repeated for several: a name of keras.applications, a .keras or .tflite file, a SavedModel'
-  ' folder; precomputed outputs in .npz, .npy or .tfrecord; labels in .csv. One head each. NAME has letters, digits'
-  ' and _; a SOURCE without NAME is the only teacher.',
+  ' folder; clip:PRESET, a model of pictures and texts, with --classes; sound:PATH, a tagger of sound;'
+  ' embedding:SOURCE, its vectors; precomputed outputs in .npz, .npy or .tfrecord; labels in .csv. One head each. NAME'
+  ' has letters, digits and _; a SOURCE without NAME is the only teacher.',
 )
 TEACHER_WEIGHTS = flags.DEFINE_multi_string(
   'teacher_weights',
@@ -91,6 +115,18 @@ TEACHER_INPUT_RANGE = flags.DEFINE_multi_string(
   [],
   'BLACK,WHITE or NAME=BLACK,WHITE, repeated: the range of pixels that a float teacher from a file takes; default by '
   'its format.',
+)
+CLASSES = flags.DEFINE_multi_string(
+  'classes',
+  [],
+  'FILE or NAME=FILE, repeated: classes in your own words for a teacher clip:PRESET, one per line; name | prompt |'
+  ' prompt describes a class by texts of yours.',
+)
+TEACHER_TEMPERATURE = flags.DEFINE_multi_string(
+  'teacher_temperature',
+  [],
+  "NUMBER or NAME=NUMBER, repeated: a teacher clip:PRESET's cosines are divided by it before the softmax; default: the"
+  " model's own, 0.01 of most.",
 )
 TEACHER_MODE = flags.DEFINE_enum(
   'teacher_mode', 'stored', ['stored', 'online'], 'Run the teacher once and store its outputs, or run it in every step.'
@@ -226,7 +262,12 @@ TOPICS = {
   'epochs': 'Optimization',
   'kldiv_per_frame': 'Records of the run',
 }
-NEEDS = (('--records', '--embeddings'), ('--run_dir',))
+NEEDS = (('--records', '--embeddings', '--sounds'), ('--run_dir', '--sounds'))
+# What --sounds decides by itself.
+NOT_WITH_SOUNDS = (
+  RECORDS, EMBEDDINGS, VALIDATION, TEACHER, TEACHER_WEIGHTS, TEACHER_LABELS, TEACHER_INPUT_RANGE, TEACHER_MODE,
+  TEACHER_DTYPE, LOSS, LOSS_WEIGHT, BALANCE, DISTRIBUTE, KLDIV_PER_FRAME,
+)  # fmt: skip
 
 
 def main(argv):
@@ -236,12 +277,14 @@ def main(argv):
   profile = epoch_range(PROFILE.value)
   try:
     with interruption.raised():
-      train(profile)
+      (train_on_sounds if SOUNDS.value else train)(profile)
   except interruption.Interrupted as interrupted:
     print(f'{interrupted}; resume with: {resume_command()}', file=sys.stderr)
     return interrupted.exit_code
   except DiskFullError as error:
     raise DiskFullError(error.folder, f'resume with: {resume_command()}') from error
+  if SOUNDS.value:
+    return None
   if DISTRIBUTE.value == 'mirrored' or cluster.find().is_chief:
     in_store = object_store.is_address(RUN_DIR.value)
     exported = f'{RUN_DIR.value}/export' if in_store else student_paths.find_export(RUN_DIR.value)
@@ -261,6 +304,9 @@ def check_flags():
   """UserError for flags that do not go together, and for an unknown student."""
   students = student_names.STUDENTS
   cli.require(STUDENT.value in students, f'--student={STUDENT.value} is not known; known are {", ".join(students)}')
+  if SOUNDS.value:
+    for flag in NOT_WITH_SOUNDS:
+      cli.require(not flag.present, f'--{flag.name} does not go with --sounds, which makes records and labels itself')
   if EMBEDDINGS.value:
     cli.require(not RECORDS.value, 'use either --records or --embeddings, not both')
     for flag in (GRAPH, PROFILE, PROJECTOR, VALIDATION):
@@ -285,6 +331,8 @@ def train(profile):
     teacher_labels=TEACHER_LABELS.value[0] if EMBEDDINGS.value else TEACHER_LABELS.value,
     teacher_input_range=TEACHER_INPUT_RANGE.value,
     teacher_dtype=TEACHER_DTYPE.value,
+    classes=CLASSES.value,
+    teacher_temperature=TEACHER_TEMPERATURE.value,
     loss_weight=LOSS_WEIGHT.value,
     embeddings=EMBEDDINGS.value,
     augment=AUGMENT.value,
@@ -299,6 +347,23 @@ def train(profile):
     profile=profile,
     validation=VALIDATION.value,
     **{flag.name: flag.value for flag in CONFIG},
+  )
+
+
+def train_on_sounds(profile):
+  """`audionet_tf.train_on_sounds` with the flags that are given as its arguments; prints what was measured."""
+  from audionet_tf.sound_folders import pipeline
+
+  run_dir = RUN_DIR.value or pipeline.default_run_dir(SOUNDS.value)
+  run_only = (AUGMENT, GRAPH, PROJECTOR, CHECKPOINT_EVERY, CHECKPOINT_MINUTES)
+  given = {flag.name: flag.value for flag in (*CONFIG, *run_only) if flag.present and flag is not INIT}
+  given |= {} if profile is None else {'profile': profile}
+  measured = api.train_on_sounds(SOUNDS.value, run_dir, init=INIT.value, resume=RESUME.value, **given)
+  from audionet_tf.evaluation import report
+
+  print(report.of_clips(measured))
+  print(
+    f'report: {measured["report"]}\nstudent: {run_dir}/student.keras\nSavedModel: {student_paths.find_export(run_dir)}'
   )
 
 

@@ -1,6 +1,7 @@
 """Command lines of README, CONTRIBUTING and docs: every program exists, and so does every flag; flag files; links."""
 
 import functools
+import itertools
 import pathlib
 import re
 import tomllib
@@ -22,7 +23,8 @@ def help_text(module):
 
 
 def check_flags(module, arguments):
-  for argument in arguments:
+  own = itertools.takewhile(lambda argument: argument != '--', arguments)  # options behind it are Beam's
+  for argument in own:
     if argument.startswith('--') and not argument.startswith('--flagfile='):
       name = argument[2:].split('=')[0]
       assert re.search(rf'^  --(\[no\])?{name}:', help_text(module), re.MULTILINE), f'{module} has no flag --{name}'
@@ -81,8 +83,9 @@ def test_files_and_programs_that_the_documents_name():
 @pytest.mark.parametrize(
   'path, extras_left_open',
   [
-    ('constraints.txt', {'gs', 'litert', 'hub', 'microphone'}),  # tests have stand-ins for the last two
-    ('constraints-latest.txt', {'gs', 'torch', 'hub', 'microphone'}),
+    ('constraints.txt', {'clip', 'gs', 'litert', 'hub', 'microphone'}),  # tests have stand-ins for the last two
+    # Beam needs older packages, and sed_eval pkg_resources
+    ('constraints-latest.txt', {'gs', 'torch', 'hub', 'microphone', 'beam', 'events'}),
   ],
 )
 def test_constraints_hold_every_dependency_and_no_place(path, extras_left_open):

@@ -81,26 +81,37 @@ def main(argv):
   summary = api.build_records(
     VIDEOS.value,
     OUTPUT.value,
-    window_seconds=durations.seconds(WINDOW_MS.value),
-    hop_seconds=durations.seconds(HOP_MS.value),
-    images_per_window=IMAGES.value,
-    sample_rate_hz=SAMPLE_RATE.value,
-    mono=MONO.value,
-    image_size=IMAGE_SIZE.value,
-    image_format=IMAGE_FORMAT.value,
-    jpeg_quality=JPEG_QUALITY.value,
-    max_seconds=MAX_SECONDS.value,
-    short_videos=SHORT.value,
+    **window_settings(),
     shards=SHARDS.value,
     workers=WORKERS.value,
     timeout_seconds=TIMEOUT.value,
     memory_mb=MEMORY.value,
   )
-  print(
+  print(described(summary), file=sys.stderr)
+
+
+def window_settings():
+  """dict of the arguments of RecordParams that flags give."""
+  return {
+    'window_seconds': durations.seconds(WINDOW_MS.value),
+    'hop_seconds': durations.seconds(HOP_MS.value),
+    'images_per_window': IMAGES.value,
+    'sample_rate_hz': SAMPLE_RATE.value,
+    'mono': MONO.value,
+    'image_size': IMAGE_SIZE.value,
+    'image_format': IMAGE_FORMAT.value,
+    'jpeg_quality': JPEG_QUALITY.value,
+    'max_seconds': MAX_SECONDS.value,
+    'short_videos': SHORT.value,
+  }
+
+
+def described(summary):
+  """A builder.Summary in a line."""
+  return (
     f'{OUTPUT.value}: {summary.windows} windows of {summary.videos} videos ({summary.built} built now, {summary.kept} '
     f'already there, {len(summary.failures)} skipped) in {summary.shards} shards, {summary.bytes / 1e6:.1f} MB, '
-    f'{summary.seconds:.1f} s',
-    file=sys.stderr,
+    f'{summary.seconds:.1f} s'
   )
 
 

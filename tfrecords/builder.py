@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -21,6 +22,7 @@ PARTS = '.parts'
 FAILURES_NAME = 'failures.json'
 BUILD_KEYS = ('sources', 'shards_asked')  # of a manifest, needed to go on with its build
 REFRESH_SECONDS = 0.5
+READ_AT_ONCE = 1000  # files that wait for their digest; each costs memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,9 +87,9 @@ def build(arguments, output, params, shard_count=None, workers=1, timeout_second
     made, failed = _make(output, missing, digest_of, params, workers, timeout_seconds, memory_bytes)
     failures |= failed
     files.write_json(output / FAILURES_NAME, dict(sorted(failures.items())), ensure_ascii=False)
-    done = [windows for _, windows in sorted((kept | made).items())]
+    done = [stored for _, stored in sorted((kept | made).items())]
     if done and (made or faults or len(kept) != len(manifest['videos'])):
-      manifest = _write(output, done, fields)
+      manifest = _write(output, done, fields, manifest)
     elif done:
       record_manifest.renew(output, manifest)
       shards.remove_unlisted(output, manifest)
@@ -113,7 +115,7 @@ def rebuild(folder, manifest, kept, workers, timeout_seconds, memory_bytes):
   Args:
     folder: pathlib.Path of the records.
     manifest: from `record_manifest.read`.
-    kept: dict of id to shards.Windows of the videos that are whole.
+    kept: dict of id to shards.Stored of the videos that are whole.
     workers, timeout_seconds, memory_bytes: as for `build`.
 
   Returns:
@@ -131,7 +133,7 @@ def rebuild(folder, manifest, kept, workers, timeout_seconds, memory_bytes):
   if failures:
     return failures
   fields = {key: manifest[key] for key in ('params', 'sources', 'shards_asked')}
-  _write(folder, [windows for _, windows in sorted((kept | made).items())], fields)
+  _write(folder, [stored for _, stored in sorted((kept | made).items())], fields, manifest)
   shutil.rmtree(folder / PARTS)
   return {}
 
@@ -166,7 +168,7 @@ def _find(sources):
 
 
 def _make(folder, missing, digest_of, params, workers, timeout_seconds, memory_bytes):
-  """Decodes videos: (dict of id to shards.Windows in part files, dict of id to the reason why it is skipped)."""
+  """Decodes videos: (dict of id to shards.Stored in part files, dict of id to the reason why it is skipped)."""
   parts = _part_paths(folder / PARTS, missing, digest_of, dataclasses.asdict(params))
   jobs = [worker.Job(v.id, v.path, parts[v.id], params, memory_bytes, v.stored) for v in missing]
   made = _finished(jobs, digest_of)
@@ -180,10 +182,39 @@ def _make(folder, missing, digest_of, params, workers, timeout_seconds, memory_b
   return made, failures
 
 
-def _write(folder, done, fields):
-  """Writes shards and manifest of a list of shards.Windows; returns the manifest."""
-  with _bar(sum(len(v.paths) for v in done), 'shards', 'window') as bar:
-    return shards.write(folder, done, fields, fields['shards_asked'], bar.update)
+def decode_one(folder, video, params, timeout_seconds, memory_bytes):
+  """Decodes one video into a part file, unless a finished one is there, as a build that runs elsewhere does.
+
+  Args:
+    folder: pathlib.Path of the part files.
+    video: videos.Video.
+    params, timeout_seconds, memory_bytes: as for `build`.
+
+  Returns:
+    (shards.Stored, None), or (None, the reason why it is skipped).
+  """
+  try:
+    digest_of = {video.id: videos.digest(video)}
+  except MediaError as error:
+    return None, error.reason
+  part = folder / _part_name(video.id, digest_of[video.id], dataclasses.asdict(params))
+  job = worker.Job(video.id, video.path, str(part), params, memory_bytes)
+  finished = _finished([job], digest_of)
+  if not finished:
+    *_, (_, outcome) = pool.run([job], 1, timeout_seconds)
+    if outcome.errno is not None:
+      raise OSError(outcome.errno, os.strerror(outcome.errno), str(folder))
+    if outcome.reason is not None:
+      return None, outcome.reason
+    finished = _finished([job], digest_of)
+  return finished[video.id], None
+
+
+def _write(folder, done, fields, old):
+  """Writes shards and manifest of a list of shards.Stored; returns the manifest. `old`: as for `shards.write`."""
+  windows = sum(video.windows for video in done)
+  with _bar(windows, 'ordering', 'window', delay=2) as reading, _bar(windows, 'shards', 'window', delay=2) as bar:
+    return shards.write(folder, done, fields, fields['shards_asked'], bar.update, old, reading.update)
 
 
 @contextlib.contextmanager
@@ -224,14 +255,14 @@ def _old_manifest(folder, fields):
 
 
 def _kept(folder, old, digest_of):
-  """(dict of id to shards.Windows of the videos that the shards hold unchanged, list of what is damaged)."""
+  """(dict of id to shards.Stored of the videos that the shards hold unchanged, list of what is damaged)."""
   if not old:
     return {}, []
   with _bar(old['windows'], 'checking', 'window', delay=2) as bar:
     present = inspection.inspect(folder, old, bar.update)
   if present.faults:
     print(f'building damaged records again: {text.first_of(present.faults, 3, "; ")}', file=sys.stderr)
-  kept = {key: windows for key, windows in present.windows.items() if digest_of.get(key) == windows.digest}
+  kept = {key: stored for key, stored in present.whole().items() if digest_of.get(key) == stored.digest}
   return kept, present.faults
 
 
@@ -246,7 +277,9 @@ def _digests(candidates, workers):
       return None, error.reason
 
   with ThreadPoolExecutor(workers) as threads, _bar(len(candidates), 'reading', 'video', delay=2) as bar:
-    for video, (digest, reason) in zip(candidates, threads.map(attempt, candidates), strict=True):
+    parts = (candidates[start : start + READ_AT_ONCE] for start in range(0, len(candidates), READ_AT_ONCE))
+    outcomes = itertools.chain.from_iterable(threads.map(attempt, part) for part in parts)
+    for video, (digest, reason) in zip(candidates, outcomes, strict=True):
       bar.update()
       if reason is None:
         digest_of[video.id] = digest
@@ -272,7 +305,7 @@ def _part_name(video_id, digest, params):
 
 
 def _finished(jobs, digest_of):
-  """dict of id to shards.Windows of the parts that an interrupted build completed; removes damaged ones."""
+  """dict of id to shards.Stored of the parts that an interrupted build completed; removes damaged ones."""
   finished = {}
   for job in jobs:
     try:

@@ -2,12 +2,13 @@
 
 import hashlib
 
+import numpy as np
 from google.protobuf import message
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import codec_variants, tfrecord_io
 from audionet_tf.data.record_manifest import MANIFEST_NAME
-from tfrecords import inspection
+from tfrecords import hashed_order
 
 
 def inspect(folder, manifest, progress=lambda count: None):
@@ -33,16 +34,14 @@ def inspect(folder, manifest, progress=lambda count: None):
     faults.append((path, f'{path}: not that of this folder'))
   elif of_these and [row['windows'] for row in stored['shards']] != [row['windows'] for row in manifest['shards']]:
     faults.append((path, f'{path}: its windows are not those of the records'))
-  expected = inspection.Expected(manifest['videos']) if of_these and not faults else None
+  expected = hashed_order.Windows(manifest['videos']) if of_these and not faults else None
   rows = stored['shards'] if stored else [{'name': path.name} for path in sorted(folder.glob('codecs-*'))]
-  position = 0
   for row in rows:
     windows = row.get('windows', 0)
-    places = [expected.at(position + i) for i in range(windows)] if expected else None
+    places = expected.take(windows) if expected else None
     problem = _problem(folder / row['name'], row, stored, places)
     if problem:
       faults.append((folder / row['name'], f'{folder / row["name"]}: {problem}'))
-    position += windows
     progress(windows)
   return faults
 
@@ -54,7 +53,7 @@ def _problem(path, row, stored, places):
     path: of the file.
     row: of the manifest: dict of `windows` and `digest`; without a manifest they are not known.
     stored: the manifest, or None.
-    places: list of (number of the video, number of the window) that it should hold in this order, or None.
+    places: int64 [windows, 2], positions of videos and numbers of windows that it should hold in this order, or None.
   """
   if not path.is_file():
     return 'missing'
@@ -74,6 +73,6 @@ def _problem(path, row, stored, places):
   count = row['windows'] * len(stored['codecs'])
   if lengths[:-1] != [codec_variants.record_bytes(stored['window_samples'])] * count:
     return f'has not {len(stored["codecs"])} variants of {row["windows"]} windows'
-  if places is not None and found.tolist() != [list(place) for place in places]:
+  if places is not None and not np.array_equal(found, places):
     return 'its windows are not those of the records, in their order'
   return None if digest.hexdigest() == row['digest'] else 'has another digest than in its manifest'

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import pathlib
 import shutil
+from collections.abc import Sequence
 
 import numpy as np
 from google.protobuf import message
@@ -15,7 +16,7 @@ from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import record_manifest, records, tfrecord_io
 from audionet_tf.data.record_manifest import MANIFEST_NAME
-from tfrecords import shards
+from tfrecords import hashed_order, shards
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,28 +24,25 @@ class Inspection:
   """What is in the shards.
 
   Attributes:
-    windows: dict of video id to shards.Windows, of the videos all of whose records are as they were built.
     faults: list of str, one line each; empty if the shards are those of the manifest.
+    listed: the manifest's videos.
+    broken: bool [videos], whether a record is not as it was built.
+    sizes: int64 [videos], bytes of the records.
   """
 
-  windows: dict
   faults: list
+  listed: Sequence
+  broken: np.ndarray
+  sizes: np.ndarray
 
-
-class Expected:
-  """The windows that the shards should hold, by their position in the order of the shards."""
-
-  def __init__(self, videos):
-    counts = [video['windows'] for video in videos]
-    self.videos, self.ends = videos, np.cumsum(counts)
-    self.order = shards.hashed_order([(v['id'], v['first_window'], v['windows']) for v in videos])
-    self.firsts = np.array([video['first_window'] for video in videos]) - (self.ends - counts)
-
-  def at(self, position):
-    """(number of the video, number of the window) at a position."""
-    counted = self.order[position]
-    video = int(np.searchsorted(self.ends, counted, 'right'))
-    return video, int(counted + self.firsts[video])
+  def whole(self):
+    """dict of id to shards.Stored, of the videos all of whose records are as they were built."""
+    rows = zip(self.listed, self.broken, self.sizes.tolist(), strict=True)
+    return {
+      video['id']: shards.Stored(video['id'], video['digest'], video['first_window'], video['windows'], size)
+      for video, is_broken, size in rows
+      if not is_broken
+    }
 
 
 def inspect(folder, manifest, progress=lambda count: None):
@@ -67,18 +65,22 @@ def inspect(folder, manifest, progress=lambda count: None):
       f'{folder}/{MANIFEST_NAME}: not a manifest of this program (shards of {size} bytes on a disk of {most}); '
       f'{record_manifest.advice_for(folder)}'
     )
-  videos, expected = manifest['videos'], Expected(manifest['videos'])
-  offsets, lengths = np.zeros([2, manifest['windows']], np.int64)
-  broken, faults, digest, position = np.zeros(len(videos), bool), [], hashlib.blake2b(digest_size=16), 0
-  paths = [str(pathlib.Path(folder) / shard['name']) for shard in manifest['shards']]
-  for path, shard in zip(paths, manifest['shards'], strict=True):
-    end, misplaced = position + shard['windows'], []
+  videos, expected = manifest['videos'], hashed_order.Windows(manifest['videos'])
+  sizes = np.zeros(len(videos), np.int64)
+  broken, faults, digest = np.zeros(len(videos), bool), [], hashlib.blake2b(digest_size=16)
+  for shard in manifest['shards']:
+    path, places, position, misplaced = (
+      str(pathlib.Path(folder) / shard['name']),
+      expected.take(shard['windows']),
+      0,
+      [],
+    )
     try:
       for offset, framed, fault in tfrecord_io.checked_records(path):
-        if position == end:
+        if position == len(places):
           faults.append(f'{path}: more than the {shard["windows"]} records of the manifest, from byte {offset} on')
           break
-        video, index = expected.at(position)
+        video, index = places[position].tolist()
         difference = None if fault else _difference(framed, manifest['params'], videos[video]['id'], index)
         broken[video] |= bool(fault or difference)
         if fault:
@@ -86,7 +88,7 @@ def inspect(folder, manifest, progress=lambda count: None):
           faults.append(f'{path}: record at byte {offset} ({window}): {fault}')
         elif difference:
           misplaced.append(f'at byte {offset} {difference}')
-        offsets[position], lengths[position] = offset, len(framed)
+        sizes[video] += len(framed)
         digest.update(framed)
         position += 1
         progress(1)
@@ -95,15 +97,14 @@ def inspect(folder, manifest, progress=lambda count: None):
     if misplaced:  # the manifest may be what is wrong, so that its numbers cannot be trusted for any video
       broken[:] = True
       faults.append(f'{path}: {len(misplaced)} records are not those of the manifest; the first, {misplaced[0]}')
-    if position < end:
-      faults.append(_cut(path, shard['windows'], end - position))
-      broken[[expected.at(lost)[0] for lost in range(position, end)]] = True
-      progress(end - position)
-      position = end
+    if position < len(places):
+      faults.append(_cut(path, len(places), len(places) - position))
+      broken[places[position:, 0]] = True
+      progress(len(places) - position)
   if not faults and digest.hexdigest() != manifest['digest']:
     faults.append(f'{folder}: the records have another digest than in the manifest; which of them changed is not known')
     broken[:] = True
-  return Inspection(_windows(videos, broken, expected, paths, manifest, offsets, lengths), faults)
+  return Inspection(faults, videos, broken, sizes)
 
 
 def _difference(framed, params, video_id, index):
@@ -120,19 +121,3 @@ def _cut(path, windows, lost):
   if not pathlib.Path(path).exists():
     return f'{path}: missing'
   return f'{path}: the last {lost} of its {windows} records are missing or cannot be found'
-
-
-def _windows(videos, broken, expected, paths, manifest, offsets, lengths):
-  """dict of id to shards.Windows of the videos that are not broken."""
-  place = np.empty(len(expected.order), np.int64)
-  place[expected.order] = np.arange(len(expected.order))  # of each window, counted video by video, in the shards
-  shard_of = np.repeat(np.arange(len(paths)), [shard['windows'] for shard in manifest['shards']])
-  found = {}
-  for video, end, is_broken in zip(videos, expected.ends, broken, strict=True):
-    if not is_broken:
-      places = place[end - video['windows'] : end]
-      files = [paths[shard] for shard in shard_of[places]]
-      found[video['id']] = shards.Windows(
-        video['id'], video['digest'], video['first_window'], files, offsets[places], lengths[places]
-      )
-  return found

@@ -7,7 +7,7 @@ from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys, soft_labels, tfrecord_io
 from audionet_tf.data.record_manifest import MANIFEST_NAME
-from tfrecords import inspection
+from tfrecords import hashed_order
 
 
 def inspect(folder, manifest, progress=lambda count: None):
@@ -32,16 +32,14 @@ def inspect(folder, manifest, progress=lambda count: None):
   of_these = stored is not None and stored['records_digest'] == manifest['digest']
   if stored is not None:
     faults += [(path, f'{path}: {problem}') for problem in _strange(folder, stored, manifest, of_these)]
-  expected = inspection.Expected(manifest['videos']) if of_these and not faults else None
+  expected = hashed_order.Windows(manifest['videos']) if of_these and not faults else None
   names = [shard['name'] for shard in stored['shards']] if stored else sorted(p.name for p in folder.glob('labels-*'))
-  position = 0
   for number, name in enumerate(names):
     windows = stored['shards'][number]['windows'] if stored else None
-    places = [expected.at(position + i) for i in range(windows)] if expected else None
+    places = expected.take(windows) if expected else None
     problem = _problem(folder / name, windows, stored, places)
     if problem:
       faults.append((folder / name, f'{folder / name}: {problem}'))
-    position += windows or 0
     progress(windows or 0)
   return faults
 
@@ -58,8 +56,9 @@ def _strange(folder, stored, manifest, of_these):
     yield f'not that of this folder, but of {soft_labels.key(stored["records_digest"], stored["teachers"])}'
   elif of_these:
     own = [row['windows'] for row in stored['shards']], stored['videos'], stored['windows']
-    those = [row['windows'] for row in manifest['shards']], [v['id'] for v in manifest['videos']], manifest['windows']
-    if own != those:
+    those = [row['windows'] for row in manifest['shards']], soft_labels.listed_videos(manifest), manifest['windows']
+    names = [row['name'] for row in manifest['shards']]
+    if own != those or stored.get('sound', names) != names:
       yield 'its windows and videos are not those of the records'
 
 
@@ -70,7 +69,7 @@ def _problem(path, windows, stored, places):
     path: of the file.
     windows: number of windows that it should hold, or None if not known.
     stored: manifest of the answers, or None.
-    places: list of (number of the video, number of the window) that it should hold in this order, or None.
+    places: int64 [windows, 2], positions of videos and numbers of windows that it should hold in this order, or None.
   """
   found, sizes = [], []
   if not path.is_file():
@@ -90,8 +89,8 @@ def _problem(path, windows, stored, places):
     return f'holds {len(found)} windows, expected {windows}'
   if len(set(sizes[:-1])) > 1 or sizes[-1:] > sizes[:1]:
     return f'its blocks have {text.first_of(sorted(set(sizes)))} windows, expected are equal ones'
-  if places is not None and found != places:
-    first = next(i for i, pair in enumerate(zip(found, places, strict=True)) if pair[0] != pair[1])
+  if places is not None and found != (listed := [tuple(place) for place in places.tolist()]):
+    first = next(i for i, pair in enumerate(zip(found, listed, strict=True)) if pair[0] != pair[1])
     return f'its windows are not in the order of the records, from the {first + 1}th on'
   return None
 
@@ -101,7 +100,7 @@ def _wrong_block(block, stored):
   params, count = stored['params'], len(block['index'].int64_list.value)
   if len(block['video'].int64_list.value) != count:
     return 'it has other numbers of videos than of windows'
-  sizes = {'audio/pcm': 2 * params.window_samples}
+  sizes = {} if 'sound' in stored else {'audio/pcm': 2 * params.window_samples}
   classes = {batch_keys.TEACHER + name: len(teacher['classes']) for name, teacher in stored['teachers'].items()}
   sizes |= {name: 2 * params.answers_per_window * number for name, number in classes.items()}
   for name, size in sizes.items():

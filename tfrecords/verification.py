@@ -7,6 +7,7 @@ of them, or of codec variants, is taken away, and the next training that uses it
 import pathlib
 import sys
 
+import numpy as np
 from tqdm import tqdm
 
 from audionet_tf.core import text
@@ -62,7 +63,7 @@ def repair(folder, workers=1, timeout_seconds=120, memory_bytes=4 << 30):
     shards = check_shards(folder, manifest)
     reasons = {}
     if shards.faults:
-      reasons = builder.rebuild(folder, manifest, shards.windows, workers, timeout_seconds, memory_bytes)
+      reasons = builder.rebuild(folder, manifest, shards.whole(), workers, timeout_seconds, memory_bytes)
     manifest = record_manifest.read(folder)
     if not reasons:
       builder.remove_leftovers(folder, manifest)
@@ -104,7 +105,7 @@ def check_shards(folder, manifest):
     with bar(manifest['windows'], 'records') as progress:
       return inspection.inspect(folder, manifest, progress.update)
   except UserError as error:
-    return inspection.Inspection({}, [str(error)])
+    return inspection.Inspection([str(error)], [], np.zeros(0, bool), np.zeros(0, np.int64))
 
 
 def check_stored(folder, manifest, repaired=False):

@@ -7,17 +7,7 @@ import pathlib
 
 from audionet_tf.core import digests, object_store
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.media import integrity
-
-# Searched for in folders. Sound files are included so that they are reported rather than silently ignored.
-SUFFIXES = frozenset(
-  f'.{name}'
-  for name in (
-    *('3g2', '3gp', 'asf', 'avi', 'dv', 'flv', 'gif', 'm2ts', 'm4v', 'mkv', 'mov', 'mp4', 'mpeg', 'mpg', 'mts', 'mxf'),
-    *('ogv', 'rm', 'ts', 'vob', 'webm', 'wmv'),
-    *('aac', 'aif', 'aiff', 'flac', 'm4a', 'mp3', 'oga', 'ogg', 'opus', 'wav', 'wma'),
-  )
-)
+from audionet_tf.media import integrity, suffixes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +30,8 @@ def find(arguments):
 
   Args:
     arguments: list of files, globs ('**' matches any number of folders) and folders, or addresses of these. Folders
-      are searched recursively for files with one of SUFFIXES, optionally followed by .gz, except hidden ones; globs
-      select all that they match.
+      are searched recursively for files that `suffixes.is_media` takes, except hidden ones; globs select all that they
+      match.
 
   Returns:
     list of Video, sorted by id.
@@ -90,16 +80,9 @@ def _below(folder, root):
   for parent, folders, names in os.walk(folder):
     folders[:] = sorted(name for name in folders if not name.startswith('.'))
     for name in sorted(names):
-      if _is_media(name):
+      if suffixes.is_media(name):
         path = os.path.join(parent, name)
         yield Video(_id(path, root), path)
-
-
-def _is_media(name):
-  """Whether the name of a file is that of sound or video, and not hidden."""
-  suffixes = [suffix.lower() for suffix in pathlib.PurePath(name).suffixes]
-  suffix = suffixes[-2:-1] if suffixes[-1:] == ['.gz'] else suffixes[-1:]
-  return bool(not name.startswith('.') and suffix and SUFFIXES.issuperset(suffix))
 
 
 def _stored(address):
@@ -123,7 +106,7 @@ def _stored_below(address, root):
   """Yields the Videos below an address, except in hidden folders; ids are relative to `root`."""
   for name, stored in object_store.listed(address).items():
     *folders, base = name.split('/')
-    if _is_media(base) and not any(folder.startswith('.') for folder in folders):
+    if suffixes.is_media(base) and not any(folder.startswith('.') for folder in folders):
       path = f'{address}/{name}'
       yield Video(path[len(root) + 1 :], path, stored)
 

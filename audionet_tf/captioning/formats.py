@@ -1,4 +1,4 @@
-"""Events as files: WebVTT, SRT and ASS, tables as JSON and CSV, label tracks for Audacity, and RTTM.
+"""Events as files: WebVTT, SRT and ASS, tables as JSON and CSV, label tracks for Audacity, RTTM, and Raven's tables.
 
 Names are untrusted. `event_detection.group_classes` has made them single lines; characters that have a meaning in a
 format are escaped here, or replaced by similar ones where the format has no escape.
@@ -24,6 +24,7 @@ from audionet_tf.core.errors import UserError
 SRT_LOOKALIKES = str.maketrans('<>{}', '‹›()')
 BRACKETS = str.maketrans('[]', '()')
 STYLES = ('plain', 'brackets')
+HEARD_HZ = (0, 8000)  # of a selection: events have no band of their own
 SEPARATOR = ' · '  # between the names in a cue
 HEADER = ('styles', 'regions', 'header_comments', 'footer_comments', 'header_text', 'metadata')  # of webvtt.WebVTT
 
@@ -146,6 +147,22 @@ def rttm(events, cues, about):
   )
 
 
+def raven(events, cues, about):
+  """A selection table of Raven: one selection per event, over HEARD_HZ, in the view of the first spectrogram."""
+  file = io.StringIO()
+  writer = csv.writer(file, dialect='excel-tab', lineterminator='\n')
+  writer.writerow(
+    ['Selection', 'View', 'Channel', 'Begin Time (s)', 'End Time (s)', 'Low Freq (Hz)', 'High Freq (Hz)']
+    + ['Begin File', 'Annotation', 'Score']
+  )
+  for number, event in enumerate(events, 1):
+    times = [f'{seconds:.6f}' for seconds in (event.start_seconds, event.end_seconds)]
+    source = ' '.join(about['file'].split())
+    row = [number, 'Spectrogram 1', 1, *times, *HEARD_HZ, source, event.name, f'{event.score:.6f}']
+    writer.writerow(row)
+  return file.getvalue()
+
+
 # Format to the suffix of its files, after the name of the captioned file, and a function (events, cues, about) -> text.
 FORMATS = {
   'vtt': ('.vtt', vtt),
@@ -155,10 +172,11 @@ FORMATS = {
   'csv': ('.events.csv', csv_text),
   'labels': ('.labels.txt', audacity),
   'rttm': ('.rttm', rttm),
+  'raven': ('.selections.txt', raven),
 }
 
 WITH_SPEECH = ('vtt', 'srt', 'ass')
-USUAL = [key for key in FORMATS if key != 'ass']
+USUAL = [key for key in FORMATS if key not in ('ass', 'raven')]
 
 
 def write(folder, name, formats, events, cues, about):

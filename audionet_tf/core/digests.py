@@ -39,6 +39,11 @@ def of_weights(model):
   return digest.hexdigest()
 
 
+def of_array(array):
+  """SHA-256 of the bytes of an array."""
+  return hashlib.sha256(array.tobytes()).hexdigest()
+
+
 def blake2b(data):
   """BLAKE2b, 128 bits, of bytes or of an open binary file. It identifies media files and records."""
   if isinstance(data, bytes):

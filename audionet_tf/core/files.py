@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pathlib
+import shutil
 
 from audionet_tf.core.errors import DiskFullError, UserError
 
@@ -104,6 +105,44 @@ def read_bytes(path, most_bytes, what):
   return path.read_bytes()
 
 
+def check_replaceable(folder, marker):
+  """UserError unless `folder` is missing, empty, or what `replaced_folder` wrote: it holds the file `marker`."""
+  folder = pathlib.Path(folder)
+  is_ours = folder.is_dir() and not folder.is_symlink() and (not any(folder.iterdir()) or (folder / marker).is_file())
+  if os.path.lexists(folder) and not is_ours:
+    raise UserError(f'{folder}: holds something else; choose a new folder')
+
+
+@contextlib.contextmanager
+def replaced_folder(folder, marker):
+  """Makes a folder that takes the place of `folder` at the end of the block; removes it if the block fails.
+
+  Args:
+    folder: pathlib.Path of the final folder; as `check_replaceable` allows.
+    marker: name of a file that the block writes.
+
+  Yields:
+    pathlib.Path of the folder to fill, which does not exist.
+  """
+  folder = folder.absolute()
+  check_replaceable(folder, marker)
+  partial, earlier = (folder.with_name(f'.{folder.name}.{suffix}') for suffix in ('partial', 'earlier'))
+  folder.parent.mkdir(parents=True, exist_ok=True)
+  for left in (partial, earlier):  # by a process that was killed
+    shutil.rmtree(left, ignore_errors=True)
+  try:
+    with space_in(folder.parent):
+      yield partial
+    if folder.exists():
+      folder.rename(earlier)
+    partial.rename(folder)
+  finally:
+    if earlier.exists() and not folder.exists():
+      earlier.rename(folder)
+    for left in (partial, earlier):
+      shutil.rmtree(left, ignore_errors=True)
+
+
 def sync(file):
   """Flushes an open file to the disk: after a power cut, a renamed file could otherwise exist without its content."""
   file.flush()
@@ -111,18 +150,20 @@ def sync(file):
 
 
 @contextlib.contextmanager
-def locked(folder, wait=True):
+def locked(folder, wait=True, name=LOCK_NAME, shared=False):
   """Locks a folder for this process. The system releases the lock when the process ends, however it ends.
 
   Args:
     folder: pathlib.Path of an existing folder; the lock is a file in it.
     wait: whether to wait for another process to release the lock.
+    name: of the file.
+    shared: whether others may hold the lock too, if theirs is shared.
 
   Raises:
     BlockingIOError: another process holds the lock, and `wait` is False.
   """
   with contextlib.ExitStack() as stack:
     with space_in(folder):
-      file = stack.enter_context(open(folder / LOCK_NAME, 'a'))
-    fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+      file = stack.enter_context(open(folder / name, 'a'))
+    fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
     yield

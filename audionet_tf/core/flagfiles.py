@@ -38,6 +38,13 @@ def preset_path(name):
   return preset_folder() / f'{name}{SUFFIX}'
 
 
+def preset_settings(name):
+  """dict of the flags in a preset to their values, both str; without flags that have no value."""
+  lines = preset_path(name).read_text(encoding='utf-8').splitlines()
+  pairs = [line.removeprefix('--').partition('=') for line in lines if line.startswith('--')]
+  return {flag: value for flag, equals, value in pairs if equals}
+
+
 def script(argv):
   """The script whose records the last flag file of a command line is for, as its header has it: 'scripts/...', or None.
 

@@ -5,7 +5,15 @@ TEACHER = 'teacher/'  # + name: key of a teacher's predictions
 HIDDEN_TIME, HIDDEN_FREQUENCY = 'hidden/time', 'hidden/frequency'
 WEIGHT = 'weight'  # f32 [B], of an example in the trained loss; without the key, 1 each
 NEEDS_WHOLE_BATCH = 'needs_whole_batch'  # attribute of an augmentation that mixes the examples of a batch
+EMBEDDING = 'embedding'  # `outputs` of a teacher whose predictions are vectors of length 1, not distributions
 MULTI_LABEL = 'labels'  # `outputs` of a teacher whose predictions are not distributions: each class is 0 or 1
+
+
+def stored(values):
+  """A teacher's predictions as f32, rounded to float16 as they are stored."""
+  import tensorflow as tf
+
+  return tf.cast(tf.cast(values, tf.float16), tf.float32)
 
 
 def soft_targets(probabilities):
@@ -21,5 +29,5 @@ def soft_targets(probabilities):
   """
   import tensorflow as tf
 
-  rounded = tf.cast(tf.cast(probabilities, tf.float16), tf.float32)
+  rounded = stored(probabilities)
   return rounded / tf.reduce_sum(rounded, axis=-1, keepdims=True)

@@ -123,7 +123,12 @@ def class_names_by_head(label_files, classes):
 
 def numbered_class_names(count):
   """Names for classes without names: 'class 0' to 'class <count-1>'."""
-  return [f'class {i}' for i in range(count)]
+  return numbered_names('class', count)
+
+
+def numbered_names(word, count):
+  """'WORD 0' to 'WORD <count-1>', list of str."""
+  return [f'{word} {i}' for i in range(count)]
 
 
 def imagenet_class_names():

@@ -13,7 +13,7 @@ from google.protobuf import message
 
 from audionet_tf.core import digests, files, sealed_json, store_folder, store_mirror, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import codec_variants, records, tfrecord_io
+from audionet_tf.data import codec_variants, record_manifest, records, tfrecord_io
 from audionet_tf.data.codec_variants import FOLDER, record_bytes
 from audionet_tf.media import codecs
 
@@ -136,14 +136,13 @@ def read_sounds(path, manifest):
   Raises:
     UserError: the shard is damaged.
   """
-  positions = {video['id'].encode(): number for number, video in enumerate(manifest['videos'])}
   for offset, framed, fault in tfrecord_io.checked_records(path):
     try:
       features = {} if fault else tfrecord_io.example_class().FromString(framed[12:-4]).features.feature
       if not fault:
         (video,), (index,) = features['video/id'].bytes_list.value, features['window/index'].int64_list.value
         (sound,) = features['audio/pcm'].bytes_list.value
-        place, pcm = (positions[video], index), np.frombuffer(sound, '<i2')
+        place, pcm = (record_manifest.position(manifest['videos'], video.decode()), index), np.frombuffer(sound, '<i2')
         fault = None if len(pcm) == manifest['params'].window_samples else f'{len(pcm)} samples of sound'
     except (ValueError, KeyError, message.DecodeError) as error:
       fault = text.brief(error)

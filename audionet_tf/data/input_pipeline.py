@@ -29,7 +29,6 @@ from audionet_tf.data.batch_keys import NEEDS_WHOLE_BATCH
 # Size of the shuffle buffer in windows, less if they are long. The files hold windows in hashed order and are read in a
 # new order in each pass, so the buffer need not cover a large data set.
 SHUFFLE_WINDOWS, SHUFFLE_BYTES = 10_000, 256 << 20
-IMAGE_BYTES = 24_000  # of a typical JPEG
 BLOCK_WINDOWS = 64  # windows in a block, fewer in the last of a file
 SEED_OF_PASS = 'seed_of_pass'  # key that carries the seed to the augmentation
 
@@ -94,7 +93,7 @@ ALL_ROWS = Share()
 
 def shuffle_windows(params):
   """Size of the shuffle buffer in windows; the same for records and stored labels, which must be read in one order."""
-  window_bytes = 2 * params.window_samples + IMAGE_BYTES * params.images_per_window
+  window_bytes = 2 * params.window_samples + records.IMAGE_BYTES * params.images_per_window
   return max(BLOCK_WINDOWS, min(SHUFFLE_WINDOWS, SHUFFLE_BYTES // window_bytes))
 
 

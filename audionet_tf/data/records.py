@@ -26,6 +26,7 @@ from audionet_tf.data import record_manifest, tfrecord_io
 from audionet_tf.data.record_manifest import MANIFEST_NAME, SCHEMA_VERSION  # noqa: F401 (users of records name them)
 from audionet_tf.media.timeline import PCM_SCALE
 
+IMAGE_BYTES = 24_000  # of a typical JPEG
 ONE, IMAGES = '1', 'T'
 FEATURES = {
   'schema_version': ('int64', ONE),
@@ -162,6 +163,15 @@ def shard_paths(folder, manifest):
   return [str(pathlib.Path(folder) / shard['name']) for shard in manifest['shards']]
 
 
+def spec_of(name, images_per_window=0):
+  """tf.io.FixedLenFeature of a feature."""
+  import tensorflow as tf
+
+  kind, count = FEATURES[name]
+  shape = {ONE: [], IMAGES: [images_per_window]}[count]
+  return tf.io.FixedLenFeature(shape, {'int64': tf.int64, 'bytes': tf.string}[kind])
+
+
 def parse_batch(serialized, params, images=False):
   """Parses a batch of Examples, for use in tf.data after `batch`.
 
@@ -179,12 +189,7 @@ def parse_batch(serialized, params, images=False):
   features = {'video/id': 'video/id', 'index': 'window/index', 'start_us': 'window/start_us', 'audio': 'audio/pcm'}
   if images:
     features['image/encoded'] = 'image/encoded'
-  dtypes = {'int64': tf.int64, 'bytes': tf.string}
-  shapes = {ONE: [], IMAGES: [params.images_per_window]}
-  spec = {}
-  for name in features.values():
-    kind, count = FEATURES[name]
-    spec[name] = tf.io.FixedLenFeature(shapes[count], dtypes[kind])
+  spec = {name: spec_of(name, params.images_per_window) for name in features.values()}
   parsed = tf.io.parse_example(serialized, spec)
   batch = {key: parsed[name] for key, name in features.items()}
   batch['audio'] = decode_pcm(batch['audio'], params.window_samples)  # [B, samples]

@@ -1,4 +1,4 @@
-"""Stored soft labels: what teachers predict for the pictures of a data set, together with its sound.
+"""Stored soft labels: what teachers predict for the pictures of a data set, together with the sound of short windows.
 
 `RECORDS/labels/<key>/` holds one TFRecord file for every shard of the records, with the same windows in the same order.
 The key is a digest of the records and the teachers, so that other records or another teacher get another folder. An
@@ -7,12 +7,12 @@ what they hold.
 
 | feature          | dtype | content, for the n windows of the block in order                             |
 |------------------|-------|------------------------------------------------------------------------------|
-| `audio/pcm`      | bytes | as in the record: int16, little-endian                                       |
+| `audio/pcm`      | bytes | as in the record: int16, little-endian; absent where `reads_records`         |
 | `video`          | int64 | n positions in the manifest's list of videos                                 |
 | `index`          | int64 | n window numbers                                                             |
 | `teacher/<name>` | bytes | probabilities, float16, little-endian, n x T x classes, where T is one per   |
 |                  |       | picture, or 1 without pictures. Normalize them: rounding changes the sum by  |
-|                  |       | up to 0.001, and values below 3e-8 become 0                                  |
+|                  |       | up to 0.001, and values below 3e-8 become 0. Of an embedding, its numbers    |
 """
 
 import dataclasses
@@ -21,11 +21,12 @@ import pathlib
 
 from audionet_tf.core import digests, sealed_json, store_mirror, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import batch_keys, record_manifest, records, tfrecord_io
+from audionet_tf.data import batch_keys, record_manifest, records, tfrecord_io, video_table
 from audionet_tf.data.batch_keys import TEACHER
 
 FORMAT_VERSION = 1
 FOLDER = 'labels'
+LEAST_SOUND_BYTES, SOUND_TO_PICTURES = 1 << 16, 4  # of a window whose sound is read from the records
 KEYS = {'format_version': int, 'records_digest': str, 'windows': int, 'videos': list, 'teachers': dict, 'shards': list}
 OUTPUT_SETTINGS = ('dtype', 'input_range', 'outputs')  # parts of a teacher's description that change its outputs
 
@@ -44,12 +45,23 @@ def key(records_digest, teachers):
   return digests.of_text(json.dumps([FORMAT_VERSION, records_digest, identity], sort_keys=True))[:16]
 
 
+def reads_records(params):
+  """Whether training reads the sound from the records, so that it is not stored twice.
+
+  It does where windows are long and pictures are the smaller part by far, as they are read along; short windows are
+  read in blocks instead.
+  """
+  sound_bytes, image_bytes = 2 * params.window_samples, records.IMAGE_BYTES * params.images_per_window
+  return sound_bytes >= LEAST_SOUND_BYTES and sound_bytes >= SOUND_TO_PICTURES * image_bytes
+
+
 def read_manifest(folder):
   """Reads the manifest of a folder of stored labels, and checks that its shards are there.
 
   Returns:
-    dict: `format_version`; `records_digest`; `params`, RecordParams; `windows`; `videos`, list of ids; `teachers`, dict
-    of name to dict of `description`, `digest`, `classes` (names); `shards`, list of dicts `name`, `windows`, `bytes`.
+    dict: `format_version`; `records_digest`; `params`, RecordParams; `windows`; `videos`, as
+    `listed_videos`; `teachers`, dict of name to dict of `description`, `digest`, `classes` (names); `shards`, list of
+    dicts `name`, `windows`, `bytes`; and if it has no sound `sound`, list of the names of the records' shards.
 
   Raises:
     UserError: no manifest, another format, or a shard that is missing or truncated.
@@ -82,6 +94,9 @@ def parse_manifest(folder):
       for name, row_kind in kinds.items():
         if type(row[name]) is not row_kind:
           raise TypeError(f'{name} is {text.brief_value(row[name])}')
+    sound = manifest.get('sound', [''] * len(manifest['shards']))
+    if len(sound) != len(manifest['shards']) or any(pathlib.PurePath(name).name != name for name in sound):
+      raise ValueError('other names of shards with sound than shards')
     for teacher in manifest['teachers'].values():
       teacher['digest'], teacher['description'].get, len(teacher['classes'])
     if sum(shard['windows'] for shard in manifest['shards']) != manifest['windows']:
@@ -104,22 +119,32 @@ def label_source(folder, manifest):
 
   params = manifest['params']
   classes = {TEACHER + name: len(teacher['classes']) for name, teacher in manifest['teachers'].items()}
-  multi_label = {
+  unchanged = {
     TEACHER + name
     for name, teacher in manifest['teachers'].items()
-    if teacher['description'].get('outputs') == batch_keys.MULTI_LABEL
+    if teacher['description'].get('outputs') in (batch_keys.MULTI_LABEL, batch_keys.EMBEDDING)
   }
-  spec = {name: tf.io.FixedLenFeature([], tf.string) for name in ('audio/pcm', *classes)}
+  own_sound = 'sound' not in manifest
+  spec = {name: tf.io.FixedLenFeature([], tf.string) for name in (*(['audio/pcm'] if own_sound else []), *classes)}
   spec |= {name: tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True) for name in ('video', 'index')}
 
   def parse(serialized):
     block = tf.io.parse_single_example(serialized, spec)
-    pcm = tf.io.decode_raw(block.pop('audio/pcm'), tf.int16, little_endian=True)
-    block['pcm'] = tf.reshape(pcm, [-1, params.window_samples])
+    if own_sound:
+      block['pcm'] = decoded(block.pop('audio/pcm'))
     for name, count in classes.items():
       targets = tf.io.decode_raw(block[name], tf.float16, little_endian=True)
       block[name] = tf.reshape(targets, [-1, params.answers_per_window, count])
     return block
+
+  def decoded(pcm):
+    return tf.reshape(tf.io.decode_raw(pcm, tf.int16, little_endian=True), [-1, params.window_samples])
+
+  def add_sound(block, serialized):
+    window = tf.io.parse_example(serialized, {name: records.spec_of(name) for name in ('audio/pcm', 'window/index')})
+    same = tf.debugging.assert_equal(window['window/index'], block['index'], 'not the windows of the records')
+    with tf.control_dependencies([same]):
+      return block | {'pcm': decoded(window['audio/pcm'])}
 
   def finish(block):
     return {
@@ -128,17 +153,24 @@ def label_source(folder, manifest):
       'index': block['index'],
       'mask': tf.ones_like(block['index'], tf.float32),
       **{
-        name: tf.cast(block[name], tf.float32) if name in multi_label else batch_keys.soft_targets(block[name])
+        name: tf.cast(block[name], tf.float32) if name in unchanged else batch_keys.soft_targets(block[name])
         for name in classes
       },
     }
 
-  def blocks(path):
-    return tf.data.TFRecordDataset(path).map(parse)
+  paths = records.shard_paths(folder, manifest)
+  if not own_sound:
+    sounds = [str(pathlib.Path(folder).parents[1] / name) for name in manifest['sound']]
+    sound_of = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(paths, sounds), '')
 
-  return input_pipeline.Source(
-    records.shard_paths(folder, manifest), blocks, finish, input_pipeline.shuffle_windows(params)
-  )
+  def blocks(path):
+    labels = tf.data.TFRecordDataset(path).map(parse)
+    if own_sound:
+      return labels
+    windows = tf.data.TFRecordDataset(sound_of.lookup(tf.convert_to_tensor(path)))
+    return tf.data.Dataset.zip((labels, windows.batch(input_pipeline.BLOCK_WINDOWS))).map(add_sound)
+
+  return input_pipeline.Source(paths, blocks, finish, input_pipeline.shuffle_windows(params))
 
 
 def is_whole(folder, manifest, teachers):
@@ -157,8 +189,16 @@ def is_whole(folder, manifest, teachers):
     stored['teachers'].get(name, {}).get('classes') == teacher['classes'] for name, teacher in teachers.items()
   )
   windows = [[row['windows'] for row in rows['shards']] for rows in (stored, manifest)]
-  same &= stored['videos'] == [video['id'] for video in manifest['videos']] and windows[0] == windows[1]
+  names = [row['name'] for row in manifest['shards']]
+  same &= stored.get('sound', names) == names
+  same &= stored['videos'] == listed_videos(manifest) and windows[0] == windows[1]
   return same and key(stored['records_digest'], stored['teachers']) == key(manifest['digest'], teachers)
+
+
+def listed_videos(manifest):
+  """List of the ids of a manifest of records; empty where it has more than video_table.IN_JSON, in a table."""
+  videos = manifest['videos']
+  return [video['id'] for video in videos] if len(videos) <= video_table.IN_JSON else []
 
 
 def write_manifest(folder, manifest, teachers, shards):
@@ -175,12 +215,14 @@ def write_manifest(folder, manifest, teachers, shards):
     'records_digest': manifest['digest'],
     'params': dataclasses.asdict(manifest['params']),
     'windows': manifest['windows'],
-    'videos': [video['id'] for video in manifest['videos']],
+    'videos': listed_videos(manifest),
     'teachers': teachers,
     'shards': [
       {'name': name, 'windows': windows, 'bytes': store_mirror.size(folder / name)} for name, windows in shards
     ],
   }
+  if reads_records(manifest['params']):
+    content['sound'] = [shard['name'] for shard in manifest['shards']]
   sealed_json.write(folder / records.MANIFEST_NAME, content)
 
 

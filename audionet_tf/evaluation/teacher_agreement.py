@@ -29,7 +29,7 @@ def named_teacher(settings):
   if not described:
     raise UserError('the model does not record its teacher; name it with --teacher')
   kinds = {'source': str, 'weights': str, 'labels': str | None, 'dtype': str, 'input_range': list | None}
-  kinds['digest'] = str | None
+  kinds |= {'digest': str | None, 'texts': str | None, 'temperature': float | None}
   if not isinstance(described, dict) or not all(isinstance(described.get(key), kind) for key, kind in kinds.items()):
     raise UserError('the record of the teacher in the model is damaged; name the teacher with --teacher')
   for key in ('source', 'weights', 'labels'):  # a model may come from strangers: it makes no connection of its own
@@ -59,6 +59,10 @@ def load_teacher(student, arguments):
     raise UserError(
       f'{arguments["source"]}: not the teacher that the model was trained with; the digest of its weights is'
       f' {teacher.digest[:16]}, expected {digest[:16]}'
+    )
+  if teacher.description['outputs'] == batch_keys.EMBEDDING:
+    raise UserError(
+      f'the student learned vectors of {arguments["source"]}, no distribution to compare with; evaluate it on --clips'
     )
   teacher_classes, student_classes = len(teacher.class_names), len(student.class_names)
   if teacher_classes != student_classes:
@@ -94,7 +98,8 @@ def evaluate_records(student, records_folder, teacher, batch_size=512):
   stored = soft_labels.read_manifest(folder)
   source = soft_labels.label_source(folder, stored)
   batches = input_pipeline.sequential_batches(source, batch_size)
-  totals = np.zeros([1 + len(MEASURES), len(stored['videos'])])  # per video: windows, and sums of the measures
+  ids = [video['id'] for video in manifest['videos']]
+  totals = np.zeros([1 + len(MEASURES), len(ids)])  # per video: windows, and sums of the measures
   bar = tqdm.tqdm(total=stored['windows'], desc='comparing', unit=' windows', delay=1)
   with bar, damage.named(source.paths, soft_labels.advice_for(folder), input_pipeline.file_reader(source)):
     for batch in batches.as_numpy_iterator():
@@ -102,9 +107,9 @@ def evaluate_records(student, records_folder, teacher, batch_size=512):
       targets = losses.align_targets(targets, student.alignment(manifest['params']))
       measures = [losses.kl_divergence(targets, logits), *(losses.top_k_agreement(targets, logits, k) for k in (1, 5))]
       for row, values in enumerate((np.ones(len(logits)), *measures)):
-        totals[row] += np.bincount(batch['video_id'], values, len(stored['videos']))
+        totals[row] += np.bincount(batch['video_id'], values, len(ids))
       bar.update(len(logits))
-  return summary(stored['videos'], totals)
+  return summary(ids, totals)
 
 
 def summary(ids, totals):

@@ -78,8 +78,10 @@ def evaluate(teacher, measured, groups, image_size=224):
     dict: `clips`, the number of clips with pictures; `sound`, `vision` and `sound_and_vision`, the accuracies on these.
 
   Raises:
-    UserError: no clip has pictures.
+    UserError: no clip has pictures, or the teacher looks at none.
   """
+  if teacher.probabilities is None:
+    raise UserError(f'teacher {teacher.description["source"]} looks at no pictures; --vision needs one that does')
   sound, vision, true = [], [], []  # scores [clips, categories] of both, and positions of the true categories
   for result in tqdm.tqdm(measured['results'], desc='classifying pictures', unit=' clips', delay=1):
     try:

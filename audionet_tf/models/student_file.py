@@ -8,7 +8,7 @@ import keras
 
 from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.layers import categories  # noqa: F401 (registers layers that a file may hold)
+from audionet_tf.layers import categories, nearest_text  # noqa: F401 (register layers that a file may hold)
 from audionet_tf.models import (
   heads,
   registry,  # noqa: F401 (its networks register theirs)
@@ -18,6 +18,8 @@ from audionet_tf.models import (
 
 def check_names(path, settings):
   """UserError where the student at `path` has no classes."""
+  if not settings.classes and settings.embeddings:
+    raise UserError(f'{path}: has no classes yet; commands name them by --classes=words.txt (docs/words.md)')
   if not settings.classes:
     raise UserError(f'{path}: {settings.student} has no classes; use features or probe, which read its layers')
 
@@ -35,9 +37,11 @@ class StudentConfig:
     teachers: dict of head name to a description of its teacher that JSON can hold (`frozen_teacher.Teacher`).
     target_steps: key of alignment.TARGET_STEPS: which targets its steps were trained on.
     activations: dict of head name to key of heads.ACTIVATIONS; 'softmax' for heads that are missing.
+    embeddings: dict of the name of a head that learned embeddings of pictures to their width. It has no classes until
+      it gets some (`words`).
 
   Raises:
-    TypeError: activations is not such a dict.
+    TypeError: activations or embeddings are not such a dict.
   """
 
   student: str
@@ -48,12 +52,16 @@ class StudentConfig:
   teachers: dict = dataclasses.field(default_factory=dict)
   target_steps: str = 'covered'
   activations: dict = dataclasses.field(default_factory=dict)
+  embeddings: dict = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
     if not isinstance(self.activations, dict) or not set(self.activations.values()) <= heads.ACTIVATIONS.keys():
       raise TypeError(
         f'activations are {text.brief_value(self.activations)}, allowed are {", ".join(heads.ACTIVATIONS)}'
       )
+
+    if not isinstance(self.embeddings, dict) or not all(type(width) is int for width in self.embeddings.values()):
+      raise TypeError(f'embeddings are {text.brief_value(self.embeddings)}, expected is a width for each head')
 
   def activation(self, head):
     """The activation of a head, a key of heads.ACTIVATIONS."""

@@ -112,6 +112,8 @@ def check_settings(model, settings):
       raise UserError(f'head {head!r}: {len(names)} class names in the settings, {actual} in the student')
   for name in shapes:
     head = name.removeprefix(heads.LOGITS)
+    if settings.embeddings.get(head) == shapes[name][-1]:
+      continue
     if head != name and head not in settings.classes:
       raise UserError(f'head {head!r}: no class names in the settings, {shapes[name][-1]} classes in the student')
 

@@ -23,6 +23,11 @@ def load(path, names=True):
   model, settings = student_file.load(path)
   if names:
     student_file.check_names(path, settings)
+  return of_model(model, settings, path)
+
+
+def of_model(model, settings, path):
+  """The loader.LoadedExport of a student in memory; `path` is for messages. Errors are those of `load`."""
   export.check_settings(model, settings)
   class_names = next(iter(settings.classes.values()), [])
   return loader.LoadedExport(settings, class_names, signatures.all_signatures(model, settings), model, path)

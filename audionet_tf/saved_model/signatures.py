@@ -11,6 +11,9 @@ student's minimum. Returns the mean over the student's T steps (AudioNet has one
 | `top_classes`       | string | [batch, 5], or as many as classes |
 | `top_probabilities` | f32    | [batch, 5], descending            |
 
+A head that learned embeddings of pictures adds `<head>/embedding`, f32 [batch, width] of length 1: the mean of the
+normalized vectors of the steps, normalized.
+
 A student with several heads returns these for the first head, and `<head>/probabilities` for every head; a student
 without heads returns the `embedding` only.
 
@@ -35,7 +38,7 @@ import tensorflow as tf
 
 from audionet_tf.data.params import Framing
 from audionet_tf.layers import minimum_length
-from audionet_tf.models import heads, receptive_field, registry
+from audionet_tf.models import heads, receptive_field, registry, words
 
 LAYERS, STEPS = 'layers', 'steps'  # names of signatures
 CENTERS = '/center_seconds'  # ending of an output's name
@@ -82,10 +85,23 @@ def default_function(model, settings, shape=(None, None), names=None):
   def serving_default(waveform):
     outputs = model(waveform, training=False)
     logits = {head: outputs[heads.LOGITS + head] for head in settings.classes}  # [batch, T, classes]
-    outputs = head_outputs(logits, settings) | {'embedding': tf.cast(outputs['embedding'], tf.float32)}
+    vectors = {embedding_output(head): mean_direction(words.vectors_of(outputs, head)) for head in settings.embeddings}
+    embedding = {'embedding': tf.cast(outputs['embedding'], tf.float32)}
+    outputs = head_outputs(logits, settings) | vectors | embedding
     return outputs if names is None else {name: outputs[name] for name in names}
 
   return serving_default
+
+
+def embedding_output(head):
+  """Name of the output of a head that learned embeddings."""
+  return f'{head}/embedding'
+
+
+def mean_direction(vectors):
+  """The mean of normalized vectors [batch, T, width] over T, normalized: f32 [batch, width]."""
+  mean = tf.reduce_mean(tf.math.l2_normalize(tf.cast(vectors, tf.float32), axis=-1), axis=1)
+  return tf.math.l2_normalize(mean, axis=-1)
 
 
 def probability_outputs(settings):
@@ -97,7 +113,7 @@ def probability_outputs(settings):
 def numeric_outputs(settings):
   """Names of the outputs without text: `top_classes`, which other runtimes cannot return, and what belongs to it."""
   heads_only = [*probability_outputs(settings).values(), 'logits'] if settings.classes else []
-  return [*heads_only, 'embedding']
+  return [*heads_only, *map(embedding_output, settings.embeddings), 'embedding']
 
 
 def head_outputs(logits, settings):

@@ -15,6 +15,7 @@ the probabilities. Use the signature: the last file's outputs have no fixed orde
 TensorFlow Lite has no float64 FFT, so a network on log-mel bands is converted with float32 (`TOLERANCE_OF_TONES`).
 """
 
+import dataclasses
 import tempfile
 
 import numpy as np
@@ -53,10 +54,7 @@ def write(model, settings, folder, quantize=(), windows=()):
   length = signatures.window_samples(settings)
   names = list(signatures.probability_outputs(settings).values()) or ['embedding']
   for key in ('', *quantize):
-    copy = log_mel.with_transform(model, 'unquantized' if key else 'float32')
-    window = signatures.default_signature(copy, settings, (1, length), names)
-    content = tflite_metadata.added(converted(copy, window, settings, key), settings, names)
-    write_file(folder / smaller_file(key) if key else folder / WINDOW_FILE, content)
+    write_file(folder / smaller_file(key) if key else folder / WINDOW_FILE, of_one_window(model, settings, names, key))
   copy = log_mel.with_transform(model, 'float32')
   any_length = signatures.default_signature(copy, settings, names=signatures.numeric_outputs(settings))
   write_file(folder / ANY_LENGTH_FILE, converted(copy, any_length, settings))
@@ -64,6 +62,32 @@ def write(model, settings, folder, quantize=(), windows=()):
   for file in map(smaller_file, quantize):
     check_finite(folder / file, length)
   return agreements(folder, quantize, names[0], windows)
+
+
+def of_one_window(model, settings, names, quantize=''):
+  """The bytes of a .tflite file for one window: those of WINDOW_FILE, or of a smaller one. `names`: of its outputs."""
+  copy = log_mel.with_transform(model, 'unquantized' if quantize else 'float32')
+  window = signatures.default_signature(copy, settings, (1, signatures.window_samples(settings)), names)
+  return tflite_metadata.added(converted(copy, window, settings, quantize), settings, names)
+
+
+def write_first_head(model, settings, path):
+  """Writes the probabilities of the first head for one window, and compares them with the model.
+
+  Args:
+    model: keras.Model of a student with heads.
+    settings: its student_file.StudentConfig.
+    path: pathlib.Path of the file.
+
+  Raises:
+    UserError, RuntimeError: as `write`.
+  """
+  first, *_ = settings.classes
+  settings = dataclasses.replace(settings, classes={first: settings.classes[first]})
+  write_file(path, of_one_window(model, settings, ['probabilities']))
+  length = signatures.window_samples(settings)
+  waveforms = verify.probe_waveforms(length, registry.shortest_samples(settings.student))
+  compare_window(runner(path), model, settings, waveforms, path.name)
 
 
 def smaller_file(key):
@@ -103,14 +127,19 @@ def compare(model, settings, folder, length):
   """Compares the files in float32 with the model. Errors are those of `write`."""
   waveforms = verify.probe_waveforms(length, registry.shortest_samples(settings.student))
   window, any_length = (runner(folder / file) for file in (WINDOW_FILE, ANY_LENGTH_FILE))
+  compare_window(window, model, settings, waveforms, WINDOW_FILE)
+  verify.compare_runtime(lambda waveform: any_length(waveform=waveform), model, settings, waveforms, ANY_LENGTH_FILE)
+
+
+def compare_window(run, model, settings, waveforms, name):
+  """Compares the `runner` of a file for one window with the model. Errors are those of `write`."""
 
   def one_by_one(waveform):
-    rows = [window(waveform=row[None]) for row in waveform]
-    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    rows = [run(waveform=row[None]) for row in waveform]
+    return {output: np.concatenate([row[output] for row in rows]) for output in rows[0]}
 
-  of_one_window = [waveform for waveform in waveforms if waveform.shape[1] == length]
-  verify.compare_runtime(one_by_one, model, settings, of_one_window, WINDOW_FILE)
-  verify.compare_runtime(lambda waveform: any_length(waveform=waveform), model, settings, waveforms, ANY_LENGTH_FILE)
+  of_one_window = [waveform for waveform in waveforms if waveform.shape[1] == signatures.window_samples(settings)]
+  verify.compare_runtime(one_by_one, model, settings, of_one_window, name)
 
 
 def check_finite(path, length):

@@ -4,7 +4,7 @@ import numpy as np
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.layers import log_mel
-from audionet_tf.models import heads, registry
+from audionet_tf.models import heads, registry, words
 from audionet_tf.saved_model import signatures
 
 OPTIONAL = signatures.LAYERS, signatures.STEPS  # some students and older exports do not have them
@@ -17,7 +17,7 @@ TONES = (2, 4, 6)  # rows of `probe_waveforms`
 
 def expected_outputs(settings):
   """dict of signature to the names of its outputs."""
-  outputs = ['embedding']
+  outputs = ['embedding', *map(signatures.embedding_output, settings.embeddings)]
   if settings.classes:
     outputs += ['probabilities', 'logits', 'top_classes', 'top_probabilities']
   if len(settings.classes) > 1:
@@ -82,6 +82,10 @@ def expected_predictions(model, settings, waveform):
   outputs = model(waveform, training=False)
   embedding = np.asarray(outputs['embedding'], np.float64)
   expected = {'embedding': embedding}
+  for head in settings.embeddings:
+    vectors = np.asarray(words.vectors_of(outputs, head), np.float64)  # [batch, T, width]
+    mean = (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).mean(1)
+    expected[signatures.embedding_output(head)] = mean / np.linalg.norm(mean, axis=-1, keepdims=True)
   for head, name in signatures.probability_outputs(settings).items():
     logits = np.asarray(outputs[heads.LOGITS + head], np.float64)  # [batch, T, classes]
     if settings.activation(head) == 'sigmoid':

@@ -27,22 +27,19 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from audionet_tf.captioning import captioner
-from audionet_tf.data.class_lists import UNKNOWN
-from audionet_tf.models import registry, starter
+from audionet_tf.models import starter
 from audionet_tf.saved_model import loader, signatures
 from audionet_tf.service import bodies, captions_api, early_ends, middleware, openapi, predict_api, predict_cost
+from audionet_tf.service import description as about_student
 from audionet_tf.service import jobs as service_jobs
 from audionet_tf.service import metrics as service_metrics
 from audionet_tf.service.batching import Batcher
 from audionet_tf.service.settings import EXTENSION_ORIGIN, Budget, Limits, RequestRefused
 
-LIVE_SECONDS = 1.0  # of live sound per request, unless the student needs more
-LONGEST_LIVE_SECONDS = 5.0
 ANY_METHOD = ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE')
 PIECE_BYTES = 1 << 16
 WARM_BATCHES = (1, 2, 8)
 SWEEP_SECONDS = 60
-MOST_NAMES = 24  # of classes in the description
 
 
 @dataclasses.dataclass
@@ -292,35 +289,17 @@ def add_monitoring(app, service):
 
 def description(service):
   """What a client needs to know: JSON-able dict."""
-  settings, limits = service.served.settings, service.limits
-  names = service.jobs.predictor.class_names
-  return {
+  settings, limits, class_names = service.served.settings, service.limits, service.jobs.predictor.class_names
+  is_starter = starter.is_starter(service.served.path)
+  return about_student.of_student(settings, class_names, is_starter, service.threshold) | {
     'model': service.name,
-    'student': settings.student,
-    'starter': starter.is_starter(service.served.path),
-    'classes': len(names),
-    'names': names if len(names) <= MOST_NAMES else [],
-    'unknown': UNKNOWN in names,
-    'sample_rate_hz': settings.sample_rate_hz,
-    'live': live(settings),
-    'threshold': service.threshold,
+    'live': about_student.live(settings),
     'formats': list(captions_api.MEDIA_TYPES),
     'upload_bytes': limits.upload_bytes,
     'sound_seconds': limits.sound_seconds,
     'results_seconds': limits.results_seconds,
     'download_hosts': list(service.hosts),
   }
-
-
-def live(settings):
-  """How live sound is sent to `:classify`: dict with the number of `examples` and of `samples` in each.
-
-  The examples follow one another and end with the latest sample.
-  """
-  rate, window = settings.sample_rate_hz, signatures.window_samples(settings)
-  shortest = registry.shortest_samples(settings.student)
-  samples = max(shortest, min(window, round(LONGEST_LIVE_SECONDS * rate)))
-  return {'samples': samples, 'examples': max(1, round(LIVE_SECONDS * rate) // samples)}
 
 
 def add_page(app):

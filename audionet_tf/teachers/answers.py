@@ -10,7 +10,8 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from audionet_tf.data import input_pipeline, records, tfrecord_io
+from audionet_tf.data import batch_keys, input_pipeline, records, tfrecord_io
+from audionet_tf.teachers import teacher_config
 
 PICTURES = 16
 AT_ONCE = 4  # pictures per call, as large models need much memory for each
@@ -28,7 +29,7 @@ def check(folder, manifest, teachers):
     manifest: of the records.
     teachers: list of frozen_teacher.Teacher; random weights, for trials, may answer as they like.
   """
-  teachers = [t for t in teachers if t.precomputed is None and t.description.get('weights') != 'none']
+  teachers = [t for t in teachers if t.needs_pictures and t.description.get('weights') != 'none']
   if not teachers:
     return
   try:
@@ -59,7 +60,9 @@ def warn(teacher, pictures):
     pictures: u8 [N, H, W, 3].
   """
   parts = [pictures[start : start + AT_ONCE] for start in range(0, len(pictures), AT_ONCE)]
-  seen = what_is_wrong(np.concatenate([np.asarray(teacher.probabilities(part)) for part in parts]), pictures)
+  rows = np.concatenate([np.asarray(teacher.probabilities(part)) for part in parts])
+  is_embedding = teacher.description['outputs'] == batch_keys.EMBEDDING
+  seen = what_is_alike(rows, pictures) if is_embedding else what_is_wrong(rows, pictures)
   if seen:
     print(f'warning: teacher {teacher.name} {seen}. {advice(teacher.description)}', file=sys.stderr)
 
@@ -69,13 +72,18 @@ def what_is_wrong(rows, pictures):
   rows = rows.astype(np.float64)
   classes = rows.shape[1]
   missing = 1 + (rows * np.log(np.maximum(rows, 1e-30))).sum(1).mean() / np.log(classes)  # 0 if uniform, 1 if certain
-  distance = np.abs(rows - rows.mean(0)).sum(1).max() / 2
-  levels = np.abs(pictures - pictures.mean(0)).mean()
   if missing < UNIFORM:
     return (
       f'answers nearly uniformly: of {classes} classes the first has a probability of {rows.max(1).mean():.3f} on '
       f'average over {len(rows)} pictures, {1 / classes:.3f} would be uniform'
     )
+  return what_is_alike(rows, pictures)
+
+
+def what_is_alike(rows, pictures):
+  """Whether answers f32 [N, width] to different pictures u8 [N, H, W, 3] are nearly the same, as text; else None."""
+  distance = np.abs(rows - rows.mean(0)).sum(1).max() / 2
+  levels = np.abs(pictures - pictures.mean(0)).mean()
   if distance < SAME and levels > DIFFERENT_LEVELS and len(rows) > 1:
     return f'answers nearly the same to all of {len(rows)} different pictures: they differ by {distance:.1g} at most'
   return None
@@ -83,7 +91,9 @@ def what_is_wrong(rows, pictures):
 
 def advice(description):
   """What to do, from `Teacher.description`."""
-  path = pathlib.Path(description['source'])
+  if 'prompts' in description:
+    return 'Try other --classes, or a lower --teacher_temperature: 0.01 is that of most models'
+  path = pathlib.Path(description['source'].removeprefix(teacher_config.EMBEDDING))
   default = '0,1' if path.is_dir() else DEFAULT_RANGES.get(path.suffix)
   if default is None:
     return 'Its weights may be damaged, or not trained'

@@ -1,4 +1,4 @@
-"""Teachers: frozen image classifiers that give a probability distribution over their classes.
+"""Teachers: frozen image classifiers, or taggers of sound, that give a probability distribution over their classes.
 
 | flag                    | allowed                     | meaning                                                     |
 |-------------------------|-----------------------------|-------------------------------------------------------------|
@@ -8,6 +8,13 @@
 |                         | X.tflite                    | (u)int8 as they are, float in [-1, 1]; stored labels only   |
 |                         | X.npz, X.npy, X.tfrecord    | precomputed outputs (`precomputed`)                         |
 |                         | X.csv                       | labels of the clips (`clip_labels`)                         |
+|                         | sound:PATH, sound@RATE:PATH | a tagger of sound in YAMNet's form (`sound_tagger`)         |
+|                         | embedding:SOURCE            | any of these but labels: its vectors (of a classifier, its  |
+|                         |                             | logits, or the square roots of its probabilities); they     |
+|                         |                             | are normalized, and the student learns them by cosine       |
+|                         | clip:PRESET                 | CLIP or SigLIP of KerasHub (`picture_text`)                 |
+| `--classes`             | a text file                 | of clip:PRESET: classes in words (`class_prompts`)          |
+| `--teacher_temperature` | a number above 0            | of clip:PRESET: logits are cosines over it                  |
 | `--teacher_weights`     | imagenet                    | downloaded once by Keras into ~/.keras/models               |
 |                         | none                        | random, the same on every run; for trials                   |
 |                         | X.weights.h5, X.h5, X.keras | of the named `keras.applications` classifier                |
@@ -29,14 +36,16 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-from audionet_tf.core import store_cache, text
+from audionet_tf.core import digests, store_cache, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import batch_keys, class_lists, csv_files
+from audionet_tf.data import batch_keys, class_lists, class_prompts, csv_files
 from audionet_tf.teachers import (
   clip_labels,
   image_classifier,
   keras_applications,
+  picture_text,
   precomputed,
+  sound_tagger,
   teacher_config,
   tflite,
   trial,
@@ -56,15 +65,19 @@ class Teacher:
   Attributes:
     name: of the teacher, and of the student's head that learns from it.
     class_names: list of str.
-    probabilities: images u8 [N, H, W, 3] (RGB, any size) -> f32 [N, classes], each row of sum 1. A plain function:
-      held by a model it is not tracked, so the teacher's weights enter no checkpoint.
+    probabilities: images u8 [N, H, W, 3] (RGB, any size) -> f32 [N, classes], each row of sum 1, or of length 1 if
+      `outputs` is batch_keys.EMBEDDING: then classes are dimensions. A plain function: held by a model it is not
+      tracked, so the teacher's weights enter no checkpoint.
     in_graph: whether `probabilities` can be called inside a tf.function; False for `.tflite`.
-    description: JSON-able; `source`, `name`, `weights`, `labels`, `dtype` and `input_range` are arguments of `load`,
-      `input_size`, `classes`, `outputs` ('logits', 'probabilities', 'scores' or
-      batch_keys.MULTI_LABEL) and `digest` are results.
+    description: JSON-able; `source`, `name`, `weights`, `labels`, `dtype`, `input_range`, `texts` and `temperature` are
+      arguments of `load`, `input_size`, `classes`, `outputs` ('logits', 'probabilities', 'scores',
+      batch_keys.MULTI_LABEL or batch_keys.EMBEDDING), `digest` and `prompts` (of classes in words, dict of class to
+      texts) are results.
     digest: sha256 of the weights or of the file of outputs, hex.
     precomputed: None, or for a file of outputs or labels `precomputed.PrecomputedTargets.targets`; then
       `probabilities` is None.
+    hears: None, or of a tagger of sound a function (f32 [samples], their rate in hertz) -> f32 [classes] of sum 1;
+      then `probabilities` is None.
   """
 
   name: str
@@ -74,14 +87,29 @@ class Teacher:
   description: dict
   digest: str
   precomputed: Callable | None = None
+  hears: Callable | None = None
+
+  @property
+  def needs_pictures(self):
+    """Whether it looks at pictures."""
+    return self.precomputed is None and self.hears is None
 
 
-def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32', input_range=None):
+def load(
+  source,
+  name='teacher',
+  weights='imagenet',
+  labels=None,
+  dtype='float32',
+  input_range=None,
+  texts=None,
+  temperature=None,
+):
   """Loads a teacher.
 
   Args:
     source: name of a `keras.applications` classifier, path of a `.keras` or `.tflite` file, or a SavedModel folder;
-      or a file of outputs or labels (`is_precomputed`).
+      or a file of outputs or labels (`is_precomputed`); or clip:PRESET.
     name: of the teacher, and of the student's head.
     weights: of a `keras.applications` classifier: 'imagenet', 'none' or a path.
     labels: path of a file of class names; None takes ImageNet's where there are 1000 classes, or 1001 with
@@ -89,6 +117,8 @@ def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32
     dtype: 'float32' or 'bfloat16'; bfloat16 for Keras models only.
     input_range: (black, white), the range of pixels that a float model from a file takes; None for the default of its
       format.
+    texts: path of a file of `class_prompts`, for clip:PRESET.
+    temperature: of clip:PRESET; None for the model's own.
 
   Returns:
     Teacher.
@@ -101,10 +131,21 @@ def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32
     raise UserError(f'teacher dtype is {dtype!r}, allowed is {" or ".join(DTYPES)}')
   if input_range is not None:
     input_range = checked_range(input_range)
-  class_names = read_labels(labels)
+  config = teacher_config.TeacherConfig(source, name, weights, labels, dtype, input_range, 1, texts, temperature)
+  teacher_config.check_texts(config)
+  prompts = None if texts is None else class_prompts.read(texts)
+  if teacher_config.is_embedding(source):
+    return embedding_teacher(config)
+  class_names = list(prompts) if prompts else read_labels(labels)
+  if teacher_config.is_sound(source):
+    teacher_config.refuse_picture_settings(source, weights, dtype, input_range)
+    return sound_teacher(source, name, labels, class_names)
   if is_precomputed(source):
     return precomputed_teacher(source, name, weights, labels, class_names, dtype, input_range)
-  model = picture_model(source, weights, class_names, dtype, input_range)
+  if prompts:
+    model = picture_text.classifier(source, prompts, temperature, dtype)
+  else:
+    model = picture_model(source, weights, class_names, dtype, input_range)
   if class_names is None:
     class_names = default_class_names(model.classes, weights)
   if len(class_names) != model.classes:
@@ -117,6 +158,7 @@ def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32
     'labels': None if labels is None else store_cache.addressed(str(labels)),
     'dtype': dtype,
     'input_range': None if input_range is None else list(input_range),
+    **({'texts': str(texts), 'temperature': temperature, 'prompts': prompts} if prompts else {}),
     'input_size': None if model.size is None else list(model.size),
     'classes': model.classes,
     'outputs': kind,
@@ -130,11 +172,63 @@ def load(source, name='teacher', weights='imagenet', labels=None, dtype='float32
   return Teacher(name, class_names, probabilities, model.in_graph, description, model.digest)
 
 
+def embedding_teacher(config):
+  """The Teacher of vectors, normalized, of a TeacherConfig whose source begins with teacher_config.EMBEDDING."""
+  source, temperature = config.source.removeprefix(teacher_config.EMBEDDING), config.temperature
+  targets, probabilities, in_graph, size = None, None, False, None
+  if is_precomputed(source):
+    refuse_model_settings(source, config.weights, config.dtype, config.input_range)
+    found = precomputed.load(pathlib.Path(source), kind=batch_keys.EMBEDDING)
+    width, digest, targets = found.classes, found.digest, found.targets
+  elif teacher_config.is_picture_text(source):
+    model = picture_text.load(source, config.dtype)
+    width, digest, in_graph = model.width, model.digest, True
+    temperature = temperature or 1 / model.scale
+    embed = model.embed_pictures
+  else:
+    model = picture_model(source, config.weights, None, config.dtype, config.input_range)
+    width, digest, in_graph, size = model.classes, model.digest, model.in_graph, model.size
+    embed = embedding_function(model, model.kind or probed_kind(source, model))
+  if targets is None:
+
+    def probabilities(images):
+      vectors = tf.cast(embed(resized(images, size)), tf.float32)
+      return tf.stop_gradient(tf.math.l2_normalize(vectors, axis=-1))
+
+  given = {name: value for name, value in config.arguments().items() if name != 'temperature'}
+  found = {'classes': width, 'outputs': batch_keys.EMBEDDING, 'digest': digest, 'temperature': temperature}
+  description = given | found | {'input_size': None if size is None else list(size), 'weights': str(config.weights)}
+  names = class_lists.numbered_names('dimension', width)
+  return Teacher(config.name, names, probabilities, in_graph, description, digest, targets)
+
+
+def embedding_function(model, kind):
+  """A function as `PictureModel.outputs` to vectors: the outputs, or the square roots of probabilities.
+
+  These have length 1, and their cosine is the Bhattacharyya coefficient of two distributions: unlikely classes count
+  for more than in the probabilities themselves.
+  """
+  if kind != 'probabilities':
+    return model.outputs
+  return lambda pictures: tf.sqrt(tf.maximum(tf.cast(model.outputs(pictures), tf.float32), 0.0))
+
+
 def try_loading(source, weights='imagenet', dtype='float32', input_range=None):
   """UserError if loading a model from a file or folder crashes or hangs (`trial`); arguments of `load`.
 
   Once TensorFlow has computed something, only `.tflite` files can be tried: they do not use its threads.
   """
+  source = str(source).removeprefix(teacher_config.EMBEDDING)
+  if teacher_config.is_sound(source):
+    path, rate_hz = teacher_config.sound_source(source)
+    if path.endswith('.tflite') or not has_computed():
+      trial.check(path, lambda: sound_kind(source, sound_tagger.load(path), rate_hz))
+    return
+  if teacher_config.is_picture_text(source):
+    folder = pathlib.Path(teacher_config.preset_of(source))
+    if folder.is_dir() and not has_computed():
+      trial.check(folder, lambda: picture_text.load(source, dtype))
+    return
   path = pathlib.Path(source)
   is_model = path.exists() and not is_precomputed(source) and (path.suffix or not keras_applications.find(str(source)))
   input_range = None if input_range is None else checked_range(input_range)
@@ -147,13 +241,18 @@ def has_computed():
   return getattr(context.context(), '_initialized', True)
 
 
-def precomputed_teacher(source, name, weights, labels, class_names, dtype, input_range):
-  """The Teacher of a file of outputs or labels; arguments of `load`, and `class_names`, as read from `labels`."""
-  path = pathlib.Path(source)
+def refuse_model_settings(source, weights, dtype, input_range):
+  """UserError if settings of a model are given for a file of outputs or labels."""
   if (weights, dtype, input_range) != ('imagenet', 'float32', None):
     raise UserError(
       f'{source}: precomputed outputs; leave out weights, dtype and input range, which are for classifiers'
     )
+
+
+def precomputed_teacher(source, name, weights, labels, class_names, dtype, input_range):
+  """The Teacher of a file of outputs or labels; arguments of `load`, and `class_names`, as read from `labels`."""
+  path = pathlib.Path(source)
+  refuse_model_settings(source, weights, dtype, input_range)
   if csv_files.is_table(path):
     targets = clip_labels.load_table(path, labels)
   else:
@@ -174,6 +273,53 @@ def precomputed_teacher(source, name, weights, labels, class_names, dtype, input
     'digest': targets.digest,
   }
   return Teacher(name, class_names, None, False, description, targets.digest, targets.targets)
+
+
+def sound_teacher(source, name, labels, class_names):
+  """The Teacher of a tagger of sound; arguments of `load`, and `class_names`, as read from `labels`."""
+  path, own_rate_hz = teacher_config.sound_source(source)
+  model = sound_tagger.load(path)
+  class_names = class_names or class_lists.numbered_class_names(model.classes)
+  if len(class_names) != model.classes:
+    raise UserError(labels_mismatch(source, labels, class_names, model.classes))
+  kind = sound_kind(source, model, own_rate_hz)
+  digest = digests.of_text(f'{own_rate_hz} {model.digest}')
+  description = {
+    'source': source,
+    'name': name,
+    'weights': 'imagenet',
+    'labels': None if labels is None else str(labels),
+    'dtype': 'float32',
+    'input_range': None,
+    'input_size': None,
+    'classes': model.classes,
+    'outputs': kind,
+    'digest': digest,
+  }
+
+  def hears(waveform, rate_hz):
+    rows = sound_outputs(source, model, sound_tagger.resampled(waveform, rate_hz, own_rate_hz))
+    mean = (distribution(rows, kind) if kind == 'logits' else tf.maximum(rows, 0.0)).numpy().mean(0)
+    return distribution(mean[None], SCORES)[0].numpy()
+
+  return Teacher(name, class_names, None, False, description, digest, hears=hears)
+
+
+def sound_outputs(source, model, waveform):
+  """f32 [frames, classes] of a sound_tagger.SoundModel. UserError if it fails, gives no frame, or no finite numbers."""
+  try:
+    rows = model.outputs(waveform)
+  except Exception as error:  # an untrusted model may raise anything
+    raise UserError(f'{source}: cannot hear {len(waveform)} samples ({text.brief(error)})') from error
+  if not len(rows) or not np.isfinite(rows).all():
+    what = 'outputs that are not finite' if len(rows) else 'no frame; windows must be longer'
+    raise UserError(f'{source}: gives {what} for {len(waveform)} samples')
+  return rows
+
+
+def sound_kind(source, model, own_rate_hz):
+  """'logits', 'probabilities' or 'scores', as `probed_kind`, from silence, noise and a tone."""
+  return kind_of(np.concatenate([sound_outputs(source, model, probe) for probe in sound_tagger.probes(own_rate_hz)]))
 
 
 def picture_model(source, weights, class_names, dtype, input_range):
@@ -263,11 +409,16 @@ def probed_kind(source, model):
     raise UserError(f'{source}: cannot classify pictures ({text.brief(error)})') from error
   if not np.isfinite(outputs).all():
     raise UserError(f'{source}: its outputs are not finite; its weights are damaged')
-  if model.last_activation == 'sigmoid':
+  return kind_of(outputs, model.last_activation)
+
+
+def kind_of(outputs, last_activation=None):
+  """'logits', 'probabilities' or 'scores' of outputs f32 [N, classes] and the last activation, None if unknown."""
+  if last_activation == 'sigmoid':
     return SCORES
   if are_probabilities(outputs):
     return 'probabilities'
-  is_score = (outputs >= 0).all() and (outputs <= 1).all() and model.last_activation != 'linear'
+  is_score = (outputs >= 0).all() and (outputs <= 1).all() and last_activation != 'linear'
   return SCORES if is_score else 'logits'
 
 

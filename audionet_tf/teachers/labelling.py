@@ -1,6 +1,7 @@
 """Runs the teachers once over the records and stores their predictions, in the form of `data/soft_labels.py`."""
 
 import collections
+import contextlib
 import functools
 import os
 import pathlib
@@ -9,24 +10,27 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf.core import files, store_folder, store_mirror, text
+from audionet_tf.core import files, store_folder, store_mirror, system, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys, damage, input_pipeline, records, shard_reading, soft_labels, tfrecord_io
+from audionet_tf.data.record_manifest import position
 from audionet_tf.data.soft_labels import FOLDER, OUTPUT_SETTINGS
 from audionet_tf.media import timeline
-from audionet_tf.teachers import teacher_config
+from audionet_tf.teachers import answers, frozen_teacher, teacher_config
 
 
-def ensure(records_folder, manifest, teachers, batch_size=64):
+def ensure(records_folder, manifest, teachers, batch_size=64, share=(0, 1)):
   """Makes sure that the teachers' outputs for all pictures of the records are stored; runs the teachers if not.
 
-  A killed run leaves the blocks that it finished; the next one goes on after them. Of two runs at once, one waits.
+  A killed run leaves the blocks that it finished; the next one goes on after them. Of two runs at once, one waits,
+  unless each takes a share of the files. The run that finishes the last file writes the manifest.
 
   Args:
     records_folder: folder of records.
     manifest: of the records, from `records.read_manifest`.
     teachers: list of frozen_teacher.Teacher with different names; empty to store the sound alone.
     batch_size: number of pictures per call of a teacher.
+    share: (i, n): store every nth file, from the ith on, counted from 0.
 
   Returns:
     pathlib.Path of the folder.
@@ -39,18 +43,56 @@ def ensure(records_folder, manifest, teachers, batch_size=64):
   names = [teacher.name for teacher in teachers]
   if len(set(names)) != len(names):
     raise UserError(f'teachers are named {names}; expected are different names')
-  teacher_config.check_pictures(manifest, [teacher.name for teacher in teachers if teacher.precomputed is None])
+  teacher_config.check_pictures(manifest, [teacher.name for teacher in teachers if teacher.needs_pictures])
   folder = pathlib.Path(records_folder) / FOLDER / labels_key(manifest, teachers)
   if is_stored(records_folder, manifest, teachers):  # perhaps where nothing can be written, not even a lock
     return folder
   with files.space_in(folder):
     folder.mkdir(parents=True, exist_ok=True)
-  with files.locked(folder), files.space_in(folder):
+  with files.locked(folder, shared=share[1] > 1), files.space_in(folder):
     store_mirror.refresh(folder)
     if not soft_labels.is_whole(folder, manifest, descriptions(teachers)):
-      make(pathlib.Path(records_folder), manifest, teachers, folder, batch_size)
+      make(pathlib.Path(records_folder), manifest, teachers, folder, batch_size, share)
       store_folder.publish_beside_records(folder)
   return folder
+
+
+def label(records_folder, configs, share=(0, 1), batch_size=64):
+  """Loads teachers and stores their outputs, or a share of them.
+
+  Args:
+    records_folder: folder of records.
+    configs: tuple of teacher_config.TeacherConfig.
+    share, batch_size: as for `ensure`.
+
+  Returns:
+    (pathlib.Path of the folder, number of its files, list of the names of those that are still missing).
+
+  Raises:
+    UserError: a teacher cannot be loaded or does not fit the records; or as `ensure`.
+  """
+  system.keep_freed_memory()
+  manifest = records.read_manifest(records_folder)
+  teacher_config.check(configs, 'stored', manifest)
+  for config in configs:
+    frozen_teacher.try_loading(config.source, config.weights, config.dtype, config.input_range)
+  teachers = [frozen_teacher.load(**config.arguments()) for config in configs]
+  if not is_stored(records_folder, manifest, teachers):
+    answers.check(records_folder, manifest, teachers)
+  folder = ensure(records_folder, manifest, teachers, batch_size, share)
+  sources = targets_of(manifest)
+  return folder, len(sources), unfinished(folder, sources)
+
+
+def targets_of(manifest):
+  """dict of the name of each file of soft labels to the row of the manifest about its shard of records."""
+  count = len(manifest['shards'])
+  return {f'labels-{number:05d}-of-{count:05d}.tfrecord': shard for number, shard in enumerate(manifest['shards'])}
+
+
+def unfinished(folder, sources):
+  """List of the names of the files that lack windows. `sources`: from `targets_of`, or a part of it."""
+  return [name for name, shard in sources.items() if not soft_labels.is_finished(folder / name, shard['windows'])]
 
 
 def is_stored(records_folder, manifest, teachers):
@@ -69,30 +111,43 @@ def descriptions(teachers):
   return {t.name: {'description': t.description, 'digest': t.digest, 'classes': list(t.class_names)} for t in teachers}
 
 
-def make(records_folder, manifest, teachers, folder, batch_size):
-  """Writes the shards that are missing, then the manifest."""
-  count = len(manifest['shards'])
-  names = [f'labels-{number:05d}-of-{count:05d}.tfrecord' for number in range(count)]
-  sources = dict(zip(names, manifest['shards'], strict=True))
-  missing = [name for name in names if not soft_labels.is_finished(folder / name, sources[name]['windows'])]
+def make(records_folder, manifest, teachers, folder, batch_size, share=(0, 1)):
+  """Writes the files of a share that are missing, then the manifest if no other file is missing."""
+  sources = targets_of(manifest)
+  names, (first, step) = list(sources), share
+  own = {name: sources[name] for name in names[first::step]}
+  missing = unfinished(folder, own)
   targets = manifest['params'].answers_per_window
-  done = manifest['windows'] - sum(sources[name]['windows'] for name in missing)
+  total, left = (sum(sources[name]['windows'] for name in part) for part in (own, missing))
   stored = {teacher.name: find_stored(records_folder, manifest, teacher) for teacher in teachers}
   functions = [(t.name, stored[t.name] or output_function(t, batch_size, manifest)) for t in teachers]
-  with_pictures = any(teacher.precomputed is None and not stored[teacher.name] for teacher in teachers)
+  with_pictures = any(teacher.needs_pictures and not stored[teacher.name] for teacher in teachers)
+  running = with_pictures or any(teacher.hears and not stored[teacher.name] for teacher in teachers)
   unit = ' pictures' if with_pictures else ' outputs'
-  what = 'running the teacher' if with_pictures else 'copying outputs and sound'
-  with tqdm.tqdm(total=manifest['windows'] * targets, initial=done * targets, desc=what, unit=unit) as progress:
+  what = 'running the teacher' if running else 'copying outputs and sound'
+  with tqdm.tqdm(total=total * targets, initial=(total - left) * targets, desc=what, unit=unit) as progress:
     for name in missing:
       source = records_folder / sources[name]['name']
       of_shard = [(teacher, functools.partial(function, shard=names.index(name))) for teacher, function in functions]
-      write_shard(source, folder / name, sources[name]['windows'], manifest, of_shard, with_pictures, progress)
+      with alone(folder, name):
+        if soft_labels.is_finished(folder / name, sources[name]['windows']):  # by another run of this share
+          continue
+        write_shard(source, folder / name, sources[name]['windows'], manifest, of_shard, with_pictures, progress)
       if not soft_labels.is_finished(folder / name, sources[name]['windows']):
-        path = records_folder / sources[name]['name']
-        raise UserError(f'{path}: not the windows of its manifest; {damage.advice(records_folder)}')
-  soft_labels.write_manifest(
-    folder, manifest, descriptions(teachers), [(name, sources[name]['windows']) for name in names]
-  )
+        raise UserError(f'{source}: not the windows of its manifest; {damage.advice(records_folder)}')
+  if not unfinished(folder, sources):
+    with alone(folder, records.MANIFEST_NAME):
+      listed = [(name, sources[name]['windows']) for name in names]
+      soft_labels.write_manifest(folder, manifest, descriptions(teachers), listed)
+
+
+@contextlib.contextmanager
+def alone(folder, name):
+  """Locks a file that several runs may write: the folder's lock is shared by runs of shares."""
+  lock = f'.{name}.lock'
+  with files.locked(folder, name=lock):
+    yield
+    (folder / lock).unlink(missing_ok=True)  # whoever waits for it finds the file finished
 
 
 def find_stored(records_folder, manifest, teacher):
@@ -148,6 +203,8 @@ def stored_reader(folder, stored, name, answers_per_window):
 
 def output_function(teacher, batch_size, manifest):
   """A function (batch of `batches`, shard number, block number) -> float16 [B, A, classes] (NumPy)."""
+  if teacher.hears:
+    return hearing(teacher, manifest['params'])
   if teacher.precomputed is None:
     probabilities = batched(teacher, batch_size, manifest['params'].image_size)
     return lambda batch, shard, block: probabilities(batch['image'])[batch['position'].numpy()]
@@ -158,6 +215,16 @@ def output_function(teacher, batch_size, manifest):
     return np.stack([targets_of(video.decode(), index) for video, index in windows]).astype('<f2')
 
   return read_outputs
+
+
+def hearing(teacher, params):
+  """A function as from `output_function` for a tagger of sound: what it hears in the window is every answer of it."""
+
+  def hear(batch, shard, block):
+    rows = [teacher.hears(waveform, params.sample_rate_hz) for waveform in batch['audio'].numpy()]
+    return np.repeat(np.stack(rows)[:, None], params.answers_per_window, axis=1).astype('<f2')
+
+  return hear
 
 
 def batched(teacher, batch_size, image_size):
@@ -225,7 +292,6 @@ def write_shard(source, target, windows, manifest, functions, with_pictures, pro
   Raises:
     UserError: the records are damaged.
   """
-  positions = {video['id'].encode(): number for number, video in enumerate(manifest['videos'])}
   params = manifest['params']
   partial, advice = target.with_name(f'.{target.name}.partial'), damage.advice(source.parent)
   try:
@@ -241,8 +307,8 @@ def write_shard(source, target, windows, manifest, functions, with_pictures, pro
           outputs = {name: function(batch, block=block) for name, function in functions}  # [B, A, classes]
           pcm = (batch['audio'].numpy() * timeline.PCM_SCALE).astype('<i2')  # exact: it came from int16
           features = {
-            'audio/pcm': [pcm.tobytes()],
-            'video': [positions[video] for video in batch['video/id'].numpy()],
+            **({} if soft_labels.reads_records(params) else {'audio/pcm': [pcm.tobytes()]}),
+            'video': [position(manifest['videos'], video.decode()) for video in batch['video/id'].numpy()],
             'index': batch['index'].numpy().tolist(),
             **{batch_keys.TEACHER + name: [rows.tobytes()] for name, rows in outputs.items()},
           }

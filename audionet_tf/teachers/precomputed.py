@@ -24,7 +24,7 @@ import tqdm
 
 from audionet_tf.core import digests, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists, records, tfrecord_io
+from audionet_tf.data import batch_keys, class_lists, records, tfrecord_io
 
 SUM_TOLERANCE = 0.01
 
@@ -49,18 +49,21 @@ class PrecomputedTargets:
   multi_label: bool = False
 
 
-def load(path, classes=None):
+def load(path, classes=None, kind='probabilities'):
   """Loads the PrecomputedTargets of a file.
 
   Args:
     path: pathlib.Path with a suffix in READERS.
     classes: number of classes, or None if unknown.
+    kind: 'probabilities', or batch_keys.EMBEDDING for vectors of any length above 0, which are normalized.
 
   Raises:
     UserError: there is no such file, or it is damaged or in another form.
   """
   classes, frames_of = opened(path, classes)
-  return PrecomputedTargets(classes, None, digests.of_file(path), functools.partial(targets, path, classes, frames_of))
+  return PrecomputedTargets(
+    classes, None, digests.of_file(path), functools.partial(targets, path, classes, frames_of, kind)
+  )
 
 
 def opened(path, classes=None):
@@ -81,18 +84,21 @@ def check_file(path):
     raise UserError(f'{path}: no such file of outputs or labels')
 
 
-def targets(path, classes, frames_of, manifest):
+def targets(path, classes, frames_of, kind, manifest):
   """`PrecomputedTargets.targets`: checks every video of the manifest, then returns a function of its rows by window."""
   params = manifest['params']
   frames = checked_frames(path, frames_of, manifest)
   for video in tqdm.tqdm(manifest['videos'], desc='checking outputs', unit=' videos', delay=2):
-    check_rows(path, video['id'], read(path, frames, video['id']), classes)
+    check = check_vectors if kind == batch_keys.EMBEDDING else check_rows
+    check(path, video['id'], read(path, frames, video['id']), classes)
   counts = {video['id']: expected_frames(video, params) for video in manifest['videos']}
   size = params.answers_per_window
 
   @functools.lru_cache(maxsize=64)
   def rows(video):
     values = read(path, frames, video)
+    if kind == batch_keys.EMBEDDING:
+      values = values / np.linalg.norm(values, axis=1, keepdims=True)
     return values[np.arange(counts[video]) % len(values)]
 
   return lambda video, index: rows(video)[index * size : (index + 1) * size]
@@ -153,6 +159,16 @@ def check_rows(path, video, rows, classes):
     if bad.any():
       row = int(bad.argmax())
       raise UserError(f'{path}: {video}: row {row} has {what} (sum {sums[row]:.4g}); expected are probabilities')
+
+
+def check_vectors(path, video, rows, width):
+  """UserError unless the rows are finite vectors of `width` numbers, none of them zero."""
+  if rows.ndim != 2 or rows.shape[1] != width:
+    raise UserError(f'{path}: {video}: vectors are {list(rows.shape)}, expected [frames, {width}]')
+  lengths = np.linalg.norm(rows, axis=1)
+  bad = ~np.isfinite(lengths) | (lengths == 0)
+  if bad.any():
+    raise UserError(f'{path}: {video}: row {int(bad.argmax())} is zero or not finite; expected are vectors')
 
 
 def check_array(shape, dtype):

@@ -1,19 +1,30 @@
 """Teachers as flags name them, and their checks, which need no TensorFlow."""
 
 import dataclasses
+import importlib.metadata
+import importlib.util
+import json
 import pathlib
 import re
 import zipfile
 
-from audionet_tf.core import text
-from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists, csv_files
+from audionet_tf.core import files, text
+from audionet_tf.core.errors import UserError, missing_extra
+from audionet_tf.data import class_lists, class_prompts, csv_files
 from audionet_tf.teachers import clip_labels, precomputed
 
 # In SoundNet's code the weight of a head is this over its number of classes: the criterion divides by batch x classes
 # and by the 8 terms (4 steps, 2 heads), and is multiplied by 250. 0.125 for 1000 classes, 0.312 for 401.
 ORIGINAL_WEIGHT_TIMES_CLASSES = 250 / 8 * 4
 HDF5_SUFFIXES = ('.h5', '.hdf5')
+SOUND = re.compile(r'sound(?:@(\d+))?:(.+)', re.ASCII | re.DOTALL)
+SOUND_RATE_HZ = 16000  # YAMNet's, and that of most taggers
+EMBEDDING = 'embedding:'  # before a source whose vectors the student learns, not a distribution
+PICTURE_TEXT = 'clip:'  # before the name or folder of a preset of KerasHub
+PICTURE_TEXT_MODELS = {'CLIPBackbone': 'CLIPPreprocessor', 'SigLIPBackbone': 'SigLIPPreprocessor'}
+OLDEST_TENSORFLOW = (2, 20)  # for KerasHub, whose tokenizers need tensorflow-text
+PRESET = re.compile(r'[a-z0-9_]+')
+MOST_CONFIG_BYTES = 1 << 20
 NAMED = re.compile(r'([A-Za-z]\w*)=(.*)', re.ASCII | re.DOTALL)
 
 
@@ -24,7 +35,7 @@ class TeacherConfig:
   `loss_weight` is a number above 0, or 'original' for the weight in SoundNet's code: 125 / classes.
 
   Raises:
-    UserError: another loss_weight.
+    UserError: another loss_weight, or a temperature that is not above 0.
   """
 
   source: str
@@ -34,11 +45,15 @@ class TeacherConfig:
   dtype: str = 'float32'
   input_range: tuple | None = None
   loss_weight: float | str = 1.0
+  texts: str | None = None
+  temperature: float | None = None
 
   def __post_init__(self):
     weight = self.loss_weight
     if weight != 'original' and not (isinstance(weight, int | float) and 0 < weight < float('inf')):
       raise UserError(f'loss weight of {self.name} is {weight!r}, allowed is any number above 0, or original')
+    if self.temperature is not None and not 0 < self.temperature < float('inf'):
+      raise UserError(f'temperature of {self.name} is {self.temperature}, allowed is any number above 0')
 
   def arguments(self):
     """Arguments of `frozen_teacher.load`."""
@@ -106,12 +121,62 @@ def weight(text):
     raise UserError(f'loss weight is {text}; expected is a number, or original') from None
 
 
-PARSERS = {'input_range': number_pair, 'loss_weight': weight, 'labels': lambda text: text or None}
+def positive(text):
+  """'0.01' as 0.01."""
+  try:
+    return float(text)
+  except ValueError:
+    raise UserError(f'temperature is {text}; expected is a number') from None
+
+
+PARSERS = {
+  'input_range': number_pair,
+  'loss_weight': weight,
+  'labels': lambda text: text or None,
+  'temperature': positive,
+}
 
 
 def is_precomputed(source):
   """Whether `source` is a file of precomputed outputs or of labels, which needs no pictures."""
+  source = str(source).removeprefix(EMBEDDING)
+  if is_picture_text(source) or is_sound(source):
+    return False
   return pathlib.Path(source).suffix in precomputed.READERS or csv_files.is_table(source)
+
+
+def is_sound(source):
+  """Whether `source` names a tagger of sound, which hears the windows: 'sound:PATH', or 'sound@RATE:PATH'."""
+  return SOUND.fullmatch(str(source)) is not None
+
+
+def sound_source(source):
+  """(path, sample rate in hertz) of a tagger of sound. UserError for a rate out of range."""
+  rate, path = SOUND.fullmatch(str(source)).groups()
+  rate_hz = int(rate or SOUND_RATE_HZ)
+  if not 1000 <= rate_hz <= 192_000:
+    raise UserError(f'{source}: a sample rate of {rate_hz} Hz, allowed is 1000 to 192000')
+  return path, rate_hz
+
+
+def needs_pictures(source):
+  """Whether a teacher looks at pictures: neither is it a file of outputs or labels, nor does it hear."""
+  return not is_precomputed(source) and not is_sound(source)
+
+
+def is_embedding(source):
+  """Whether the vectors of a source are to be learned, such as 'embedding:clip:PRESET' or 'embedding:X.npz'."""
+  return str(source).startswith(EMBEDDING)
+
+
+def is_picture_text(source):
+  """Whether `source` is a model of pictures and texts, such as 'clip:clip_vit_base_patch32'."""
+  return str(source).startswith(PICTURE_TEXT)
+
+
+def preset_of(source):
+  """The name or folder of the preset in a source for which `is_picture_text` holds."""
+  return str(source).removeprefix(PICTURE_TEXT)
 
 
 def check(teachers, teacher_mode, manifest):
@@ -122,18 +187,98 @@ def check(teachers, teacher_mode, manifest):
     teacher_mode: 'stored' or 'online'.
     manifest: of the records.
   """
-  classifiers = [teacher.name for teacher in teachers if not is_precomputed(teacher.source)]
+  classifiers = [teacher.name for teacher in teachers if needs_pictures(teacher.source)]
   check_pictures(manifest, classifiers)
   for teacher in teachers:
-    path = pathlib.Path(teacher.source)
+    if is_sound(teacher.source):
+      check_sound(teacher, teacher_mode)
+      continue
+    source = teacher.source.removeprefix(EMBEDDING)
+    path = pathlib.Path(source)
     names = teacher.labels and class_lists.read_class_names(teacher.labels)
     if teacher_mode == 'online' and (is_precomputed(path) or path.suffix == '.tflite'):
       what = 'outputs from a file' if is_precomputed(path) else 'a .tflite file'
       raise UserError(f'teacher {teacher.name}: {what} cannot run in the step; use --teacher_mode=stored')
-    if is_precomputed(path):
+    check_texts(teacher)
+    if is_picture_text(source):
+      check_preset(source)
+    elif is_precomputed(path):
       check_precomputed(path, teacher.labels, names, manifest)
     else:
-      check_classifier(teacher.source, teacher.weights)
+      check_classifier(source, teacher.weights)
+
+
+def check_texts(teacher):
+  """UserError unless a TeacherConfig has texts if it is a model of pictures and texts, and no flags of others."""
+  if is_embedding(teacher.source):
+    if teacher.texts is not None or teacher.labels is not None:
+      raise UserError(
+        f'teacher {teacher.name} ({teacher.source}): a student of embeddings gets its classes afterwards, by '
+        'audionet_tf.infer, caption and export --classes; leave out --classes and --teacher_labels'
+      )
+    if csv_files.is_table(teacher.source):
+      raise UserError(f'{teacher.source}: labels are no embeddings; expected are pictures, or vectors in .npz or .npy')
+    return
+  if not is_picture_text(teacher.source):
+    if teacher.texts is not None or teacher.temperature is not None:
+      raise UserError(
+        f'teacher {teacher.name} ({teacher.source}) knows no texts: --classes and --teacher_temperature are for '
+        f'{PICTURE_TEXT}PRESET; among several teachers name it, as in --classes=NAME=words.txt'
+      )
+    return
+  if teacher.texts is None:
+    raise UserError(f'{teacher.source} needs --classes=FILE: the classes in your words, one per line')
+  if (teacher.weights, teacher.labels, teacher.input_range) != ('imagenet', None, None):
+    raise UserError(
+      f'{teacher.source} has weights, classes (--classes) and preparation of pictures of its own; leave out '
+      '--teacher_weights, --teacher_labels and --teacher_input_range'
+    )
+  class_prompts.read(teacher.texts)
+
+
+def check_preset(source):
+  """UserError unless KerasHub is there and the preset is a name, or a folder with a model of PICTURE_TEXT_MODELS."""
+  version = importlib.metadata.version('tensorflow')
+  if tuple(map(int, version.split('.')[:2])) < OLDEST_TENSORFLOW:
+    oldest = '.'.join(map(str, OLDEST_TENSORFLOW))
+    raise UserError(f'{source} needs TensorFlow {oldest} or newer, here is {version}: scripts/setup --latest clip')
+  if importlib.util.find_spec('keras_hub') is None:
+    raise missing_extra(source, 'keras-hub', 'clip')
+  preset = preset_of(source)
+  folder = pathlib.Path(preset)
+  if not (preset and folder.is_dir()):
+    if not PRESET.fullmatch(preset):
+      raise UserError(f'{source}: no such folder, nor the name of a preset such as clip_vit_base_patch32')
+    return
+  content = files.read_bytes(folder / 'config.json', MOST_CONFIG_BYTES, f'a preset in {folder}')
+  try:
+    family = json.loads(content)['class_name']
+    is_known = family in PICTURE_TEXT_MODELS
+  except (ValueError, KeyError, TypeError, RecursionError) as error:
+    raise UserError(f'{folder / "config.json"}: not the configuration of a preset ({text.brief(error)})') from None
+  if not is_known:
+    allowed = ' or '.join(PICTURE_TEXT_MODELS)
+    raise UserError(f'{source}: a preset of {text.brief_value(family)}, allowed is {allowed}')
+
+
+def check_sound(teacher, teacher_mode):
+  """UserError for mistakes in a TeacherConfig of a tagger of sound that show before it is loaded."""
+  path, _ = sound_source(teacher.source)
+  if teacher_mode == 'online':
+    raise UserError(f'teacher {teacher.name}: a tagger of sound cannot run in the step; use --teacher_mode=stored')
+  if teacher.labels:
+    class_lists.read_class_names(teacher.labels)
+  refuse_picture_settings(teacher.source, teacher.weights, teacher.dtype, teacher.input_range)
+  is_file = path.endswith('.tflite') and pathlib.Path(path).is_file()
+  if not is_file and not pathlib.Path(path).is_dir():
+    raise UserError(f'{path}: no such tagger of sound; expected is a SavedModel folder or a .tflite file')
+  check_classifier(path if '/' in path else f'./{path}')
+
+
+def refuse_picture_settings(source, weights, dtype, input_range):
+  """UserError if settings of classifiers of pictures are given for a tagger of sound."""
+  if (weights, dtype, input_range) != ('imagenet', 'float32', None):
+    raise UserError(f'{source}: a tagger of sound; leave out weights, dtype and input range, which are for pictures')
 
 
 def check_pictures(manifest, names):

@@ -17,6 +17,7 @@ import tqdm
 
 from audionet_tf.core import files, interruption, store_folder, text
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import video_table
 from audionet_tf.training import distribution, history, saved_checkpoints
 
 VALIDATION = 'val_'  # prefix of the metrics on held-out records
@@ -79,6 +80,9 @@ class RunLog(keras.callbacks.Callback):
   `cross_entropy` and `cross_entropy_per_frame`. The lines of epochs.jsonl are the entries of `epochs`: stats.json is
   joined from them at most once in STATS_SECONDS, so that memory does not grow with the number of epochs.
 
+  Of more than video_table.IN_JSON videos, `videos` is empty, and `videos_file` names a Parquet file in the run with a
+  row for each.
+
   Args:
     run_dir: folder of the run; None: nothing is written.
     header: dict, the part of stats.json about the whole run.
@@ -89,7 +93,7 @@ class RunLog(keras.callbacks.Callback):
 
   Attributes:
     row: dict, the line of the last epoch in metrics.jsonl.
-    videos: dict, the `videos` of the last epoch in stats.json.
+    videos: dict, the `videos` of the last epoch in stats.json; empty where there are too many.
   """
 
   STATS_SECONDS = 10
@@ -135,6 +139,10 @@ class RunLog(keras.callbacks.Callback):
         if first_epoch:
           with open(path, 'rb') as lines:
             file.writelines(itertools.islice(lines, first_epoch))
+    kept = {history.videos_file(epoch) for epoch in range(first_epoch)}
+    for path in (self.stats_path.parent / history.VIDEOS_FOLDER).glob('*'):
+      if f'{history.VIDEOS_FOLDER}/{path.name}' not in kept:
+        path.unlink()
     self.write_stats()
 
   def on_epoch_begin(self, epoch, logs=None):
@@ -144,10 +152,8 @@ class RunLog(keras.callbacks.Callback):
     """Takes the metrics of the epoch from the Distiller, validates, and appends one line per file."""
     seconds = time.monotonic() - self.began
     model = self.model
-    means = zip(self.video_ids, model.video_means.result().numpy().tolist(), strict=True)
-    self.videos = {name: {model.stats_key: mean} for name, mean in means if not np.isnan(mean)}
-    if model.window_means is not None:
-      self.add_windows()
+    statistics = self.statistics_of_videos(epoch)
+    self.videos = statistics['videos']
     self.row = {'epoch': epoch, **{name: float(m.result()) for name, m in model.means.items()}}
     self.row |= {
       'learning_rate': float(model.optimizer.learning_rate.numpy()),
@@ -159,7 +165,7 @@ class RunLog(keras.callbacks.Callback):
     if not self.writes:
       return
     for path, row in (
-      (self.epochs_path, {'videos': self.videos, 'training_time': seconds}),
+      (self.epochs_path, statistics | {'training_time': seconds}),
       (self.metrics_path, self.row),
     ):
       with open(path, 'a') as file:
@@ -167,11 +173,26 @@ class RunLog(keras.callbacks.Callback):
     if time.monotonic() - self.written_at > self.STATS_SECONDS:
       self.write_stats()
 
-  def add_windows(self):
-    """Adds the values of single windows to `videos`."""
-    values = self.model.window_means.result().numpy()
-    for name, rows in zip(self.video_ids, np.split(values, self.model.window_ends[:-1]), strict=True):
-      self.videos[name][f'{self.model.stats_key}_per_frame'] = rows.tolist()
+  def statistics_of_videos(self, epoch):
+    """The part of stats.json about the videos in an epoch: `videos`, or `videos_file`, which is written."""
+    key, means = self.model.stats_key, self.model.video_means.result().numpy().astype(float)
+    used = np.flatnonzero(~np.isnan(means))
+    columns = {'id': [self.video_ids[row] for row in used], key: means[used]}
+    if self.model.window_means is not None:
+      windows = np.split(self.model.window_means.result().numpy(), self.model.window_ends[:-1])
+      columns[f'{key}_per_frame'] = [windows[row] for row in used]
+    if len(self.video_ids) > video_table.IN_JSON:
+      name = history.videos_file(epoch)
+      if self.writes:
+        video_table.write_epoch(self.stats_path.parent / name, columns)
+      return {'videos': {}, 'videos_file': name}
+    metrics = {name: [value.tolist() for value in values] for name, values in columns.items() if name != 'id'}
+    return {
+      'videos': {
+        name: dict(zip(metrics, values, strict=True))
+        for name, *values in zip(columns['id'], *metrics.values(), strict=True)
+      }
+    }
 
   def write_stats(self):
     """Writes stats.json anew from the header and the lines of epochs.jsonl."""
@@ -352,6 +373,7 @@ class Progress(keras.callbacks.Callback):
     'kl': 'KL {:.3f}',
     'cross_entropy': 'cross-entropy {:.3f}',
     'top1': 'top-1 {:.1%}',
+    'cosine_distance': 'cosine distance {:.3f}',
     'squared_error': 'squared error {:.3g}',
   }
 

@@ -14,6 +14,8 @@ from audionet_tf.models.heads import LOGITS
 from audionet_tf.training import losses, spec_augment
 from audionet_tf.training.metrics import FiniteSteps, SegmentMean
 
+COSINE_DISTANCE = 'cosine_distance'  # of heads that learn embeddings: the trained loss, and its metric
+
 
 class Distiller(keras.Model):
   """A student and its teachers' predictions, for the training `loop`, or Keras `fit`, under any strategy.
@@ -32,6 +34,8 @@ class Distiller(keras.Model):
       window is kept (`window_means`, video after video; `window_ends`, int [videos], holds the end of each).
     loss: key of losses.LOSSES: what is trained. The KL is a metric in any case.
     loss_weights: dict of head to the weight of its loss; None for 1 each.
+    embeddings: names of the heads whose targets are vectors, not distributions: they learn by cosine distance, whatever
+      `loss` is. It is kept per video if all heads do.
 
   Raises:
     ValueError: an unknown loss_reduction.
@@ -51,6 +55,7 @@ class Distiller(keras.Model):
     videos_windows=None,
     loss='kl',
     loss_weights=None,
+    embeddings=(),
   ):
     super().__init__()
     if loss_reduction not in ('sum', 'mean'):
@@ -60,6 +65,9 @@ class Distiller(keras.Model):
     self.heads = tuple(heads)
     self.loss_reduction = loss_reduction
     self.loss_name = loss
+    self.embeddings = frozenset(embeddings)
+    if self.heads and self.embeddings == set(self.heads):
+      self.distance = self.stats_key = self.loss_name = COSINE_DISTANCE
     self.loss_weights = loss_weights or dict.fromkeys(self.heads, 1.0)
     self.teacher_fns = teacher_fns or {}
     self.alignment = np.ones([1, 1], np.float32) if alignment is None else alignment
@@ -78,9 +86,11 @@ class Distiller(keras.Model):
 
     The metrics are unweighted; the trained loss is the weighted sum over the heads.
     """
-    names = [*self.head_metric_names(), *(['loss'] if self.has_own_loss() else [])]
+    of_distribution = [*self.head_metric_names(), *(['loss'] if self.has_own_loss() else [])]
+    by_head = {head: [COSINE_DISTANCE] if head in self.embeddings else of_distribution for head in self.heads}
+    names = list(dict.fromkeys(name for head_names in by_head.values() for name in head_names))
     if len(self.heads) > 1:
-      names += [f'{name}_{head}' for head in self.heads for name in names]
+      names += [f'{name}_{head}' for head, head_names in by_head.items() for name in head_names]
     return names
 
   def head_metric_names(self):
@@ -118,16 +128,26 @@ class Distiller(keras.Model):
     pictures = tf.reshape(batch['image'], tf.concat([shape[:1] * shape[1], shape[2:]], 0))  # [B T, H, W, 3]
     outputs = {head: tf.stop_gradient(self.teacher_fns[head](pictures)) for head in self.heads}
     steps = batch['image'].shape[1] or shape[1]
-    return {head: batch_keys.soft_targets(tf.reshape(p, [shape[0], steps, p.shape[-1]])) for head, p in outputs.items()}
+    targets = {head: tf.reshape(rows, [shape[0], steps, rows.shape[-1]]) for head, rows in outputs.items()}
+    return {
+      head: batch_keys.stored(rows) if head in self.embeddings else batch_keys.soft_targets(rows)
+      for head, rows in targets.items()
+    }
 
   def losses_by_head(self, targets, outputs):
-    """dict of head to its `distance`, the KL, f32 [B]."""
-    return {head: losses.kl_divergence(targets[head], outputs[LOGITS + head]) for head in self.heads}
+    """dict of head to its distance, the KL or that of the cosine, f32 [B]."""
+    return {
+      head: (losses.cosine_distance if head in self.embeddings else losses.kl_divergence)(
+        targets[head], outputs[LOGITS + head]
+      )
+      for head in self.heads
+    }
 
   def example_losses(self, targets, outputs, distances):
     """f32 [B]: the trained loss, summed over the heads; it is `distances` unless the heads have a loss of their own."""
     if self.has_own_loss():
-      distances = {head: self.head_loss(targets[head], outputs[LOGITS + head]) for head in self.heads}
+      of_distributions = [head for head in self.heads if head not in self.embeddings]
+      distances = distances | {head: self.head_loss(targets[head], outputs[LOGITS + head]) for head in of_distributions}
     return tf.add_n([self.loss_weights[head] * distances[head] for head in self.heads])
 
   def head_loss(self, target, logits):
@@ -181,8 +201,12 @@ class Distiller(keras.Model):
     values = {}
     for head in self.heads:
       target, logits = targets[head], outputs[LOGITS + head]
-      own = {'loss': self.head_loss(target, logits)} if self.has_own_loss() else {}
-      for name, value in (self.head_metric_values(target, logits, distances[head]) | own).items():
+      if head in self.embeddings:
+        values_of_head = {COSINE_DISTANCE: distances[head]}
+      else:
+        own = {'loss': self.head_loss(target, logits)} if self.has_own_loss() else {}
+        values_of_head = self.head_metric_values(target, logits, distances[head]) | own
+      for name, value in values_of_head.items():
         values.setdefault(name, []).append(value)
         if len(self.heads) > 1:
           values[f'{name}_{head}'] = [value]
@@ -207,11 +231,13 @@ class Distiller(keras.Model):
     mask = batch['mask']
     for name, parts in self.metric_values(targets, outputs, distances).items():
       self.means[name].update_state(tf.add_n(parts) / len(parts), mask)
-    distance = tf.add_n(list(distances.values())) / len(distances)
+    kept = [head for head in distances if head not in self.embeddings] or list(distances)
+    distance = tf.add_n([distances[head] for head in kept]) / len(kept)
     # Once a loss is not finite, all later ones are not either: only the first such step shows which videos caused it.
     still_finite = mask * tf.cast(tf.equal(tf.convert_to_tensor(self.finite_steps.broken), 0), mask.dtype)
     self.video_means.update_state(distance, batch['video_id'], still_finite)
-    total = tf.distribute.get_replica_context().all_reduce('SUM', tf.reduce_sum(distance * mask))
+    everything = tf.add_n(list(distances.values()))
+    total = tf.distribute.get_replica_context().all_reduce('SUM', tf.reduce_sum(everything * mask))
     self.finite_steps.update_state(tf.math.is_finite(total))
     if self.window_means is not None:
       rows = tf.gather(self.row_of_index_0, batch['video_id']) + batch['index']

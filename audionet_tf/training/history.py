@@ -8,8 +8,16 @@ import numpy as np
 
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import video_table
 
 STATS_NAME = 'stats.json'
+VIDEOS_FOLDER = 'videos'  # of a run on too many videos for STATS_NAME: a file for each epoch
+PERCENTILES = (5, 25, 50, 75, 95)
+
+
+def videos_file(epoch):
+  """Path of the statistics of the videos in an epoch, below the run."""
+  return f'{VIDEOS_FOLDER}/epoch-{epoch:06d}.parquet'
 
 
 def whole_lines(path, is_row):
@@ -48,7 +56,7 @@ def epoch_range(text, trained):
 
 
 def read_mean_kl(run_dir, epochs=''):
-  """Reads the mean KL of every video in every epoch.
+  """Reads the mean KL of every video in every epoch; of videos in files of their own, PERCENTILES in place of videos.
 
   Args:
     run_dir: folder of a run, or its stats.json.
@@ -67,16 +75,24 @@ def read_mean_kl(run_dir, epochs=''):
   try:
     listed = json.loads(path.read_text(encoding='utf-8'))['epochs']
     chosen = epoch_range(epochs, len(listed))
-    table = {name: np.full(len(chosen), np.nan) for i in chosen for name in listed[i]['videos']}
-    for row, i in enumerate(chosen):
-      for name, video in listed[i]['videos'].items():
+    videos = [_percentiles(path.parent, i) if 'videos_file' in listed[i] else listed[i]['videos'] for i in chosen]
+    table = {name: np.full(len(chosen), np.nan) for names in videos for name in names}
+    for row in range(len(chosen)):
+      for name, video in videos[row].items():
         if not {'kldiv', 'kldiv_per_frame'} & video.keys():
           raise UserError(f'{path}: holds no KL of {name}, but {", ".join(video) or "nothing"}')
         table[name][row] = video['kldiv'] if 'kldiv' in video else np.mean(video['kldiv_per_frame'])
   except UserError:
     raise
-  except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+  except (ValueError, OSError, KeyError, TypeError, AttributeError, RecursionError) as error:
     raise UserError(f'{path}: not the statistics of a run ({text.brief(error)})') from None
   if not table:
     raise UserError(f'{path}: no videos in these epochs; choose others with --epochs')
   return chosen, table
+
+
+def _percentiles(folder, epoch):
+  """As the `videos` of an epoch in stats.json, of percentiles of all videos, from the epoch's file."""
+  _, values = video_table.read_epoch(folder / videos_file(epoch), 'kldiv')
+  found = zip(PERCENTILES, np.percentile(values, PERCENTILES).tolist(), strict=True)
+  return {f'{percentile}th percentile': {'kldiv': value} for percentile, value in found}

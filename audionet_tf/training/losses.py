@@ -76,6 +76,24 @@ def squared_distance(teacher, student_logits):
   return tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(teacher, tf.nn.softmax(logits)), axis=-1), axis=-1)
 
 
+def cosine_distance(teacher, student_vectors):
+  """1 - cosine of the teacher's and the student's vectors per example: 0 to 2, averaged over time.
+
+  Args:
+    teacher: f32 [B, T, width], of any length above 0.
+    student_vectors: f32 [B, T, width].
+
+  Returns:
+    f32 [B].
+
+  Raises:
+    ValueError: the shapes do not go together.
+  """
+  teacher, vectors = broadcast_targets(teacher, student_vectors)
+  cosine = tf.reduce_sum(tf.math.l2_normalize(teacher, axis=-1) * tf.math.l2_normalize(vectors, axis=-1), axis=-1)
+  return tf.reduce_mean(1.0 - cosine, axis=-1)
+
+
 def squared_error(waveform, reconstruction):
   """Squared error of a reconstructed waveform per example, averaged over time.
 

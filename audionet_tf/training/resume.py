@@ -9,6 +9,9 @@ from audionet_tf.teachers.teacher_config import TeacherConfig
 from audionet_tf.training import warm_start
 from audionet_tf.training.config import TrainingConfig
 
+# Fields of TeacherConfig: the teacher's digest is kept in their place.
+PATHS = ('source', 'labels', 'weights', 'texts')
+
 
 def settings_of(config, manifest, teachers, replicas, variants=None):
   """All that decides the result of a run: the config, and digests of records and teachers in place of their paths.
@@ -25,7 +28,7 @@ def settings_of(config, manifest, teachers, replicas, variants=None):
   """
   settings = dataclasses.asdict(config) | {'replicas': replicas}
   for teacher, loaded in zip(settings['teachers'], teachers, strict=True):
-    for path_field in ('source', 'labels', 'weights'):
+    for path_field in PATHS:
       del teacher[path_field]
     teacher['digest'] = loaded.digest
     teacher['classes'] = len(loaded.class_names)
@@ -80,11 +83,7 @@ def resumed(path, settings):
 def with_defaults(settings):
   """The stored settings of a run, with the defaults of fields that are newer than the run."""
   config, teacher = (
-    {
-      field.name: field.default
-      for field in dataclasses.fields(kind)
-      if field.name not in ('source', 'labels', 'weights')
-    }
+    {field.name: field.default for field in dataclasses.fields(kind) if field.name not in PATHS}
     for kind in (TrainingConfig, TeacherConfig)
   )
   return config | settings | {'teachers': [teacher | stored for stored in settings['teachers']]}

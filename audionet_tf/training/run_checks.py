@@ -5,7 +5,7 @@ import pathlib
 
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists, records
+from audionet_tf.data import class_lists, params, records
 from audionet_tf.models import student_names, student_paths
 from audionet_tf.teachers import teacher_config
 
@@ -32,6 +32,24 @@ BUILD_FLAGS = {
 }
 
 
+def check_name(student):
+  """UserError for a student that is not one of student_names.STUDENTS."""
+  if student not in student_names.STUDENTS:
+    raise UserError(f'student {student!r} is not known; known are {", ".join(student_names.STUDENTS)}')
+
+
+def record_settings(student):
+  """Arguments of `api.build_records` for records that a student is made for: window, sample rate and mixdown."""
+  check_name(student)
+  flags = dict(flag.removeprefix('--').split('=') for flag in BUILD_FLAGS[student])
+  default = params.RecordParams()
+  return {
+    'window_seconds': float(flags['window_ms']) / 1000 if 'window_ms' in flags else default.window_seconds,
+    'sample_rate_hz': int(flags.get('sample_rate', default.sample_rate_hz)),
+    'mono': flags.get('mono', default.mono),
+  }
+
+
 def check(folders, run_dir, resume, student, teachers, teacher_mode, init):
   """UserError for the first file that is missing, damaged or in the way.
 
@@ -44,11 +62,10 @@ def check(folders, run_dir, resume, student, teachers, teacher_mode, init):
     teacher_mode: 'stored' or 'online'.
     init: None, or the run or student to start from.
   """
-  if student not in student_names.STUDENTS:
-    raise UserError(f'student {student!r} is not known; known are {", ".join(student_names.STUDENTS)}')
+  check_name(student)
   if run_dir is not None:
     check_run_folder(run_dir, resume)
-  pictures = any(not teacher_config.is_precomputed(teacher.source) for teacher in teachers)
+  pictures = any(teacher_config.needs_pictures(teacher.source) for teacher in teachers)
   for number, folder in enumerate(folders):
     check_records(folder, student, pictures, 'clips' if number == 0 else 'held_out_clips')
   manifest = records.read_manifest(folders[0])

@@ -220,7 +220,9 @@ def report_class_names(configs, teachers):
         file=sys.stderr,
       )
     count = len(teacher.class_names)
-    if config.labels or csv_files.is_table(config.source):
+    if is_embedding(teacher):
+      continue
+    if config.labels or config.texts or csv_files.is_table(config.source):
       continue
     if teacher.class_names == class_lists.numbered_class_names(count):
       print(
@@ -301,7 +303,7 @@ def make_summaries(run_dir, records_folder, manifest, source, distiller, teacher
   """The tensorboard.Summaries that writes RUN/tensorboard."""
   candidates = input_pipeline.sequential_batches(source, tensorboard.candidates(manifest['params']))
   examples = tensorboard.pick_examples(records_folder, manifest, candidates, distiller.targets)
-  class_names = {teacher.name: teacher.class_names for teacher in teachers}
+  class_names = classes_of(teachers)
   return tensorboard.Summaries(run_dir / 'tensorboard', log, class_names, examples, settings, profile, graph)
 
 
@@ -311,7 +313,7 @@ def make_projector(run_dir, writer, records_folder, manifest, source, teachers):
   size = embedding_projector.batch_size(params.window_samples)
   batches = input_pipeline.sequential_batches(source, size)
   encoded = input_pipeline.encoded_pictures(records_folder, manifest, size) if params.images_per_window else None
-  class_names = {teacher.name: teacher.class_names for teacher in teachers}
+  class_names = classes_of(teachers)
   return embedding_projector.Projector(
     folder, writer, batches, class_names, ids_of(manifest), params.sample_rate_hz, manifest['windows'], encoded
   )
@@ -327,7 +329,21 @@ def load_teachers(config, manifest, devices):
     if teacher.description['outputs'] == batch_keys.MULTI_LABEL and config.loss not in losses.MULTI_LABEL_LOSSES:
       allowed = ' or '.join(losses.MULTI_LABEL_LOSSES)
       raise UserError(f'teacher {teacher.name} gives a clip several labels or none; use --loss={allowed}')
+    if is_embedding(teacher) and config.loss in losses.MULTI_LABEL_LOSSES:
+      raise UserError(
+        f'teacher {teacher.name} gives vectors, which are learned by cosine; leave out --loss={config.loss}'
+      )
   return teachers
+
+
+def is_embedding(teacher):
+  """Whether the outputs of a Teacher are vectors."""
+  return teacher.description['outputs'] == batch_keys.EMBEDDING
+
+
+def classes_of(teachers):
+  """dict of head to class names, of the teachers that have classes."""
+  return {teacher.name: list(teacher.class_names) for teacher in teachers if not is_embedding(teacher)}
 
 
 def stats_header(manifest, config):
@@ -422,6 +438,7 @@ def new_distiller(student, manifest, teachers, config):
     },
     teacher_fns={teacher.name: teacher.probabilities for teacher in teachers},
     alignment=alignment.for_student(config.student, manifest['params'], config.target_steps),
+    embeddings=[teacher.name for teacher in teachers if is_embedding(teacher)],
     **({'label_smoothing': config.label_smoothing} if multi_label else {}),
     **common,
   )
@@ -449,10 +466,11 @@ def finish(run_dir, student, manifest, teachers, config, settings):
     sample_rate_hz=params.sample_rate_hz,
     mono=params.mono,
     window_seconds=params.window_seconds,
-    classes={teacher.name: list(teacher.class_names) for teacher in teachers},
+    classes=classes_of(teachers),
     teachers={teacher.name: teacher.description for teacher in teachers},
     target_steps=config.target_steps,
-    activations={teacher.name: losses.activation_of(config.loss) for teacher in teachers},
+    activations=dict.fromkeys(classes_of(teachers), losses.activation_of(config.loss)),
+    embeddings={teacher.name: len(teacher.class_names) for teacher in teachers if is_embedding(teacher)},
   )
   path = run_dir / 'student.keras'
   if config.mixed_precision != 'none':

@@ -1,27 +1,17 @@
 """HTML of the page that plays and shows what activates units. It works offline and holds no scripts."""
 
 import html
-import urllib.parse
 
 import numpy as np
+
+from audionet_tf.core import html_page
+from audionet_tf.core.html_page import address
 
 WAVE_POINTS = 120
 
 STYLE = """
-:root { color-scheme: light dark; --page: #fbfbfa; --card: #fff; --text: #1c1c1a; --quiet: #5d5d58; --line: #deded8;
-  --accent: #0062a3; --field: #0062a322 }
-@media (prefers-color-scheme: dark) { :root { --page: #161615; --card: #20201e; --text: #ececE6; --quiet: #a5a59d;
-  --line: #3a3a36; --accent: #6db8ee; --field: #6db8ee33 } }
-* { box-sizing: border-box }
-body { margin: 0 auto; max-width: 76rem; padding: 1.5rem 1rem 4rem; background: var(--page); color: var(--text);
-  font: 1rem/1.45 system-ui, sans-serif }
-h1 { margin: 0 0 .25rem; font-size: 1.5rem }
-h2 { margin: 2.5rem 0 .1rem; font-size: 1.15rem; scroll-margin-top: 3.5rem }
-p { margin: 0 0 .75rem; color: var(--quiet); max-width: 60rem }
-a { color: var(--accent) }
 nav { position: sticky; top: 0; padding: .5rem 0; background: var(--page); border-bottom: 1px solid var(--line) }
 nav ul { display: flex; flex-wrap: wrap; gap: .25rem .9rem; margin: 0; padding: 0; list-style: none }
-:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
 ol { display: grid; grid-template-columns: repeat(auto-fill, minmax(14.5rem, 1fr)); gap: .75rem; margin: 0; padding: 0;
   list-style: none }
 li.moment { display: flex; flex-direction: column; gap: .4rem; padding: .6rem; background: var(--card);
@@ -52,24 +42,8 @@ def page(title, introduction, units):
   """
   links = ''.join(f'<li><a href="#unit-{unit["number"]}">unit {unit["number"]}</a></li>' for unit in units)
   sections = '\n'.join(section(unit) for unit in units)
-  return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{html.escape(title)}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<h1>{html.escape(title)}</h1>
-<p>{html.escape(introduction)}</p>
-<nav aria-label="Units"><ul>{links}</ul></nav>
-<main>
-{sections}
-</main>
-</body>
-</html>
-"""
+  body = f'<nav aria-label="Units"><ul>{links}</ul></nav>\n<main>\n{sections}\n</main>'
+  return html_page.document(title, introduction, body, STYLE)
 
 
 def section(unit):
@@ -98,11 +72,6 @@ def card(number, rank, moment, highest):
 <div class="bar" aria-hidden="true"><span style="width: {share:.0%}"></span></div>
 <div class="numbers"><span>{rank}. at {seconds}</span><span>activation {moment['activation']:.3g}</span></div>
 <div class="file">{file}</div></li>"""
-
-
-def address(path):
-  """A relative path as the text of an attribute."""
-  return html.escape(urllib.parse.quote(path))
 
 
 def timestamp(seconds):

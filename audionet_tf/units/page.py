@@ -4,7 +4,6 @@ Source: Aytar, Vondrick, Torralba 2016, figure 6.
 """
 
 import pathlib
-import wave
 
 import numpy as np
 import tqdm
@@ -12,7 +11,7 @@ from PIL import Image
 
 from audionet_tf.core import files, text
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.media import decoding, integrity
+from audionet_tf.media import decoding, integrity, wav_file
 from audionet_tf.media.timeline import PCM_SCALE
 from audionet_tf.models import receptive_field
 from audionet_tf.units import html
@@ -68,11 +67,7 @@ def write_sounds(probe, path, centers, folder, stem):
   written = {}
   for center, (begin, _), pcm in zip(centers, spans, cuts, strict=True):
     name = f'sounds/{stem}-{round(center / rate * 1000)}ms.wav'
-    with files.atomic_write(folder / name, 'wb') as file, wave.open(file, 'wb') as out:
-      out.setnchannels(1)
-      out.setsampwidth(pcm.itemsize)
-      out.setframerate(rate)
-      out.writeframes(pcm.astype('<i2').tobytes())
+    wav_file.write(folder / name, pcm, rate)
     field = [min(1.0, max(0.0, (center + side * size / 2 - begin) / len(pcm))) for side in (-1, 1)]
     written[center] = {'sound': name, 'wave': pcm.astype(np.float32) / PCM_SCALE, 'field': field}
   return written

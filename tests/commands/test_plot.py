@@ -89,7 +89,7 @@ def test_command_tsne(tmp_path):
   code, _, error = plot('tsne', *arguments)
   assert code == 1 and '--clips=CSV or --inference=FOLDER' in error
   code, _, error = plot('tsne', *arguments, '--teacher=answers.npz', f'--clips={tmp_path}')
-  assert code == 1 and 'answers.npz holds precomputed targets' in error
+  assert code == 1 and 'answers.npz looks at no pictures' in error
   code, _, error = plot('tsne', *arguments, '--teacher=mobilenet_v2', f'--clips={tmp_path}')
   assert code == 1 and 'no sound or video files' in error
 

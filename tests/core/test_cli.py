@@ -1,5 +1,6 @@
 """The frame of commands: --help, --version, the list of commands, missing arguments; none of it loads TensorFlow."""
 
+import pathlib
 import re
 import subprocess
 import sys
@@ -33,9 +34,11 @@ def run(module, *arguments, **options):
 
 
 def own_flags(module):
-  """Names of the flags that a command's source defines."""
-  source = __main__.importlib.util.find_spec(module).origin
-  return re.findall(r"flags\.DEFINE_\w+\(\s*'(\w+)'", open(source, encoding='utf-8').read())
+  """Names of the flags that a command's source defines, or takes from another module."""
+  source = pathlib.Path(__main__.importlib.util.find_spec(module).origin).read_text('utf-8')
+  others = re.findall(r'adopt_module_key_flags\((\w+)\)', source)
+  adopted = [flag for name in others for flag in own_flags(COMMANDS.get(name, f'audionet_tf.{name}'))]
+  return re.findall(r"flags\.DEFINE_\w+\(\s*'(\w+)'", source) + adopted
 
 
 @pytest.mark.parametrize('name', COMMANDS)
@@ -67,7 +70,7 @@ def test_help_texts_are_sentences_under_headings(name):
 def test_help_marks_required_flags_and_keeps_line_continuations():
   shown = ' '.join(run('audionet_tf.evaluate', '--help').stdout.split())
   assert '--model: A run, an export, a student.keras, or starter; {fold} stands for each fold. (required)' in shown
-  assert 'fold. (required, or --records or --labels)' in shown
+  assert 'fold. (required, or --records or --labels or --events)' in shown
   assert '--batch_size: Windows per step. (default: 512)' in shown
   assert '(float32|bfloat16; default: float32)' in shown
   shown = run('audionet_tf.evaluate', '--help').stdout
@@ -78,14 +81,16 @@ def test_help_marks_required_flags_and_keeps_line_continuations():
   ('name', 'message'),
   [
     ('build', 'build needs --videos'),
-    ('evaluate', 'evaluate needs --model, and --records or --clips or --labels'),
+    ('beam', 'beam needs --videos'),
+    ('label', 'label needs --records'),
+    ('evaluate', 'evaluate needs --model, and --records or --clips or --labels or --events'),
     ('infer', 'infer needs FILE after the flags'),
     ('caption', 'caption needs FILE after the flags'),
     ('features', 'features needs --model, --output, and FILE after the flags or --clips'),
     ('probe', 'probe needs --clips, and --output'),
     ('plot', 'plot needs FIGURE (kl, signals, timeline, filters, tsne, confusion, units)'),
     ('convert', 'convert needs --from, and --output'),
-    ('export', 'export needs --model, and --output'),
+    ('export', 'export needs --output or --web'),
     ('download', 'download needs --output'),
   ],
 )
@@ -159,7 +164,7 @@ def test_list_of_commands():
     lines = re.findall(r'^  (\w+) +([A-Z].*\.)$', done.stdout, re.MULTILINE)
     assert [name for name, _ in lines] == list(COMMANDS)
   done = run('audionet_tf', 'nonsense')
-  assert done.returncode == 1 and "'nonsense' is not a command; there are download, build, verify, train" in done.stderr
+  assert done.returncode == 1 and "'nonsense' is not a command; there are download, build, beam, verify" in done.stderr
 
 
 def test_command_by_name():

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from audionet_tf.core import files
+from audionet_tf.core.errors import UserError
 
 
 @pytest.mark.parametrize(('mode', 'content', 'read'), [('w', 'é\r\n\n', 'é\r\n\n'.encode()), ('wb', b'\xff', b'\xff')])
@@ -86,3 +87,31 @@ def test_a_file_that_cannot_be_made_is_called_by_its_name(tmp_path, partial):
   with pytest.raises(FileNotFoundError) as caught, files.atomic_write(path, partial=partial):
     pass
   assert caught.value.filename == str(path)
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+  folder = tmp_path / 'a/site'
+  for content in ('one', 'two'):
+    with files.replaced_folder(folder, 'marker') as partial:
+      partial.mkdir()
+      (partial / 'marker').write_text(content)
+      assert not folder.exists() or (folder / 'marker').read_text() == 'one'
+    assert [path.name for path in folder.parent.iterdir()] == ['site']
+    assert [path.name for path in folder.iterdir()] == ['marker'] and (folder / 'marker').read_text() == content
+    if content == 'one':
+      (folder / 'of one').touch()
+  with pytest.raises(ValueError, match='bad'), files.replaced_folder(folder, 'marker') as partial:
+    partial.mkdir()
+    raise ValueError('bad')
+  assert [path.name for path in folder.parent.iterdir()] == ['site'] and (folder / 'marker').read_text() == 'two'
+
+
+def test_a_folder_of_somebody_else_is_not_replaced(tmp_path):
+  (tmp_path / 'mine').mkdir()
+  files.check_replaceable(tmp_path / 'new', 'marker')
+  files.check_replaceable(tmp_path / 'mine', 'marker')
+  (tmp_path / 'mine/file').touch()
+  (tmp_path / 'link').symlink_to(tmp_path / 'nowhere')
+  for name in ('mine', 'mine/file', 'link'):
+    with pytest.raises(UserError, match=f'{name}: holds something else'):
+      files.check_replaceable(tmp_path / name, 'marker')

@@ -22,7 +22,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_presets_are_found_by_name(folder):
-  assert flagfiles.preset_names() == [*NAMES, 'soundnet8', 'transfer_soundnet8']
+  assert flagfiles.preset_names() == [*NAMES, 'soundnet8', 'sounds', 'sounds_head', 'sounds_tune', 'transfer_soundnet8']
   best = f'--flagfile={flagfiles.preset_path("best")}'
   for words in (
     ['--preset=best'],

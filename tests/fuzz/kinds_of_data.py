@@ -152,6 +152,8 @@ def open_outputs(path):
 part = functools.partial
 KINDS = {
   'wav': Kind(750, part(make_media, 'wav', times=[]), part(open_media, 0), mutating.of_bytes),
+  'w64': Kind(150, part(make_media, 'w64', times=[]), part(open_media, 0), mutating.of_bytes),
+  'caf': Kind(150, part(make_media, 'caf', times=[], audio_codec='pcm_s16be'), part(open_media, 0), mutating.of_bytes),
   'mp3': Kind(300, part(make_media, 'mp3', times=[], audio_codec='mp3'), part(open_media, 0), mutating.of_bytes),
   'flac': Kind(300, part(make_media, 'flac', times=[], audio_codec='flac'), part(open_media, 0), mutating.of_bytes),
   'ogg': Kind(300, make_ogg, part(open_media, 0), mutating.of_bytes),

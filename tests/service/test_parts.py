@@ -29,7 +29,8 @@ from audionet_tf.service import settings as service_settings
 from audionet_tf.service.batching import Batcher
 from audionet_tf.service.settings import EXTENSION_ORIGIN, Budget, RequestRefused
 
-EXTENSION = pathlib.Path(video_download.__file__).parent / 'web' / 'extension'
+WEB = pathlib.Path(video_download.__file__).parent / 'web'
+EXTENSION = WEB / 'extension'
 
 
 class Student:
@@ -231,7 +232,7 @@ def test_processes_are_started_without_a_fork_of_the_service(tmp_path, monkeypat
 
 
 def test_the_extension_has_the_identity_that_the_service_admits():
-  key = base64.b64decode(json.loads((EXTENSION / 'manifest.json').read_text())['key'])
+  key = base64.b64decode(json.loads((WEB / 'manifest.json').read_text())['key'])
   identity = ''.join(chr(ord('a') + int(digit, 16)) for digit in hashlib.sha256(key).hexdigest()[:32])
   assert f'chrome-extension://{identity}' == EXTENSION_ORIGIN
 
@@ -239,10 +240,10 @@ def test_the_extension_has_the_identity_that_the_service_admits():
 def test_the_icons_of_the_extension_are_the_drawing_in_their_sizes():
   """As Chromium wants them, and as scripts/lib/draw_icons.py draws icon.svg."""
   draw = runpy.run_path(str(pathlib.Path(__file__).resolve().parents[2] / 'scripts/lib/draw_icons.py'))
-  manifest = json.loads((EXTENSION / 'manifest.json').read_text())
+  manifest = json.loads((WEB / 'manifest.json').read_text())
   assert manifest['icons'] == manifest['action']['default_icon'] and set(manifest['icons']) == {'16', '32', '48', '128'}
   for size, name in manifest['icons'].items():
-    with Image.open(EXTENSION / name) as picture:
+    with Image.open(WEB / name) as picture:
       assert picture.format == 'PNG' and picture.size == (int(size), int(size))
       saved, drawn = (np.asarray(each.convert('RGBA'), int) for each in (picture, draw['icon'](int(size))))
       assert np.abs(saved - drawn).max() <= 2  # whatever the version of Pillow
@@ -251,13 +252,19 @@ def test_the_icons_of_the_extension_are_the_drawing_in_their_sizes():
 
 
 def test_the_extension_asks_for_no_more_than_it_uses_and_nothing_is_missing():
-  manifest = json.loads((EXTENSION / 'manifest.json').read_text())
+  manifest = json.loads((WEB / 'manifest.json').read_text())
   assert manifest['host_permissions'] == ['http://127.0.0.1/*'] and 'content_scripts' not in manifest
   scripts = ''.join(path.read_text() for path in EXTENSION.glob('*.js'))
   used = {'activeTab', *re.findall(r'chrome\.(offscreen|scripting|storage|tabCapture)\b', scripts)}
   assert set(manifest['permissions']) == used
   pages = ''.join(path.read_text() for path in EXTENSION.glob('*.html'))
-  named = re.findall(r'(?:src|href)="([^"]+)"', pages) + re.findall(r"'(?:\./)?(\w+\.(?:js|html))'", scripts)
-  named += [manifest['action']['default_popup'], manifest['background']['service_worker'], *manifest['icons'].values()]
+  named = re.findall(r'(?:src|href)="([^"]+)"', pages) + re.findall(r"'((?:\.{1,2}/)?\w+\.(?:js|html))'", scripts)
   assert [name for name in named if not (EXTENSION / name).is_file()] == []
+  from_root = re.findall(r"'(extension/[\w.]+)'", scripts)
+  from_root += [
+    manifest['action']['default_popup'],
+    manifest['background']['service_worker'],
+    *manifest['icons'].values(),
+  ]
+  assert [name for name in from_root if not (WEB / name).is_file()] == []
   assert not re.search(r'innerHTML|\beval\b|https?://(?!127\.0\.0\.1)', scripts + pages)

@@ -1,13 +1,11 @@
-"""The page and the extension in a real Chromium, against the real service and a real export."""
+"""The page and the extension in a real Chromium, against the real service and a real export.
 
-import contextlib
+What does not need the service is tried twice: with it, and with the student in the browser (`web_folder`).
+"""
+
 import dataclasses
-import functools
-import http.server
 import itertools
 import json
-import pathlib
-import threading
 import time
 
 import chromium
@@ -18,13 +16,14 @@ if chromium.PROGRAM is None:
 
 import media_clips
 import running_service
+import static_site
 import tones
+import web_folders
 
 from audionet_tf.saved_model import export, loader
-from audionet_tf.service import app
+from audionet_tf.service import app, web_folder
 from audionet_tf.service.settings import EXTENSION_ORIGIN, Limits
 
-EXTENSION = pathlib.Path(app.__file__).parent / 'web' / 'extension'
 NAMES = ['silence', 'low', 'high <b>tone</b> --> & more']
 TONES = [('low', 1, 2), ('high', 3, 4.2)]
 SHOWN = "!document.querySelector('#result').hidden"
@@ -41,7 +40,8 @@ def folder(tmp_path_factory):
   media_clips.write(folder / 'low.wav', 3, times=[], sounds=[tones.sound(3, ('low', 0, 3))])
   media_clips.write(folder / 'long.webm', 30, fps=5, sounds=[tones.sound(30, ('high', 0, 30))], **codecs)
   (folder / 'bad.mp4').write_bytes(b'no video')
-  (folder / 'large.wav').write_bytes(bytes((1 << 20) + 1))
+  with open(folder / 'large.wav', 'wb') as large:
+    large.truncate((2 << 30) + 1)
   for name, source in (('short', 'sounds'), ('long', 'long')):
     page = '<!doctype html><title>A page</title><video width=320></video><script>'
     page += f"fetch('{source}.webm').then((r) => r.blob()).then((blob) => {{"
@@ -51,15 +51,34 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def made(tmp_path_factory):
-  student = tones.student(NAMES)
+def student():
+  return tones.student(NAMES)
+
+
+@pytest.fixture(scope='module')
+def made(student, tmp_path_factory):
   exported = export.export(student.module, student.settings, tmp_path_factory.mktemp('exports'))
   return app.make(loader.load(exported), limits=Limits(upload_bytes=1 << 20))
 
 
 @pytest.fixture(scope='module')
-def address(made):
+def service_address(made):
   with running_service.running(made, host_names=('127.0.0.1',)) as address:
+    yield address
+
+
+@pytest.fixture(scope='module')
+def local_folder(student, tmp_path_factory):
+  return web_folders.write(student, tmp_path_factory)
+
+
+@pytest.fixture(scope='module', params=['service', 'browser'])
+def address(request):
+  """Of the page: where scores come from the service, and where they come from the student in the browser."""
+  if request.param == 'service':
+    yield request.getfixturevalue('service_address')
+    return
+  with static_site.running(request.getfixturevalue('local_folder')) as (address, _):
     yield address
 
 
@@ -73,20 +92,28 @@ def browser(folder):
     yield browser
 
 
-@pytest.fixture
-def extended():
+def extended(folder=web_folder.WEB):
   """A browser with the extension, which may capture tabs without a click. A fake microphone would prevent that."""
-  with chromium.running(
-    f'--load-extension={EXTENSION}',
+  return chromium.running(
+    f'--load-extension={folder}',
     '--disable-features=DisableLoadExtensionCommandLineSwitch',
     f'--allowlisted-extension-id={EXTENSION_ORIGIN.rpartition("/")[2]}',
-  ) as browser:
-    yield browser
+  )
 
 
 @pytest.fixture
 def page(browser, address):
-  """The service's page; nothing has gone wrong on it at the end of the test."""
+  """The page; nothing has gone wrong on it at the end of the test."""
+  yield from opened(browser, address)
+
+
+@pytest.fixture
+def service_page(browser, service_address):
+  """As `page`, of the service only."""
+  yield from opened(browser, service_address)
+
+
+def opened(browser, address):
   page = browser.page()
   page.call('Runtime.enable')
   page.call('Log.enable')
@@ -104,7 +131,7 @@ def seek(page, seconds):
   page.wait("!document.querySelector('#video').seeking")
 
 
-def test_from_a_file_to_a_cue_at_the_right_time(page, folder):
+def test_from_a_file_to_a_cue_at_the_right_time(page, folder, tmp_path):
   page.choose('#chooser', folder / 'sounds.webm')
   page.wait(SHOWN)
   page.wait("document.querySelector('#video').readyState > 1")
@@ -127,7 +154,10 @@ def test_from_a_file_to_a_cue_at_the_right_time(page, folder):
   assert page.run("document.querySelector('#threshold').getAttribute('aria-valuetext')") == '20 %'
   page.run("document.querySelector('#threshold').value = 95")
   assert page.run("document.querySelectorAll('#downloads a').length") == 6
-  text = page.run("fetch(document.querySelector('#downloads a[download$=vtt]').href).then((r) => r.text())")
+  page.call('Browser.setDownloadBehavior', behavior='allow', downloadPath=str(tmp_path))
+  page.run("document.querySelector('#downloads a[download$=vtt]').click()")
+  running_service.wait((tmp_path / 'sounds.webm.vtt').is_file)
+  text = (tmp_path / 'sounds.webm.vtt').read_text()
   assert text.startswith('WEBVTT') and '00:00:01.000 --> 00:00:02.000' in text
 
 
@@ -140,30 +170,33 @@ def test_what_is_lost_of_the_sound_is_shown(page, tmp_path):
   assert 'Warning: samples reach 8000, beyond 1 they are clipped' in status
 
 
-def test_a_reload_shows_the_result_again_and_the_file_can_be_added(page, folder):
+def test_a_reload_shows_the_result_again_and_the_file_can_be_added(service_page, folder):
   events = "[...document.querySelectorAll('#events li')].map((e) => e.textContent).join()"
-  page.choose('#chooser', folder / 'sounds.webm')
-  page.wait(SHOWN)
-  before = page.run(events)
-  page.run('window.before = true')
-  page.call('Page.reload')
-  page.wait(f'!window.before && document.querySelector("#name") && {SHOWN}')
-  assert page.run("document.querySelector('#name').textContent") == 'sounds.webm' and page.run(events) == before
-  assert page.run("document.querySelector('#video').hidden && !document.querySelector('#fileless').hidden")
-  page.run("document.querySelector('#timeline').focus()")
+  service_page.choose('#chooser', folder / 'sounds.webm')
+  service_page.wait(SHOWN)
+  before = service_page.run(events)
+  service_page.run('window.before = true')
+  service_page.call('Page.reload')
+  service_page.wait(f'!window.before && document.querySelector("#name") && {SHOWN}')
+  assert (
+    service_page.run("document.querySelector('#name').textContent") == 'sounds.webm'
+    and service_page.run(events) == before
+  )
+  assert service_page.run("document.querySelector('#video').hidden && !document.querySelector('#fileless').hidden")
+  service_page.run("document.querySelector('#timeline').focus()")
   for _ in range(2):
-    page.press('ArrowRight', 39)
-  page.wait("document.querySelector('#top span').textContent === 'silence'")
-  page.choose('#replay', folder / 'sounds.webm')
-  page.wait("document.querySelector('#video').readyState > 1 && document.querySelector('#fileless').hidden")
-  seek(page, 1.5)
-  page.wait(f"{CUES}.join() === 'low'")
-  page.run("location.hash = ''")
-  page.wait("document.querySelector('#result').hidden && !document.querySelector('#try').hidden")
+    service_page.press('ArrowRight', 39)
+  service_page.wait("document.querySelector('#top span').textContent === 'silence'")
+  service_page.choose('#replay', folder / 'sounds.webm')
+  service_page.wait("document.querySelector('#video').readyState > 1 && document.querySelector('#fileless').hidden")
+  seek(service_page, 1.5)
+  service_page.wait(f"{CUES}.join() === 'low'")
+  service_page.run("location.hash = ''")
+  service_page.wait("document.querySelector('#result').hidden && !document.querySelector('#try').hidden")
 
 
-def test_a_result_that_is_gone_is_a_message(browser, address):
-  page = browser.page(f'{address}/#nothing')
+def test_a_result_that_is_gone_is_a_message(browser, service_address):
+  page = browser.page(f'{service_address}/#nothing')
   assert 'no such captions' in page.wait(PROBLEM)
   assert not page.run(SHOWN) and page.run('location.hash') == ''
   page.call('Page.close')
@@ -208,17 +241,17 @@ def test_a_long_cue_wraps_inside_the_video(page, folder):
   assert box[3] - box[2] > 40 and box[2] - top < 20  # several lines, at the top
 
 
-def test_rows_of_classes_are_scaled_to_the_largest_score(page, folder):
+def test_rows_of_classes_are_scaled_to_the_largest_score(service_page, folder):
   """As of a thousand classes: no score is above 2 %."""
-  page.run(
+  service_page.run(
     'window.plain = fetch; window.fetch = async (address) => { const answer = await plain(address); '
     "if (!String(address).includes('timeline')) return answer; const shown = await answer.json(); "
     'for (const bar of shown.classes.bars) bar.values = bar.values.map((value) => value / 50); '
     'return new Response(JSON.stringify(shown)); }'
   )
-  page.choose('#chooser', folder / 'sounds.webm')
-  page.wait(SHOWN)
-  heights = page.wait(
+  service_page.choose('#chooser', folder / 'sounds.webm')
+  service_page.wait(SHOWN)
+  heights = service_page.wait(
     '((rows) => rows.length && rows[0].width > 300 && rows.map((canvas) => { '
     "const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height); "
     'const first = data.findIndex((value, i) => i % 4 === 3 && value); '
@@ -226,7 +259,7 @@ def test_rows_of_classes_are_scaled_to_the_largest_score(page, folder):
     "([...document.querySelectorAll('.row.class canvas')])"
   )
   assert len(heights) == 3 and min(heights) > 0.8 and max(heights) == 1
-  assert page.run("document.querySelector('#scale').textContent").startswith('Classes: full height is 2 %')
+  assert service_page.run("document.querySelector('#scale').textContent").startswith('Classes: full height is 2 %')
 
 
 def test_seeking_by_keyboard_and_mouse(page, folder):
@@ -271,25 +304,25 @@ def test_everything_can_be_reached_by_tab(page, folder):
   assert [name for name in order if name in expected][: len(expected)] == expected
 
 
-def test_a_file_that_another_one_took_the_place_of_is_not_shown(page, folder):
+def test_a_file_that_another_one_took_the_place_of_is_not_shown(service_page, folder):
   """The first one's timeline is slow to come; the second is chosen meanwhile."""
-  page.run(
+  service_page.run(
     'window.names = []; window.late = 0; window.plainFetch = fetch; window.fetch = async (address) => { '
     "if (String(address).includes('timeline') && !late++) await new Promise((go) => { window.go = go; }); "
     'return plainFetch(address); }; '
     "new MutationObserver(() => names.push(document.querySelector('#name').textContent))"
     ".observe(document.querySelector('#name'), { childList: true })"
   )
-  page.choose('#chooser', folder / 'sounds.webm')
-  page.wait('window.late === 1')
-  page.choose('#chooser', folder / 'low.wav')
-  page.wait('window.go && window.names.length')
-  page.run('window.go()')
-  page.run('new Promise((done) => setTimeout(done, 300))')
-  assert page.run('window.names.join()') == 'low.wav'
+  service_page.choose('#chooser', folder / 'sounds.webm')
+  service_page.wait('window.late === 1')
+  service_page.choose('#chooser', folder / 'low.wav')
+  service_page.wait('window.go && window.names.length')
+  service_page.run('window.go()')
+  service_page.run('new Promise((done) => setTimeout(done, 300))')
+  assert service_page.run('window.names.join()') == 'low.wav'
 
 
-@pytest.mark.parametrize(('name', 'message'), [('bad.mp4', 'not a media file'), ('large.wav', 'at most 1 MiB')])
+@pytest.mark.parametrize(('name', 'message'), [('bad.mp4', 'not a media file'), ('large.wav', 'MiB are allowed')])
 def test_a_bad_file_is_refused_in_words(page, folder, name, message):
   page.choose('#chooser', folder / name)
   text = page.wait(PROBLEM)
@@ -343,24 +376,10 @@ def test_unknown_sound_is_said_to_be_unknown_and_has_no_caption(browser, folder)
 
 def test_live_scores_of_unknown_sound_are_not_captioned(page):
   shown = page.run(
-    "import('/extension/live.js').then(({ captioned }) => [[['dog', 0.3], ['unknown', 0.6]], "
+    "import('/live.js').then(({ captioned }) => [[['dog', 0.3], ['unknown', 0.6]], "
     "[['dog', 0.6], ['unknown', 0.4]], [['dog', 0.5], ['cat', 0.5]]].map((scores) => captioned(scores)))"
   )
   assert shown == [[], [['dog', 0.6]], [['dog', 0.5], ['cat', 0.5]]]
-
-
-@contextlib.contextmanager
-def site(folder):
-  """The address of a web site with the folder's files."""
-
-  class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-      pass
-
-  server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=folder))
-  threading.Thread(target=server.serve_forever, daemon=True).start()
-  yield f'http://127.0.0.1:{server.server_port}/'
-  server.shutdown()
 
 
 def shows(page, name, expected=True):
@@ -375,7 +394,7 @@ class Popup:
   """The extension's popup as a page of its own, and the tab of a page that it speaks of."""
 
   def __init__(self, browser, home, service_address):
-    self.popup = browser.page(f'{EXTENSION_ORIGIN}/popup.html')
+    self.popup = browser.page(f'{EXTENSION_ORIGIN}/extension/popup.html')
     self.page = browser.page(home)
     self.page.wait("document.querySelector('video').readyState > 1")
     self.set(port=int(service_address.rpartition(':')[2]), threshold=0.2)
@@ -389,9 +408,9 @@ class Popup:
     return self.popup.run(f'chrome.runtime.sendMessage({json.dumps(message)})')
 
 
-def test_the_extension_names_the_sound_of_a_page(extended, address, folder):
-  with site(folder) as home:
-    popup = Popup(extended, f'{home}long.html', address)
+def test_the_extension_names_the_sound_of_a_page(service_address, folder):
+  with extended() as browser, static_site.running(folder) as (home, _):
+    popup = Popup(browser, f'{home}long.html', service_address)
     popup.page.run("document.querySelector('video').play()")
     assert popup.ask('start') == {'on': True, 'state': 'Listening to the tab.'}
     shows(popup.page, NAMES[2])
@@ -399,16 +418,31 @@ def test_the_extension_names_the_sound_of_a_page(extended, address, folder):
     shows(popup.page, NAMES[2], False)
     popup.set(port=9)
     assert 'No service answers' in popup.ask('start')['state']
+    assert popup.popup.run("document.querySelector('#service').getClientRects().length")
 
 
-def test_the_extension_captions_a_video_that_the_service_may_fetch(extended, made, folder):
+def test_the_extension_names_the_sound_of_a_page_without_a_service(local_folder, folder):
+  with extended(local_folder) as browser, static_site.running(folder) as (home, _):
+    popup = Popup(browser, f'{home}long.html', 'http://127.0.0.1:9')
+    popup.page.run("document.querySelector('video').play()")
+    assert popup.ask('start') == {'on': True, 'state': 'Listening to the tab.'}
+    shows(popup.page, NAMES[2])
+    assert popup.ask('stop') == {'on': False, 'state': ''}
+    assert not popup.popup.run("document.querySelector('#service').getClientRects().length")
+
+
+def test_the_extension_captions_a_video_that_the_service_may_fetch(made, folder):
   async def fetch(url):
     assert url.endswith('/short.html')
     return open(folder / 'sounds.webm', 'rb'), 'a video'
 
   fetching = dataclasses.replace(made, fetch=fetch, hosts=('127.0.0.1',))
-  with running_service.running(fetching) as address, site(folder) as home:
-    popup = Popup(extended, f'{home}short.html', address)
+  with (
+    running_service.running(fetching) as address,
+    static_site.running(folder) as (home, _),
+    extended() as browser,
+  ):
+    popup = Popup(browser, f'{home}short.html', address)
     popup.ask('start')
     for seconds, name in ((1.5, 'low'), (3.5, NAMES[2]), (1.1, 'low')):
       popup.page.run(f"document.querySelector('video').currentTime = {seconds}")

@@ -17,6 +17,7 @@ from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys, input_pipeline, records, soft_labels, tfrecord_io
 from audionet_tf.data import params as data_params
 from audionet_tf.teachers import frozen_teacher, labelling
+from tfrecords import label_inspection
 
 CLASSES = 5
 WEIGHTS = np.random.default_rng(2).normal(0, 0.02, [3, CLASSES]).astype(np.float32)
@@ -142,6 +143,45 @@ def test_the_manifest_describes_records_and_teachers(tmp_path):
   assert [shard['windows'] for shard in stored['shards']] == [len(shard) for shard in written]
 
 
+@pytest.mark.parametrize('pictures', [0, 2])
+def test_long_sound_is_read_from_the_records(tmp_path, monkeypatch, pictures):
+  """The batches are those of a folder with the sound in it, and a verification finds both whole."""
+  monkeypatch.setattr(input_pipeline, 'BLOCK_WINDOWS', 4)
+  teachers, batches = [make_teacher()] if pictures else [], []
+  for name in ('copied', 'read'):
+    monkeypatch.setattr(soft_labels, 'reads_records', lambda params, name=name: name == 'read')
+    manifest, _ = write_records(tmp_path / name, pictures)
+    folder = labelling.ensure(tmp_path / name, manifest, teachers)
+    assert label_inspection.inspect(folder, manifest | {'digest': 'of others'}) == []
+    stored = soft_labels.read_manifest(folder)
+    assert ('sound' in stored) == (name == 'read')
+    source = soft_labels.label_source(folder, stored)
+    batches.append(list(input_pipeline.training_batches(source, 5, seed=3).take(9).as_numpy_iterator()))
+  sizes = [sum(path.stat().st_size for path in (tmp_path / n).glob('labels/*/labels-*')) for n in ('copied', 'read')]
+  assert sizes[0] - sizes[1] > 21 * 2 * manifest['params'].window_samples
+  for copied, read in zip(*batches, strict=True):
+    assert copied.keys() == read.keys()
+    for name in copied:
+      np.testing.assert_array_equal(copied[name], read[name], err_msg=name)
+  swapped = manifest['shards'][1:] + manifest['shards'][:1]
+  renamed = manifest | {'shards': [shard | {'name': f'other-{shard["name"]}'} for shard in manifest['shards']]}
+  descriptions = labelling.descriptions(teachers)
+  assert soft_labels.is_whole(folder, manifest, descriptions)
+  assert not soft_labels.is_whole(folder, renamed, descriptions)
+  other = soft_labels.label_source(folder, stored | {'sound': [shard['name'] for shard in swapped]})
+  with pytest.raises(tf.errors.InvalidArgumentError, match='not the windows'):
+    list(input_pipeline.sequential_batches(other, 5))
+
+
+@pytest.mark.parametrize(
+  ('seconds', 'hertz', 'pictures', 'expected'),
+  [(20, 22050, 4, True), (5, 22050, 4, False), (0.04, 16000, 1, False), (0.04, 16000, 0, False), (5, 16000, 0, True)],
+)
+def test_which_windows_are_read_from_the_records(seconds, hertz, pictures, expected):
+  params = data_params.RecordParams(seconds, seconds, hertz, images_per_window=pictures)
+  assert soft_labels.reads_records(params) == expected
+
+
 def test_training_reads_what_was_stored(tmp_path):
   manifest, written = write_records(tmp_path)
   folder = labelling.ensure(tmp_path, manifest, [make_teacher()])
@@ -261,6 +301,28 @@ def test_stored_outputs_that_are_damaged_are_one_line(tmp_path):
   with pytest.raises(UserError, match=f'{shard.name}: damaged .*tfrecords.verify {tmp_path} --repair') as caught:
     labelling.ensure(tmp_path, manifest, [make_teacher(name='renamed')])
   assert '\n' not in str(caught.value)
+
+
+def test_pictures_are_read_only_for_a_teacher_that_runs(tmp_path, monkeypatch):
+  manifest, _ = write_records(tmp_path)
+  real, with_pictures = labelling.batches, []
+  monkeypatch.setattr(labelling, 'batches', lambda *of: (with_pictures.append(of[3]), real(*of))[1])
+  for teacher, reads in ((make_teacher(), True), (make_teacher(name='renamed'), False)):
+    labelling.ensure(tmp_path, manifest, [teacher])
+    assert set(with_pictures) == {reads}
+    with_pictures.clear()
+
+
+def test_stored_outputs_of_other_windows_are_one_line(tmp_path):
+  manifest, _ = write_records(tmp_path)
+  first = labelling.ensure(tmp_path, manifest, [make_teacher()])
+  one, other = (first / f'labels-0000{number}-of-00003.tfrecord' for number in (0, 1))
+  contents = one.read_bytes(), other.read_bytes()
+  assert len(contents[0]) == len(contents[1])
+  one.write_bytes(contents[1])
+  other.write_bytes(contents[0])
+  with pytest.raises(UserError, match=f'{one}: not the windows of the records; .*tfrecords.verify {tmp_path} --repair'):
+    labelling.ensure(tmp_path, manifest, [make_teacher(name='renamed')])
 
 
 def test_other_class_names_are_stored_without_running_the_teacher(tmp_path):

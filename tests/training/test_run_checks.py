@@ -49,6 +49,7 @@ def world(tmp_path_factory):
   (folder / 'file').write_text('')
   (folder / 'labels.csv').write_text('filename,category\na.mp4,dog\n')
   (folder / 'names.txt').write_text('dog\n')
+  (folder / 'words.txt').write_text('dog\ncat\n')
   (folder / 'x.tflite').write_bytes(b'nonsense')
   (folder / 'x.keras').write_bytes(b'nonsense')
   (folder / 'x.h5').write_bytes(b'')
@@ -62,10 +63,18 @@ def world(tmp_path_factory):
 @pytest.mark.parametrize(
   ('words', 'message'),
   [
-    ('--records= --run_dir=', 'train needs --records or --embeddings, and --run_dir'),
+    ('--records= --run_dir=', 'train needs --records or --embeddings or --sounds, and --run_dir or --sounds'),
     ('--run_dir=', 'train needs --run_dir'),
     ('--run_dir=run', 'run: holds a run already; go on with --resume'),
     ('--run_dir=file', 'file: not a folder'),
+    ('--teacher=./x.keras --classes=words.txt', 'teacher teacher (./x.keras) knows no texts: --classes and'),
+    ('--teacher=labels.csv --teacher_temperature=1', 'teacher teacher (labels.csv) knows no texts'),
+    ('--teacher=clip:tiny', 'clip:tiny needs --classes=FILE'),
+    ('--teacher=clip:tiny --classes=none.txt', 'none.txt: no such file or directory; expected classes, one per line'),
+    ('--teacher=clip:tiny --classes=names.txt', 'names.txt: 1 classes; a distribution needs two'),
+    ('--teacher=clip:tiny --classes=words.txt --teacher_labels=names.txt', 'clip:tiny has weights, classes'),
+    ('--teacher=clip:tiny --classes=words.txt --teacher_temperature=0', 'temperature of teacher is 0.0, allowed'),
+    ('--teacher=clip:tiny --classes=words.txt --teacher_temperature=hot', 'temperature is hot; expected is a number'),
     ('--student=nonet', '--student=nonet is not known; known are audionet, '),
     ('--records=none', 'none: no records here'),
     ('--validation=none', 'none: no records here'),
@@ -82,7 +91,7 @@ def world(tmp_path_factory):
     ('--teacher=./saved', 'no saved_model.pb in this folder'),
     ('--teacher=./none', 'no such teacher'),
     ('--teacher=vgg16 --teacher_weights=none.h5', 'none.h5: no such file of weights'),
-    ('--teacher_labels=none.txt', 'none.txt: no such file; expected class names'),
+    ('--teacher_labels=none.txt', 'none.txt: no such file or directory; expected class names'),
     ('--teacher=labels.csv', 'no row for b.mp4 of the records'),
     ('--teacher=labels.csv --teacher_labels=names.txt', 'its own categories are the class names'),
     ('--teacher=answers.npz', 'answers.npz: no outputs for b.mp4'),
@@ -102,7 +111,7 @@ def test_mistakes_are_found_without_tensorflow(world, words, message):
   ('words', 'message'),
   [
     ('--embeddings=none.tfrecord --teacher_labels=names.txt', 'none.tfrecord: no such file of embeddings'),
-    ('--embeddings=file --teacher_labels=none.txt', 'none.txt: no such file; expected class names'),
+    ('--embeddings=file --teacher_labels=none.txt', 'none.txt: no such file or directory; expected class names'),
     ('--embeddings=file --records=records', 'either --records or --embeddings'),
     ('--embeddings=file --validation=records', '--validation needs sound'),
   ],

@@ -14,16 +14,17 @@ import numpy as np
 import pytest
 import synthetic_records
 import tensorflow as tf
+from pyarrow import parquet
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from audionet_tf.core import interruption
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists
+from audionet_tf.data import class_lists, video_table
 from audionet_tf.data.params import RecordParams
 from audionet_tf.evaluation import predictor, teacher_agreement
 from audionet_tf.models import student_file
 from audionet_tf.teachers import frozen_teacher, teacher_config
-from audionet_tf.training import callbacks, config, loop, tensorboard, trainer
+from audionet_tf.training import callbacks, config, history, loop, tensorboard, trainer
 from audionet_tf.training.distiller import Distiller
 from audionet_tf.training.tensorboard import in_series
 
@@ -83,6 +84,34 @@ def test_a_run_learns_and_writes_its_metrics(stored):
       assert video['kldiv'] == pytest.approx(np.mean(video['kldiv_per_frame']), rel=1e-5)
     everything = [kl for video in epoch['videos'].values() for kl in video['kldiv_per_frame']]
     assert row['kl'] == pytest.approx(np.mean(everything), rel=1e-5)
+
+
+def test_statistics_of_many_videos_are_files_of_their_own(world, stored, tmp_path, monkeypatch):
+  """The same numbers as in stats.json; a resumed run keeps the files of its epochs alone; plots show percentiles."""
+  monkeypatch.setattr(video_table, 'IN_JSON', 2)
+  run_dir = tmp_path / 'run'
+  trainer.train(world / 'records', run_dir, run_config(world, epochs=3, per_frame=True))
+  (run_dir / history.videos_file(3)).write_bytes(b'of a killed run')
+  trainer.train(world / 'records', run_dir, run_config(world, per_frame=True), resume=True)
+  many, few = (json.loads((folder / 'stats.json').read_text())['epochs'] for folder in (run_dir, stored))
+  assert [epoch['videos'] for epoch in many] == [{}] * 4
+  assert [epoch['videos_file'] for epoch in many] == sorted(
+    str(path.relative_to(run_dir)) for path in (run_dir / 'videos').iterdir()
+  )
+  for epoch, expected in zip(many, few, strict=True):
+    table = parquet.read_table(run_dir / epoch['videos_file']).to_pylist()
+    assert {row['id']: row['kldiv'] for row in table} == {
+      name: pytest.approx(video['kldiv'], rel=1e-5) for name, video in expected['videos'].items()
+    }
+    assert {row['id']: len(row['kldiv_per_frame']) for row in table} == VIDEOS
+  chosen, table = history.read_mean_kl(run_dir, '1:3')
+  values = [sorted(video['kldiv'] for video in few[epoch]['videos'].values()) for epoch in chosen]
+  np.testing.assert_allclose(table['50th percentile'], [row[1] for row in values], rtol=1e-5)
+  assert len(table) == 5
+  assert not [tag for tag in events_of(run_dir) if tag.startswith('kl_of_video')]
+  (run_dir / history.videos_file(2)).write_bytes(b'damaged')
+  with pytest.raises(UserError, match='stats.json: not the statistics'):
+    history.read_mean_kl(run_dir)
 
 
 def test_tensorboard_shows_the_run(stored):

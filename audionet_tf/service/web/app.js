@@ -1,26 +1,28 @@
-// The page: a file goes to the service and comes back as captions; the microphone is captioned live.
+// The page: a file gets captions, the microphone live ones. Where the scores come from, source.js knows.
 
-import { $, MIB, element, getJson, say, showBars, threshold, words } from './page.js';
+import { connect } from './source.js';
+import { $, MIB, element, say, showBars, threshold, words } from './page.js';
 import { cancel, idle, send } from './upload.js';
 import { clock, timeline } from './timeline.js';
 import { example } from './example.js';
 import { toggleMicrophone } from './microphone.js';
 
-let about = null;  // answer of /v1/service
+const source = connect();
+let about = null;  // what it says of itself
 let shown = null;  // what is on the page: { id, name, address, line, classes, events, at, playable }
 
 const seconds = (length) => (length < 1.05 ? 'A second is' : `${Math.round(length)} seconds are`);
 
-const resultAddress = (id, format) => `/v1/captions/${id}.${format}?threshold=${threshold()}`;
+const resultAddress = (id, format) => source.address(id, format, threshold());
 
-// Shows a result of the service. `file`: the File that it is of, null where the page does not have it; `isCurrent`:
+// Shows a result. `file`: the File that it is of, null where the page does not have it; `isCurrent`:
 // whether nobody has chosen another file meanwhile.
 async function show(file, result, isCurrent) {
-  const answer = await getJson(`/v1/captions/${result.id}/timeline`);
+  const answer = await source.timeline(result.id);
   if (!isCurrent()) return;
   clear();
   shown = { id: result.id, name: result.file, address: null, classes: answer.classes, at: 0, playable: false };
-  location.hash = result.id;
+  if (source.keeps) location.hash = result.id;
   $('name').textContent = result.file;
   $('result').hidden = false;
   $('try').hidden = true;
@@ -71,7 +73,7 @@ async function restore() {
     return;
   }
   try {
-    await show(null, await getJson(resultAddress(encodeURIComponent(id), 'json')), isCurrent);
+    await show(null, await source.result(id, threshold()), isCurrent);
   } catch (error) {
     if (!isCurrent()) return;
     history.replaceState(null, '', location.pathname);
@@ -147,7 +149,7 @@ async function changeThreshold() {
   const { id } = shown;
   const chosen = threshold();
   try {
-    const result = await getJson(resultAddress(id, 'json'));
+    const result = await source.result(id, chosen);
     if (shown?.id !== id || threshold() !== chosen) return;
     showEvents(result.events);
     follow();
@@ -186,7 +188,7 @@ function acceptDrops() {
     event.preventDefault();
     inside = 0;
     drop.classList.remove('over');
-    if (event.dataTransfer.files.length) send(event.dataTransfer.files[0], about, show);
+    if (event.dataTransfer.files.length) send(event.dataTransfer.files[0], source, about, show);
   });
 }
 
@@ -199,17 +201,17 @@ function onChoice(input, use) {
 }
 
 function addListeners() {
-  onChoice($('chooser'), (file) => send(file, about, show));
+  onChoice($('chooser'), (file) => send(file, source, about, show));
   onChoice($('replay'), (file) => {
     play(file);
     showTrack();
   });
-  $('example').addEventListener('click', () => send(example(), about, show));
+  $('example').addEventListener('click', () => send(example(), source, about, show));
   acceptDrops();
   $('cancel').addEventListener('click', cancel);
   $('threshold').addEventListener('input', showThreshold);
   $('threshold').addEventListener('change', changeThreshold);
-  $('microphone').addEventListener('click', () => toggleMicrophone(about));
+  $('microphone').addEventListener('click', () => toggleMicrophone(source, about));
   const video = $('video');
   video.addEventListener('play', followWhilePlaying);
   for (const name of ['seeked', 'timeupdate', 'pause']) video.addEventListener(name, follow);
@@ -220,7 +222,7 @@ function addListeners() {
     video.hidden = true;
     $('unplayable').hidden = false;
   });
-  addEventListener('hashchange', restore);
+  if (source.keeps) addEventListener('hashchange', restore);
 }
 
 // What the student knows, and the limits.
@@ -228,15 +230,16 @@ function described({ student, classes, names, unknown, sound_seconds: longest, u
   const known = names.filter((name) => name !== 'unknown').map(words).join(', ');
   return `Names the sounds in a video with ${student} on this machine: ${classes - unknown} kinds of sound` +
     `${known && ` (${known})`}${unknown ? ', and all others unknown' : ''}, ` +
-    `files of up to ${Math.round(longest / 60)} minutes and ${Math.floor(largest / MIB)} MiB.`;
+    `files of up to ${Math.round(longest / 60)} minutes and ${Math.floor(largest / MIB)} MiB.` +
+    `${source.needsService ? '' : ' No sound leaves this browser.'}`;
 }
 
 async function start() {
   addListeners();
   try {
-    about = await getJson('/v1/service');
+    about = await source.about();
   } catch (error) {
-    say($('problem'), `The service does not answer: ${error.message}`);
+    say($('problem'), error.message);
     return;
   }
   $('threshold').value = Math.round(100 * about.threshold);

@@ -1,7 +1,7 @@
 // The microphone, captioned live.
 
 import { $, element, say, showBars, threshold, words } from './page.js';
-import { captioned, listen } from './extension/live.js';
+import { captioned, listen } from './live.js';
 
 const LOG_ENTRIES = 50;
 
@@ -30,8 +30,8 @@ function stop(problem = '') {
   say($('live-problem'), problem);
 }
 
-// Starts or stops. `about`: answer of /v1/service.
-export async function toggleMicrophone(about) {
+// Starts or stops. `source`: see service.js; `about`: what it says of itself.
+export async function toggleMicrophone(source, about) {
   if (stopListening) {
     stop();
     return;
@@ -41,7 +41,7 @@ export async function toggleMicrophone(about) {
     const raw = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
     const stream = await navigator.mediaDevices.getUserMedia({ audio: raw });
     stopListening = await listen(stream, {
-      base: '', about, recorder: 'extension/recorder.js', onScores: showScores, onError: (error) => stop(error.message),
+      source, about, recorder: 'recorder.js', onScores: showScores, onError: (error) => stop(error.message),
     });
     $('live').hidden = false;
     $('microphone').textContent = 'Stop listening';

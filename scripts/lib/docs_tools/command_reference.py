@@ -36,7 +36,7 @@ described_flags = [
     'many': isinstance(flag, flags.MultiFlag),
     'values': list(getattr(flag.parser, 'enum_values', None) or []),
   }
-  for flag in flags.FLAGS.flags_by_module_dict().get(sys.argv[1], [])
+  for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[1])
 ]
 described = {'text': module.__doc__, 'flags': described_flags, 'topics': getattr(module, 'TOPICS', {})}
 described['needs'] = getattr(module, 'NEEDS', ())

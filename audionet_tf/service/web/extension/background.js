@@ -1,9 +1,10 @@
 // Starts and stops the captions of a tab, and carries messages between the offscreen page, which may hold sound and long
 // requests, and the overlay in the tab.
 
+import { connect } from '../source.js';
 import { serviceAddress, settings } from './settings.js';
 
-const OFFSCREEN = 'offscreen.html';
+const OFFSCREEN = 'extension/offscreen.html';
 
 // What is being captioned: { [tabId]: state in words }. A service worker is put to sleep: its variables do not last.
 async function tabs() {
@@ -20,7 +21,7 @@ async function note(tabId, state) {
 async function offscreen() {
   if (await chrome.offscreen.hasDocument()) return;
   await chrome.offscreen.createDocument({
-    url: OFFSCREEN, reasons: ['USER_MEDIA'], justification: 'The service names the sound of the tab.',
+    url: OFFSCREEN, reasons: ['USER_MEDIA'], justification: 'The sound of the tab is named there.',
   });
 }
 
@@ -48,13 +49,13 @@ async function start(tabId) {
   const base = serviceAddress((await settings()).port);
   let about;
   try {
-    about = await (await fetch(`${base}/v1/service`)).json();
-  } catch {
-    return { on: false, state: `No service answers at ${base}.` };
+    about = await connect(base).about();
+  } catch (error) {
+    return { on: false, state: error.message };
   }
   try {
     const tab = await chrome.tabs.get(tabId);
-    await chrome.scripting.executeScript({ target: { tabId }, files: ['overlay.js'] });
+    await chrome.scripting.executeScript({ target: { tabId }, files: ['extension/overlay.js'] });
     await offscreen();
     const job = { tabId, base, about };
     if (fetches(about, tab.url)) {

@@ -1,6 +1,7 @@
 // Holds what a service worker cannot: the sound of tabs, and requests that take minutes.
 
-import { captioned, listen } from './live.js';
+import { captioned, listen } from '../live.js';
+import { connect } from '../source.js';
 
 const LEAST_THRESHOLD = 0.05;  // all events of the service: the overlay chooses among them
 
@@ -20,7 +21,7 @@ async function captureTab({ tabId, streamId, base, about }) {
   const source = { chromeMediaSource: 'tab', chromeMediaSourceId: streamId };
   const stream = await navigator.mediaDevices.getUserMedia({ audio: { mandatory: source } });
   const stop = await listen(stream, {
-    base, about, recorder: 'recorder.js', audible: true,
+    source: connect(base), about, recorder: '../recorder.js', audible: true,
     onScores: (scores) => tell('scores', { tabId, scores: captioned(scores).slice(0, 5) }),
     onError: (error) => tell('failed', { tabId, reason: error.message }),
   });

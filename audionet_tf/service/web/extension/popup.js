@@ -1,5 +1,6 @@
-// The popup: a switch for the tab in front, the threshold, the port of the service.
+// The popup: a switch for the tab in front, the threshold, the port of the service where one is needed.
 
+import { connect } from '../source.js';
 import { settings } from './settings.js';
 
 const $ = (id) => document.getElementById(id);
@@ -16,6 +17,7 @@ async function start() {
   $('threshold').value = Math.round(100 * threshold);
   $('shown').textContent = `${$('threshold').value} %`;
   $('port').value = port;
+  $('service').hidden = !connect().needsService;
   $('switch').addEventListener('change', () => ask({ type: $('switch').checked ? 'start' : 'stop', tabId: tab.id }));
   $('threshold').addEventListener('input', () => {
     $('shown').textContent = `${$('threshold').value} %`;

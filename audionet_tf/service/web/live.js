@@ -1,4 +1,6 @@
-// Live sound, named by the service as it sounds. Shared by the page and the extension.
+// Live sound, named as it sounds. Shared by the page and the extension.
+
+import { resampled } from './local/resampler.js';
 
 const PAUSE_MS = 300;  // between a response and the next request
 
@@ -26,19 +28,6 @@ class Latest {
   }
 }
 
-// Float32Array at another rate; the browser's own filter.
-async function resample(samples, from, to, length) {
-  if (from === to) return samples.subarray(samples.length - length);
-  const context = new OfflineAudioContext(1, length, to);
-  const buffer = context.createBuffer(1, samples.length, from);
-  buffer.copyToChannel(samples, 0);
-  const source = context.createBufferSource();
-  source.buffer = buffer;
-  source.connect(context.destination);
-  source.start();
-  return (await context.startRendering()).getChannelData(0);
-}
-
 // Mean over the examples in a response of `:classify`: [[class, probability], ...], the highest first.
 export function mean(results) {
   const sums = new Map();
@@ -54,37 +43,21 @@ export function captioned(scores) {
   return isUnknown ? [] : scores.filter(([name]) => name !== 'unknown');
 }
 
-// Scores of the latest samples, from the service. `about`: answer of /v1/service.
-async function classify(base, about, samples) {
-  const { examples, samples: length } = about.live;
-  const inputs = [];
-  for (let i = 0; i < examples; i++) {
-    const waveform = Array.from(samples.subarray(i * length, (i + 1) * length), (x) => Math.round(x * 32768) / 32768);
-    inputs.push({ waveform });
-  }
-  const response = await fetch(`${base}/v1/models/${about.model}:classify`, {
-    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ examples: inputs }),
-  });
-  const answer = await response.json();
-  if (!response.ok) throw new Error(answer.error);
-  return mean(answer.results);
-}
-
 // Listens to a MediaStream until the function that it returns is called.
-//   base: address of the service; about: its answer to /v1/service
+//   source: see service.js; about: what it says of itself
 //   recorder: address of recorder.js
 //   onScores: called with [[class, probability], ...]; onError: with an Error, once
 //   audible: whether the sound is played on, as that of a captured tab must be
-export async function listen(stream, { base, about, recorder, onScores, onError, audible = false }) {
+export async function listen(stream, { source, about, recorder, onScores, onError, audible = false }) {
   const context = new AudioContext();
   await context.audioWorklet.addModule(recorder);
-  const source = context.createMediaStreamSource(stream);
+  const input = context.createMediaStreamSource(stream);
   const node = new AudioWorkletNode(context, 'recorder', { numberOfOutputs: 0 });
   const length = about.live.examples * about.live.samples;
   const latest = new Latest(Math.ceil((length * context.sampleRate) / about.sample_rate_hz));
   node.port.onmessage = ({ data }) => latest.add(data);
-  source.connect(node);
-  if (audible) source.connect(context.destination);
+  input.connect(node);
+  if (audible) input.connect(context.destination);
   await context.resume();
   let running = true;
 
@@ -97,8 +70,8 @@ export async function listen(stream, { base, about, recorder, onScores, onError,
   async function loop() {
     while (running) {
       if (latest.filled === latest.samples.length) {
-        const samples = await resample(latest.inOrder(), context.sampleRate, about.sample_rate_hz, length);
-        const result = await classify(base, about, samples);
+        const samples = resampled(latest.inOrder(), context.sampleRate, about.sample_rate_hz).slice(-length);
+        const result = await source.classify(samples);
         if (running) onScores(result);
       }
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));

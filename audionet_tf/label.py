@@ -1,0 +1,71 @@
+r"""Asks a teacher about all pictures of records and stores what it predicts, on one machine or on several.
+
+  python -m audionet_tf.label --records=data/clips --teacher=vgg16
+
+stores the outputs where training looks for them: audionet_tf.train with the same teacher does not run it again.
+
+  python -m audionet_tf.label --records=data/clips --teacher=vgg16 --shard=0/4
+
+takes every fourth file of the records, from the first on. Four such runs, --shard=0/4 to --shard=3/4, share the work on
+any machines that see the folder, at any time and without a word between them; the one that finishes last completes the
+folder. A run that is killed goes on where it stopped, when it is started again. Training, too, asks the teacher about
+what is missing.
+"""
+
+import pathlib
+import re
+import sys
+
+from absl import flags
+
+from audionet_tf.core import cli
+
+RECORDS = flags.DEFINE_string('records', None, 'Folder that tfrecords.build wrote.')
+SHARD = flags.DEFINE_string('shard', '0/1', 'I/N: every Nth file of the records, from the Ith on, counted from 0.')
+TEACHER = flags.DEFINE_multi_string('teacher', ['vgg16'], 'As in training: SOURCE, or NAME=SOURCE, repeated.')
+TEACHER_WEIGHTS = flags.DEFINE_multi_string('teacher_weights', ['imagenet'], 'As in training.')
+TEACHER_LABELS = flags.DEFINE_multi_string('teacher_labels', [], 'As in training.')
+TEACHER_INPUT_RANGE = flags.DEFINE_multi_string('teacher_input_range', [], 'As in training: BLACK,WHITE.')
+TEACHER_DTYPE = flags.DEFINE_multi_string('teacher_dtype', ['float32'], 'As in training: float32 or bfloat16.')
+BATCH_SIZE = flags.DEFINE_integer(
+  'batch_size', 64, 'Pictures per call of the teacher.', lower_bound=1, upper_bound=10**5
+)
+
+TOPICS = {'records': 'Data', 'teacher': 'Teachers', 'batch_size': 'Resources'}
+NEEDS = (('--records',),)
+
+
+def main(argv):
+  cli.no_arguments(argv)
+  share = share_of(SHARD.value)
+  from audionet_tf.data import records
+  from audionet_tf.teachers import teacher_config
+
+  teachers = teacher_config.named_teachers(
+    TEACHER.value,
+    weights=TEACHER_WEIGHTS.value,
+    labels=TEACHER_LABELS.value,
+    dtype=TEACHER_DTYPE.value,
+    input_range=TEACHER_INPUT_RANGE.value,
+  )
+  teacher_config.check(teachers, 'stored', records.read_manifest(RECORDS.value))  # before TensorFlow is imported
+  from audionet_tf.teachers import labelling
+
+  folder, count, missing = labelling.label(pathlib.Path(RECORDS.value), teachers, share, BATCH_SIZE.value)
+  left = f', {len(missing)} still to come from other shares' if missing else ': complete'
+  print(f'{folder}: {count - len(missing)} of {count} files{left}', file=sys.stderr)
+
+
+def share_of(text):
+  """'1/4' as (1, 4)."""
+  match = re.fullmatch(r'(\d{1,6})/(\d{1,6})', text, re.ASCII)
+  cli.require(match and int(match[1]) < int(match[2]), f'--shard={text}: expected is I/N with I below N, as in 0/4')
+  return int(match[1]), int(match[2])
+
+
+def run():
+  cli.run(main, TOPICS, NEEDS)
+
+
+if __name__ == '__main__':
+  run()

@@ -1,0 +1,3 @@
+// Where the scores come from; `audionet_tf.export --web` puts another file here. See service.js for the interface.
+
+export { connect } from './service.js';

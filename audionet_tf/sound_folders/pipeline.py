@@ -1,0 +1,256 @@
+"""From a folder of labelled sounds to an exported student and a report on the sounds that were held out.
+
+RUN then holds, beside what every run holds:
+
+| path                       | what                                                                                |
+|----------------------------|-------------------------------------------------------------------------------------|
+| `sounds.csv`               | `path`, `category`, `fold` (train or held_out) and `recording` of every sound       |
+| `sounds/`                  | links to the sounds of both parts                                                   |
+| `records/`                 | their records                                                                       |
+| `report/index.html`        | the report: accuracy, numbers of classes, confusion, what was mistaken, to play     |
+| `report.json`              | the same numbers, as `audionet_tf.evaluate --output` has them                       |
+| `head/`, `tuned/`          | with a student to start from: its head alone, then all layers; the better is RUN's  |
+"""
+
+import csv
+import dataclasses
+import json
+import pathlib
+import shutil
+import sys
+
+from audionet_tf.core import digests, files, flagfiles, text
+from audionet_tf.core.errors import UserError
+from audionet_tf.data import record_manifest
+from audionet_tf.sound_folders import labelled, recordings
+from audionet_tf.sound_folders.labelled import HELD_OUT, TRAIN
+from audionet_tf.training import run_checks
+
+HEAD = 'labels'  # of the student, which the labels teach
+TABLE = 'sounds.csv'
+MOST_STEPS = 40_000  # of a recipe, whose epochs are for some hundred sounds
+LEAST_EPOCHS = 10
+NOT_OF_A_RECIPE = ('records', 'run_dir')
+
+
+def default_run_dir(folder):
+  """Where the run of a folder goes: runs/<its name>."""
+  return pathlib.Path('runs') / (pathlib.Path(folder).resolve().name or 'sounds')
+
+
+def run(folder, run_dir, build, train, given, init=None, resume=False):
+  """Splits, builds, trains, exports and reports.
+
+  Args:
+    folder: of labelled sounds (`labelled`).
+    run_dir: of the run; new, or with `resume` an old one.
+    build: `api.build_records`.
+    train: `api.train`.
+    given: dict of arguments of `train` that take precedence over the recipe's.
+    init: None, or the run or student to start from.
+    resume: whether an existing run is resumed.
+
+  Returns:
+    dict of `clip_accuracy.evaluate_clips`, and `summary`, `skipped` and `report`, the path of the page.
+
+  Raises:
+    UserError: `labelled.read` refuses the folder, a class has no readable sound to train on, or the run cannot begin.
+  """
+  run_dir = pathlib.Path(run_dir)
+  run_checks.check_run_folder(run_dir, resume)
+  init_path = init and run_checks.initial_student(init)
+  found = labelled.read(folder)
+  arguments = settings_of_records(given.get('student'), init_path)
+  sounds, names, rules = split(found)
+  unreadable = build_parts(run_dir, sounds, build, arguments)
+  if unreadable:  # what is held out is decided among the others
+    found = [sound for sound in found if sound.name not in unreadable]
+    labelled.check_readable(folder, found, unreadable)
+    sounds, names, rules = split(found)
+    build_parts(run_dir, sounds, build, arguments)
+  summary = recordings.summary(sounds, names, rules)
+  print(summary, file=sys.stderr)
+  write_table(run_dir / TABLE, sounds, names)
+  heard = [(run_dir / 'sounds' / HELD_OUT / s.name, s.label) for s in sounds if s.part == HELD_OUT]
+  windows = record_manifest.read(run_dir / 'records' / TRAIN)['windows']
+  common = {
+    'records': run_dir / 'records' / TRAIN,
+    'validation': run_dir / 'records' / HELD_OUT,
+    'teacher': {HEAD: str(run_dir / TABLE)},
+    'resume': resume,
+  }
+  if init:
+    measured, chosen = from_student(run_dir, train, common, given, windows, init_path, heard)
+  else:
+    train(run_dir=run_dir, **common, **with_recipe('sounds', given, windows))
+    measured, chosen = evaluate(run_dir, heard), []
+  return report(run_dir, measured, [summary, *chosen], unreadable)
+
+
+def build_parts(run_dir, sounds, build, arguments):
+  """Builds the records of both parts; returns a dict of the names of unreadable sounds to reasons.
+
+  Args:
+    run_dir: of the run.
+    sounds: list of labelled.Sound with their parts.
+    build: `api.build_records`.
+    arguments: dict of arguments of `build`.
+  """
+  unreadable = {}
+  for part in (TRAIN, HELD_OUT):
+    own = [sound for sound in sounds if sound.part == part]
+    output = run_dir / 'records' / part
+    try:
+      unreadable |= build(link(run_dir / 'sounds' / part, own), output, **arguments).failures
+    except UserError:  # none of them can be read, if so much was found out
+      failures = build_failures(output)
+      if len(failures) < len(own):
+        raise
+      unreadable |= failures
+  return unreadable
+
+
+def build_failures(output):
+  """dict of name to reason that a build left in its folder; empty if it did not come so far."""
+  path = output / 'failures.json'
+  return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
+
+
+def split(sounds):
+  """(list of labelled.Sound with their parts, list of the recording of each, dict of rule to classes)."""
+  if any(sound.part for sound in sounds):
+    return sounds, [sound.name for sound in sounds], {}
+  names, rules = recordings.recordings(sounds)
+  parts = recordings.parts(sounds, names)
+  return [dataclasses.replace(s, part=part) for s, part in zip(sounds, parts, strict=True)], names, rules
+
+
+def write_table(path, sounds, names):
+  """Writes sounds.csv, which teaches the labels, and which `audionet_tf.evaluate --clips` takes."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with files.atomic_write(path) as file:
+    writer = csv.writer(file)
+    writer.writerow(['path', 'category', 'fold', 'recording'])
+    writer.writerows([s.name, s.label, s.part, name] for s, name in zip(sounds, names, strict=True))
+
+
+def link(folder, sounds):
+  """Makes a folder of links to sounds, by their names, in place of an earlier one; returns the folder."""
+  shutil.rmtree(folder, ignore_errors=True)
+  for sound in sounds:
+    place = folder / sound.name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(sound.path.absolute())
+  return folder
+
+
+def settings_of_records(student, init_path):
+  """Arguments of `build_records` for a student by its name, or else for the one that training starts from."""
+  fixed = {'images_per_window': 0, 'short_videos': 'repeat'}
+  if init_path is None:
+    return fixed | run_checks.record_settings(student or recipe('sounds')['student'])
+  from audionet_tf.models import student_file
+
+  settings = student_file.read_settings(init_path)
+  return fixed | {key: getattr(settings, key) for key in ('window_seconds', 'sample_rate_hz', 'mono')}
+
+
+def recipe(name):
+  """Arguments of `train` in a preset, as texts."""
+  return {key: value for key, value in flagfiles.preset_settings(name).items() if key not in NOT_OF_A_RECIPE}
+
+
+def with_recipe(name, given, windows):
+  """Arguments of `train`: those given, and those of a recipe for some hundred windows, with fewer epochs for more.
+
+  Args:
+    name: of the preset.
+    given: dict of arguments.
+    windows: number of windows to train on.
+  """
+  from audionet_tf.training.config import TrainingConfig
+
+  kinds = {field.name: type(field.default) for field in dataclasses.fields(TrainingConfig)}
+  kinds |= {'augment': lambda words: words.split(',')} | dict.fromkeys(('student', 'init'), str)
+  settings = {key: kinds[key](value) for key, value in recipe(name).items()} | given
+  if 'epochs' not in given:
+    steps = -(-windows // settings['batch_size'])
+    settings['epochs'] = min(settings['epochs'], max(LEAST_EPOCHS, MOST_STEPS // steps))
+  if 'warmup_epochs' not in given:
+    settings['warmup_epochs'] = min(settings.get('warmup_epochs', 0), settings['epochs'] // 10)
+  return settings
+
+
+def from_student(run_dir, train, common, given, windows, init_path, heard):
+  """Trains a head on the frozen features of a student, then all layers; the better one becomes the run's student.
+
+  `trainable` 'head' in `given` leaves out the second.
+
+  Returns:
+    (dict of `clip_accuracy.evaluate_clips`, lines that say what was chosen).
+  """
+  from audionet_tf.models import student_file
+
+  given = {'student': student_file.read_settings(init_path).student} | given
+  trainable = given.pop('trainable', 'all')
+  stages = {'head': ('sounds_head', init_path)}
+  if trainable == 'all':
+    stages['tuned'] = ('sounds_tune', run_dir / 'head')
+  measured = {}
+  for name, (preset, start) in stages.items():
+    settings = with_recipe(preset, given, windows) | {'init': str(start)}
+    train(run_dir=run_dir / name, **common, **settings)
+    measured[name] = evaluate(run_dir / name, heard)
+    print(f'{name}: {measured[name]["accuracy"]:.1%} of the held-out sounds', file=sys.stderr)
+  best = max(measured, key=lambda name: measured[name]['accuracy'])  # of equals the head
+  publish(run_dir / best, run_dir)
+  what = {'head': 'its features frozen, a linear head', 'tuned': 'all layers trained further'}
+  compared = ', '.join(f'{what[name]}: {measured[name]["accuracy"]:.1%}' for name in measured)
+  lines = [f'From {text.printable(str(init_path))}; {compared}.']
+  if len(measured) > 1:
+    lines.append(f'Kept: {best}. It was chosen on the sounds that this report is about: the accuracy is optimistic.')
+  return measured[best], lines
+
+
+def publish(source, run_dir):
+  """Makes the student of a run that of another, exported; nothing if it is there already."""
+  from audionet_tf.models import student_file, student_paths
+  from audionet_tf.saved_model import export
+
+  path, target = source / student_paths.STUDENT_FILE, run_dir / student_paths.STUDENT_FILE
+  same = target.is_file() and digests.of_file(path) == digests.of_file(target)
+  if same and (run_dir / student_paths.EXPORT_FOLDER).is_dir():
+    return
+  model, settings = student_file.load(path)
+  student_file.save(target, model, settings)
+  export.export(*student_file.load(target), run_dir / student_paths.EXPORT_FOLDER)
+
+
+def evaluate(path, heard):
+  """`clip_accuracy.evaluate_clips` of a student on a list of (path, label)."""
+  from audionet_tf.evaluation import clip_accuracy, predictor
+
+  student = predictor.load_student(path)
+  return clip_accuracy.evaluate_clips(student, heard, clip_accuracy.read_groups(None, student.class_names))
+
+
+def report(run_dir, measured, lines, skipped):
+  """Writes report.json and the page; returns what `run` does.
+
+  Args:
+    run_dir: of the run.
+    measured: from `evaluate`.
+    lines: of the introduction.
+    skipped: dict of name to reason, of the files that could not be read.
+  """
+  from audionet_tf.sound_folders import report_page
+
+  if skipped:
+    lines = [*lines, f'Unreadable, left out: {text.first_of([f"{k} ({v})" for k, v in sorted(skipped.items())], 20)}']
+  unheard = sorted(name for name, row in report_page.per_class(measured).items() if not row['clips'])
+  if unheard:
+    lines = [*lines, f'No sound of {text.first_of(unheard)} is held out: nothing is known about it.']
+  page = report_page.write(run_dir / 'report', f'Held-out sounds: {run_dir.name}', lines, measured)
+  measured |= {'summary': lines, 'skipped': skipped}
+  files.write_json(run_dir / 'report.json', measured | {'classes': report_page.per_class(measured)})
+  return measured | {'report': page}

@@ -1,0 +1,75 @@
+"""Tables of annotated events: what DCASE and Raven write, and what is wrong with others."""
+
+import pytest
+
+from audionet_tf.captioning import event_detection, event_tables, formats
+from audionet_tf.captioning.event_tables import Annotation
+from audionet_tf.core.errors import UserError
+
+RAVEN = 'Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)'
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    'file,onset,offset,label\na.wav,0.5,1.25,dog bark\na.wav,0,1,cat\nb.wav,,,\n',
+    'filename\tonset\toffset\tevent_label\na.wav\t0.5\t1.25\tdog bark\na.wav\t0\t1\tcat\nb.wav\t\t\t\n',
+  ],
+)
+def test_tables_of_dcase(tmp_path, text):
+  (tmp_path / 'x.csv').write_text(text)
+  expected = {'a.wav': [Annotation(0, 1, 'cat'), Annotation(0.5, 1.25, 'dog bark')], 'b.wav': []}
+  assert event_tables.read(tmp_path / 'x.csv') == expected
+
+
+def test_selection_tables_of_raven(tmp_path):
+  rows = ['1\tWaveform 1\t1\t0.5\t1.5\t0\t8000\towl', '1\tSpectrogram 1\t1\t0.5\t1.5\t0\t8000\towl']
+  rows += ['2\tSpectrogram 1\t1\t3\t4\t0\t8000\tcrow']
+  (tmp_path / 'night.Table.1.selections.txt').write_text('\n'.join([f'{RAVEN}\tSpecies', *rows]))
+  night = [Annotation(0.5, 1.5, 'owl'), Annotation(3, 4, 'crow')]
+  assert event_tables.read(tmp_path / 'night.Table.1.selections.txt') == {'night': night}
+  rows = ['1\tSpectrogram 1\t1\t60.5\t61.25\t0\t8000\tb.wav\t0.5\tfox']  # of a sequence of files
+  (tmp_path / 'all.txt').write_text('\n'.join([f'{RAVEN}\tBegin File\tFile Offset (s)\tAnnotation', *rows]))
+  assert event_tables.read(tmp_path) == {'night': night, 'b.wav': [Annotation(0.5, 1.25, 'fox')]}
+
+
+def test_what_caption_writes_for_raven_is_read(tmp_path):
+  events = [event_detection.Event(0.25, 1.5, 'dog "bark"\t', 0.5, 0.75), event_detection.Event(2, 3, 'cat', 0.4, 0.4)]
+  text = formats.raven(events, [], {'file': 'my clip.wav'})
+  header, *rows = [line.split('\t') for line in text.splitlines()]
+  assert header[:5] == RAVEN.split('\t')[:5] and len(rows) == 2 and rows[1][3:5] == ['2.000000', '3.000000']
+  (tmp_path / 'x.selections.txt').write_text(text)
+  read = event_tables.read(tmp_path / 'x.selections.txt')
+  assert read == {'my clip.wav': [Annotation(0.25, 1.5, 'dog "bark"'), Annotation(2, 3, 'cat')]}
+
+
+@pytest.mark.parametrize(
+  ('name', 'text', 'message'),
+  [
+    ('x.csv', 'file,onset,offset\na,1,2\n', 'no column event_label or label'),
+    ('x.csv', 'file,onset,offset,label\na,2,1,x\n', 'row 2 is from 2 to 1 s'),
+    ('x.csv', 'file,onset,offset,label\na,nan,1,x\n', "time is 'nan'; expected are seconds"),
+    ('x.csv', 'file,onset,offset,label\na,-1,1,x\n', "time is '-1'"),
+    ('x.csv', 'file,onset,offset,label\na,0,1,\n', 'row 2 has no label'),
+    ('x.csv', 'file,onset,offset,label\n,0,1,x\n', 'row 2 names no file'),
+    ('x.txt', f'{RAVEN}\n1\tSpectrogram 1\t1\t0\t1\t0\t1\n', 'no column annotation or label'),
+    ('x.txt', 'a label track\n1\n', 'no column begin time'),
+  ],
+)
+def test_tables_that_are_refused(tmp_path, name, text, message):
+  (tmp_path / name).write_text(text)
+  with pytest.raises(UserError, match=message):
+    event_tables.read(tmp_path / name)
+
+
+def test_a_folder_without_tables(tmp_path):
+  with pytest.raises(UserError, match='no selection tables'):
+    event_tables.read(tmp_path)
+
+
+def test_files_are_found_by_name_or_by_what_stands_before_the_suffix(tmp_path):
+  for name in ('a.wav', 'b.flac', 'c.wav', 'c.mp3', 'b.Table.1.selections.txt', 'events.csv'):
+    (tmp_path / name).write_bytes(b'')
+  found, missing = event_tables.locate(['a.wav', 'b', 'c', 'd.wav'], tmp_path)
+  assert found == {'a.wav': tmp_path / 'a.wav', 'b': tmp_path / 'b.flac'}
+  assert missing == {'c': '2 files are called so', 'd.wav': 'no such file'}

@@ -1,0 +1,148 @@
+"""Manifests of many videos: a small JSON beside a Parquet table, with second copies, checked as those of few are."""
+
+import json
+
+import built_records
+import flips
+import media_clips
+import numpy as np
+import pytest
+
+from audionet_tf.core.errors import UserError
+from audionet_tf.data import record_manifest, records, video_table
+from audionet_tf.data.params import RecordParams
+from tfrecords import verification
+
+
+@pytest.fixture
+def two_in_json(monkeypatch):
+  monkeypatch.setattr(video_table, 'IN_JSON', 2)
+
+
+def rows(count):
+  return [{'id': f'{i:02d}.mkv', 'digest': f'd{i}', 'windows': 1 + i, 'first_window': i % 2} for i in range(count)]
+
+
+def manifest(count):
+  windows = sum(row['windows'] for row in rows(count))
+  return {
+    'schema_version': 1,
+    'params': RecordParams(),
+    'sources': ['/videos'],
+    'shards_asked': None,
+    'windows': windows,
+    'digest': 'd',
+    'videos': rows(count),
+    'shards': [{'name': '0.tfrecord', 'windows': windows, 'bytes': windows * 2000}],
+  }
+
+
+@pytest.mark.usefixtures('two_in_json')
+def test_a_table_is_read_as_the_list_that_was_written(tmp_path, monkeypatch):
+  monkeypatch.setattr(video_table, 'BATCH_ROWS', 3)
+  record_manifest.write(tmp_path, manifest(8))
+  content = json.loads((tmp_path / 'manifest.json').read_text())
+  assert 'videos' not in content and content['videos_table']['videos'] == 8
+  for name in ('manifest.json', 'manifest.backup.json'):
+    videos = record_manifest.read(tmp_path, name)['videos']
+    assert list(videos) == [videos[i] for i in range(8)] == videos[:8] == rows(8) and videos[-1] == rows(8)[7]
+    assert len(videos) == 8 and videos == rows(8)
+    np.testing.assert_array_equal(record_manifest.first_rows(videos), record_manifest.first_rows(rows(8)))
+  with pytest.raises(IndexError):
+    videos[8]
+  assert [record_manifest.position(videos, row['id']) for row in rows(8)] == list(range(8))
+  for missing in ('', '00', '03.mkw', 'x'):
+    with pytest.raises(KeyError):
+      record_manifest.position(videos, missing)
+
+
+@pytest.mark.usefixtures('two_in_json')
+def test_few_videos_stay_json(tmp_path):
+  record_manifest.write(tmp_path, manifest(2))
+  assert json.loads((tmp_path / 'manifest.json').read_text())['videos'] == rows(2)
+  assert sorted(path.name for path in tmp_path.iterdir()) == ['manifest.backup.json', 'manifest.json']
+
+
+@pytest.mark.usefixtures('two_in_json')
+@pytest.mark.parametrize('which', ['manifest.json', 'manifest.backup.json', 'videos-', 'videos-backup'])
+@pytest.mark.parametrize('damage', ['flip', 'cut', 'gone'])
+def test_damage_of_any_file_is_found_and_repaired(tmp_path, which, damage):
+  videos, folder = built_records.three(tmp_path / 'videos'), tmp_path / 'records'
+  built_records.build(videos, folder)
+  files = flips.contents(folder)
+  tables = sorted(folder.glob('videos-*.parquet'))  # the second copy comes first
+  path = {'videos-': tables[-1], 'videos-backup': tables[0]}.get(which, folder / which)
+  assert len(tables) == 2 and verification.verify(folder) == []
+  if damage == 'flip':
+    flips.flip(path, 0, 200, 210)
+  elif damage == 'cut':
+    path.write_bytes(path.read_bytes()[:-1])
+  elif which == 'manifest.backup.json':
+    return  # as of an older version
+  else:
+    path.unlink()
+  faults = verification.verify(folder)
+  assert len(faults) == 1 and str(path.name) in faults[0], faults
+  if which in ('manifest.json', 'videos-') and (which, damage) != ('manifest.json', 'gone'):
+    with pytest.raises(UserError, match=r'manifest.json: .*--repair'):
+      records.read_manifest(folder)
+  assert verification.repair(folder) == (faults, [])
+  assert flips.contents(folder) == files
+
+
+@pytest.mark.usefixtures('two_in_json')
+def test_builds_go_on_from_one_form_to_the_other(tmp_path):
+  videos, folder = built_records.three(tmp_path / 'videos'), tmp_path / 'records'
+  built_records.build(videos, folder)
+  assert built_records.build(videos, folder).built == 0
+  (old,) = (path.name for path in folder.glob('videos-*.parquet') if 'backup' not in path.name)
+  media_clips.write(videos / 'd.mkv', seconds=0.4)
+  assert built_records.build(videos, folder).kept == 3
+  assert not (folder / old).exists() and len(list(folder.glob('videos-*'))) == 2
+  for name in ('b.mkv', 'd.mkv'):
+    (videos / name).unlink()
+  assert built_records.build(videos, folder).kept == 2
+  assert not list(folder.glob('videos-*')) and verification.verify(folder) == []
+  built_records.build(videos, tmp_path / 'fresh')
+  assert flips.contents(folder) == flips.contents(tmp_path / 'fresh')
+
+
+BAD = {
+  'outside': {'name': '../videos-00000000.parquet'},
+  'another name': {'name': 'x.parquet'},
+  'other rows': {'videos': 7},
+  'other size': {'bytes': 1},
+  'text': {'videos': '8'},
+}
+
+
+@pytest.mark.usefixtures('two_in_json')
+@pytest.mark.parametrize('name', BAD)
+def test_tables_that_do_not_fit_are_refused(tmp_path, name):
+  record_manifest.write(tmp_path, manifest(8))
+  path = tmp_path / 'manifest.json'
+  content = json.loads(path.read_text())
+  del content['checksum']
+  content['videos_table'] |= BAD[name]
+  path.write_text(json.dumps(content))
+  with pytest.raises(UserError, match='not a manifest of this program'):
+    record_manifest.read(tmp_path)
+
+
+def test_strange_parquet_is_refused(tmp_path):
+  import pyarrow
+  from pyarrow import parquet
+
+  good = video_table.from_rows(rows(4)).table
+  for change, message in (
+    (good.drop_columns(['digest']), 'columns'),
+    (good.set_column(2, 'windows', pyarrow.array([1.0] * 4)), 'columns'),
+    (good.slice(1), '3 videos'),
+    (good.set_column(0, 'id', pyarrow.array(['a', None, 'b', 'c'])), 'missing'),
+  ):
+    parquet.write_table(change, tmp_path / 'x.parquet')
+    with pytest.raises(ValueError, match=message):
+      video_table.read(tmp_path / 'x.parquet', 4)
+  (tmp_path / 'x.parquet').write_bytes(b'PAR1' * 10)
+  with pytest.raises(ValueError):
+    video_table.read(tmp_path / 'x.parquet', 4)

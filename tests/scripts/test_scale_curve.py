@@ -1,0 +1,71 @@
+"""A short run of scale_curve: what it measures and writes, not how fast."""
+
+import json
+
+import commands
+import flips
+import pytest
+
+from scale import curve, stages
+
+ROW = {
+  'what': 'windows',
+  'stage': 'build',
+  'count': 100,
+  'seconds': 2.0,
+  'core_seconds': None,
+  'bytes': 3_000_000,
+  'child_bytes': 0,
+}
+
+
+def test_the_table_compares_time_for_each_with_the_least():
+  rows = [
+    ROW,
+    ROW | {'count': 1000, 'seconds': 30.0, 'core_seconds': 20.0, 'child_bytes': 7_000_000},
+    ROW | {'stage': 'label', 'count': 4},
+  ]
+  assert [line.split() for line in curve.table(rows).splitlines()[1:]] == [
+    ['windows', 'build', '100', '2.0', '20000.0', '1.00', '-', '3'],
+    ['windows', 'build', '1,000', '30.0', '30000.0', '1.50', '20000.0', '7'],
+    ['windows', 'label', '4', '2.0', '500000.0', '1.00', '-', '3'],
+  ]
+
+
+@pytest.mark.slow
+def test_a_short_run(tmp_path):
+  words = ['--windows=300', '--stages=build,verify', '--videos=2', f'--output={tmp_path}/out.json']
+  done = commands.run('scale.curve', *words, f'--work={tmp_path}', check=True)
+  rows = json.loads((tmp_path / 'out.json').read_text())
+  assert [(row['what'], row['stage'], row['count']) for row in rows] == [
+    ('windows', 'build', 300),
+    ('windows', 'verify', 300),
+    ('videos', 'build', 2),
+  ]
+  assert all(row['seconds'] > 0 and row['bytes'] > 1e7 for row in rows)
+  assert [bool(row['core_seconds']) for row in rows] == [True, True, False]
+  assert done.stdout.count('\n') == 6 and (tmp_path / 'out.png').read_bytes().startswith(b'\x89PNG')
+  assert sorted(path.name for path in tmp_path.iterdir()) == ['out.json', 'out.png']
+
+
+def test_stages_with_tensorflow(tmp_path):
+  stages.synthetic_parts(tmp_path, 600)
+  stages.build_windows(tmp_path)
+  stages.label_windows(tmp_path)
+  assert stages.train_windows(tmp_path) > 0
+  rows = [json.loads(line) for line in (tmp_path / 'run/metrics.jsonl').read_text().splitlines()]
+  assert len(rows) == 2 and all(row['kl'] > 0 for row in rows)
+  stages.verify_windows(tmp_path)
+  shard = next(tmp_path.glob('records-*'))
+  flips.flip(shard, 0)
+  with pytest.raises(ValueError, match='record at byte'):
+    stages.verify_windows(tmp_path)
+
+
+@pytest.mark.parametrize(
+  'words',
+  [['--windows=0'], ['--videos=x'], ['more'], ['--windows=', '--videos='], ['--stages=train,build'], ['--stages=x']],
+)
+def test_a_mistake_is_one_line(words):
+  done = commands.run('scale.curve', *words)
+  assert done.returncode == 1 and done.stderr.startswith('error: ') and done.stderr.count('\n') == 1

@@ -1,0 +1,109 @@
+"""Students of classes in words: a tiny CLIP teaches beside a classifier, stored and online."""
+
+import json
+
+import commands
+import numpy as np
+import picture_text_presets
+import pytest
+import scipy.io.wavfile
+import synthetic_records
+
+from audionet_tf.data import soft_labels
+from audionet_tf.models import student_file
+from audionet_tf.teachers import frozen_teacher, picture_text
+
+VIDEOS = {'a.mp4': 5, 'b.mp4': 6}
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('world')
+  synthetic_records.write_records(folder / 'records', VIDEOS)
+  synthetic_records.colour_teacher(folder / 'teacher.keras')
+  picture_text_presets.clip(folder / 'tiny')
+  (folder / 'words.txt').write_text('dog | a dog\nrain | rain | the sound of rain\n')
+  return folder
+
+
+def train(world, run_dir, *flags):
+  done = commands.run(
+    'audionet_tf.train', '--records=records', f'--run_dir={run_dir}', '--epochs=2', '--batch_size=4',
+    '--learning_rate=0.01', *flags, cwd=world,
+  )  # fmt: skip
+  assert done.returncode == 0, done.stderr[-2000:]
+  return done
+
+
+def stored_answers(world):
+  """dict of head to float16 rows of all stored answers, of the only folder that has them."""
+  (folder,) = [path.parent for path in world.glob('records/labels/*/manifest.json')]
+  manifest = soft_labels.read_manifest(folder)
+  batches = list(soft_labels.label_source(folder, manifest).blocks(str(folder / manifest['shards'][0]['name'])))
+  return manifest, batches
+
+
+def test_a_clip_teaches_beside_a_classifier_and_its_answers_are_stored_once(world):
+  teachers = '--teacher=words=clip:tiny', '--classes=words=words.txt', '--teacher=colours=./teacher.keras'
+  done = train(world, 'two', *teachers, '--kldiv_per_frame')
+  assert 'running the teacher' in done.stderr
+  settings = json.loads((world / 'two/student.json').read_text())
+  assert settings['classes']['words'] == ['dog', 'rain'] and len(settings['classes']['colours']) == 5
+  assert settings['teachers']['words']['prompts'] == {'dog': ['a dog'], 'rain': ['rain', 'the sound of rain']}
+  manifest, blocks = stored_answers(world)
+  teacher = frozen_teacher.load(f'clip:{world / "tiny"}', texts=world / 'words.txt')
+  assert manifest['teachers']['words']['digest'] == teacher.digest
+  pictures = [np.asarray(picture_of(number)) for number in range(len(VIDEOS))]
+  expected = np.asarray(teacher.probabilities(np.stack(pictures)))
+  for block in blocks:
+    rows = np.asarray(block['teacher/words'])[:, 0]
+    np.testing.assert_allclose(rows, expected[np.asarray(block['video'])], atol=1e-3)
+  done = train(world, 'again', *teachers)
+  assert 'running the teacher' not in done.stderr
+  online = train(world, 'online', *teachers, '--teacher_mode=online', '--kldiv_per_frame')
+  assert online.returncode == 0
+  stats = [json.loads((world / run / 'stats.json').read_text())['epochs'][-1]['videos'] for run in ('two', 'online')]
+  for video in VIDEOS:
+    np.testing.assert_allclose(*(each[video]['kldiv_per_frame'] for each in stats), rtol=1e-3)
+
+
+def picture_of(number):
+  """u8 [32, 32, 3], the picture of a video, as `synthetic_records` draws it."""
+  import io
+
+  import PIL.Image
+
+  colour = ((number * 83) % 256, (number * 47 + 90) % 256, (number * 29 + 160) % 256)
+  return PIL.Image.open(io.BytesIO(synthetic_records.picture(colour, 32)))
+
+
+def test_evaluation_finds_the_teacher_that_the_model_names(world):
+  train(world, 'one', '--teacher=clip:tiny', '--classes=words.txt', '--teacher_temperature=0.5')
+  flags = '--model=one/export', '--records=records', '--output=agreement.json'
+  done = commands.run('audionet_tf.evaluate', *flags, cwd=world)
+  assert done.returncode == 0, done.stderr[-2000:]
+  assert "'clip:tiny', 'words.txt'" in done.stdout
+
+
+def test_a_student_of_vectors_is_asked_in_words_of_its_teacher_only(world, tmp_path):
+  train(world, 'space', '--teacher=space=embedding:clip:tiny')
+  settings = json.loads((world / 'space/student.json').read_text())
+  assert settings['embeddings'] == {'space': picture_text_presets.WIDTH} and settings['classes'] == {}
+  scipy.io.wavfile.write(world / 'noise.wav', 16000, np.random.default_rng(0).integers(-9999, 9999, 640, np.int16))
+  files = '--classes=words.txt', '--format=json', f'--output={tmp_path}', 'noise.wav'
+  done = commands.run('audionet_tf.infer', '--model=space', *files, cwd=world)
+  assert done.returncode == 0, done.stderr[-2000:]
+  model = student_file.load(world / 'space/student.keras')[0]
+  pcm = scipy.io.wavfile.read(world / 'noise.wav')[1]
+  vector = model(pcm[None].astype(np.float32) / 32768)['logits/space'].numpy()[0, 0]
+  text_model = picture_text.load(f'clip:{world / "tiny"}')
+  rain = text_model.embed_texts(['rain', 'the sound of rain']).mean(0)
+  texts = np.stack([text_model.embed_texts(['a dog'])[0], rain / np.linalg.norm(rain)])
+  powers = np.exp(texts @ (vector / np.linalg.norm(vector)) / 0.07)  # the random model's temperature
+  (row,) = json.loads((tmp_path / 'noise.wav.json').read_text())['frame_probabilities']
+  np.testing.assert_allclose(row, powers / powers.sum(), atol=1e-4)
+  picture_text_presets.clip(world / 'other', seed=1)
+  text = (world / 'space/student.json').read_text().replace('clip:tiny', 'clip:other')
+  (world / 'space/student.json').write_text(text)
+  done = commands.run('audionet_tf.infer', '--model=space', *files, cwd=world)
+  assert done.returncode == 1 and 'clip:other: not the model that taught this student' in done.stderr
