@@ -115,7 +115,7 @@ def label_source(folder, manifest):
   """
   import tensorflow as tf
 
-  from audionet_tf.data import input_pipeline
+  from audionet_tf.data import input_pipeline, shard_reading
 
   params = manifest['params']
   classes = {TEACHER + name: len(teacher['classes']) for name, teacher in manifest['teachers'].items()}
@@ -161,13 +161,16 @@ def label_source(folder, manifest):
   paths = records.shard_paths(folder, manifest)
   if not own_sound:
     sounds = [str(pathlib.Path(folder).parents[1] / name) for name in manifest['sound']]
-    sound_of = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(paths, sounds), '')
+    names = [shard['name'] for shard in manifest['shards']]  # a path may be that of a copy from a store
+    sound_of = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(names, sounds), '')
 
   def blocks(path):
     labels = tf.data.TFRecordDataset(path).map(parse)
     if own_sound:
       return labels
-    windows = tf.data.TFRecordDataset(sound_of.lookup(tf.convert_to_tensor(path)))
+    name = tf.strings.split(tf.convert_to_tensor(path), '/')[-1]
+    sound = shard_reading.at_hand(tf.data.Dataset.from_tensors(sound_of.lookup(name)), sounds)
+    windows = sound.flat_map(tf.data.TFRecordDataset)
     return tf.data.Dataset.zip((labels, windows.batch(input_pipeline.BLOCK_WINDOWS))).map(add_sound)
 
   return input_pipeline.Source(paths, blocks, finish, input_pipeline.shuffle_windows(params))
