@@ -588,6 +588,9 @@ def train(
       temperature=_texts(teacher_temperature),
       loss_weight=_texts(loss_weight),
     )
+    if settings.get('loss') == 'cosine':
+      teachers = teacher_config.of_embeddings(teachers)
+      del settings['loss']
     folders = [records] if validation is None else [records, validation]
     mode = settings.get('teacher_mode', 'stored')
     run_checks.check(folders, own_run, resume, student, teachers, mode, init)

@@ -153,9 +153,9 @@ TRAINABLE = flags.DEFINE_enum(
 LOSS = flags.DEFINE_enum(
   'loss',
   'kl',
-  ['kl', 'l2', 'cross_entropy', 'focal', 'reconstruction'],
-  'KL divergence, or squared distance, of the distributions; multi-label cross-entropy or focal loss; or squared error'
-  ' of the waveform, of a student without teachers.',
+  ['kl', 'l2', 'cosine', 'cross_entropy', 'focal', 'reconstruction'],
+  'KL divergence, or squared distance, of the distributions; cosine distance of vectors, as by embedding: before every'
+  ' teacher; multi-label cross-entropy or focal loss; or squared error of the waveform, of a student without teachers.',
 )
 LOSS_WEIGHT = flags.DEFINE_multi_string(
   'loss_weight',

@@ -164,6 +164,12 @@ def needs_pictures(source):
   return not is_precomputed(source) and not is_sound(source)
 
 
+def of_embeddings(teachers):
+  """The TeacherConfigs with EMBEDDING before each source: what --loss=cosine means."""
+  sources = (EMBEDDING + teacher.source.removeprefix(EMBEDDING) for teacher in teachers)
+  return tuple(dataclasses.replace(teacher, source=source) for teacher, source in zip(teachers, sources, strict=True))
+
+
 def is_embedding(source):
   """Whether the vectors of a source are to be learned, such as 'embedding:clip:PRESET' or 'embedding:X.npz'."""
   return str(source).startswith(EMBEDDING)

@@ -88,6 +88,13 @@ def test_a_file_of_vectors_and_the_network_in_the_step_teach_the_same(world, alo
     assert other[-1]['cosine_distance'] == pytest.approx(alone[-1]['cosine_distance'], rel=0.02)
 
 
+def test_the_loss_of_the_cosine_makes_teachers_of_vectors(world, alone):
+  short = train(world[0], 'by_loss', '--teacher=space=./vectors.keras', '--loss=cosine', '--epochs=2')
+  assert [row.keys() for row in short] == [row.keys() for row in alone[:2]]
+  for row, other in zip(short, alone, strict=False):
+    assert row['cosine_distance'] == pytest.approx(other['cosine_distance'], rel=1e-4)
+
+
 def test_a_classifier_teaches_beside_it(world):
   folder, _ = world
   rows = train(
