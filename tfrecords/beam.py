@@ -20,7 +20,7 @@ import sys
 
 from absl import flags
 
-from audionet_tf.core import cli, text
+from audionet_tf.core import cli, object_store, text
 from audionet_tf.data import params
 from tfrecords import build
 
@@ -35,6 +35,8 @@ def main(argv):
   strange = [word for word in argv[1:] if not word.startswith('--')]
   cli.require(not strange, f'{strange}: unexpected; videos are given as --videos=FILE|GLOB|FOLDER')
   cli.require(not flags.FLAGS['workers'].present, '--workers is of tfrecords.build; runners have options after --')
+  in_store = object_store.is_address(build.OUTPUT.value)
+  cli.require(not in_store, '--output: workers share a folder; build there, then copy it to the store')
   from tfrecords import beam_pipelines
 
   settings = build.window_settings()
@@ -54,7 +56,7 @@ def main(argv):
 
 
 def run():
-  cli.run(main, TOPICS, NEEDS)
+  cli.run(main, TOPICS, NEEDS, addresses='*')
 
 
 if __name__ == '__main__':

@@ -25,7 +25,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.options import pipeline_options
 
-from audionet_tf.core import files
+from audionet_tf.core import files, object_store
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import record_manifest
 from tfrecords import builder, hashed_order, shards, videos
@@ -51,7 +51,7 @@ def build(arguments, output, params, shard_count=None, timeout_seconds=120, memo
     UserError: no videos, or the folder holds records already.
   """
   start, output = time.monotonic(), pathlib.Path(output).absolute()
-  found = [videos.Video(video.id, os.path.abspath(video.path)) for video in videos.find(arguments)]
+  found = [v if v.stored else videos.Video(v.id, os.path.abspath(v.path)) for v in videos.find(arguments)]
   parts = output / builder.PARTS
   with files.space_in(output):
     parts.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def build(arguments, output, params, shard_count=None, timeout_seconds=120, memo
     rows = []
     if done:
       digest, rows = order(done, output, shard_count, options)
-      sources = [os.path.abspath(argument) for argument in arguments]
+      sources = [a if object_store.is_address(a) else os.path.abspath(a) for a in arguments]
       fields = {'params': params, 'sources': sources, 'shards_asked': shard_count}
       shards.write_manifest(output, done, fields, digest, rows)
     shutil.rmtree(parts)
@@ -79,7 +79,7 @@ def decode(found, parts, params, timeout_seconds, memory_bytes, options):
   with pipeline(options, len(found)) as p:
     outcomes = (
       p
-      | 'videos' >> beam.Create([(video.id, video.path) for video in found])
+      | 'videos' >> beam.Create([(video.id, video.path, video.stored) for video in found])
       | 'spread videos' >> beam.Reshuffle()
       | 'decode' >> beam.Map(decoded, *how)
     )
@@ -143,7 +143,7 @@ def collect(values, path):
 
 
 def decoded(video, parts, params, timeout_seconds, memory_bytes):
-  """Decodes a video (id, path) into a part file: dict of a shards.Stored, or of `video_id` and `reason`."""
+  """Decodes a video (id, path, stored) into a part file: dict of a shards.Stored, or of `video_id` and `reason`."""
   with may_have_children():
     stored, reason = builder.decode_one(parts, videos.Video(*video), params, timeout_seconds, memory_bytes)
   count('videos' if stored else 'skipped', 1)

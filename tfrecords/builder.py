@@ -198,7 +198,7 @@ def decode_one(folder, video, params, timeout_seconds, memory_bytes):
   except MediaError as error:
     return None, error.reason
   part = folder / _part_name(video.id, digest_of[video.id], dataclasses.asdict(params))
-  job = worker.Job(video.id, video.path, str(part), params, memory_bytes)
+  job = worker.Job(video.id, video.path, str(part), params, memory_bytes, video.stored)
   finished = _finished([job], digest_of)
   if not finished:
     *_, (_, outcome) = pool.run([job], 1, timeout_seconds)

@@ -16,7 +16,7 @@ from audionet_tf.core import digests, object_store, store_retries
 from audionet_tf.core.errors import UserError
 
 DEFAULT_GB = 10.0
-HELD = 16  # more files than a pipeline reads and reads ahead at a time
+HELD = 32  # more files than a pipeline reads and reads ahead at a time
 
 
 _held = collections.OrderedDict()  # path -> descriptor of its locked entry

@@ -161,15 +161,16 @@ def label_source(folder, manifest):
   paths = records.shard_paths(folder, manifest)
   if not own_sound:
     sounds = [str(pathlib.Path(folder).parents[1] / name) for name in manifest['sound']]
-    names = [pathlib.Path(path).name for path in paths]  # which copies of a store's files keep
+    names = [shard['name'] for shard in manifest['shards']]  # a path may be that of a copy from a store
     sound_of = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(names, sounds), '')
 
   def blocks(path):
     labels = tf.data.TFRecordDataset(path).map(parse)
     if own_sound:
       return labels
-    sound = tf.data.Dataset.from_tensors(sound_of.lookup(tf.strings.split(path, '/')[-1]))
-    windows = shard_reading.at_hand(sound, sounds).flat_map(tf.data.TFRecordDataset)
+    name = tf.strings.split(tf.convert_to_tensor(path), '/')[-1]
+    sound = shard_reading.at_hand(tf.data.Dataset.from_tensors(sound_of.lookup(name)), sounds)
+    windows = sound.flat_map(tf.data.TFRecordDataset)
     return tf.data.Dataset.zip((labels, windows.batch(input_pipeline.BLOCK_WINDOWS))).map(add_sound)
 
   return input_pipeline.Source(paths, blocks, finish, input_pipeline.shuffle_windows(params))
