@@ -21,7 +21,7 @@ from audionet_tf.core.durations import exact
 from audionet_tf.core.errors import DiskFullError, MediaError, UserError
 from audionet_tf.data import records, tfrecord_io
 from audionet_tf.data.params import RecordParams
-from audionet_tf.media import decoding, integrity, timeline
+from audionet_tf.media import decoding, integrity, resizing, timeline
 
 REPORT_SECONDS = 0.2  # between two messages about finished windows
 # A file may give windows for FREE_SECONDS, and for one more second per LEAST_BYTES_PER_SECOND of its size. Real files
@@ -323,9 +323,9 @@ def shown_windows(pictures, params, encode):
 def encoder(params):
   """A function that resizes a decoded frame and encodes it as JPEG or PNG, bytes."""
   if params.image_format == 'jpeg':
-    planes = decoding.jpeg_planes_resizer(params.image_size)
+    planes = resizing.jpeg_planes_resizer(params.image_size)
     return lambda frame: simplejpeg.encode_jpeg_yuv_planes(*planes(frame), quality=params.jpeg_quality)
-  resize = decoding.frame_resizer(params.image_size)
+  resize = resizing.frame_resizer(params.image_size)
 
   def encode(frame):
     out = io.BytesIO()

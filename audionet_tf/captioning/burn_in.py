@@ -20,7 +20,7 @@ from audionet_tf.captioning import formats
 from audionet_tf.captioning import overlay as captioning_overlay
 from audionet_tf.core import files
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.media import continuity, decoding, integrity, picture_order
+from audionet_tf.media import continuity, decoding, integrity, picture_order, resizing
 
 MILLISECOND = Fraction(1, 1000)
 TICK = Fraction(1, 90_000)  # time base of the encoded video
@@ -295,10 +295,10 @@ def captioned_frames(source, cues, font):
   reformatter, matrix, overlay, drawn, number = VideoReformatter(), None, None, None, 0
   for position, (start, end, frame) in enumerate(decoding.decode_frames(source)):
     if position == 0:
-      matrix = decoding.display_matrix(frame)
+      matrix = resizing.display_matrix(frame)
     planes, colours = planes_of(frame, reformatter)
     if matrix is not None:
-      planes = [decoding.apply_rotation(plane[..., None], matrix)[..., 0] for plane in planes]
+      planes = [resizing.apply_rotation(plane[..., None], matrix)[..., 0] for plane in planes]
     now = float(start)  # as in the cues: 0.8 is a little more than four fifths
     while number < len(cues) and cues[number].end_seconds <= now:
       number += 1

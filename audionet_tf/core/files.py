@@ -42,7 +42,7 @@ def atomic_write(path, mode='w', partial=None):
         sync(file)
       os.replace(partial, path)
   finally:
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):  # mostly it is not there; a disk that is read-only says something else
       os.remove(partial)
 
 

@@ -11,7 +11,7 @@ import tqdm
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.evaluation import clip_accuracy
-from audionet_tf.media import decoding
+from audionet_tf.media import decoding, resizing
 
 PICTURES = 4  # per clip, as in SoundNet
 
@@ -39,7 +39,7 @@ def clip_pictures(path, image_size):
   """The pictures at the middles of equal parts of a video, u8 [PICTURES, image_size, image_size, 3]."""
   end = max(float(end) for _, end, _ in decoding.decode_frames(path))
   times = [(i + 0.5) * end / PICTURES for i in range(PICTURES)]
-  resize = decoding.frame_resizer(image_size)
+  resize = resizing.frame_resizer(image_size)
   return np.stack([resize(frame) for frame in shown_at(decoding.decode_frames(path), times)])
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from audionet_tf.core import files, text
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.media import decoding, integrity, wav_file
+from audionet_tf.media import decoding, integrity, resizing, wav_file
 from audionet_tf.media.timeline import PCM_SCALE
 from audionet_tf.models import receptive_field
 from audionet_tf.units import html
@@ -86,7 +86,7 @@ def write_pictures(probe, path, centers, folder, stem):
   Returns:
     dict of center to path relative to `folder`; empty for a file without video.
   """
-  rate, resize, written = probe.settings.sample_rate_hz, decoding.frame_resizer(PICTURE_SIZE), {}
+  rate, resize, written = probe.settings.sample_rate_hz, resizing.frame_resizer(PICTURE_SIZE), {}
   remaining = sorted(centers)
   try:
     for _, end, frame in decoding.decode_frames(path):

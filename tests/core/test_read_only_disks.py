@@ -41,7 +41,10 @@ COMMANDS = {
   'infer': (['audionet_tf.infer', '--model={disk}/exported', SOUND], None),
   'infer there': (['audionet_tf.infer', '--model={disk}/exported', '--output={disk}/out', SOUND], '/out'),
   'caption': (['audionet_tf.caption', '--model={disk}/trained', '--output={work}/captions', SOUND], None),
-  'features': (['audionet_tf.features', '--model={disk}/trained', '--output={work}/features', SOUND], None),
+  'features': (
+    ['audionet_tf.features', '--model={disk}/trained', '--layer=embedding', '--output={work}/features', SOUND],
+    None,
+  ),
   'evaluate': ([*EVALUATE, '--output={work}/e.json'], None),
   'evaluate there': ([*EVALUATE, '--output={disk}/e.json'], '/e.json'),
   'plot': (['audionet_tf.plot', 'kl', '--run_dir={disk}/trained', '--output={work}/kl.png'], None),

@@ -151,7 +151,7 @@ def open_outputs(path):
 
 part = functools.partial
 KINDS = {
-  'wav': Kind(750, part(make_media, 'wav', times=[]), part(open_media, 0), mutating.of_bytes),
+  'wav': Kind(600, part(make_media, 'wav', times=[]), part(open_media, 0), mutating.of_bytes),
   'w64': Kind(150, part(make_media, 'w64', times=[]), part(open_media, 0), mutating.of_bytes),
   'caf': Kind(150, part(make_media, 'caf', times=[], audio_codec='pcm_s16be'), part(open_media, 0), mutating.of_bytes),
   'mp3': Kind(300, part(make_media, 'mp3', times=[], audio_codec='mp3'), part(open_media, 0), mutating.of_bytes),
@@ -164,7 +164,7 @@ KINDS = {
   'packed': Kind(200, make_packed, part(open_media, 0), mutating.in_gzip),
   'records': Kind(300, part(make_records, 'records-0.tfrecord'), open_records, mutating.in_records),
   'records of a teacher': Kind(300, part(make_records, 'records-0.tfrecord'), open_built, mutating.of_bytes),
-  'manifest': Kind(500, part(make_records, 'manifest.json'), open_records, of_sealed_json),
+  'manifest': Kind(350, part(make_records, 'manifest.json'), open_records, of_sealed_json),
   'manifest of a teacher': Kind(300, part(make_records, 'manifest.json'), open_built, of_sealed_json),
   'labels': Kind(250, part(make_labels, 'labels-00000-of-00002.tfrecord'), open_labels, mutating.in_records),
   'manifest of labels': Kind(300, part(make_labels, 'manifest.json'), open_labels, of_sealed_json),

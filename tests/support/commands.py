@@ -43,7 +43,7 @@ def start(words, cwd=None, stdout=os.devnull, stderr=os.devnull, environment=Non
   return child
 
 
-def become(words, cwd, stdout, stderr, environment):
+def become(words, cwd, stdout, stderr, environment=None):
   """In the forked process: what `python -m` does."""
   for number, path in ((1, stdout), (2, stderr)):
     os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), number)

@@ -8,7 +8,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from audionet_tf.media import decoding
+from audionet_tf.media import decoding, resizing
 
 RATE_HZ = 16000
 CODED = {'video_codec': 'mpeg4', 'pix_fmt': 'yuv420p', 'audio_codec': 'aac', 'rate_hz': 44100}
@@ -144,5 +144,5 @@ def frames(path):
 
 def decode_pictures(path, size=16):
   """List of (start, end, u8 [size, size, 3])."""
-  resize = decoding.frame_resizer(size)
+  resize = resizing.frame_resizer(size)
   return [(start, end, resize(frame)) for start, end, frame in decoding.decode_frames(path)]

@@ -94,7 +94,9 @@ def ours(seconds, batch, steps):
     loss_reduction='mean',
   )
   teachers = [
-    frozen_teacher.Teacher(head, [f'class {i}' for i in range(classes)], None, False, {}, 'random')
+    frozen_teacher.Teacher(
+      head, [f'class {i}' for i in range(classes)], None, False, {'outputs': 'probabilities'}, 'random'
+    )
     for head, classes in HEADS.items()
   ]
   manifest = {'params': record_params, 'windows': batch, 'videos': [{'first_window': 0, 'windows': batch}]}

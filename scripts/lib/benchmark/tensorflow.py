@@ -52,7 +52,9 @@ def random_teacher():
     odds = np.exp(3 * rng.normal(size=[len(images), CLASSES]))
     return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
 
-  return frozen_teacher.Teacher('teacher', [f'class {i}' for i in range(CLASSES)], probabilities, False, {}, 'random')
+  return frozen_teacher.Teacher(
+    'teacher', [f'class {i}' for i in range(CLASSES)], probabilities, False, {'outputs': 'probabilities'}, 'random'
+  )
 
 
 def stored_labels(records_folder):
