@@ -62,6 +62,7 @@ BAD = {
   'an id that is not UTF-8': {'videos': [*videos(2), videos(3)[0] | {'id': '\ud800'}]},
   'one shard twice': {'shards': [*shards(2), *shards(3)]},
   'a shard in a folder': {'shards': [shards(5)[0] | {'name': 'x/0.tfrecord'}]},
+  'a shard above the folder': {'shards': [shards(5)[0] | {'name': '..'}]},
   'a NUL in a name': {'shards': [shards(5)[0] | {'name': '0\0.tfrecord'}]},
   'another key': {'more': 1},
   'a bool for an int': {'windows': True},

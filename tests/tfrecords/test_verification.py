@@ -388,6 +388,19 @@ def test_stored_answers_that_do_not_belong_to_the_records_are_found(built, spoil
   assert faults_of(built[1]) == []
 
 
+@pytest.mark.parametrize('way', ['absolute', 'above'])
+def test_no_file_outside_the_folder_of_answers_is_taken_away(built, tmp_path, way):
+  labels = store_labels(built[1])
+  victim = tmp_path / 'mine'
+  victim.write_text('kept')
+  manifest = json.loads((labels / 'manifest.json').read_text())
+  del manifest['checksum']
+  manifest['shards'][0]['name'] = str(victim) if way == 'absolute' else os.path.relpath(victim, labels)
+  (labels / 'manifest.json').write_text(json.dumps(manifest))
+  faults, left = verification.repair(built[1])
+  assert victim.read_text() == 'kept' and len(faults) == 1 and 'is outside the folder' in faults[0] and left == []
+
+
 def test_answers_for_other_records_are_no_fault_unless_damaged(built):
   labels = store_labels(built[1])
   manifest = json.loads((labels / 'manifest.json').read_text())
