@@ -212,6 +212,8 @@ def upload(working):
       working.sent[name] = states[name]
       bar.update(states[name][0])
   for name in gone:
+    if working.lock:
+      working.lock.check()
     object_store.remove(f'{working.address}/{name}')
     del working.sent[name]
   listed = store_cache.listed(working.address)

@@ -373,6 +373,33 @@ def test_a_lock_that_was_taken_over_stops_the_writer(store, monkeypatch):
   assert system.cat_file(f'{BUCKET}/folder/.lock') == other
 
 
+@pytest.mark.parametrize('now', ['gone', 'another'])
+def test_a_process_that_wakes_after_its_lease_touches_nothing(monkeypatch, tmp_path, now):
+  monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
+  monkeypatch.setenv('AUDIONET_LEASE_SECONDS', '1000')  # so that nothing renews it within the test
+  place = f'memory://wakes/{now}'
+  object_store.put_bytes(f'{place}/old', b'old')
+  with pytest.raises(UserError, match='has taken this lock over'), store_folder.written(place, 'busy') as folder:
+    (folder / 'old').unlink()
+    object_store.remove(f'{place}/.lock')
+    if now == 'another':
+      object_store.put_bytes(f'{place}/.lock', b'{"token": "other"}')
+  assert object_store.read_bytes(f'{place}/old') == b'old'
+  assert object_store.read_bytes(f'{place}/.lock') == (b'{"token": "other"}' if now == 'another' else None)
+
+
+def test_heirs_that_were_killed_have_heirs(monkeypatch, capsys):
+  monkeypatch.setenv('AUDIONET_LEASE_SECONDS', '0.2')
+  place = 'memory://heirs'
+  object_store.put_bytes(f'{place}/.lock', b'{"token": "a"}')
+  object_store.put_bytes(f'{place}/.lock-after-a', b'{"token": "b"}')
+  object_store.put_bytes(f'{place}/.lock-after-a-after-b', b'')
+  with store_lock.locked(place, 'at work') as lock:
+    lock.check()
+    assert [*object_store.listed(place)] == ['.lock']
+  assert not object_store.listed(place)
+
+
 def test_a_store_without_conditional_writes_is_warned_of(monkeypatch, capsys):
   monkeypatch.setattr(store_lock, 'CONDITIONAL', ())
   with store_lock.locked('memory://place', 'at work'):
