@@ -110,6 +110,9 @@ def checked(manifest):
   if unknown := manifest.keys() - KEYS.keys() - OTHER_KEYS:  # a damaged name, perhaps of the checksum
     raise ValueError(f'{text.brief_value(min(unknown))} is no key of it')
   videos, shards = manifest['videos'], manifest['shards']
+  sources = manifest.get('sources', [])
+  if type(sources) is not list or not all(type(source) is str for source in sources):
+    raise TypeError(f'sources is {text.brief_value(sources)}')
   check_types(manifest, KEYS if 'videos_table' not in manifest else KEYS | {'videos': video_table.VideoTable})
   for shard in shards:
     check_types(shard, SHARD_KEYS)

@@ -67,6 +67,7 @@ BAD = {
   'another key': {'more': 1},
   'a bool for an int': {'windows': True},
   'a float for an int': {'windows': 5.0},
+  'a number for a source': {'sources': ['/videos', 3]},
   'a number for a name': {'shards': [shards(5)[0] | {'name': 3}]},
   'text for a number of windows': {'shards': [shards(5)[0] | {'windows': '5'}]},
   'text for a size': {'shards': [shards(5)[0] | {'bytes': '9999'}]},
