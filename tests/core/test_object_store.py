@@ -431,6 +431,39 @@ def test_flags_and_arguments_hold_local_paths(monkeypatch, tmp_path):
   assert isinstance(object_store.stat('memory://flags/out/x'), Stored)
 
 
+def test_what_a_command_is_given_stays_until_its_end(monkeypatch, tmp_path):
+  monkeypatch.setattr(store_cache, 'HELD', 1)
+  monkeypatch.setattr(store_cache, '_kept', {})
+  monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
+  monkeypatch.setenv('AUDIONET_CACHE_GB', '0.0000035')
+  places = [f'memory://kept/{name}' for name in 'abcd']
+  for place in places:
+    object_store.put_bytes(place, bytes(1000))
+  paths = [store_cache.kept(place) for place in places[:3]]
+  assert store_cache.kept(places[0]) == paths[0]
+  with pytest.raises(UserError, match='memory://kept/d: .* with what else this command reads, the cache holds'):
+    store_cache.kept(places[3])
+  assert all(map(os.path.exists, paths))
+
+
+def test_an_output_may_be_a_bucket_with_a_dot_in_its_name(monkeypatch, tmp_path):
+  import contextlib
+
+  monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
+  with contextlib.ExitStack() as stack:
+    (store_flags.output(stack, 'memory://my.bucket') / 'x').write_bytes(b'1')
+  with contextlib.ExitStack() as stack:
+    store_flags.output(stack, 'memory://my.bucket/y.csv').write_bytes(b'2')
+  assert [object_store.read_bytes(f'memory://my.bucket/{name}') for name in ('x', 'y.csv')] == [b'1', b'2']
+
+
+def test_a_cache_may_be_named_by_way_of_its_neighbour(monkeypatch, tmp_path):
+  monkeypatch.setenv('AUDIONET_CACHE', f'{tmp_path}/other/../cache')
+  for name in ('manifest.json', 'a.tfrecord'):
+    object_store.put_bytes(f'memory://neighbour/{name}', b'{}')
+  assert store_mirror.size(store_mirror.mirrored('memory://neighbour') / 'a.tfrecord') == 2
+
+
 def test_results_join_what_is_there_without_fetching_it(store):
   system, faults = store
   system.pipe_file(f'{BUCKET}/folder/1/saved_model.pb', b'old')
