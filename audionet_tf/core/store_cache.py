@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import re
 import shutil
 import threading
 
@@ -18,7 +19,12 @@ from audionet_tf.core.errors import UserError
 
 DEFAULT_GB = 10.0
 HELD = 32  # more files than a pipeline reads and reads ahead at a time
-
+# Names of locks and partial files; results may have others that begin with a dot, as media do.
+OWN = re.compile(
+  r'\.lock.*|\..+\.lock|\..+\.partial(\.[^.]*)?|\.partial-.*|.*\.(tfrecord\.partial|partial\.parquet)'
+  r'|\.\d+\..*|\.videos\.parquet',
+  re.DOTALL,
+)
 
 _kept = {}  # path -> (descriptor, size) of the entries that stay locked until the process ends
 _held = collections.OrderedDict()  # path -> descriptor of its locked entry
@@ -58,8 +64,9 @@ def addressed(message):
 
 
 def is_hidden(name):
-  """Whether a part of an object's name begins with a dot, as locks and partial files do."""
-  return any(part.startswith('.') for part in name.split('/'))
+  """Whether an object's name is that of a lock or a partial file of this program, or is below a hidden folder."""
+  *folders, base = name.split('/')
+  return any(folder.startswith('.') for folder in folders) or bool(OWN.fullmatch(base))
 
 
 def listed(address):

@@ -464,6 +464,34 @@ def test_a_cache_may_be_named_by_way_of_its_neighbour(monkeypatch, tmp_path):
   assert store_mirror.size(store_mirror.mirrored('memory://neighbour') / 'a.tfrecord') == 2
 
 
+def test_results_with_names_like_those_of_partial_files_are_uploaded(monkeypatch, tmp_path):
+  monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
+  results = ['.hidden.wav.csv', 'talk.partial', 'talk.partial.csv']
+  own = ['.lock', '.a.csv.lock', '.a.partial.csv', '.a.csv.partial', 'a.tfrecord.partial', '.12.a.csv', '.parts/a']
+  with store_folder.written('memory://names', wanted=store_folder.nothing) as folder:
+    (folder / '.parts').mkdir()
+    for name in results + own:
+      (folder / name).write_bytes(b'1')
+  assert sorted(object_store.listed('memory://names')) == results
+  assert store_cache.listed('memory://names').keys() == {*results}
+
+
+@pytest.mark.parametrize('now', [b'whole!', b'mended and longer'])
+def test_what_is_mended_beside_records_is_mended_in_the_store(monkeypatch, tmp_path, now):
+  monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
+  place = f'memory://mended/{len(now)}'
+  for name in ('manifest.json', 'labels/k/l.tfrecord', 'labels/k/same.tfrecord'):
+    object_store.put_bytes(f'{place}/{name}', b'broken')
+  root = store_mirror.mirrored(place)
+  (root / 'labels/k/l.tfrecord').write_bytes(now)
+  (root / 'labels/k/same.tfrecord').write_bytes(b'broken')
+  version = object_store.stat(f'{place}/labels/k/same.tfrecord')
+  store_folder.publish_beside_records(root / 'labels/k')
+  assert object_store.read_bytes(f'{place}/labels/k/l.tfrecord') == now
+  assert object_store.stat(f'{place}/labels/k/same.tfrecord') == version
+  assert store_mirror.present(root / 'labels/k/l.tfrecord').read_bytes() == now
+
+
 def test_results_join_what_is_there_without_fetching_it(store):
   system, faults = store
   system.pipe_file(f'{BUCKET}/folder/1/saved_model.pb', b'old')
