@@ -101,6 +101,8 @@ def check_web():
   if WEB.value:
     from audionet_tf.service import npm_packages
 
+    elsewhere = object_store.is_address(WEB.value) or hub.is_address(WEB.value)
+    cli.require(not elsewhere, f'--web={WEB.value}: expected is a folder on this machine; upload its files from there')
     files.check_replaceable(WEB.value, npm_packages.LICENSES_FILE)
     npm_packages.check(WEB_PACKAGES.value)
 
@@ -176,6 +178,10 @@ def main(argv):
   cli.no_arguments(argv)
   path = check_arguments()
   model, settings, table = load(path)
+  if WEB.value:
+    from audionet_tf.service import web_folder
+
+    web_folder.check(settings)
   if OUTPUT.value:
     write_version(path, model, settings, table)
   if WEB.value:
@@ -227,7 +233,7 @@ def publish(run, version, model, settings):
 
 
 def run():
-  cli.run(main, TOPICS, NEEDS, addresses=('output', 'run_dir'))
+  cli.run(main, TOPICS, NEEDS, addresses=('output', 'run_dir', 'web'))
 
 
 if __name__ == '__main__':

@@ -55,7 +55,8 @@ def write(model, settings, folder, threshold=0.2, is_starter=False, packages=Non
 def check(settings):
   """Raises UserError where the student cannot run in the page."""
   if not settings.classes:
-    raise UserError(f'{settings.student} has no heads: the page has nothing to name')
+    advice = '; name classes with --classes' if settings.embeddings else ''
+    raise UserError(f'{settings.student} has no heads: the page has nothing to name{advice}')
   if registry.network(settings.student).layer_windows:
     raise UserError(
       f'{settings.student} has steps in time, which the page without a service does not cut; use audionet_tf.serve'

@@ -113,6 +113,8 @@ def test_the_packages_are_fixed():
     (['--web_packages=x', '--output=y', '--model=starter'], '--web_packages goes with --web'),
     (['--web=site', '--web_packages=nowhere'], 'nowhere/litertjs-core-2.5.3.tgz: no such file'),
     (['--web=site', '--tflite'], '--tflite goes with --output'),
+    (['--web=memory://site'], '--web=memory://site: expected is a folder on this machine'),
+    (['--web=hf://me/site'], '--web=hf://me/site: expected is a folder on this machine'),
     (['--web=.'], '.: holds something else; choose a new folder'),
     (['--output=x'], 'export needs --model'),
     ([], 'export needs --output or --web'),

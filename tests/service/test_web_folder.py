@@ -294,6 +294,8 @@ def test_students_that_cannot_be_in_the_page_are_refused():
     web_folder.check(settings)
   with pytest.raises(UserError, match='no heads'):
     web_folder.check(student_file.StudentConfig('autoencoder', 22050, 'mean', 5.0, {}))
+  with pytest.raises(UserError, match='has no heads.*; name classes with --classes'):
+    web_folder.check(student_file.StudentConfig('logmel_cnn', 22050, 'mean', 5.0, {}, embeddings={'pictures': 8}))
   with pytest.raises(UserError, match='shorter than logmel_cnn takes'):
     web_folder.check(student_file.StudentConfig('logmel_cnn', 22050, 'mean', 0.04, {'teacher': ['a', 'b']}))
   web_folder.check(tones.student(NAMES).settings)
