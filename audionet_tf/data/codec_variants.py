@@ -124,6 +124,8 @@ def order_of(framed):
 
 def advice_for(folder):
   """What to do about damaged variants in a folder."""
+  if store_mirror.mirror_of(folder):  # verify repairs on this machine only
+    return f'delete {folder} and train again'
   return f'python -m tfrecords.verify {pathlib.Path(folder).parents[1]} --repair takes them away, then train again'
 
 

@@ -73,6 +73,8 @@ def read_manifest(folder):
 
 def advice_for(folder):
   """What to do about damaged answers in a folder."""
+  if store_mirror.mirror_of(folder):  # verify repairs on this machine only
+    return f'delete {folder} and train again'
   return f'python -m tfrecords.verify {pathlib.Path(folder).parents[1]} --repair takes it away, then train again'
 
 

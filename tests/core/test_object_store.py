@@ -23,6 +23,7 @@ from audionet_tf.core import (
 )
 from audionet_tf.core.errors import UserError
 from audionet_tf.core.object_store import Stored
+from audionet_tf.data import codec_variants, soft_labels
 
 BUCKET = 'sounds'
 PLACE = f's3://{BUCKET}/folder'
@@ -490,6 +491,16 @@ def test_what_is_mended_beside_records_is_mended_in_the_store(monkeypatch, tmp_p
   assert object_store.read_bytes(f'{place}/labels/k/l.tfrecord') == now
   assert object_store.stat(f'{place}/labels/k/same.tfrecord') == version
   assert store_mirror.present(root / 'labels/k/l.tfrecord').read_bytes() == now
+
+
+@pytest.mark.parametrize('module', [codec_variants, soft_labels])
+def test_advice_about_what_is_beside_records_in_a_store_is_one_that_can_be_followed(monkeypatch, tmp_path, module):
+  monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
+  object_store.put_bytes('memory://advice/manifest.json', b'{}')
+  root = store_mirror.mirrored('memory://advice')
+  said = store_cache.addressed(module.advice_for(root / 'labels/k'))
+  assert said == 'delete memory://advice/labels/k and train again'
+  assert '--repair' in module.advice_for(tmp_path / 'labels/k')
 
 
 def test_results_join_what_is_there_without_fetching_it(store):
