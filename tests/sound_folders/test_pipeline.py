@@ -14,7 +14,7 @@ import scipy.io.wavfile
 import audionet_tf
 from audionet_tf.core.errors import UserError
 from audionet_tf.models import student_file
-from audionet_tf.sound_folders import pipeline, report_page
+from audionet_tf.sound_folders import pipeline, report_page, run_folder
 
 RATE = 16000
 QUICK = {
@@ -228,4 +228,8 @@ def test_the_page_plays_the_surest_mistake_first_and_needs_no_script(tmp_path):
     assert len(pcm) == pytest.approx(0.5 * rate, abs=2)
     assert np.abs(np.fft.rfft(pcm)).argmax() * rate / len(pcm) == pytest.approx(hertz, abs=3)
   report_page.write(tmp_path / 'report', 'again', ['x'], results(('a', 'a')))
-  assert sorted(path.name for path in (tmp_path / 'report').rglob('*')) == ['index.html', 'sounds']
+  assert sorted(path.name for path in (tmp_path / 'report').rglob('*')) == [
+    'index.html',
+    'sounds',
+    run_folder.REPORT_MARK,
+  ]
