@@ -233,8 +233,9 @@ def publish(source, run_dir):
   same = target.is_file() and digests.of_file(path) == digests.of_file(target)
   if same and (run_dir / student_paths.EXPORT_FOLDER).is_dir():
     return
-  model, settings = student_file.load(path)
-  student_file.save(target, model, settings)
+  for suffix in ('.json', '.keras'):  # the same bytes, by which a resumed run knows it
+    with files.atomic_write(target.with_suffix(suffix), 'wb') as file:
+      file.write(path.with_suffix(suffix).read_bytes())
   export.export(*student_file.load(target), run_dir / student_paths.EXPORT_FOLDER)
 
 

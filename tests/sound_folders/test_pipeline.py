@@ -1,6 +1,7 @@
 """From folders of tones to a student and its report; a report's numbers are those of lists written down here."""
 
 import csv
+import hashlib
 import html.parser
 import json
 import types
@@ -93,6 +94,12 @@ def layer(path, name):
   return np.concatenate([weight.ravel() for weight in weights])
 
 
+def exported(run):
+  """The digests of the students and exports of a run and its stages."""
+  paths = [*run.rglob('student.keras'), *run.rglob('saved_model.pb')]
+  return {path.relative_to(run).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
 @pytest.mark.slow
 def test_few_sounds_from_another_student(trained, tmp_path):
   _, before, _ = trained
@@ -108,6 +115,16 @@ def test_few_sounds_from_another_student(trained, tmp_path):
   np.testing.assert_array_equal(layer(run / 'head', 'conv'), layer(before, 'conv'))  # frozen
   assert not np.array_equal(layer(run / 'tuned', 'conv'), layer(before, 'conv'))
   assert audionet_tf.load(run).class_names == ['high', 'low', 'middle']  # the export
+  before_resume = exported(run)
+  (run / 'tuned/student.keras').unlink()  # as if the second stage had been interrupted, the first being complete
+  again = audionet_tf.train_on_sounds(few, run, init=before, resume=True, **FEW)
+  assert again['accuracy'] == measured['accuracy']
+  after = exported(run)
+  assert after.keys() == before_resume.keys()
+  assert {name for name in after if after[name] != before_resume[name]} <= {'tuned/student.keras', 'student.keras'}
+  assert after['head/student.keras'] == before_resume['head/student.keras']
+  audionet_tf.train_on_sounds(few, run, init=before, resume=True, **FEW)
+  assert exported(run) == after
 
 
 @pytest.mark.parametrize(
