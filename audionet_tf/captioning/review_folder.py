@@ -98,7 +98,7 @@ def make(folder, predictor, rules, paths):
   """Detects the events in files and writes a folder of them; files that cannot be read are named on stderr.
 
   Args:
-    folder: pathlib.Path; events.json comes last, so that a folder without it is not finished.
+    folder: pathlib.Path; decided.json comes first and events.json last: between them the review is not finished.
     predictor: from `captioner.predictor`.
     rules: event_detection.DetectionConfig.
     paths: of sound or video files.
@@ -111,6 +111,7 @@ def make(folder, predictor, rules, paths):
   """
   names, _, thresholds = event_detection.group_classes(predictor.class_names, rules)
   (folder / SOUNDS).mkdir(parents=True, exist_ok=True)
+  files.write_json(folder / DECIDED, {})
   events = []
   for path in tqdm.tqdm(paths, desc='detecting', unit=' files', delay=1):
     try:
