@@ -30,6 +30,12 @@ HEAD = 'labels'  # of the student, which the labels teach
 MOST_STEPS = 40_000  # of a recipe, whose epochs are for some hundred sounds
 LEAST_EPOCHS = 10
 NOT_OF_A_RECIPE = ('records', 'run_dir')
+# Arguments of `train` that the sounds decide.
+DECIDED = (
+  *('records', 'validation', 'embeddings', 'distribute', 'wait_seconds', 'kldiv_per_frame'),
+  *('teacher', 'teacher_weights', 'teacher_labels', 'teacher_input_range', 'teacher_dtype', 'teacher_mode'),
+  *('classes', 'teacher_temperature', 'loss', 'loss_weight', 'balance'),
+)
 
 
 def default_run_dir(folder):

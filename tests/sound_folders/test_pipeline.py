@@ -134,6 +134,11 @@ def test_few_sounds_from_another_student(trained, tmp_path):
     (['--sounds=one'], "one class alone, 'deep'"),
     (['--sounds=one', '--records=data'], '--records does not go with --sounds'),
     (['--sounds=one', '--teacher=vgg16'], '--teacher does not go with --sounds'),
+    (['--sounds=one', '--classes=a.txt'], '--classes does not go with --sounds'),
+    (['--sounds=one', '--teacher_temperature=1'], '--teacher_temperature does not go with --sounds'),
+    (['--sounds=one', '--wait_seconds=9'], '--wait_seconds does not go with --sounds'),
+    (['--sounds=s3://bucket/one'], 's3://bucket/one: training on sounds takes folders of this machine'),
+    (['--sounds=one', '--run_dir=s3://bucket/run'], 's3://bucket/run: training on sounds takes folders'),
     (['--sounds=one', '--init=nowhere'], 'nowhere: no such student to start from'),
     (['--sounds=one', '--student=nothing'], '--student=nothing is not known'),
     (['--sounds=one', '--resume=0', '--run_dir=one/deep/a.wav'], 'not a folder'),
@@ -146,6 +151,20 @@ def test_mistakes_are_one_line(tmp_path, arguments, message):
   assert done.returncode == 1 and message in done.stderr
   assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1
   assert not (tmp_path / 'runs').exists()
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    ({'teacher': 'vgg16'}, 'train_on_sounds has no argument teacher'),
+    ({'classes': 'x.txt', 'loss': 'kl'}, 'no argument classes, loss'),
+    ({'epoch': 3}, "no argument 'epoch'"),
+    ({'epochs': 'three'}, "epochs is 'three', allowed is a value of type int"),
+  ],
+)
+def test_arguments_are_checked_before_anything_else(tmp_path, arguments, message):
+  with pytest.raises(UserError, match=message):
+    audionet_tf.train_on_sounds(tmp_path / 'none', tmp_path / 'run', **arguments)
 
 
 @pytest.mark.parametrize(
