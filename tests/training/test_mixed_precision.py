@@ -68,6 +68,7 @@ def float32(world):
   return curve(world / 'none')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('precision', ['bfloat16', pytest.param('float16', marks=pytest.mark.long)])
 def test_it_learns_as_in_float32_and_resumes_to_the_same_weights(world, float32, precision):
   run_dir = world / precision
