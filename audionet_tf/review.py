@@ -11,14 +11,13 @@ goes on with what is left. reviewed/metadata.csv has the sounds that were given 
 Ctrl-C ends the page. It needs the extra `serve`.
 """
 
-import contextlib
 import pathlib
 
 from absl import flags
 
 from audionet_tf import event_flags
-from audionet_tf.core import cli, files, system
-from audionet_tf.core.errors import UserError
+from audionet_tf.captioning import review_place
+from audionet_tf.core import cli, system
 from audionet_tf.data import clip_tables
 from audionet_tf.models import starter, student_paths
 
@@ -33,47 +32,22 @@ flags.adopt_module_key_flags(event_flags)
 
 TOPICS = {'model': 'Student', 'output': 'Results', **event_flags.TOPICS}
 EXTRA = ('fastapi', 'orjson', 'prometheus_client', 'uvicorn')
-EVENTS_NAME, DECIDED_NAME = 'events.json', 'decided.json'
-OF_A_REVIEW = {DECIDED_NAME, 'metadata.csv', 'sounds', files.LOCK_NAME}  # before events.json, which comes last
 
 
 def check_arguments(paths):
   """Raises UserError for mistakes that show before anything is loaded."""
   cli.require_installed(EXTRA, 'serve')
-  is_begun = (pathlib.Path(OUTPUT.value) / EVENTS_NAME).is_file()
+  is_begun = (pathlib.Path(OUTPUT.value) / review_place.EVENTS).is_file()
   cli.require(
     not (is_begun and paths),
     f'{OUTPUT.value}: holds a review; leave the files out to go on with it, or choose another --output',
   )
   cli.require(is_begun or paths, f'review needs FILE after the flags ({OUTPUT.value} holds no review to go on with)')
   if paths:
-    check_new(pathlib.Path(OUTPUT.value))
+    review_place.check_new(pathlib.Path(OUTPUT.value))
     clip_tables.check_names([pathlib.Path(path).name for path in paths])
     event_flags.require_files()
     cli.require_any_file(paths)
-
-
-def check_new(folder):
-  """UserError unless a new review may fill a folder: it is missing, empty, or holds a review that was interrupted."""
-  cli.require(folder.is_dir() or not folder.exists(), f'{folder}: not a folder; choose another --output')
-  names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-  is_unfinished = DECIDED_NAME in names and names <= OF_A_REVIEW
-  cli.require(
-    is_unfinished or names <= {files.LOCK_NAME},
-    f'{folder}: holds something that is no review; choose a new --output',
-  )
-
-
-@contextlib.contextmanager
-def alone(folder):
-  """Holds the lock of a folder, made if missing. UserError if another review has it: each would undo the other's."""
-  folder.mkdir(parents=True, exist_ok=True)
-  with contextlib.ExitStack() as stack:
-    try:
-      stack.enter_context(files.locked(folder, wait=False))
-    except BlockingIOError:
-      raise UserError(f'{folder}: another review is open there; end it, or choose another --output') from None
-    yield
 
 
 def begun(paths):
@@ -93,7 +67,8 @@ def begun(paths):
 def main(argv):
   paths = argv[1:]
   check_arguments(paths)
-  with alone(pathlib.Path(OUTPUT.value)):
+  with review_place.locked(pathlib.Path(OUTPUT.value)):
+    check_arguments(paths)  # again: another review may have come and gone
     return serve(paths)
 
 

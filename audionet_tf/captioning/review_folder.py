@@ -19,12 +19,12 @@ import sys
 import tqdm
 
 from audionet_tf.captioning import captioner, event_detection
+from audionet_tf.captioning.review_place import DECIDED, EVENTS, SOUNDS, TABLE
 from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.media import integrity, wav_file, waveforms
 from audionet_tf.units.page import cut
 
-EVENTS, DECIDED, TABLE, SOUNDS = 'events.json', 'decided.json', 'metadata.csv', 'sounds'
 COLUMNS = ('file_name', 'label', 'source', 'start_seconds', 'end_seconds', 'detected', 'score')
 SHORTEST_SECONDS, LONGEST_SECONDS = 1.0, 30.0  # of a sound that is cut
 MOST_EVENTS = 20_000

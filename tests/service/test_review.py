@@ -11,8 +11,7 @@ import pytest
 import running_service
 from starlette.testclient import TestClient
 
-from audionet_tf import review as review_command
-from audionet_tf.captioning import review_folder
+from audionet_tf.captioning import review_folder, review_place
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
 from audionet_tf.media import wav_file
@@ -149,7 +148,7 @@ def test_where_a_new_review_may_go(tmp_path, names, is_allowed):
   for name in names:
     (tmp_path / name).write_text('')
   with contextlib.nullcontext() if is_allowed else pytest.raises(UserError, match='no review'):
-    review_command.check_new(tmp_path)
+    review_place.check_new(tmp_path)
 
 
 def test_one_review_at_a_time(review):
