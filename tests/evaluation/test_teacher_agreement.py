@@ -1,6 +1,7 @@
 """Agreement with the teacher on records, compared with SciPy; the teacher in the settings; the command."""
 
 import dataclasses
+import types
 import io
 import json
 import pathlib
@@ -101,6 +102,17 @@ def test_damaged_records_of_the_teacher_are_refused(scene, tmp_path, description
   evaluation_fixtures.known_student(tmp_path / 'run', teacher=dataclasses.replace(teacher, description=description))
   with pytest.raises(UserError, match='damaged'):
     teacher_agreement.named_teacher(predictor.load_student(tmp_path / 'run').settings)
+
+
+@pytest.mark.parametrize('key', ['labels', 'source', 'texts', 'weights'])
+@pytest.mark.parametrize('address', ['s3://b/x', 'embedding:clip:s3://b/x'])
+def test_a_model_makes_no_connection_of_its_own(key, address):
+  described = {'source': 'x', 'weights': 'none', 'dtype': 'float32'}  # older models record no labels
+  settings = types.SimpleNamespace(classes={'a': 2}, teachers={'a': described | {key: address}})
+  with pytest.raises(UserError, match=f'the {key} of the teacher were at {address}'):
+    teacher_agreement.named_teacher(settings)
+  settings.teachers['a'] = described
+  assert teacher_agreement.named_teacher(settings)['labels'] is None
 
 
 def test_records_with_another_sample_rate_are_refused(scene, tmp_path):
