@@ -9,9 +9,9 @@
 |                         | X.npz, X.npy, X.tfrecord    | precomputed outputs (`precomputed`)                         |
 |                         | X.csv                       | labels of the clips (`clip_labels`)                         |
 |                         | sound:PATH, sound@RATE:PATH | a tagger of sound in YAMNet's form (`sound_tagger`)         |
-|                         | embedding:SOURCE            | any of these but labels: its vectors (of a classifier, its  |
-|                         |                             | logits, or the square roots of its probabilities); they     |
-|                         |                             | are normalized, and the student learns them by cosine       |
+|                         | embedding:SOURCE            | any but labels and taggers of sound: its vectors (of a      |
+|                         |                             | classifier, its logits, or the square roots of its          |
+|                         |                             | probabilities), normalized; the student learns their cosine |
 |                         | clip:PRESET                 | CLIP or SigLIP of KerasHub (`picture_text`)                 |
 | `--classes`             | a text file                 | of clip:PRESET: classes in words (`class_prompts`)          |
 | `--teacher_temperature` | a number above 0            | of clip:PRESET: logits are cosines over it                  |

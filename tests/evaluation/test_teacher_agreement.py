@@ -1,10 +1,10 @@
 """Agreement with the teacher on records, compared with SciPy; the teacher in the settings; the command."""
 
 import dataclasses
-import types
 import io
 import json
 import pathlib
+import types
 
 import evaluation_fixtures
 import numpy as np
