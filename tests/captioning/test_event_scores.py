@@ -100,7 +100,7 @@ def test_a_student_of_embeddings_hears_events_of_classes_in_a_table(world):
   student_file.save(world / 'space/student.keras', registry.build('audionet', {'space': 3}), settings)
   word_tables.write(world / 'words.npz', word_tables.make(['low', 'high'], np.eye(2, 3)))
   (world / 'low.csv').write_text('file,onset,offset,label\na.wav,1,3,low\n')
-  done = evaluate(world, 'low.csv', '--model=space', '--classes=words.npz')
+  done = evaluate(world, 'low.csv', '--model=space', '--classes=words.npz', '--stop=')
   assert done.returncode == 0, done.stderr
   assert set(json.loads((world / 'scores.json').read_text())['events']['event']['classes']) >= {'low'}
   done = evaluate(world, 'low.csv', '--model=space', '--classes=none.txt')
