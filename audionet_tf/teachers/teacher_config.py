@@ -219,7 +219,9 @@ def check_texts(teacher):
   """UserError unless a TeacherConfig has texts if it is a model of pictures and texts, and no flags of others."""
   if is_embedding(teacher.source):
     if is_sound(teacher.source.removeprefix(EMBEDDING)):
-      raise UserError(f'{teacher.source}: a tagger of sound gives classes, no vectors; leave out {EMBEDDING}')
+      raise UserError(
+        f'{teacher.source}: a tagger of sound gives classes, no vectors; leave out {EMBEDDING} or --loss=cosine'
+      )
     if teacher.texts is not None or teacher.labels is not None:
       raise UserError(
         f'teacher {teacher.name} ({teacher.source}): a student of embeddings gets its classes afterwards, by '
