@@ -97,8 +97,8 @@ TEACHER = flags.DEFINE_multi_string(
   ['vgg16'],
   'SOURCE, or NAME=SOURCE, repeated for several: a name of keras.applications, a .keras or .tflite file, a SavedModel'
   ' folder; clip:PRESET, a model of pictures and texts, with --classes; sound:PATH, a tagger of sound;'
-  ' embedding:SOURCE, its vectors; precomputed outputs in .npz, .npy or .tfrecord; labels in .csv. One head each. NAME'
-  ' has letters, digits and _; a SOURCE without NAME is the only teacher.',
+  ' embedding:SOURCE, the vectors of one that is no tagger of sound; precomputed outputs in .npz, .npy or .tfrecord;'
+  ' labels in .csv. One head each. NAME has letters, digits and _; a SOURCE without NAME is the only teacher.',
 )
 TEACHER_WEIGHTS = flags.DEFINE_multi_string(
   'teacher_weights',

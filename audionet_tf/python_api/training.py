@@ -115,6 +115,7 @@ def train(
   if embeddings:
     _check(teacher is None, "embeddings have AudioSet's labels in them; leave teacher out")
     _check(isinstance(teacher_labels, str | os.PathLike), 'embeddings need teacher_labels, the file of the classes')
+    _check(settings.get('loss') != 'cosine', "loss='cosine' is of vectors; embeddings have AudioSet's labels in them")
     with_sound = graph or projector or profile or validation
     _check(not with_sound, 'graph, projector, profile and validation need sound, which embeddings lack')
 
