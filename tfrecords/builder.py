@@ -121,8 +121,11 @@ def rebuild(folder, manifest, kept, workers, timeout_seconds, memory_bytes):
   Returns:
     dict of video id to the reason why it cannot be built again; empty if the records are whole now.
   """
+  failures = {video['id']: 'the manifest has no digest of it' for video in manifest['videos'] if 'digest' not in video}
+  if failures:
+    return failures
   wanted = {video['id']: video['digest'] for video in manifest['videos'] if video['id'] not in kept}
-  found = _find(manifest['sources'])
+  found = _find(manifest.get('sources', []))
   digest_of, failures = _digests([found[key] for key in sorted(wanted) if key in found], workers)
   failures |= {key: 'not found where the records were built from' for key in wanted if key not in found}
   failures |= {key: 'the file has changed since' for key, digest in digest_of.items() if digest != wanted[key]}
@@ -132,7 +135,7 @@ def rebuild(folder, manifest, kept, workers, timeout_seconds, memory_bytes):
   made, failures = _make(folder, missing, digest_of, manifest['params'], workers, timeout_seconds, memory_bytes)
   if failures:
     return failures
-  fields = {key: manifest[key] for key in ('params', 'sources', 'shards_asked')}
+  fields = {key: manifest.get(key) for key in ('params', *BUILD_KEYS)}
   _write(folder, [stored for _, stored in sorted((kept | made).items())], fields, manifest)
   shutil.rmtree(folder / PARTS)
   return {}
@@ -160,6 +163,8 @@ def _find(sources):
   """dict of id to videos.Video of all that is left of a build's arguments."""
   found = {}
   for source in sources:
+    if object_store.is_address(source):
+      print(f'looking for videos in {text.printable(source)}, as the manifest says ...', file=sys.stderr)
     try:
       found |= {video.id: video for video in videos.find([source]) if video.id not in found}
     except UserError:  # moved or deleted

@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 from google.protobuf import message
 
+from audionet_tf.core import store_mirror
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import codec_variants, tfrecord_io
 from audionet_tf.data.record_manifest import MANIFEST_NAME
@@ -35,7 +36,7 @@ def inspect(folder, manifest, progress=lambda count: None):
   elif of_these and [row['windows'] for row in stored['shards']] != [row['windows'] for row in manifest['shards']]:
     faults.append((path, f'{path}: its windows are not those of the records'))
   expected = hashed_order.Windows(manifest['videos']) if of_these and not faults else None
-  rows = stored['shards'] if stored else [{'name': path.name} for path in sorted(folder.glob('codecs-*'))]
+  rows = stored['shards'] if stored else [{'name': name} for name in store_mirror.names(folder, 'codecs-*')]
   for row in rows:
     windows = row.get('windows', 0)
     places = expected.take(windows) if expected else None
@@ -55,7 +56,7 @@ def _problem(path, row, stored, places):
     stored: the manifest, or None.
     places: int64 [windows, 2], positions of videos and numbers of windows that it should hold in this order, or None.
   """
-  if not path.is_file():
+  if store_mirror.size(path) is None:
     return 'missing'
   lengths, digest, last = [], hashlib.blake2b(digest_size=16), b''
   for offset, framed, fault in tfrecord_io.checked_records(path):

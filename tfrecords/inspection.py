@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from google.protobuf import message
 
-from audionet_tf.core import text
+from audionet_tf.core import store_mirror, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import record_manifest, records, tfrecord_io
 from audionet_tf.data.record_manifest import MANIFEST_NAME
@@ -39,7 +39,7 @@ class Inspection:
     """dict of id to shards.Stored, of the videos all of whose records are as they were built."""
     rows = zip(self.listed, self.broken, self.sizes.tolist(), strict=True)
     return {
-      video['id']: shards.Stored(video['id'], video['digest'], video['first_window'], video['windows'], size)
+      video['id']: shards.Stored(video['id'], video.get('digest'), video['first_window'], video['windows'], size)
       for video, is_broken, size in rows
       if not is_broken
     }
@@ -60,7 +60,7 @@ def inspect(folder, manifest, progress=lambda count: None):
     UserError: the manifest lists more bytes than the disk could hold.
   """
   size, most = sum(shard['bytes'] for shard in manifest['shards']), shutil.disk_usage(folder).total
-  if size > most:
+  if size > most and store_mirror.mirror_of(pathlib.Path(folder) / MANIFEST_NAME) is None:
     raise UserError(
       f'{folder}/{MANIFEST_NAME}: not a manifest of this program (shards of {size} bytes on a disk of {most}); '
       f'{record_manifest.advice_for(folder)}'
@@ -118,6 +118,6 @@ def _difference(framed, params, video_id, index):
 
 def _cut(path, windows, lost):
   """The fault of a shard that is missing or lacks records at its end."""
-  if not pathlib.Path(path).exists():
+  if store_mirror.size(path) is None:
     return f'{path}: missing'
   return f'{path}: the last {lost} of its {windows} records are missing or cannot be found'

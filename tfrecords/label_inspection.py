@@ -3,7 +3,7 @@
 import numpy as np
 from google.protobuf import message
 
-from audionet_tf.core import text
+from audionet_tf.core import store_mirror, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys, soft_labels, tfrecord_io
 from audionet_tf.data.record_manifest import MANIFEST_NAME
@@ -33,7 +33,7 @@ def inspect(folder, manifest, progress=lambda count: None):
   if stored is not None:
     faults += [(path, f'{path}: {problem}') for problem in _strange(folder, stored, manifest, of_these)]
   expected = hashed_order.Windows(manifest['videos']) if of_these and not faults else None
-  names = [shard['name'] for shard in stored['shards']] if stored else sorted(p.name for p in folder.glob('labels-*'))
+  names = [shard['name'] for shard in stored['shards']] if stored else store_mirror.names(folder, 'labels-*')
   for number, name in enumerate(names):
     windows = stored['shards'][number]['windows'] if stored else None
     places = expected.take(windows) if expected else None
@@ -72,7 +72,7 @@ def _problem(path, windows, stored, places):
     places: int64 [windows, 2], positions of videos and numbers of windows that it should hold in this order, or None.
   """
   found, sizes = [], []
-  if not path.is_file():
+  if store_mirror.size(path) is None:
     return 'missing'
   for offset, framed, fault in tfrecord_io.checked_records(path):
     try:

@@ -28,7 +28,7 @@ REPORT_SECONDS = 0.2  # between two messages about finished windows
 # have higher rates; constant pictures and sound compress so well that a megabyte could fill a disk with windows.
 FREE_SECONDS = 600
 LEAST_BYTES_PER_SECOND = 125
-LONGEST_NAME = 100  # of the copy of a video, whose suffix tells its format
+LONGEST_SUFFIXES = 50  # bytes of them, which tell the format of a video, in the name of its copy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +112,8 @@ def at_hand(job, report):
   if job.stored is None:
     yield job
     return
-  copy = pathlib.Path(job.part).with_name(f'{os.getpid()}-{job.path.rpartition("/")[2][-LONGEST_NAME:]}')
+  suffixes = ''.join(pathlib.PurePath(job.path).suffixes[-2:]).encode(errors='ignore')[-LONGEST_SUFFIXES:]
+  copy = pathlib.Path(job.part).with_name(f'{os.getpid()}-copy{suffixes.decode(errors="ignore")}')
   try:
     object_store.fetch(job.path, job.stored, copy, alive=lambda: report(0))
     yield dataclasses.replace(job, path=str(copy), stored=None)

@@ -1,7 +1,8 @@
 """Local copies of objects: a cache of bounded size, shared by all processes, and mirrors of folders in a store.
 
 AUDIONET_CACHE is the folder (~/.cache/audionet_tf), AUDIONET_CACHE_GB its bound (10). Whatever is used longest ago goes
-first; what a process has just been given stays as long as it is among its last HELD ones.
+first; what a process has just been given stays as long as it is among its last HELD ones, and what a command was given
+in place of an address as long as the process.
 """
 
 import collections
@@ -9,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import re
 import shutil
 import threading
 
@@ -17,8 +19,14 @@ from audionet_tf.core.errors import UserError
 
 DEFAULT_GB = 10.0
 HELD = 32  # more files than a pipeline reads and reads ahead at a time
+# Names of locks and partial files; results may have others that begin with a dot, as media do.
+OWN = re.compile(
+  r'\.lock.*|\..+\.lock|\..+\.partial(\.[^.]*)?|\.partial-.*|.*\.(tfrecord\.partial|partial\.parquet)'
+  r'|\.\d+\..*|\.videos\.parquet',
+  re.DOTALL,
+)
 
-
+_kept = {}  # path -> (descriptor, size) of the entries that stay locked until the process ends
 _held = collections.OrderedDict()  # path -> descriptor of its locked entry
 _places = {}  # local path, str -> address, for messages
 _guard = threading.Lock()
@@ -30,7 +38,7 @@ def folder():
   if not path:
     home = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
     path = pathlib.Path(home) / 'audionet_tf'
-  path = pathlib.Path(path).absolute()
+  path = pathlib.Path(os.path.abspath(path))
   path.mkdir(parents=True, exist_ok=True, mode=0o700)
   return path
 
@@ -56,8 +64,9 @@ def addressed(message):
 
 
 def is_hidden(name):
-  """Whether a part of an object's name begins with a dot, as locks and partial files do."""
-  return any(part.startswith('.') for part in name.split('/'))
+  """Whether an object's name is that of a lock or a partial file of this program, or is below a hidden folder."""
+  *folders, base = name.split('/')
+  return any(folder.startswith('.') for folder in folders) or bool(OWN.fullmatch(base))
 
 
 def listed(address):
@@ -105,6 +114,24 @@ def fetched_tree(address, listed):
   return entry(identity, name, sum(stored.size for stored in listed.values()), fill, address)
 
 
+def keep(path, size, address):
+  """Keeps a file or folder of the cache, with the given size, as long as this process runs; the path as str.
+
+  Raises:
+    UserError: all that is kept would be larger than the cache.
+  """
+  with _guard:
+    if path not in _kept:
+      total = size + sum(each for _, each in _kept.values())
+      if total > most_bytes():
+        raise UserError(
+          f'{address}: {total / 1e9:.1f} GB with what else this command reads, the cache holds {most_bytes() / 1e9:g}; '
+          'AUDIONET_CACHE_GB=N allows more'
+        )
+      _kept[path] = _held.pop(path), size
+  return str(path)
+
+
 def entry(identity, name, size, fill, address):
   """The path `name` in the entry of the cache for `identity`, which `fill(folder)` makes if it is missing.
 
@@ -113,6 +140,8 @@ def entry(identity, name, size, fill, address):
   home = folder() / 'objects' / digests.of_text(identity)[:32]
   target = home / name
   with _guard:
+    if target in _kept and target.exists():
+      return target
     if target in _held and target.exists():
       _held.move_to_end(target)
       os.utime(home)
@@ -198,6 +227,19 @@ def require_any(address, found):
   if not found:
     raise UserError(f'{address}: nothing there; check the address')
   return found
+
+
+def kept(path):
+  """As `fetched`, for a path that the command uses to its end: what is there stays in the cache until then.
+
+  Raises:
+    UserError: as `fetched`, or all that the command was given is larger than the cache.
+  """
+  local = fetched(path)
+  if path is None or not object_store.is_address(path):
+    return local
+  local, address = pathlib.Path(local), object_store.checked(path)
+  return keep(local, tree_bytes(local) if local.is_dir() else local.stat().st_size, address)
 
 
 def fetched(path):

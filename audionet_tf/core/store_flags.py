@@ -31,7 +31,7 @@ def resolved(flags, arguments, own):
       for flag in {id(flags[name]): flags[name] for name in flags if name not in (*BY_THE_LIBRARY, *own)}.values():
         if flag.name not in BY_THE_LIBRARY and has_address(flag.value):
           flag.value = local(stack, flag.name, flag.value)
-      arguments = [arguments[0], *map(store_cache.fetched, arguments[1:])]
+      arguments = [arguments[0], *map(store_cache.kept, arguments[1:])]
     yield arguments
 
 
@@ -48,12 +48,13 @@ def local(stack, name, value):
   if name == OUTPUT:
     return str(output(stack, value))
   prefix, path = object_store.named_path(value)
-  return prefix + str((store_mirror.mirrored if name in RECORDS else store_cache.fetched)(path))
+  return prefix + str((store_mirror.mirrored if name in RECORDS else store_cache.kept)(path))
 
 
 def output(stack, address):
   """The local path in place of the address of a folder, or of a file, which has a suffix."""
-  folder, _, name = object_store.checked(address).rpartition('/')
-  if '.' not in name:
+  address = object_store.checked(address)
+  folder, _, name = address.rpartition('/')
+  if '.' not in name or folder.endswith('/'):  # of a bucket alone
     return stack.enter_context(store_folder.written(address, wanted=store_folder.nothing))
   return stack.enter_context(store_folder.written(folder, wanted=store_folder.nothing)) / name

@@ -175,7 +175,7 @@ def local_files(root):
     found |= {
       (pathlib.Path(parent) / name).relative_to(root).as_posix(): pathlib.Path(parent) / name
       for name in names
-      if not name.startswith('.') and '.partial' not in name
+      if not store_cache.is_hidden(name)
     }
   return {name: found[name] for name in sorted(found, key=lambda name: (rank(name), name))}
 
@@ -212,6 +212,8 @@ def upload(working):
       working.sent[name] = states[name]
       bar.update(states[name][0])
   for name in gone:
+    if working.lock:
+      working.lock.check()
     object_store.remove(f'{working.address}/{name}')
     del working.sent[name]
   listed = store_cache.listed(working.address)
@@ -255,9 +257,9 @@ def publish_beside_records(folder):
   try:
     for name, path in local_files(pathlib.Path(folder)).items():
       below = f'{pathlib.Path(folder).relative_to(root).as_posix()}/{name}'
-      if below in mirror.listed:
-        continue
       address = f'{mirror.address}/{below}'
+      if below in mirror.listed and store_mirror.is_same(path, address, mirror.listed[below]):
+        continue
       object_store.put(address, path)
       stored = object_store.stat(address)
       mirror.listed[below] = stored

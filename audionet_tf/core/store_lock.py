@@ -27,7 +27,7 @@ class Lock:
   """A lock that this process holds.
 
   Attributes:
-    is_lost: whether another process has taken it over, as this one could not renew it in time.
+    is_lost: whether it is gone, or another process's, as this one could not renew it in time.
   """
 
   def __init__(self, address, content):
@@ -39,16 +39,19 @@ class Lock:
     """Writes the lock again and again, until it is released or lost."""
     while not self.over.wait(self.seconds):
       with contextlib.suppress(UserError):  # it may work the next time
-        held = object_store.read_bytes(self.address)
-        if held is not None and token_of(held) != self.content['token']:
-          self.is_lost = True
+        if not self.is_ours():
           return
         self.content['renewals'] += 1
         object_store.put_bytes(self.address, written(self.content))
 
+  def is_ours(self):
+    """Whether the store still holds this lock: a process that slept for longer than the lease may have lost it."""
+    self.is_lost |= token_of(object_store.read_bytes(self.address)) != self.content['token']
+    return not self.is_lost
+
   def check(self):
-    """UserError if the lock is lost."""
-    if self.is_lost:
+    """UserError if the lock is lost, or the store does not say whether it is."""
+    if not self.is_ours():
       raise UserError(f'{self.address}: another process has taken this lock over; nothing more is written there')
 
   def release(self):
@@ -56,7 +59,7 @@ class Lock:
     self.over.set()
     self.thread.join()
     with contextlib.suppress(UserError):
-      if not self.is_lost:
+      if self.is_ours():
         object_store.remove(self.address)
 
 
@@ -82,7 +85,7 @@ def locked(address, busy):
   content = {'host': host(), 'pid': os.getpid(), 'token': uuid.uuid4().hex, 'renewals': 0}
   lock = Lock(address, content)
   if not is_made(lock, address):
-    take_over(lock, busy)
+    take_over(lock.address, content, busy)
   lock.thread.start()
   try:
     yield lock
@@ -107,28 +110,41 @@ def is_made(lock, address):
   return made
 
 
-def take_over(lock, busy):
-  """Makes a lock ours whose owner is gone. UserError: the owner is at work, or another process was faster."""
-  before = object_store.read_bytes(lock.address)
-  if token_of(before) == lock.content['token']:
+def take_over(address, content, busy):
+  """Makes a lock ours whose owner is gone. UserError: the owner is at work, or another process was faster.
+
+  Args:
+    address: of the lock.
+    content: dict of ours.
+    busy: as for `locked`.
+  """
+  before = object_store.read_bytes(address)
+  if token_of(before) == content['token']:
     return  # it was made, and the answer that said so was lost
-  if before is not None and not is_dead_here(before):
-    print(f'{lock.address}: waiting up to {lease_seconds():.0f} s for a sign of its owner ...', file=sys.stderr)
-    end = time.monotonic() + lease_seconds()
-    while time.monotonic() < end:
-      time.sleep(min(1.0, lease_seconds() / 8))
-      if object_store.read_bytes(lock.address) != before:
-        raise UserError(f'{lock.address.rpartition("/")[0]}: {busy}')
+  await_death(address, busy)
   # Of several processes that see the same dead lock, the one that makes this object is its heir.
-  heir = f'{lock.address}-after-{token_of(before)}'
-  if not object_store.put_bytes(heir, b'', new=True):
-    raise UserError(f'{lock.address.rpartition("/")[0]}: {busy}')
+  heir = f'{address}-after-{token_of(before)}'
+  if not object_store.put_bytes(heir, written(content), new=True):
+    take_over(heir, content, busy)  # an heir may be killed, too
   try:
-    if object_store.read_bytes(lock.address) != before:
-      raise UserError(f'{lock.address.rpartition("/")[0]}: {busy}')
-    object_store.put_bytes(lock.address, written(lock.content))
+    if object_store.read_bytes(address) != before:
+      raise UserError(f'{address.rpartition("/")[0]}: {busy}')
+    object_store.put_bytes(address, written(content))
   finally:
     object_store.remove(heir)
+
+
+def await_death(address, busy):
+  """Returns when a lock is as it is for a lease, or its owner is gone. UserError: it has changed."""
+  before = object_store.read_bytes(address)
+  if before is None or is_dead_here(before):
+    return
+  print(f'{address}: waiting up to {lease_seconds():.0f} s for a sign of its owner ...', file=sys.stderr)
+  end = time.monotonic() + lease_seconds()
+  while time.monotonic() < end:
+    time.sleep(min(1.0, lease_seconds() / 8))
+    if object_store.read_bytes(address) != before:
+      raise UserError(f'{address.rpartition("/")[0]}: {busy}')
 
 
 def host():

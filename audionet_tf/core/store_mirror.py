@@ -63,10 +63,11 @@ def fill(root, address, listed):
   """
   small = {name: stored for name, stored in listed.items() if not name.endswith(ON_DEMAND)}
   store_cache.check_size(address, small)
+  for name in listed:
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
   for name, stored in small.items():
     target = root / name
     copy = store_cache.fetched_file(f'{address}/{name}', stored)
-    target.parent.mkdir(parents=True, exist_ok=True)
     if not target.is_file() or target.read_bytes() != copy.read_bytes():
       partial = target.with_name(f'.{os.getpid()}.{target.name}')
       shutil.copyfile(copy, partial)
@@ -89,6 +90,24 @@ def size(path):
   if stored is not None:
     return stored.size
   return os.path.getsize(path) if os.path.isfile(path) else None
+
+
+def names(folder, pattern):
+  """Sorted names of the files in a folder that match a pattern; in a mirror also those that are not fetched."""
+  found = {path.name for path in pathlib.Path(folder).glob(pattern)}
+  if mirrored_in := mirror_of(folder):
+    root, mirror = mirrored_in
+    below = pathlib.PurePath(os.path.relpath(folder, root))
+    listed = map(pathlib.PurePath, mirror.listed)
+    found |= {path.name for path in listed if path.parent == below and path.match(pattern)}
+  return sorted(found)
+
+
+def is_same(path, address, stored):
+  """Whether a local file is what a store holds, which is not fetched where its size tells."""
+  if path.stat().st_size != stored.size:
+    return False
+  return digests.of_file(path) == digests.of_file(store_cache.fetched_file(address, stored))
 
 
 def is_remote(path):

@@ -153,6 +153,8 @@ def parse_manifest(folder):
       for name, row_kind in kinds.items():
         if type(row[name]) is not row_kind:
           raise TypeError(f'{name} is {text.brief_value(row[name])}')
+    for shard in manifest['shards']:
+      record_manifest.check_name(shard['name'])
     if manifest['format_version'] != FORMAT_VERSION:
       raise ValueError(f'format {manifest["format_version"]}, but this program reads {FORMAT_VERSION}')
     if sum(shard['windows'] for shard in manifest['shards']) != manifest['windows']:

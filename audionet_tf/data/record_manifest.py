@@ -110,6 +110,9 @@ def checked(manifest):
   if unknown := manifest.keys() - KEYS.keys() - OTHER_KEYS:  # a damaged name, perhaps of the checksum
     raise ValueError(f'{text.brief_value(min(unknown))} is no key of it')
   videos, shards = manifest['videos'], manifest['shards']
+  sources = manifest.get('sources', [])
+  if type(sources) is not list or not all(type(source) is str for source in sources):
+    raise TypeError(f'sources is {text.brief_value(sources)}')
   check_types(manifest, KEYS if 'videos_table' not in manifest else KEYS | {'videos': video_table.VideoTable})
   for shard in shards:
     check_types(shard, SHARD_KEYS)
@@ -145,11 +148,16 @@ def check_sizes(params, videos, shards):
   if len({shard['name'] for shard in shards}) != len(shards):
     raise ValueError('a shard occurs twice')
   for shard in shards:
-    if pathlib.PurePath(shard['name']).name != shard['name'] or '\0' in shard['name']:
-      raise ValueError(f'shard name {text.brief_value(shard["name"])} is outside the folder')
+    check_name(shard['name'])
     least = shard['windows'] * (FRAME_BYTES + 2 * params.window_samples)
     if shard['bytes'] < least:
       raise ValueError(f'{shard["windows"]} windows of {params.window_seconds} s in {shard["bytes"]} bytes')
+
+
+def check_name(name):
+  """ValueError unless the name of a shard is that of a file within the folder: manifests come from strangers."""
+  if name in ('', '.', '..') or pathlib.PurePath(name).name != name or '\0' in name:
+    raise ValueError(f'shard name {text.brief_value(name)} is outside the folder')
 
 
 def checked_params(fields):

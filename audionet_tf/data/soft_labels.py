@@ -94,8 +94,11 @@ def parse_manifest(folder):
       for name, row_kind in kinds.items():
         if type(row[name]) is not row_kind:
           raise TypeError(f'{name} is {text.brief_value(row[name])}')
-    sound = manifest.get('sound', [''] * len(manifest['shards']))
-    if len(sound) != len(manifest['shards']) or any(pathlib.PurePath(name).name != name for name in sound):
+    names = [shard['name'] for shard in manifest['shards']]
+    sound = manifest.get('sound', names)
+    for name in (*names, *sound):
+      record_manifest.check_name(name)
+    if len(sound) != len(names):
       raise ValueError('other names of shards with sound than shards')
     for teacher in manifest['teachers'].values():
       teacher['digest'], teacher['description'].get, len(teacher['classes'])

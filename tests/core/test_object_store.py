@@ -373,6 +373,33 @@ def test_a_lock_that_was_taken_over_stops_the_writer(store, monkeypatch):
   assert system.cat_file(f'{BUCKET}/folder/.lock') == other
 
 
+@pytest.mark.parametrize('now', ['gone', 'another'])
+def test_a_process_that_wakes_after_its_lease_touches_nothing(monkeypatch, tmp_path, now):
+  monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
+  monkeypatch.setenv('AUDIONET_LEASE_SECONDS', '1000')  # so that nothing renews it within the test
+  place = f'memory://wakes/{now}'
+  object_store.put_bytes(f'{place}/old', b'old')
+  with pytest.raises(UserError, match='has taken this lock over'), store_folder.written(place, 'busy') as folder:
+    (folder / 'old').unlink()
+    object_store.remove(f'{place}/.lock')
+    if now == 'another':
+      object_store.put_bytes(f'{place}/.lock', b'{"token": "other"}')
+  assert object_store.read_bytes(f'{place}/old') == b'old'
+  assert object_store.read_bytes(f'{place}/.lock') == (b'{"token": "other"}' if now == 'another' else None)
+
+
+def test_heirs_that_were_killed_have_heirs(monkeypatch, capsys):
+  monkeypatch.setenv('AUDIONET_LEASE_SECONDS', '0.2')
+  place = 'memory://heirs'
+  object_store.put_bytes(f'{place}/.lock', b'{"token": "a"}')
+  object_store.put_bytes(f'{place}/.lock-after-a', b'{"token": "b"}')
+  object_store.put_bytes(f'{place}/.lock-after-a-after-b', b'')
+  with store_lock.locked(place, 'at work') as lock:
+    lock.check()
+    assert [*object_store.listed(place)] == ['.lock']
+  assert not object_store.listed(place)
+
+
 def test_a_store_without_conditional_writes_is_warned_of(monkeypatch, capsys):
   monkeypatch.setattr(store_lock, 'CONDITIONAL', ())
   with store_lock.locked('memory://place', 'at work'):
@@ -402,6 +429,67 @@ def test_flags_and_arguments_hold_local_paths(monkeypatch, tmp_path):
       file.write('written')
   assert object_store.read_bytes('memory://flags/out/x') == b'written'
   assert isinstance(object_store.stat('memory://flags/out/x'), Stored)
+
+
+def test_what_a_command_is_given_stays_until_its_end(monkeypatch, tmp_path):
+  monkeypatch.setattr(store_cache, 'HELD', 1)
+  monkeypatch.setattr(store_cache, '_kept', {})
+  monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
+  monkeypatch.setenv('AUDIONET_CACHE_GB', '0.0000035')
+  places = [f'memory://kept/{name}' for name in 'abcd']
+  for place in places:
+    object_store.put_bytes(place, bytes(1000))
+  paths = [store_cache.kept(place) for place in places[:3]]
+  assert store_cache.kept(places[0]) == paths[0]
+  with pytest.raises(UserError, match='memory://kept/d: .* with what else this command reads, the cache holds'):
+    store_cache.kept(places[3])
+  assert all(map(os.path.exists, paths))
+
+
+def test_an_output_may_be_a_bucket_with_a_dot_in_its_name(monkeypatch, tmp_path):
+  import contextlib
+
+  monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
+  with contextlib.ExitStack() as stack:
+    (store_flags.output(stack, 'memory://my.bucket') / 'x').write_bytes(b'1')
+  with contextlib.ExitStack() as stack:
+    store_flags.output(stack, 'memory://my.bucket/y.csv').write_bytes(b'2')
+  assert [object_store.read_bytes(f'memory://my.bucket/{name}') for name in ('x', 'y.csv')] == [b'1', b'2']
+
+
+def test_a_cache_may_be_named_by_way_of_its_neighbour(monkeypatch, tmp_path):
+  monkeypatch.setenv('AUDIONET_CACHE', f'{tmp_path}/other/../cache')
+  for name in ('manifest.json', 'a.tfrecord'):
+    object_store.put_bytes(f'memory://neighbour/{name}', b'{}')
+  assert store_mirror.size(store_mirror.mirrored('memory://neighbour') / 'a.tfrecord') == 2
+
+
+def test_results_with_names_like_those_of_partial_files_are_uploaded(monkeypatch, tmp_path):
+  monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
+  results = ['.hidden.wav.csv', 'talk.partial', 'talk.partial.csv']
+  own = ['.lock', '.a.csv.lock', '.a.partial.csv', '.a.csv.partial', 'a.tfrecord.partial', '.12.a.csv', '.parts/a']
+  with store_folder.written('memory://names', wanted=store_folder.nothing) as folder:
+    (folder / '.parts').mkdir()
+    for name in results + own:
+      (folder / name).write_bytes(b'1')
+  assert sorted(object_store.listed('memory://names')) == results
+  assert store_cache.listed('memory://names').keys() == {*results}
+
+
+@pytest.mark.parametrize('now', [b'whole!', b'mended and longer'])
+def test_what_is_mended_beside_records_is_mended_in_the_store(monkeypatch, tmp_path, now):
+  monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
+  place = f'memory://mended/{len(now)}'
+  for name in ('manifest.json', 'labels/k/l.tfrecord', 'labels/k/same.tfrecord'):
+    object_store.put_bytes(f'{place}/{name}', b'broken')
+  root = store_mirror.mirrored(place)
+  (root / 'labels/k/l.tfrecord').write_bytes(now)
+  (root / 'labels/k/same.tfrecord').write_bytes(b'broken')
+  version = object_store.stat(f'{place}/labels/k/same.tfrecord')
+  store_folder.publish_beside_records(root / 'labels/k')
+  assert object_store.read_bytes(f'{place}/labels/k/l.tfrecord') == now
+  assert object_store.stat(f'{place}/labels/k/same.tfrecord') == version
+  assert store_mirror.present(root / 'labels/k/l.tfrecord').read_bytes() == now
 
 
 def test_results_join_what_is_there_without_fetching_it(store):

@@ -223,6 +223,15 @@ def swap_windows(path):
   path.write_bytes(content[length : 2 * length] + content[:length] + content[2 * length :])
 
 
+def test_no_file_outside_the_folder_is_taken_for_one_of_it(made, stored, tmp_path):
+  manifest = json.loads((stored / 'manifest.json').read_text())
+  del manifest['checksum']
+  manifest['shards'][0]['name'] = str(tmp_path / 'mine')
+  (stored / 'manifest.json').write_text(json.dumps(manifest))
+  ((damaged, fault),) = codec_inspection.inspect(stored, other_records(made))
+  assert damaged == stored / 'manifest.json' and 'is outside the folder' in fault
+
+
 @pytest.mark.parametrize('way', ['cut', 'gone', 'longer', 'swapped'])
 def test_other_damage_is_found(made, stored, way):
   path = sorted(stored.glob('codecs-*'))[0]

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import types
 
 import built_records
 import commands
@@ -11,10 +12,10 @@ import media_clips
 import numpy as np
 import pytest
 
-from audionet_tf.core import digests
+from audionet_tf.core import digests, object_store, store_mirror
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import records, soft_labels, tfrecord_io
-from tfrecords import verification
+from tfrecords import inspection, verification
 
 SEEDS = range(30)
 
@@ -386,6 +387,56 @@ def test_stored_answers_that_do_not_belong_to_the_records_are_found(built, spoil
   assert len(faults) == 1 and str(labels) in faults[0] and left == []
   assert not (labels / 'manifest.json').exists()
   assert faults_of(built[1]) == []
+
+
+@pytest.mark.parametrize('way', ['absolute', 'above'])
+def test_no_file_outside_the_folder_of_answers_is_taken_away(built, tmp_path, way):
+  labels = store_labels(built[1])
+  victim = tmp_path / 'mine'
+  victim.write_text('kept')
+  manifest = json.loads((labels / 'manifest.json').read_text())
+  del manifest['checksum']
+  manifest['shards'][0]['name'] = str(victim) if way == 'absolute' else os.path.relpath(victim, labels)
+  (labels / 'manifest.json').write_text(json.dumps(manifest))
+  faults, left = verification.repair(built[1])
+  assert victim.read_text() == 'kept' and len(faults) == 1 and 'is outside the folder' in faults[0] and left == []
+
+
+@pytest.mark.parametrize('lacking', ['sources', 'digest'])
+def test_a_manifest_that_does_not_say_of_what_it_was_built_is_left_as_it_is(built, lacking):
+  _, folder, files = built
+  manifest = json.loads(files['manifest.json'])
+  del manifest['checksum']
+  for row in [manifest] if lacking == 'sources' else manifest['videos']:
+    del row[lacking]
+  for name in ('manifest.json', 'manifest.backup.json'):
+    (folder / name).write_text(json.dumps(manifest))
+  shard = shards_of(folder)[0]
+  flips.flip(shard, 3)
+  damaged = shard.read_bytes()
+  _, left = verification.repair(folder)
+  assert any('cannot be built again' in fault for fault in left) and shard.read_bytes() == damaged
+
+
+def test_records_in_a_store_are_verified_with_what_is_stored_beside_them(built, tmp_path, monkeypatch):
+  monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path / 'cache'))
+  labels = store_labels(built[1])
+  for name, content in flips.contents(built[1]).items():
+    object_store.put_bytes(f'memory://verified/{name}', content)
+  monkeypatch.setattr(inspection.shutil, 'disk_usage', lambda path: types.SimpleNamespace(total=1))
+  assert faults_of(store_mirror.mirrored('memory://verified')) == []
+  below = labels.relative_to(built[1]).as_posix()
+  flipped = bytearray((labels / 'labels-00001-of-00003.tfrecord').read_bytes())
+  flipped[40] ^= 1
+  object_store.put_bytes(f'memory://verified/{below}/labels-00001-of-00003.tfrecord', bytes(flipped))
+  half = shards_of(built[1])[0].read_bytes()
+  object_store.put_bytes(f'memory://verified/{shards_of(built[1])[0].name}', half[: len(half) // 2])
+  faults = faults_of(store_mirror.mirrored('memory://verified'))
+  assert len(faults) == 2 and not any(fault.endswith(': missing') for fault in faults)
+  # A folder that no run has finished has no manifest.
+  object_store.remove(f'memory://verified/{below}/manifest.json')
+  shutil.rmtree(tmp_path / 'cache')
+  assert any('labels-00001' in fault for fault in faults_of(store_mirror.mirrored('memory://verified')))
 
 
 def test_answers_for_other_records_are_no_fault_unless_damaged(built):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from audionet_tf.core import object_store
 from audionet_tf.core.errors import MediaError
 from audionet_tf.data import records
 from audionet_tf.data.params import RecordParams
@@ -33,6 +34,20 @@ def test_sound_and_picture_of_a_window_have_the_same_time(tmp_path):
     np.testing.assert_allclose(
       built_records.pcm(row), media_clips.ramp(32000, 16000, 2)[index * 640 : index * 640 + 640], atol=1e-4
     )
+
+
+@pytest.mark.parametrize(
+  'name, suffix', [('音' * 100 + '.tar.wav', '.tar.wav'), ('a.wav.gz', '.wav.gz'), ('a.' + '音' * 100, None)]
+)
+def test_the_copy_of_a_video_in_a_store_has_a_name_that_a_disk_can_hold(tmp_path, name, suffix):
+  address = f'memory://names/{name}'
+  object_store.put_bytes(address, b'sound')
+  job = worker.Job('a', address, str(tmp_path / 'part'), built_records.PNG, 1 << 32, object_store.stat(address))
+  with worker.at_hand(job, lambda count: None) as local:
+    (path,) = tmp_path.iterdir()
+    assert str(path) == local.path and path.read_bytes() == b'sound'
+    assert suffix is None or path.name.endswith(f'-copy{suffix}')
+  assert not list(tmp_path.iterdir())
 
 
 def test_a_picture_that_starts_at_the_image_time_is_shown(tmp_path):
