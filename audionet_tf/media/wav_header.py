@@ -31,7 +31,7 @@ MOST_TRAILING = 4 << 20  # bytes at the end of a file that are searched for chun
 MAX_CHUNKS = 10_000
 MOST_FORMAT = 1 << 10  # bytes of a format
 WHOLE = (8, 16, 24, 32, 64)  # bits of a sample that FFmpeg reads
-MAX_RECORDINGS = 10_000
+MAX_RECORDINGS = 10_000  # in one file; one more is looked for, which tells that there are too many
 
 
 class WavHeader(NamedTuple):
@@ -131,7 +131,7 @@ def recordings(file, file_bytes):
     list of (begin, end) in bytes, at least one where the file is a WAV; the last may declare an end behind the file's.
   """
   found, begin = [], 0
-  while begin is not None and len(found) < MAX_RECORDINGS:
+  while begin is not None and len(found) <= MAX_RECORDINGS:
     file.seek(begin)
     form, size, kind = struct.unpack('<4sI4s', file.read(12).ljust(12))
     if form not in FORMS or kind != b'WAVE':
