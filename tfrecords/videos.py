@@ -89,6 +89,9 @@ def _stored(address):
   """Yields the Videos of one address, listed and not fetched."""
   if glob.has_magic(address):
     root = object_store.parent_of_pattern(address)
+    if stored := object_store.stat(address):  # as of local paths: a file of this very name
+      yield Video(address.rpartition('/')[2], address, stored)
+      return
     for path, stored in sorted(object_store.globbed(address).items()):
       if '/.' in path[len(root) :] and '/.' not in address:
         continue  # as wildcards of local paths match nothing hidden
