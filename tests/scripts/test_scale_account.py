@@ -70,7 +70,7 @@ def test_no_measurements_are_one_line(tmp_path):
   assert done.returncode == 1 and done.stderr.count('\n') == 1 and 'not measurements of scale_account' in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_stages_run_on_short_clips(tmp_path):
   """All but other engines of the build, and training, which have tests of their own."""
   context = workload.Context(tmp_path, 1, 2, 1.0, 'audionet', 'mobilenet_v2')
