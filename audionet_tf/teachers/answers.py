@@ -10,10 +10,12 @@ import sys
 import numpy as np
 import tensorflow as tf
 
+from audionet_tf.core import store_mirror
 from audionet_tf.data import batch_keys, input_pipeline, records, tfrecord_io
 from audionet_tf.teachers import teacher_config
 
 PICTURES = 16
+SHARDS_IN_STORE = 2  # that are fetched for them
 AT_ONCE = 4  # pictures per call, as large models need much memory for each
 UNIFORM = 0.02  # of the entropy of a uniform distribution, lacking
 SAME = 0.01  # total variation distance
@@ -42,9 +44,10 @@ def check(folder, manifest, teachers):
 
 def pictures_of(folder, manifest):
   """Up to PICTURES different pictures, spread over the records: u8 [N, S, S, 3] (NumPy)."""
-  encoded = {}
-  each = -(-PICTURES // len(manifest['shards']))
-  for path in records.shard_paths(folder, manifest):
+  encoded, paths = {}, records.shard_paths(folder, manifest)
+  most = min(len(paths), SHARDS_IN_STORE if store_mirror.is_remote(paths[0]) else PICTURES)
+  each = -(-PICTURES // most)
+  for path in (paths[i] for i in np.linspace(0, len(paths) - 1, most).astype(int)):
     offsets = tfrecord_io.record_offsets(path)
     for number in np.unique(np.linspace(0, max(0, len(offsets) - 1), each).astype(int))[: len(offsets)]:
       encoded |= dict.fromkeys(records.example_at(path, *offsets[number])['image/encoded'].bytes_list.value[:1])

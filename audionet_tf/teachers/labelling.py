@@ -81,7 +81,7 @@ def label(records_folder, configs, share=(0, 1), batch_size=64):
     answers.check(records_folder, manifest, teachers)
   folder = ensure(records_folder, manifest, teachers, batch_size, share)
   sources = targets_of(manifest)
-  return folder, len(sources), unfinished(folder, sources)
+  return folder, len(sources), unfinished(folder, sources, trust_store=True)
 
 
 def targets_of(manifest):
@@ -90,9 +90,20 @@ def targets_of(manifest):
   return {f'labels-{number:05d}-of-{count:05d}.tfrecord': shard for number, shard in enumerate(manifest['shards'])}
 
 
-def unfinished(folder, sources):
-  """List of the names of the files that lack windows. `sources`: from `targets_of`, or a part of it."""
-  return [name for name, shard in sources.items() if not soft_labels.is_finished(folder / name, shard['windows'])]
+def unfinished(folder, sources, trust_store=False):
+  """List of the names of the files that lack windows.
+
+  Args:
+    folder: pathlib.Path of the outputs.
+    sources: from `targets_of`, or a part of it.
+    trust_store: whether objects of a store count as finished, as they come there whole; to look means to fetch them.
+  """
+  return [
+    name
+    for name, shard in sources.items()
+    if not (trust_store and store_mirror.is_remote(folder / name))
+    and not soft_labels.is_finished(folder / name, shard['windows'])
+  ]
 
 
 def is_stored(records_folder, manifest, teachers):
@@ -135,7 +146,10 @@ def make(records_folder, manifest, teachers, folder, batch_size, share=(0, 1)):
         write_shard(source, folder / name, sources[name]['windows'], manifest, of_shard, with_pictures, progress)
       if not soft_labels.is_finished(folder / name, sources[name]['windows']):
         raise UserError(f'{source}: not the windows of its manifest; {damage.advice(records_folder)}')
-  if not unfinished(folder, sources):
+  if step > 1:  # others may have put their shares into the store meanwhile, or be about to look for this one
+    store_folder.publish_beside_records(folder)
+    store_mirror.refresh(folder)
+  if not unfinished(folder, sources, trust_store=True):
     with alone(folder, records.MANIFEST_NAME):
       listed = [(name, sources[name]['windows']) for name in names]
       soft_labels.write_manifest(folder, manifest, descriptions(teachers), listed)

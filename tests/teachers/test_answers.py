@@ -7,7 +7,8 @@ import pytest
 import synthetic_records
 import tensorflow as tf
 
-from audionet_tf.data import records
+from audionet_tf.core import object_store, store_mirror
+from audionet_tf.data import records, tfrecord_io
 from audionet_tf.teachers import answers, frozen_teacher
 
 RNG = np.random.default_rng(0)
@@ -44,6 +45,23 @@ def test_pictures_are_spread_over_the_records(tmp_path):
   pictures = answers.pictures_of(tmp_path, records.read_manifest(tmp_path))
   assert pictures.dtype == np.uint8 and 1 <= len(pictures) <= answers.PICTURES
   assert len(np.unique(pictures.reshape(len(pictures), -1), axis=0)) == len(pictures)
+
+
+@pytest.mark.parametrize('in_store, most', [(False, 3), (True, 2)])
+def test_few_shards_are_read_for_pictures(tmp_path, monkeypatch, in_store, most):
+  folder = tmp_path / 'records'
+  folder.mkdir()
+  synthetic_records.write_records(folder, {f'{name}.mp4': 40 for name in 'abc'}, shards=6)
+  if in_store:
+    monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path / 'cache'))
+    for path in folder.iterdir():
+      object_store.put_bytes(f'memory://pictures/{path.name}', path.read_bytes())
+    folder = store_mirror.mirrored('memory://pictures')
+  read, offsets = [], tfrecord_io.record_offsets
+  monkeypatch.setattr(tfrecord_io, 'record_offsets', lambda path: read.append(path) or offsets(path))
+  monkeypatch.setattr(answers, 'PICTURES', 3)
+  assert 1 <= len(answers.pictures_of(folder, records.read_manifest(folder))) <= 3
+  assert len(read) == most
 
 
 def rescaled(path):

@@ -13,6 +13,7 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
+from audionet_tf.core import object_store, store_mirror
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys, input_pipeline, records, soft_labels, tfrecord_io
 from audionet_tf.data import params as data_params
@@ -401,6 +402,30 @@ def test_two_runs_at_once_take_turns(tmp_path, monkeypatch):
     assert second.is_alive() and not list(folder.glob('*.tfrecord*')) and not list(folder.glob('.labels*'))
   second.join(30)
   assert soft_labels.read_manifest(folder)['windows'] == 21
+
+
+def test_shares_of_records_in_a_store_that_run_at_once_complete_them(tmp_path, monkeypatch):
+  write_records(tmp_path / 'records')
+  for path in (tmp_path / 'records').iterdir():
+    object_store.put_bytes(f'memory://shares/{path.name}', path.read_bytes())
+  roots, fetched, fetch = [], [], object_store.fetch
+  for name in 'ab':  # two machines
+    monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path / name))
+    roots.append(store_mirror.mirrored('memory://shares'))
+  monkeypatch.setattr(object_store, 'fetch', lambda *a, **k: fetched.append(a[0].rpartition('/')[2]) or fetch(*a, **k))
+  others = []
+
+  def run_other(images):
+    if not others:
+      manifest = records.read_manifest(roots[1])
+      others.append(labelling.ensure(roots[1], manifest, [make_teacher()], share=(1, 2)))
+    return predict(images)
+
+  teacher = dataclasses.replace(make_teacher(), probabilities=run_other)
+  folder = labelling.ensure(roots[0], records.read_manifest(roots[0]), [teacher], share=(0, 2))
+  assert soft_labels.read_manifest(folder)['windows'] == 21
+  assert object_store.stat(f'memory://shares/labels/{folder.name}/manifest.json')
+  assert not any(name.startswith('labels-') for name in fetched)
 
 
 def test_untrusted_manifests_are_checked(tmp_path):
