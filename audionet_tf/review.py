@@ -17,7 +17,7 @@ from absl import flags
 
 from audionet_tf import event_flags
 from audionet_tf.captioning import review_place
-from audionet_tf.core import cli, system
+from audionet_tf.core import cli, object_store, system
 from audionet_tf.data import clip_tables
 from audionet_tf.models import starter, student_paths
 
@@ -37,6 +37,9 @@ EXTRA = ('fastapi', 'orjson', 'prometheus_client', 'uvicorn')
 def check_arguments(paths):
   """Raises UserError for mistakes that show before anything is loaded."""
   cli.require_installed(EXTRA, 'serve')
+  cli.require(
+    not object_store.is_address(OUTPUT.value), f'--output={OUTPUT.value}: a review is kept in a folder of this machine'
+  )
   is_begun = (pathlib.Path(OUTPUT.value) / review_place.EVENTS).is_file()
   cli.require(
     not (is_begun and paths),
@@ -91,7 +94,7 @@ def serve(paths):
 
 
 def run():
-  cli.run(main, TOPICS)
+  cli.run(main, TOPICS, addresses=('output',))
 
 
 if __name__ == '__main__':

@@ -118,6 +118,7 @@ def test_keys_decide_and_go_on(review):
     ([], 'review needs FILE after the flags (reviewed holds no review to go on with)'),
     (['gone.wav'], 'no such file: gone.wav'),
     (['--output=.', 'gone.wav'], 'holds a review; leave the files out'),
+    (['--output=s3://bucket/review', 'gone.wav'], 'a review is kept in a folder of this machine'),
   ],
 )
 def test_mistakes_are_one_line(review, arguments, message):
