@@ -49,6 +49,7 @@ from audionet_tf.core import cli, files
 from audionet_tf.core.errors import UserError
 from audionet_tf.media import perturbations
 from audionet_tf.models import student_paths
+from audionet_tf.teachers import student_words, teacher_config
 
 MODEL = flags.DEFINE_string(
   'model', None, 'A run, an export, a student.keras, or starter; {fold} stands for each fold.'
@@ -65,6 +66,7 @@ RECORDS = flags.DEFINE_string('records', None, 'Folder that tfrecords.build wrot
 TEACHER = flags.DEFINE_string('teacher', None, 'As in training; default: the teacher that the model names.')
 TEACHER_WEIGHTS = flags.DEFINE_string('teacher_weights', 'imagenet', 'With --teacher, as in training.')
 TEACHER_LABELS = flags.DEFINE_string('teacher_labels', None, 'With --teacher, as in training.')
+TEACHER_TEMPERATURE = flags.DEFINE_float('teacher_temperature', None, 'With --teacher=clip:PRESET, as in training.')
 TEACHER_INPUT_RANGE = flags.DEFINE_list('teacher_input_range', None, 'With --teacher, as in training: BLACK,WHITE.')
 TEACHER_DTYPE = flags.DEFINE_enum(
   'teacher_dtype', 'float32', ['float32', 'bfloat16'], 'With --teacher, as in training.'
@@ -87,6 +89,12 @@ LABELS = flags.DEFINE_string(
   'labels', None, "CSV of clips with any number of labels: path, labels, start, end, or AudioSet's."
 )
 VOCABULARY = flags.DEFINE_string('vocabulary', None, 'With --labels by mid: CSV index,mid,display_name.')
+CLASSES = flags.DEFINE_string(
+  'classes',
+  None,
+  'With --teacher=clip:PRESET: its classes, as in training. With --events, of a student of embeddings: classes in your '
+  'own words, one per line, or a .npz table of their vectors.',
+)
 EVENTS = flags.DEFINE_string(
   'events',
   None,
@@ -133,10 +141,31 @@ def check_arguments(argv):
     cli.require(not RECORDS.value, f'{FOLD} in --model goes with --clips, not with --records')
   for path in (CLIPS.value, GROUPS.value, LABELS.value, VOCABULARY.value):
     cli.require(not path or pathlib.Path(path).is_file(), f'{path}: no such file')
+  check_teacher()
   if RECORDS.value:
     cli.require(pathlib.Path(RECORDS.value).is_dir(), f'{RECORDS.value}: no such folder; tfrecords.build makes it')
+  if EVENTS.value and CLASSES.value and not of_teacher():
+    student_words.find(MODEL.value, CLASSES.value)
+    return
   for fold in FOLDS.value if FOLD in MODEL.value else ['']:
     student_paths.find(MODEL.value.replace(FOLD, fold))
+
+
+def of_teacher():
+  """Whether --classes are those of --teacher."""
+  return bool(TEACHER.value) and teacher_config.is_picture_text(TEACHER.value)
+
+
+def check_teacher():
+  """Raises UserError for mistakes in the flags of --teacher that show before it is loaded."""
+  cli.require(
+    of_teacher() or TEACHER_TEMPERATURE.value is None, '--teacher_temperature goes with --teacher=clip:PRESET'
+  )
+  cli.require(
+    of_teacher() or EVENTS.value or not CLASSES.value, '--classes goes with --teacher=clip:PRESET or with --events'
+  )
+  if TEACHER.value:
+    teacher_config.check_texts(teacher_config.TeacherConfig(**teacher_flags()))
 
 
 def check_events():
@@ -153,10 +182,10 @@ def check_events():
 def on_events():
   """Compares detected events with annotated ones, prints the table, returns the numbers."""
   from audionet_tf.captioning import captioner, event_scores, event_tables
-  from audionet_tf.saved_model import for_files
 
   annotated = event_tables.read(EVENTS.value)
-  served = for_files.load(student_paths.find_for_files(MODEL.value))
+  classes = None if of_teacher() else CLASSES.value
+  served = student_words.load(student_words.find(MODEL.value, classes), classes)
   predictor = captioner.predictor(served, window_seconds())
   rules = event_flags.detection_config(served.settings, predictor.class_names)
   path = pathlib.Path(EVENTS.value)
@@ -193,6 +222,8 @@ def teacher_flags():
     'source': TEACHER.value,
     'weights': TEACHER_WEIGHTS.value,
     'labels': TEACHER_LABELS.value,
+    'texts': CLASSES.value if of_teacher() else None,
+    'temperature': TEACHER_TEMPERATURE.value,
     'input_range': TEACHER_INPUT_RANGE.value,
     'dtype': TEACHER_DTYPE.value,
   }

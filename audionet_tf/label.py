@@ -25,6 +25,8 @@ SHARD = flags.DEFINE_string('shard', '0/1', 'I/N: every Nth file of the records,
 TEACHER = flags.DEFINE_multi_string('teacher', ['vgg16'], 'As in training: SOURCE, or NAME=SOURCE, repeated.')
 TEACHER_WEIGHTS = flags.DEFINE_multi_string('teacher_weights', ['imagenet'], 'As in training.')
 TEACHER_LABELS = flags.DEFINE_multi_string('teacher_labels', [], 'As in training.')
+CLASSES = flags.DEFINE_multi_string('classes', [], 'As in training: the classes of clip:PRESET, FILE or NAME=FILE.')
+TEACHER_TEMPERATURE = flags.DEFINE_multi_string('teacher_temperature', [], 'As in training, of clip:PRESET.')
 TEACHER_INPUT_RANGE = flags.DEFINE_multi_string('teacher_input_range', [], 'As in training: BLACK,WHITE.')
 TEACHER_DTYPE = flags.DEFINE_multi_string('teacher_dtype', ['float32'], 'As in training: float32 or bfloat16.')
 BATCH_SIZE = flags.DEFINE_integer(
@@ -45,6 +47,8 @@ def main(argv):
     TEACHER.value,
     weights=TEACHER_WEIGHTS.value,
     labels=TEACHER_LABELS.value,
+    texts=CLASSES.value,
+    temperature=TEACHER_TEMPERATURE.value,
     dtype=TEACHER_DTYPE.value,
     input_range=TEACHER_INPUT_RANGE.value,
   )

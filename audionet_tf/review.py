@@ -16,7 +16,8 @@ import pathlib
 from absl import flags
 
 from audionet_tf import event_flags
-from audionet_tf.core import cli, system
+from audionet_tf.captioning import review_place
+from audionet_tf.core import cli, object_store, system
 from audionet_tf.data import clip_tables
 from audionet_tf.models import starter, student_paths
 
@@ -31,19 +32,22 @@ flags.adopt_module_key_flags(event_flags)
 
 TOPICS = {'model': 'Student', 'output': 'Results', **event_flags.TOPICS}
 EXTRA = ('fastapi', 'orjson', 'prometheus_client', 'uvicorn')
-EVENTS_NAME = 'events.json'
 
 
 def check_arguments(paths):
   """Raises UserError for mistakes that show before anything is loaded."""
   cli.require_installed(EXTRA, 'serve')
-  is_begun = (pathlib.Path(OUTPUT.value) / EVENTS_NAME).is_file()
+  cli.require(
+    not object_store.is_address(OUTPUT.value), f'--output={OUTPUT.value}: a review is kept in a folder of this machine'
+  )
+  is_begun = (pathlib.Path(OUTPUT.value) / review_place.EVENTS).is_file()
   cli.require(
     not (is_begun and paths),
     f'{OUTPUT.value}: holds a review; leave the files out to go on with it, or choose another --output',
   )
   cli.require(is_begun or paths, f'review needs FILE after the flags ({OUTPUT.value} holds no review to go on with)')
   if paths:
+    review_place.check_new(pathlib.Path(OUTPUT.value))
     clip_tables.check_names([pathlib.Path(path).name for path in paths])
     event_flags.require_files()
     cli.require_any_file(paths)
@@ -66,6 +70,13 @@ def begun(paths):
 def main(argv):
   paths = argv[1:]
   check_arguments(paths)
+  with review_place.locked(pathlib.Path(OUTPUT.value)):
+    check_arguments(paths)  # again: another review may have come and gone
+    return serve(paths)
+
+
+def serve(paths):
+  """Serves the page of a review, of new files or one to go on with; returns the exit code."""
   from audionet_tf.service import server, settings
 
   listening = server.bind_socket('127.0.0.1', PORT.value)
@@ -83,7 +94,7 @@ def main(argv):
 
 
 def run():
-  cli.run(main, TOPICS)
+  cli.run(main, TOPICS, addresses=('output',))
 
 
 if __name__ == '__main__':

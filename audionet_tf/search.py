@@ -60,6 +60,9 @@ def check_arguments(paths):
   index = pathlib.Path(INDEX.value or (folder if folder.is_dir() else folder.parent) / INDEX_NAME)
   writable = index.parent.is_dir() and os.access(index.parent, os.W_OK)
   cli.require(writable, f'{index}: the index cannot be written there; choose another --index=FILE')
+  from audionet_tf.retrieval import index as index_files
+
+  index_files.check(index)
   return student_paths.find_for_files(starter.chosen(MODEL.value)), index
 
 
@@ -102,12 +105,14 @@ def main(argv):
   query = query_vector(predictor)
   paths = [path.resolve() for path in media_search.media_files(argv[1:])]
   embed = functools.partial(vectors.of_file, predictor)
-  entries, unreadable = index.extended(index_path, vectors.identity(model, predictor), paths, embed)
+  entries, unreadable = index.extended(index_path, vectors.identity(model, predictor), len(query), paths, embed)
   own = str(pathlib.Path(QUERY.value).resolve())  # a sound is nearest to itself
   others = {path: entry for path, entry in entries.items() if path != own}
   cli.require(others, f'nothing to search: {QUERY.value} is the only sound here')
   moments = found_moments.nearest(others, query, TOP.value, PER_FILE.value)
-  rows = [[f'{m.start_seconds:.1f} to {m.end_seconds:.1f} s', f'{m.cosine:.3f}', m.path] for m in moments]
+  rows = [
+    [f'{m.start_seconds:.1f} to {m.end_seconds:.1f} s', f'{m.cosine:.3f}', text.printable(m.path)] for m in moments
+  ]
   print(text.aligned([list(COLUMNS), *rows], text_columns=(2,)))
   if OUTPUT.value:
     write(moments, pathlib.Path(OUTPUT.value))

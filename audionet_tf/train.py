@@ -97,8 +97,8 @@ TEACHER = flags.DEFINE_multi_string(
   ['vgg16'],
   'SOURCE, or NAME=SOURCE, repeated for several: a name of keras.applications, a .keras or .tflite file, a SavedModel'
   ' folder; clip:PRESET, a model of pictures and texts, with --classes; sound:PATH, a tagger of sound;'
-  ' embedding:SOURCE, its vectors; precomputed outputs in .npz, .npy or .tfrecord; labels in .csv. One head each. NAME'
-  ' has letters, digits and _; a SOURCE without NAME is the only teacher.',
+  ' embedding:SOURCE, the vectors of one that is no tagger of sound; precomputed outputs in .npz, .npy or .tfrecord;'
+  ' labels in .csv. One head each. NAME has letters, digits and _; a SOURCE without NAME is the only teacher.',
 )
 TEACHER_WEIGHTS = flags.DEFINE_multi_string(
   'teacher_weights',
@@ -263,11 +263,6 @@ TOPICS = {
   'kldiv_per_frame': 'Records of the run',
 }
 NEEDS = (('--records', '--embeddings', '--sounds'), ('--run_dir', '--sounds'))
-# What --sounds decides by itself.
-NOT_WITH_SOUNDS = (
-  RECORDS, EMBEDDINGS, VALIDATION, TEACHER, TEACHER_WEIGHTS, TEACHER_LABELS, TEACHER_INPUT_RANGE, TEACHER_MODE,
-  TEACHER_DTYPE, LOSS, LOSS_WEIGHT, BALANCE, DISTRIBUTE, KLDIV_PER_FRAME,
-)  # fmt: skip
 
 
 def main(argv):
@@ -305,13 +300,18 @@ def check_flags():
   students = student_names.STUDENTS
   cli.require(STUDENT.value in students, f'--student={STUDENT.value} is not known; known are {", ".join(students)}')
   if SOUNDS.value:
-    for flag in NOT_WITH_SOUNDS:
-      cli.require(not flag.present, f'--{flag.name} does not go with --sounds, which makes records and labels itself')
+    from audionet_tf.sound_folders import pipeline
+
+    for name in pipeline.DECIDED:
+      is_given = flags.FLAGS[name].present
+      cli.require(not is_given, f'--{name} does not go with --sounds, which makes records and labels itself')
   if EMBEDDINGS.value:
     cli.require(not RECORDS.value, 'use either --records or --embeddings, not both')
     for flag in (GRAPH, PROFILE, PROJECTOR, VALIDATION):
       cli.require(not flag.value, f'--{flag.name} needs sound; with --embeddings there is none')
     cli.require(not TEACHER.present, "--embeddings have AudioSet's labels in them; leave --teacher out")
+    for flag in (CLASSES, TEACHER_TEMPERATURE):
+      cli.require(not flag.value, f'--{flag.name} belongs to a teacher clip:PRESET; --embeddings have none')
     cli.require(len(TEACHER_LABELS.value) == 1, '--embeddings need --teacher_labels, one file of the classes')
   cli.require(
     INIT.value or TRAINABLE.value == 'all', '--trainable=head needs --init: a student whose other layers are kept'

@@ -23,11 +23,13 @@ from matplotlib.figure import Figure
 import audionet_tf
 from audionet_tf import api
 from audionet_tf.captioning import event_detection
+from audionet_tf.core import object_store
 from audionet_tf.data import params
 from audionet_tf.models import soundnet, student_file
-from audionet_tf.python_api import training
+from audionet_tf.python_api import predictor, training
 from audionet_tf.representations import files
 from audionet_tf.saved_model import export
+from audionet_tf.teachers import student_words
 from audionet_tf.training import config, run_checks
 
 HEARD = [('low', 0.5, 1.5), ('high', 2.0, 3.0)]
@@ -431,6 +433,7 @@ def test_records_have_the_defaults_of_their_parameters():
     ({'records': 'x', 'embeddings': 'y', 'run_dir': 'z'}, 'train needs either records, or embeddings'),
     ({'embeddings': 'y', 'run_dir': 'z', 'teacher': 'a.npz'}, "embeddings have AudioSet's labels in them"),
     ({'embeddings': 'y', 'run_dir': 'z'}, 'embeddings need teacher_labels'),
+    ({'embeddings': 'y', 'run_dir': 'z', 'teacher_labels': 'l', 'loss': 'cosine'}, "loss='cosine' is of vectors"),
     ({'embeddings': 'y', 'run_dir': 'z', 'teacher_labels': 'l', 'graph': True}, 'need sound, which embeddings lack'),
     ({'records': 'x', 'run_dir': 'z', 'loss': 'reconstruction', 'teacher': 'vgg16'}, 'has no teacher'),
     ({'records': 'x', 'run_dir': 'z', 'trainable': 'head'}, "trainable='head' needs init"),
@@ -448,6 +451,15 @@ def test_training_that_cannot_be(arguments, message, tmp_path, monkeypatch):
   with pytest.raises(audionet_tf.UserError, match=message):
     audionet_tf.train(**arguments)
   assert not list(pathlib.Path().iterdir())
+
+
+def test_classes_of_a_student_may_be_in_a_store(tmp_path, monkeypatch):
+  monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
+  object_store.put_bytes('memory://classes/words.txt', b'dog\nrain\n')
+  monkeypatch.setattr(student_words, 'find', lambda path, classes: pathlib.Path(classes).read_text())
+  monkeypatch.setattr(student_words, 'load', lambda path, classes: pathlib.Path(classes).read_text())
+  monkeypatch.setattr(predictor, 'Predictor', lambda *given: given)
+  assert audionet_tf.load('run', classes='memory://classes/words.txt') == ('dog\nrain\n',) * 2
 
 
 @pytest.mark.parametrize(

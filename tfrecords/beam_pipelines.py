@@ -26,7 +26,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.options import pipeline_options
 
 from audionet_tf.core import files, object_store
-from audionet_tf.core.errors import UserError
+from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.data import record_manifest
 from tfrecords import builder, hashed_order, shards, videos
 
@@ -74,12 +74,15 @@ def build(arguments, output, params, shard_count=None, timeout_seconds=120, memo
 
 def decode(found, parts, params, timeout_seconds, memory_bytes, options):
   """Runs the first pipeline: (list of shards.Stored, sorted by id, dict of id to the reason why it is skipped)."""
+  found, refused = named(found)
+  if not found:
+    return [], refused
   result = parts / DECODED
   how = (parts, params, timeout_seconds, memory_bytes)
   with pipeline(options, len(found)) as p:
     outcomes = (
       p
-      | 'videos' >> beam.Create([(video.id, video.path, video.stored) for video in found])
+      | 'videos' >> beam.Create([(video.id, os.fsencode(video.path), video.stored) for video in found])
       | 'spread videos' >> beam.Reshuffle()
       | 'decode' >> beam.Map(decoded, *how)
     )
@@ -88,7 +91,19 @@ def decode(found, parts, params, timeout_seconds, memory_bytes, options):
     collect((stored, skipped) | beam.Flatten(), result)
   outcomes = sorted(json.loads(result.read_text()), key=lambda outcome: outcome['video_id'])
   failures = {outcome['video_id']: outcome['reason'] for outcome in outcomes if 'reason' in outcome}
-  return [shards.Stored(**outcome) for outcome in outcomes if 'part' in outcome], failures
+  return [shards.Stored(**outcome) for outcome in outcomes if 'part' in outcome], refused | failures
+
+
+def named(found):
+  """(list of the Videos whose ids are UTF-8, as Beam's elements must be, dict of the other ids to the reason)."""
+  good, refused = [], {}
+  for video in found:
+    try:
+      videos.check_name(video)
+      good.append(video)
+    except MediaError as error:
+      refused[video.id] = error.reason
+  return good, refused
 
 
 def order(done, output, shard_count, options):
@@ -143,12 +158,18 @@ def collect(values, path):
 
 
 def decoded(video, parts, params, timeout_seconds, memory_bytes):
-  """Decodes a video (id, path, stored) into a part file: dict of a shards.Stored, or of `video_id` and `reason`."""
+  """Decodes a video (id, bytes of the path, stored) into a part file.
+
+  Returns:
+    dict of a shards.Stored, or of `video_id` and `reason`.
+  """
+  video_id, path, in_store = video
   with may_have_children():
-    stored, reason = builder.decode_one(parts, videos.Video(*video), params, timeout_seconds, memory_bytes)
+    video = videos.Video(video_id, os.fsdecode(path), in_store)
+    stored, reason = builder.decode_one(parts, video, params, timeout_seconds, memory_bytes)
   count('videos' if stored else 'skipped', 1)
   if stored is None:
-    return {'video_id': video[0], 'reason': reason}
+    return {'video_id': video_id, 'reason': reason}
   count('windows', stored.windows)
   count('bytes', stored.bytes)
   return dataclasses.asdict(stored)

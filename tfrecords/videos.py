@@ -89,6 +89,9 @@ def _stored(address):
   """Yields the Videos of one address, listed and not fetched."""
   if glob.has_magic(address):
     root = object_store.parent_of_pattern(address)
+    if stored := object_store.stat(address):  # as of local paths: a file of this very name
+      yield Video(address.rpartition('/')[2], address, stored)
+      return
     for path, stored in sorted(object_store.globbed(address).items()):
       if '/.' in path[len(root) :] and '/.' not in address:
         continue  # as wildcards of local paths match nothing hidden
@@ -123,17 +126,22 @@ def _id(path, root):
   return pathlib.PurePath(os.path.relpath(path, root)).as_posix()
 
 
+def check_name(video):
+  """MediaError if a Video has a name that records cannot hold."""
+  try:
+    video.id.encode()
+  except UnicodeEncodeError:
+    raise MediaError(video.path, 'the name is not valid UTF-8; rename the file') from None
+
+
 def digest(video):
   """Hexadecimal digest of the content of a Video; in a store of its version there, so that it need not be fetched.
 
   Raises:
     MediaError: it is not a regular file, cannot be read, or has a name that records cannot hold.
   """
+  check_name(video)
   path = video.path
-  try:
-    video.id.encode()
-  except UnicodeEncodeError:
-    raise MediaError(path, 'the name is not valid UTF-8; rename the file') from None
   if video.stored:
     return digests.blake2b(f'{video.stored.version} {video.stored.size}'.encode())
   integrity.check_regular(path)

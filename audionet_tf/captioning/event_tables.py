@@ -7,10 +7,12 @@
 
 A row of DCASE's without times is a file without events. Raven's `Begin File` names the file, in which `File Offset (s)`
 is the beginning; without it the table is of the file that it is called after: `clip.Table.1.selections.txt` of
-`clip.wav`. The two rows that Raven writes for one selection, one per view, count once.
+`clip.wav`. The two rows that Raven writes for one selection, one per view, count once: they agree in number, file and
+times.
 """
 
 import dataclasses
+import os
 import pathlib
 
 from audionet_tf.core import text
@@ -71,14 +73,15 @@ def read(path):
 def read_dcase(path):
   """dict as from `read`, of a table of DCASE."""
   events = {}
-  for number, row in enumerate(csv_files.read_table(path, (FILE, ONSET, OFFSET, LABEL)), 2):
+  for row in csv_files.read_table(path, (FILE, ONSET, OFFSET, LABEL)):
+    line = row[csv_files.LINE]
     values = [next(row[name] for name in names if name in row) for names in (FILE, ONSET, OFFSET, LABEL)]
     name, *rest = values
     if not name:
-      raise UserError(f'{path}: row {number} names no file')
+      raise UserError(f'{path}: line {line} names no file')
     found = events.setdefault(name, [])
     if any(rest):
-      found.append(annotation(path, number, *rest))
+      found.append(annotation(path, line, *rest))
   return events
 
 
@@ -87,35 +90,36 @@ def read_raven(path):
   rows = csv_files.read_table(path, ((BEGIN,), (END,), RAVEN_LABELS))
   label = next(name for name in RAVEN_LABELS if name in rows[0])
   events, seen = {}, set()
-  for number, row in enumerate(rows, 2):
-    selection = row.get('selection', '')
-    if selection and selection in seen:  # in another view
+  for row in rows:
+    line = row[csv_files.LINE]
+    selection = tuple(row.get(name, '') for name in ('selection', 'begin file', BEGIN, END))
+    if selection[0] and selection in seen:  # in another view
       continue
     seen.add(selection)
-    found = annotation(path, number, row[BEGIN], row[END], row[label])
+    found = annotation(path, line, row[BEGIN], row[END], row[label])
     name = row.get('begin file', '') or path.name.partition('.')[0]
     if row.get('begin file') and row.get('file offset (s)'):
-      onset = seconds(path, number, row['file offset (s)'])
+      onset = seconds(path, line, row['file offset (s)'])
       found = dataclasses.replace(found, onset=onset, offset=round(onset + found.offset - found.onset, 6))
     events.setdefault(name, []).append(found)
   return events
 
 
-def annotation(path, number, onset, offset, label):
+def annotation(path, line, onset, offset, label):
   """The Annotation of the cells of a row. UserError if it is none."""
-  begin, end = seconds(path, number, onset), seconds(path, number, offset)
+  begin, end = seconds(path, line, onset), seconds(path, line, offset)
   if not begin < end:
-    raise UserError(f'{path}: row {number} is from {begin:g} to {end:g} s; expected is an end after the start')
+    raise UserError(f'{path}: line {line} is from {begin:g} to {end:g} s; expected is an end after the start')
   if not label:
-    raise UserError(f'{path}: row {number} has no label')
+    raise UserError(f'{path}: line {line} has no label')
   return Annotation(begin, end, text.one_line(label))
 
 
-def seconds(path, number, cell):
+def seconds(path, line, cell):
   """A time in seconds. UserError unless the cell is a number from 0 on."""
   value = float(cell) if csv_files.is_number(cell) else -1.0
   if value < 0:
-    raise UserError(f'{path}: row {number}: time is {text.brief_value(cell)}; expected are seconds, 0 or more')
+    raise UserError(f'{path}: line {line}: time is {text.brief_value(cell)}; expected are seconds, 0 or more')
   return value
 
 
@@ -123,7 +127,7 @@ def locate(names, root):
   """Finds the files of events below a folder.
 
   Args:
-    names: of the files, relative to `root`, with or without suffix.
+    names: of the files, relative to `root`, with or without suffix. Those that lead out of it count as missing.
     root: pathlib.Path of a folder.
 
   Returns:
@@ -135,7 +139,9 @@ def locate(names, root):
       by_stem.setdefault(path.name.partition('.')[0], []).append(path)
   for name in names:
     same = by_stem.get(name, [])
-    if (root / name).is_file():
+    if os.path.isabs(name) or '..' in pathlib.PurePath(name).parts:
+      missing[name] = f'not below {root}'
+    elif os.path.isfile(root / name):  # False for a name that is too long, where Path.is_file raises
       found[name] = root / name
     elif len(same) == 1:
       found[name] = same[0]

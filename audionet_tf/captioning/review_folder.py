@@ -19,12 +19,12 @@ import sys
 import tqdm
 
 from audionet_tf.captioning import captioner, event_detection
+from audionet_tf.captioning.review_place import DECIDED, EVENTS, SOUNDS, TABLE
 from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.media import integrity, wav_file, waveforms
 from audionet_tf.units.page import cut
 
-EVENTS, DECIDED, TABLE, SOUNDS = 'events.json', 'decided.json', 'metadata.csv', 'sounds'
 COLUMNS = ('file_name', 'label', 'source', 'start_seconds', 'end_seconds', 'detected', 'score')
 SHORTEST_SECONDS, LONGEST_SECONDS = 1.0, 30.0  # of a sound that is cut
 MOST_EVENTS = 20_000
@@ -98,7 +98,7 @@ def make(folder, predictor, rules, paths):
   """Detects the events in files and writes a folder of them; files that cannot be read are named on stderr.
 
   Args:
-    folder: pathlib.Path; events.json comes last, so that a folder without it is not finished.
+    folder: pathlib.Path; decided.json comes first and events.json last: between them the review is not finished.
     predictor: from `captioner.predictor`.
     rules: event_detection.DetectionConfig.
     paths: of sound or video files.
@@ -111,6 +111,7 @@ def make(folder, predictor, rules, paths):
   """
   names, _, thresholds = event_detection.group_classes(predictor.class_names, rules)
   (folder / SOUNDS).mkdir(parents=True, exist_ok=True)
+  files.write_json(folder / DECIDED, {})
   events = []
   for path in tqdm.tqdm(paths, desc='detecting', unit=' files', delay=1):
     try:

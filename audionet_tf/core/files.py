@@ -128,6 +128,8 @@ def replaced_folder(folder, marker):
   check_replaceable(folder, marker)
   partial, earlier = (folder.with_name(f'.{folder.name}.{suffix}') for suffix in ('partial', 'earlier'))
   folder.parent.mkdir(parents=True, exist_ok=True)
+  if earlier.exists() and not os.path.lexists(folder):  # a process was killed between the two renames below
+    earlier.rename(folder)
   for left in (partial, earlier):  # by a process that was killed
     shutil.rmtree(left, ignore_errors=True)
   try:

@@ -1,6 +1,7 @@
 """The frame of HTML pages that work offline, in light and dark, and hold no scripts."""
 
 import html
+import os
 import urllib.parse
 
 STYLE = """
@@ -49,4 +50,4 @@ def document(title, introduction, body, style=''):
 
 def address(path):
   """A relative path as the text of an attribute."""
-  return html.escape(urllib.parse.quote(path))
+  return html.escape(urllib.parse.quote(os.fsencode(path)))  # a name may be no UTF-8

@@ -20,7 +20,9 @@ from audionet_tf.core import files, store_retries
 from audionet_tf.core.errors import UserError, missing_extra
 
 ADDRESS = re.compile(r'([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])(.*)', re.DOTALL)  # one slash: what pathlib makes of it
-NOT_STORES = ('file', 'hf', 'http', 'https', 'local')  # paths of their own kind, or places without lists of files
+# Paths of their own kind, places without lists of files, and what stands before the path of a teacher.
+NOT_STORES = ('clip', 'embedding', 'file', 'hf', 'http', 'https', 'local', 'sound')
+PREFIXED = re.compile(r'((?:[^\W\d]\w*=)?(?:embedding:)?(?:clip:|sound(?:@\d+)?:)?)(.*)', re.DOTALL)
 EXTRAS = {'s3': ('s3fs', 's3'), 's3a': ('s3fs', 's3'), 'gs': ('gcsfs', 'gs'), 'gcs': ('gcsfs', 'gs')}
 STALL_SECONDS = 15.0  # without a byte, of a request
 VERSION_KEYS = ('ETag', 'etag', 'md5Hash', 'generation', 'checksum', 'mtime', 'LastModified', 'modified', 'created')
@@ -50,9 +52,9 @@ def is_address(path):
 
 
 def named_path(value):
-  """('NAME=', address) of 'NAME=address'; ('', value) of anything else."""
-  name, mark, path = value.partition('=')
-  return (name + mark, path) if mark and name.isidentifier() and is_address(path) else ('', value)
+  """('NAME=', address) of 'NAME=address', ('embedding:clip:', address) of a teacher; ('', value) of anything else."""
+  prefix, path = PREFIXED.fullmatch(value).groups()
+  return (prefix, path) if is_address(path) else ('', value)
 
 
 def checked(address):

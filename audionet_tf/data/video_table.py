@@ -9,6 +9,7 @@ Up to IN_JSON videos, both are JSON and nothing else.
 """
 
 import collections.abc
+import contextlib
 import pathlib
 
 from audionet_tf.core import files
@@ -16,6 +17,7 @@ from audionet_tf.core import files
 IN_JSON = 10_000  # videos; a JSON of more takes megabytes in every epoch
 BATCH_ROWS = 4096
 LONGEST_ROW_BYTES = 8192  # on average, unpacked
+ENCODINGS = {'PLAIN', 'RLE', 'BIT_PACKED'}  # others, as a dictionary, hold more than the sizes in the file tell
 COLUMNS = {'id': 'string', 'digest': 'string', 'windows': 'int64', 'first_window': 'int64'}
 
 
@@ -79,20 +81,20 @@ def read(path, rows):
   Raises:
     ValueError: it is not such a file. OSError: it cannot be read.
   """
-  import pyarrow
   from pyarrow import parquet
 
-  try:
-    with parquet.ParquetFile(path) as file:
-      sizes = [file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)]
-      if file.metadata.num_rows != rows or sum(sizes) > LONGEST_ROW_BYTES * rows:
-        raise ValueError(f'{file.metadata.num_rows} videos in {sum(sizes)} bytes, expected {rows} videos')
-      if file.schema_arrow.remove_metadata() != _schema(COLUMNS):
-        raise ValueError(f'its columns are not {", ".join(COLUMNS)}')
-      table = file.read()
+  with _damage_as_value_error(), parquet.ParquetFile(path) as file:
+    groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+    size = sum(group.total_byte_size for group in groups)
+    if file.metadata.num_rows != rows or size > LONGEST_ROW_BYTES * rows:
+      raise ValueError(f'{file.metadata.num_rows} videos in {size} bytes, expected {rows} videos')
+    if file.schema_arrow.remove_metadata() != _schema(COLUMNS):
+      raise ValueError(f'its columns are not {", ".join(COLUMNS)}')
+    used = {name for group in groups for i in range(group.num_columns) for name in group.column(i).encodings}
+    if not used <= ENCODINGS:
+      raise ValueError(f'its columns are encoded by {", ".join(sorted(used - ENCODINGS))}, expected is PLAIN')
+    table = file.read()
     table.validate(full=True)
-  except pyarrow.ArrowException as error:
-    raise ValueError(str(error)) from None
   if any(column.null_count for column in table.columns):
     raise ValueError('a value is missing')
   return VideoTable(table, pathlib.Path(path))
@@ -124,13 +126,23 @@ def write_epoch(path, columns):
 
 def read_epoch(path, metric):
   """(list of ids, f64 array of a metric) of the statistics of an epoch. ValueError if the file is damaged."""
-  import pyarrow
   from pyarrow import parquet
 
-  try:
+  with _damage_as_value_error():
     table = parquet.read_table(path, columns=['id', metric])
     return table['id'].to_pylist(), table[metric].to_numpy().astype(float)
-  except (pyarrow.ArrowException, KeyError) as error:
+
+
+@contextlib.contextmanager
+def _damage_as_value_error():
+  """Context in which what pyarrow raises about a damaged file becomes ValueError; errors of the system stay OSError."""
+  import pyarrow
+
+  try:
+    yield
+  except (pyarrow.ArrowException, KeyError, OSError) as error:
+    if isinstance(error, OSError) and (error.errno is not None or type(error) is not OSError):
+      raise
     raise ValueError(str(error)) from None
 
 

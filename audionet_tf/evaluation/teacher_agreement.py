@@ -32,8 +32,9 @@ def named_teacher(settings):
   kinds |= {'digest': str | None, 'texts': str | None, 'temperature': float | None}
   if not isinstance(described, dict) or not all(isinstance(described.get(key), kind) for key, kind in kinds.items()):
     raise UserError('the record of the teacher in the model is damaged; name the teacher with --teacher')
-  for key in ('source', 'weights', 'labels'):  # a model may come from strangers: it makes no connection of its own
-    if described[key] and object_store.is_address(described[key]):
+  # A model may come from strangers: it makes no connection of its own.
+  for key in ('source', 'weights', 'labels', 'texts'):
+    if object_store.is_address(object_store.named_path(described.get(key) or '')[1]):
       raise UserError(f'the {key} of the teacher were at {described[key]}; name the teacher with --teacher')
   return {key: described.get(key) for key in kinds}
 

@@ -77,6 +77,9 @@ def decode_audio(path, sample_rate_hz, mono='mean', max_seconds=None, warn=None)
     raise MediaError(path, TRUNCATED)
   if line := joined.unread(path):
     warn(line)
+  if len(recordings) > joined.MOST:
+    recordings = recordings[: joined.MOST]
+    warn(f'more than {joined.MOST:,} recordings are joined in it; those behind are not read: split the file')
   parts = (_recording(path, *part, number > 0, mono, warn) for number, part in enumerate(recordings))
   blocks = itertools.chain.from_iterable(parts)
   yield from pcm_chunks(blocks, sample_rate_hz, max_seconds, warn)

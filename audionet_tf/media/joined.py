@@ -14,7 +14,7 @@ from audionet_tf.media import integrity, sections, wav_header
 OGG_PAGE, OGG_PAGE_HEAD = b'OggS', 27
 FIRST_PAGE = 2  # flag of the first page of a stream in Ogg
 IDENTIFICATION_BYTES = 64
-MOST = 10_000  # recordings in one file
+MOST = wav_header.MAX_RECORDINGS  # recordings in one file that are decoded
 BLOCK_BYTES, LONGEST_MARK = 1 << 20, 16
 
 # First bytes of a format to those by which every recording begins, too many to occur by chance.
@@ -31,7 +31,11 @@ REPORTED = {
 
 
 def recordings(path):
-  """The recordings in a file that must be opened one by one: list of (begin, end) in bytes, of one for most files."""
+  """The recordings in a file that must be opened one by one.
+
+  Returns:
+    list of (begin, end) in bytes, of one for most files; where it is longer than MOST, not all were looked for.
+  """
   with integrity.readable(path, sections.behind_tags) as file:
     size, lead, found, mark = file.length, file.begin, [], file.read(4)
     file.seek(0)
@@ -51,7 +55,7 @@ def _places(file, pattern):
   """Where a pattern occurs in an open file, list of int. The file is not mapped: that counts as memory."""
   places, place, held = [], 0, b''
   file.seek(0)
-  while (block := file.read(BLOCK_BYTES)) and len(places) < MOST:
+  while (block := file.read(BLOCK_BYTES)) and len(places) <= MOST:
     data = held + block
     found = (match.span() for match in re.finditer(pattern, data, re.DOTALL))
     places += [place + begin for begin, end in found if end > len(held)]
@@ -63,7 +67,7 @@ def _places(file, pattern):
 def _ogg_links(file, size):
   """(begin, end) of the links of a chained Ogg whose sound changes its format; an empty list for any other."""
   links, formats, begin, in_heads = [], [], 0, False
-  while begin < size:
+  while begin < size and len(links) <= MOST:
     file.seek(begin)
     head = file.read(OGG_PAGE_HEAD)
     if len(head) < OGG_PAGE_HEAD or head[:4] != OGG_PAGE:

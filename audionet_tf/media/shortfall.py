@@ -9,7 +9,7 @@ import struct
 
 import av
 
-from audionet_tf.media import sections
+from audionet_tf.media import sections, wav_header
 
 # FFmpeg's names of formats that declare how long they play, to seconds by which sound may be shorter: codecs begin late
 # and end with a frame. For other formats FFmpeg estimates it from the size of the file.
@@ -31,6 +31,9 @@ def missing(file, container, stream, zero, end_seconds):
     end_seconds: where the decoded sound ends, from there.
   """
   name, declared = container.format.name, None
+  if name == 'wav':
+    header = wav_header.read(file)
+    return wav_header.sound_parts(file, header, file.length)[1] if header else None
   if name == 'ogg':
     return 'its last page is cut off: what follows is missing' if _ends_in_ogg_page(file) else None
   if name == 'mp3':

@@ -28,10 +28,10 @@ LONG_SIZE = 0xFFFFFFFF  # in RF64: the size is in the chunk ds64
 CHUNKS = (b'data', b'fmt ', b'fact', b'LIST', b'JUNK', b'bext', b'iXML', b'id3 ', b'cue ', b'smpl', b'PEAK')
 TRAILING = tuple(name for name in CHUNKS if name not in (b'data', b'fmt '))
 MOST_TRAILING = 4 << 20  # bytes at the end of a file that are searched for chunks behind its sound
-MAX_CHUNKS = 1000
+MAX_CHUNKS = 10_000
 MOST_FORMAT = 1 << 10  # bytes of a format
 WHOLE = (8, 16, 24, 32, 64)  # bits of a sample that FFmpeg reads
-MAX_RECORDINGS = 10_000
+MAX_RECORDINGS = 10_000  # in one file; one more is looked for, which tells that there are too many
 
 
 class WavHeader(NamedTuple):
@@ -102,11 +102,16 @@ def _walked(file, form):
         _, valid_bits, _, tag = struct.unpack('<HHIH', fmt[16:26])
         valid_bits = valid_bits or bits
       fields = fmt, tag, channels, rate_hz, frame_bytes, bits, valid_bits, extensible
-    file.seek(begin + size)
-    is_unpadded = bool(size % 2) and file.read(4) in CHUNKS
-    is_odd |= is_unpadded
-    file.seek(begin + size + (size % 2 and not is_unpadded))
+    is_odd |= _skip(file, begin + size, size)
   return None
+
+
+def _skip(file, end, size):
+  """Moves an open file behind a chunk of `size` bytes that ends at `end`; whether the byte that pads it is missing."""
+  file.seek(end)
+  is_unpadded = bool(size % 2) and file.read(4) in CHUNKS
+  file.seek(end + (size % 2 and not is_unpadded))
+  return is_unpadded
 
 
 def ends_early(begin, declared_bytes, file_bytes, placeholder_bytes=PLACEHOLDER_BYTES):
@@ -126,7 +131,7 @@ def recordings(file, file_bytes):
     list of (begin, end) in bytes, at least one where the file is a WAV; the last may declare an end behind the file's.
   """
   found, begin = [], 0
-  while begin is not None and len(found) < MAX_RECORDINGS:
+  while begin is not None and len(found) <= MAX_RECORDINGS:
     file.seek(begin)
     form, size, kind = struct.unpack('<4sI4s', file.read(12).ljust(12))
     if form not in FORMS or kind != b'WAVE':
@@ -185,7 +190,7 @@ def rewritten(file, file_bytes):
     return None
   plain = header.tag in (PCM, FLOAT) and header.container_bits in WHOLE and header.frame_bytes % header.channels == 0
   differs = header.extensible and header.tag == PCM and {header.bits, header.valid_bits} != {header.container_bits}
-  parts = sound_parts(file, header, file_bytes)
+  parts, _ = sound_parts(file, header, file_bytes)
   if not (len(parts) > 1 or (plain and (differs or header.is_odd))):
     return None
   fmt = header.fmt
@@ -199,19 +204,30 @@ def rewritten(file, file_bytes):
 
 
 def sound_parts(file, header, file_bytes):
-  """(begin, end) of the chunks with sound in a WAV, in bytes; WAV files that were joined to it are not looked into."""
+  """Finds the chunks with sound in a WAV; WAV files that were joined to it are not looked into.
+
+  Args:
+    file: open for reading bytes.
+    header: its WavHeader.
+    file_bytes: its size.
+
+  Returns:
+    (list of (begin, end) in bytes, at least one; None, or a line about sound of later chunks that is missing).
+  """
   place, name, size, parts = header.sound_begin, b'data', header.sound_bytes, []
   for _ in range(MAX_CHUNKS):
-    known = 0 < size <= file_bytes - place
-    if name == b'data' and (known or not parts):
-      end = place + size if known else file_bytes
-      parts.append((place, end - (end - place) % max(1, header.frame_bytes)))
-    if not known:
-      break
-    file.seek(place + size + size % 2)
+    end = min(place + size, file_bytes)
+    if name == b'data':
+      end = end if parts or size else file_bytes
+      whole = end - (end - place) % max(1, header.frame_bytes)
+      if not parts or whole > place:
+        parts.append((place, whole))
+      if len(parts) > 1 and ends_early(place, size, file_bytes):
+        return parts, f'the last chunk of its sound ends {place + size - file_bytes} bytes too early: truncated'
+    _skip(file, end, end - place)
     head = file.read(8)
     if len(head) < 8 or head[:4] in FORMS:
-      break
+      return parts, None
     name, size = struct.unpack('<4sI', head)
     place = file.tell()
-  return parts
+  return parts, f'what follows its first {MAX_CHUNKS:,} chunks is not read; join its sound into one chunk'

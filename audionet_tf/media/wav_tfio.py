@@ -59,7 +59,8 @@ def plain_header(path):
   """The Header of a plain, complete WAV file, None for any other. MediaError where it cannot be read."""
   with integrity.readable(path) as file:
     wav, file_bytes = wav_header.read(file), os.fstat(file.fileno()).st_size
-    if wav and len(wav_header.sound_parts(file, wav, file_bytes)) + len(wav_header.recordings(file, file_bytes)) > 2:
+    parts, lost = wav_header.sound_parts(file, wav, file_bytes) if wav else ([], None)
+    if lost or len(parts) + len(wav_header.recordings(file, file_bytes)) > 2:
       return None
   if not wav or wav.form != b'RIFF' or wav.sound_begin > WAV_HEADER_BYTES:
     return None

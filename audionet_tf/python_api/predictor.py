@@ -348,8 +348,9 @@ def load(path: Path | None = None, *, classes: Path | None = None) -> Predictor:
   if classes is not None:
     from audionet_tf.teachers import student_words
 
-    path = student_words.find(path, os.fspath(classes))
-    return Predictor(path, student_words.load(path, os.fspath(classes)))
+    classes = store_cache.fetched(os.fspath(classes))
+    path = student_words.find(path, classes)
+    return Predictor(path, student_words.load(path, classes))
   path = pathlib.Path(starter.chosen(path))
   from audionet_tf.saved_model import for_files
 

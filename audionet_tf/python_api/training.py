@@ -115,6 +115,7 @@ def train(
   if embeddings:
     _check(teacher is None, "embeddings have AudioSet's labels in them; leave teacher out")
     _check(isinstance(teacher_labels, str | os.PathLike), 'embeddings need teacher_labels, the file of the classes')
+    _check(settings.get('loss') != 'cosine', "loss='cosine' is of vectors; embeddings have AudioSet's labels in them")
     with_sound = graph or projector or profile or validation
     _check(not with_sound, 'graph, projector, profile and validation need sound, which embeddings lack')
 
@@ -193,6 +194,10 @@ def _teachers(given: dict[str, Any], settings: dict[str, Any]) -> tuple[tuple[Te
   return teacher_config.of_embeddings(teachers), {name: value for name, value in settings.items() if name != 'loss'}
 
 
+# Arguments of `train` that `train_on_sounds` passes on, and that are no field of TrainingConfig in this form.
+WITH_SOUNDS = ('student', 'augment', 'checkpoint_every', 'checkpoint_minutes', 'graph', 'projector', 'profile')
+
+
 def train_on_sounds(
   folder: Path,
   run_dir: Path | None = None,
@@ -208,21 +213,34 @@ def train_on_sounds(
 
   Args:
     folder: with a folder of sounds for each class, or with metadata.csv (`file_name`, `label`).
-    run_dir: folder of the run: new, or with `resume` an old one. None: runs/ and the name of `folder`.
+    run_dir: folder of the run, which neither contains `folder` nor lies in it: new, or with `resume` an old one. None:
+      runs/ and the name of `folder`. Both are on this machine.
     init: run or student to start from: first a head on its frozen features is trained, then all layers; the student
       that names more of the held-out sounds is kept.
     resume: go on from where the run was interrupted.
-    **settings: of `train`, in place of the recipe's (the presets sounds, sounds_head and sounds_tune).
+    **settings: of `train`, in place of the recipe's (the presets sounds, sounds_head and sounds_tune); all but
+      those on teachers, their loss, records and workers.
 
   Returns:
     dict: `accuracy`; `clips`, the number of held-out sounds; `categories` and `confusion`; `results`, a dict for each
     sound; `skipped`, dict of unreadable files to reasons; `report`, path of the page.
 
   Raises:
-    UserError: no class, one class, or a class with a single sound; no readable sound; or as `train`.
+    UserError: no class, one class, or a class with a single sound; no readable sound; `run_dir` holds something else
+      than a run; an argument that the sounds decide; or as `train`.
   """
   from audionet_tf.sound_folders import pipeline
 
+  for path in (folder, run_dir):
+    is_in_store = path is not None and object_store.is_address(path)
+    _check(not is_in_store, f'{path}: training on sounds takes folders of this machine, no addresses in a store')
+  decided = sorted(settings.keys() & set(pipeline.DECIDED))
+  _check(not decided, f'train_on_sounds has no argument {", ".join(decided)}: it makes records and labels itself')
+  fields = {name: value for name, value in settings.items() if name not in WITH_SOUNDS}
+  if fields:
+    from audionet_tf.training import config
+
+    _check_settings(fields, config.TrainingConfig)
   run_dir = pipeline.default_run_dir(folder) if run_dir is None else run_dir
   return pipeline.run(folder, run_dir, build_records, train, settings, init, resume)
 

@@ -24,7 +24,7 @@ from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
 
 SAVE_SECONDS = 60  # an interrupted command loses what it read since
-MOST_BYTES = 1 << 36  # of the arrays, unpacked
+FIRST_MEMBER = b'model.npy'  # of the zip archive, by which even a damaged index is known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,25 +42,42 @@ class Entry:
   vectors: np.ndarray
 
 
-def read(path, model):
+def check(path):
+  """UserError if there is a file that is no index, and so is not to be written over; a damaged index is one still."""
+  if not path.exists():
+    return
+  try:
+    with open(path, 'rb') as file:
+      start = file.read(len(FIRST_MEMBER) + 30)
+  except OSError as error:
+    raise UserError(f'{path}: cannot be read ({text.brief(error)})') from error
+  if not (start.startswith(b'PK\x03\x04') and start.endswith(FIRST_MEMBER)):
+    raise UserError(f'{path}: not an index; choose another --index=FILE')
+
+
+def read(path, model, width):
   """The index in a file: dict of path (str) to Entry. A damaged one, or one of another model, is empty, and reported.
 
   Args:
     path: pathlib.Path of the index, which may be missing.
     model: str, which student and windows the vectors must be of.
+    width: of the vectors.
+
+  Raises:
+    UserError: the file is no index, or cannot be read.
   """
+  check(path)
   if not path.exists():
     return {}
   try:
     with zipfile.ZipFile(path) as archive:
-      size = sum(member.file_size for member in archive.infolist())
-      if size > MOST_BYTES:
-        raise ValueError(f'{size} bytes, allowed are up to {MOST_BYTES}')
+      if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+        raise ValueError('compressed')  # little could unpack to much
     with np.load(path, allow_pickle=False) as arrays:
       if str(arrays['model']) != model:
         print(f'{path}: of another student or of other windows; it is made again', file=sys.stderr)
         return {}
-      return entries(*(arrays[name] for name in ('paths', 'stamps', 'counts', 'times', 'vectors')))
+      return entries(width, *(arrays[name] for name in ('paths', 'stamps', 'counts', 'times', 'vectors')))
   except OSError as error:
     raise UserError(f'{path}: cannot be read ({text.brief(error)})') from error
   except Exception as error:  # NumPy and zipfile raise whatever damaged bytes hit
@@ -68,13 +85,13 @@ def read(path, model):
     return {}
 
 
-def entries(paths, stamps, counts, times, vectors):
+def entries(width, paths, stamps, counts, times, vectors):
   """dict of path to Entry, from the arrays of an index. ValueError: they do not go together."""
   rows = int(counts.sum())
   kinds = ''.join(array.dtype.kind for array in (paths, stamps, counts, times, vectors))
   shapes = stamps.shape == (len(paths), 2) and counts.shape == (len(paths),) and times.shape == (rows, 2)
-  if kinds != 'Uiiff' or not shapes or vectors.ndim != 2 or len(vectors) != rows or (counts < 1).any():
-    raise ValueError(f'{len(paths)} files, {rows} windows, but vectors {list(vectors.shape)}')
+  if kinds != 'Uiiff' or not shapes or vectors.shape != (rows, width) or (counts < 1).any():
+    raise ValueError(f'{len(paths)} files, {rows} windows of {width}, but vectors {list(vectors.shape)}')
   if not (np.isfinite(times).all() and np.isfinite(vectors).all()):
     raise ValueError('numbers that are not finite')
   ends = np.cumsum(counts)[:-1]
@@ -103,12 +120,12 @@ def stamp_of(path):
   return status.st_size, status.st_mtime_ns
 
 
-def extended(path, model, paths, embed):
+def extended(path, model, width, paths, embed):
   """The index of a collection, after reading the files that it lacks or that have changed.
 
   Args:
     path: pathlib.Path of the index, which is written if something is new.
-    model: as for `read`.
+    model, width: as for `read`.
     paths: list of pathlib.Path of sound and video files.
     embed: function of a path to (f64 [n, 2], f16 [n, width]): times and vectors.
 
@@ -116,9 +133,9 @@ def extended(path, model, paths, embed):
     (dict of path to Entry, of `paths` only; list of the paths that cannot be read, which are reported on stderr).
 
   Raises:
-    UserError: none of the files can be read, or the index cannot be.
+    UserError: none of the files can be read, or as `read`.
   """
-  index = read(path, model)
+  index = read(path, model, width)
   missing = [file for file in paths if str(file) not in index or index[str(file)].stamp != stamp_of(file)]
   unreadable, messages, saved_at, new = [], [], time.monotonic(), False
   try:

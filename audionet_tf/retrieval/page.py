@@ -4,8 +4,8 @@ import html
 import os
 import pathlib
 
-from audionet_tf.core import text
-from audionet_tf.units.html import STYLE, address, timestamp
+from audionet_tf.core import html_page, text
+from audionet_tf.units.html import STYLE, timestamp
 
 
 def page(query, moments, folder):
@@ -21,33 +21,17 @@ def page(query, moments, folder):
   """
   highest = max([moment.cosine for moment in moments], default=0)
   cards = '\n'.join(card(rank, moment, highest, folder) for rank, moment in enumerate(moments, 1))
-  title = html.escape(text.printable(query))
-  return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p>The {len(moments)} moments that fit best, the best first. Each player starts and ends with its moment.</p>
-<main>
-<ol>
-{cards}
-</ol>
-</main>
-</body>
-</html>
-"""
+  introduction = (
+    f'The {len(moments)} moments that fit best, the best first. Each player starts and ends with its moment.'
+  )
+  return html_page.document(text.printable(query), introduction, f'<main>\n<ol>\n{cards}\n</ol>\n</main>', STYLE)
 
 
 def card(rank, moment, highest, folder):
   """HTML of one moment: player, times, cosine, file."""
   name = html.escape(text.printable(pathlib.Path(moment.path).name))
   start, end = timestamp(moment.start_seconds), timestamp(moment.end_seconds)
-  source = address(os.path.relpath(moment.path, folder))
+  source = html_page.address(os.path.relpath(moment.path, folder))
   share = min(1, max(0, moment.cosine / highest)) if highest > 0 else 0
   return f"""<li class="moment">
 <audio controls preload="metadata" src="{source}#t={moment.start_seconds:.3f},{moment.end_seconds:.3f}" \

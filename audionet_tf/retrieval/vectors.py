@@ -97,7 +97,9 @@ def of_text(settings, query, classes=None):
   if classes is None:
     prompts = {query: class_prompts.templates_of(query)}
     return student_words.vectors_of_texts(about, prompts, f'{query!r}')[0]
-  table = word_tables.read(classes)
+  table, width = word_tables.read(classes), next(iter(settings.embeddings.values()))
+  if table.vectors.shape[1] != width:
+    raise UserError(f'{classes}: vectors of {table.vectors.shape[1]} numbers, but the student learned {width}')
   if query not in table.names:
     raise UserError(f'{classes}: no class {query!r}; there are {text.first_of(table.names)}')
   return table.vectors[table.names.index(query)]

@@ -78,14 +78,26 @@ def of_folders(root, folder):
   """The Sounds below the folders of `root`, which name their classes. Names are relative to `folder`."""
   loose = [path.name for path in sorted(root.iterdir()) if path.is_file() and suffixes.is_media(path.name)]
   tell_skipped(loose, f'not in the folder of a class, but in {root} itself')
-  sounds, empty = [], []
+  sounds, empty, odd = [], [], []
   for place in folders_in(root):
     found = [path for path in files_below(place) if suffixes.is_media(path.name)]
+    names = {path: path.relative_to(folder).as_posix() for path in found}
+    odd += [name for name in names.values() if not is_utf8(name)]
     label = text.one_line(place.name)
-    sounds += [Sound(path, path.relative_to(folder).as_posix(), label) for path in found]
+    sounds += [Sound(path, name, label) for path, name in names.items() if is_utf8(name)]
     empty += [] if found else [place.name]
+  tell_skipped(odd, 'names that are not UTF-8; rename them')
   tell_skipped(empty, 'folders without a sound file')
   return sounds
+
+
+def is_utf8(name):
+  """Whether a file's name is text: the system gives other bytes as lone surrogates, which no table can hold."""
+  try:
+    name.encode()
+  except UnicodeEncodeError:
+    return False
+  return True
 
 
 def files_below(folder):

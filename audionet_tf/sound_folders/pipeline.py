@@ -16,21 +16,26 @@ import csv
 import dataclasses
 import json
 import pathlib
-import shutil
 import sys
 
 from audionet_tf.core import digests, files, flagfiles, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import record_manifest
-from audionet_tf.sound_folders import labelled, recordings
+from audionet_tf.sound_folders import labelled, recordings, run_folder
 from audionet_tf.sound_folders.labelled import HELD_OUT, TRAIN
+from audionet_tf.sound_folders.run_folder import LINKS, REPORT, TABLE
 from audionet_tf.training import run_checks
 
 HEAD = 'labels'  # of the student, which the labels teach
-TABLE = 'sounds.csv'
 MOST_STEPS = 40_000  # of a recipe, whose epochs are for some hundred sounds
 LEAST_EPOCHS = 10
 NOT_OF_A_RECIPE = ('records', 'run_dir')
+# Arguments of `train` that the sounds decide.
+DECIDED = (
+  *('records', 'validation', 'embeddings', 'distribute', 'wait_seconds', 'kldiv_per_frame'),
+  *('teacher', 'teacher_weights', 'teacher_labels', 'teacher_input_range', 'teacher_dtype', 'teacher_mode'),
+  *('classes', 'teacher_temperature', 'loss', 'loss_weight', 'balance'),
+)
 
 
 def default_run_dir(folder):
@@ -54,24 +59,19 @@ def run(folder, run_dir, build, train, given, init=None, resume=False):
     dict of `clip_accuracy.evaluate_clips`, and `summary`, `skipped` and `report`, the path of the page.
 
   Raises:
-    UserError: `labelled.read` refuses the folder, a class has no readable sound to train on, or the run cannot begin.
+    UserError: `labelled.read` refuses the folder, a class has no readable sound to train on, or the run cannot begin:
+      `run_folder.check`.
   """
   run_dir = pathlib.Path(run_dir)
-  run_checks.check_run_folder(run_dir, resume)
+  run_folder.check(folder, run_dir, resume)
   init_path = init and run_checks.initial_student(init)
   found = labelled.read(folder)
   arguments = settings_of_records(given.get('student'), init_path)
-  sounds, names, rules = split(found)
-  unreadable = build_parts(run_dir, sounds, build, arguments)
-  if unreadable:  # what is held out is decided among the others
-    found = [sound for sound in found if sound.name not in unreadable]
-    labelled.check_readable(folder, found, unreadable)
-    sounds, names, rules = split(found)
-    build_parts(run_dir, sounds, build, arguments)
+  with run_checks.locked(run_dir, resume):
+    sounds, names, rules, unreadable = prepare(folder, run_dir, found, build, arguments)
   summary = recordings.summary(sounds, names, rules)
   print(summary, file=sys.stderr)
-  write_table(run_dir / TABLE, sounds, names)
-  heard = [(run_dir / 'sounds' / HELD_OUT / s.name, s.label) for s in sounds if s.part == HELD_OUT]
+  heard = [(run_dir / LINKS / HELD_OUT / s.name, s.label) for s in sounds if s.part == HELD_OUT]
   windows = record_manifest.read(run_dir / 'records' / TRAIN)['windows']
   common = {
     'records': run_dir / 'records' / TRAIN,
@@ -85,6 +85,34 @@ def run(folder, run_dir, build, train, given, init=None, resume=False):
     train(run_dir=run_dir, **common, **with_recipe('sounds', given, windows))
     measured, chosen = evaluate(run_dir, heard), []
   return report(run_dir, measured, [summary, *chosen], unreadable)
+
+
+def prepare(folder, run_dir, found, build, arguments):
+  """Writes the table of the sounds, links to them, and their records.
+
+  The table comes first, and tells from then on that the folder is a run.
+
+  Args:
+    folder: of the sounds.
+    run_dir: of the run.
+    found: list of labelled.Sound.
+    build: `api.build_records`.
+    arguments: dict of arguments of `build`.
+
+  Returns:
+    (list of the readable labelled.Sound with their parts, names and rules as from `split`, dict of the names of
+    unreadable sounds to reasons).
+  """
+  sounds, names, rules = split(found)
+  write_table(run_dir / TABLE, sounds, names)
+  unreadable = build_parts(run_dir, sounds, build, arguments)
+  if unreadable:  # what is held out is decided among the others
+    found = [sound for sound in found if sound.name not in unreadable]
+    labelled.check_readable(folder, found, unreadable)
+    sounds, names, rules = split(found)
+    write_table(run_dir / TABLE, sounds, names)
+    build_parts(run_dir, sounds, build, arguments)
+  return sounds, names, rules, unreadable
 
 
 def build_parts(run_dir, sounds, build, arguments):
@@ -101,7 +129,7 @@ def build_parts(run_dir, sounds, build, arguments):
     own = [sound for sound in sounds if sound.part == part]
     output = run_dir / 'records' / part
     try:
-      unreadable |= build(link(run_dir / 'sounds' / part, own), output, **arguments).failures
+      unreadable |= build(run_folder.link(run_dir / LINKS / part, own), output, **arguments).failures
     except UserError:  # none of them can be read, if so much was found out
       failures = build_failures(output)
       if len(failures) < len(own):
@@ -130,18 +158,8 @@ def write_table(path, sounds, names):
   path.parent.mkdir(parents=True, exist_ok=True)
   with files.atomic_write(path) as file:
     writer = csv.writer(file)
-    writer.writerow(['path', 'category', 'fold', 'recording'])
+    writer.writerow(run_folder.COLUMNS)
     writer.writerows([s.name, s.label, s.part, name] for s, name in zip(sounds, names, strict=True))
-
-
-def link(folder, sounds):
-  """Makes a folder of links to sounds, by their names, in place of an earlier one; returns the folder."""
-  shutil.rmtree(folder, ignore_errors=True)
-  for sound in sounds:
-    place = folder / sound.name
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.symlink_to(sound.path.absolute())
-  return folder
 
 
 def settings_of_records(student, init_path):
@@ -221,8 +239,9 @@ def publish(source, run_dir):
   same = target.is_file() and digests.of_file(path) == digests.of_file(target)
   if same and (run_dir / student_paths.EXPORT_FOLDER).is_dir():
     return
-  model, settings = student_file.load(path)
-  student_file.save(target, model, settings)
+  for suffix in ('.json', '.keras'):  # the same bytes, by which a resumed run knows it
+    with files.atomic_write(target.with_suffix(suffix), 'wb') as file:
+      file.write(path.with_suffix(suffix).read_bytes())
   export.export(*student_file.load(target), run_dir / student_paths.EXPORT_FOLDER)
 
 
@@ -250,7 +269,7 @@ def report(run_dir, measured, lines, skipped):
   unheard = sorted(name for name, row in report_page.per_class(measured).items() if not row['clips'])
   if unheard:
     lines = [*lines, f'No sound of {text.first_of(unheard)} is held out: nothing is known about it.']
-  page = report_page.write(run_dir / 'report', f'Held-out sounds: {run_dir.name}', lines, measured)
+  page = report_page.write(run_dir / REPORT, f'Held-out sounds: {run_dir.name}', lines, measured)
   measured |= {'summary': lines, 'skipped': skipped}
   files.write_json(run_dir / 'report.json', measured | {'classes': report_page.per_class(measured)})
   return measured | {'report': page}

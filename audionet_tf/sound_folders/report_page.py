@@ -3,7 +3,6 @@
 import html
 import itertools
 import pathlib
-import shutil
 import sys
 
 import numpy as np
@@ -12,6 +11,7 @@ from sklearn import metrics
 from audionet_tf.core import files, html_page, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.media import decoding, integrity, wav_file
+from audionet_tf.sound_folders.run_folder import REPORT_MARK
 
 SOUNDS = 'sounds'
 MOST_PLAYED = 200  # mistakes, the surest first
@@ -70,19 +70,27 @@ def write(folder, title, introduction, measured):
 
   Returns:
     pathlib.Path of the page.
+
+  Raises:
+    UserError: `folder` holds something else.
   """
-  shutil.rmtree(folder, ignore_errors=True)
-  (folder / SOUNDS).mkdir(parents=True)
+  with files.replaced_folder(folder, REPORT_MARK) as partial:
+    (partial / SOUNDS).mkdir(parents=True)
+    (partial / REPORT_MARK).write_text('This folder is replaced when the run is resumed.\n')
+    write_page(partial, title, introduction, measured)
+  return folder / 'index.html'
+
+
+def write_page(folder, title, introduction, measured):
+  """Fills a new folder with the page and its sounds. Arguments as for `write`."""
   wrong = mistakes(measured)
   played = {row['path']: write_sound(folder, number, row['path']) for number, row in enumerate(wrong[:MOST_PLAYED], 1)}
   correct = measured['clips'] - len(wrong)
   body = [f'<p>{html.escape(line)}</p>' for line in introduction[1:]]
   body += [f'<p><strong>Accuracy {measured["accuracy"]:.1%}</strong>: {correct} of {measured["clips"]} sounds.</p>']
   body += [class_table(per_class(measured)), confusion_table(measured), mistake_table(wrong, played)]
-  page = folder / 'index.html'
-  with files.atomic_write(page) as out:
-    out.write(html_page.document(title, introduction[0], '\n'.join(body), STYLE))
-  return page
+  page = html_page.document(title, introduction[0], '\n'.join(body), STYLE)
+  (folder / 'index.html').write_text(page, encoding='utf-8')
 
 
 def write_sound(folder, number, path):

@@ -9,9 +9,9 @@
 |                         | X.npz, X.npy, X.tfrecord    | precomputed outputs (`precomputed`)                         |
 |                         | X.csv                       | labels of the clips (`clip_labels`)                         |
 |                         | sound:PATH, sound@RATE:PATH | a tagger of sound in YAMNet's form (`sound_tagger`)         |
-|                         | embedding:SOURCE            | any of these but labels: its vectors (of a classifier, its  |
-|                         |                             | logits, or the square roots of its probabilities); they     |
-|                         |                             | are normalized, and the student learns them by cosine       |
+|                         | embedding:SOURCE            | any but labels and taggers of sound: its vectors (of a      |
+|                         |                             | classifier, its logits, or the square roots of its          |
+|                         |                             | probabilities), normalized; the student learns their cosine |
 |                         | clip:PRESET                 | CLIP or SigLIP of KerasHub (`picture_text`)                 |
 | `--classes`             | a text file                 | of clip:PRESET: classes in words (`class_prompts`)          |
 | `--teacher_temperature` | a number above 0            | of clip:PRESET: logits are cosines over it                  |
@@ -155,10 +155,10 @@ def load(
     'source': store_cache.addressed(source),
     'name': name,
     'weights': store_cache.addressed(str(weights)),
-    'labels': None if labels is None else store_cache.addressed(str(labels)),
+    'labels': addressed(labels),
     'dtype': dtype,
     'input_range': None if input_range is None else list(input_range),
-    **({'texts': str(texts), 'temperature': temperature, 'prompts': prompts} if prompts else {}),
+    **({'texts': addressed(texts), 'temperature': temperature, 'prompts': prompts} if prompts else {}),
     'input_size': None if model.size is None else list(model.size),
     'classes': model.classes,
     'outputs': kind,
@@ -195,9 +195,16 @@ def embedding_teacher(config):
       vectors = tf.cast(embed(resized(images, size)), tf.float32)
       return tf.stop_gradient(tf.math.l2_normalize(vectors, axis=-1))
 
-  given = {name: value for name, value in config.arguments().items() if name != 'temperature'}
-  found = {'classes': width, 'outputs': batch_keys.EMBEDDING, 'digest': digest, 'temperature': temperature}
-  description = given | found | {'input_size': None if size is None else list(size), 'weights': str(config.weights)}
+  description = config.arguments() | {
+    'source': store_cache.addressed(config.source),
+    'weights': store_cache.addressed(str(config.weights)),
+    'input_range': None if config.input_range is None else list(config.input_range),  # as JSON has it
+    'temperature': temperature,
+    'input_size': None if size is None else list(size),
+    'classes': width,
+    'outputs': batch_keys.EMBEDDING,
+    'digest': digest,
+  }
   names = class_lists.numbered_names('dimension', width)
   return Teacher(config.name, names, probabilities, in_graph, description, digest, targets)
 
@@ -264,7 +271,7 @@ def precomputed_teacher(source, name, weights, labels, class_names, dtype, input
     'source': store_cache.addressed(source),
     'name': name,
     'weights': weights,
-    'labels': None if labels is None else store_cache.addressed(str(labels)),
+    'labels': addressed(labels),
     'dtype': dtype,
     'input_range': None,
     'input_size': None,
@@ -285,10 +292,10 @@ def sound_teacher(source, name, labels, class_names):
   kind = sound_kind(source, model, own_rate_hz)
   digest = digests.of_text(f'{own_rate_hz} {model.digest}')
   description = {
-    'source': source,
+    'source': store_cache.addressed(source),
     'name': name,
     'weights': 'imagenet',
-    'labels': None if labels is None else str(labels),
+    'labels': addressed(labels),
     'dtype': 'float32',
     'input_range': None,
     'input_size': None,
@@ -353,6 +360,11 @@ def checked_range(input_range):
   if not (np.isfinite([low, high]).all() and low != high):
     raise UserError(f'input range is {low}, {high}; expected are two different finite numbers')
   return low, high
+
+
+def addressed(path):
+  """A path, or the address that it stands for, as str; None for None."""
+  return None if path is None else store_cache.addressed(str(path))
 
 
 def read_labels(path):

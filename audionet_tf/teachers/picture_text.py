@@ -32,6 +32,7 @@ class PictureTextModel:
   Attributes:
     embed_pictures: pictures f32 [N, H, W, 3] in 0..255, of any size -> f32 [N, width], each of length 1.
     embed_texts: list of n str -> f32 [n, width] (NumPy), each of length 1.
+    tokens: list of n str -> i32 [n, length] (NumPy), what `embed_texts` embeds.
     scale: float, of the cosine in the model's logits: 1 / its temperature.
     width: of the embeddings.
     digest: sha256 of the weights, the preparation of pictures and the activation functions, hex.
@@ -39,6 +40,7 @@ class PictureTextModel:
 
   embed_pictures: Callable
   embed_texts: Callable
+  tokens: Callable
   scale: float
   width: int
   digest: str
@@ -66,11 +68,13 @@ def load(source, dtype='float32'):
   def embed_pictures(pictures):
     return unit(backbone.get_vision_embeddings(converter(pictures)))
 
+  def tokens(prompts):
+    return np.asarray(preprocessor({'images': None, 'prompts': prompts})['token_ids'], np.int32)
+
   def embed_texts(prompts):
     parts = [prompts[start : start + TEXTS_AT_ONCE] for start in range(0, len(prompts), TEXTS_AT_ONCE)]
     shown = tqdm.tqdm(parts, desc='embedding texts', unit=f' x {TEXTS_AT_ONCE}', delay=2)
-    tokens = (preprocessor({'images': None, 'prompts': part})['token_ids'] for part in shown)
-    return np.concatenate([unit(backbone.get_text_embeddings(part)).numpy() for part in tokens])
+    return np.concatenate([unit(backbone.get_text_embeddings(tokens(part))).numpy() for part in shown])
 
   functions = [encoder.get_config().get('intermediate_activation') for encoder in encoders(backbone)]
   prepared = {name: converter.get_config().get(name) for name in CONVERTER_SETTINGS}
@@ -79,7 +83,7 @@ def load(source, dtype='float32'):
     scale, width = float(np.exp(head.logit_scale.numpy())), embed_texts(['a']).shape[1]
   except Exception as error:  # the tokenizer and the layers come from a file
     raise UserError(f'{source}: cannot embed a text ({text.brief(error)})') from error
-  return PictureTextModel(embed_pictures, embed_texts, scale, width, digests.of_text(json.dumps(identity)))
+  return PictureTextModel(embed_pictures, embed_texts, tokens, scale, width, digests.of_text(json.dumps(identity)))
 
 
 def encoders(backbone):
@@ -160,5 +164,8 @@ def classifier(source, prompts, temperature=None, dtype='float32'):
   def outputs(pictures):
     return scale * tf.matmul(model.embed_pictures(pictures), vectors, transpose_b=True)  # [N, classes]
 
-  digest = digests.of_text(json.dumps([model.digest, list(prompts.values()), digests.of_array(vectors), scale]))
+  # Of whole numbers, which cover the tokenizer too: embeddings differ in their last bits between processors.
+  tokens = model.tokens([prompt for texts in prompts.values() for prompt in texts])
+  identity = [model.digest, list(prompts.values()), digests.of_array(tokens), temperature]
+  digest = digests.of_text(json.dumps(identity))
   return image_classifier.PictureModel(outputs, None, len(prompts), digest, kind='logits')

@@ -161,7 +161,7 @@ def sound_source(source):
 
 def needs_pictures(source):
   """Whether a teacher looks at pictures: neither is it a file of outputs or labels, nor does it hear."""
-  return not is_precomputed(source) and not is_sound(source)
+  return not is_precomputed(source) and not is_sound(str(source).removeprefix(EMBEDDING))
 
 
 def of_embeddings(teachers):
@@ -193,6 +193,8 @@ def check(teachers, teacher_mode, manifest):
     teacher_mode: 'stored' or 'online'.
     manifest: of the records.
   """
+  for teacher in teachers:
+    check_texts(teacher)
   classifiers = [teacher.name for teacher in teachers if needs_pictures(teacher.source)]
   check_pictures(manifest, classifiers)
   for teacher in teachers:
@@ -205,7 +207,6 @@ def check(teachers, teacher_mode, manifest):
     if teacher_mode == 'online' and (is_precomputed(path) or path.suffix == '.tflite'):
       what = 'outputs from a file' if is_precomputed(path) else 'a .tflite file'
       raise UserError(f'teacher {teacher.name}: {what} cannot run in the step; use --teacher_mode=stored')
-    check_texts(teacher)
     if is_picture_text(source):
       check_preset(source)
     elif is_precomputed(path):
@@ -217,6 +218,10 @@ def check(teachers, teacher_mode, manifest):
 def check_texts(teacher):
   """UserError unless a TeacherConfig has texts if it is a model of pictures and texts, and no flags of others."""
   if is_embedding(teacher.source):
+    if is_sound(teacher.source.removeprefix(EMBEDDING)):
+      raise UserError(
+        f'{teacher.source}: a tagger of sound gives classes, no vectors; leave out {EMBEDDING} or --loss=cosine'
+      )
     if teacher.texts is not None or teacher.labels is not None:
       raise UserError(
         f'teacher {teacher.name} ({teacher.source}): a student of embeddings gets its classes afterwards, by '

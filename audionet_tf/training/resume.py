@@ -5,6 +5,7 @@ import json
 
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import batch_keys
 from audionet_tf.teachers.teacher_config import TeacherConfig
 from audionet_tf.training import warm_start
 from audionet_tf.training.config import TrainingConfig
@@ -32,6 +33,8 @@ def settings_of(config, manifest, teachers, replicas, variants=None):
       del teacher[path_field]
     teacher['digest'] = loaded.digest
     teacher['classes'] = len(loaded.class_names)
+    if loaded.description['outputs'] == batch_keys.EMBEDDING:  # the digest of a file is that of its distributions, too
+      teacher['outputs'] = batch_keys.EMBEDDING
   settings['init'] = warm_start.digest(config.init)
   settings['records'] = {'digest': manifest['digest'], 'windows': manifest['windows']}
   if variants:

@@ -6,6 +6,7 @@ import json
 import sys
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from audionet_tf.core import files, interruption, system
@@ -447,7 +448,8 @@ def new_distiller(student, manifest, teachers, config):
 def finish(run_dir, student, manifest, teachers, config, settings):
   """Writes RUN/student.keras and RUN/export/1; a prolonged run is exported again, as the next version.
 
-  An export that is there is kept if it is whole.
+  A student.keras that is there is kept if it holds the same: Keras writes a date into it, and a run that starts from it
+  knows it by its digest. An export that is there is kept if it is whole.
 
   Args:
     run_dir: pathlib.Path of the run.
@@ -479,7 +481,8 @@ def finish(run_dir, student, manifest, teachers, config, settings):
     student.set_weights(weights)
   for layer in student.layers:
     layer.trainable = True  # what was frozen in this run is no property of the weights
-  student_file.save(path, student, student_settings)
+  if not is_saved(path, student, student_settings):
+    student_file.save(path, student, student_settings)
   exported = run_dir / 'export' / str(1 + len(settings['prolonged']))
   if exported.exists() and not export.is_whole(exported, student, student_settings):
     print(f'{exported}: damaged; it is made again', file=sys.stderr)
@@ -488,3 +491,17 @@ def finish(run_dir, student, manifest, teachers, config, settings):
     # From the file, not from memory: without the strategy's mirrored variables, and as `audionet_tf.export` does it.
     exported = export.export(*student_file.load(path), run_dir / 'export')
   return exported
+
+
+def is_saved(path, student, settings):
+  """Whether a .keras file holds the weights of a student, and its .json the settings."""
+  try:
+    saved, saved_settings = student_file.load(path)
+  except UserError:
+    return False
+  weights, saved_weights = student.get_weights(), saved.get_weights()
+  return (
+    saved_settings == settings
+    and len(saved_weights) == len(weights)
+    and all(map(np.array_equal, saved_weights, weights))
+  )

@@ -4,6 +4,7 @@ import importlib.util
 import json
 
 import commands
+import numpy as np
 import pytest
 import scipy.io.wavfile
 import tones
@@ -11,6 +12,8 @@ import tones
 from audionet_tf.captioning import event_scores
 from audionet_tf.captioning.event_tables import Annotation
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import word_tables
+from audionet_tf.models import registry, student_file
 from audionet_tf.saved_model import export
 
 if importlib.util.find_spec('sed_eval') is None:
@@ -87,6 +90,21 @@ def test_known_onsets_are_found(world):
   assert measured['event']['classes']['high']['recall'] == 0.5
   assert measured['event']['f1'] == pytest.approx(f1(3, 4, 3)) and measured['files'] == 2
   assert 'all together' in done.stdout and '85.7%' in done.stdout
+
+
+def test_a_student_of_embeddings_hears_events_of_classes_in_a_table(world):
+  settings = student_file.StudentConfig(
+    'audionet', tones.RATE, 'mean', 0.5, {}, {'space': {'source': 'embedding:x.npz'}}, embeddings={'space': 3}
+  )
+  (world / 'space').mkdir()
+  student_file.save(world / 'space/student.keras', registry.build('audionet', {'space': 3}), settings)
+  word_tables.write(world / 'words.npz', word_tables.make(['low', 'high'], np.eye(2, 3)))
+  (world / 'low.csv').write_text('file,onset,offset,label\na.wav,1,3,low\n')
+  done = evaluate(world, 'low.csv', '--model=space', '--classes=words.npz', '--stop=')
+  assert done.returncode == 0, done.stderr
+  assert set(json.loads((world / 'scores.json').read_text())['events']['event']['classes']) >= {'low'}
+  done = evaluate(world, 'low.csv', '--model=space', '--classes=none.txt')
+  assert done.returncode == 1 and 'none.txt' in done.stderr and done.stderr.count('\n') == 1
 
 
 @pytest.mark.slow

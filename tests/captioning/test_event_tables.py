@@ -33,6 +33,14 @@ def test_selection_tables_of_raven(tmp_path):
   assert event_tables.read(tmp_path) == {'night': night, 'b.wav': [Annotation(0.5, 1.25, 'fox')]}
 
 
+def test_selections_of_several_files_may_have_equal_numbers(tmp_path):
+  rows = [('a.wav', 0, 1), ('a.wav', 0, 1), ('b.wav', 0, 1), ('a.wav', 5, 6)]  # the second in another view
+  lines = [f'1\tWaveform {i}\t1\t{begin}\t{end}\t0\t8000\t{name}\towl' for i, (name, begin, end) in enumerate(rows)]
+  (tmp_path / 'all.txt').write_text('\n'.join([f'{RAVEN}\tBegin File\tAnnotation', *lines]))
+  expected = {'a.wav': [Annotation(0, 1, 'owl'), Annotation(5, 6, 'owl')], 'b.wav': [Annotation(0, 1, 'owl')]}
+  assert event_tables.read(tmp_path / 'all.txt') == expected
+
+
 def test_what_caption_writes_for_raven_is_read(tmp_path):
   events = [event_detection.Event(0.25, 1.5, 'dog "bark"\t', 0.5, 0.75), event_detection.Event(2, 3, 'cat', 0.4, 0.4)]
   text = formats.raven(events, [], {'file': 'my clip.wav'})
@@ -46,12 +54,14 @@ def test_what_caption_writes_for_raven_is_read(tmp_path):
 @pytest.mark.parametrize(
   ('name', 'text', 'message'),
   [
+    ('x.csv', 'file,onset,offset,label\na,1,2,x\n\n\na,2,1,x\n', 'line 5 is from 2 to 1 s'),
+    ('x.txt', f'{RAVEN}\tSpecies\n\n1\tWaveform 1\t1\t2\t1\t0\t1\towl\n', 'line 3 is from 2 to 1 s'),
     ('x.csv', 'file,onset,offset\na,1,2\n', 'no column event_label or label'),
-    ('x.csv', 'file,onset,offset,label\na,2,1,x\n', 'row 2 is from 2 to 1 s'),
+    ('x.csv', 'file,onset,offset,label\na,2,1,x\n', 'line 2 is from 2 to 1 s'),
     ('x.csv', 'file,onset,offset,label\na,nan,1,x\n', "time is 'nan'; expected are seconds"),
     ('x.csv', 'file,onset,offset,label\na,-1,1,x\n', "time is '-1'"),
-    ('x.csv', 'file,onset,offset,label\na,0,1,\n', 'row 2 has no label'),
-    ('x.csv', 'file,onset,offset,label\n,0,1,x\n', 'row 2 names no file'),
+    ('x.csv', 'file,onset,offset,label\na,0,1,\n', 'line 2 has no label'),
+    ('x.csv', 'file,onset,offset,label\n,0,1,x\n', 'line 2 names no file'),
     ('x.txt', f'{RAVEN}\n1\tSpectrogram 1\t1\t0\t1\t0\t1\n', 'no column annotation or label'),
     ('x.txt', 'a label track\n1\n', 'no column begin time'),
   ],
@@ -73,3 +83,14 @@ def test_files_are_found_by_name_or_by_what_stands_before_the_suffix(tmp_path):
   found, missing = event_tables.locate(['a.wav', 'b', 'c', 'd.wav'], tmp_path)
   assert found == {'a.wav': tmp_path / 'a.wav', 'b': tmp_path / 'b.flac'}
   assert missing == {'c': '2 files are called so', 'd.wav': 'no such file'}
+
+
+def test_names_that_lead_out_of_the_folder_or_are_too_long_are_missing(tmp_path):
+  (tmp_path / 'media/below').mkdir(parents=True)
+  for name in ('out.wav', 'media/below/a.wav'):
+    (tmp_path / name).write_bytes(b'')
+  root, long = tmp_path / 'media', 'x' * 5000
+  outside = ['../out.wav', 'below/../../out.wav', str(tmp_path / 'out.wav')]
+  found, missing = event_tables.locate([*outside, long, 'below/a.wav'], root)
+  assert found == {'below/a.wav': root / 'below/a.wav'}
+  assert missing == dict.fromkeys(outside, f'not below {root}') | {long: 'no such file'}

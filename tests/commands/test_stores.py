@@ -64,7 +64,7 @@ def weights(path):
   return student_file.load(path)[0].get_weights()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(4 * SECONDS)
 def test_from_videos_in_a_store_to_predictions_with_a_kill_in_between(place, tmp_path):
   folder, system, _ = place

@@ -106,6 +106,16 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
   assert [path.name for path in folder.parent.iterdir()] == ['site'] and (folder / 'marker').read_text() == 'two'
 
 
+def test_a_folder_survives_a_kill_between_renames_and_a_failure_after_it(tmp_path):
+  folder, earlier = tmp_path / 'site', tmp_path / '.site.earlier'
+  earlier.mkdir()
+  (earlier / 'marker').write_text('one')
+  (tmp_path / '.site.partial').mkdir()
+  with pytest.raises(ValueError, match='bad'), files.replaced_folder(folder, 'marker'):
+    raise ValueError('bad')
+  assert [path.name for path in tmp_path.iterdir()] == ['site'] and (folder / 'marker').read_text() == 'one'
+
+
 def test_a_folder_of_somebody_else_is_not_replaced(tmp_path):
   (tmp_path / 'mine').mkdir()
   files.check_replaceable(tmp_path / 'new', 'marker')

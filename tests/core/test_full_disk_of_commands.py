@@ -82,7 +82,7 @@ def ran(program, tmp_path, *arguments):
   return told
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_commands_on_a_full_disk(tmp_path):
   wav = ARTIFACTS / 'sound.wav'
   names = ['red', 'green']

@@ -61,7 +61,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_commands_on_a_disk_that_is_read_only(tmp_path):
   (tmp_path / 'commands.json').write_text(json.dumps({name: words for name, (words, _) in COMMANDS.items()}))
   told = full_disk.run(PROGRAM, tmp_path / 'disk', tmp_path, ARTIFACTS, size='64m', timeout=900)

@@ -140,9 +140,28 @@ def test_strange_parquet_is_refused(tmp_path):
     (good.slice(1), '3 videos'),
     (good.set_column(0, 'id', pyarrow.array(['a', None, 'b', 'c'])), 'missing'),
   ):
-    parquet.write_table(change, tmp_path / 'x.parquet')
+    parquet.write_table(change, tmp_path / 'x.parquet', use_dictionary=False)
     with pytest.raises(ValueError, match=message):
+      video_table.read(tmp_path / 'x.parquet', 4)
+  for strange in ({}, {'use_dictionary': False, 'column_encoding': {'id': 'DELTA_BYTE_ARRAY'}}):
+    parquet.write_table(good, tmp_path / 'x.parquet', **strange)  # a dictionary by default
+    with pytest.raises(ValueError, match='encoded by .*, expected is PLAIN'):
       video_table.read(tmp_path / 'x.parquet', 4)
   (tmp_path / 'x.parquet').write_bytes(b'PAR1' * 10)
   with pytest.raises(ValueError):
     video_table.read(tmp_path / 'x.parquet', 4)
+
+
+def test_damaged_pages_are_a_value_error(tmp_path):
+  video_table.write(tmp_path / 'x.parquet', video_table.from_rows(rows(4)))
+  assert len(video_table.read(tmp_path / 'x.parquet', 4)) == 4
+  video_table.write_epoch(tmp_path / 'y.parquet', {'id': ['a', 'b'], 'kldiv': np.arange(2.0)})
+  for name in ('x.parquet', 'y.parquet'):
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[:4] + bytes(0x5A ^ byte for byte in content[4:20]) + content[20:])
+  with pytest.raises(ValueError):
+    video_table.read(tmp_path / 'x.parquet', 4)
+  with pytest.raises(ValueError):
+    video_table.read_epoch(tmp_path / 'y.parquet', 'kldiv')
+  with pytest.raises(FileNotFoundError):
+    video_table.read_epoch(tmp_path / 'z.parquet', 'kldiv')

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import pathlib
+import types
 
 import evaluation_fixtures
 import numpy as np
@@ -103,6 +104,17 @@ def test_damaged_records_of_the_teacher_are_refused(scene, tmp_path, description
     teacher_agreement.named_teacher(predictor.load_student(tmp_path / 'run').settings)
 
 
+@pytest.mark.parametrize('key', ['labels', 'source', 'texts', 'weights'])
+@pytest.mark.parametrize('address', ['s3://b/x', 'embedding:clip:s3://b/x'])
+def test_a_model_makes_no_connection_of_its_own(key, address):
+  described = {'source': 'x', 'weights': 'none', 'dtype': 'float32'}  # older models record no labels
+  settings = types.SimpleNamespace(classes={'a': 2}, teachers={'a': described | {key: address}})
+  with pytest.raises(UserError, match=f'the {key} of the teacher were at {address}'):
+    teacher_agreement.named_teacher(settings)
+  settings.teachers['a'] = described
+  assert teacher_agreement.named_teacher(settings)['labels'] is None
+
+
 def test_records_with_another_sample_rate_are_refused(scene, tmp_path):
   folder, _, teacher, _ = scene
   evaluation_fixtures.known_student(tmp_path / 'run', sample_rate_hz=22050)
@@ -172,6 +184,9 @@ def test_command_names_the_folder_where_it_looked_for_the_teacher(scene, tmp_pat
     (['--model=x', '--records=y', '--groups=z'], '--groups goes with'),
     (['--model=x', '--records=y', '--figure=z.png'], '--figure goes with'),
     (['--model=x', '--clips=y', '--groups=z', '--figure=z.gif'], 'z.gif'),
+    (['--model=x', '--records=y', '--teacher=clip:z'], 'clip:z needs --classes=FILE'),
+    (['--model=x', '--records=y', '--classes=z'], '--classes goes with --teacher=clip:PRESET or with --events'),
+    (['--model=x', '--records=y', '--teacher=vgg16', '--teacher_temperature=1'], '--teacher_temperature goes with'),
     (['--model=x', '--records=y', 'z'], 'unexpected argument'),
   ],
 )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from audionet_tf.core.errors import MediaError
-from audionet_tf.media import decoding, joined, prefetch, wav_tfio
+from audionet_tf.media import decoding, joined, prefetch, wav_header, wav_tfio
 
 HERTZ = (440, 880, 1320)
 SECONDS = 2
@@ -100,6 +100,24 @@ def test_chained_ogg_whose_format_changes(tmp_path, links, capsys):
   assert start == 0 and abs(len(sound) / 16000 - SECONDS * len(links)) < 0.1
   assert pitches(sound[: SECONDS * len(links) * 16000]) == list(HERTZ[: len(links)])
   assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize('name', ['a.flac', 'a.ogg', 'a.wav'])
+@pytest.mark.parametrize('most', [2, 3])
+def test_too_many_recordings_are_told(tmp_path, name, most, monkeypatch, capsys):
+  monkeypatch.setattr(joined, 'MOST', most)
+  monkeypatch.setattr(wav_header, 'MAX_RECORDINGS', most)
+  path, data = tmp_path / name, b''
+  for hertz, rate in zip(HERTZ, (16000, 48000, 16000), strict=True):
+    codec = 'pcm_s16le' if name == 'a.wav' else 'flac'
+    media_clips.write(
+      path, SECONDS, times=[], sounds=[media_clips.tone(hertz, SECONDS, rate)], rate_hz=rate, audio_codec=codec
+    )
+    data += path.read_bytes()
+  path.write_bytes(data)
+  assert pitches(media_clips.decode_sound(path)[1][: most * SECONDS * 16000]) == list(HERTZ[:most])
+  told = capsys.readouterr().err
+  assert told.count('\n') == (most == 2) and ('more than 2 recordings' in told) == (most == 2)
 
 
 @pytest.mark.parametrize(

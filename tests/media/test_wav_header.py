@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from audionet_tf.core.errors import MediaError
-from audionet_tf.media import decoding, prefetch, wav_tfio
+from audionet_tf.media import decoding, prefetch, wav_header, wav_tfio
 
 RATE_HZ = 16000
 SOUND = np.rint(12_000 * np.sin(2 * np.pi * 440 * np.arange(3 * RATE_HZ) / RATE_HZ)).astype(np.int16)
@@ -136,6 +136,43 @@ def test_sound_in_several_chunks(tmp_path, riff_bytes, between, more, tag, bits,
   path = write_wav(tmp_path / 'a.wav', first, riff_bytes, None, fmt=fmt, behind=behind)
   whole = write_wav(tmp_path / 'whole.wav', first + b''.join(others[:more]), None, None, fmt=fmt)
   np.testing.assert_array_equal(samples_by_every_reader(path), samples_by_every_reader(whole))
+
+
+def data_chunk(samples, declared_bytes=None):
+  return b'data' + struct.pack('<I', 2 * len(samples) if declared_bytes is None else declared_bytes) + samples.tobytes()
+
+
+@pytest.mark.parametrize(
+  ('between', 'declared_bytes', 'cut_bytes', 'line'),
+  [
+    (b'', None, 1000, 'ends 1000 bytes too early: truncated'),
+    (b'', 9000, 0, 'ends 5800 bytes too early: truncated'),
+    (b'', 0xFFFFFFFF, 0, None),  # of a pipe
+    (b'LIST' + struct.pack('<I', 5) + b'INFO1', None, 0, None),  # without the byte that pads it
+    (b'LIST' + struct.pack('<I', 5) + b'INFO1\0', None, 0, None),
+    (data_chunk(SOUND[:0]), None, 0, None),
+    (b'LIST' + struct.pack('<I', 0), None, 0, None),
+  ],
+)
+def test_a_later_chunk_of_sound_harms_none_before_it(tmp_path, capsys, between, declared_bytes, cut_bytes, line):
+  first, second = SOUND[16_000:17_600], SOUND[18_000:19_600]
+  path = write_wav(tmp_path / 'a.wav', first.tobytes(), None, None, behind=between + data_chunk(second, declared_bytes))
+  path.write_bytes(path.read_bytes()[: -cut_bytes or None])
+  expected = np.concatenate([first, second])[: 3200 - cut_bytes // 2]
+  np.testing.assert_array_equal(samples_by_every_reader(path), expected)
+  told = capsys.readouterr().err.splitlines()
+  assert len(told) == (2 if line else 0) and all(line in one for one in told)  # by either reader
+
+
+def test_many_chunks_of_sound_and_too_many(tmp_path, capsys, monkeypatch):
+  pieces = SOUND[16_000:19_000].reshape(1500, 2)
+  behind = b''.join(map(data_chunk, pieces[1:]))
+  path = write_wav(tmp_path / 'a.wav', pieces[0].tobytes(), None, None, behind=behind)
+  np.testing.assert_array_equal(samples_by_every_reader(path), pieces.ravel())
+  assert not capsys.readouterr().err
+  monkeypatch.setattr(wav_header, 'MAX_CHUNKS', 1200)
+  np.testing.assert_array_equal(samples_by_every_reader(path), pieces[:1200].ravel())
+  assert 'first 1,200 chunks' in capsys.readouterr().err
 
 
 def left_aligned(values, valid_bits, container_bits):

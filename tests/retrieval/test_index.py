@@ -1,6 +1,7 @@
 """The index of a collection: made once, extended by what is new, made again where it is damaged."""
 
 import os
+import zipfile
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.retrieval import index
 
-RNG = np.random.default_rng(0)
+WIDTH = 26
 
 
 class Embedder:
@@ -22,7 +23,7 @@ class Embedder:
     letters = path.read_text()
     if not letters:
       raise MediaError(path, 'no sound in it')
-    vectors = np.eye(26, dtype=np.float16)[[ord(letter) - ord('a') for letter in letters]]
+    vectors = np.eye(WIDTH, dtype=np.float16)[[ord(letter) - ord('a') for letter in letters]]
     return np.stack([np.arange(len(letters)), np.arange(len(letters)) + 1.0], 1), vectors
 
 
@@ -34,7 +35,7 @@ def collection(tmp_path):
 
 
 def extended(folder, embed, model='student'):
-  found, unreadable = index.extended(folder / 'x.npz', model, sorted(folder.glob('*.wav')), embed)
+  found, unreadable = index.extended(folder / 'x.npz', model, WIDTH, sorted(folder.glob('*.wav')), embed)
   letters = {os.path.basename(path): entry.vectors.argmax(1).tolist() for path, entry in found.items()}
   return letters, [path.name for path in unreadable]
 
@@ -51,10 +52,26 @@ def test_only_new_and_changed_files_are_read(collection, capsys):
   embed.asked.clear()
   assert extended(collection, embed)[0] == {'new.wav': [25, 25], 'two.wav': [4, 5]}
   assert embed.asked == ['new.wav', 'silent.wav', 'two.wav']
-  assert len(index.read(collection / 'x.npz', 'student')) == 2
+  assert len(index.read(collection / 'x.npz', 'student', WIDTH)) == 2
 
 
-@pytest.mark.parametrize('damage', ['truncated', 'flipped', 'empty', 'text', 'counts', 'nan', 'objects'])
+@pytest.mark.parametrize('other', ['arrays', 'empty', 'half', 'sound', 'zip'])
+def test_a_file_that_is_no_index_is_left_alone(collection, other):
+  path = collection / 'x.npz'
+  if other == 'arrays':
+    np.savez(path, names=['a'], vectors=np.eye(1))
+  elif other == 'zip':
+    with zipfile.ZipFile(path, 'w') as archive:
+      archive.writestr('letter.txt', 'dear')
+  else:
+    path.write_bytes({'empty': b'', 'half': b'PK', 'sound': b'RIFF....WAVE'}[other])
+  before = path.read_bytes()
+  with pytest.raises(UserError, match=r'x.npz: not an index; choose another --index=FILE'):
+    extended(collection, Embedder())
+  assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize('damage', ['compressed', 'counts', 'flipped', 'nan', 'objects', 'truncated', 'width'])
 def test_a_damaged_index_is_reported_in_a_line_and_made_again(collection, capsys, damage):
   whole = extended(collection, Embedder())[0]
   path = collection / 'x.npz'
@@ -66,13 +83,14 @@ def test_a_damaged_index_is_reported_in_a_line_and_made_again(collection, capsys
     place = content.index(arrays['times'].tobytes())
     content[place] ^= 1
     path.write_bytes(content)
-  elif damage in ('empty', 'text'):
-    path.write_text('' if damage == 'empty' else 'nonsense')
+  elif damage == 'compressed':  # 134 MB of zeros fit in 130 kB
+    np.savez_compressed(path, **arrays)
   else:
     arrays |= {
       'counts': {'counts': arrays['counts'] + 1},
       'nan': {'vectors': arrays['vectors'] * np.float16('nan')},
       'objects': {'paths': arrays['paths'].astype(object)},
+      'width': {'vectors': arrays['vectors'][:, :3]},
     }[damage]
     np.savez(path, **arrays)
   capsys.readouterr()
@@ -80,7 +98,7 @@ def test_a_damaged_index_is_reported_in_a_line_and_made_again(collection, capsys
   assert extended(collection, embed)[0] == whole and len(embed.asked) == 3
   lines = [line for line in capsys.readouterr().err.splitlines() if 'x.npz' in line]
   assert len(lines) == 1 and 'damaged' in lines[0] and lines[0].endswith('it is made again')
-  assert len(index.read(path, 'student')) == 2
+  assert len(index.read(path, 'student', WIDTH)) == 2
 
 
 def test_an_index_of_another_student_is_made_again(collection, capsys):

@@ -1,6 +1,8 @@
 """The command on a student that learned colours of pictures from tones: queries by class, sound and picture."""
 
 import json
+import os
+import shutil
 
 import commands
 import keras
@@ -74,16 +76,30 @@ def test_a_class_of_a_table_a_sound_and_a_picture_are_found(world):
   np.testing.assert_allclose([c for _, c in by_picture], [vectors[other] @ colour for other in expected], atol=2e-3)
 
 
+def test_names_that_are_no_utf8(world):
+  folder, _ = world
+  (folder / 'names').mkdir()
+  shutil.copy(folder / 'sounds/a.wav', os.fsencode(folder / 'names') + b'/caf\xe9.wav')
+  flags = ('--query=sounds/a.wav', '--output=of_names', '--window_ms=1000')
+  for _ in range(2):  # the second time from the index
+    done = commands.run('audionet_tf.search', '--model=run', *flags, 'names', cwd=folder)
+    assert done.returncode == 0, done.stderr[-2000:]
+  assert 'caf%E9.wav' in (folder / 'of_names/index.html').read_text()
+
+
 def test_mistakes_are_one_line(world):
   folder, _ = world
   (folder / 'no.png').write_text('nonsense')
+  word_tables.write(folder / 'wide.npz', word_tables.make(['cat', 'dog'], np.eye(2, WIDTH + 1)))
   for flags, message in (
     (['--query=dog barking'], "'dog barking': the teacher of this student (./colours.keras) knows no texts"),
     (['--query=dog', '--classes=words.npz'], "words.npz: no class 'dog'; there are a.wav, deep/b.wav, c.wav"),
     (['--query=no.png'], 'no.png: not a readable picture'),
     (['--query=dog', '--classes=words.txt'], 'expected is a .npz table of vectors'),
     (['--query=none.wav'], '--query=none.wav: no such file'),
-    (['--query=red.png', '--index=no/x.npz'], 'no/x.npz: the index cannot be written there'),
+    (['--query=dog', '--classes=wide.npz'], 'wide.npz: vectors of 4 numbers, but the student learned 3'),
+    (['--query=sounds/a.wav', '--index=words.npz'], 'words.npz: not an index; choose another --index=FILE'),
+    (['--query=sounds/a.wav', '--index=no/x.npz'], 'no/x.npz: the index cannot be written there'),
     ([], 'search needs --query'),
   ):
     done = search(folder, *flags)

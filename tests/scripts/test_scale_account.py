@@ -48,7 +48,29 @@ def test_a_mistake_is_one_line(words, message):
   assert done.returncode == 1 and done.stderr.count('\n') == 1 and message in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+  'cost',
+  [
+    [],
+    {},
+    {'bytes': {}, 'core_seconds': {}},
+    {'core_seconds': COST['core_seconds']},
+    COST | {'bytes': {'videos': '1'}},
+  ],
+)
+def test_what_are_no_measurements(cost):
+  with pytest.raises(ValueError):
+    account.checked(cost)
+  assert account.checked(COST) is COST
+
+
+def test_no_measurements_are_one_line(tmp_path):
+  (tmp_path / 'cost.json').write_text('{}')
+  done = commands.run('scale.account', f'--measured={tmp_path}/cost.json')
+  assert done.returncode == 1 and done.stderr.count('\n') == 1 and 'not measurements of scale_account' in done.stderr
+
+
+@pytest.mark.long
 def test_stages_run_on_short_clips(tmp_path):
   """All but other engines of the build, and training, which have tests of their own."""
   context = workload.Context(tmp_path, 1, 2, 1.0, 'audionet', 'mobilenet_v2')

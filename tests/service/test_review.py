@@ -11,7 +11,9 @@ import pytest
 import running_service
 from starlette.testclient import TestClient
 
-from audionet_tf.captioning import review_folder
+from audionet_tf.captioning import review_folder, review_place
+from audionet_tf.core import files
+from audionet_tf.core.errors import UserError
 from audionet_tf.media import wav_file
 from audionet_tf.service import review_app, server
 
@@ -116,8 +118,41 @@ def test_keys_decide_and_go_on(review):
     ([], 'review needs FILE after the flags (reviewed holds no review to go on with)'),
     (['gone.wav'], 'no such file: gone.wav'),
     (['--output=.', 'gone.wav'], 'holds a review; leave the files out'),
+    (['--output=s3://bucket/review', 'gone.wav'], 'a review is kept in a folder of this machine'),
   ],
 )
 def test_mistakes_are_one_line(review, arguments, message):
   done = commands.run('audionet_tf.review', *arguments, cwd=review.folder)
   assert done.returncode == 1 and message in done.stderr and done.stderr.count('\n') == 1
+
+
+def test_folders_of_something_else_are_kept(tmp_path):
+  wav_file.write(tmp_path / 'a.wav', np.zeros(8000, np.int16), 8000)
+  (tmp_path / 'mine').mkdir()
+  (tmp_path / 'mine/metadata.csv').write_text('file_name,label\n')
+  done = commands.run('audionet_tf.review', '--output=mine', 'a.wav', cwd=tmp_path)
+  assert done.returncode == 1 and 'mine: holds something that is no review' in done.stderr
+  assert [path.name for path in (tmp_path / 'mine').iterdir()] == ['metadata.csv']
+
+
+@pytest.mark.parametrize(
+  ('names', 'is_allowed'),
+  [
+    ([], True),
+    (['.lock'], True),
+    (['decided.json', 'metadata.csv', 'sounds', '.lock'], True),  # interrupted
+    (['metadata.csv', 'sounds'], False),
+    (['decided.json', 'notes.txt'], False),
+  ],
+)
+def test_where_a_new_review_may_go(tmp_path, names, is_allowed):
+  for name in names:
+    (tmp_path / name).write_text('')
+  with contextlib.nullcontext() if is_allowed else pytest.raises(UserError, match='no review'):
+    review_place.check_new(tmp_path)
+
+
+def test_one_review_at_a_time(review):
+  with files.locked(review.folder):
+    done = commands.run('audionet_tf.review', '--output=.', '--port=0', cwd=review.folder)
+  assert done.returncode == 1 and 'another review is open there' in done.stderr and done.stderr.count('\n') == 1

@@ -29,6 +29,12 @@ def test_a_folder_per_class(tmp_path, capsys):
   assert 'loose.wav' in told and 'folders without a sound file: empty' in told and 'notes' not in told
 
 
+def test_names_that_are_not_utf8_are_skipped(tmp_path, capsys):
+  make(tmp_path, 'dog/1.wav', 'dog/2.wav', 'cat/1.wav', 'cat/2.wav', 'cat/caf\udce9.wav', 'b\udcffr/3.wav')
+  assert {name.partition('/')[0] for name, _, _ in found(tmp_path)} == {'cat', 'dog'} and len(found(tmp_path)) == 4
+  assert 'not UTF-8; rename them: b?r/3.wav, cat/caf?.wav' in capsys.readouterr().err
+
+
 def test_an_audiofolder_with_a_table(tmp_path, capsys):
   make(tmp_path, 'a/1.wav', 'a/2.wav', 'b.wav', 'c.wav', 'unlisted.wav', 'd.txt')
   rows = ('a/1.wav,dog', 'a/2.wav,dog', 'b.wav,cat', '"./c.wav",cat', 'gone.wav,cat', 'd.txt,cat')

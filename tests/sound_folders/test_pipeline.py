@@ -1,6 +1,7 @@
 """From folders of tones to a student and its report; a report's numbers are those of lists written down here."""
 
 import csv
+import hashlib
 import html.parser
 import json
 import types
@@ -14,7 +15,7 @@ import scipy.io.wavfile
 import audionet_tf
 from audionet_tf.core.errors import UserError
 from audionet_tf.models import student_file
-from audionet_tf.sound_folders import pipeline, report_page
+from audionet_tf.sound_folders import pipeline, report_page, run_folder
 
 RATE = 16000
 QUICK = {
@@ -93,6 +94,12 @@ def layer(path, name):
   return np.concatenate([weight.ravel() for weight in weights])
 
 
+def exported(run):
+  """The digests of the students and exports of a run and its stages."""
+  paths = [*run.rglob('student.keras'), *run.rglob('saved_model.pb')]
+  return {path.relative_to(run).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
 @pytest.mark.slow
 def test_few_sounds_from_another_student(trained, tmp_path):
   _, before, _ = trained
@@ -108,6 +115,16 @@ def test_few_sounds_from_another_student(trained, tmp_path):
   np.testing.assert_array_equal(layer(run / 'head', 'conv'), layer(before, 'conv'))  # frozen
   assert not np.array_equal(layer(run / 'tuned', 'conv'), layer(before, 'conv'))
   assert audionet_tf.load(run).class_names == ['high', 'low', 'middle']  # the export
+  before_resume = exported(run)
+  (run / 'tuned/student.keras').unlink()  # as if the second stage had been interrupted, the first being complete
+  again = audionet_tf.train_on_sounds(few, run, init=before, resume=True, **FEW)
+  assert again['accuracy'] == measured['accuracy']
+  after = exported(run)
+  assert after.keys() == before_resume.keys()
+  assert {name for name in after if after[name] != before_resume[name]} <= {'tuned/student.keras', 'student.keras'}
+  assert after['head/student.keras'] == before_resume['head/student.keras']
+  audionet_tf.train_on_sounds(few, run, init=before, resume=True, **FEW)
+  assert exported(run) == after
 
 
 @pytest.mark.parametrize(
@@ -117,6 +134,11 @@ def test_few_sounds_from_another_student(trained, tmp_path):
     (['--sounds=one'], "one class alone, 'deep'"),
     (['--sounds=one', '--records=data'], '--records does not go with --sounds'),
     (['--sounds=one', '--teacher=vgg16'], '--teacher does not go with --sounds'),
+    (['--sounds=one', '--classes=a.txt'], '--classes does not go with --sounds'),
+    (['--sounds=one', '--teacher_temperature=1'], '--teacher_temperature does not go with --sounds'),
+    (['--sounds=one', '--wait_seconds=9'], '--wait_seconds does not go with --sounds'),
+    (['--sounds=s3://bucket/one'], 's3://bucket/one: training on sounds takes folders of this machine'),
+    (['--sounds=one', '--run_dir=s3://bucket/run'], 's3://bucket/run: training on sounds takes folders'),
     (['--sounds=one', '--init=nowhere'], 'nowhere: no such student to start from'),
     (['--sounds=one', '--student=nothing'], '--student=nothing is not known'),
     (['--sounds=one', '--resume=0', '--run_dir=one/deep/a.wav'], 'not a folder'),
@@ -129,6 +151,20 @@ def test_mistakes_are_one_line(tmp_path, arguments, message):
   assert done.returncode == 1 and message in done.stderr
   assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1
   assert not (tmp_path / 'runs').exists()
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    ({'teacher': 'vgg16'}, 'train_on_sounds has no argument teacher'),
+    ({'classes': 'x.txt', 'loss': 'kl'}, 'no argument classes, loss'),
+    ({'epoch': 3}, "no argument 'epoch'"),
+    ({'epochs': 'three'}, "epochs is 'three', allowed is a value of type int"),
+  ],
+)
+def test_arguments_are_checked_before_anything_else(tmp_path, arguments, message):
+  with pytest.raises(UserError, match=message):
+    audionet_tf.train_on_sounds(tmp_path / 'none', tmp_path / 'run', **arguments)
 
 
 @pytest.mark.parametrize(
@@ -228,4 +264,8 @@ def test_the_page_plays_the_surest_mistake_first_and_needs_no_script(tmp_path):
     assert len(pcm) == pytest.approx(0.5 * rate, abs=2)
     assert np.abs(np.fft.rfft(pcm)).argmax() * rate / len(pcm) == pytest.approx(hertz, abs=3)
   report_page.write(tmp_path / 'report', 'again', ['x'], results(('a', 'a')))
-  assert sorted(path.name for path in (tmp_path / 'report').rglob('*')) == ['index.html', 'sounds']
+  assert sorted(path.name for path in (tmp_path / 'report').rglob('*')) == [
+    'index.html',
+    'sounds',
+    run_folder.REPORT_MARK,
+  ]

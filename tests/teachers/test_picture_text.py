@@ -83,6 +83,23 @@ def test_the_digest_is_of_weights_texts_and_temperature_not_of_names(preset, wor
   assert len({digest(), *changed}) == 4
 
 
+def test_the_digest_does_not_depend_on_the_last_bits_of_embeddings(preset, words, monkeypatch):
+  before, exact = frozen_teacher.load(f'clip:{preset}', texts=words).digest, picture_text.class_vectors
+  monkeypatch.setattr(picture_text, 'class_vectors', lambda *given: np.nextafter(exact(*given), np.float32(1)))
+  assert frozen_teacher.load(f'clip:{preset}', texts=words).digest == before
+
+
+def test_the_digest_is_of_the_tokenizer_too(preset, words, tmp_path):
+  other = shutil.copytree(preset, tmp_path / 'other')
+  (vocabulary,) = other.rglob('vocabulary.json')
+  tokens = json.loads(vocabulary.read_text())
+  first, second = 'a</w>', 'b</w>'
+  tokens |= {first: tokens[second], second: tokens[first]}
+  vocabulary.write_text(json.dumps(tokens))
+  loaded = [frozen_teacher.load(f'clip:{folder}', texts=words).digest for folder in (preset, other)]
+  assert loaded[0] != loaded[1]
+
+
 def test_the_description_has_the_texts_and_loads_the_same_teacher(preset, words):
   teacher = frozen_teacher.load(f'clip:{preset}', texts=words, temperature=0.5)
   described = json.loads(json.dumps(teacher.description))

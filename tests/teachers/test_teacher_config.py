@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import types
 
 import pytest
 
@@ -67,3 +68,14 @@ def test_what_is_neither_name_nor_folder(installed, tmp_path, preset, monkeypatc
   monkeypatch.chdir(tmp_path)
   with pytest.raises(UserError, match='no such folder, nor the name of a preset such as clip_vit_base_patch32'):
     teacher_config.check_preset(f'clip:{preset}')
+
+
+@pytest.mark.parametrize('mode', ['online', 'stored'])
+@pytest.mark.parametrize('source', ['sound:ears', 'sound@22050:ears.tflite'])
+@pytest.mark.parametrize('pictures', [0, 1])
+def test_a_tagger_of_sound_has_no_vectors(mode, source, pictures):
+  teachers = teacher_config.of_embeddings([teacher_config.TeacherConfig(source)])
+  assert not teacher_config.needs_pictures(teachers[0].source)
+  manifest = {'params': types.SimpleNamespace(images_per_window=pictures)}
+  with pytest.raises(UserError, match=f'embedding:{source}: a tagger of sound gives classes, no vectors'):
+    teacher_config.check(teachers, mode, manifest)

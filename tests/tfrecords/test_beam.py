@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import threading
 
@@ -17,6 +18,7 @@ from tfrecords import verification
 pytest.importorskip('apache_beam')
 distributed = pytest.importorskip('distributed')
 
+from tfrecords import beam as beam_command  # noqa: E402
 from tfrecords import beam_pipelines  # noqa: E402
 
 DASK = '--runner=apache_beam.runners.dask.dask_runner.DaskRunner'
@@ -129,6 +131,31 @@ def stop(*arguments):
 
 def times(paths):
   return {path: path.stat().st_mtime_ns for path in paths}
+
+
+def test_names_that_are_not_utf8_are_failures(tmp_path):
+  folder = tmp_path / os.fsdecode(b'videos\xe9')
+  folder.mkdir()
+  media_clips.write(folder / 'a.mkv', seconds=0.4)
+  shutil.copy(folder / 'a.mkv', folder / os.fsdecode(b'caf\xe9.mkv'))
+  summary = build(folder, tmp_path / 'out')
+  assert summary.videos == 1 and list(summary.failures) == [os.fsdecode(b'caf\xe9.mkv')]
+  assert 'not valid UTF-8' in str(summary.failures)
+  (folder / 'a.mkv').unlink()
+  assert build(folder, tmp_path / 'none').windows == 0
+
+
+@pytest.mark.parametrize(
+  ('words', 'message'),
+  [
+    (['--runner', 'FnApiRunner'], '--runner FnApiRunner: .* as --runner=FnApiRunner'),
+    (['--runner=FnApiRunner', 'clips'], 'clips: unexpected; videos are given as --videos='),
+    (['clips'], 'clips: unexpected; videos are given as --videos='),
+  ],
+)
+def test_words_that_are_no_options(words, message):
+  with pytest.raises(UserError, match=message):
+    beam_command.main(['beam', *words])
 
 
 def test_nothing_usable_is_one_line(tmp_path):

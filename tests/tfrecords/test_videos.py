@@ -26,6 +26,20 @@ class TestFind:
     assert self.ids(root / 'x/**') == ['a.mp4', 'notes.txt', 'y/b.MKV', 'y/c.mp4.gz']
     assert self.ids(root / '[xz]') == ['x/a.mp4', 'x/y/b.MKV', 'x/y/c.mp4.gz', 'z/a.mp4']
 
+  def test_a_name_with_brackets_is_one_before_it_is_a_glob(self, tmp_path):
+    fsspec = pytest.importorskip('fsspec')
+    system = fsspec.filesystem('memory')
+    folder = tmp_path.name
+    try:
+      for name in ('take[1].mp4', 'take1.mp4', 'take2.mp4'):
+        system.pipe_file(f'/{folder}/{name}', name.encode())
+        (tmp_path / name).write_text(name)
+      for root in (tmp_path, f'memory://{folder}'):
+        assert self.ids(f'{root}/take[1].mp4') == ['take[1].mp4']
+        assert self.ids(f'{root}/take[2].mp4') == ['take2.mp4']
+    finally:
+      system.rm(f'/{folder}', recursive=True)
+
   def test_files_count_once(self, tmp_path):
     root = self.tree(tmp_path)
     (root / 'link.mp4').symlink_to('x/a.mp4')

@@ -7,6 +7,7 @@ import types
 import pytest
 
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import batch_keys
 from audionet_tf.teachers.teacher_config import TeacherConfig, named_teachers
 from audionet_tf.training import config, optimizers, resume
 
@@ -66,8 +67,8 @@ def test_original_weights_are_what_soundnets_criterion_comes_to():
   assert TeacherConfig('x').head_weight(5) == 1.0
 
 
-def settings_of(**changes):
-  loaded = types.SimpleNamespace(digest='d', class_names=['a'])
+def settings_of(outputs='probabilities', **changes):
+  loaded = types.SimpleNamespace(digest='d', class_names=['a'], description={'outputs': outputs})
   return resume.settings_of(config.TrainingConfig(**changes), {'digest': 'r', 'windows': 3}, [loaded], 1)
 
 
@@ -84,6 +85,16 @@ def test_a_run_older_than_a_setting_resumes_with_its_default(tmp_path):
     path.write_text(damaged)
     with pytest.raises(UserError, match='damaged; choose another --run_dir'):
       resume.resumed(path, now)
+
+
+def test_a_run_on_distributions_is_not_continued_on_vectors(tmp_path):
+  path = tmp_path / 'settings.json'
+  assert 'outputs' not in settings_of()['teachers'][0]  # so runs older than the setting resume
+  for before, after in (('probabilities', batch_keys.EMBEDDING), (batch_keys.EMBEDDING, 'probabilities')):
+    resume.write(path, settings_of(before) | {'prolonged': []})
+    with pytest.raises(UserError, match=r'cannot resume with other settings: teachers\.0\.outputs was'):
+      resume.resumed(path, settings_of(after))
+    resume.resumed(path, settings_of(before))
 
 
 def test_more_epochs_prolong_a_run_whose_learning_rate_does_not_depend_on_them(tmp_path):

@@ -83,6 +83,15 @@ def test_evaluation_finds_the_teacher_that_the_model_names(world):
   done = commands.run('audionet_tf.evaluate', *flags, cwd=world)
   assert done.returncode == 0, done.stderr[-2000:]
   assert "'clip:tiny', 'words.txt'" in done.stdout
+  measured = json.loads((world / 'agreement.json').read_text())
+  again = '--teacher=clip:tiny', '--classes=words.txt', '--teacher_temperature=0.5'
+  done = commands.run('audionet_tf.evaluate', *flags, *again, cwd=world)
+  assert done.returncode == 0, done.stderr[-2000:]
+  assert json.loads((world / 'agreement.json').read_text()) == measured
+  assert len(list(world.glob('records/labels/*/manifest.json'))) == 1
+  done = commands.run('audionet_tf.label', '--records=records', *again, cwd=world)
+  assert done.returncode == 0, done.stderr[-2000:]
+  assert ': complete' in done.stderr and len(list(world.glob('records/labels/*/manifest.json'))) == 1
 
 
 def test_a_student_of_vectors_is_asked_in_words_of_its_teacher_only(world, tmp_path):

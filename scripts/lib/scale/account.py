@@ -79,6 +79,18 @@ def rows(cost, videos, cores, core_hour, epochs):
   return found
 
 
+def checked(cost):
+  """Measurements as `measure` gives them. ValueError unless they are."""
+  try:
+    seconds, sizes = cost['core_seconds'], cost['bytes']
+    whole = all(type(value) in (int, float) for value in [*seconds.values(), *sizes.values()])
+    if not whole or not {'order', 'digest', 'train'} <= seconds.keys():
+      raise ValueError('a stage is missing, or a value is no number')
+  except (TypeError, KeyError, AttributeError):
+    raise ValueError('core_seconds and bytes are missing') from None
+  return cost
+
+
 def main(argv):
   cli.require(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
   cli.require(FLAGS.few < FLAGS.many, f'--few={FLAGS.few} is not below --many={FLAGS.many}')
@@ -87,8 +99,8 @@ def main(argv):
   if FLAGS.measured:
     content = files.read_bytes(FLAGS.measured, 1 << 20, 'measurements of scale_account')
     try:
-      cost = json.loads(content)
-    except ValueError:
+      cost = checked(json.loads(content))
+    except (ValueError, RecursionError):
       raise UserError(f'{FLAGS.measured}: not measurements of scale_account') from None
   else:
     cost = measure()
