@@ -102,7 +102,8 @@ def evaluate_records(student, records_folder, teacher, batch_size=512):
   ids = [video['id'] for video in manifest['videos']]
   totals = np.zeros([1 + len(MEASURES), len(ids)])  # per video: windows, and sums of the measures
   bar = tqdm.tqdm(total=stored['windows'], desc='comparing', unit=' windows', delay=1)
-  with bar, damage.named(source.paths, soft_labels.advice_for(folder), input_pipeline.file_reader(source)):
+  paths = dict.fromkeys([*source.paths, *records.shard_paths(records_folder, manifest)])  # these may hold the sound
+  with bar, damage.named(paths, soft_labels.advice_for(folder), input_pipeline.file_reader(source)):
     for batch in batches.as_numpy_iterator():
       logits, targets = student.logits(batch['audio']), batch[batch_keys.TEACHER + teacher.name]
       targets = losses.align_targets(targets, student.alignment(manifest['params']))
