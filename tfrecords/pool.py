@@ -71,7 +71,7 @@ def _without_main():
 def _start(context, job):
   """Starts the process of a job."""
   receiver, sender = context.Pipe(duplex=False)
-  process = context.Process(target=worker.work, args=(sender, job), daemon=True)
+  process = context.Process(target=worker.work, args=(sender, job, dict(os.environ)), daemon=True)
   with _without_main():
     process.start()
   sender.close()

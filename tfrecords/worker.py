@@ -67,8 +67,12 @@ class Outcome:
   errno: int | None = None
 
 
-def work(connection, job):
-  """Runs a Job; sends the number of windows so far from time to time, and an Outcome at the end."""
+def work(connection, job, environment):
+  """Runs a Job; sends the number of windows so far from time to time, and an Outcome at the end.
+
+  `environment` is that of the program now: a process has that of the first build, perhaps without the keys of a store.
+  """
+  os.environ.update(environment)
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles it
   no_memory = Outcome(reason=f'needs more memory than the {job.memory_bytes >> 20} MiB allowed')
   try:

@@ -120,12 +120,17 @@ def test_a_second_build_decodes_only_what_is_new(place, tmp_path, monkeypatch):
   folder, system, _ = place
   import s3fs
 
-  for name, value in s3_server.variables(os.environ['AWS_ENDPOINT_URL'], tmp_path / 'cache').items():
-    monkeypatch.setenv(name, value)
-  s3fs.S3FileSystem.clear_instance_cache()
   import audionet_tf
 
   settings = {'image_size': 16, 'image_format': 'png', 'workers': 1}
+  variables = s3_server.variables(os.environ['AWS_ENDPOINT_URL'], tmp_path / 'cache')
+  with monkeypatch.context() as patch:
+    for name in variables:
+      patch.delenv(name, raising=False)
+    audionet_tf.build_records(folder / 'clips/a.mkv', tmp_path / 'before', **settings)  # begins what forks processes
+  for name, value in variables.items():
+    monkeypatch.setenv(name, value)
+  s3fs.S3FileSystem.clear_instance_cache()
   system.put_file(str(folder / 'clips/a.mkv'), 'sounds/more/a.mkv')
   first = audionet_tf.build_records('s3://sounds/more', 's3://sounds/second', **settings)
   system.put_file(str(folder / 'clips/b.mkv'), 'sounds/more/sub/b.mkv')

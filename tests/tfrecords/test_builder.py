@@ -157,7 +157,7 @@ def test_a_full_disk_ends_the_build(tmp_path, monkeypatch):
   monkeypatch.setattr(worker.resource, 'setrlimit', lambda *a: None)
   monkeypatch.setattr(worker.signal, 'signal', lambda *a: None)
   monkeypatch.setattr(worker, 'write_part', refuse)
-  worker.work(Connection, job)
+  worker.work(Connection, job, {})
   assert sent[-1].errno == errno.ENOSPC
   monkeypatch.setattr(pool, 'run', lambda jobs, *a: ((job, sent[-1]) for job in jobs))
   with pytest.raises(DiskFullError, match='no space left'):

@@ -9,17 +9,17 @@ import built_records
 from tfrecords import pool, worker
 
 
-def hang(connection, job):
+def hang(connection, job, environment):
   connection.send(1)
   time.sleep(0 if job.video_id == 'good' else 60)
   connection.send(worker.Outcome(windows=2))
 
 
-def crash(connection, job):
+def crash(connection, job, environment):
   os.kill(os.getpid(), signal.SIGSEGV)
 
 
-def exit_early(connection, job):
+def exit_early(connection, job, environment):
   os._exit(3)
 
 
