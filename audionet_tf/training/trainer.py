@@ -481,27 +481,27 @@ def finish(run_dir, student, manifest, teachers, config, settings):
     student.set_weights(weights)
   for layer in student.layers:
     layer.trainable = True  # what was frozen in this run is no property of the weights
-  if not is_saved(path, student, student_settings):
+  # The export is made from the file, not from memory: without the strategy's mirrored variables, and as
+  # `audionet_tf.export` does it. It holds Keras's names, which count what was loaded: each run loads the file once.
+  saved = saved_student(path, student, student_settings)
+  if saved is None:
     student_file.save(path, student, student_settings)
+    saved = student_file.load(path)
   exported = run_dir / 'export' / str(1 + len(settings['prolonged']))
   if exported.exists() and not export.is_whole(exported, student, student_settings):
     print(f'{exported}: damaged; it is made again', file=sys.stderr)
     export.remove(exported)
   if not exported.exists():
-    # From the file, not from memory: without the strategy's mirrored variables, and as `audionet_tf.export` does it.
-    exported = export.export(*student_file.load(path), run_dir / 'export')
+    exported = export.export(*saved, run_dir / 'export')
   return exported
 
 
-def is_saved(path, student, settings):
-  """Whether a .keras file holds the weights of a student, and its .json the settings."""
+def saved_student(path, student, settings):
+  """What `student_file.load` reads, if a .keras file holds the weights of a student, and its .json the settings."""
   try:
     saved, saved_settings = student_file.load(path)
   except UserError:
-    return False
+    return None
   weights, saved_weights = student.get_weights(), saved.get_weights()
-  return (
-    saved_settings == settings
-    and len(saved_weights) == len(weights)
-    and all(map(np.array_equal, saved_weights, weights))
-  )
+  same = saved_settings == settings and len(saved_weights) == len(weights)
+  return (saved, saved_settings) if same and all(map(np.array_equal, saved_weights, weights)) else None

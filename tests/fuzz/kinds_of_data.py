@@ -3,7 +3,6 @@
 import functools
 import gzip
 import json
-import types
 
 import media_clips
 import mutating
@@ -71,15 +70,14 @@ def open_records(path):
 def open_built(path):
   """As the pass of a teacher reads them."""
   from audionet_tf.data import records
-  from audionet_tf.teachers import labelling
+  from audionet_tf.teachers import frozen_teacher, labelling
 
   def probabilities(pictures):
     return np.full([len(pictures), 3], 1 / 3, np.float32)
 
-  teacher = {'name': 't', 'class_names': CLASSES, 'probabilities': probabilities, 'in_graph': False}
-  teacher |= {'description': {}, 'digest': 'd', 'precomputed': None}
+  teacher = frozen_teacher.Teacher('t', CLASSES, probabilities, False, {}, 'd')
   manifest = records.read_manifest(path.parent)
-  labelling.ensure(path.parent, manifest, [types.SimpleNamespace(**teacher)])
+  labelling.ensure(path.parent, manifest, [teacher])
 
 
 def of_sealed_json(data, rng):
