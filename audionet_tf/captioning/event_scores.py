@@ -94,9 +94,9 @@ def evaluate(predictor, rules, annotated, path, root):
     except (UserError, OSError) as error:
       unreadable[name] = str(getattr(error, 'reason', error))
       continue
-    heard = [event_tables.Annotation(e.start_seconds, e.end_seconds, e.name) for e in captions.events]
-    others += sum(event.label not in labels for event in heard)
-    pairs.append((name, captions.seconds, annotated[name], [event for event in heard if event.label in labels]))
+    detected = [event_tables.Annotation(e.start_seconds, e.end_seconds, e.name) for e in captions.events]
+    others += sum(event.label not in labels for event in detected)
+    pairs.append((name, captions.seconds, annotated[name], [event for event in detected if event.label in labels]))
   for name, reason in (missing | unreadable).items():
     print(f'{text.printable(name)}: {reason}', file=sys.stderr)
   if not pairs:

@@ -120,7 +120,7 @@ def take_over(address, content, busy):
   """
   before = object_store.read_bytes(address)
   if token_of(before) == content['token']:
-    return  # it was made, and the answer that said so was lost
+    return  # it was made, and its answer was lost
   await_death(address, busy)
   # Of several processes that see the same dead lock, the one that makes this object is its heir.
   heir = f'{address}-after-{token_of(before)}'

@@ -88,10 +88,10 @@ def reason(address, error):
   protocol = address.partition(':')[0]
   if NO_CREDENTIALS.search(type(error).__name__):
     return f'no credentials for this store; {HOW_TO_SIGN_IN.get(protocol, "sign in to it first")}'
-  said = text.brief(error)
+  message = text.brief(error)
   for variable in SECRETS:
     if secret := os.environ.get(variable):
-      said = said.replace(secret, '...')
-  return (
-    f'access denied ({said}); the credentials in use do not allow it' if isinstance(error, PermissionError) else said
-  )
+      message = message.replace(secret, '...')
+  if isinstance(error, PermissionError):
+    return f'access denied ({message}); the credentials in use do not allow it'
+  return message
