@@ -353,7 +353,7 @@ print(audionet_tf.load(run).predict('clips/a.mkv').probabilities.shape)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_from_videos_to_predictions_as_the_commands_do_it(tmp_path):
   (tmp_path / 'clips').mkdir()
   for name in ('a.mkv', 'b.mkv'):

@@ -56,7 +56,7 @@ def test_every_page_is_in_the_navigation():
   assert [path.name for path in documents.PAGES if f': {path.name}\n' not in navigation] == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_site_builds_and_needs_no_other_host(tmp_path):
   command = [sys.executable, '-m', 'mkdocs', 'build', '--strict', f'--site-dir={tmp_path}']
   environment = os.environ | {'NO_MKDOCS_2_WARNING': '1'}
@@ -67,7 +67,7 @@ def test_site_builds_and_needs_no_other_host(tmp_path):
     assert 'src="http' not in text and 'rel="stylesheet" href="http' not in text, page
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_quickstart_runs_from_videos_to_export(tmp_path):
   """All its blocks in their order, on two clips, with a small teacher and few epochs."""
   (tmp_path / 'clips').mkdir()
@@ -95,7 +95,7 @@ def test_quickstart_runs_from_videos_to_export(tmp_path):
   assert with_api.startswith('class ') and "b'class" in with_tensorflow
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_notebook_runs(tmp_path):
   import nbclient
   import nbformat

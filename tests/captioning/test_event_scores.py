@@ -79,7 +79,7 @@ def evaluate(world, table, *flags):
   return done
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_known_onsets_are_found(world):
   rows = ['a.wav,1,3,low', 'a.wav,4,5,High', 'b.wav,0.5,3.5,low', 'b.wav,0.5,1.5,high']  # the last is not there
   (world / 'events.csv').write_text('\n'.join(['file,onset,offset,label', *rows]))
@@ -107,7 +107,7 @@ def test_a_student_of_embeddings_hears_events_of_classes_in_a_table(world):
   assert done.returncode == 1 and 'none.txt' in done.stderr and done.stderr.count('\n') == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_caption_writes_for_raven_scores_one(world):
   done = commands.run(
     *['audionet_tf.caption', '--model=export', '--stop=silence', '--output=raven', '--format=raven', 'a.wav', 'b.wav'],

@@ -22,7 +22,7 @@ def caption(*arguments, **options):
   return done.returncode, done.stdout, [line for line in done.stderr.splitlines() if line.startswith('error: ')]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_command_from_a_video_to_all_files(tmp_path):
   served = tones.student(['silence', 'low -->\n<b>', 'high'])
   folder = export.export(served.module, served.settings, tmp_path / 'export')
@@ -60,7 +60,7 @@ def test_command_from_a_video_to_all_files(tmp_path):
     assert [stream.type for stream in copy.streams] == ['video', 'audio', 'subtitle']
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_merging_with_speech(tmp_path):
   served = tones.student(['silence', 'low_tone', 'high'])
   folder = export.export(served.module, served.settings, tmp_path / 'export')

@@ -48,7 +48,7 @@ def stream(*arguments, stdin, module='audionet_tf.stream', **options):
     return subprocess.run(words, stdin=file, capture_output=True, text=True, timeout=280, **options)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize('hop', [[], ['--hop_ms=15', '--window_ms=60']])
 def test_scores_are_those_of_infer_and_events_those_of_caption(model, sound, tmp_path, hop):
   done = stream(f'--model={model}', '--format=json', '--top=0', *hop, stdin=sound)
@@ -71,7 +71,7 @@ def test_scores_are_those_of_infer_and_events_those_of_caption(model, sound, tmp
   assert {'low'} == {name for line in windows if 1.5 < line['start_seconds'] < 2.5 for name in line['sounding']}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_infer_reads_a_pipe_as_it_reads_a_file(model, sound, tmp_path):
   done = stream(f'--model={model}', f'--output={tmp_path}/pipe', '-', stdin=sound, module='audionet_tf.infer')
   assert done.returncode == 0, done.stderr
@@ -81,7 +81,7 @@ def test_infer_reads_a_pipe_as_it_reads_a_file(model, sound, tmp_path):
   assert found['video_file'] == 'stdin'
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_starter_hears_raw_samples_and_ctrl_c_ends_it(tmp_path):
   """A pipe that stays open: the line of the first window comes, then Ctrl-C."""
   starters.write(tmp_path / 'box')
@@ -99,7 +99,7 @@ def test_the_starter_hears_raw_samples_and_ctrl_c_ends_it(tmp_path):
   assert [text for text in out.decode().splitlines() if 'event: ' not in text] == []  # of what was going on
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_reader_that_closes_ends_it(model, sound):
   read, write = os.pipe()
   with open(sound, 'rb') as file:

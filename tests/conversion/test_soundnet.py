@@ -202,7 +202,7 @@ def test_torch7_without_torch(tmp_path, monkeypatch):
   compare(net, 5, model, SHORTEST[5])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_converted_student_is_exported_and_predicts(tmp_path):
   net = soundnet_files.Sound(5, soundnet_files.CLASSES)
   model = conversion_soundnet.read(save(tmp_path, net, 't7'), 'soundnet5')
@@ -241,7 +241,7 @@ convert.run()
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_command_without_torch(tmp_path):
   net = soundnet_files.Sound(5, soundnet_files.CLASSES)
   path = save(tmp_path, net, 'npy')

@@ -135,7 +135,7 @@ print(json.dumps(out))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_writer_on_a_full_disk(tmp_path):
   for name in ('a.mkv', 'b.mkv', 'c.mkv'):
     media_clips.write(tmp_path / name, 2, video_codec='mpeg4', pix_fmt='yuv420p', size=(320, 240))

@@ -231,7 +231,7 @@ def infer(*arguments):
   return commands.run('audionet_tf.infer', *arguments)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_command_names_the_bad_file_and_reads_the_others(served, exported, tmp_path):
   (tmp_path / 'two\x1b[2J.wav').write_bytes(b'moves the cursor')
   good = [write_sound(tmp_path / 'one.wav', 1.0), write_sound(tmp_path / 'two.flac', 0.5, audio_codec='flac')]
@@ -277,7 +277,7 @@ def test_command_refuses_at_once(tmp_path, arguments, message):
   assert '| tensorflow\n' not in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_command_without_output_prints_and_writes_nothing(exported, tmp_path):
   files = [write_sound(tmp_path / 'one.wav', 0.1), write_sound(tmp_path / 'long.wav', 2)]
   done = infer(f'--model={exported}', '--top=2', *files)
@@ -313,7 +313,7 @@ def test_a_table_for_the_screen_is_short_and_means_of_equal_spans(windows):
     assert row[2] == 'abc'[means.argmax()] and abs(float(row[3]) - means.max()) < 0.0051
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_command_refuses_what_is_no_model(tmp_path):
   done = infer('--model=nothing', f'--output={tmp_path / "out"}', write_sound(tmp_path / 'a.wav', 0.1))
   assert done.returncode == 1 and not (tmp_path / 'out').exists()

@@ -258,7 +258,7 @@ def test_an_export_is_evaluated_by_its_steps(model, folder):
   assert student.alignment(cut).tolist() == alignment.for_student('soundnet5', cut).tolist()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_command_says_what_it_repeats(folder, tmp_path):
   paths = [write_sound(tmp_path / 'short.wav', 0.1), write_sound(tmp_path / 'long.wav', 9.0)]
   done = commands.run('audionet_tf.infer', f'--model={folder}', f'--output={tmp_path / "out"}', *paths)
@@ -272,7 +272,7 @@ def test_command_says_what_it_repeats(folder, tmp_path):
   assert 'park' in done.stdout and 'crane' not in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_command_writes_the_head_that_is_named(folder, tmp_path):
   arguments = [f'--model={folder}', f'--output={tmp_path / "out"}', write_sound(tmp_path / 'a.wav', 3.0)]
   done = commands.run('audionet_tf.infer', '--head=objects', '--top=7', *arguments)

@@ -92,7 +92,7 @@ class HfApi:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_export_to_the_hub_and_back(tmp_path):
   """With a stand-in for its library: what export uploads is what infer takes."""
   (tmp_path / 'huggingface_hub.py').write_text(HUB)

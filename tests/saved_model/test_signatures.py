@@ -117,7 +117,7 @@ def test_c_api(folder, model, tmp_path, signature, shape):
   audionets.assert_same(np.load(tmp_path / 'out.npz'), audionets.torch_predictions(model, windows))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_saved_model_cli(folder, model, tmp_path):
   waveform = audionets.sounds(2, 700)
   np.save(tmp_path / 'in.npy', waveform)

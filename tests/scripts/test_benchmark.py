@@ -139,7 +139,7 @@ def test_pytorch_network_is_soundnet():
 
 
 @needs_torch
-@pytest.mark.slow
+@pytest.mark.long
 def test_steps_of_soundnet_are_measured():
   (line,) = rows.PARTS['soundnet'](rows.Context(None, None, rows.QUICK))
   assert len(line.raw['ours_seconds']) == len(line.raw['pytorch_seconds']) == 1

@@ -186,7 +186,7 @@ cli.run(lambda argv: pipeline.run_child([sys.executable, '-c', {child!r}]).retur
   assert parent.returncode == 130 and errors.count('error:') == 1 and 'Traceback' not in errors, errors
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_small_demo_is_interrupted_and_goes_on(tmp_path):
   small = ('--teacher=small', '--train=1', '--held_out=1', '--stills=10', '--epochs=5')
   child = demo(tmp_path, *small)

@@ -32,7 +32,7 @@ def test_the_table_compares_time_for_each_with_the_least():
   ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_short_run(tmp_path):
   words = ['--windows=300', '--stages=build,verify', '--videos=2', f'--output={tmp_path}/out.json']
   done = commands.run('scale.curve', *words, f'--work={tmp_path}', check=True)

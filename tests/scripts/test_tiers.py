@@ -14,9 +14,6 @@ import pytest
 
 def test_quick(): pass
 
-@pytest.mark.slow
-def test_slow(): pass
-
 @pytest.mark.long
 def test_long(seed, share): assert (seed, share(50), share(1)) == (7, 5, 1)
 
@@ -38,9 +35,9 @@ def outcome(folder, *arguments):
 
 def test_long_tests_run_on_request_and_failures_name_the_seed(tmp_path):
   code, names, _ = outcome(tmp_path)
-  assert (code, names) == (0, {'test_quick', 'test_slow'})
+  assert (code, names) == (0, {'test_quick'})
   code, names, shown = outcome(tmp_path, '--all', '--seed=7', '--share=0.1')
-  assert code == 1 and names == {'test_quick', 'test_slow', 'test_long', 'test_that_fails'}
+  assert code == 1 and names == {'test_quick', 'test_long', 'test_that_fails'}
   assert '--seed=7' in shown and '1 failed' in shown  # test_long has got its numbers
 
 

@@ -92,7 +92,7 @@ def running(review):
     listening.close()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(chromium.PROGRAM is None, reason='no Chromium')
 def test_keys_decide_and_go_on(review):
   with running(review) as address, chromium.running() as browser:

@@ -67,7 +67,7 @@ def trained(tmp_path_factory):
   return folder, place / 'run', audionet_tf.train_on_sounds(folder, place / 'run', **QUICK)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_from_folders_to_a_report(trained):
   folder, run, measured = trained
   assert measured['accuracy'] == 1 and measured['clips'] == 2
@@ -100,7 +100,7 @@ def exported(run):
   return {path.relative_to(run).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_few_sounds_from_another_student(trained, tmp_path):
   _, before, _ = trained
   few = tones(tmp_path / 'few', (('low', 400), ('middle', 1500), ('high', 5000)), 4)

@@ -166,7 +166,7 @@ def test_mistakes_show_before_tensorflow(tmp_path, monkeypatch, arguments, mode,
     teacher_config.check([teacher_config.TeacherConfig(**arguments)], mode, manifest)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_student_learns_what_a_tagger_hears(tmp_path):
   params = RecordParams(images_per_window=0)
   synthetic_records.write_records(tmp_path / 'records', {'low.wav': 8, 'middle.wav': 8, 'top.wav': 8}, params)

@@ -47,7 +47,7 @@ def test_unknown_names_list_the_known_ones_close_ones_first():
     frozen_teacher.load('mobilenet_v4')
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_vgg16_gets_centred_bgr_pictures_and_bfloat16_agrees(tmp_path):
   path, names = tmp_path / 'vgg16.weights.h5', tmp_path / 'names.txt'
   names.write_text('\n'.join('abcdefghij'))

@@ -56,7 +56,7 @@ def test_in_this_process(local, tmp_path):
   assert built_records.build(local[0], tmp_path / 'out', shard_count=3).kept == 3  # the local build goes on with it
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_with_two_processes(local, tmp_path):
   words = [f'--videos={local[0]}', f'--output={tmp_path}/out', '--shards=3', '--image_format=png', '--image_size=16']
   runner = ['--runner=FnApiRunner', '--direct_running_mode=multi_processing', '--direct_num_workers=2']
@@ -72,7 +72,7 @@ def cluster():
     yield started
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_on_a_dask_cluster(local, tmp_path, cluster):
   summary = build(local[0], tmp_path / 'out', DASK, f'--dask_client_address={cluster.scheduler_address}')
   check(local, tmp_path / 'out', summary)
@@ -93,7 +93,7 @@ def kill_when_it_decodes(cluster, parts, killed):
       return
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_worker_is_replaced(tmp_path, cluster):
   videos = tmp_path / 'videos'
   videos.mkdir()

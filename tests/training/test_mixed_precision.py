@@ -68,7 +68,7 @@ def float32(world):
   return curve(world / 'none')
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize('precision', ['bfloat16', pytest.param('float16', marks=pytest.mark.long)])
 def test_it_learns_as_in_float32_and_resumes_to_the_same_weights(world, float32, precision):
   run_dir = world / precision
@@ -141,7 +141,7 @@ def overflow(devices):
   return before, after, float(distiller.optimizer.dynamic_scale.numpy()) / scale
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_overflow_on_one_replica_makes_all_skip_the_step(request, tmp_path):
   script = tmp_path / 'replicas.py'
   script.write_text(REPLICAS)

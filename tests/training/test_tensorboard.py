@@ -50,7 +50,7 @@ def images_of(run):
   return images
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_filters_and_timelines_are_pictures(run):
   images = images_of(run)
   assert {'filters', 'examples/0 teacher', 'examples/1 teacher'} <= set(images)
@@ -59,7 +59,7 @@ def test_filters_and_timelines_are_pictures(run):
     assert len(np.unique(images[tag].reshape(-1, 3), axis=0)) > 50
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_projector_has_the_embedding_of_every_window(run):
   folder = run / 'tensorboard'
   config = text_format.Parse((folder / 'projector_config.pbtxt').read_text(), plugin.ProjectorConfig())

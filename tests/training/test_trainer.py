@@ -448,7 +448,7 @@ def command(world, run_dir, *extra):
   return ['audionet_tf.train', *(f'--{k}={v}' for k, v in flags.items()), *extra]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_and_resumed_equals_never_killed(world):
   """Killed twice: before the first checkpoint, and in the middle."""
   teacher = config.TeacherConfig(str(world / 'teacher.keras'))
@@ -476,7 +476,7 @@ def test_killed_and_resumed_equals_never_killed(world):
   assert kl[0] == kl[1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_and_sigterm_leave_a_checkpoint_and_the_command_to_resume(world, tmp_path):
   """Stopped by both in turn; no other checkpoint is written before the last epoch."""
   epochs, run_dir = 200, world / 'stopped'
@@ -533,7 +533,7 @@ def test_the_command_fails_in_one_line(world, tmp_path):
   assert 'no records here' in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_trains_on_two_replicas(world, stored):
   run_dir = world / 'replicas'
   commands.run(*command(world, run_dir, '--epochs=4', '--learning_rate=1e-2', '--replicas=2'), check=True)

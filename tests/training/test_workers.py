@@ -18,7 +18,7 @@ import synthetic_records
 
 from audionet_tf.models import student_file
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EPOCHS = 4
 TIMES = ('seconds', 'examples_per_second', 'training_time')
