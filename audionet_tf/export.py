@@ -36,7 +36,8 @@ import tempfile
 
 from absl import flags
 
-from audionet_tf.core import cli, files, hub, notices, object_store, store_folder
+from audionet_tf.core import cli, files, notices
+from audionet_tf.core.stores import hub, object_store, store_folder
 from audionet_tf.data import word_tables
 from audionet_tf.models import starter, student_paths
 from audionet_tf.teachers import student_words

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 import audionet_tf
 from audionet_tf import api
 from audionet_tf.captioning import event_detection
-from audionet_tf.core import object_store
+from audionet_tf.core.stores import object_store
 from audionet_tf.data import params
 from audionet_tf.models import soundnet, student_file
 from audionet_tf.python_api import predictor, training

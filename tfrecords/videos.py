@@ -5,8 +5,9 @@ import glob
 import os
 import pathlib
 
-from audionet_tf.core import digests, object_store
+from audionet_tf.core import digests
 from audionet_tf.core.errors import MediaError, UserError
+from audionet_tf.core.stores import object_store
 from audionet_tf.media import integrity, suffixes
 
 

@@ -16,9 +16,10 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from audionet_tf.core import files, object_store
+from audionet_tf.core import files
 from audionet_tf.core.durations import exact
 from audionet_tf.core.errors import DiskFullError, MediaError, UserError
+from audionet_tf.core.stores import object_store
 from audionet_tf.data import records, tfrecord_io
 from audionet_tf.data.params import RecordParams
 from audionet_tf.media import decoding, integrity, resizing, timeline

@@ -17,8 +17,8 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf.core import store_mirror
 from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import store_mirror
 from audionet_tf.data import batch_keys, input_pipeline, records, shard_reading, tfrecord_io
 
 DAMAGED = 'not the record that the manifest lists'

@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from audionet_tf.core import store_mirror
 from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import store_mirror
 
 AHEAD = 2  # shards that are fetched while the ones before are read
 

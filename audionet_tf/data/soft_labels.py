@@ -19,8 +19,9 @@ import dataclasses
 import json
 import pathlib
 
-from audionet_tf.core import digests, sealed_json, store_mirror, text
+from audionet_tf.core import digests, sealed_json, text
 from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import store_mirror
 from audionet_tf.data import batch_keys, record_manifest, records, tfrecord_io, video_table
 from audionet_tf.data.batch_keys import TEACHER
 

@@ -10,8 +10,8 @@ import struct
 import google_crc32c
 import numpy as np
 
-from audionet_tf.core import store_mirror
 from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import store_mirror
 
 
 @functools.cache

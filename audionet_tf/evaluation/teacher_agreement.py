@@ -3,8 +3,8 @@
 import numpy as np
 import tqdm
 
-from audionet_tf.core import object_store
 from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import object_store
 from audionet_tf.data import batch_keys, damage, input_pipeline, records, soft_labels
 from audionet_tf.teachers import frozen_teacher, labelling
 from audionet_tf.training import losses

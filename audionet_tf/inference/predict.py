@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf.core import durations, store_cache, text
+from audionet_tf.core import durations, text
 from audionet_tf.core.errors import MediaError, UserError
+from audionet_tf.core.stores import store_cache
 from audionet_tf.data import params
 from audionet_tf.inference import steps, windows, writers
 from audionet_tf.media import waveforms

@@ -9,8 +9,8 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from audionet_tf.core import object_store, store_cache, store_folder, store_mirror
 from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import object_store, store_cache, store_folder, store_mirror
 from audionet_tf.python_api.building import build_records
 
 if TYPE_CHECKING:

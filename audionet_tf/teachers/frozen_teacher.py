@@ -36,8 +36,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-from audionet_tf.core import digests, store_cache, text
+from audionet_tf.core import digests, text
 from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import store_cache
 from audionet_tf.data import batch_keys, class_lists, class_prompts, csv_files
 from audionet_tf.teachers import (
   clip_labels,

@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf.core import files, store_folder, store_mirror, system, text
+from audionet_tf.core import files, system, text
 from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import store_folder, store_mirror
 from audionet_tf.data import batch_keys, damage, input_pipeline, records, shard_reading, soft_labels, tfrecord_io
 from audionet_tf.data.record_manifest import position
 from audionet_tf.data.soft_labels import FOLDER, OUTPUT_SETTINGS

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import synthetic_records
 
-from audionet_tf.core import object_store, store_cache, store_mirror
 from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import object_store, store_cache, store_mirror
 from audionet_tf.data import damage, input_pipeline, records, shard_reading
 
 PLACE = 'memory://shards/data'

@@ -12,8 +12,9 @@ import media_clips
 import numpy as np
 import pytest
 
-from audionet_tf.core import digests, object_store, store_mirror
+from audionet_tf.core import digests
 from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import object_store, store_mirror
 from audionet_tf.data import records, soft_labels, tfrecord_io
 from tfrecords import inspection, verification
 

@@ -12,7 +12,8 @@ import pytest
 import s3_server
 from faulty_proxy import CUT, DROP, STALL
 
-from audionet_tf.core import (
+from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import (
   object_store,
   store_cache,
   store_flags,
@@ -21,8 +22,7 @@ from audionet_tf.core import (
   store_mirror,
   store_retries,
 )
-from audionet_tf.core.errors import UserError
-from audionet_tf.core.object_store import Stored
+from audionet_tf.core.stores.object_store import Stored
 from audionet_tf.data import codec_variants, soft_labels
 
 BUCKET = 'sounds'

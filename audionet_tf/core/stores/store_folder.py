@@ -15,8 +15,9 @@ import shutil
 import sys
 from collections.abc import Callable
 
-from audionet_tf.core import digests, files, object_store, store_cache, store_lock, store_mirror
+from audionet_tf.core import digests, files
 from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import object_store, store_cache, store_lock, store_mirror
 
 # Objects in the order in which they are uploaded; those of no pattern are between FIRST and LAST.
 FIRST = ('settings.json',)

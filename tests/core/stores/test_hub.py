@@ -9,8 +9,8 @@ import types
 import commands
 import pytest
 
-from audionet_tf.core import hub
 from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import hub
 from audionet_tf.models import student_paths
 
 

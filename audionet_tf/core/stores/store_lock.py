@@ -15,8 +15,8 @@ import threading
 import time
 import uuid
 
-from audionet_tf.core import object_store, store_retries
 from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import object_store, store_retries
 
 NAME = '.lock'
 CONDITIONAL = ('s3', 's3a', 'gs', 'gcs', 'memory')  # elsewhere fsspec looks first and then writes

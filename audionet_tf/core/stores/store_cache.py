@@ -14,8 +14,9 @@ import re
 import shutil
 import threading
 
-from audionet_tf.core import digests, object_store, store_retries
+from audionet_tf.core import digests
 from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import object_store, store_retries
 
 DEFAULT_GB = 10.0
 HELD = 32  # more files than a pipeline reads and reads ahead at a time

@@ -16,8 +16,9 @@ import time
 
 import tqdm
 
-from audionet_tf.core import files, store_retries
+from audionet_tf.core import files
 from audionet_tf.core.errors import UserError, missing_extra
+from audionet_tf.core.stores import store_retries
 
 ADDRESS = re.compile(r'([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])(.*)', re.DOTALL)  # one slash: what pathlib makes of it
 # Paths of their own kind, places without lists of files, and what stands before the path of a teacher.

@@ -9,7 +9,8 @@ import os
 import pathlib
 import shutil
 
-from audionet_tf.core import digests, object_store, store_cache
+from audionet_tf.core import digests
+from audionet_tf.core.stores import object_store, store_cache
 
 ON_DEMAND = '.tfrecord'  # suffix of what is fetched only when it is asked for
 

@@ -5,7 +5,7 @@ What the library resolves itself stays an address: students, videos, and the fla
 
 import contextlib
 
-from audionet_tf.core import object_store, store_cache, store_folder, store_mirror
+from audionet_tf.core.stores import object_store, store_cache, store_folder, store_mirror
 
 BY_THE_LIBRARY = ('model', 'init', 'videos', 'flagfile')
 RECORDS, OUTPUT = ('records', 'validation'), 'output'
