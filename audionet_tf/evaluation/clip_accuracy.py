@@ -12,7 +12,8 @@ import tqdm
 
 from audionet_tf.core import confusion
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists, csv_files, params
+from audionet_tf.data import params
+from audionet_tf.data.tables import class_lists, csv_files
 from audionet_tf.inference import windows
 from audionet_tf.media import decoding, integrity, perturbations
 from audionet_tf.media.timeline import PCM_SCALE

@@ -1,4 +1,4 @@
-"""Multi-label evaluation of a student on clips with a table of labels (`data/weak_labels.py`)."""
+"""Multi-label evaluation of a student on clips with a table of labels (`data/tables/weak_labels.py`)."""
 
 import contextlib
 import math
@@ -12,7 +12,8 @@ import tqdm
 
 from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists, params, segment_names, weak_labels
+from audionet_tf.data import params
+from audionet_tf.data.tables import class_lists, segment_names, weak_labels
 from audionet_tf.evaluation import clip_accuracy, metrics
 from audionet_tf.inference import windows
 from audionet_tf.media import decoding

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from audionet_tf.captioning import captioner, event_detection
-from audionet_tf.data.class_lists import UNKNOWN
+from audionet_tf.data.tables.class_lists import UNKNOWN
 from audionet_tf.media import overview
 
 LEAST_THRESHOLD = 0.05  # names that never reach it are not kept: most of a thousand classes

@@ -39,7 +39,8 @@ from tensorflow.python.eager import context
 from audionet_tf.core import digests, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.core.stores import store_cache
-from audionet_tf.data import batch_keys, class_lists, class_prompts, csv_files
+from audionet_tf.data import batch_keys
+from audionet_tf.data.tables import class_lists, class_prompts, csv_files
 from audionet_tf.teachers import (
   clip_labels,
   image_classifier,

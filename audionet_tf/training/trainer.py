@@ -16,14 +16,13 @@ from audionet_tf.data import (
   augmentation,
   balanced_sampling,
   batch_keys,
-  class_lists,
   codec_pass,
-  csv_files,
   damage,
   input_pipeline,
   records,
   soft_labels,
 )
+from audionet_tf.data.tables import class_lists, csv_files
 from audionet_tf.models import alignment, registry, soundnet, student_file
 from audionet_tf.saved_model import export
 from audionet_tf.teachers import answers, frozen_teacher, keras_applications, labelling, teacher_config

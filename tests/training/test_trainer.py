@@ -19,8 +19,9 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from audionet_tf.core import interruption
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists, video_table
+from audionet_tf.data import video_table
 from audionet_tf.data.params import RecordParams
+from audionet_tf.data.tables import class_lists
 from audionet_tf.evaluation import predictor, teacher_agreement
 from audionet_tf.models import student_file
 from audionet_tf.teachers import frozen_teacher, teacher_config

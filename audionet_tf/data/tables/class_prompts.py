@@ -10,7 +10,7 @@ section 3.1.4). Empty lines, and lines that begin with #, are skipped.
 
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import csv_files
+from audionet_tf.data.tables import csv_files
 
 TEMPLATES = ('a photo of {}', 'the sound of {}')
 MOST_PROMPTS = 20_000  # each is a pass of the text model

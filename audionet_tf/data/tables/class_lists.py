@@ -5,7 +5,7 @@ import pathlib
 import re
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import csv_files
+from audionet_tf.data.tables import csv_files
 
 IMAGENET_CLASSES = 1000
 MAX_CLASSES = 100_000  # of any model or file of predictions, so that a damaged one cannot make us allocate gigabytes
@@ -133,7 +133,7 @@ def numbered_names(word, count):
 
 def imagenet_class_names():
   """Names of the 1000 classes of ILSVRC 2012 in the usual order, with synonyms separated by commas, list of str."""
-  return (importlib.resources.files('audionet_tf.data') / 'imagenet_names.txt').read_text('utf-8').splitlines()
+  return (importlib.resources.files('audionet_tf.data.tables') / 'imagenet_names.txt').read_text('utf-8').splitlines()
 
 
 def default_class_names(count):

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import batch_keys, class_lists, weak_labels
+from audionet_tf.data import batch_keys
 from audionet_tf.data.params import RecordParams
+from audionet_tf.data.tables import class_lists, weak_labels
 from audionet_tf.teachers import clip_labels, frozen_teacher
 
 VOCABULARY = 'index,mid,display_name\n0,/m/0a,Speech\n1,/m/0b,"Music, loud"\n2,/t/0c,Bow-wow\n'

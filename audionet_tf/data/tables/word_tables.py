@@ -18,7 +18,7 @@ import numpy as np
 
 from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists
+from audionet_tf.data.tables import class_lists
 
 SUFFIX = '.npz'
 MOST_WIDTH = 1 << 15

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from audionet_tf.data import segment_names, weak_labels
 from audionet_tf.data.params import RecordParams
+from audionet_tf.data.tables import segment_names, weak_labels
 from audionet_tf.teachers import clip_labels
 
 AUDIOSET = """--PJHxphWEs, 30.000, 40.000, "/m/1"

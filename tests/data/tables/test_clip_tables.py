@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import clip_tables
+from audionet_tf.data.tables import clip_tables
 
 
 @pytest.mark.parametrize('audio', ['sounds', '/data/sounds', '../sounds', '.'])

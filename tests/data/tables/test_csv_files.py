@@ -7,7 +7,8 @@ import pytest
 
 from audionet_tf.captioning import rules
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import audioset, class_lists, clip_tables, csv_files, weak_labels
+from audionet_tf.data import audioset
+from audionet_tf.data.tables import class_lists, clip_tables, csv_files, weak_labels
 from audionet_tf.evaluation import clip_accuracy
 from audionet_tf.teachers import clip_labels
 

@@ -3,7 +3,7 @@
 import pytest
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_prompts
+from audionet_tf.data.tables import class_prompts
 
 
 def test_names_prompts_and_templates(tmp_path):

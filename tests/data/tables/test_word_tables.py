@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import word_tables
+from audionet_tf.data.tables import word_tables
 
 
 def test_a_table_is_read_as_it_was_written(tmp_path):

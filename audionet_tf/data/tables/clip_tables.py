@@ -5,7 +5,7 @@ import dataclasses
 import pathlib
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import csv_files
+from audionet_tf.data.tables import csv_files
 
 
 @dataclasses.dataclass(frozen=True)

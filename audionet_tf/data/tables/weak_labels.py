@@ -21,7 +21,7 @@ import numpy as np
 
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists, csv_files, segment_names
+from audionet_tf.data.tables import class_lists, csv_files, segment_names
 
 NAMES = ('path', 'file', 'filename', 'fname', 'video', 'ytid')
 STARTS, ENDS = ('start', 'start_seconds'), ('end', 'end_seconds')
