@@ -20,8 +20,9 @@ from audionet_tf.core import files
 from audionet_tf.core.durations import exact
 from audionet_tf.core.errors import DiskFullError, MediaError, UserError
 from audionet_tf.core.stores import object_store
-from audionet_tf.data import records, tfrecord_io
+from audionet_tf.data import records
 from audionet_tf.data.params import RecordParams
+from audionet_tf.data.shards import tfrecord_io
 from audionet_tf.media import decoding, integrity, resizing, timeline
 
 REPORT_SECONDS = 0.2  # between two messages about finished windows

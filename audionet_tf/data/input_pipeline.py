@@ -23,8 +23,9 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from audionet_tf.data import damage, records, shard_reading
+from audionet_tf.data import records
 from audionet_tf.data.batch_keys import NEEDS_WHOLE_BATCH
+from audionet_tf.data.shards import damage, shard_reading
 
 # Size of the shuffle buffer in windows, less if they are long. The files hold windows in hashed order and are read in a
 # new order in each pass, so the buffer need not cover a large data set.

@@ -7,8 +7,9 @@ import keras
 
 from audionet_tf.core import digests
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import audioset_embeddings, balanced_sampling, batch_keys, damage, input_pipeline
+from audionet_tf.data import audioset_embeddings, balanced_sampling, batch_keys, input_pipeline
 from audionet_tf.data.params import RecordParams
+from audionet_tf.data.shards import damage
 from audionet_tf.data.tables import class_lists
 from audionet_tf.models import vggish_attention
 from audionet_tf.models.patch_classifier import RATE_HZ

@@ -15,8 +15,9 @@ import tensorflow as tf
 import tqdm
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import record_manifest, shard_reading
+from audionet_tf.data import record_manifest
 from audionet_tf.data.batch_keys import NEEDS_WHOLE_BATCH, WEIGHT
+from audionet_tf.data.shards import shard_reading
 
 GATES = ('none', 'loudness')
 RANGE_DB = 20.0

@@ -17,11 +17,11 @@ from audionet_tf.data import (
   balanced_sampling,
   batch_keys,
   codec_pass,
-  damage,
   input_pipeline,
   records,
   soft_labels,
 )
+from audionet_tf.data.shards import damage
 from audionet_tf.data.tables import class_lists, csv_files
 from audionet_tf.models import alignment, registry, soundnet, student_file
 from audionet_tf.saved_model import export

@@ -77,7 +77,8 @@ def open_thresholds(path):
 
 
 def make_embeddings(folder):
-  from audionet_tf.data import audioset_embeddings, tfrecord_io
+  from audionet_tf.data import audioset_embeddings
+  from audionet_tf.data.shards import tfrecord_io
 
   rows = np.arange(1280).reshape(10, 128).astype(np.uint8)
   clips = [audioset_embeddings.Clip(name, 30.0, 40.0, (1, 2), rows) for name in 'xyz']

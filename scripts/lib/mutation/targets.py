@@ -3,7 +3,7 @@
 TARGETS = {
   'audionet_tf/data/records.py': ('tests/data/test_records.py', 'tests/tfrecords/test_verification.py'),
   'audionet_tf/data/record_manifest.py': ('tests/data/test_record_manifest.py', 'tests/tfrecords/test_verification.py'),
-  'audionet_tf/data/tfrecord_io.py': ('tests/data/test_tfrecord_io.py',),
+  'audionet_tf/data/shards/tfrecord_io.py': ('tests/data/shards/test_tfrecord_io.py',),
   'audionet_tf/data/batch_keys.py': ('tests/training/test_losses.py', 'tests/data/test_input_pipeline.py'),
   'audionet_tf/data/input_pipeline.py': ('tests/data/test_input_pipeline.py', 'tests/teachers/test_labelling.py'),
   'audionet_tf/data/soft_labels.py': ('tests/teachers/test_labelling.py', 'tests/data/test_input_pipeline.py'),

@@ -18,8 +18,9 @@ import time
 import numpy as np
 from PIL import Image
 
-from audionet_tf.data import records, tfrecord_io
+from audionet_tf.data import records
 from audionet_tf.data.params import RecordParams
+from audionet_tf.data.shards import tfrecord_io
 from tfrecords import builder, shards, verification
 
 WINDOWS_PER_VIDEO = 250  # ten seconds of AudioNet's windows

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import tfrecord_io
+from audionet_tf.data.shards import tfrecord_io
 
 PAYLOADS = [b'', b'abc', b'x' * 20]
 STARTS = [0, 16, 35]  # 16 bytes of a frame around each

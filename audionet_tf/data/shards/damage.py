@@ -7,7 +7,7 @@ import pathlib
 import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import shard_reading, tfrecord_io
+from audionet_tf.data.shards import shard_reading, tfrecord_io
 
 UNKNOWN_VIDEO = 'a record of a video that the manifest does not name'
 # What reading a damaged or missing file raises. A Python function in tf.data makes UnknownError of an OSError.

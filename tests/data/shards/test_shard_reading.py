@@ -6,7 +6,8 @@ import synthetic_records
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.core.stores import object_store, store_cache, store_mirror
-from audionet_tf.data import damage, input_pipeline, records, shard_reading
+from audionet_tf.data import input_pipeline, records
+from audionet_tf.data.shards import damage, shard_reading
 
 PLACE = 'memory://shards/data'
 
