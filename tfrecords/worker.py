@@ -23,7 +23,8 @@ from audionet_tf.core.stores import object_store
 from audionet_tf.data import records
 from audionet_tf.data.params import RecordParams
 from audionet_tf.data.shards import tfrecord_io
-from audionet_tf.media import decoding, integrity, resizing, timeline
+from audionet_tf.media import decoding, resizing, timeline
+from audionet_tf.media.containers import integrity
 
 REPORT_SECONDS = 0.2  # between two messages about finished windows
 # A file may give windows for FREE_SECONDS, and for one more second per LEAST_BYTES_PER_SECOND of its size. Real files

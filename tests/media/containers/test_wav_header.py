@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from audionet_tf.core.errors import MediaError
-from audionet_tf.media import decoding, prefetch, wav_header, wav_tfio
+from audionet_tf.media import decoding, prefetch, wav_tfio
+from audionet_tf.media.containers import wav_header
 
 RATE_HZ = 16000
 SOUND = np.rint(12_000 * np.sin(2 * np.pi * 440 * np.arange(3 * RATE_HZ) / RATE_HZ)).astype(np.int16)

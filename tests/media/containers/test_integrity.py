@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from audionet_tf.core.errors import MediaError
-from audionet_tf.media import decoding, integrity
+from audionet_tf.media import decoding
+from audionet_tf.media.containers import integrity
 
 
 @pytest.mark.parametrize('name, options', [

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from audionet_tf.core.errors import MediaError
-from audionet_tf.media import decoding, joined, prefetch, wav_header, wav_tfio
+from audionet_tf.media import decoding, prefetch, wav_tfio
+from audionet_tf.media.containers import joined, wav_header
 
 HERTZ = (440, 880, 1320)
 SECONDS = 2

@@ -12,7 +12,7 @@ import zlib
 
 from audionet_tf.core import files
 from audionet_tf.core.errors import MediaError
-from audionet_tf.media import chunks, sections, wav_header
+from audionet_tf.media.containers import chunks, sections, wav_header
 
 MAX_UNPACKED_BYTES = 4 << 30  # of a .gz
 EBML_ID = b'\x1a\x45\xdf\xa3'  # Matroska and WebM

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from audionet_tf.core.errors import MediaError
-from audionet_tf.media import decoding, joined, prefetch, sections, wav_tfio
+from audionet_tf.media import decoding, prefetch, wav_tfio
+from audionet_tf.media.containers import joined, sections
 
 
 def id3(content_bytes, footer=False):

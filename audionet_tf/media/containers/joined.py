@@ -9,7 +9,7 @@ import itertools
 import re
 import struct
 
-from audionet_tf.media import integrity, sections, wav_header
+from audionet_tf.media.containers import integrity, sections, wav_header
 
 OGG_PAGE, OGG_PAGE_HEAD = b'OggS', 27
 FIRST_PAGE = 2  # flag of the first page of a stream in Ogg

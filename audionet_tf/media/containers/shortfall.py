@@ -9,7 +9,7 @@ import struct
 
 import av
 
-from audionet_tf.media import sections, wav_header
+from audionet_tf.media.containers import sections, wav_header
 
 # FFmpeg's names of formats that declare how long they play, to seconds by which sound may be shorter: codecs begin late
 # and end with a frame. For other formats FFmpeg estimates it from the size of the file.

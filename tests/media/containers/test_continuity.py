@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from audionet_tf.core.errors import MediaError
-from audionet_tf.media import continuity, joined
+from audionet_tf.media.containers import continuity, joined
 
 TS = {'video_codec': 'mpeg2video', 'pix_fmt': 'yuv420p', 'tick': Fraction(1, 25)}
 TS |= {'audio_codec': 'mp2', 'rate_hz': 48000}

@@ -6,7 +6,7 @@ FFmpeg refuses a W64 whose sound has no length, as a recorder that did not end l
 import struct
 from typing import NamedTuple
 
-from audionet_tf.media import wav_header
+from audionet_tf.media.containers import wav_header
 
 MAX_CHUNKS = 100_000
 W64 = b'riff'
