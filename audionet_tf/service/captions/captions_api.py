@@ -13,7 +13,8 @@ from starlette.responses import Response, StreamingResponse
 from audionet_tf.captioning import formats
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.service import bodies, early_ends, jobs, predict_api, timeline
+from audionet_tf.service import bodies, early_ends, predict_api
+from audionet_tf.service.captions import jobs, timeline
 from audionet_tf.service.settings import RequestRefused
 
 NAME_CHARACTERS = 120
@@ -226,7 +227,7 @@ async def get_captions(service, request, identity, suffix):
 
 
 def get_timeline(service, identity):
-  """The data of a timeline: `picture` of service/timeline.py, `seconds`, and as `classes` the scores over time."""
+  """The data of a timeline: what `timeline.picture` gives, `seconds`, and as `classes` the scores over time."""
   result = service.jobs.results.get(identity)
   timeline = result.picture | {'seconds': result.seconds, 'classes': result.scores.timeline}
   return Response(predict_api.dump(timeline), media_type='application/json', headers={'Cache-Control': 'no-store'})

@@ -16,7 +16,7 @@ import tone_service
 import tones
 
 from audionet_tf.captioning import captioner
-from audionet_tf.service import jobs
+from audionet_tf.service.captions import jobs
 from audionet_tf.service.settings import Limits
 
 TONES = [('low', 1, 2), ('high', 3, 4.2)]
@@ -214,7 +214,7 @@ def test_a_client_that_leaves_cancels_its_job(client, made, tmp_path, monkeypatc
       cancelled.set()
       raise
 
-  monkeypatch.setattr('audionet_tf.service.timeline.score', score)
+  monkeypatch.setattr('audionet_tf.service.captions.timeline.score', score)
   request = client.build_request('POST', '/v1/captions', files={'file': path.read_bytes()}, headers={'Accept': accept})
   connection = http.client.HTTPConnection(client.base_url.host, client.base_url.port)
   connection.request('POST', '/v1/captions', request.read(), dict(request.headers))

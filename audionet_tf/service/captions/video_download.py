@@ -1,6 +1,6 @@
 """Videos of known sites, downloaded by yt-dlp (extra `download`) in a process of its own, for the caption service.
 
-  python -m audionet_tf.service.video_download SETTINGS
+  python -m audionet_tf.service.captions.video_download SETTINGS
 
 SETTINGS is a JSON object: `address`, of `address_of`; `extractor`; `folder`, where the sound goes; `most_bytes`. On
 standard output comes one JSON line: {"name": title} or {"error": reason}.
@@ -21,7 +21,7 @@ import urllib.parse
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import youtube
-from audionet_tf.service import subprocesses
+from audionet_tf.service.captions import subprocesses
 
 # Site to yt-dlp's name for it.
 EXTRACTORS = {'youtube.com': 'youtube', 'vimeo.com': 'vimeo', 'dailymotion.com': 'dailymotion'}
@@ -99,7 +99,7 @@ def fetcher(hosts, most_bytes, seconds):
 
 async def run_download(settings, seconds):
   """Runs `download` in a process of its own; returns the title. UserError: it fails, or takes too long."""
-  command = [sys.executable, '-m', 'audionet_tf.service.video_download', json.dumps(settings)]
+  command = [sys.executable, '-m', 'audionet_tf.service.captions.video_download', json.dumps(settings)]
   async with subprocesses.started(command, stdin=subprocess.DEVNULL, start_new_session=True) as (process, output):
     try:
       async with asyncio.timeout(seconds):

@@ -4,7 +4,7 @@ import asyncio
 
 import uvloop
 
-from audionet_tf.service import captions_api
+from audionet_tf.service.captions import captions_api
 
 
 def test_a_client_that_leaves_before_the_first_line_cancels_its_job():

@@ -1,6 +1,6 @@
 """Decodes an untrusted file to plain sound, in a process of its own with resource limits.
 
-  python -m audionet_tf.service.decoder SETTINGS < FILE
+  python -m audionet_tf.service.captions.decoder SETTINGS < FILE
 
 SETTINGS is a JSON object: `sample_rate_hz`, `mono`, `max_seconds`, `memory_bytes`, `processor_seconds`, and `out`, the
 number of an open file. The sound becomes a WAV there, 16 bits, one channel, silent until a sound that starts late. On

@@ -20,7 +20,7 @@ from absl import logging
 
 from audionet_tf.core import files
 from audionet_tf.core.errors import DiskFullError, UserError
-from audionet_tf.service import subprocesses, timeline
+from audionet_tf.service.captions import subprocesses, timeline
 from audionet_tf.service.settings import RequestRefused
 
 
@@ -36,7 +36,7 @@ class Result:
     name: as the client calls it.
     seconds: of sound.
     warnings: list of str, what is lost of the sound.
-    scores, picture: of service/timeline.py.
+    scores, picture: of service/captions/timeline.py.
   """
 
   name: str
@@ -200,7 +200,7 @@ async def decode(source, sound, settings, limits, report):
     'processor_seconds': limits.decode_seconds,
     'out': sound.fileno(),
   }
-  command = [sys.executable, '-m', 'audionet_tf.service.decoder', json.dumps(arguments)]
+  command = [sys.executable, '-m', 'audionet_tf.service.captions.decoder', json.dumps(arguments)]
   last, warnings = {}, []
   try:
     async with subprocesses.started(command, stdin=source.fileno(), pass_fds=[sound.fileno()]) as (process, output):

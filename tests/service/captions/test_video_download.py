@@ -10,7 +10,7 @@ import yt_dlp
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import youtube
-from audionet_tf.service import video_download
+from audionet_tf.service.captions import video_download
 
 
 @pytest.mark.parametrize(
