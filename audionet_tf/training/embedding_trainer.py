@@ -11,8 +11,8 @@ from audionet_tf.data import audioset_embeddings, balanced_sampling, batch_keys,
 from audionet_tf.data.params import RecordParams
 from audionet_tf.data.shards import damage
 from audionet_tf.data.tables import class_lists
-from audionet_tf.models import vggish_attention
-from audionet_tf.models.patch_classifier import RATE_HZ
+from audionet_tf.models.networks import vggish_attention
+from audionet_tf.models.networks.patch_classifier import RATE_HZ
 from audionet_tf.teachers import frozen_teacher
 from audionet_tf.training import callbacks, distribution, losses, run_checks, trainer
 from audionet_tf.training import resume as training_resume

@@ -23,7 +23,8 @@ from audionet_tf.data import (
 )
 from audionet_tf.data.shards import damage
 from audionet_tf.data.tables import class_lists, csv_files
-from audionet_tf.models import alignment, registry, soundnet, student_file
+from audionet_tf.models import alignment, registry, student_file
+from audionet_tf.models.networks import soundnet
 from audionet_tf.saved_model import export
 from audionet_tf.teachers import answers, frozen_teacher, keras_applications, labelling, teacher_config
 from audionet_tf.training import (

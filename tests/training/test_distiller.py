@@ -11,7 +11,8 @@ import tensorflow as tf
 from torch_or_skip import torch
 
 from audionet_tf.data import input_pipeline
-from audionet_tf.models import registry, soundnet
+from audionet_tf.models import registry
+from audionet_tf.models.networks import soundnet
 from audionet_tf.training.distiller import Distiller
 
 CLASSES = 11

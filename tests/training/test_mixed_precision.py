@@ -11,7 +11,8 @@ import synthetic_records
 import tensorflow as tf
 
 from audionet_tf.data.params import RecordParams
-from audionet_tf.models import logmel_cnn, registry, student_file
+from audionet_tf.models import registry, student_file
+from audionet_tf.models.networks import logmel_cnn
 from audionet_tf.training import callbacks, config, optimizers, trainer
 from audionet_tf.training.distiller import Distiller
 

@@ -17,7 +17,8 @@ import joblib
 import numpy as np
 
 from audionet_tf.data import params
-from audionet_tf.models import receptive_field, soundnet
+from audionet_tf.models import receptive_field
+from audionet_tf.models.networks import soundnet
 from benchmark import measure
 
 HEADS = {'objects': 1000, 'scenes': 401}

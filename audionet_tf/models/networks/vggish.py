@@ -10,7 +10,7 @@ embeddings are. Heads take its ReLU in either case, as its authors advise.
 import keras
 
 from audionet_tf.layers.whitened_pca import WhitenedPCA
-from audionet_tf.models import patch_classifier
+from audionet_tf.models.networks import patch_classifier
 
 # name, filters; None: max pool
 CONVOLUTIONS = (

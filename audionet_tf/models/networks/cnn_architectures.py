@@ -17,7 +17,7 @@ two kernels, whose outputs are concatenated.
 
 import keras
 
-from audionet_tf.models import patch_classifier
+from audionet_tf.models.networks import patch_classifier
 
 PRESET = 'vggish'
 BOTTLENECK = 128

@@ -15,7 +15,8 @@ from audionet_tf.data import records
 from audionet_tf.data.params import RecordParams
 from audionet_tf.evaluation import predictor
 from audionet_tf.media import decoding
-from audionet_tf.models import autoencoder, receptive_field, registry, student_file
+from audionet_tf.models import receptive_field, registry, student_file
+from audionet_tf.models.networks import autoencoder
 from audionet_tf.representations import extraction, files
 from audionet_tf.saved_model import layer_outputs, loader
 from audionet_tf.training import callbacks, config, history, trainer, warm_start

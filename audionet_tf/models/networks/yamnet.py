@@ -10,7 +10,7 @@ do `infer`, `caption` and `features`. In the windows of training and of exports,
 
 import keras
 
-from audionet_tf.models import patch_classifier
+from audionet_tf.models.networks import patch_classifier
 
 # stride, filters of layers 2 to 14: a depthwise convolution, then a pointwise one
 YAMNET = ((1, 64), (2, 128), (1, 128), (2, 256), (1, 256), (2, 512), *[(1, 512)] * 5, (2, 1024), (1, 1024))

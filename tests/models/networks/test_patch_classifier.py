@@ -12,7 +12,8 @@ import tensorflow as tf
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys
 from audionet_tf.layers import log_mel, whitened_pca
-from audionet_tf.models import alignment, cnn_architectures, patch_classifier, registry, student_file, vggish, yamnet
+from audionet_tf.models import alignment, registry, student_file
+from audionet_tf.models.networks import cnn_architectures, patch_classifier, vggish, yamnet
 from audionet_tf.saved_model import export, loader
 from audionet_tf.training import spec_augment
 

@@ -8,8 +8,8 @@ saved; here they are ordinary weights.
 import keras
 
 from audionet_tf.layers.attention_pooling import AttentionPooling
-from audionet_tf.models import vggish
 from audionet_tf.models.heads import add_heads
+from audionet_tf.models.networks import vggish
 
 WIDTH, LAYERS, DROPOUT = 1024, 3, 0.5
 SCALED = 'scaled'  # layer that holds the embeddings in [-1, 1)

@@ -10,7 +10,8 @@ the stride of both, and the output of a step is centred in the receptive field o
 
 import keras
 
-from audionet_tf.models import receptive_field, soundnet
+from audionet_tf.models import receptive_field
+from audionet_tf.models.networks import soundnet
 
 ENCODER = soundnet.SOUNDNET8[:6]  # conv1 to conv4
 

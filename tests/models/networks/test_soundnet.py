@@ -7,7 +7,8 @@ import tensorflow as tf
 from torch_or_skip import torch
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import receptive_field, registry, soundnet
+from audionet_tf.models import receptive_field, registry
+from audionet_tf.models.networks import soundnet
 from audionet_tf.training import trainer
 
 HEADS = {'objects': 1000, 'scenes': 401}
