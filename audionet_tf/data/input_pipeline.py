@@ -6,7 +6,7 @@ A batch is a dict of named tensors:
   `video_id` int64 [B], position in the manifest's list of videos (strings cannot be gathered over replicas);
   `index` int64 [B], number of the window in its video;
   `mask` f32 [B], 0 for examples that only pad the last batch;
-  `weight` f32 [B] in [0, 1], with a gate (`training/loudness.py`): of the example in the trained loss.
+  `weight` f32 [B] in [0, 1], with a gate (`training/steps/loudness.py`): of the example in the trained loss.
 
 A Source describes where windows come from. Its files are read in blocks of windows, which are shuffled while they are
 still compact (JPEG bytes, int16, float16) and decoded last.

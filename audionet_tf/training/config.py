@@ -6,8 +6,9 @@ from audionet_tf.core.errors import UserError
 from audionet_tf.data import augmentation
 from audionet_tf.models import alignment, registry
 from audionet_tf.teachers.teacher_config import TeacherConfig
-from audionet_tf.training import losses, loudness, warm_start
-from audionet_tf.training.optimizers import OPTIMIZERS, SCHEDULES
+from audionet_tf.training import warm_start
+from audionet_tf.training.steps import losses, loudness
+from audionet_tf.training.steps.optimizers import OPTIMIZERS, SCHEDULES
 
 # Keras's policies: bfloat16 has float32's range; float16 needs its loss scaled.
 PRECISIONS = {'none': 'float32', 'bfloat16': 'mixed_bfloat16', 'float16': 'mixed_float16'}

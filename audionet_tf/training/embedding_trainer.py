@@ -14,8 +14,9 @@ from audionet_tf.data.tables import class_lists
 from audionet_tf.models.networks import vggish_attention
 from audionet_tf.models.networks.patch_classifier import RATE_HZ
 from audionet_tf.teachers import frozen_teacher
-from audionet_tf.training import callbacks, distribution, losses, run_checks, trainer
+from audionet_tf.training import callbacks, distribution, run_checks, trainer
 from audionet_tf.training import resume as training_resume
+from audionet_tf.training.steps import losses
 
 STUDENT = 'vggish_attention'
 SECONDS = 10.0  # of a clip

@@ -27,21 +27,11 @@ from audionet_tf.models import alignment, registry, student_file
 from audionet_tf.models.networks import soundnet
 from audionet_tf.saved_model import export
 from audionet_tf.teachers import answers, frozen_teacher, keras_applications, labelling, teacher_config
-from audionet_tf.training import (
-  callbacks,
-  distribution,
-  embedding_projector,
-  loop,
-  losses,
-  loudness,
-  optimizers,
-  run_checks,
-  tensorboard,
-  warm_start,
-)
+from audionet_tf.training import callbacks, distribution, embedding_projector, loop, run_checks, tensorboard, warm_start
 from audionet_tf.training import resume as training_resume
 from audionet_tf.training.config import PRECISIONS
-from audionet_tf.training.distiller import AutoencoderTrainer, Distiller, MultiLabelTrainer
+from audionet_tf.training.steps import losses, loudness, optimizers
+from audionet_tf.training.steps.distiller import AutoencoderTrainer, Distiller, MultiLabelTrainer
 
 
 def train(

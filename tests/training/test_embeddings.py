@@ -14,7 +14,7 @@ from audionet_tf.data.tables import word_tables
 from audionet_tf.models import registry, student_file, words
 from audionet_tf.saved_model import for_files, loader, verify
 from audionet_tf.teachers import student_words
-from audionet_tf.training import losses
+from audionet_tf.training.steps import losses
 
 VIDEOS = {'a.mp4': 5, 'b.mp4': 6}
 WIDTH = 5

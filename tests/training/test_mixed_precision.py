@@ -13,8 +13,9 @@ import tensorflow as tf
 from audionet_tf.data.params import RecordParams
 from audionet_tf.models import registry, student_file
 from audionet_tf.models.networks import logmel_cnn
-from audionet_tf.training import callbacks, config, optimizers, trainer
-from audionet_tf.training.distiller import Distiller
+from audionet_tf.training import callbacks, config, trainer
+from audionet_tf.training.steps import optimizers
+from audionet_tf.training.steps.distiller import Distiller
 
 
 @pytest.mark.parametrize('student', ['logmel_cnn_contrast', 'vggish', 'soundnet5', 'audionet'])

@@ -26,7 +26,7 @@ from audionet_tf.evaluation import predictor, teacher_agreement
 from audionet_tf.models import student_file
 from audionet_tf.teachers import frozen_teacher, teacher_config
 from audionet_tf.training import callbacks, config, history, loop, tensorboard, trainer
-from audionet_tf.training.distiller import Distiller
+from audionet_tf.training.steps.distiller import Distiller
 from audionet_tf.training.tensorboard import in_series
 
 VIDEOS = {'a.mp4': 9, 'b.mp4': 14, 'sub/c.mp4': 10}

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from audionet_tf.data import batch_keys
 from audionet_tf.models import registry
-from audionet_tf.training import spec_augment
-from audionet_tf.training.distiller import Distiller
+from audionet_tf.training.steps import spec_augment
+from audionet_tf.training.steps.distiller import Distiller
 
 
 def student():

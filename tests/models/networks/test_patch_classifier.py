@@ -15,7 +15,7 @@ from audionet_tf.layers import log_mel, whitened_pca
 from audionet_tf.models import alignment, registry, student_file
 from audionet_tf.models.networks import cnn_architectures, patch_classifier, vggish, yamnet
 from audionet_tf.saved_model import export, loader
-from audionet_tf.training import spec_augment
+from audionet_tf.training.steps import spec_augment
 
 CLASSES = 3087  # of Hershey et al.
 SECOND = 16000

@@ -14,8 +14,9 @@ from audionet_tf.evaluation import predictor
 from audionet_tf.inference import predict
 from audionet_tf.models import registry, student_file
 from audionet_tf.saved_model import loader
-from audionet_tf.training import config, losses, trainer
-from audionet_tf.training.distiller import MultiLabelTrainer
+from audionet_tf.training import config, trainer
+from audionet_tf.training.steps import losses
+from audionet_tf.training.steps.distiller import MultiLabelTrainer
 
 VIDEOS = {'a.mp4': 6, 'b.mp4': 6, 'c.mp4': 6}
 LABELS = {'a.mp4': 'low', 'b.mp4': 'low;any', 'c.mp4': ''}

@@ -13,7 +13,7 @@ from torch_or_skip import torch
 from audionet_tf.data import input_pipeline
 from audionet_tf.models import registry
 from audionet_tf.models.networks import soundnet
-from audionet_tf.training.distiller import Distiller
+from audionet_tf.training.steps.distiller import Distiller
 
 CLASSES = 11
 

@@ -11,8 +11,8 @@ import tensorflow as tf
 from audionet_tf.data import batch_keys
 from audionet_tf.data.batch_keys import TEACHER, WEIGHT
 from audionet_tf.models.heads import LOGITS
-from audionet_tf.training import losses, spec_augment
-from audionet_tf.training.metrics import FiniteSteps, SegmentMean
+from audionet_tf.training.steps import losses, spec_augment
+from audionet_tf.training.steps.metrics import FiniteSteps, SegmentMean
 
 COSINE_DISTANCE = 'cosine_distance'  # of heads that learn embeddings: the trained loss, and its metric
 

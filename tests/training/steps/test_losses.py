@@ -7,7 +7,7 @@ import sklearn.metrics
 import tensorflow as tf
 
 from audionet_tf.data import batch_keys
-from audionet_tf.training import losses
+from audionet_tf.training.steps import losses
 
 
 def distributions(seed, shape=(5, 3, 40)):

@@ -10,7 +10,8 @@ import synthetic_records
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import augmentation, input_pipeline, records
 from audionet_tf.teachers import frozen_teacher
-from audionet_tf.training import config, loudness, trainer
+from audionet_tf.training import config, trainer
+from audionet_tf.training.steps import loudness
 
 # Factors on the sound of windows that are about 15 dB below full scale: 'gaps' falls silent and has soft ones, 'steady'
 # has one loudness, 'single' one window, 'soft' is 60 dB softer, and a click stands out of it.
