@@ -122,6 +122,10 @@ class TrainingConfig:
     if not self.learning_rate > 0:
       raise UserError(f'learning_rate is {self.learning_rate}, allowed is any number above 0')
 
+  def steps_per_epoch(self, windows):
+    """Number of batches that hold each of the windows once; the last may be smaller."""
+    return -(-windows // self.batch_size)
+
   def check_learning(self):
     """UserError unless an autoencoder has no teachers, and every other student has some."""
     is_autoencoder = registry.network(self.student).is_autoencoder

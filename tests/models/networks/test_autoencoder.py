@@ -19,7 +19,7 @@ from audionet_tf.models import receptive_field, registry, student_file
 from audionet_tf.models.networks import autoencoder
 from audionet_tf.representations import extraction, files
 from audionet_tf.saved_model import layer_outputs, loader
-from audionet_tf.training import callbacks, config, history, trainer, warm_start
+from audionet_tf.training import callbacks, config, history, run_models, trainer, warm_start
 
 RATE = 16_000
 PARAMS = RecordParams(0.25, 0.25, RATE, images_per_window=0)
@@ -116,7 +116,7 @@ def test_run_without_teacher_learns_and_reports_squared_error(world):
 def test_loss_is_the_mean_square_and_checkpoints_restore(world):
   model, _ = student_file.load(world / 'run/student.keras')
   manifest = records.read_manifest(world / 'records')
-  restored = trainer.build_distiller(manifest, [], options(seed=5, per_frame=True))
+  restored = run_models.build_distiller(manifest, [], options(seed=5, per_frame=True))
   assert callbacks.Checkpoints(world / 'run', restored).restore() == 2
   for weights, expected in zip(restored.student.weights, model.get_weights(), strict=True):
     np.testing.assert_array_equal(weights, expected)

@@ -9,7 +9,7 @@ from torch_or_skip import torch
 from audionet_tf.core.errors import UserError
 from audionet_tf.models import receptive_field, registry
 from audionet_tf.models.networks import soundnet
-from audionet_tf.training import trainer
+from audionet_tf.training import run_models
 
 HEADS = {'objects': 1000, 'scenes': 401}
 
@@ -214,6 +214,6 @@ def test_per_step_head_is_a_dense_layer_on_conv7():
   [('soundnet8', 16000, '1.38 times as long'), ('soundnet5', 22050, ''), ('audionet', 16000, '')],
 )
 def test_warning_for_another_sample_rate(student, rate_hz, message, capsys):
-  trainer.warn_of_sample_rate(student, rate_hz)
+  run_models.warn_of_sample_rate(student, rate_hz)
   line = capsys.readouterr().err
   assert message in line and bool(line) == bool(message)

@@ -10,7 +10,7 @@ import synthetic_records
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import augmentation, input_pipeline, records
 from audionet_tf.teachers import frozen_teacher
-from audionet_tf.training import config, trainer
+from audionet_tf.training import config, run_models, trainer
 from audionet_tf.training.steps import loudness
 
 # Factors on the sound of windows that are about 15 dB below full scale: 'gaps' falls silent and has soft ones, 'steady'
@@ -130,7 +130,7 @@ def test_a_gated_run_resumes_exactly_with_stored_and_online_outputs(world, tmp_p
   def trained(name, epochs, **changes):
     options = {'epochs': epochs, 'batch_size': 8, 'learning_rate': 1e-2, 'loss_reduction': 'mean', **changes}
     with pytest.MonkeyPatch.context() as patched:
-      patched.setattr(trainer.export, 'export', lambda *_: None)
+      patched.setattr(run_models.export, 'export', lambda *_: None)
       resume = (tmp_path / name).exists()
       trainer.train(folder, tmp_path / name, config.TrainingConfig('audionet', (teacher,), **options), resume)
     rows = [json.loads(line) for line in (tmp_path / name / 'metrics.jsonl').read_text().splitlines()]
