@@ -51,7 +51,7 @@ from audionet_tf import event_flags
 from audionet_tf.captioning import formats, speech
 from audionet_tf.core import cli, durations, files, system, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import clip_tables
+from audionet_tf.data.tables import clip_tables
 from audionet_tf.models import student_paths
 from audionet_tf.teachers import student_words
 

@@ -36,8 +36,9 @@ import tempfile
 
 from absl import flags
 
-from audionet_tf.core import cli, files, hub, notices, object_store, store_folder
-from audionet_tf.data import word_tables
+from audionet_tf.core import cli, files, notices
+from audionet_tf.core.stores import hub, object_store, store_folder
+from audionet_tf.data.tables import word_tables
 from audionet_tf.models import starter, student_paths
 from audionet_tf.teachers import student_words
 
@@ -148,7 +149,7 @@ def load(path):
 
   The table is the word_tables.WordTable of --classes, else None.
   """
-  from audionet_tf.data import class_lists
+  from audionet_tf.data.tables import class_lists
   from audionet_tf.models import student_file
 
   model, settings = student_file.load(path)

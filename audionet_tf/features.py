@@ -27,7 +27,7 @@ import pathlib
 from absl import flags
 
 from audionet_tf.core import cli, system
-from audionet_tf.data import clip_tables
+from audionet_tf.data.tables import clip_tables
 from audionet_tf.models import student_paths
 from audionet_tf.representations import files
 

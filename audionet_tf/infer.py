@@ -38,7 +38,7 @@ from absl import flags
 
 from audionet_tf.core import cli, durations, system, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import clip_tables
+from audionet_tf.data.tables import clip_tables
 from audionet_tf.inference import writers
 from audionet_tf.models import student_paths
 from audionet_tf.teachers import student_words

@@ -24,7 +24,7 @@ import sys
 from absl import flags
 
 from audionet_tf.core import cli, files, system
-from audionet_tf.data import clip_tables
+from audionet_tf.data.tables import clip_tables
 from audionet_tf.models import student_paths
 
 CLIPS = flags.DEFINE_string('clips', None, 'CSV of labelled clips: filename, fold, category or target.')

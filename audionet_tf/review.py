@@ -17,8 +17,9 @@ from absl import flags
 
 from audionet_tf import event_flags
 from audionet_tf.captioning import review_place
-from audionet_tf.core import cli, object_store, system
-from audionet_tf.data import clip_tables
+from audionet_tf.core import cli, system
+from audionet_tf.core.stores import object_store
+from audionet_tf.data.tables import clip_tables
 from audionet_tf.models import starter, student_paths
 
 MODEL = flags.DEFINE_string(

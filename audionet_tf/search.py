@@ -25,7 +25,7 @@ import pathlib
 from absl import flags
 
 from audionet_tf.core import cli, durations, system, text
-from audionet_tf.data import word_tables
+from audionet_tf.data.tables import word_tables
 from audionet_tf.models import starter, student_paths
 
 MODEL = flags.DEFINE_string('model', None, 'A run, an export or a student.keras; default: the starter.')

@@ -94,7 +94,7 @@ def main(argv):
 
   fetch, hosts = None, ()
   if ALLOW_DOWNLOAD.value:
-    from audionet_tf.service import video_download
+    from audionet_tf.service.captions import video_download
 
     hosts = video_download.checked_hosts(DOWNLOAD_HOSTS.value)
     fetch = video_download.fetcher(hosts, limits().upload_bytes, DECODE_SECONDS.value)

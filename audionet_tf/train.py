@@ -70,8 +70,9 @@ import sys
 from absl import flags
 
 from audionet_tf import api
-from audionet_tf.core import cli, flagfiles, interruption, object_store
+from audionet_tf.core import cli, flagfiles, interruption
 from audionet_tf.core.errors import DiskFullError
+from audionet_tf.core.stores import object_store
 from audionet_tf.data.records import MANIFEST_NAME
 from audionet_tf.models import student_names, student_paths
 from audionet_tf.training import cluster

@@ -23,9 +23,10 @@ from matplotlib.figure import Figure
 import audionet_tf
 from audionet_tf import api
 from audionet_tf.captioning import event_detection
-from audionet_tf.core import object_store
+from audionet_tf.core.stores import object_store
 from audionet_tf.data import params
-from audionet_tf.models import soundnet, student_file
+from audionet_tf.models import student_file
+from audionet_tf.models.networks import soundnet
 from audionet_tf.python_api import predictor, training
 from audionet_tf.representations import files
 from audionet_tf.saved_model import export

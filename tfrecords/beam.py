@@ -21,7 +21,8 @@ import sys
 
 from absl import flags
 
-from audionet_tf.core import cli, object_store, text
+from audionet_tf.core import cli, text
+from audionet_tf.core.stores import object_store
 from audionet_tf.data import params
 from tfrecords import build
 

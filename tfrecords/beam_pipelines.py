@@ -25,8 +25,9 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.options import pipeline_options
 
-from audionet_tf.core import files, object_store
+from audionet_tf.core import files
 from audionet_tf.core.errors import MediaError, UserError
+from audionet_tf.core.stores import object_store
 from audionet_tf.data import record_manifest
 from tfrecords import builder, hashed_order, shards, videos
 

@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 
-from audionet_tf.core import digests, files, object_store, text
+from audionet_tf.core import digests, files, text
 from audionet_tf.core.errors import MediaError, UserError
+from audionet_tf.core.stores import object_store
 from audionet_tf.data import record_manifest
 from tfrecords import inspection, pool, shards, videos, worker
 

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 from google.protobuf import message
 
-from audionet_tf.core import store_mirror, text
+from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import record_manifest, records, tfrecord_io
+from audionet_tf.core.stores import store_mirror
+from audionet_tf.data import record_manifest, records
 from audionet_tf.data.record_manifest import MANIFEST_NAME
+from audionet_tf.data.shards import tfrecord_io
 from tfrecords import hashed_order, shards
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import record_manifest, tfrecord_io
+from audionet_tf.data import record_manifest
+from audionet_tf.data.shards import tfrecord_io
 from tfrecords import hashed_order, shuffle
 
 SHARD_BYTES = 128 << 20  # target size

@@ -15,7 +15,8 @@ import sys
 
 from absl import flags
 
-from audionet_tf.core import cli, object_store, store_cache, store_mirror
+from audionet_tf.core import cli
+from audionet_tf.core.stores import object_store, store_cache, store_mirror
 
 REPAIR = flags.DEFINE_bool('repair', False, 'Build again what is damaged.')
 WORKERS = flags.DEFINE_integer(

@@ -5,9 +5,11 @@ import glob
 import os
 import pathlib
 
-from audionet_tf.core import digests, object_store
+from audionet_tf.core import digests
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.media import integrity, suffixes
+from audionet_tf.core.stores import object_store
+from audionet_tf.media import suffixes
+from audionet_tf.media.containers import integrity
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,12 +16,15 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from audionet_tf.core import files, object_store
+from audionet_tf.core import files
 from audionet_tf.core.durations import exact
 from audionet_tf.core.errors import DiskFullError, MediaError, UserError
-from audionet_tf.data import records, tfrecord_io
+from audionet_tf.core.stores import object_store
+from audionet_tf.data import records
 from audionet_tf.data.params import RecordParams
-from audionet_tf.media import decoding, integrity, resizing, timeline
+from audionet_tf.data.shards import tfrecord_io
+from audionet_tf.media import decoding, resizing, timeline
+from audionet_tf.media.containers import integrity
 
 REPORT_SECONDS = 0.2  # between two messages about finished windows
 # A file may give windows for FREE_SECONDS, and for one more second per LEAST_BYTES_PER_SECOND of its size. Real files

@@ -20,7 +20,8 @@ from audionet_tf.captioning import formats
 from audionet_tf.captioning import overlay as captioning_overlay
 from audionet_tf.core import files
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.media import continuity, decoding, integrity, picture_order, resizing
+from audionet_tf.media import decoding, resizing
+from audionet_tf.media.containers import continuity, integrity, picture_order
 
 MILLISECOND = Fraction(1, 1000)
 TICK = Fraction(1, 90_000)  # time base of the encoded video

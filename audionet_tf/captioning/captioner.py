@@ -7,7 +7,7 @@ import numpy as np
 from audionet_tf.captioning import event_detection
 from audionet_tf.captioning import rules as tables
 from audionet_tf.core.errors import UserError
-from audionet_tf.data.class_lists import UNKNOWN
+from audionet_tf.data.tables.class_lists import UNKNOWN
 from audionet_tf.inference import predict
 from audionet_tf.media import waveforms
 from audionet_tf.models import registry

@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data.class_lists import UNKNOWN
+from audionet_tf.data.tables.class_lists import UNKNOWN
 
 EPSILON_SECONDS = 1e-6  # sums of hops are rounded
 ONSET_OVERLAP = 0.25  # of a window that a sound fills when its score reaches the threshold: from a touch to a half

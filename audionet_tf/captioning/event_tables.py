@@ -17,7 +17,7 @@ import pathlib
 
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import csv_files
+from audionet_tf.data.tables import csv_files
 
 FILE, ONSET, OFFSET, LABEL = ('filename', 'file'), ('onset',), ('offset',), ('event_label', 'label')
 BEGIN, END = 'begin time (s)', 'end time (s)'

@@ -22,7 +22,8 @@ from audionet_tf.captioning import captioner, event_detection
 from audionet_tf.captioning.review_place import DECIDED, EVENTS, SOUNDS, TABLE
 from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.media import integrity, wav_file, waveforms
+from audionet_tf.media import wav_file, waveforms
+from audionet_tf.media.containers import integrity
 from audionet_tf.units.page import cut
 
 COLUMNS = ('file_name', 'label', 'source', 'start_seconds', 'end_seconds', 'detected', 'score')

@@ -3,7 +3,7 @@
 import pathlib
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists, csv_files
+from audionet_tf.data.tables import class_lists, csv_files
 
 CLASS_COLUMNS = ('class_name', 'mid', 'name')  # the first that has classes of the student counts; else `index`
 

@@ -14,7 +14,8 @@ import numpy as np
 from audionet_tf.conversion import converter
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError, missing_extra
-from audionet_tf.models import audionet, registry
+from audionet_tf.models import registry
+from audionet_tf.models.networks import audionet
 
 HEAD = 'teacher'
 FILTERS, KERNEL = audionet.AUDIONET['filters'], audionet.AUDIONET['kernel_size']

@@ -8,7 +8,7 @@ import numpy as np
 
 from audionet_tf.core import digests, files, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists
+from audionet_tf.data.tables import class_lists
 from audionet_tf.models import heads, registry, student_file
 
 SHOWN_FAULTS = 8

@@ -15,7 +15,8 @@ import numpy as np
 
 from audionet_tf.conversion import audionet, converter, restricted_pickle, torch7, torch7_soundnet
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import registry, soundnet
+from audionet_tf.models import registry
+from audionet_tf.models.networks import soundnet
 
 TABLES = {'soundnet8': soundnet.SOUNDNET8, 'soundnet5': soundnet.SOUNDNET5}
 HEADS = torch7_soundnet.HEADS

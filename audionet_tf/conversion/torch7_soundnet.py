@@ -1,7 +1,7 @@
 """Finds the arrays of a SoundNet in a Torch7 network."""
 
 from audionet_tf.conversion import torch7
-from audionet_tf.models import soundnet
+from audionet_tf.models.networks import soundnet
 
 HEADS = ('objects', 'scenes')
 SCENES = 401  # Places2

@@ -16,8 +16,9 @@ import tensorflow as tf
 from audionet_tf.conversion import converter
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists
-from audionet_tf.models import patch_classifier, registry, vggish, yamnet
+from audionet_tf.data.tables import class_lists
+from audionet_tf.models import registry
+from audionet_tf.models.networks import patch_classifier, vggish, yamnet
 
 HEAD = 'audioset'
 PCA = ('pca_eigen_vectors', 'pca_means')

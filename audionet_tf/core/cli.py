@@ -16,8 +16,9 @@ import textwrap
 
 from absl import app, flags, logging
 
-from audionet_tf.core import files, flagfiles, interruption, notices, store_cache, store_flags, text
+from audionet_tf.core import files, flagfiles, interruption, notices, text
 from audionet_tf.core.errors import DiskFullError, UserError, missing_extra
+from audionet_tf.core.stores import store_cache, store_flags
 
 # Must be set before TensorFlow is imported. Its start-up notices are about hardware and do not concern users.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')

@@ -15,7 +15,8 @@ import tqdm
 
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import csv_files, youtube
+from audionet_tf.data import youtube
+from audionet_tf.data.tables import csv_files
 
 # Bryce 2018, table 2: id to (start, end) in seconds. The ids come from the paper's code: the table misprints two.
 PAPER_CLIPS = {

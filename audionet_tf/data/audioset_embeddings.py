@@ -26,7 +26,7 @@ from google.protobuf.message import DecodeError
 
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import tfrecord_io
+from audionet_tf.data.shards import tfrecord_io
 
 LAYER, EMBEDDING = 'pca', 'audio_embedding'
 STEPS, WIDTH = 10, 128  # of a clip of ten seconds: steps, bytes per step

@@ -11,10 +11,12 @@ import numpy as np
 import tqdm
 from google.protobuf import message
 
-from audionet_tf.core import digests, files, sealed_json, store_folder, store_mirror, text
+from audionet_tf.core import digests, files, sealed_json, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import codec_variants, record_manifest, records, tfrecord_io
+from audionet_tf.core.stores import store_folder, store_mirror
+from audionet_tf.data import codec_variants, record_manifest, records
 from audionet_tf.data.codec_variants import FOLDER, record_bytes
+from audionet_tf.data.shards import tfrecord_io
 from audionet_tf.media import codecs
 
 SPARE_BYTES = 1 << 26  # of the disk, that stay free

@@ -20,9 +20,11 @@ from collections.abc import Callable
 import numpy as np
 from google.protobuf import message
 
-from audionet_tf.core import digests, sealed_json, store_mirror, text
+from audionet_tf.core import digests, sealed_json, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import record_manifest, records, tfrecord_io
+from audionet_tf.core.stores import store_mirror
+from audionet_tf.data import record_manifest, records
+from audionet_tf.data.shards import tfrecord_io
 from audionet_tf.media import codecs
 
 FORMAT_VERSION = 1

@@ -6,7 +6,7 @@ A batch is a dict of named tensors:
   `video_id` int64 [B], position in the manifest's list of videos (strings cannot be gathered over replicas);
   `index` int64 [B], number of the window in its video;
   `mask` f32 [B], 0 for examples that only pad the last batch;
-  `weight` f32 [B] in [0, 1], with a gate (`training/loudness.py`): of the example in the trained loss.
+  `weight` f32 [B] in [0, 1], with a gate (`training/steps/loudness.py`): of the example in the trained loss.
 
 A Source describes where windows come from. Its files are read in blocks of windows, which are shuffled while they are
 still compact (JPEG bytes, int16, float16) and decoded last.
@@ -23,8 +23,9 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from audionet_tf.data import damage, records, shard_reading
+from audionet_tf.data import records
 from audionet_tf.data.batch_keys import NEEDS_WHOLE_BATCH
+from audionet_tf.data.shards import damage, shard_reading
 
 # Size of the shuffle buffer in windows, less if they are long. The files hold windows in hashed order and are read in a
 # new order in each pass, so the buffer need not cover a large data set.

@@ -20,10 +20,12 @@ import pathlib
 import numpy as np
 from google.protobuf import message
 
-from audionet_tf.core import store_mirror, text
+from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import record_manifest, tfrecord_io
+from audionet_tf.core.stores import store_mirror
+from audionet_tf.data import record_manifest
 from audionet_tf.data.record_manifest import MANIFEST_NAME, SCHEMA_VERSION  # noqa: F401 (users of records name them)
+from audionet_tf.data.shards import tfrecord_io
 from audionet_tf.media.timeline import PCM_SCALE
 
 IMAGE_BYTES = 24_000  # of a typical JPEG

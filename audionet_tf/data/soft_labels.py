@@ -19,10 +19,12 @@ import dataclasses
 import json
 import pathlib
 
-from audionet_tf.core import digests, sealed_json, store_mirror, text
+from audionet_tf.core import digests, sealed_json, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import batch_keys, record_manifest, records, tfrecord_io, video_table
+from audionet_tf.core.stores import store_mirror
+from audionet_tf.data import batch_keys, record_manifest, records, video_table
 from audionet_tf.data.batch_keys import TEACHER
+from audionet_tf.data.shards import tfrecord_io
 
 FORMAT_VERSION = 1
 FOLDER = 'labels'
@@ -120,7 +122,8 @@ def label_source(folder, manifest):
   """
   import tensorflow as tf
 
-  from audionet_tf.data import input_pipeline, shard_reading
+  from audionet_tf.data import input_pipeline
+  from audionet_tf.data.shards import shard_reading
 
   params = manifest['params']
   classes = {TEACHER + name: len(teacher['classes']) for name, teacher in manifest['teachers'].items()}

@@ -12,9 +12,11 @@ import tqdm
 
 from audionet_tf.core import confusion
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists, csv_files, params
+from audionet_tf.data import params
+from audionet_tf.data.tables import class_lists, csv_files
 from audionet_tf.inference import windows
-from audionet_tf.media import decoding, integrity, perturbations
+from audionet_tf.media import decoding, perturbations
+from audionet_tf.media.containers import integrity
 from audionet_tf.media.timeline import PCM_SCALE
 from audionet_tf.models import registry
 from audionet_tf.teachers.keras_applications import IMAGENET_CLASSES

@@ -1,4 +1,4 @@
-"""Multi-label evaluation of a student on clips with a table of labels (`data/weak_labels.py`)."""
+"""Multi-label evaluation of a student on clips with a table of labels (`data/tables/weak_labels.py`)."""
 
 import contextlib
 import math
@@ -12,7 +12,8 @@ import tqdm
 
 from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists, params, segment_names, weak_labels
+from audionet_tf.data import params
+from audionet_tf.data.tables import class_lists, segment_names, weak_labels
 from audionet_tf.evaluation import clip_accuracy, metrics
 from audionet_tf.inference import windows
 from audionet_tf.media import decoding
@@ -119,7 +120,7 @@ def evaluate(student, table, root, window_seconds=None):
   min_remainder = windows.default_min_remainder(settings.student, window_seconds)
   window_seconds = window_seconds or settings.window_seconds
   framing = params.Framing(window_seconds, window_seconds, settings.sample_rate_hz, settings.mono)
-  unreadable, calibration = [], metrics.Calibration()
+  calibration = metrics.Calibration()
   located, missing = clips(table, root)
   report_missing(missing, root, len(located))
   with tempfile.TemporaryFile() as file:  # many clips times classes do not fit into memory
@@ -127,16 +128,8 @@ def evaluate(student, table, root, window_seconds=None):
     with files.space_in(tempfile.gettempdir()):  # here: a page that finds no space later ends the process
       os.posix_fallocate(file.fileno(), 0, max(1, CELL.itemsize * math.prod(shape)))
     store = np.memmap(file, CELL, 'w+', shape=shape)
-    count = 0
-    for path, span, rows in tqdm.tqdm(located, desc='predicting', unit=' clips', delay=1):
-      try:
-        span = span_within(path, span)
-        scores = clip_accuracy.clip_probabilities(student, path, framing, span, min_remainder)
-      except (UserError, OSError) as error:
-        unreadable.append(str(path))
-        tqdm.tqdm.write(f'{path}: {getattr(error, "reason", error)}', file=sys.stderr)
-        continue
-      labels = table.multi_hot(rows, 0, float('inf')) > 0
+    unreadable, count = [], 0
+    for labels, scores in scored(student, table, located, framing, min_remainder, unreadable):
       calibration.add(scores, labels)
       store['score'][:, count], store['label'][:, count] = scores, labels
       count += 1
@@ -159,6 +152,19 @@ def evaluate(student, table, root, window_seconds=None):
     'calibration': calibration.result(),
     'classes': {name: measured[name] for name in reversed(order)},
   }
+
+
+def scored(student, table, located, framing, min_remainder, unreadable):
+  """Yields bool and f32 [classes], labels and scores, of every clip that can be read; `unreadable` gets the others."""
+  for path, span, rows in tqdm.tqdm(located, desc='predicting', unit=' clips', delay=1):
+    try:
+      span = span_within(path, span)
+      scores = clip_accuracy.clip_probabilities(student, path, framing, span, min_remainder)
+    except (UserError, OSError) as error:
+      unreadable.append(str(path))
+      tqdm.tqdm.write(f'{path}: {getattr(error, "reason", error)}', file=sys.stderr)
+      continue
+    yield table.multi_hot(rows, 0, float('inf')) > 0, scores
 
 
 def report_missing(missing, root, located):

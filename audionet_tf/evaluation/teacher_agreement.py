@@ -3,11 +3,12 @@
 import numpy as np
 import tqdm
 
-from audionet_tf.core import object_store
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import batch_keys, damage, input_pipeline, records, soft_labels
+from audionet_tf.core.stores import object_store
+from audionet_tf.data import batch_keys, input_pipeline, records, soft_labels
+from audionet_tf.data.shards import damage
 from audionet_tf.teachers import frozen_teacher, labelling
-from audionet_tf.training import losses
+from audionet_tf.training.steps import losses
 
 MEASURES = ('kl', 'top1', 'top5')
 

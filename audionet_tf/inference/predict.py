@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf.core import durations, store_cache, text
+from audionet_tf.core import durations, text
 from audionet_tf.core.errors import MediaError, UserError
+from audionet_tf.core.stores import store_cache
 from audionet_tf.data import params
 from audionet_tf.inference import steps, windows, writers
 from audionet_tf.media import waveforms
@@ -132,27 +133,36 @@ def file_predictor(
     return FilePredictor(None, served, framing, 1, top, tuple(formats), step_predictor, head=head)
   repeat = registry.network(settings.student).short_input == 'repeat'
   repeats = max(repeats, -(-registry.shortest_samples(settings.student) // framing.window_samples))
+  predict = window_function(served, [batch_size, framing.window_samples], formats, top, repeats, head)
+  return FilePredictor(
+    predict, served, framing, batch_size, top, tuple(formats), None, repeat, repeats, min_remainder, head
+  )
+
+
+def window_function(served, shape, formats, top, repeats, head):
+  """The function of a FilePredictor of windows: int16 [B, samples] and the number of them that count to arrays by name.
+
+  Args:
+    served: loader.LoadedExport.
+    shape: [B, samples].
+    formats, top, repeats, head: as in `file_predictor`, within their limits.
+  """
   names = {name for key in formats for name in writers.FORMATS[key][1]} | {'sum'}
-  default = served.signatures['serving_default']
+  default, has_several_heads = served.signatures['serving_default'], len(served.settings.classes) > 1
 
   @tf.function(
-    input_signature=[tf.TensorSpec([batch_size, framing.window_samples], tf.int16), tf.TensorSpec([], tf.int32)],
+    input_signature=[tf.TensorSpec(shape, tf.int16), tf.TensorSpec([], tf.int32)],
     autograph=False,  # whose look at every line would take longer than loading the student
   )
   def predict_batch(pcm, count):
     outputs = default(waveform=tf.tile(tf.cast(pcm, tf.float32) / PCM_SCALE, [1, repeats]))
-    if len(heads) > 1:
+    if has_several_heads:
       outputs['probabilities'] = outputs[f'{head}/probabilities']
     outputs['sum'] = tf.reduce_sum(outputs['probabilities'][:count], 0)
     outputs['top_probabilities'], outputs['top'] = tf.math.top_k(outputs['probabilities'], top)
     return {name: outputs[name] for name in names}  # the graph computes only these
 
-  def predict(pcm, count):
-    return {name: output.numpy() for name, output in predict_batch(pcm, count).items()}
-
-  return FilePredictor(
-    predict, served, framing, batch_size, top, tuple(formats), None, repeat, repeats, min_remainder, head
-  )
+  return lambda pcm, count: {name: output.numpy() for name, output in predict_batch(pcm, count).items()}
 
 
 def live_predictor(served, window_seconds=None, hop_seconds=None, head=None):

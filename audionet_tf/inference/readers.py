@@ -14,7 +14,7 @@ import tqdm
 
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists
+from audionet_tf.data.tables import class_lists
 
 ROWS_BEGIN = re.compile(r'"frame_probabilities"\s*:\s*\[')  # inside a JSON string its quotes would be escaped
 CHUNK_CHARACTERS = 1 << 20

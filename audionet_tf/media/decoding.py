@@ -18,16 +18,15 @@ from av.audio.resampler import AudioResampler
 
 from audionet_tf.core import text
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.media import (
+from audionet_tf.media import mixdown, timeline
+from audionet_tf.media.containers import (
   chunks,
   continuity,
   integrity,
   joined,
-  mixdown,
   picture_order,
   sections,
   shortfall,
-  timeline,
   wav_header,
 )
 

@@ -8,8 +8,9 @@ import dataclasses
 import numpy as np
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.media import decoding, mixdown, timeline, wav_header
-from audionet_tf.media.wav_header import FLOAT, PCM
+from audionet_tf.media import decoding, mixdown, timeline
+from audionet_tf.media.containers import wav_header
+from audionet_tf.media.containers.wav_header import FLOAT, PCM
 
 READ_BYTES = 1 << 16  # at most: what is there comes at once
 BLOCK_SECONDS = 0.01  # that the resampler gets at once, or more where more is there

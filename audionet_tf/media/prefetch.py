@@ -6,7 +6,8 @@ from concurrent import futures
 import joblib
 
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.media import decoding, integrity, wav_tfio
+from audionet_tf.media import decoding, wav_tfio
+from audionet_tf.media.containers import integrity
 
 
 def sound_of(path, sample_rate_hz, mono, decoded=None):

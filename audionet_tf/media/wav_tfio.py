@@ -18,8 +18,9 @@ import joblib
 import numpy as np
 
 from audionet_tf.core.errors import MediaError
-from audionet_tf.media import integrity, mixdown, timeline, wav_header
-from audionet_tf.media.wav_header import FLOAT, PCM
+from audionet_tf.media import mixdown, timeline
+from audionet_tf.media.containers import integrity, wav_header
+from audionet_tf.media.containers.wav_header import FLOAT, PCM
 
 MOST_SAMPLES = 1 << 22  # of all channels of a file: a file is held in memory
 WAV_HEADER_BYTES = 1 << 16  # the sound of a plain file begins within so many bytes

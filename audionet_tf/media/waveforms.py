@@ -10,7 +10,8 @@ import numbers
 import numpy as np
 
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.media import decoding, integrity, pipe, timeline, wav_tfio
+from audionet_tf.media import decoding, pipe, timeline, wav_tfio
+from audionet_tf.media.containers import integrity
 
 INT16_SCALE = np.float32(32768)
 

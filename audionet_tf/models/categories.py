@@ -12,7 +12,7 @@ import dataclasses
 import keras
 import numpy as np
 
-from audionet_tf.data.class_lists import UNKNOWN
+from audionet_tf.data.tables.class_lists import UNKNOWN
 from audionet_tf.layers import categories
 from audionet_tf.models import heads
 

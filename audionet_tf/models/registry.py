@@ -16,19 +16,19 @@ import keras
 import numpy as np
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import (
+from audionet_tf.models import receptive_field
+from audionet_tf.models.heads import LOGITS
+from audionet_tf.models.networks import (
   audionet,
   autoencoder,
   cnn_architectures,
   logmel_cnn,
   patch_classifier,
-  receptive_field,
   soundnet,
   vggish,
   vggish_attention,
   yamnet,
 )
-from audionet_tf.models.heads import LOGITS
 
 
 @dataclasses.dataclass(frozen=True)

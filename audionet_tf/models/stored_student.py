@@ -3,8 +3,8 @@
 import functools
 import re
 
-from audionet_tf.core import object_store, store_cache
 from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import object_store, store_cache
 
 VERSION = re.compile(r'((?:export/)?(\d+)/).+')
 OF_RUN = re.compile(r'student\.(keras|json)|export/.+')  # what is of use without training

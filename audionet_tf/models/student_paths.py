@@ -5,8 +5,8 @@ All are found without TensorFlow.
 
 import pathlib
 
-from audionet_tf.core import hub, object_store
 from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import hub, object_store
 from audionet_tf.models import stored_student
 
 STUDENT_FILE = 'student.keras'

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from audionet_tf.core import store_folder
 from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import store_folder
 
 if TYPE_CHECKING:
   from tfrecords.builder import Summary

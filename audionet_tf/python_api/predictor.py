@@ -8,8 +8,8 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from audionet_tf.core import store_cache
 from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import store_cache
 
 if TYPE_CHECKING:
   import numpy as np

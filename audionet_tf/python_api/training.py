@@ -9,12 +9,13 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from audionet_tf.core import object_store, store_cache, store_folder, store_mirror
 from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import object_store, store_cache, store_folder, store_mirror
 from audionet_tf.python_api.building import build_records
 
 if TYPE_CHECKING:
   from audionet_tf.teachers.teacher_config import TeacherConfig
+  from audionet_tf.training import cluster
 
   Path = str | os.PathLike
 
@@ -113,17 +114,11 @@ def train(
   is_reconstruction = settings.get('loss') == 'reconstruction'
   _check(not (is_reconstruction and teacher), "loss='reconstruction' has no teacher; leave teacher out")
   if embeddings:
-    _check(teacher is None, "embeddings have AudioSet's labels in them; leave teacher out")
-    _check(isinstance(teacher_labels, str | os.PathLike), 'embeddings need teacher_labels, the file of the classes')
-    _check(settings.get('loss') != 'cosine', "loss='cosine' is of vectors; embeddings have AudioSet's labels in them")
-    with_sound = graph or projector or profile or validation
-    _check(not with_sound, 'graph, projector, profile and validation need sound, which embeddings lack')
+    _check_embeddings(teacher, teacher_labels, settings.get('loss'), graph or projector or profile or validation)
 
-  from audionet_tf.training import cluster, run_checks
+  from audionet_tf.training import run_checks
 
-  task = cluster.find(wait_seconds) if distribute == 'multiworker' else None
-  if task:
-    cluster.require_free_port(task)
+  task = _worker(wait_seconds) if distribute == 'multiworker' else None
   own_run = run_dir if task is None or task.is_chief else None
   records, validation = store_mirror.mirrored(records), store_mirror.mirrored(validation)
   embeddings = [os.fspath(store_cache.fetched(path)) for path in embeddings]
@@ -172,6 +167,23 @@ def train(
       task=task,
     )
   return pathlib.Path(run_dir)
+
+
+def _check_embeddings(teacher: Any, teacher_labels: Any, loss: str | None, of_sound: Any) -> None:
+  """UserError for arguments of `train` that do not go with embeddings; `of_sound`: those that show sound, if any."""
+  _check(teacher is None, "embeddings have AudioSet's labels in them; leave teacher out")
+  _check(isinstance(teacher_labels, str | os.PathLike), 'embeddings need teacher_labels, the file of the classes')
+  _check(loss != 'cosine', "loss='cosine' is of vectors; embeddings have AudioSet's labels in them")
+  _check(not of_sound, 'graph, projector, profile and validation need sound, which embeddings lack')
+
+
+def _worker(wait_seconds: float) -> cluster.Task:
+  """The worker of a cluster that this process is, with its port free."""
+  from audionet_tf.training import cluster
+
+  task = cluster.find(wait_seconds)
+  cluster.require_free_port(task)
+  return task
 
 
 def _teachers(given: dict[str, Any], settings: dict[str, Any]) -> tuple[tuple[TeacherConfig, ...], dict[str, Any]]:

@@ -19,7 +19,8 @@ from audionet_tf.core.errors import DiskFullError, MediaError, UserError
 from audionet_tf.core.prefetch import ahead
 from audionet_tf.data import params
 from audionet_tf.inference import chunking, windows
-from audionet_tf.media import integrity, prefetch, waveforms
+from audionet_tf.media import prefetch, waveforms
+from audionet_tf.media.containers import integrity
 from audionet_tf.models import receptive_field, registry
 from audionet_tf.representations import files
 

@@ -8,7 +8,7 @@ import tqdm
 
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import clip_tables
+from audionet_tf.data.tables import clip_tables
 from audionet_tf.inference import readers
 from audionet_tf.plotting import tsne
 from audionet_tf.representations import files

@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from audionet_tf.core import digests, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_prompts, params, word_tables
+from audionet_tf.data import params
+from audionet_tf.data.tables import class_prompts, word_tables
 from audionet_tf.inference import predict, windows
 from audionet_tf.media import waveforms
 from audionet_tf.media.timeline import PCM_SCALE

@@ -8,7 +8,7 @@ import pathlib
 
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data.class_lists import UNKNOWN
+from audionet_tf.data.tables.class_lists import UNKNOWN
 from audionet_tf.saved_model import signatures
 
 FILE, OWN_CARD = 'README.md', 'card.md'

@@ -18,7 +18,7 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
-from audionet_tf.data.class_lists import write_class_names
+from audionet_tf.data.tables.class_lists import write_class_names
 from audionet_tf.saved_model import signatures
 
 WARMUP_BATCH = 32

@@ -29,11 +29,12 @@ from starlette.staticfiles import StaticFiles
 from audionet_tf.captioning import captioner
 from audionet_tf.models import starter
 from audionet_tf.saved_model import loader, signatures
-from audionet_tf.service import bodies, captions_api, early_ends, middleware, openapi, predict_api, predict_cost
+from audionet_tf.service import bodies, early_ends, middleware, openapi, predict_api, predict_cost
 from audionet_tf.service import description as about_student
-from audionet_tf.service import jobs as service_jobs
 from audionet_tf.service import metrics as service_metrics
 from audionet_tf.service.batching import Batcher
+from audionet_tf.service.captions import captions_api
+from audionet_tf.service.captions import jobs as service_jobs
 from audionet_tf.service.settings import EXTENSION_ORIGIN, Budget, Limits, RequestRefused
 
 ANY_METHOD = ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE')

@@ -1,6 +1,6 @@
 """What a client needs to know of a student: the page, the extension and the page without a service."""
 
-from audionet_tf.data.class_lists import UNKNOWN
+from audionet_tf.data.tables.class_lists import UNKNOWN
 from audionet_tf.models import registry
 from audionet_tf.saved_model import signatures
 

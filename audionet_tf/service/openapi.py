@@ -1,6 +1,7 @@
 """The service's description of itself, OpenAPI 3.1, at /openapi.json."""
 
-from audionet_tf.service import predict_api, timeline
+from audionet_tf.service import predict_api
+from audionet_tf.service.captions import timeline
 
 NUMBER, STRING = {'type': 'number'}, {'type': 'string'}
 SAMPLES = {'type': 'array', 'items': NUMBER, 'minItems': 1}

@@ -17,7 +17,7 @@ import sys
 
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import csv_files
+from audionet_tf.data.tables import csv_files
 from audionet_tf.media import suffixes
 
 TABLE = 'metadata.csv'

@@ -10,7 +10,8 @@ from sklearn import metrics
 
 from audionet_tf.core import files, html_page, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.media import decoding, integrity, wav_file
+from audionet_tf.media import decoding, wav_file
+from audionet_tf.media.containers import integrity
 from audionet_tf.sound_folders.run_folder import REPORT_MARK
 
 SOUNDS = 'sounds'

@@ -10,8 +10,9 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from audionet_tf.core import store_mirror
-from audionet_tf.data import batch_keys, input_pipeline, records, tfrecord_io
+from audionet_tf.core.stores import store_mirror
+from audionet_tf.data import batch_keys, input_pipeline, records
+from audionet_tf.data.shards import tfrecord_io
 from audionet_tf.teachers import teacher_config
 
 PICTURES = 16

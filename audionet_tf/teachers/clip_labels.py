@@ -1,7 +1,7 @@
 """Labels as a teacher: a CSV with the classes of each clip.
 
-Multi-label tables (`data/weak_labels.py` describes their forms) give 0 or 1 for every class: a window has all labels of
-the rows that it overlaps with. They need a loss of `losses.MULTI_LABEL_LOSSES`.
+Multi-label tables (`data/tables/weak_labels.py` describes their forms) give 0 or 1 for every class: a window has all
+labels of the rows that it overlaps with. They need a loss of `losses.MULTI_LABEL_LOSSES`.
 
 One class per clip gives one-hot distributions. The KL divergence from such a distribution is the cross-entropy of the
 label. The CSV has a header; `filename` or `path` names a clip, `category` or `target` its class. A video of the records
@@ -16,7 +16,7 @@ import numpy as np
 
 from audionet_tf.core import digests, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists, csv_files, segment_names, weak_labels
+from audionet_tf.data.tables import class_lists, csv_files, segment_names, weak_labels
 from audionet_tf.teachers import precomputed
 
 

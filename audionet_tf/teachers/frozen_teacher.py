@@ -36,9 +36,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-from audionet_tf.core import digests, store_cache, text
+from audionet_tf.core import digests, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import batch_keys, class_lists, class_prompts, csv_files
+from audionet_tf.core.stores import store_cache
+from audionet_tf.data import batch_keys
+from audionet_tf.data.tables import class_lists, class_prompts, csv_files
 from audionet_tf.teachers import (
   clip_labels,
   image_classifier,
@@ -151,25 +153,38 @@ def load(
   if len(class_names) != model.classes:
     raise UserError(labels_mismatch(source, labels, class_names, model.classes))
   kind = model.kind or probed_kind(source, model)
-  description = {
-    'source': store_cache.addressed(source),
-    'name': name,
-    'weights': store_cache.addressed(str(weights)),
-    'labels': addressed(labels),
-    'dtype': dtype,
-    'input_range': None if input_range is None else list(input_range),
-    **({'texts': addressed(texts), 'temperature': temperature, 'prompts': prompts} if prompts else {}),
-    'input_size': None if model.size is None else list(model.size),
-    'classes': model.classes,
-    'outputs': kind,
-    'digest': model.digest,
-  }
 
   def probabilities(images):
     rows = distribution(model.outputs(resized(images, model.size)), kind)
     return tf.stop_gradient(rows)  # a student's tape need not go back through the teacher
 
+  description = description_of(config, prompts, model, kind)
   return Teacher(name, class_names, probabilities, model.in_graph, description, model.digest)
+
+
+def description_of(config, prompts, model, kind):
+  """The description of a Teacher that looks at pictures.
+
+  Args:
+    config: TeacherConfig.
+    prompts: from `class_prompts.read`, of clip:PRESET; else None.
+    model: a picture model.
+    kind: of the model's outputs.
+  """
+  texts = {'texts': addressed(config.texts), 'temperature': config.temperature, 'prompts': prompts} if prompts else {}
+  return {
+    'source': store_cache.addressed(config.source),
+    'name': config.name,
+    'weights': store_cache.addressed(str(config.weights)),
+    'labels': addressed(config.labels),
+    'dtype': config.dtype,
+    'input_range': None if config.input_range is None else list(config.input_range),
+    **texts,
+    'input_size': None if model.size is None else list(model.size),
+    'classes': model.classes,
+    'outputs': kind,
+    'digest': model.digest,
+  }
 
 
 def embedding_teacher(config):

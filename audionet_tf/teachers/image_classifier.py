@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from audionet_tf.core import digests, saved_model_allowlist, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists
+from audionet_tf.data.tables import class_lists
 
 MAX_SIDE_PIXELS = 2048  # of a model's pictures, so that a malicious file cannot make us allocate gigabytes
 RAW = (0.0, 255.0)

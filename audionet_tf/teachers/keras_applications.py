@@ -21,8 +21,8 @@ import keras
 
 from audionet_tf.core import digests, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists
-from audionet_tf.data.class_lists import IMAGENET_CLASSES
+from audionet_tf.data.tables import class_lists
+from audionet_tf.data.tables.class_lists import IMAGENET_CLASSES
 from audionet_tf.teachers import image_classifier
 
 WEIGHT_SUFFIXES = ('.h5', '.hdf5', '.keras')  # `.weights.h5` among them

@@ -24,7 +24,9 @@ import tqdm
 
 from audionet_tf.core import digests, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import batch_keys, class_lists, records, tfrecord_io
+from audionet_tf.data import batch_keys, records
+from audionet_tf.data.shards import tfrecord_io
+from audionet_tf.data.tables import class_lists
 
 SUM_TOLERANCE = 0.01
 

@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from audionet_tf.core import digests, saved_model_allowlist, text, tflite_interpreter
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists
+from audionet_tf.data.tables import class_lists
 from audionet_tf.media import waveforms
 from audionet_tf.media.timeline import PCM_SCALE
 from audionet_tf.teachers import tflite

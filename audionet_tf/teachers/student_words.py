@@ -4,7 +4,7 @@ Finding the student and checking the classes needs no TensorFlow.
 """
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_prompts, word_tables
+from audionet_tf.data.tables import class_prompts, word_tables
 from audionet_tf.models import starter, student_paths
 from audionet_tf.teachers import teacher_config
 

@@ -10,7 +10,7 @@ import zipfile
 
 from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError, missing_extra
-from audionet_tf.data import class_lists, class_prompts, csv_files
+from audionet_tf.data.tables import class_lists, class_prompts, csv_files
 from audionet_tf.teachers import clip_labels, precomputed
 
 # In SoundNet's code the weight of a head is this over its number of classes: the criterion divides by batch x classes

@@ -15,8 +15,9 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf.core import files, interruption, store_folder, text
+from audionet_tf.core import files, interruption, text
 from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import store_folder
 from audionet_tf.data import video_table
 from audionet_tf.training import distribution, history, saved_checkpoints
 

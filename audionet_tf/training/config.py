@@ -6,8 +6,9 @@ from audionet_tf.core.errors import UserError
 from audionet_tf.data import augmentation
 from audionet_tf.models import alignment, registry
 from audionet_tf.teachers.teacher_config import TeacherConfig
-from audionet_tf.training import losses, loudness, warm_start
-from audionet_tf.training.optimizers import OPTIMIZERS, SCHEDULES
+from audionet_tf.training import warm_start
+from audionet_tf.training.steps import losses, loudness
+from audionet_tf.training.steps.optimizers import OPTIMIZERS, SCHEDULES
 
 # Keras's policies: bfloat16 has float32's range; float16 needs its loss scaled.
 PRECISIONS = {'none': 'float32', 'bfloat16': 'mixed_bfloat16', 'float16': 'mixed_float16'}
@@ -120,6 +121,10 @@ class TrainingConfig:
       raise UserError(f'augment {", ".join(moving)}: changes stored targets; use --teacher_mode=stored')
     if not self.learning_rate > 0:
       raise UserError(f'learning_rate is {self.learning_rate}, allowed is any number above 0')
+
+  def steps_per_epoch(self, windows):
+    """Number of batches that hold each of the windows once; the last may be smaller."""
+    return -(-windows // self.batch_size)
 
   def check_learning(self):
     """UserError unless an autoencoder has no teachers, and every other student has some."""

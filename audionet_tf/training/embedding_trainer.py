@@ -7,13 +7,16 @@ import keras
 
 from audionet_tf.core import digests
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import audioset_embeddings, balanced_sampling, batch_keys, class_lists, damage, input_pipeline
+from audionet_tf.data import audioset_embeddings, balanced_sampling, batch_keys, input_pipeline
 from audionet_tf.data.params import RecordParams
-from audionet_tf.models import vggish_attention
-from audionet_tf.models.patch_classifier import RATE_HZ
+from audionet_tf.data.shards import damage
+from audionet_tf.data.tables import class_lists
+from audionet_tf.models.networks import vggish_attention
+from audionet_tf.models.networks.patch_classifier import RATE_HZ
 from audionet_tf.teachers import frozen_teacher
-from audionet_tf.training import callbacks, distribution, losses, run_checks, trainer
+from audionet_tf.training import callbacks, distribution, run_checks, run_models, trainer
 from audionet_tf.training import resume as training_resume
+from audionet_tf.training.steps import losses
 
 STUDENT = 'vggish_attention'
 SECONDS = 10.0  # of a clip
@@ -77,8 +80,8 @@ def train_locked(paths, run_dir, config, devices, task, checkpointing):
   settings = training_resume.settings_of(config, manifest, loaded, devices.num_replicas_in_sync)
   settings = trainer.agreed_settings(devices, task, run_dir, settings)
   with devices.scope():
-    student = trainer.build_student(manifest, loaded, config)
-    distiller = trainer.build_distiller(manifest, loaded, config, above_embeddings(student))
+    student = run_models.build_student(manifest, loaded, config)
+    distiller = run_models.build_distiller(manifest, loaded, config, above_embeddings(student))
   if run_dir:
     training_resume.write(run_dir / run_checks.SETTINGS_NAME, settings)
   ids = trainer.ids_of(manifest)
@@ -92,7 +95,7 @@ def train_locked(paths, run_dir, config, devices, task, checkpointing):
       share = distribution.share_of(devices, task)
       batches = training_batches(source, teacher.name, config, first_epoch, share, checkpoints.steps_done)
       trainer.fit(distiller, batches, manifest, config, first_epoch, hooks, log, checkpoints)
-  exported = run_dir and trainer.finish(run_dir, student, manifest, loaded, config, settings)
+  exported = run_dir and run_models.finish(run_dir, student, manifest, loaded, config, settings)
   distribution.total(devices, [0])  # as in `trainer.train_locked`
   return exported
 

@@ -5,7 +5,8 @@ import pathlib
 
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists, params, records
+from audionet_tf.data import params, records
+from audionet_tf.data.tables import class_lists
 from audionet_tf.models import student_names, student_paths
 from audionet_tf.teachers import teacher_config
 

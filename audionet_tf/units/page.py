@@ -11,7 +11,8 @@ from PIL import Image
 
 from audionet_tf.core import files, text
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.media import decoding, integrity, resizing, wav_file
+from audionet_tf.media import decoding, resizing, wav_file
+from audionet_tf.media.containers import integrity
 from audionet_tf.media.timeline import PCM_SCALE
 from audionet_tf.models import receptive_field
 from audionet_tf.units import html

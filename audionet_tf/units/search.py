@@ -16,7 +16,8 @@ import tqdm
 from audionet_tf.core import text
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.inference import chunking
-from audionet_tf.media import decoding, integrity
+from audionet_tf.media import decoding
+from audionet_tf.media.containers import integrity
 from audionet_tf.models import receptive_field, registry, student_file
 from audionet_tf.saved_model import layer_outputs
 from audionet_tf.units.activations import merge, top_in_piece

@@ -12,7 +12,7 @@ import tones
 from audionet_tf.captioning import event_scores
 from audionet_tf.captioning.event_tables import Annotation
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import word_tables
+from audionet_tf.data.tables import word_tables
 from audionet_tf.models import registry, student_file
 from audionet_tf.saved_model import export
 

@@ -171,7 +171,7 @@ def test_videos_in_a_store_have_the_ids_of_local_ones(place, tmp_path, monkeypat
 def test_a_video_that_changes_after_it_was_listed_is_skipped(place, tmp_path):
   _, system, _ = place
   system.pipe_file('sounds/changing/a.mkv', b'one')
-  from audionet_tf.core import object_store
+  from audionet_tf.core.stores import object_store
   from tfrecords import worker
 
   stored = object_store.stat('s3://sounds/changing/a.mkv')

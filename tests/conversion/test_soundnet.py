@@ -15,7 +15,8 @@ from torch_or_skip import torch
 from audionet_tf.conversion import converter
 from audionet_tf.conversion import soundnet as conversion_soundnet
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import registry, soundnet, student_file
+from audionet_tf.models import registry, student_file
+from audionet_tf.models.networks import soundnet
 from audionet_tf.saved_model import export, loader
 
 SHORTEST = {8: 209_374, 5: 56_798}

@@ -10,7 +10,8 @@ from torch_or_skip import torch
 
 from audionet_tf.conversion import converter, vggish_yamnet
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import registry, vggish
+from audionet_tf.models import registry
+from audionet_tf.models.networks import vggish
 from audionet_tf.saved_model import export, layer_outputs, loader
 
 WIDTH = 5

@@ -14,7 +14,8 @@ from audionet_tf.captioning import captioner, event_detection
 from audionet_tf.conversion import vggish_yamnet
 from audionet_tf.core.errors import UserError
 from audionet_tf.inference import predict
-from audionet_tf.models import registry, student_file, yamnet
+from audionet_tf.models import registry, student_file
+from audionet_tf.models.networks import yamnet
 from audionet_tf.saved_model import export, loader, signatures
 
 CLASSES = 4
@@ -130,7 +131,7 @@ def test_heads_without_class_names_are_not_exported(tmp_path):
 SMALL_CONVERT = """
 import dataclasses, runpy, sys
 from audionet_tf.models import registry
-from audionet_tf.models import yamnet
+from audionet_tf.models.networks import yamnet
 
 build = lambda heads: yamnet.yamnet(heads, {table}, 3)
 registry.STUDENTS['yamnet'] = dataclasses.replace(registry.STUDENTS['yamnet'], build=build)

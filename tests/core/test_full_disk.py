@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from audionet_tf.core import array_files, cli, files
 from audionet_tf.core.errors import DiskFullError, MediaError, UserError
-from audionet_tf.media import integrity
+from audionet_tf.media.containers import integrity
 
 ARTIFACTS = pathlib.Path(__file__).resolve().parents[1] / 'artifacts'
 NO_SPACE = os.strerror(errno.ENOSPC)

@@ -111,7 +111,7 @@ sys.path.insert(0, str(work))
 os.environ['PYTHONPATH'] = f'{work}{os.pathsep}{os.environ["PYTHONPATH"]}'
 tempfile.tempdir = str(disk)
 from audionet_tf.core.errors import UserError
-from audionet_tf.service import captions_api, video_download
+from audionet_tf.service.captions import captions_api, video_download
 
 class Service:
   fetch = staticmethod(video_download.fetcher(('vimeo.com',), 1 << 20, 60))

@@ -6,8 +6,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from audionet_tf.core import object_store, store_cache
 from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import object_store, store_cache
 from audionet_tf.python_api import training
 
 PREFIXES = ['', 'a=', 'a=clip:', 'a=embedding:', 'a=sound:', 'clip:', 'embedding:', 'embedding:clip:', 'sound:',

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import audioset_embeddings, input_pipeline
-from audionet_tf.models import student_file, vggish
+from audionet_tf.models import student_file
+from audionet_tf.models.networks import vggish
 from audionet_tf.representations import extraction, files, maps
 from audionet_tf.saved_model import layer_outputs
 

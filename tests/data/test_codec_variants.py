@@ -13,8 +13,9 @@ import tensorflow as tf
 from augmented_batches import batch_of
 
 from audionet_tf.core.errors import DiskFullError, UserError
-from audionet_tf.data import augmentation, codec_pass, codec_variants, record_manifest, records, tfrecord_io
+from audionet_tf.data import augmentation, codec_pass, codec_variants, record_manifest, records
 from audionet_tf.data.params import RecordParams
+from audionet_tf.data.shards import tfrecord_io
 from audionet_tf.media import codecs
 from tfrecords import codec_inspection, label_inspection, verification
 

@@ -8,8 +8,9 @@ import pytest
 import synthetic_records
 import tensorflow as tf
 
-from audionet_tf.data import augmentation, input_pipeline, records, soft_labels, tfrecord_io
+from audionet_tf.data import augmentation, input_pipeline, records, soft_labels
 from audionet_tf.data.params import RecordParams
+from audionet_tf.data.shards import tfrecord_io
 
 VIDEOS = {'a.mp4': 5, 'b.mp4': 13, 'c.mp4': 7}  # 25 windows: three batches of 8 and one of 1
 

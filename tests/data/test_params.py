@@ -7,8 +7,8 @@ import pytest
 
 from audionet_tf.core import durations
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists
 from audionet_tf.data.params import RecordParams
+from audionet_tf.data.tables import class_lists
 
 
 def test_counts_of_the_papers_windows():

@@ -10,8 +10,9 @@ import synthetic_records
 import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import records, tfrecord_io
+from audionet_tf.data import records
 from audionet_tf.data.params import RecordParams
+from audionet_tf.data.shards import tfrecord_io
 
 PARAMS = RecordParams(window_seconds=0.5, hop_seconds=0.25, images_per_window=2, sample_rate_hz=8000)
 

@@ -35,7 +35,8 @@ def make_packed(folder):
 
 def open_media(images, path):
   """As a build's worker does, and as inference decodes sound."""
-  from audionet_tf.media import decoding, integrity, wav_tfio
+  from audionet_tf.media import decoding, wav_tfio
+  from audionet_tf.media.containers import integrity
   from tfrecords import worker
 
   params = RecordParams(images_per_window=images, image_size=16, image_format='png')

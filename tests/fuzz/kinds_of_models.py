@@ -71,7 +71,7 @@ def open_export(path):
 def distiller():
   """A small student in its train step, with an optimizer."""
   from audionet_tf.models import registry
-  from audionet_tf.training.distiller import Distiller
+  from audionet_tf.training.steps.distiller import Distiller
 
   made = Distiller(registry.build('audionet', {'teacher': 3}), heads=['teacher'], videos=1)
   made.compile(optimizer='adam', jit_compile=False)

@@ -32,7 +32,7 @@ THRESHOLDS = [['class_name', 'threshold'], ['a', '0.3'], ['b', '0.5']]
 
 
 def open_clips(path):
-  from audionet_tf.data import clip_tables
+  from audionet_tf.data.tables import clip_tables
   from audionet_tf.evaluation import clip_accuracy
   from audionet_tf.teachers import clip_labels
 
@@ -42,13 +42,14 @@ def open_clips(path):
 
 
 def open_weak(path):
-  from audionet_tf.data import weak_labels
+  from audionet_tf.data.tables import weak_labels
 
   weak_labels.read(path)
 
 
 def open_segments(path):
-  from audionet_tf.data import audioset, weak_labels
+  from audionet_tf.data import audioset
+  from audionet_tf.data.tables import weak_labels
 
   audioset.read_segments(path)
   weak_labels.read(path)
@@ -56,7 +57,7 @@ def open_segments(path):
 
 def open_vocabulary(path):
   from audionet_tf.captioning import rules
-  from audionet_tf.data import class_lists
+  from audionet_tf.data.tables import class_lists
 
   class_lists.read_class_names(path)
   class_lists.vocabulary(path)
@@ -76,7 +77,8 @@ def open_thresholds(path):
 
 
 def make_embeddings(folder):
-  from audionet_tf.data import audioset_embeddings, tfrecord_io
+  from audionet_tf.data import audioset_embeddings
+  from audionet_tf.data.shards import tfrecord_io
 
   rows = np.arange(1280).reshape(10, 128).astype(np.uint8)
   clips = [audioset_embeddings.Clip(name, 30.0, 40.0, (1, 2), rows) for name in 'xyz']

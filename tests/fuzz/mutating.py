@@ -12,7 +12,7 @@ import re
 import struct
 import zipfile
 
-from audionet_tf.data import tfrecord_io
+from audionet_tf.data.shards import tfrecord_io
 
 BYTES = (0x00, 0x01, 0x7F, 0x80, 0xFF)
 NUMBERS = (0, 1, -1, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 10**9)

@@ -8,7 +8,8 @@ import tensorflow as tf
 from scipy import special
 
 from audionet_tf.layers import attention_pooling
-from audionet_tf.models import logmel_cnn, student_file, vggish, vggish_attention
+from audionet_tf.models import student_file
+from audionet_tf.models.networks import logmel_cnn, vggish, vggish_attention
 from audionet_tf.saved_model import export, loader, signatures, verify
 
 SMALL = tuple((name, filters and 4, kernel, stride) for name, filters, kernel, stride in logmel_cnn.LOGMEL_CNN)

@@ -9,7 +9,8 @@ from scipy import special
 
 from audionet_tf.evaluation import predictor
 from audionet_tf.layers import categories as layers_categories
-from audionet_tf.models import categories, logmel_cnn, student_file
+from audionet_tf.models import categories, student_file
+from audionet_tf.models.networks import logmel_cnn
 from audionet_tf.saved_model import export, loader
 
 TABLE = (('conv1', 3, (7, 5), (4, 2)), ('pool1', None, 2, 2), ('conv2', 8, 3, 1))

@@ -12,7 +12,8 @@ import tensorflow as tf
 from audionet_tf.captioning import captioner, event_detection
 from audionet_tf.core.errors import UserError
 from audionet_tf.inference import chunking, predict
-from audionet_tf.models import patch_classifier, registry, student_file
+from audionet_tf.models import registry, student_file
+from audionet_tf.models.networks import patch_classifier
 from audionet_tf.representations import extraction
 from audionet_tf.saved_model import loader
 

@@ -7,7 +7,7 @@ import pytest
 from sklearn.svm import LinearSVC
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import clip_tables
+from audionet_tf.data.tables import clip_tables
 from audionet_tf.representations import baselines, linear_probe, probing
 
 RATE = 22_050

@@ -13,7 +13,7 @@ import scipy.signal
 import soundnets
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import clip_tables
+from audionet_tf.data.tables import clip_tables
 from audionet_tf.models import registry, student_file
 from audionet_tf.representations import baselines, linear_probe
 

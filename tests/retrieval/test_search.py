@@ -12,7 +12,7 @@ import pytest
 import scipy.io.wavfile
 
 from audionet_tf.core import digests
-from audionet_tf.data import word_tables
+from audionet_tf.data.tables import word_tables
 from audionet_tf.models import registry, student_file
 
 WIDTH = 3

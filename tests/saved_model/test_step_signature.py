@@ -9,7 +9,8 @@ from scipy import special
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import params
 from audionet_tf.evaluation import clip_accuracy, predictor
-from audionet_tf.models import logmel_cnn, student_file
+from audionet_tf.models import student_file
+from audionet_tf.models.networks import logmel_cnn
 from audionet_tf.saved_model import export, loader, verify
 
 RATE = 22_050

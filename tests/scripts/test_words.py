@@ -10,7 +10,8 @@ import PIL.Image
 import pytest
 import synthetic_records
 
-from audionet_tf.data import records, word_tables
+from audionet_tf.data import records
+from audionet_tf.data.tables import word_tables
 from audionet_tf.teachers import frozen_teacher, labelling
 from experiments import folds, words
 

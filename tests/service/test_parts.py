@@ -23,13 +23,14 @@ from starlette.responses import Response
 
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.models import student_file
-from audionet_tf.service import decoder, jobs, middleware, video_download
 from audionet_tf.service import metrics as service_metrics
+from audionet_tf.service import middleware
 from audionet_tf.service import settings as service_settings
 from audionet_tf.service.batching import Batcher
+from audionet_tf.service.captions import decoder, jobs, video_download
 from audionet_tf.service.settings import EXTENSION_ORIGIN, Budget, RequestRefused
 
-WEB = pathlib.Path(video_download.__file__).parent / 'web'
+WEB = pathlib.Path(middleware.__file__).parent / 'web'
 EXTENSION = WEB / 'extension'
 
 

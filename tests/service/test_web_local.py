@@ -19,7 +19,8 @@ from audionet_tf.captioning import captioner, event_detection, formats
 from audionet_tf.data.params import Framing
 from audionet_tf.inference import windows
 from audionet_tf.media import decoding
-from audionet_tf.service import timeline, web_folder
+from audionet_tf.service import web_folder
+from audionet_tf.service.captions import timeline
 
 NAMES = ['dog', 'a <b> & {c}, "d"', 'unknown', 'rain', 'siren']
 RULES = event_detection.DetectionConfig()

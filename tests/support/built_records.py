@@ -7,8 +7,9 @@ import media_clips
 import numpy as np
 from PIL import Image
 
-from audionet_tf.data import records, tfrecord_io
+from audionet_tf.data import records
 from audionet_tf.data.params import RecordParams
+from audionet_tf.data.shards import tfrecord_io
 from tfrecords import builder
 
 PNG = RecordParams(image_format='png', image_size=16)

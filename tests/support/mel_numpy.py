@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from audionet_tf.media import mel
-from audionet_tf.models import patch_classifier
+from audionet_tf.models.networks import patch_classifier
 
 
 def activations(model, weights, names, waveform):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from audionet_tf.models import soundnet
+from audionet_tf.models.networks import soundnet
 
 EPSILON = 1e-5  # of batch norm
 

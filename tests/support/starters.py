@@ -14,7 +14,8 @@ import keras
 import numpy as np
 import soundnets
 
-from audionet_tf.models import categories, logmel_cnn, student_file, student_paths
+from audionet_tf.models import categories, student_file, student_paths
+from audionet_tf.models.networks import logmel_cnn
 
 TABLE = (('conv1', 3, (7, 5), (4, 2)), ('pool1', None, 2, 2), ('conv2', 8, 3, 1))
 GROUPS = {'dog_bark': [0, 2], 'rain': [3]}

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from audionet_tf.data import params as data_params
-from audionet_tf.data import records, tfrecord_io
+from audionet_tf.data import records
+from audionet_tf.data.shards import tfrecord_io
 
 
 def picture(colour, size):

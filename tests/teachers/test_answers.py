@@ -7,8 +7,9 @@ import pytest
 import synthetic_records
 import tensorflow as tf
 
-from audionet_tf.core import object_store, store_mirror
-from audionet_tf.data import records, tfrecord_io
+from audionet_tf.core.stores import object_store, store_mirror
+from audionet_tf.data import records
+from audionet_tf.data.shards import tfrecord_io
 from audionet_tf.teachers import answers, frozen_teacher
 
 RNG = np.random.default_rng(0)

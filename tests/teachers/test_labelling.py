@@ -13,10 +13,11 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
-from audionet_tf.core import object_store, store_mirror
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import batch_keys, input_pipeline, records, soft_labels, tfrecord_io
+from audionet_tf.core.stores import object_store, store_mirror
+from audionet_tf.data import batch_keys, input_pipeline, records, soft_labels
 from audionet_tf.data import params as data_params
+from audionet_tf.data.shards import tfrecord_io
 from audionet_tf.teachers import frozen_teacher, labelling
 from tfrecords import label_inspection
 

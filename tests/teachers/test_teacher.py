@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from audionet_tf.core import digests
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists
+from audionet_tf.data.tables import class_lists
 from audionet_tf.teachers import frozen_teacher, keras_applications
 
 

@@ -12,9 +12,11 @@ import media_clips
 import numpy as np
 import pytest
 
-from audionet_tf.core import digests, object_store, store_mirror
+from audionet_tf.core import digests
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import records, soft_labels, tfrecord_io
+from audionet_tf.core.stores import object_store, store_mirror
+from audionet_tf.data import records, soft_labels
+from audionet_tf.data.shards import tfrecord_io
 from tfrecords import inspection, verification
 
 SEEDS = range(30)

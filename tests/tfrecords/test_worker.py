@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from audionet_tf.core import object_store
 from audionet_tf.core.errors import MediaError
+from audionet_tf.core.stores import object_store
 from audionet_tf.data import records
 from audionet_tf.data.params import RecordParams
 from tfrecords import worker

@@ -8,7 +8,7 @@ import pytest
 import synthetic_records
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import tfrecord_io
+from audionet_tf.data.shards import tfrecord_io
 from audionet_tf.models import student_file
 from audionet_tf.training import config, trainer
 

@@ -9,7 +9,8 @@ import pytest
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys
 from audionet_tf.teachers.teacher_config import TeacherConfig, named_teachers
-from audionet_tf.training import config, optimizers, resume
+from audionet_tf.training import config, resume
+from audionet_tf.training.steps import optimizers
 
 
 def sources(texts):

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import tfrecord_io
+from audionet_tf.data.shards import tfrecord_io
 from audionet_tf.models import student_file
 from audionet_tf.saved_model import export
 from audionet_tf.training import config, run_checks, saved_checkpoints, trainer

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import audioset_embeddings, input_pipeline, tfrecord_io
-from audionet_tf.models import registry, student_file, vggish, vggish_attention
+from audionet_tf.data import audioset_embeddings, input_pipeline
+from audionet_tf.data.shards import tfrecord_io
+from audionet_tf.models import registry, student_file
+from audionet_tf.models.networks import vggish, vggish_attention
 from audionet_tf.saved_model import loader
 from audionet_tf.training import callbacks, config, embedding_trainer, trainer
 

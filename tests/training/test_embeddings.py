@@ -9,11 +9,12 @@ import pytest
 import synthetic_records
 
 from audionet_tf.core import tflite_interpreter
-from audionet_tf.data import soft_labels, word_tables
+from audionet_tf.data import soft_labels
+from audionet_tf.data.tables import word_tables
 from audionet_tf.models import registry, student_file, words
 from audionet_tf.saved_model import for_files, loader, verify
 from audionet_tf.teachers import student_words
-from audionet_tf.training import losses
+from audionet_tf.training.steps import losses
 
 VIDEOS = {'a.mp4': 5, 'b.mp4': 6}
 WIDTH = 5

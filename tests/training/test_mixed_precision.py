@@ -11,14 +11,16 @@ import synthetic_records
 import tensorflow as tf
 
 from audionet_tf.data.params import RecordParams
-from audionet_tf.models import logmel_cnn, registry, student_file
-from audionet_tf.training import callbacks, config, optimizers, trainer
-from audionet_tf.training.distiller import Distiller
+from audionet_tf.models import registry, student_file
+from audionet_tf.models.networks import logmel_cnn
+from audionet_tf.training import callbacks, config, run_models, trainer
+from audionet_tf.training.steps import optimizers
+from audionet_tf.training.steps.distiller import Distiller
 
 
 @pytest.mark.parametrize('student', ['logmel_cnn_contrast', 'vggish', 'soundnet5', 'audionet'])
 def test_spectrogram_weights_and_logits_stay_in_float32(student):
-  with trainer.precision('mixed_bfloat16'):
+  with run_models.precision('mixed_bfloat16'):
     model = registry.build(student, {'t': 5})
   assert keras.config.dtype_policy().name == 'float32'
   types = {layer.name: layer.compute_dtype for layer in model.layers}
@@ -115,7 +117,7 @@ def overflow(devices):
   """(weights before, weights after a step in which the gradient of one of the two replicas overflows, scale)."""
   given = config.TrainingConfig(mixed_precision='float16', learning_rate=0.1)
   with devices.scope():
-    with trainer.precision('mixed_float16'):
+    with run_models.precision('mixed_float16'):
       student = registry.build('audionet', {'t': 3})
     distiller = Distiller(student, ['t'], 1)
     distiller.compile(optimizer=optimizers.optimizer(given, 1), jit_compile=False)

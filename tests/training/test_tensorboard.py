@@ -16,7 +16,7 @@ from audionet_tf.data.params import RecordParams
 from audionet_tf.media import overview
 from audionet_tf.models import student_file
 from audionet_tf.plotting import sound
-from audionet_tf.training import config, embedding_projector, trainer
+from audionet_tf.training import config, embedding_projector, run_models, trainer
 from audionet_tf.training.tensorboard import in_series
 
 CLASSES = ['red\tor so', 'green', 'blue', 'grey', 'black']
@@ -33,7 +33,7 @@ def run(tmp_path_factory):
   teacher = config.TeacherConfig(str(folder / 'teacher.keras'), labels=str(folder / 'labels.txt'))
   run_config = config.TrainingConfig('soundnet5', (teacher,), epochs=1, batch_size=4, loss_reduction='mean')
   with pytest.MonkeyPatch.context() as patched:
-    patched.setattr(trainer.export, 'export', lambda *_: None)  # other tests look at exports
+    patched.setattr(run_models.export, 'export', lambda *_: None)  # other tests look at exports
     trainer.train(folder / 'records', folder / 'run', run_config, projected=True)
   return folder / 'run'
 

@@ -19,13 +19,14 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from audionet_tf.core import interruption
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import class_lists, video_table
+from audionet_tf.data import video_table
 from audionet_tf.data.params import RecordParams
+from audionet_tf.data.tables import class_lists
 from audionet_tf.evaluation import predictor, teacher_agreement
 from audionet_tf.models import student_file
 from audionet_tf.teachers import frozen_teacher, teacher_config
-from audionet_tf.training import callbacks, config, history, loop, tensorboard, trainer
-from audionet_tf.training.distiller import Distiller
+from audionet_tf.training import callbacks, config, history, loop, run_models, tensorboard, trainer
+from audionet_tf.training.steps.distiller import Distiller
 from audionet_tf.training.tensorboard import in_series
 
 VIDEOS = {'a.mp4': 9, 'b.mp4': 14, 'sub/c.mp4': 10}
@@ -261,7 +262,7 @@ def test_classes_without_names_are_announced(capsys, source, labels_file, classe
   config = teacher_config.TeacherConfig(source, 't', labels=labels_file)
   outputs = {'outputs': 'logits'}
   teacher = types.SimpleNamespace(name='t', class_names=class_lists.default_class_names(classes), description=outputs)
-  trainer.report_class_names([config], [teacher])
+  run_models.report_class_names([config], [teacher])
   printed = capsys.readouterr().err
   assert line in printed and printed.count('\n') == bool(line)
 

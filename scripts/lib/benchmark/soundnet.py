@@ -17,7 +17,8 @@ import joblib
 import numpy as np
 
 from audionet_tf.data import params
-from audionet_tf.models import receptive_field, soundnet
+from audionet_tf.models import receptive_field
+from audionet_tf.models.networks import soundnet
 from benchmark import measure
 
 HEADS = {'objects': 1000, 'scenes': 401}
@@ -77,7 +78,7 @@ def ours(seconds, batch, steps):
 
   from audionet_tf.core import system
   from audionet_tf.teachers import frozen_teacher
-  from audionet_tf.training import config, trainer
+  from audionet_tf.training import config, run_models
 
   system.keep_freed_memory()
   sound, targets = arrays(seconds, batch)
@@ -100,7 +101,7 @@ def ours(seconds, batch, steps):
     for head, classes in HEADS.items()
   ]
   manifest = {'params': record_params, 'windows': batch, 'videos': [{'first_window': 0, 'windows': batch}]}
-  distiller = trainer.build_distiller(manifest, teachers, run_config)
+  distiller = run_models.build_distiller(manifest, teachers, run_config)
   data = {'audio': sound, 'video_id': np.zeros(batch, np.int64), 'index': np.arange(batch)}
   data |= {'mask': np.ones(batch, np.float32)} | {f'teacher/{head}': answer for head, answer in targets.items()}
   dataset = tf.data.Dataset.from_tensors(data).cache().repeat()

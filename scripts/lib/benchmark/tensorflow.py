@@ -20,7 +20,7 @@ from audionet_tf.data import input_pipeline, records, soft_labels
 from audionet_tf.models import registry, student_file
 from audionet_tf.saved_model import export
 from audionet_tf.teachers import frozen_teacher, labelling
-from audionet_tf.training import callbacks, config, distribution, trainer
+from audionet_tf.training import callbacks, config, distribution, run_models, trainer
 from benchmark import measure
 
 BATCH, SAMPLES, CLASSES = 512, 640, 1000
@@ -73,7 +73,7 @@ def epoch(records_folder, runs_folder, epochs):
   devices = distribution.make(run_config.replicas)
   manifest, source, teacher = stored_labels(records_folder)
   with devices.scope():
-    distiller = trainer.build_distiller(manifest, [teacher], run_config)
+    distiller = run_models.build_distiller(manifest, [teacher], run_config)
   run_dirs = (pathlib.Path(runs_folder) / f'run{number}' for number in itertools.count())
 
   def turn():

@@ -13,7 +13,7 @@ from absl import flags
 from PIL import Image
 
 from audionet_tf.core import cli, files
-from audionet_tf.data import class_lists
+from audionet_tf.data.tables import class_lists
 from demo import clips
 
 FETCH = flags.DEFINE_string('fetch', None, 'Only make sure that the ImageNet weights of this teacher are downloaded.')

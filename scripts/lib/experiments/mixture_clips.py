@@ -8,7 +8,7 @@ import tqdm
 from scipy.io import wavfile
 
 from audionet_tf.core import files
-from audionet_tf.data import clip_tables
+from audionet_tf.data.tables import clip_tables
 from audionet_tf.media import decoding
 
 RATE_HZ, SECONDS = 22050, 10

@@ -27,7 +27,7 @@ import tqdm
 from absl import flags
 
 from audionet_tf.core import cli, files
-from audionet_tf.data import word_tables
+from audionet_tf.data.tables import word_tables
 from experiments import folds
 from run_command import run
 

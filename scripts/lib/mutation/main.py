@@ -1,7 +1,7 @@
 """Breaks the code in one small way after another, and counts which of these mutants the tests notice.
 
   scripts/mutate                                         all files of the table in scripts/lib/mutation/targets.py
-  scripts/mutate audionet_tf/training/losses.py          one file
+  scripts/mutate audionet_tf/training/steps/losses.py    one file
   scripts/mutate --sample=20 --seed=3                    20 random mutants of each file
 
 Mutants that no test notices are printed, except those that scripts/lib/mutation/survivors.txt lists with the reason why

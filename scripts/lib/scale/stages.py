@@ -18,8 +18,9 @@ import time
 import numpy as np
 from PIL import Image
 
-from audionet_tf.data import records, tfrecord_io
+from audionet_tf.data import records
 from audionet_tf.data.params import RecordParams
+from audionet_tf.data.shards import tfrecord_io
 from tfrecords import builder, shards, verification
 
 WINDOWS_PER_VIDEO = 250  # ten seconds of AudioNet's windows
@@ -97,19 +98,19 @@ def train_windows(folder):
 
   from audionet_tf.data import soft_labels
   from audionet_tf.teachers import labelling
-  from audionet_tf.training import callbacks, config, loop, trainer
+  from audionet_tf.training import callbacks, config, loop, run_models, trainer
 
   manifest = records.read_manifest(folder)
   chosen = config.TrainingConfig(teachers=(config.TeacherConfig('none'),), epochs=2)
   stored = folder / soft_labels.FOLDER / labelling.labels_key(manifest, [teacher()])
   source = soft_labels.label_source(stored, soft_labels.read_manifest(stored))
-  distiller = trainer.build_distiller(manifest, [teacher()], chosen)
+  distiller = run_models.build_distiller(manifest, [teacher()], chosen)
   run_dir = folder / 'run'
   run_dir.mkdir(exist_ok=True)
   log = callbacks.RunLog(run_dir, trainer.stats_header(manifest, chosen), trainer.ids_of(manifest), manifest['windows'])
   log.begin(0)
   batches = trainer.training_batches(folder, manifest, source, chosen, 0, trainer.input_pipeline.ALL_ROWS)
-  loop.run(distiller, batches, [log], 2, trainer.steps_per_epoch(manifest, chosen))
+  loop.run(distiller, batches, [log], 2, chosen.steps_per_epoch(manifest['windows']))
   tf.keras.backend.clear_session()
   return log.row['seconds']
 

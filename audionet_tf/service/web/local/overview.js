@@ -1,4 +1,4 @@
-// What the timeline draws: waveform, spectrogram, classes over time. The twin of service/timeline.py and media/overview.py.
+// What the timeline draws: waveform, spectrogram, classes over time. The twin of service/captions/timeline.py and media/overview.py.
 
 import { roundEven, roundTo } from './rounding.js';
 
@@ -122,7 +122,7 @@ function grouped(items, size, reduce) {
   return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => reduce(items.slice(i * size, (i + 1) * size)));
 }
 
-// The sound, int16 samples, reduced for a drawing; see `picture` in service/timeline.py.
+// The sound, int16 samples, reduced for a drawing; see `picture` in service/captions/timeline.py.
 export async function picture(pcm, rate, rest) {
   const { low, high, block } = envelope(pcm);
   const { columns, seconds } = await melColumns(pcm, rate, rest);
@@ -142,7 +142,7 @@ export async function picture(pcm, rate, rest) {
   };
 }
 
-// The scores of a timeline; see `classes_over_time` in service/timeline.py.
+// The scores of a timeline; see `classes_over_time` in service/captions/timeline.py.
 export function classesOverTime({ starts, ends, rows, seconds }, names) {
   const group = Math.ceil(starts.length / MOST_COLUMNS);
   const columns = grouped(rows, group, highest).map((row) => Array.from(row, (value) => Math.fround(100 * value)));

@@ -1,0 +1,85 @@
+"""Sound that a file declares and does not hold: the end of a download or a recording is missing.
+
+Formats whose headers hold the length of the file itself are errors (`integrity`). These declare how long they play, or
+end in the middle of something. FFmpeg decodes what is there and reports nothing.
+"""
+
+import os
+import struct
+
+import av
+
+from audionet_tf.media.containers import sections, wav_header
+
+# FFmpeg's names of formats that declare how long they play, to seconds by which sound may be shorter: codecs begin late
+# and end with a frame. For other formats FFmpeg estimates it from the size of the file.
+DECLARING = {'flac': 0.01, 'wv': 0.01, 'tta': 0.01, 'mov,mp4,m4a,3gp,3g2,mj2': 0.25, 'flv': 0.25, 'mp3': 0}
+MP3_COUNTS = (b'Xing', b'Info', b'VBRI')  # marks of a header with the number of frames, in place of the first frame
+MP3_HEAD_BYTES, HAS_FRAMES, MPEG_1 = 64, 1, 0x08
+MP3_SPARE_FRAMES = 6  # of which decoders drop the encoder's delay and padding
+OGG_PAGE, OGG_PAGE_HEAD, MOST_OGG_PAGE = b'OggS', 27, 65307
+FLV_TAG_HEAD = 11
+
+
+def missing(file, container, stream, zero, end_seconds):
+  """A line about what is missing at the end of a sound; None where nothing is known to be.
+
+  Args:
+    file: the recording, open for reading bytes.
+    container, stream: of PyAV, opened for it.
+    zero: seconds of the container's clock at which the timeline starts.
+    end_seconds: where the decoded sound ends, from there.
+  """
+  name, declared = container.format.name, None
+  if name == 'wav':
+    header = wav_header.read(file)
+    return wav_header.sound_parts(file, header, file.length)[1] if header else None
+  if name == 'ogg':
+    return 'its last page is cut off: what follows is missing' if _ends_in_ogg_page(file) else None
+  if name == 'mp3':
+    declared = _mp3_seconds(file, stream)
+  elif name == 'flv':
+    declared = container.duration / av.time_base if container.duration and _ends_in_flv_tag(file) else None
+  elif name in DECLARING and stream.duration:
+    declared = float(((stream.start_time or 0) + stream.duration) * stream.time_base - zero)
+  if declared is None or end_seconds > declared - DECLARING[name]:
+    return None
+  return f'its header declares {declared:.2f} s, {end_seconds:.2f} s of sound are there: the end is missing'
+
+
+def _mp3_seconds(file, stream):
+  """Least seconds of the frames that an MP3 counts in place of its first frame; None where it counts none.
+
+  FFmpeg takes the count for wrong where the size of the file does not fit it, as in a file that is cut.
+  """
+  sections.tags_end(file)
+  head = file.read(MP3_HEAD_BYTES)
+  place = max(head.find(mark) for mark in MP3_COUNTS)
+  count = head[place:][14:18] if head[place:].startswith(b'VBRI') else head[place:][8:12]
+  if place < 0 or len(count) < 4 or not (head[place + 7] & HAS_FRAMES or head[place:].startswith(b'VBRI')):
+    return None
+  frame_samples = 1152 if head[1] & MPEG_1 else 576
+  frames = int.from_bytes(count, 'big') - MP3_SPARE_FRAMES
+  return frames * frame_samples / stream.codec_context.sample_rate
+
+
+def _ends_in_ogg_page(file):
+  """Whether an Ogg ends before its last page does."""
+  size = file.seek(0, os.SEEK_END)
+  file.seek(max(0, size - MOST_OGG_PAGE))
+  tail = file.read(MOST_OGG_PAGE)
+  page = tail[max(0, tail.rfind(OGG_PAGE)) :]
+  if page[:4] != OGG_PAGE:
+    return False
+  lengths = page[OGG_PAGE_HEAD : OGG_PAGE_HEAD + page[OGG_PAGE_HEAD - 1]] if len(page) >= OGG_PAGE_HEAD else b''
+  return len(page) < OGG_PAGE_HEAD or len(page) < OGG_PAGE_HEAD + page[OGG_PAGE_HEAD - 1] + sum(lengths)
+
+
+def _ends_in_flv_tag(file):
+  """Whether an FLV ends inside a tag: its last four bytes are not the length of the one before them."""
+  size = file.seek(-4, os.SEEK_END)
+  (length,) = struct.unpack('>I', file.read(4))
+  if not FLV_TAG_HEAD <= length <= size:
+    return True
+  file.seek(size - length + 1)
+  return int.from_bytes(file.read(3), 'big') != length - FLV_TAG_HEAD

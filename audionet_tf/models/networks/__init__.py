@@ -1,0 +1,1 @@
+"""Networks: sound in, logits by head and an embedding out; each a table of layers and a function."""
