@@ -10,7 +10,7 @@ import sys
 MOUNT = 'mount -t tmpfs -o size="$2" tmpfs "$1" && shift 2 && exec "$@"'
 
 
-def run(program, folder, *arguments, size='8m', timeout=250):
+def run(program, folder, *arguments, size='8m', timeout=3000):
   """Runs a Python program with a file system of `size` mounted at `folder`; returns what it prints as JSON.
 
   None where the system does not allow that.
