@@ -175,6 +175,15 @@ def test_many_chunks_of_sound_and_too_many(tmp_path, capsys, monkeypatch):
   assert 'first 1,200 chunks' in capsys.readouterr().err
 
 
+def test_thousands_of_joined_files_without_sound(tmp_path):
+  """As many as are looked for: with the square of their number, this would not end."""
+  path = tmp_path / 'a.wav'
+  path.write_bytes(b'RIFF\4\0\0\0WAVE' * 20_000)
+  with open(path, 'rb') as file:
+    found = wav_header.recordings(file, path.stat().st_size)
+  assert found[:2] == [(0, 12), (12, 24)] and len(found) == wav_header.MAX_RECORDINGS + 1
+
+
 def left_aligned(values, valid_bits, container_bits):
   """The bytes of samples in [-1, 1) with `valid_bits` at the top of containers, little endian; 8 bits are unsigned."""
   whole = np.floor(values * 2.0 ** (valid_bits - 1)).astype(np.int64) << (container_bits - valid_bits)
