@@ -63,22 +63,23 @@ class Pipe:
     header = wav_header.read(source) if start in wav_header.FORMS else None
     if header is None:
       raise UserError(f'{self.name}: not WAV; {HOW}')
-    kind = header.tag, header.container_bits
+    kind = header.tag, header.sample_bits
     if kind not in SAMPLES or not 0 < header.channels <= MAX_CHANNELS or not 0 < header.rate_hz <= timeline.MAX_RATE_HZ:
       raise UserError(
         f'{self.name}: WAV of {header.channels} channels of {header.bits} bits, format {header.tag}, at '
         f'{header.rate_hz} Hz; convert it, as by ffmpeg -i FILE -f wav -'
       )
-    return header.rate_hz, header.channels, kind, self.wav_sound(source, header)
+    return header.rate_hz, header.channels, kind, self.wav_sound(source, header, header.channels * kind[1] // 8)
 
-  def wav_sound(self, source, header):
+  def wav_sound(self, source, header, frame_bytes):
     """Yields the bytes of the sound of a WAV, that of later chunks too, as `wav_header.sound_parts` has them of a file.
 
     Args:
       source: Forward, behind the header.
       header: its WavHeader.
+      frame_bytes: bytes of a sample of all channels.
     """
-    frame_bytes, name, size = max(1, header.frame_bytes), b'data', header.sound_bytes
+    name, size = b'data', header.sound_bytes
     warn = decoding.printer(self.name)
     if header.form != b'RIFF' or not size:
       size = wav_header.LONG_SIZE

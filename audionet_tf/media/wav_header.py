@@ -7,7 +7,7 @@ count a few bytes of headers as sound. A file is truncated where both it and its
 Some headers FFmpeg does not read as they are meant; `rewritten` gives it others:
 
 * Samples of 24 valid bits in 32 lie at the top of the 32, the rest is zero: they are samples of 32 bits. FFmpeg takes
-  the valid bits for the size of a sample (or for Cool Edit's floats of 24 bits).
+  the valid bits for the size of a sample, and 24 in 32 of the format without valid bits for Cool Edit's floats.
 * A format of 14 bytes, from before the number of bits was in it.
 * A chunk of odd length without the byte that pads it.
 * Sound in several chunks, of which FFmpeg reads the last.
@@ -33,6 +33,7 @@ MOST_TRAILING = 4 << 20  # bytes at the end of a file that are searched for chun
 MAX_CHUNKS = 10_000
 TOO_MANY = 'what follows its first {:,} chunks is not read; join its sound into one chunk'
 MOST_FORMAT = 1 << 10  # bytes of a format
+PEEKED = 1 << 16  # bytes of a sound, from where it is not silent, that tell floats from whole numbers
 WHOLE = (8, 16, 24, 32, 64)  # bits of a sample that FFmpeg reads
 MAX_RECORDINGS = 10_000  # in one file; one more is looked for, which tells that there are too many
 
@@ -70,6 +71,17 @@ class WavHeader(NamedTuple):
   def container_bits(self):
     """Bits that a sample of one channel takes in the file."""
     return self.frame_bytes * 8 // self.channels if self.channels else 0
+
+  @property
+  def sample_bits(self):
+    """Bits of a sample as FFmpeg reads them: those declared, in whole bytes, where the format has no valid bits."""
+    whole = -(-self.bits // 8) * 8
+    return self.container_bits if self.extensible or not whole or self.is_24_in_32 else whole
+
+  @property
+  def is_24_in_32(self):
+    """Whether it declares 24 bits and takes 32, without valid bits."""
+    return not self.extensible and self.tag == PCM and (self.bits, self.container_bits) == (24, 32)
 
 
 def read(file):
@@ -232,6 +244,7 @@ def rewritten(file, file_bytes):
     return None
   plain = header.tag in (PCM, FLOAT) and header.container_bits in WHOLE and header.frame_bytes % header.channels == 0
   differs = header.extensible and header.tag == PCM and {header.bits, header.valid_bits} != {header.container_bits}
+  differs |= header.is_24_in_32 and not _holds_floats(file, header)
   parts, _ = sound_parts(file, header, file_bytes)
   if not (len(parts) > 1 or (plain and (differs or header.is_odd))):
     return None
@@ -243,6 +256,19 @@ def rewritten(file, file_bytes):
     )
   head = b'WAVEfmt ' + struct.pack('<I', len(fmt)) + fmt + b'data' + struct.pack('<I', LONG_SIZE)
   return b'RIFF' + struct.pack('<I', LONG_SIZE) + head, parts
+
+
+def _holds_floats(file, header):
+  """Whether the samples of a WAV are floats, as Cool Edit wrote them under the tag of whole numbers.
+
+  These are none of a reasonable size where they are taken for floats.
+  """
+  file.seek(header.sound_begin)
+  while data := file.read(PEEKED):
+    if any(data):  # silence tells nothing
+      values = struct.unpack(f'<{len(data) // 4}f', data[: len(data) // 4 * 4])
+      return all(value == 0 or 2**-40 < abs(value) < 2**40 for value in values)
+  return True
 
 
 def sound_parts(file, header, file_bytes):

@@ -173,6 +173,22 @@ def test_samples_of_24_bits(tmp_path):
   np.testing.assert_array_equal(heard(bytes(head) + packed, RATE), heard(bytes(data), RATE))
 
 
+@pytest.mark.parametrize(('bits', 'align'), [(16, 0), (16, 4), (12, 2), (24, 4), (32, 4), (20, 3), (8, 1)])
+def test_samples_are_as_wide_as_in_a_file(tmp_path, bits, align):
+  """Of headers that disagree with themselves."""
+  wide = 4 if (bits, align) == (24, 4) else -(-bits // 8)
+  samples = (
+    (KINDS['s32'](sound(1)) >> 32 - bits << 32 - bits).astype('<i4').view(np.uint8).reshape(-1, 4)[:, 4 - wide :]
+  )
+  data = bytearray(wav(tmp_path, KINDS['s16'](sound(1))).read_bytes()[:44])
+  data[32:36], data[40:44] = struct.pack('<HH', align, bits), struct.pack('<I', samples.size)
+  data += (samples ^ (0x80 if bits == 8 else 0)).tobytes()
+  (tmp_path / 'a.wav').write_bytes(data)
+  expected = np.concatenate([pcm for _, pcm in decoding.decode_audio(tmp_path / 'a.wav', RATE)])
+  assert np.abs(expected - (KINDS['s32'](sound(1))[:, 0] / 65536)).max() < 2 ** max(0, 16 - bits) + 1
+  np.testing.assert_array_equal(heard(bytes(data), RATE), expected)
+
+
 def test_a_sample_is_there_before_the_next_one_comes():
   """Each ten milliseconds give a chunk before more is read."""
 

@@ -223,6 +223,16 @@ def test_valid_bits_in_wider_containers(tmp_path, valid_bits, container_bits, de
   np.testing.assert_allclose(samples_by_every_reader(path), SOUND, atol=step)
 
 
+@pytest.mark.parametrize('kind', ['whole', 'floats', 'silence'])
+@pytest.mark.parametrize('channels', [1, 2])
+def test_24_bits_in_32_without_valid_bits(tmp_path, kind, channels):
+  fmt = struct.pack('<HHIIHH', 1, channels, RATE_HZ, 4 * channels * RATE_HZ, 4 * channels, 24)
+  values = np.repeat(SOUND / 32768, channels) * (kind != 'silence')
+  data = (values * 2**23).astype('<f4').tobytes() if kind == 'floats' else left_aligned(values, 24, 32)
+  path = write_wav(tmp_path / 'a.wav', data, None, None, fmt=fmt)
+  np.testing.assert_array_equal(samples_by_every_reader(path), SOUND * (kind != 'silence'))
+
+
 def test_valid_bits_of_a_pipe(tmp_path):
   fmt = struct.pack('<HHIIHHHHI', 0xFFFE, 1, RATE_HZ, 4 * RATE_HZ, 4, 32, 22, 24, 0) + PCM_GUID
   path = write_wav(tmp_path / 'a.wav', left_aligned(SOUND / 32768, 24, 32), 0xFFFFFFFF, 0xFFFFFFFF, fmt=fmt)
@@ -278,6 +288,23 @@ def test_big_endian_wav_is_refused(tmp_path):
   (tmp_path / 'a.wav').write_bytes(b'RIFX' + struct.pack('>I', len(data)) + data)
   with pytest.raises(MediaError, match=r'a\.wav: a big-endian WAV'):
     list(decoding.decode_audio(tmp_path / 'a.wav', RATE_HZ))
+
+
+@pytest.mark.parametrize('codec', ['pcm_s16be', 'pcm_s16le', 'pcm_f32be'])
+@pytest.mark.parametrize('unknown', ['all', 'file', 'sound', 'frames'])
+def test_aiff_of_unknown_length(tmp_path, codec, unknown):
+  """As FFmpeg writes it into a pipe; whoever does not know the number of frames may write the largest, too."""
+  path = media_clips.write(tmp_path / 'a.aiff', 2, times=[], audio_codec=codec)
+  data, expected = bytearray(path.read_bytes()), joined(decoding.decode_audio(path, RATE_HZ))[1]
+  sound, frames = data.index(b'SSND') + 4, data.index(b'COMM') + 10
+  if unknown in ('all', 'file'):
+    data[4:8] = bytes(4)
+  if unknown in ('all', 'sound'):
+    data[sound : sound + 4] = bytes(4)
+  if unknown in ('all', 'frames'):
+    data[frames : frames + 4] = bytes(4) if unknown == 'all' else b'\xff' * 4
+  path.write_bytes(data)
+  np.testing.assert_array_equal(joined(decoding.decode_audio(path, RATE_HZ))[1], expected)
 
 
 def test_aiff_that_is_cut(tmp_path):
