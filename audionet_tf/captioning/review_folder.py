@@ -12,6 +12,7 @@
 import csv
 import dataclasses
 import json
+import math
 import pathlib
 import re
 import sys
@@ -85,7 +86,9 @@ def read(folder):
       decided = json.loads(files.read_bytes(folder / DECIDED, MOST_BYTES, 'decisions of audionet_tf.review'))
     review = Review(folder, list(found['labels']), list(found['events']), {int(k): v for k, v in decided.items()})
     keys = {'file_name', 'source', 'start_seconds', 'end_seconds', 'name', 'score'}
-    valid = all(isinstance(event, dict) and event.keys() == keys for event in review.events)
+    valid = all(isinstance(event, dict) and event.keys() == keys and _is_event(event) for event in review.events)
+    valid &= all(isinstance(label, str) for label in review.labels)
+    valid &= all(isinstance(label, str | None) for label in review.decided.values())
     if not valid or not all(0 <= number < len(review.events) for number in review.decided):
       raise ValueError('events that lack something, or decisions about others')
   except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -93,6 +96,13 @@ def read(folder):
       raise
     raise UserError(f'{folder}: not a folder of audionet_tf.review ({text.brief(error)}); choose another') from None
   return review
+
+
+def _is_event(event):
+  """Whether the values of an event are texts and finite numbers, as the page needs them."""
+  texts, numbers = ('file_name', 'source', 'name'), ('start_seconds', 'end_seconds', 'score')
+  are_numbers = all(type(event[key]) in (int, float) and math.isfinite(event[key]) for key in numbers)
+  return are_numbers and all(isinstance(event[key], str) for key in texts)
 
 
 def make(folder, predictor, rules, paths):

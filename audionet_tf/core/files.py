@@ -122,27 +122,71 @@ def replaced_folder(folder, marker):
     marker: name of a file that the block writes.
 
   Yields:
-    pathlib.Path of the folder to fill, which does not exist.
+    pathlib.Path of the folder to fill, which is empty.
+
+  Raises:
+    UserError: `folder` holds something else, or another process makes it at the moment.
   """
   folder = folder.absolute()
   check_replaceable(folder, marker)
   partial, earlier = (folder.with_name(f'.{folder.name}.{suffix}') for suffix in ('partial', 'earlier'))
   folder.parent.mkdir(parents=True, exist_ok=True)
-  if earlier.exists() and not os.path.lexists(folder):  # a process was killed between the two renames below
-    earlier.rename(folder)
-  for left in (partial, earlier):  # by a process that was killed
-    shutil.rmtree(left, ignore_errors=True)
-  try:
-    with space_in(folder.parent):
-      yield partial
-    if folder.exists():
-      folder.rename(earlier)
-    partial.rename(folder)
-  finally:
-    if earlier.exists() and not folder.exists():
+  with _alone_in(partial, folder):
+    if earlier.exists() and not os.path.lexists(folder):  # a process was killed between the two renames below
       earlier.rename(folder)
-    for left in (partial, earlier):
-      shutil.rmtree(left, ignore_errors=True)
+    shutil.rmtree(earlier, ignore_errors=True)
+    try:
+      with space_in(folder.parent):
+        yield partial
+      if folder.exists():
+        folder.rename(earlier)
+      partial.rename(folder)
+    finally:
+      if earlier.exists() and not folder.exists():
+        earlier.rename(folder)
+      for left in (partial, earlier):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _alone_in(partial, folder):
+  """Holds the new or emptied folder `partial`, which becomes `folder`, against other processes.
+
+  The folder itself is locked: a file beside it would stay, one in it would be published.
+  """
+  while True:
+    with space_in(folder.parent):
+      try:
+        partial.mkdir(exist_ok=True)
+      except OSError as error:
+        error.filename = os.fspath(folder)  # the one that a user asked for
+        raise
+    try:
+      descriptor = os.open(partial, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:  # it got its final name between these calls
+      continue
+    try:
+      fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      os.close(descriptor)
+      raise UserError(f'{folder}: another command is writing it; wait for it, or choose another folder') from None
+    if is_open(partial, descriptor):
+      break
+    os.close(descriptor)  # as above
+  try:
+    for left in partial.iterdir():  # by a process that was killed
+      shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+    yield
+  finally:
+    os.close(descriptor)
+
+
+def is_open(path, descriptor):
+  """Whether a descriptor is still that of the folder at a path."""
+  try:
+    return os.path.samestat(os.stat(path), os.fstat(descriptor))
+  except FileNotFoundError:
+    return False
 
 
 def sync(file):

@@ -10,13 +10,16 @@ Up to IN_JSON videos, both are JSON and nothing else.
 
 import collections.abc
 import contextlib
+import os
 import pathlib
 
 from audionet_tf.core import files
+from audionet_tf.data import parquet_pages
 
 IN_JSON = 10_000  # videos; a JSON of more takes megabytes in every epoch
 BATCH_ROWS = 4096
 LONGEST_ROW_BYTES = 8192  # on average, unpacked
+MOST_UNPACKED, SMALL_BYTES = 100, 1 << 20  # times the size of a file, or the second if that is more
 ENCODINGS = {'PLAIN', 'RLE', 'BIT_PACKED'}  # others, as a dictionary, hold more than the sizes in the file tell
 COLUMNS = {'id': 'string', 'digest': 'string', 'windows': 'int64', 'first_window': 'int64'}
 
@@ -86,13 +89,18 @@ def read(path, rows):
   with _damage_as_value_error(), parquet.ParquetFile(path) as file:
     groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
     size = sum(group.total_byte_size for group in groups)
-    if file.metadata.num_rows != rows or size > LONGEST_ROW_BYTES * rows:
+    counts = file.metadata.num_rows, sum(group.num_rows for group in groups)
+    if counts != (rows, rows) or size > LONGEST_ROW_BYTES * rows:
       raise ValueError(f'{file.metadata.num_rows} videos in {size} bytes, expected {rows} videos')
     if file.schema_arrow.remove_metadata() != _schema(COLUMNS):
       raise ValueError(f'its columns are not {", ".join(COLUMNS)}')
     used = {name for group in groups for i in range(group.num_columns) for name in group.column(i).encodings}
     if not used <= ENCODINGS:
       raise ValueError(f'its columns are encoded by {", ".join(sorted(used - ENCODINGS))}, expected is PLAIN')
+    file_bytes = os.path.getsize(path)
+    if rows > max(file_bytes, SMALL_BYTES):  # of equal or missing values
+      raise ValueError(f'{rows} videos in a file of {file_bytes} bytes')
+    parquet_pages.check(path, file.metadata, min(LONGEST_ROW_BYTES * rows, most_unpacked(file_bytes)))
     table = file.read()
     table.validate(full=True)
   if any(column.null_count for column in table.columns):
@@ -128,9 +136,15 @@ def read_epoch(path, metric):
   """(list of ids, f64 array of a metric) of the statistics of an epoch. ValueError if the file is damaged."""
   from pyarrow import parquet
 
-  with _damage_as_value_error():
-    table = parquet.read_table(path, columns=['id', metric])
+  with _damage_as_value_error(), parquet.ParquetFile(path) as file:
+    parquet_pages.check(path, file.metadata, most_unpacked(os.path.getsize(path)))
+    table = file.read(columns=['id', metric])
     return table['id'].to_pylist(), table[metric].to_numpy().astype(float)
+
+
+def most_unpacked(file_bytes):
+  """Bytes that a table of so many may unpack to: a file of a stranger must not take the memory."""
+  return max(MOST_UNPACKED * file_bytes, SMALL_BYTES)
 
 
 @contextlib.contextmanager

@@ -56,11 +56,14 @@ def read_inference(path, label_file=None):
     probabilities, start, end, names = readers[path.suffix](path)
   except Exception as error:  # NumPy, zipfile and json raise whatever damaged bytes hit
     raise UserError(f'{path}: not an inference file ({text.brief(error)})') from None
-  if probabilities.ndim != 2 or not probabilities.size or not np.isfinite(probabilities).all():
+  is_table = probabilities.ndim == 2 and probabilities.size and probabilities.dtype.kind in 'fiu'
+  if not is_table or not np.isfinite(probabilities).all():
     raise UserError(f'{path}: its probabilities are not a table of finite numbers with at least one window')
   windows, classes = probabilities.shape
   if start.shape != (windows,) or end.shape != (windows,):
     raise UserError(f'{path}: {windows} windows, but {start.size} start times and {end.size} end times')
+  if not (np.isfinite(start).all() and np.isfinite(end).all() and (start <= end).all()):
+    raise UserError(f'{path}: its times are not finite, or a window ends before it starts')
   if label_file:
     names = class_lists.read_class_names(label_file)
   names = names or class_lists.numbered_class_names(classes)

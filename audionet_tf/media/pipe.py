@@ -4,6 +4,7 @@ PyAV would wait for a second of sound before it returns the first sample, and se
 """
 
 import dataclasses
+import struct
 
 import numpy as np
 
@@ -63,14 +64,43 @@ class Pipe:
     header = wav_header.read(source) if start in wav_header.FORMS else None
     if header is None:
       raise UserError(f'{self.name}: not WAV; {HOW}')
-    kind = header.tag, header.container_bits
+    kind = header.tag, header.sample_bits
     if kind not in SAMPLES or not 0 < header.channels <= MAX_CHANNELS or not 0 < header.rate_hz <= timeline.MAX_RATE_HZ:
       raise UserError(
         f'{self.name}: WAV of {header.channels} channels of {header.bits} bits, format {header.tag}, at '
         f'{header.rate_hz} Hz; convert it, as by ffmpeg -i FILE -f wav -'
       )
-    known = header.form == b'RIFF' and 0 < header.sound_bytes < wav_header.PLACEHOLDER_BYTES
-    return header.rate_hz, header.channels, kind, source.rest(header.sound_bytes if known else None)
+    return header.rate_hz, header.channels, kind, self.wav_sound(source, header, header.channels * kind[1] // 8)
+
+  def wav_sound(self, source, header, frame_bytes):
+    """Yields the bytes of the sound of a WAV, that of later chunks too, as `wav_header.sound_parts` has them of a file.
+
+    Args:
+      source: Forward, behind the header.
+      header: its WavHeader.
+      frame_bytes: bytes of a sample of all channels.
+    """
+    name, size = b'data', header.sound_bytes
+    warn = decoding.printer(self.name)
+    if header.form != b'RIFF' or not size:
+      size = wav_header.LONG_SIZE
+    for _ in range(wav_header.MAX_CHUNKS):
+      begin = source.tell()
+      if name == b'data' and size >= wav_header.PLACEHOLDER_BYTES:  # to the end
+        yield from wav_header.without_trailing(source.rest())
+        return
+      if name == b'data':
+        yield from source.rest(size - size % frame_bytes)
+      wav_header.skip(source, begin + size, size)
+      if name == b'data' and wav_header.ends_early(begin, size, source.tell()):
+        warn(f'its sound ends {begin + size - source.tell()} bytes too early: truncated')
+      head = source.read(8)
+      if head[:4] in wav_header.FORMS:
+        warn('what follows its first recording is not heard: join recordings as raw samples')
+      if len(head) < 8 or head[:4] in wav_header.FORMS:
+        return
+      name, size = struct.unpack('<4sI', head)
+    warn(wav_header.TOO_MANY.format(wav_header.MAX_CHUNKS))
 
 
 class Forward:
@@ -104,8 +134,9 @@ class Forward:
     """Yields the bytes that follow, at most `size` of them, as they come."""
     left = np.inf if size is None else size
     while left and (data := self.held or self.file.read1(READ_BYTES)):
-      self.held, data = b'', data[: int(min(left, len(data)))]
-      left -= len(data)
+      used = int(min(left, len(data)))
+      self.held, data = data[used:], data[:used]
+      left, self.position, self.recent = left - used, self.position + used, data
       yield data
 
 

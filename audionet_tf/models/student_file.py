@@ -9,11 +9,15 @@ import keras
 from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.layers import categories, nearest_text  # noqa: F401 (register layers that a file may hold)
+from audionet_tf.media import timeline
 from audionet_tf.models import (
+  alignment,
   heads,
   registry,  # noqa: F401 (its networks register theirs)
   student_paths,
 )
+
+MOST_SECONDS = 86_400  # of a window
 
 
 def check_names(path, settings):
@@ -112,6 +116,33 @@ def read_settings(path):
   path = pathlib.Path(path)
   student_paths.require_student(path)
   try:
-    return StudentConfig(**json.loads(path.with_suffix('.json').read_text(encoding='utf-8')))
+    return parsed(path.with_suffix('.json').read_text(encoding='utf-8'))
   except (ValueError, TypeError, RecursionError) as error:
     raise UserError(f'{path.with_suffix(".json")}: not the settings of a student ({text.brief(error)})') from None
+
+
+def parsed(content):
+  """The StudentConfig in the text of a file, which a stranger may have edited.
+
+  Raises:
+    ValueError, TypeError, RecursionError: it is not JSON, or a value of it is impossible.
+  """
+  settings = StudentConfig(**json.loads(content))
+  rate, seconds, classes = settings.sample_rate_hz, settings.window_seconds, settings.classes
+  possible = {
+    'student': isinstance(settings.student, str),
+    'sample_rate_hz': type(rate) is int and 0 < rate <= timeline.MAX_RATE_HZ,
+    'mono': settings.mono in ('mean', 'first'),
+    'window_seconds': type(seconds) in (int, float) and 0 < seconds <= MOST_SECONDS,
+    'classes': isinstance(classes, dict) and all(isinstance(names, list) for names in classes.values()),
+    'teachers': isinstance(settings.teachers, dict),
+    'target_steps': isinstance(settings.target_steps, str) and settings.target_steps in alignment.TARGET_STEPS,
+  }
+  for name, is_possible in possible.items():
+    if not is_possible:
+      raise TypeError(f'{name} is {text.brief_value(getattr(settings, name))}')
+  for name in (settings.student, *classes, *(name for names in classes.values() for name in names)):
+    if not isinstance(name, str):
+      raise TypeError(f'a class is called {text.brief_value(name)}')
+    name.encode()  # UnicodeEncodeError, a ValueError: no text file could hold it
+  return settings

@@ -39,6 +39,7 @@ def _run_in_store(train_in_folder: Any) -> Any:
 
 
 @_run_in_store
+@store_cache.keeping()
 def train(
   records: Path | None = None,
   run_dir: Path | None = None,

@@ -113,7 +113,8 @@ def done(path, about):
       )
   if existing.get('source_sha256') != about['source_sha256']:
     return False
-  missing = [layer for layer in about['layers'] if layer not in existing.get('layers', ())]
+  listed = existing.get('layers')
+  missing = [layer for layer in about['layers'] if not isinstance(listed, list) or layer not in listed]
   if missing:
     raise UserError(f'{path}: without layer {", ".join(missing)}; delete it or use another --output')
   return True

@@ -141,7 +141,7 @@ def last_epoch(path):
   try:
     row = json.loads(path.read_text(encoding='utf-8').splitlines()[-1])
     return {key: value for key, value in row.items() if isinstance(value, float) and 'second' not in key}
-  except (OSError, ValueError, IndexError, AttributeError):
+  except (OSError, ValueError, IndexError, AttributeError, RecursionError):
     return {}
 
 
@@ -151,7 +151,9 @@ def shown_figures(figures):
   for kind, about in (figures or {}).items():
     if not isinstance(about, dict):
       continue
-    numbers = {key: value for key, value in {**about, **about.get('means', {})}.items() if is_number(value)}
+    means = about.get('means')
+    numbers = about | (means if isinstance(means, dict) else {})
+    numbers = {key: value for key, value in numbers.items() if is_number(value)}
     rows = [['measure', 'value']] + [[key, f'{value:.4g}'] for key, value in numbers.items()]
     source = pathlib.Path(str(about.get('source', '-'))).name
     tables.append(f'On {kind}, `{source}`:\n\n{table(rows)}')
@@ -181,7 +183,7 @@ def read(path):
   """The dict in a JSON file; empty where there is none."""
   try:
     value = json.loads(path.read_text(encoding='utf-8'))
-  except (OSError, ValueError):
+  except (OSError, ValueError, RecursionError):
     return {}
   return value if isinstance(value, dict) else {}
 

@@ -1,7 +1,6 @@
 """Loads an export. `writer` lists its files, `signatures` its inputs and outputs."""
 
 import dataclasses
-import json
 import pathlib
 
 import numpy as np
@@ -52,13 +51,10 @@ def read_settings(path):
   """Reads the student_file.StudentConfig in the assets of a version's folder. UserError if missing or not valid."""
   file = path / 'assets' / SETTINGS_FILE
   try:
-    settings = student_file.StudentConfig(**json.loads(file.read_text(encoding='utf-8')))
+    settings = student_file.parsed(file.read_text(encoding='utf-8'))
     signatures.window_samples(settings)
-    lists = list(settings.classes.values())
-    if not all(isinstance(names, list) and names for names in lists):
-      raise TypeError('classes are not lists of names')
-    if not all(isinstance(name, str) for names in lists for name in names):
-      raise TypeError('a class name is not a string')
+    if not all(settings.classes.values()):
+      raise TypeError('a head without classes')
   except FileNotFoundError:
     raise UserError(f'{path}: a SavedModel, but not of a student: assets/{SETTINGS_FILE} is missing') from None
   except (ValueError, TypeError, AttributeError, RecursionError) as error:

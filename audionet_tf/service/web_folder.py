@@ -37,12 +37,13 @@ def write(model, settings, folder, threshold=0.2, is_starter=False, packages=Non
     int, bytes in the folder.
 
   Raises:
-    UserError: the student has no heads, or steps in time; the folder holds something else; or a package is missing.
+    UserError: the student has no heads, or steps in time; the folder holds something else, or another process writes
+      it; or a package is missing.
     DiskFullError: no space for the folder.
   """
   check(settings)
   with files.replaced_folder(folder, npm_packages.LICENSES_FILE) as partial:
-    shutil.copytree(WEB, partial)
+    shutil.copytree(WEB, partial, dirs_exist_ok=True)
     npm_packages.write(partial, packages)
     notices.quietly(tflite.write_first_head, model, settings, partial / MODEL_FILE)
     files.write_json(partial / LABELS_FILE, labels(settings, threshold, is_starter))

@@ -139,9 +139,12 @@ def build_parts(run_dir, sounds, build, arguments):
 
 
 def build_failures(output):
-  """dict of name to reason that a build left in its folder; empty if it did not come so far."""
-  path = output / 'failures.json'
-  return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
+  """dict of name to reason that a build left in its folder; empty if it did not come so far, or the file is damaged."""
+  try:
+    failures = json.loads((output / 'failures.json').read_text(encoding='utf-8'))
+  except (OSError, ValueError, RecursionError):
+    return {}
+  return failures if isinstance(failures, dict) else {}
 
 
 def split(sounds):

@@ -76,7 +76,7 @@ def write(folder, title, introduction, measured):
     UserError: `folder` holds something else.
   """
   with files.replaced_folder(folder, REPORT_MARK) as partial:
-    (partial / SOUNDS).mkdir(parents=True)
+    (partial / SOUNDS).mkdir()
     (partial / REPORT_MARK).write_text('This folder is replaced when the run is resumed.\n')
     write_page(partial, title, introduction, measured)
   return folder / 'index.html'

@@ -1,6 +1,7 @@
 """Events to review: their order, their sounds, decisions on disk, and what training takes of them."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -85,11 +86,25 @@ def test_training_takes_the_folder_and_tells_recordings(tmp_path, predictor, sou
     ('decided.json', '{"9": "x"}'),
     ('decided.json', '{"a": "x"}'),
     ('decided.json', '[' * 100_000),
+    ('decided.json', '{"0": 1}'),
   ],
 )
 def test_damaged_folders_are_one_line(tmp_path, predictor, sounds, name, text):
   review_folder.make(tmp_path / 'review', predictor, RULES, sounds)
   (tmp_path / 'review' / name).write_text(text)
+  with pytest.raises(UserError, match='not a folder of audionet_tf.review'):
+    review_folder.read(tmp_path / 'review')
+
+
+@pytest.mark.parametrize(
+  ('key', 'value'),
+  [('score', 'x'), ('score', float('nan')), ('start_seconds', float('inf')), ('name', None), ('file_name', 1)],
+)
+def test_events_that_the_page_cannot_show_are_one_line(tmp_path, predictor, sounds, key, value):
+  review_folder.make(tmp_path / 'review', predictor, RULES, sounds)
+  found = json.loads((tmp_path / 'review/events.json').read_text())
+  found['events'][0][key] = value
+  (tmp_path / 'review/events.json').write_text(json.dumps(found))
   with pytest.raises(UserError, match='not a folder of audionet_tf.review'):
     review_folder.read(tmp_path / 'review')
 

@@ -93,15 +93,13 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
   folder = tmp_path / 'a/site'
   for content in ('one', 'two'):
     with files.replaced_folder(folder, 'marker') as partial:
-      partial.mkdir()
       (partial / 'marker').write_text(content)
       assert not folder.exists() or (folder / 'marker').read_text() == 'one'
     assert [path.name for path in folder.parent.iterdir()] == ['site']
     assert [path.name for path in folder.iterdir()] == ['marker'] and (folder / 'marker').read_text() == content
     if content == 'one':
       (folder / 'of one').touch()
-  with pytest.raises(ValueError, match='bad'), files.replaced_folder(folder, 'marker') as partial:
-    partial.mkdir()
+  with pytest.raises(ValueError, match='bad'), files.replaced_folder(folder, 'marker'):
     raise ValueError('bad')
   assert [path.name for path in folder.parent.iterdir()] == ['site'] and (folder / 'marker').read_text() == 'two'
 
@@ -114,6 +112,23 @@ def test_a_folder_survives_a_kill_between_renames_and_a_failure_after_it(tmp_pat
   with pytest.raises(ValueError, match='bad'), files.replaced_folder(folder, 'marker'):
     raise ValueError('bad')
   assert [path.name for path in tmp_path.iterdir()] == ['site'] and (folder / 'marker').read_text() == 'one'
+
+
+def test_a_folder_is_made_by_one_process_at_a_time(tmp_path):
+  folder, left = tmp_path / 'site', tmp_path / '.site.partial/of a killed process'
+  left.mkdir(parents=True)
+  with files.replaced_folder(folder, 'marker') as partial:
+    assert not list(partial.iterdir())
+    (partial / 'marker').write_text('one')
+    with pytest.raises(UserError, match='site: another command is writing it'), files.replaced_folder(folder, 'marker'):
+      pass
+    with files.replaced_folder(tmp_path / 'other', 'marker') as other:
+      (other / 'marker').touch()
+  assert sorted(path.name for path in tmp_path.iterdir()) == ['other', 'site']
+  assert [path.name for path in folder.iterdir()] == ['marker']
+  with files.replaced_folder(folder, 'marker') as partial:
+    (partial / 'marker').write_text('two')
+  assert (folder / 'marker').read_text() == 'two'
 
 
 def test_a_folder_of_somebody_else_is_not_replaced(tmp_path):

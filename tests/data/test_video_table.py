@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import record_manifest, records, video_table
+from audionet_tf.data import parquet_pages, record_manifest, records, video_table
 from audionet_tf.data.params import RecordParams
 from tfrecords import verification
 
@@ -150,6 +150,63 @@ def test_strange_parquet_is_refused(tmp_path):
   (tmp_path / 'x.parquet').write_bytes(b'PAR1' * 10)
   with pytest.raises(ValueError):
     video_table.read(tmp_path / 'x.parquet', 4)
+
+
+def varint(value, length=None):
+  """Bytes of a positive number in Thrift's compact protocol, padded to a length."""
+  value, data = 2 * value, b''
+  while value >= 128 or len(data) + 1 < (length or 0):
+    data += bytes([128 | value & 127])
+    value >>= 7
+  return data + bytes([value])
+
+
+def test_tables_that_unpack_to_more_than_they_say_are_refused(tmp_path):
+  from pyarrow import parquet
+
+  path, bomb = tmp_path / 'x.parquet', 'x' * (32 << 20)
+  video_table.write(path, video_table.from_rows([{**row, 'id': bomb + row['id']} for row in rows(4)]))
+  size = parquet.ParquetFile(path).metadata.row_group(0).total_byte_size
+  content = path.read_bytes()
+  assert size > 128 << 20 and content.count(varint(size)) == 1 and len(content) < 1 << 20
+  path.write_bytes(content.replace(varint(size), varint(1000, len(varint(size)))))
+  assert parquet.ParquetFile(path).metadata.row_group(0).total_byte_size == 1000
+  with pytest.raises(ValueError, match='unpack to'):
+    video_table.read(path, 4)
+  video_table.write_epoch(path, {'id': [bomb] * 2, 'kldiv': np.zeros(2)})
+  with pytest.raises(ValueError, match='unpack to'):
+    video_table.read_epoch(path, 'kldiv')
+
+
+def test_missing_values_take_no_more_than_the_file(tmp_path):
+  """A page of runs of missing values is as small as its count is large."""
+  import pyarrow
+  from pyarrow import parquet
+
+  count = 1 << 21
+  nothing = pyarrow.table({name: pyarrow.nulls(count, kind) for name, kind in (
+    ('id', pyarrow.string()), ('digest', pyarrow.string()), ('windows', pyarrow.int64()),
+    ('first_window', pyarrow.int64()))})  # fmt: skip
+  parquet.write_table(nothing, tmp_path / 'x.parquet', use_dictionary=False)
+  with pytest.raises(ValueError, match=f'{count} videos in a file of'):
+    video_table.read(tmp_path / 'x.parquet', count)
+
+
+HEAD = bytes([0x15, 0, 0x15, 20, 0x15, 10, 0x2C, 0x15, 8, 0x15, 0, 0x15, 6, 0x15, 6, 0, 0])  # 10 bytes packed to 5
+
+
+def test_heads_of_pages():
+  assert parquet_pages.page(HEAD + b'rest') == (0, 10, 5, 0, len(HEAD))
+  for number in range(len(HEAD)):
+    with pytest.raises(ValueError):
+      parquet_pages.page(HEAD[:number])
+  long = bytes([0x15, 0, 0x15, *b'\x80\x80\x80\x80\x20', *HEAD[4:]])  # 2 ** 32
+  again = bytes([*HEAD[:4], 0x05, 4, 2, *HEAD[4:]])  # field 2 twice
+  far = bytes([*HEAD[:-1], 0x05, *b'\x84\x80\x08', 2, 0])  # field 65538, in 16 bits 2
+  deep = bytes([*HEAD[:-1], *[0x1C] * 50, *[0] * 51])
+  for strange in (long, again, far, deep, bytes([*HEAD[:-1], 0x19, 0x05, 0])):
+    with pytest.raises(ValueError):
+      parquet_pages.page(strange)
 
 
 def test_damaged_pages_are_a_value_error(tmp_path):

@@ -210,6 +210,25 @@ def test_damaged_inference_json(tmp_path, text):
     readers.read_inference(tmp_path / 'x.json')
 
 
+@pytest.mark.parametrize(
+  'strange',
+  [
+    {'probabilities': np.array([['x']])},
+    {'probabilities': np.array([[1j]])},
+    {'start_seconds': np.array([np.nan])},
+    {'end_seconds': np.array([np.inf])},
+    {'end_seconds': np.array([-1.0])},
+  ],
+)
+def test_arrays_that_are_no_inference(tmp_path, strange):
+  good = {'probabilities': np.ones([1, 1]), 'start_seconds': np.zeros(1), 'end_seconds': np.ones(1)}
+  np.savez(tmp_path / 'x.npz', **good)
+  readers.read_inference(tmp_path / 'x.npz')
+  np.savez(tmp_path / 'x.npz', **good | strange)
+  with pytest.raises(UserError, match='x.npz'):
+    readers.read_inference(tmp_path / 'x.npz')
+
+
 def test_damaged_inference_npz(tmp_path):
   (tmp_path / 'x.npz').write_bytes(b'PK\x03\x04 cut short')
   np.savez(tmp_path / 'y.npz', probabilities=np.array([{}], dtype=object), start_seconds=[0.0], end_seconds=[1.0])

@@ -11,6 +11,7 @@ import commands
 import pytest
 import yaml
 
+from audionet_tf.core.errors import UserError
 from audionet_tf.models import student_file
 from audionet_tf.saved_model import card
 
@@ -90,6 +91,16 @@ class HfApi:
   def upload_folder(self, repo_id, folder_path, revision, delete_patterns):
     shutil.copytree(folder_path, ROOT / repo_id, dirs_exist_ok=True)
 """
+
+
+@pytest.mark.parametrize('means', [[1.0], 'x', None, {'a': [1]}])
+def test_figures_that_somebody_has_edited(tmp_path, means):
+  (tmp_path / 'figures.json').write_text(json.dumps({'labels': {'clips': 9, 'means': means}}))
+  assert '| clips | 9 |' in card.shown_figures(card.read_figures(tmp_path / 'figures.json'))
+  (tmp_path / 'figures.json').write_text('[' * 100_000)
+  with pytest.raises(UserError, match='not figures of'):
+    card.read_figures(tmp_path / 'figures.json')
+  assert card.last_epoch(tmp_path / 'figures.json') == {}
 
 
 @pytest.mark.long

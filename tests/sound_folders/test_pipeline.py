@@ -225,6 +225,12 @@ def test_unreadable_sounds_are_left_out_before_the_split(tmp_path, part):
   assert sorted(linked) == sorted(f'{fold}/{name}' for name, fold in rows.items())
 
 
+@pytest.mark.parametrize('content', [b'', b'{"a', b'\xff', b'[]', b'[' * 100_000])
+def test_a_damaged_list_of_failures_is_no_list(tmp_path, content):
+  (tmp_path / 'failures.json').write_bytes(content)
+  assert pipeline.build_failures(tmp_path) == {} == pipeline.build_failures(tmp_path / 'none')
+
+
 def results(*pairs):
   """A measured dict of pairs of true and predicted class, 'a', 'b' or 'c'."""
   names = ['a', 'b', 'c']

@@ -120,6 +120,8 @@ def encoded_sound(out, samples, rate_hz, start, codec):
     if sample_format[0] == 's':  # s16, s16p, s32, s32p
       whole = {'s16': np.int16, 's32': np.int32}[sample_format[:3]]
       piece = np.rint(piece.astype(np.float64) * np.iinfo(whole).max).astype(whole)
+    if sample_format[0] == 'u':
+      piece = np.rint(piece * 127 + 128).astype(np.uint8)
     planar = sample_format.endswith('p')
     array = piece if planar else np.ascontiguousarray(piece.T).reshape(1, -1)
     frame = av.AudioFrame.from_ndarray(array, format=sample_format, layout=layout)

@@ -1,12 +1,13 @@
 """Local copies of objects: a cache of bounded size, shared by all processes, and mirrors of folders in a store.
 
 AUDIONET_CACHE is the folder (~/.cache/audionet_tf), AUDIONET_CACHE_GB its bound (10). Whatever is used longest ago goes
-first; what a process has just been given stays as long as it is among its last HELD ones, and what a command was given
-in place of an address as long as the process.
+first; what a process has just been given stays as long as it is among its last HELD ones, and what a command, or a call
+that is `keeping`, was given in place of an address to its end.
 """
 
 import collections
 import contextlib
+import contextvars
 import fcntl
 import os
 import pathlib
@@ -14,20 +15,21 @@ import re
 import shutil
 import threading
 
-from audionet_tf.core import digests
+from audionet_tf.core import digests, files
 from audionet_tf.core.errors import UserError
 from audionet_tf.core.stores import object_store, store_retries
 
 DEFAULT_GB = 10.0
 HELD = 32  # more files than a pipeline reads and reads ahead at a time
-# Names of locks and partial files; results may have others that begin with a dot, as media do.
+# Names of locks, partial files and folders; results may have others that begin with a dot, as media do.
 OWN = re.compile(
   r'\.lock.*|\..+\.lock|\..+\.partial(\.[^.]*)?|\.partial-.*|.*\.(tfrecord\.partial|partial\.parquet)'
-  r'|\.\d+\..*|\.videos\.parquet',
+  r'|\.\d+\..*|\.videos\.parquet|\.parts|\..+\.earlier',
   re.DOTALL,
 )
 
 _kept = {}  # path -> (descriptor, size) of the entries that stay locked until the process ends
+_within = contextvars.ContextVar('within', default=None)  # the same, of the entries that stay to the end of a call
 _held = collections.OrderedDict()  # path -> descriptor of its locked entry
 _places = {}  # local path, str -> address, for messages
 _guard = threading.Lock()
@@ -115,21 +117,43 @@ def fetched_tree(address, listed):
   return entry(identity, name, sum(stored.size for stored in listed.values()), fill, address)
 
 
-def keep(path, size, address):
-  """Keeps a file or folder of the cache, with the given size, as long as this process runs; the path as str.
+@contextlib.contextmanager
+def keeping():
+  """Context, also a decorator, in which what `fetched` returns in this thread stays in the cache until the end of it.
+
+  For calls from Python: a notebook's process may run for weeks.
+  """
+  within = {}
+  token = _within.set(within)
+  try:
+    yield
+  finally:
+    _within.reset(token)
+    for descriptor, _ in within.values():
+      os.close(descriptor)
+
+
+def keep(path, size, address, within):
+  """Keeps a file or folder of the cache, with the given size; the path as str.
+
+  Args:
+    path: pathlib.Path that `entry` has just returned.
+    size: in bytes.
+    address: that it stands for.
+    within: of what is kept as long: as this process runs, or that of `keeping`.
 
   Raises:
     UserError: all that is kept would be larger than the cache.
   """
   with _guard:
-    if path not in _kept:
-      total = size + sum(each for _, each in _kept.values())
+    if path not in _kept and path not in within:
+      total = size + sum(each for _, each in (_kept | within).values())
       if total > most_bytes():
         raise UserError(
           f'{address}: {total / 1e9:.1f} GB with what else this command reads, the cache holds {most_bytes() / 1e9:g}; '
           'AUDIONET_CACHE_GB=N allows more'
         )
-      _kept[path] = _held.pop(path), size
+      within[path] = _held.pop(path), size
   return str(path)
 
 
@@ -151,7 +175,7 @@ def entry(identity, name, size, fill, address):
     home.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(home, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
-    if is_open(home, descriptor):
+    if files.is_open(home, descriptor):
       break
     os.close(descriptor)  # it was removed between both calls
   try:
@@ -171,14 +195,6 @@ def entry(identity, name, size, fill, address):
   for old in gone:
     os.close(old)
   return target
-
-
-def is_open(path, descriptor):
-  """Whether a descriptor is still that of the folder at a path."""
-  try:
-    return os.path.samestat(os.stat(path), os.fstat(descriptor))
-  except FileNotFoundError:
-    return False
 
 
 def make_room(size):
@@ -236,15 +252,15 @@ def kept(path):
   Raises:
     UserError: as `fetched`, or all that the command was given is larger than the cache.
   """
-  local = fetched(path)
-  if path is None or not object_store.is_address(path):
-    return local
-  local, address = pathlib.Path(local), object_store.checked(path)
-  return keep(local, tree_bytes(local) if local.is_dir() else local.stat().st_size, address)
+  return fetched(path, _kept)
 
 
-def fetched(path):
+def fetched(path, within=None):
   """The local copy of a file or a folder in a store; a local path as it is.
+
+  Args:
+    path: str, or None.
+    within: as for `keep`; None: that of `keeping`, or the copy only stays as long as it is among the last HELD.
 
   Raises:
     UserError: nothing is there, it is larger than the cache, or the store cannot be read.
@@ -254,5 +270,10 @@ def fetched(path):
   address = object_store.checked(path)
   stored = object_store.stat(address)
   if stored is not None:
-    return str(fetched_file(address, stored))
-  return str(fetched_tree(address, require_any(address, listed(address))))
+    local = fetched_file(address, stored)
+  else:
+    local = fetched_tree(address, require_any(address, listed(address)))
+  within = _within.get() if within is None else within
+  if within is None:
+    return str(local)
+  return keep(local, tree_bytes(local) if local.is_dir() else local.stat().st_size, address, within)

@@ -172,7 +172,7 @@ def local_files(root):
   """dict of name to path of what belongs into the store, in the order of uploading: no locks, no partial files."""
   found = {}
   for parent, folders, names in os.walk(root):
-    folders[:] = [name for name in folders if not name.startswith('.')]
+    folders[:] = [name for name in folders if not store_cache.OWN.fullmatch(name)]  # media may lie in hidden ones
     found |= {
       (pathlib.Path(parent) / name).relative_to(root).as_posix(): pathlib.Path(parent) / name
       for name in names

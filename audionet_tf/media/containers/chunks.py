@@ -1,6 +1,7 @@
 """The chunks of CAF, W64, ASF and RealMedia: whether the one with the sound is whole.
 
-FFmpeg refuses a W64 whose sound has no length, as a recorder that did not end leaves it; `rewritten` gives it one.
+FFmpeg refuses a W64 whose sound has no length, as a recorder that did not end leaves it, and an AIFF that it has itself
+written into a pipe, with lengths of 0; `rewritten` gives them some.
 """
 
 import struct
@@ -9,6 +10,7 @@ from typing import NamedTuple
 from audionet_tf.media.containers import wav_header
 
 MAX_CHUNKS = 100_000
+UNKNOWN = b'\xff' * 4  # FFmpeg reads on to the end
 W64 = b'riff'
 
 
@@ -40,10 +42,17 @@ FORMATS = {  # by first bytes
 }
 
 
-def sound_chunk(file, file_bytes):
-  """(begin, bytes of its head, declared length) of the first chunk with sound in a file of one of FORMATS, or None."""
+AIFF, AIFF_KINDS = b'FORM', (b'AIFF', b'AIFC')
+AIFF_SOUND, AIFF_COMMON = (Format(12, '>4sI', 0, 2, name) for name in (b'SSND', b'COMM'))
+
+
+def sound_chunk(file, file_bytes, layout=None):
+  """(begin, bytes of its head, declared length) of the first chunk with sound in a file of one of FORMATS, or None.
+
+  `layout`: Format, in place of that of the file.
+  """
   file.seek(0)
-  layout = FORMATS[file.read(4)]
+  layout = layout or FORMATS[file.read(4)]
   head_bytes, place = struct.calcsize(layout.head), layout.begin
   for _ in range(MAX_CHUNKS):
     file.seek(place)
@@ -72,8 +81,11 @@ def sound_is_cut(file, file_bytes):
 
 
 def rewritten(file, file_bytes):
-  """A header for a W64 whose sound has no length, as `wav_header.rewritten` gives it; None for any other file."""
-  if file.read(4) != W64 or not (found := sound_chunk(file, file_bytes)):
+  """A header for a W64 or AIFF whose sound has no length, as `wav_header.rewritten` gives it; None for other files."""
+  head = file.read(12)
+  if head[:4] == AIFF and head[8:] in AIFF_KINDS:
+    return _rewritten_aiff(file, file_bytes, has_length=any(head[4:8]))
+  if head[:4] != W64 or not (found := sound_chunk(file, file_bytes)):
     return None
   begin, head_bytes, length = found
   if 0 < length < wav_header.LONG_PLACEHOLDER:
@@ -81,3 +93,19 @@ def rewritten(file, file_bytes):
   file.seek(0)
   end = begin + head_bytes
   return file.read(end - 8) + struct.pack('<Q', file_bytes - begin), [(end, file_bytes)]
+
+
+def _rewritten_aiff(file, file_bytes, has_length):
+  """As `rewritten`. `has_length`: whether the file as a whole has one."""
+  sound, common = (sound_chunk(file, file_bytes, layout) for layout in (AIFF_SOUND, AIFF_COMMON))
+  if not sound or not common or common[0] > sound[0]:
+    return None
+  (begin, head_bytes, length), frames = sound, common[0] + common[1] + 2
+  file.seek(0)
+  head = bytearray(file.read(begin + head_bytes))
+  is_known = has_length and head[frames : frames + 4] != UNKNOWN
+  if is_known and (length or not any(head[frames : frames + 4])):  # a file without sound is whole
+    return None
+  head[4:8], head[frames : frames + 4] = UNKNOWN, bytes(4)
+  head[-4:] = head[-4:] if length else UNKNOWN
+  return bytes(head), [(begin + head_bytes, file_bytes)]

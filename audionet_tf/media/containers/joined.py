@@ -1,8 +1,8 @@
 """Recordings that were joined byte by byte into one file, and which of them are decoded.
 
 Those of MPEG, ADTS and Ogg follow one another in the stream (`continuity`). Of others FFmpeg reads the first alone.
-WAV, FLAC, AIFF, CAF and W64, and Ogg whose format changes, are opened one by one; in MP4, FLV and ASF the rest is
-reported.
+WAV, FLAC, AIFF, CAF, W64, AMR, TTA and VOC, and Ogg whose format changes, are opened one by one; in MP4, FLV and ASF
+the rest is reported.
 """
 
 import itertools
@@ -15,7 +15,7 @@ OGG_PAGE, OGG_PAGE_HEAD = b'OggS', 27
 FIRST_PAGE = 2  # flag of the first page of a stream in Ogg
 IDENTIFICATION_BYTES = 64
 MOST = wav_header.MAX_RECORDINGS  # recordings in one file that are decoded
-BLOCK_BYTES, LONGEST_MARK = 1 << 20, 16
+BLOCK_BYTES, LONGEST_MARK = 1 << 20, 32
 
 # First bytes of a format to those by which every recording begins, too many to occur by chance.
 OPENED = {
@@ -23,6 +23,9 @@ OPENED = {
   b'FORM': rb'FORM.{4}AIF[FC]',
   b'caff': rb'caff\x00\x01\x00\x00desc',
   b'riff': rb'riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00',  # W64
+  b'#!AM': rb'#!AMR(?:-WB)?\n',
+  b'TTA1': rb'TTA1[\x01\x02]\x00[\x01-\x08]\x00',
+  b'Crea': rb'Creative Voice File\x1a',  # VOC
 }
 REPORTED = {
   b'FLV\1': rb'FLV\x01.\x00\x00\x00\x09\x00\x00\x00\x00',

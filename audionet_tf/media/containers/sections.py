@@ -4,7 +4,9 @@ Programs that tag any file put ID3v2 before it. FFmpeg looks behind the tag for 
 headers here would look at the tag.
 """
 
+import bisect
 import io
+import itertools
 import os
 
 # First bytes of formats that are read from behind the tag; FFmpeg itself finds MPEG's, which ID3 was made for.
@@ -20,27 +22,27 @@ class Section(io.FileIO):
   Attributes:
     head: bytes that are read in front of them.
     spans: list of (begin, end) of the parts in the file.
+    starts: where each part begins in what is read, list of int.
+    length: number of bytes.
   """
 
   def __init__(self, path, begin=0, end=None):
     super().__init__(path, 'rb')
     size = os.fstat(self.fileno()).st_size
-    self.head, self.spans, self.place = b'', [(begin, size if end is None else min(end, size))], 0
+    self._lay(b'', [(begin, size if end is None else min(end, size))])
+
+  def _lay(self, head, spans):
+    self.head, self.spans, self.place = head, spans, 0
+    *self.starts, self.length = itertools.accumulate((end - begin for begin, end in spans), initial=len(head))
 
   @property
   def begin(self):
     """Where the first part begins in the file."""
     return self.spans[0][0]
 
-  @property
-  def length(self):
-    """Number of bytes."""
-    return len(self.head) + sum(end - begin for begin, end in self.spans)
-
   def replace(self, head, spans):
     """Makes a Section of one part other bytes, followed by (begin, end) of that part."""
-    self.head, self.spans = head, [(self.begin + begin, self.begin + end) for begin, end in spans]
-    self.seek(0)
+    self._lay(head, [(self.begin + begin, self.begin + end) for begin, end in spans])
 
   def seek(self, offset, whence=os.SEEK_SET):
     self.place = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.place, os.SEEK_END: self.length}[whence])
@@ -51,16 +53,21 @@ class Section(io.FileIO):
 
   def read(self, size=-1):
     left = max(0, self.length - self.place)
-    size = left if size is None or size < 0 else min(size, left)
-    data, reached = self.head[self.place : self.place + size], len(self.head)
-    for begin, end in self.spans:
-      skipped = self.place + len(data) - reached
-      if len(data) < size and skipped < end - begin:
-        super().seek(begin + skipped)
-        data += super().read(min(size - len(data), end - begin - skipped))
-      reached += end - begin
-    self.place += len(data)
-    return data
+    left = left if size is None or size < 0 else min(size, left)
+    pieces = [self.head[self.place : self.place + left]]
+    left -= len(pieces[0])
+    self.place += len(pieces[0])
+    number = bisect.bisect_right(self.starts, self.place) - 1  # parts may be thousands: not all are walked
+    while left and number < len(self.spans):
+      begin, end = self.spans[number]
+      skipped = self.place - self.starts[number]
+      super().seek(begin + skipped)
+      piece = super().read(min(left, end - begin - skipped))
+      pieces.append(piece)
+      left -= len(piece)
+      self.place += len(piece)
+      number = number + 1 if self.place - self.starts[number] == end - begin else len(self.spans)  # the file shrank
+    return b''.join(pieces)
 
 
 def behind_tags(path):

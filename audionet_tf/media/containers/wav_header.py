@@ -7,7 +7,7 @@ count a few bytes of headers as sound. A file is truncated where both it and its
 Some headers FFmpeg does not read as they are meant; `rewritten` gives it others:
 
 * Samples of 24 valid bits in 32 lie at the top of the 32, the rest is zero: they are samples of 32 bits. FFmpeg takes
-  the valid bits for the size of a sample (or for Cool Edit's floats of 24 bits).
+  the valid bits for the size of a sample, and 24 in 32 of the format without valid bits for Cool Edit's floats.
 * A format of 14 bytes, from before the number of bits was in it.
 * A chunk of odd length without the byte that pads it.
 * Sound in several chunks, of which FFmpeg reads the last.
@@ -27,9 +27,13 @@ WITHOUT_BITS = 14  # length of a format without the number of bits
 LONG_SIZE = 0xFFFFFFFF  # in RF64: the size is in the chunk ds64
 CHUNKS = (b'data', b'fmt ', b'fact', b'LIST', b'JUNK', b'bext', b'iXML', b'id3 ', b'cue ', b'smpl', b'PEAK')
 TRAILING = tuple(name for name in CHUNKS if name not in (b'data', b'fmt '))
+A_TRAILING = re.compile(b'|'.join(map(re.escape, TRAILING)))
+BEGUN_AT_END = re.compile(b'|'.join(re.escape(name[:length]) + rb'\Z' for name in TRAILING for length in (1, 2, 3)))
 MOST_TRAILING = 4 << 20  # bytes at the end of a file that are searched for chunks behind its sound
 MAX_CHUNKS = 10_000
+TOO_MANY = 'what follows its first {:,} chunks is not read; join its sound into one chunk'
 MOST_FORMAT = 1 << 10  # bytes of a format
+PEEKED = 1 << 16  # bytes of a sound, from where it is not silent, that tell floats from whole numbers
 WHOLE = (8, 16, 24, 32, 64)  # bits of a sample that FFmpeg reads
 MAX_RECORDINGS = 10_000  # in one file; one more is looked for, which tells that there are too many
 
@@ -68,6 +72,17 @@ class WavHeader(NamedTuple):
     """Bits that a sample of one channel takes in the file."""
     return self.frame_bytes * 8 // self.channels if self.channels else 0
 
+  @property
+  def sample_bits(self):
+    """Bits of a sample as FFmpeg reads them: those declared, in whole bytes, where the format has no valid bits."""
+    whole = -(-self.bits // 8) * 8
+    return self.container_bits if self.extensible or not whole or self.is_24_in_32 else whole
+
+  @property
+  def is_24_in_32(self):
+    """Whether it declares 24 bits and takes 32, without valid bits."""
+    return not self.extensible and self.tag == PCM and (self.bits, self.container_bits) == (24, 32)
+
 
 def read(file):
   """The WavHeader of an open file; None where it is no WAV, or ends in its header."""
@@ -83,6 +98,8 @@ def _walked(file, form):
   for _ in range(MAX_CHUNKS):
     name, size = struct.unpack('<4sI', file.read(8))
     begin = file.tell()
+    if name in FORMS:  # of the next file: each of thousands that are joined would walk all that follow
+      return None
     if name == b'data':
       if form != b'RIFF' and size == LONG_SIZE:
         size = long_bytes if long_bytes < LONG_PLACEHOLDER else 0
@@ -102,11 +119,11 @@ def _walked(file, form):
         _, valid_bits, _, tag = struct.unpack('<HHIH', fmt[16:26])
         valid_bits = valid_bits or bits
       fields = fmt, tag, channels, rate_hz, frame_bytes, bits, valid_bits, extensible
-    is_odd |= _skip(file, begin + size, size)
+    is_odd |= skip(file, begin + size, size)
   return None
 
 
-def _skip(file, end, size):
+def skip(file, end, size):
   """Moves an open file behind a chunk of `size` bytes that ends at `end`; whether the byte that pads it is missing."""
   file.seek(end)
   is_unpadded = bool(size % 2) and file.read(4) in CHUNKS
@@ -158,7 +175,7 @@ def _sound_end(file, header, file_bytes):
   begin = max(header.sound_begin, file_bytes - MOST_TRAILING)
   file.seek(begin)
   tail = file.read(file_bytes - begin)
-  places = [match.start() for match in re.finditer(b'|'.join(map(re.escape, TRAILING)), tail)]
+  places = [match.start() for match in A_TRAILING.finditer(tail)]
   ends = {len(tail), len(tail) + 1}  # where a chunk may end: with the file, but for a byte that pads, or with another
   for place in reversed(places):
     if place + 8 <= len(tail):
@@ -166,6 +183,43 @@ def _sound_end(file, header, file_bytes):
       if place + 8 + size + size % 2 in ends:
         ends.add(place)
   return begin + min(min(ends), len(tail))
+
+
+def without_trailing(pieces):
+  """Leaves out the chunks behind sound of unknown length that comes in pieces: those that `recordings` finds in a file.
+
+  What may be such chunks, of MOST_TRAILING bytes together, is held back until they have ended.
+
+  Args:
+    pieces: iterable of bytes.
+
+  Yields:
+    bytes.
+  """
+  held, begin, searched = bytearray(), 0, 0  # `held` begins there in the sound, and is searched for names up to there
+  chains = {}  # where a chunk ends: where the first of those begins that follow one another up to there
+  for piece in pieces:
+    held += piece
+    end = begin + len(held)
+    for match in A_TRAILING.finditer(held, max(0, searched - begin)):
+      place = begin + match.start()
+      if place + 8 > end:
+        break
+      size = int.from_bytes(held[place + 4 - begin : place + 8 - begin], 'little')
+      first, chunk_end = chains.pop(place, place), place + 8 + size + size % 2
+      if chunk_end - first <= MOST_TRAILING:
+        chains[chunk_end] = min(first, chains.get(chunk_end, first))
+    searched = end - 7
+    chains = {chunk_end: first for chunk_end, first in chains.items() if chunk_end + 8 > end}
+    tail = max(0, searched - begin)
+    begun = A_TRAILING.search(held, tail) or BEGUN_AT_END.search(held, tail)
+    free = min([*chains.values(), begin + begun.start() if begun else end])
+    if free > begin:
+      yield bytes(held[: free - begin])
+      del held[: free - begin]
+      begin = free
+  end = begin + len(held)
+  yield bytes(held[: min([first for last, first in chains.items() if last in (end, end + 1)], default=end) - begin])
 
 
 def _begins_wav(file, place):
@@ -190,6 +244,7 @@ def rewritten(file, file_bytes):
     return None
   plain = header.tag in (PCM, FLOAT) and header.container_bits in WHOLE and header.frame_bytes % header.channels == 0
   differs = header.extensible and header.tag == PCM and {header.bits, header.valid_bits} != {header.container_bits}
+  differs |= header.is_24_in_32 and not _holds_floats(file, header)
   parts, _ = sound_parts(file, header, file_bytes)
   if not (len(parts) > 1 or (plain and (differs or header.is_odd))):
     return None
@@ -201,6 +256,19 @@ def rewritten(file, file_bytes):
     )
   head = b'WAVEfmt ' + struct.pack('<I', len(fmt)) + fmt + b'data' + struct.pack('<I', LONG_SIZE)
   return b'RIFF' + struct.pack('<I', LONG_SIZE) + head, parts
+
+
+def _holds_floats(file, header):
+  """Whether the samples of a WAV are floats, as Cool Edit wrote them under the tag of whole numbers.
+
+  These are none of a reasonable size where they are taken for floats.
+  """
+  file.seek(header.sound_begin)
+  while data := file.read(PEEKED):
+    if any(data):  # silence tells nothing
+      values = struct.unpack(f'<{len(data) // 4}f', data[: len(data) // 4 * 4])
+      return all(value == 0 or 2**-40 < abs(value) < 2**40 for value in values)
+  return True
 
 
 def sound_parts(file, header, file_bytes):
@@ -224,10 +292,10 @@ def sound_parts(file, header, file_bytes):
         parts.append((place, whole))
       if len(parts) > 1 and ends_early(place, size, file_bytes):
         return parts, f'the last chunk of its sound ends {place + size - file_bytes} bytes too early: truncated'
-    _skip(file, end, end - place)
+    skip(file, end, end - place)
     head = file.read(8)
     if len(head) < 8 or head[:4] in FORMS:
       return parts, None
     name, size = struct.unpack('<4sI', head)
     place = file.tell()
-  return parts, f'what follows its first {MAX_CHUNKS:,} chunks is not read; join its sound into one chunk'
+  return parts, TOO_MANY.format(MAX_CHUNKS)

@@ -447,6 +447,32 @@ def test_what_a_command_is_given_stays_until_its_end(monkeypatch, tmp_path):
   assert all(map(os.path.exists, paths))
 
 
+def test_what_a_call_is_given_stays_until_its_end(monkeypatch, tmp_path):
+  monkeypatch.setattr(store_cache, 'HELD', 1)
+  monkeypatch.setattr(store_cache, '_kept', {})
+  monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
+  monkeypatch.setenv('AUDIONET_CACHE_GB', '0.0000035')
+  places = [f'memory://within/{name}' for name in 'abcd']
+  for place in places:
+    object_store.put_bytes(place, bytes(1000))
+
+  @store_cache.keeping()
+  def given():
+    paths = [store_cache.fetched(place) for place in places[:3]]
+    assert store_cache.fetched(places[0]) == paths[0]
+    with pytest.raises(UserError, match='memory://within/d: .* with what else this command reads, the cache holds'):
+      store_cache.fetched(places[3])
+    store_cache.make_room(3000)
+    return paths, [*map(os.path.exists, paths)]
+
+  for _ in range(2):
+    paths, there = given()
+    assert all(there)
+  store_cache.fetched(places[2])
+  store_cache.make_room(3000)
+  assert [*map(os.path.exists, paths)] == [False, False, True]
+
+
 def test_an_output_may_be_a_bucket_with_a_dot_in_its_name(monkeypatch, tmp_path):
   import contextlib
 
@@ -467,14 +493,15 @@ def test_a_cache_may_be_named_by_way_of_its_neighbour(monkeypatch, tmp_path):
 
 def test_results_with_names_like_those_of_partial_files_are_uploaded(monkeypatch, tmp_path):
   monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
-  results = ['.hidden.wav.csv', 'talk.partial', 'talk.partial.csv']
+  results = ['.hidden.wav.csv', '.sounds/.of/a.wav.csv', 'talk.partial', 'talk.partial.csv']
   own = ['.lock', '.a.csv.lock', '.a.partial.csv', '.a.csv.partial', 'a.tfrecord.partial', '.12.a.csv', '.parts/a']
+  own += ['.partial-1/a', '.a.partial/a', '.a.earlier/a']
   with store_folder.written('memory://names', wanted=store_folder.nothing) as folder:
-    (folder / '.parts').mkdir()
     for name in results + own:
+      (folder / name).parent.mkdir(parents=True, exist_ok=True)
       (folder / name).write_bytes(b'1')
   assert sorted(object_store.listed('memory://names')) == results
-  assert store_cache.listed('memory://names').keys() == {*results}
+  assert store_cache.listed('memory://names').keys() == {name for name in results if '/' not in name}  # as records
 
 
 @pytest.mark.parametrize('now', [b'whole!', b'mended and longer'])

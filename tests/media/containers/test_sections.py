@@ -78,3 +78,20 @@ def test_what_no_recording_follows_is_read_from_its_start(tmp_path, data):
   (tmp_path / 'a').write_bytes(data)
   with sections.behind_tags(tmp_path / 'a') as file:
     assert file.begin == 0 and file.read() == data
+
+
+def test_many_parts_read_as_the_bytes_that_they_are(tmp_path):
+  """As many as are read: with the square of their number, this would not end."""
+  path, count = tmp_path / 'a', 100_000
+  path.write_bytes(bytes(range(250)) * 4000)
+  with sections.Section(path, 7) as file:
+    file.replace(b'head', [(10 * i, 10 * i + i % 4) for i in range(count - 1)])  # some of them empty
+    content = path.read_bytes()[7:]
+    expected = b'head' + b''.join(content[10 * i : 10 * i + i % 4] for i in range(count - 1))
+    assert file.length == len(expected)
+    assert b''.join(iter(lambda: file.read(2), b'')) == expected
+    for place in (0, 3, 4, 5, len(expected) - 3, len(expected), len(expected) + 5):
+      file.seek(place)
+      assert file.read(7) == expected[place : place + 7]
+    file.seek(2)
+    assert file.read() == expected[2:] and file.read() == b''

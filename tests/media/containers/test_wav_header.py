@@ -176,6 +176,15 @@ def test_many_chunks_of_sound_and_too_many(tmp_path, capsys, monkeypatch):
   assert 'first 1,200 chunks' in capsys.readouterr().err
 
 
+def test_thousands_of_joined_files_without_sound(tmp_path):
+  """As many as are looked for: with the square of their number, this would not end."""
+  path = tmp_path / 'a.wav'
+  path.write_bytes(b'RIFF\4\0\0\0WAVE' * 20_000)
+  with open(path, 'rb') as file:
+    found = wav_header.recordings(file, path.stat().st_size)
+  assert found[:2] == [(0, 12), (12, 24)] and len(found) == wav_header.MAX_RECORDINGS + 1
+
+
 def left_aligned(values, valid_bits, container_bits):
   """The bytes of samples in [-1, 1) with `valid_bits` at the top of containers, little endian; 8 bits are unsigned."""
   whole = np.floor(values * 2.0 ** (valid_bits - 1)).astype(np.int64) << (container_bits - valid_bits)
@@ -213,6 +222,16 @@ def test_valid_bits_in_wider_containers(tmp_path, valid_bits, container_bits, de
   path = write_wav(tmp_path / 'a.wav', data, None, None, fmt=fmt)
   step = 2.0 ** (16 - min(16, valid_bits or 16))  # of the coarsest sample, in those of 16 bits
   np.testing.assert_allclose(samples_by_every_reader(path), SOUND, atol=step)
+
+
+@pytest.mark.parametrize('kind', ['whole', 'floats', 'silence'])
+@pytest.mark.parametrize('channels', [1, 2])
+def test_24_bits_in_32_without_valid_bits(tmp_path, kind, channels):
+  fmt = struct.pack('<HHIIHH', 1, channels, RATE_HZ, 4 * channels * RATE_HZ, 4 * channels, 24)
+  values = np.repeat(SOUND / 32768, channels) * (kind != 'silence')
+  data = (values * 2**23).astype('<f4').tobytes() if kind == 'floats' else left_aligned(values, 24, 32)
+  path = write_wav(tmp_path / 'a.wav', data, None, None, fmt=fmt)
+  np.testing.assert_array_equal(samples_by_every_reader(path), SOUND * (kind != 'silence'))
 
 
 def test_valid_bits_of_a_pipe(tmp_path):
@@ -270,6 +289,23 @@ def test_big_endian_wav_is_refused(tmp_path):
   (tmp_path / 'a.wav').write_bytes(b'RIFX' + struct.pack('>I', len(data)) + data)
   with pytest.raises(MediaError, match=r'a\.wav: a big-endian WAV'):
     list(decoding.decode_audio(tmp_path / 'a.wav', RATE_HZ))
+
+
+@pytest.mark.parametrize('codec', ['pcm_s16be', 'pcm_s16le', 'pcm_f32be'])
+@pytest.mark.parametrize('unknown', ['all', 'file', 'sound', 'frames'])
+def test_aiff_of_unknown_length(tmp_path, codec, unknown):
+  """As FFmpeg writes it into a pipe; whoever does not know the number of frames may write the largest, too."""
+  path = media_clips.write(tmp_path / 'a.aiff', 2, times=[], audio_codec=codec)
+  data, expected = bytearray(path.read_bytes()), joined(decoding.decode_audio(path, RATE_HZ))[1]
+  sound, frames = data.index(b'SSND') + 4, data.index(b'COMM') + 10
+  if unknown in ('all', 'file'):
+    data[4:8] = bytes(4)
+  if unknown in ('all', 'sound'):
+    data[sound : sound + 4] = bytes(4)
+  if unknown in ('all', 'frames'):
+    data[frames : frames + 4] = bytes(4) if unknown == 'all' else b'\xff' * 4
+  path.write_bytes(data)
+  np.testing.assert_array_equal(joined(decoding.decode_audio(path, RATE_HZ))[1], expected)
 
 
 def test_aiff_that_is_cut(tmp_path):
