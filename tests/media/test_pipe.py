@@ -8,7 +8,8 @@ import pytest
 from scipy.io import wavfile
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.media import decoding, pipe, wav_header
+from audionet_tf.media import decoding, pipe
+from audionet_tf.media.containers import wav_header
 
 RATE = 44_100
 ALAW = b'RIFF\0\0\0\0WAVEfmt \x10\0\0\0' + struct.pack('<HHIIHH', 6, 1, 8000, 8000, 1, 8) + b'data\0\0\0\0'
