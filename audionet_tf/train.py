@@ -216,7 +216,7 @@ DISTRIBUTE = flags.DEFINE_enum(
   'distribute',
   'mirrored',
   ['mirrored', 'multiworker'],
-  'This process alone, or one of several workers, which TF_CONFIG or a Slurm step names (docs/workers.md).',
+  'This process alone, or one of several workers, which TF_CONFIG, Slurm or Kubernetes names (docs/workers.md).',
 )
 WAIT_SECONDS = flags.DEFINE_float(
   'wait_seconds', 300, 'With --distribute=multiworker: how long to wait for the other workers.', lower_bound=1

@@ -86,7 +86,7 @@ def train(
     resume: go on from the newest checkpoint of the run.
     checkpoint_every: epochs between checkpoints; 0: by `checkpoint_minutes`.
     checkpoint_minutes: minutes between checkpoints, at the end of an epoch, or inside one that takes longer.
-    distribute: 'mirrored', or 'multiworker' for one of several workers, which TF_CONFIG or a Slurm step names.
+    distribute: 'mirrored', or 'multiworker' for one of several workers, which TF_CONFIG, Slurm or Kubernetes names.
     wait_seconds: how long one of several workers waits for the others.
     graph: write the student's graph for TensorBoard.
     projector: show windows in TensorBoard. None: where the teacher's outputs are stored.
