@@ -36,7 +36,7 @@ TEACHER_LABELS = flags.DEFINE_multi_string('teacher_labels', [], 'As in training
 CLASSES = flags.DEFINE_multi_string('classes', [], 'As in training: the classes of clip:PRESET, FILE or NAME=FILE.')
 TEACHER_TEMPERATURE = flags.DEFINE_multi_string('teacher_temperature', [], 'As in training, of clip:PRESET.')
 TEACHER_INPUT_RANGE = flags.DEFINE_multi_string('teacher_input_range', [], 'As in training: BLACK,WHITE.')
-TEACHER_DTYPE = flags.DEFINE_multi_string('teacher_dtype', ['float32'], 'As in training: float32 or bfloat16.')
+TEACHER_DTYPE = flags.DEFINE_multi_string('teacher_dtype', ['auto'], 'As in training: auto, float32 or bfloat16.')
 BATCH_SIZE = flags.DEFINE_integer(
   'batch_size', 64, 'Pictures per call of the teacher.', lower_bound=1, upper_bound=10**5
 )

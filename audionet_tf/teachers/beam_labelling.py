@@ -15,7 +15,7 @@ from audionet_tf.core import beam_runner, files
 from audionet_tf.core.errors import DiskFullError, UserError
 from audionet_tf.data import records
 from audionet_tf.data.soft_labels import FOLDER
-from audionet_tf.teachers import frozen_teacher, labelling
+from audionet_tf.teachers import frozen_teacher, labelling, teacher_config
 
 RESULT = '.beam.json'  # of the pipeline, in the folder of outputs
 _loaded, _guard = {}, threading.Lock()
@@ -37,6 +37,7 @@ def label(records_folder, configs, batch_size=64, options=()):
   """
   records_folder = pathlib.Path(records_folder).absolute()
   manifest, teachers = labelling.load(records_folder, configs)
+  configs = teacher_config.settled(configs, teachers)
   count, key = len(manifest['shards']), labelling.labels_key(manifest, teachers)
   folder = records_folder / FOLDER / key
   if not labelling.is_stored(records_folder, manifest, teachers):

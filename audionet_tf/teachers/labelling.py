@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import dataclasses
 import functools
 import os
 import pathlib
@@ -16,7 +17,7 @@ from audionet_tf.data import batch_keys, damage, input_pipeline, records, shard_
 from audionet_tf.data.record_manifest import position
 from audionet_tf.data.soft_labels import FOLDER, OUTPUT_SETTINGS
 from audionet_tf.media import timeline
-from audionet_tf.teachers import answers, frozen_teacher, teacher_config
+from audionet_tf.teachers import answers, frozen_teacher, precision, teacher_config
 
 
 def ensure(records_folder, manifest, teachers, batch_size=64, share=(0, 1), is_part=False):
@@ -96,10 +97,26 @@ def load(records_folder, configs):
   teacher_config.check(configs, 'stored', manifest)
   for config in configs:
     frozen_teacher.try_loading(config.source, config.weights, config.dtype, config.input_range)
-  teachers = [frozen_teacher.load(**config.arguments()) for config in configs]
+  teachers = [load_teacher(config, records_folder, manifest) for config in configs]
   if not is_stored(records_folder, manifest, teachers):
     answers.check(records_folder, manifest, teachers)
   return manifest, teachers
+
+
+def load_teacher(config, records_folder, manifest):
+  """Loads a frozen_teacher.Teacher; arithmetic that is left to the program is that of stored outputs, or is chosen.
+
+  Args:
+    config: teacher_config.TeacherConfig.
+    records_folder: of the records that it is to be asked about.
+    manifest: of the records.
+  """
+  if config.dtype != teacher_config.AUTO:
+    return frozen_teacher.load(**config.arguments())
+  teacher = frozen_teacher.load(**dataclasses.replace(config, dtype='float32').arguments())
+  if find_stored(pathlib.Path(records_folder), manifest, teacher):
+    return teacher
+  return precision.chosen(config, teacher, records_folder, manifest)
 
 
 def targets_of(manifest):
@@ -192,7 +209,8 @@ def find_stored(records_folder, manifest, teacher):
   """
   if teacher.precomputed is not None:  # it is a file already
     return None
-  for folder in sorted((records_folder / FOLDER).iterdir()):
+  root = records_folder / FOLDER
+  for folder in sorted(root.iterdir()) if root.is_dir() else ():
     try:
       stored = soft_labels.read_manifest(folder)
     except UserError:  # not finished, or damaged

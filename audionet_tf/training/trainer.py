@@ -109,7 +109,8 @@ def train_locked(
   held_out = validation_folder and run_checks.validation_manifest(validation_folder, manifest)
   share = distribution.share_of(devices, task)
   online = config.teacher_mode == 'online'
-  teachers = load_teachers(config, manifest, devices)
+  teachers = load_teachers(records_folder, config, manifest, devices)
+  config = dataclasses.replace(config, teachers=teacher_config.settled(config.teachers, teachers))
   if run_dir:
     report_class_names(config.teachers, teachers)
     warn_of_sample_rate(config.student, manifest['params'].sample_rate_hz)
@@ -320,12 +321,12 @@ def make_projector(run_dir, writer, records_folder, manifest, source, teachers):
   )
 
 
-def load_teachers(config, manifest, devices):
+def load_teachers(records_folder, config, manifest, devices):
   """Loads the teachers of the config. UserError if one does not fit the records, the mode or the loss."""
   teacher_config.check(config.teachers, config.teacher_mode, manifest)  # before half a gigabyte is loaded
   # A teacher in the step needs its weights on every device; one whose outputs are stored does not.
   with devices.scope() if config.teacher_mode == 'online' else contextlib.nullcontext():
-    teachers = [frozen_teacher.load(**teacher.arguments()) for teacher in config.teachers]
+    teachers = [labelling.load_teacher(teacher, records_folder, manifest) for teacher in config.teachers]
   for teacher in teachers:
     if teacher.description['outputs'] == batch_keys.MULTI_LABEL and config.loss not in losses.MULTI_LABEL_LOSSES:
       allowed = ' or '.join(losses.MULTI_LABEL_LOSSES)
