@@ -133,7 +133,10 @@ TEACHER_MODE = flags.DEFINE_enum(
   'teacher_mode', 'stored', ['stored', 'online'], 'Run the teacher once and store its outputs, or run it in every step.'
 )
 TEACHER_DTYPE = flags.DEFINE_multi_string(
-  'teacher_dtype', ['float32'], 'Precision of the teacher: float32, bfloat16, or NAME=..., repeated.'
+  'teacher_dtype',
+  ['auto'],
+  'Precision of the teacher: float32, bfloat16, or NAME=..., repeated; auto: bfloat16 where it is faster,'
+  ' if its KL from float32 is 0.001 at most.',
 )
 TARGET_STEPS = flags.DEFINE_enum(
   'target_steps',
@@ -217,7 +220,7 @@ DISTRIBUTE = flags.DEFINE_enum(
   'distribute',
   'mirrored',
   ['mirrored', 'multiworker'],
-  'This process alone, or one of several workers, which TF_CONFIG or a Slurm step names (docs/workers.md).',
+  'This process alone, or one of several workers, which TF_CONFIG, Slurm or Kubernetes names (docs/workers.md).',
 )
 WAIT_SECONDS = flags.DEFINE_float(
   'wait_seconds', 300, 'With --distribute=multiworker: how long to wait for the other workers.', lower_bound=1

@@ -26,7 +26,7 @@ ORDER = [
 ]
 ONE_HOME = {  # package: modules, or packages of ours, that may import it
   'ai_edge_litert': ['core/tflite_interpreter'],
-  'apache_beam': ['tfrecords/beam_pipelines'],
+  'apache_beam': ['core/beam_runner', 'tfrecords/beam_pipelines', 'teachers/beam_labelling'],
   'av': ['media', 'captioning/burn_in'],
   'fastapi': ['service'],
   'fsspec': ['core/stores/object_store'],

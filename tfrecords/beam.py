@@ -16,7 +16,6 @@ again by the same command: videos that are decoded are not decoded again. Videos
 OUTPUT/failures.json.
 """
 
-import itertools
 import sys
 
 from absl import flags
@@ -34,13 +33,7 @@ TOPICS = build.TOPICS
 
 def main(argv):
   cli.require_installed(['apache_beam'], 'beam')
-  for before, word in itertools.pairwise(argv):
-    is_value = before.startswith('--') and '=' not in before
-    one_word = f"{before} {word}: Beam's options are single words here, as {before}={word}"
-    cli.require(
-      word.startswith('--'),
-      one_word if is_value else f'{word}: unexpected; videos are given as --videos=FILE|GLOB|FOLDER',
-    )
+  cli.require_beam_options(argv, 'videos are given as --videos=FILE|GLOB|FOLDER')
   cli.require(not flags.FLAGS['workers'].present, '--workers is of tfrecords.build; runners have options after --')
   in_store = object_store.is_address(build.OUTPUT.value)
   cli.require(not in_store, '--output: workers share a folder; build there, then copy it to the store')

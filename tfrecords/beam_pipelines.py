@@ -4,9 +4,6 @@ Workers share the output folder. Between the pipelines this process knows how ma
 arithmetic, the key at which every shard begins: records are grouped by the number of their shard, once, and each group
 is one shard. Files have the names and the bytes that the local build gives them. A worker that dies is no loss: part
 files and shards appear when they are complete, and a second try writes the same bytes.
-
-Runners differ in what they can do. These pipelines use what all have: no side inputs, no tagged outputs, keys that are
-integers, and one result that depends on everything.
 """
 
 import bisect
@@ -23,18 +20,15 @@ import uuid
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
-from apache_beam.options import pipeline_options
 
-from audionet_tf.core import files
+from audionet_tf.core import beam_runner, files
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.core.stores import object_store
 from audionet_tf.data import record_manifest
 from tfrecords import builder, hashed_order, shards, videos
 
-DEFAULT_RUNNER = 'FnApiRunner'  # in this process; the default of Beam may download another one
 DECODED, WRITTEN = 'decoded.json', 'written.json'  # results of the pipelines, in the folder of parts
 BLOCK_BYTES = 1 << 20
-LARGEST_BUNDLE = 1000  # partitions of a Dask bag
 
 
 def build(arguments, output, params, shard_count=None, timeout_seconds=120, memory_bytes=4 << 30, options=()):
@@ -80,7 +74,7 @@ def decode(found, parts, params, timeout_seconds, memory_bytes, options):
     return [], refused
   result = parts / DECODED
   how = (parts, params, timeout_seconds, memory_bytes)
-  with pipeline(options, len(found)) as p:
+  with beam_runner.pipeline(options, len(found)) as p:
     outcomes = (
       p
       | 'videos' >> beam.Create([(video.id, os.fsencode(video.path), video.stored) for video in found])
@@ -89,7 +83,7 @@ def decode(found, parts, params, timeout_seconds, memory_bytes, options):
     )
     stored = outcomes | 'stored' >> beam.Filter(lambda outcome: 'part' in outcome)
     skipped = outcomes | 'skipped' >> beam.Filter(lambda outcome: 'reason' in outcome)
-    collect((stored, skipped) | beam.Flatten(), result)
+    beam_runner.collect((stored, skipped) | beam.Flatten(), result)
   outcomes = sorted(json.loads(result.read_text()), key=lambda outcome: outcome['video_id'])
   failures = {outcome['video_id']: outcome['reason'] for outcome in outcomes if 'reason' in outcome}
   return [shards.Stored(**outcome) for outcome in outcomes if 'part' in outcome], refused | failures
@@ -119,7 +113,7 @@ def order(done, output, shard_count, options):
   result = output / builder.PARTS / WRITTEN
   counts = shards.split(sum(v.windows for v in done), sum(v.bytes for v in done), shard_count)
   partials, begins = shards.partial_paths(output, len(counts)), first_keys(done, counts)
-  with pipeline(options, len(done)) as p:
+  with beam_runner.pipeline(options, len(done)) as p:
     written = (
       p
       | 'parts' >> beam.Create([(row, dataclasses.astuple(video)) for row, video in enumerate(done)])
@@ -128,7 +122,7 @@ def order(done, output, shard_count, options):
       | 'by shard' >> beam.GroupByKey()
       | 'write' >> beam.Map(written_shard, list(map(str, partials)), counts)
     )
-    collect(written, result)
+    beam_runner.collect(written, result)
   sizes = [size for _, size in sorted(json.loads(result.read_text()))]
   digest = hashlib.blake2b(digest_size=16)
   for partial in partials:
@@ -136,26 +130,6 @@ def order(done, output, shard_count, options):
       while block := file.read(BLOCK_BYTES):
         digest.update(block)
   return digest.hexdigest(), shards.named(partials, counts, sizes, digest.hexdigest())
-
-
-@contextlib.contextmanager
-def pipeline(options, items):
-  """A beam.Pipeline that has run at the end of the block. `items`: number of elements that it begins with."""
-  options = list(options)
-  if not any(option.partition('=')[0] == '--runner' for option in options):
-    options.append(f'--runner={DEFAULT_RUNNER}')
-  if any('DaskRunner' in option for option in options) and not any(
-    '--dask_' in o and 'partition' in o for o in options
-  ):
-    options.append(f'--dask_npartitions={min(items, LARGEST_BUNDLE)}')  # it would put 128 videos into one
-  with beam.Pipeline(options=pipeline_options.PipelineOptions(options)) as p:
-    yield p
-
-
-def collect(values, path):
-  """Writes all elements of a PCollection, which are few and small, as one JSON list."""
-  one = values | f'key {path.name}' >> beam.Map(lambda value: (0, value)) | f'gather {path.name}' >> beam.GroupByKey()
-  return one | f'write {path.name}' >> beam.Map(lambda pair: files.write_json(path, list(pair[1])))
 
 
 def decoded(video, parts, params, timeout_seconds, memory_bytes):

@@ -5,6 +5,7 @@ import functools
 import importlib.machinery
 import importlib.metadata
 import importlib.util
+import itertools
 import math
 import os
 import pathlib
@@ -172,6 +173,14 @@ def require(condition, message):
 def no_arguments(argv):
   """UserError if there are arguments after the flags."""
   require(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
+
+
+def require_beam_options(argv, advice):
+  """UserError unless all words after the flags are options of a Beam runner. `advice`: about any other word."""
+  for before, word in itertools.pairwise(argv):
+    is_value = before.startswith('--') and '=' not in before
+    one_word = f"{before} {word}: Beam's options are single words here, as {before}={word}"
+    require(word.startswith('--'), one_word if is_value else f'{word}: unexpected; {advice}')
 
 
 def restricted(holder, choices):

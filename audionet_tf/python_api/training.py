@@ -49,7 +49,7 @@ def train(
   teacher_weights: str | Sequence[str] | dict[str, str] = 'imagenet',
   teacher_labels: str | Sequence[str] | dict[str, str] | None = None,
   teacher_input_range: Any = None,
-  teacher_dtype: str | Sequence[str] | dict[str, str] = 'float32',
+  teacher_dtype: str | Sequence[str] | dict[str, str] = 'auto',
   classes: str | Sequence[str] | dict[str, str] | None = None,
   teacher_temperature: float | Sequence[str] | dict[str, float] | None = None,
   loss_weight: float | str | Sequence[str] | dict[str, float | str] = 1,
@@ -88,7 +88,7 @@ def train(
     resume: go on from the newest checkpoint of the run.
     checkpoint_every: epochs between checkpoints; 0: by `checkpoint_minutes`.
     checkpoint_minutes: minutes between checkpoints, at the end of an epoch, or inside one that takes longer.
-    distribute: 'mirrored', or 'multiworker' for one of several workers, which TF_CONFIG or a Slurm step names.
+    distribute: 'mirrored', or 'multiworker' for one of several workers, which TF_CONFIG, Slurm or Kubernetes names.
     wait_seconds: how long one of several workers waits for the others.
     graph: write the student's graph for TensorBoard.
     projector: show windows in TensorBoard. None: where the teacher's outputs are stored.
@@ -128,7 +128,7 @@ def train(
       'source': 'embeddings' if embeddings else teacher,
       'weights': teacher_weights,
       'labels': teacher_labels,
-      'dtype': teacher_dtype,
+      'dtype': 'float32' if embeddings else teacher_dtype,
       'input_range': teacher_input_range,
       'texts': classes,
       'temperature': teacher_temperature,

@@ -21,6 +21,7 @@
 | `--teacher_labels`      | a text file                 | class names, one per line, as many as classes               |
 |                         | X.csv                       | `index,mid,display_name`: the classes of labels (X.csv)     |
 | `--teacher_dtype`       | float32, bfloat16           | arithmetic of Keras teachers; the softmax is float32        |
+|                         | auto                        | bfloat16 where it pays and changes nothing (`precision`)    |
 | `--teacher_input_range` | BLACK,WHITE                 | range of pixels that a float model from a file takes        |
 
 Pictures of another size are resized bilinearly, with antialiasing when they shrink.
@@ -241,6 +242,7 @@ def try_loading(source, weights='imagenet', dtype='float32', input_range=None):
   Once TensorFlow has computed something, only `.tflite` files can be tried: they do not use its threads.
   """
   source = str(source).removeprefix(teacher_config.EMBEDDING)
+  dtype = 'float32' if dtype == teacher_config.AUTO else dtype
   if teacher_config.is_sound(source):
     path, rate_hz = teacher_config.sound_source(source)
     if path.endswith('.tflite') or not has_computed():

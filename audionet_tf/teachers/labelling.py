@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import dataclasses
 import functools
 import os
 import pathlib
@@ -18,10 +19,10 @@ from audionet_tf.data.record_manifest import position
 from audionet_tf.data.shards import damage, shard_reading, tfrecord_io
 from audionet_tf.data.soft_labels import FOLDER, OUTPUT_SETTINGS
 from audionet_tf.media import timeline
-from audionet_tf.teachers import answers, frozen_teacher, teacher_config
+from audionet_tf.teachers import answers, frozen_teacher, precision, teacher_config
 
 
-def ensure(records_folder, manifest, teachers, batch_size=64, share=(0, 1)):
+def ensure(records_folder, manifest, teachers, batch_size=64, share=(0, 1), is_part=False):
   """Makes sure that the teachers' outputs for all pictures of the records are stored; runs the teachers if not.
 
   A killed run leaves the blocks that it finished; the next one goes on after them. Of two runs at once, one waits,
@@ -33,6 +34,8 @@ def ensure(records_folder, manifest, teachers, batch_size=64, share=(0, 1)):
     teachers: list of frozen_teacher.Teacher with different names; empty to store the sound alone.
     batch_size: number of pictures per call of a teacher.
     share: (i, n): store every nth file, from the ith on, counted from 0.
+    is_part: whether this share is one of many calls of a pass that calls again, for all files, when they have returned:
+      it shows no progress, and need not look whether the others are there.
 
   Returns:
     pathlib.Path of the folder.
@@ -54,7 +57,7 @@ def ensure(records_folder, manifest, teachers, batch_size=64, share=(0, 1)):
   with files.locked(folder, shared=share[1] > 1), files.space_in(folder):
     store_mirror.refresh(folder)
     if not soft_labels.is_whole(folder, manifest, descriptions(teachers)):
-      make(pathlib.Path(records_folder), manifest, teachers, folder, batch_size, share)
+      make(pathlib.Path(records_folder), manifest, teachers, folder, batch_size, share, is_part)
       store_folder.publish_beside_records(folder)
   return folder
 
@@ -73,17 +76,49 @@ def label(records_folder, configs, share=(0, 1), batch_size=64):
   Raises:
     UserError: a teacher cannot be loaded or does not fit the records; or as `ensure`.
   """
+  manifest, teachers = load(records_folder, configs)
+  folder = ensure(records_folder, manifest, teachers, batch_size, share)
+  sources = targets_of(manifest)
+  return folder, len(sources), unfinished(folder, sources, trust_store=True)
+
+
+def load(records_folder, configs):
+  """Loads teachers, with warnings of answers that say nothing, unless they are stored.
+
+  Args:
+    records_folder, configs: as for `label`.
+
+  Returns:
+    (manifest of the records, list of frozen_teacher.Teacher).
+
+  Raises:
+    UserError: a teacher cannot be loaded or does not fit the records.
+  """
   system.keep_freed_memory()
   manifest = records.read_manifest(records_folder)
   teacher_config.check(configs, 'stored', manifest)
   for config in configs:
     frozen_teacher.try_loading(config.source, config.weights, config.dtype, config.input_range)
-  teachers = [frozen_teacher.load(**config.arguments()) for config in configs]
+  teachers = [load_teacher(config, records_folder, manifest) for config in configs]
   if not is_stored(records_folder, manifest, teachers):
     answers.check(records_folder, manifest, teachers)
-  folder = ensure(records_folder, manifest, teachers, batch_size, share)
-  sources = targets_of(manifest)
-  return folder, len(sources), unfinished(folder, sources, trust_store=True)
+  return manifest, teachers
+
+
+def load_teacher(config, records_folder, manifest):
+  """Loads a frozen_teacher.Teacher; arithmetic that is left to the program is that of stored outputs, or is chosen.
+
+  Args:
+    config: teacher_config.TeacherConfig.
+    records_folder: of the records that it is to be asked about.
+    manifest: of the records.
+  """
+  if config.dtype != teacher_config.AUTO:
+    return frozen_teacher.load(**config.arguments())
+  teacher = frozen_teacher.load(**dataclasses.replace(config, dtype='float32').arguments())
+  if find_stored(pathlib.Path(records_folder), manifest, teacher):
+    return teacher
+  return precision.chosen(config, teacher, records_folder, manifest)
 
 
 def targets_of(manifest):
@@ -124,8 +159,8 @@ def descriptions(teachers):
   return {t.name: {'description': t.description, 'digest': t.digest, 'classes': list(t.class_names)} for t in teachers}
 
 
-def make(records_folder, manifest, teachers, folder, batch_size, share=(0, 1)):
-  """Writes the files of a share that are missing, then the manifest if no other file is missing."""
+def make(records_folder, manifest, teachers, folder, batch_size, share=(0, 1), is_part=False):
+  """Writes the files of a share that are missing, then the manifest if no other file is missing. As `ensure`."""
   sources = targets_of(manifest)
   names, (first, step) = list(sources), share
   own = {name: sources[name] for name in names[first::step]}
@@ -138,7 +173,8 @@ def make(records_folder, manifest, teachers, folder, batch_size, share=(0, 1)):
   running = with_pictures or any(teacher.hears and not stored[teacher.name] for teacher in teachers)
   unit = ' pictures' if with_pictures else ' outputs'
   what = 'running the teacher' if running else 'copying outputs and sound'
-  with tqdm.tqdm(total=total * targets, initial=(total - left) * targets, desc=what, unit=unit) as progress:
+  bar = functools.partial(tqdm.tqdm, disable=is_part)
+  with bar(total=total * targets, initial=(total - left) * targets, desc=what, unit=unit) as progress:
     for name in missing:
       source = records_folder / sources[name]['name']
       of_shard = [(teacher, functools.partial(function, shard=names.index(name))) for teacher, function in functions]
@@ -148,6 +184,8 @@ def make(records_folder, manifest, teachers, folder, batch_size, share=(0, 1)):
         write_shard(source, folder / name, sources[name]['windows'], manifest, of_shard, with_pictures, progress)
       if not soft_labels.is_finished(folder / name, sources[name]['windows']):
         raise UserError(f'{source}: not the windows of its manifest; {damage.advice(records_folder)}')
+  if is_part:
+    return
   if step > 1:  # others may have put their shares into the store meanwhile, or be about to look for this one
     store_folder.publish_beside_records(folder)
     store_mirror.refresh(folder)
@@ -173,7 +211,8 @@ def find_stored(records_folder, manifest, teacher):
   """
   if teacher.precomputed is not None:  # it is a file already
     return None
-  for folder in sorted((records_folder / FOLDER).iterdir()):
+  root = records_folder / FOLDER
+  for folder in sorted(root.iterdir()) if root.is_dir() else ():
     try:
       stored = soft_labels.read_manifest(folder)
     except UserError:  # not finished, or damaged

@@ -19,6 +19,7 @@ ORIGINAL_WEIGHT_TIMES_CLASSES = 250 / 8 * 4
 HDF5_SUFFIXES = ('.h5', '.hdf5')
 SOUND = re.compile(r'sound(?:@(\d+))?:(.+)', re.ASCII | re.DOTALL)
 SOUND_RATE_HZ = 16000  # YAMNet's, and that of most taggers
+AUTO = 'auto'  # in place of a dtype: `precision` chooses one
 EMBEDDING = 'embedding:'  # before a source whose vectors the student learns, not a distribution
 PICTURE_TEXT = 'clip:'  # before the name or folder of a preset of KerasHub
 PICTURE_TEXT_MODELS = {'CLIPBackbone': 'CLIPPreprocessor', 'SigLIPBackbone': 'SigLIPPreprocessor'}
@@ -32,7 +33,8 @@ NAMED = re.compile(r'([A-Za-z]\w*)=(.*)', re.ASCII | re.DOTALL)
 class TeacherConfig:
   """One teacher: arguments of `frozen_teacher.load`, and the weight of its head.
 
-  `loss_weight` is a number above 0, or 'original' for the weight in SoundNet's code: 125 / classes.
+  `loss_weight` is a number above 0, or 'original' for the weight in SoundNet's code: 125 / classes. `dtype` may be AUTO
+  until the teacher is loaded, by `labelling.load_teacher`.
 
   Raises:
     UserError: another loss_weight, or a temperature that is not above 0.
@@ -95,6 +97,9 @@ def named_teachers(sources, **settings):
     for name, fields in teachers.items():
       own = [value for key, value in values if key == name] or [value for key, value in values if key is None]
       fields |= {field: PARSERS.get(field, str)(own[-1])} if own else {}
+  for fields in teachers.values():
+    if fields.get('dtype') == AUTO and not needs_pictures(fields['source']):
+      fields['dtype'] = 'float32'
   return tuple(TeacherConfig(name=name, **fields) for name, fields in teachers.items())
 
 
@@ -162,6 +167,12 @@ def sound_source(source):
 def needs_pictures(source):
   """Whether a teacher looks at pictures: neither is it a file of outputs or labels, nor does it hear."""
   return not is_precomputed(source) and not is_sound(str(source).removeprefix(EMBEDDING))
+
+
+def settled(teachers, loaded):
+  """The TeacherConfigs with the dtypes of the frozen_teacher.Teachers that were loaded by them."""
+  dtypes = [each.description['dtype'] for each in loaded]
+  return tuple(dataclasses.replace(each, dtype=dtype) for each, dtype in zip(teachers, dtypes, strict=True))
 
 
 def of_embeddings(teachers):

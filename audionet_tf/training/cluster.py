@@ -1,4 +1,6 @@
-"""Which worker of a cluster this process is, as TF_CONFIG or Slurm's variables say; found before TensorFlow computes.
+"""Which worker of a cluster this process is, as TF_CONFIG, Slurm's or Kubernetes' variables say.
+
+It is found before TensorFlow computes.
 
 TF_CONFIG is the JSON {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}, the same for
 every worker but for the index. A cluster may name its first worker `chief`.
@@ -8,6 +10,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -21,6 +24,8 @@ JOBS = ('chief', 'worker')
 EXPECTED = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
 SLURM = 'SLURM_STEP_NODELIST'
 SLURM_PORT, MOST_TASKS = 8888, 4096  # of the first task on a host; on a host
+KUBERNETES, WORKERS = 'JOB_COMPLETION_INDEX', 'AUDIONET_WORKERS'  # in every pod of an Indexed Job; set by its author
+KUBERNETES_PORT = 8888
 CONNECT_SECONDS = 2
 
 
@@ -51,15 +56,17 @@ def find(wait_seconds=300):
   """The Task of this process.
 
   Raises:
-    UserError: there is neither TF_CONFIG nor a Slurm step, or it names no cluster with this worker in it.
+    UserError: there is no TF_CONFIG, Slurm step or Indexed Job, or it names no cluster with this worker in it.
   """
   if 'TF_CONFIG' in os.environ:
     addresses, index = of_tf_config(os.environ['TF_CONFIG'])
   elif SLURM in os.environ:
     addresses, index = of_slurm()
+  elif KUBERNETES in os.environ:
+    addresses, index = of_kubernetes()
   else:
     raise UserError(
-      f'--distribute=multiworker needs TF_CONFIG={EXPECTED}, or a Slurm step (srun); '
+      f'--distribute=multiworker needs TF_CONFIG={EXPECTED}, a Slurm step (srun), or an Indexed Job of Kubernetes; '
       'scripts/launch N COMMAND starts N workers on this machine'
     )
   for address in addresses:
@@ -110,6 +117,28 @@ def of_slurm():
     return addresses, addresses.index(own)
   except (RuntimeError, ValueError, KeyError, IndexError, AssertionError, OSError) as error:
     raise UserError(f"Slurm's variables do not describe a step and this task in it: {text.brief(error)}") from error
+
+
+def of_kubernetes():
+  """(addresses of all workers, number of this one) of an Indexed Job of Kubernetes with a headless Service.
+
+  TensorFlow's resolver is of no use in a pod: it asks the API server by a kubeconfig file, which pods lack
+  (tensorflow/tensorflow#70581), gives addresses of nodes, not of pods, and does not know which worker this one is.
+  """
+  index, workers = os.environ[KUBERNETES], os.environ.get(WORKERS, '')
+  if not re.fullmatch(r'[1-9]\d{0,4}', workers, re.ASCII):
+    raise UserError(f'{WORKERS}={text.brief_value(workers)}: in an Indexed Job expected is its number of completions')
+  if not re.fullmatch(r'\d{1,5}', index, re.ASCII) or int(index) >= int(workers):
+    raise UserError(
+      f'{KUBERNETES}={text.brief_value(index)}; allowed is 0 to {int(workers) - 1}, as {WORKERS}={workers}'
+    )
+  host = socket.getfqdn()
+  pod, _, service = host.partition('.')
+  if not pod.endswith(f'-{index}') or not service:
+    expected = f'JOB-{index}.SERVICE...: a headless Service, whose name the pods have as their subdomain'
+    raise UserError(f'the name of this pod is {text.brief_value(host)}; expected is {expected} (docs/workers.md)')
+  job = pod.removesuffix(index)
+  return [f'{job}{number}.{service}:{KUBERNETES_PORT}' for number in range(int(workers))], int(index)
 
 
 def require_free_port(task):

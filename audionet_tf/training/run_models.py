@@ -14,19 +14,19 @@ from audionet_tf.data.tables import class_lists, csv_files
 from audionet_tf.models import alignment, registry, student_file
 from audionet_tf.models.networks import soundnet
 from audionet_tf.saved_model import export
-from audionet_tf.teachers import frozen_teacher, keras_applications, teacher_config
+from audionet_tf.teachers import frozen_teacher, keras_applications, labelling, teacher_config
 from audionet_tf.training import warm_start
 from audionet_tf.training.config import PRECISIONS
 from audionet_tf.training.steps import losses, optimizers
 from audionet_tf.training.steps.distiller import AutoencoderTrainer, Distiller, MultiLabelTrainer
 
 
-def load_teachers(config, manifest, devices):
+def load_teachers(records_folder, config, manifest, devices):
   """Loads the teachers of the config. UserError if one does not fit the records, the mode or the loss."""
   teacher_config.check(config.teachers, config.teacher_mode, manifest)  # before half a gigabyte is loaded
   # A teacher in the step needs its weights on every device; one whose outputs are stored does not.
   with devices.scope() if config.teacher_mode == 'online' else contextlib.nullcontext():
-    teachers = [frozen_teacher.load(**teacher.arguments()) for teacher in config.teachers]
+    teachers = [labelling.load_teacher(teacher, records_folder, manifest) for teacher in config.teachers]
   for teacher in teachers:
     if teacher.description['outputs'] == batch_keys.MULTI_LABEL and config.loss not in losses.MULTI_LABEL_LOSSES:
       allowed = ' or '.join(losses.MULTI_LABEL_LOSSES)

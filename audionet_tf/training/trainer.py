@@ -19,7 +19,7 @@ from audionet_tf.data import (
   soft_labels,
 )
 from audionet_tf.data.shards import damage
-from audionet_tf.teachers import answers, frozen_teacher, labelling
+from audionet_tf.teachers import answers, frozen_teacher, labelling, teacher_config
 from audionet_tf.training import callbacks, distribution, embedding_projector, loop, run_checks, run_models, tensorboard
 from audionet_tf.training import resume as training_resume
 from audionet_tf.training.steps import loudness
@@ -90,7 +90,8 @@ def train_locked(
   held_out = validation_folder and run_checks.validation_manifest(validation_folder, manifest)
   share = distribution.share_of(devices, task)
   online = config.teacher_mode == 'online'
-  teachers = run_models.load_teachers(config, manifest, devices)
+  teachers = run_models.load_teachers(records_folder, config, manifest, devices)
+  config = dataclasses.replace(config, teachers=teacher_config.settled(config.teachers, teachers))
   if run_dir:
     run_models.report_class_names(config.teachers, teachers)
     run_models.warn_of_sample_rate(config.student, manifest['params'].sample_rate_hz)

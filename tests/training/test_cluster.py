@@ -5,7 +5,9 @@ import socket
 import subprocess
 import sys
 
+import documents
 import pytest
+import yaml
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.training import cluster
@@ -64,7 +66,8 @@ def test_other_values_are_refused(monkeypatch, content, message):
 def test_without_a_cluster_the_message_says_what_is_needed(monkeypatch):
   monkeypatch.delenv('TF_CONFIG', raising=False)
   monkeypatch.delenv(cluster.SLURM, raising=False)
-  with pytest.raises(UserError, match='needs TF_CONFIG=.* or a Slurm step'):
+  monkeypatch.delenv(cluster.KUBERNETES, raising=False)
+  with pytest.raises(UserError, match='needs TF_CONFIG=.* a Slurm step .srun., or an Indexed Job of Kubernetes'):
     cluster.find()
 
 
@@ -88,6 +91,51 @@ def test_a_slurm_step_is_a_cluster(monkeypatch):
   assert task.index == 3
   monkeypatch.setenv('SLURM_STEP_NUM_TASKS', '5')
   with pytest.raises(UserError, match="Slurm's variables do not describe a step"):
+    cluster.find()
+
+
+def in_pod(monkeypatch, host, **variables):
+  for name in ('TF_CONFIG', cluster.SLURM):
+    monkeypatch.delenv(name, raising=False)
+  for name, value in variables.items():
+    monkeypatch.setenv(name, value)
+  monkeypatch.setattr(socket, 'getfqdn', lambda: host)
+
+
+def test_the_manifest_of_the_documents_is_a_cluster(monkeypatch):
+  """With what Kubernetes gives a pod of it: its number, its hostname JOB-NUMBER, and the domain of its Service."""
+  (block,) = (block for language, block in documents.blocks('docs/workers.md') if language == 'yaml')
+  service, job = yaml.safe_load_all(block)
+  name, spec = job['metadata']['name'], job['spec']
+  pod = spec['template']['spec']
+  assert (service['spec']['selector'], service['spec']['clusterIP']) == ({'job-name': name}, 'None')
+  assert spec['completionMode'] == 'Indexed' and spec['completions'] == spec['parallelism'] == 4
+  domain = f'{service["metadata"]["name"]}.default.svc.cluster.local'
+  assert domain.startswith(f'{pod["subdomain"]}.')
+  (container,) = pod['containers']
+  variables = {row['name']: row['value'] for row in container['env']}
+  for number in range(4):
+    in_pod(monkeypatch, f'{name}-{number}.{domain}', JOB_COMPLETION_INDEX=str(number), **variables)
+    task = cluster.find()
+    assert task.addresses == tuple(f'train-{i}.workers.default.svc.cluster.local:8888' for i in range(4))
+    assert task.index == number
+  assert container['command'][:2] == ['python', '-m'] and '--distribute=multiworker' in container['command']
+
+
+@pytest.mark.parametrize(
+  ('host', 'index', 'workers', 'message'),
+  [
+    ('train-1.workers.ns', '1', '', "AUDIONET_WORKERS='': in an Indexed Job expected is its number of completions"),
+    ('train-1.workers.ns', '1', '-2', "AUDIONET_WORKERS='-2': "),
+    ('train-1.workers.ns', '1', '1', "JOB_COMPLETION_INDEX='1'; allowed is 0 to 0, as AUDIONET_WORKERS=1"),
+    ('train-1.workers.ns', 'x', '2', "JOB_COMPLETION_INDEX='x'; allowed is 0 to 1"),
+    ('train-1', '1', '2', "the name of this pod is 'train-1'; expected is JOB-1.SERVICE"),
+    ('train-0.workers.ns', '1', '2', "the name of this pod is 'train-0.workers.ns'; expected is JOB-1.SERVICE"),
+  ],
+)
+def test_pods_that_do_not_find_each_other_are_told_why(monkeypatch, host, index, workers, message):
+  in_pod(monkeypatch, host, JOB_COMPLETION_INDEX=index, AUDIONET_WORKERS=workers)
+  with pytest.raises(UserError, match=message):
     cluster.find()
 
 
