@@ -6,6 +6,7 @@ machines take the same.
 """
 
 import dataclasses
+import os
 import pathlib
 import re
 import sys
@@ -38,12 +39,17 @@ def chosen(config, teacher, records_folder, manifest):
     manifest: of the records.
   """
   pictures = manifest['windows'] * manifest['params'].images_per_window
-  if pictures < LEAST_PICTURES or not is_choosable(config.source) or store_mirror.mirror_of(records_folder):
+  if pictures < LEAST_PICTURES or not is_choosable(config.source) or not can_keep(records_folder):
     return teacher
   path = pathlib.Path(records_folder) / soft_labels.FOLDER / NAME
   if teacher.digest not in kept_choices(path):
     choose(path, config, teacher, manifest)
   return in_bfloat16(config) if kept_choices(path)[teacher.digest] == 'bfloat16' else teacher
+
+
+def can_keep(records_folder):
+  """Whether a choice can be written beside the records: not where they are a copy of a store's, or read-only."""
+  return not store_mirror.mirror_of(records_folder) and os.access(records_folder, os.W_OK)
 
 
 def choose(path, config, teacher, manifest):

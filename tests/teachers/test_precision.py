@@ -75,6 +75,11 @@ def test_few_pictures_are_not_worth_a_trial(world, monkeypatch):
   assert loaded(world) == 'float32' and not (world / 'records/labels').exists()
 
 
+def test_records_that_are_read_only_keep_float32(world, monkeypatch):
+  monkeypatch.setattr(precision.os, 'access', lambda path, mode: False)  # root may write whatever the mode says
+  assert loaded(world) == 'float32' and not (world / 'records/labels').exists()
+
+
 def test_outputs_that_are_stored_decide(world, monkeypatch):
   labelling.label(world / 'records', (teacher_config.TeacherConfig(str(world / 'teacher.keras')),))
   monkeypatch.setattr(precision, 'tried', None)
