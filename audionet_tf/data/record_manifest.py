@@ -23,6 +23,7 @@ import dataclasses
 import io
 import json
 import math
+import os
 import pathlib
 import re
 import shutil
@@ -156,6 +157,7 @@ def check_sizes(params, videos, shards):
 
 def check_name(name):
   """ValueError unless the name of a shard is that of a file within the folder: manifests come from strangers."""
+  os.fsencode(name)  # UnicodeEncodeError, a ValueError, for what no file can be called
   if name in ('', '.', '..') or pathlib.PurePath(name).name != name or '\0' in name:
     raise ValueError(f'shard name {text.brief_value(name)} is outside the folder')
 

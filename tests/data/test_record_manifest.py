@@ -63,6 +63,7 @@ BAD = {
   'one shard twice': {'shards': [*shards(2), *shards(3)]},
   'a shard in a folder': {'shards': [shards(5)[0] | {'name': 'x/0.tfrecord'}]},
   'a shard above the folder': {'shards': [shards(5)[0] | {'name': '..'}]},
+  'a surrogate in a name': {'shards': [shards(5)[0] | {'name': '\ud800.tfrecord'}]},
   'a NUL in a name': {'shards': [shards(5)[0] | {'name': '0\0.tfrecord'}]},
   'another key': {'more': 1},
   'a bool for an int': {'windows': True},
