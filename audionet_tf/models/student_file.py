@@ -8,8 +8,10 @@ import keras
 
 from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import params
 from audionet_tf.layers import categories, nearest_text  # noqa: F401 (register layers that a file may hold)
 from audionet_tf.models import (
+  alignment,
   heads,
   registry,  # noqa: F401 (its networks register theirs)
   student_paths,
@@ -111,7 +113,31 @@ def read_settings(path):
   """The StudentConfig beside a .keras file. UserError: a file is missing, or it is damaged."""
   path = pathlib.Path(path)
   student_paths.require_student(path)
+  return settings_in(path.with_suffix('.json'))
+
+
+def settings_in(file):
+  """The StudentConfig in a JSON file, which may come from strangers. UserError: it is none, or damaged."""
   try:
-    return StudentConfig(**json.loads(path.with_suffix('.json').read_text(encoding='utf-8')))
+    settings = StudentConfig(**json.loads(file.read_text(encoding='utf-8')))
+    check_types(settings)
+    params.Framing(window_seconds=settings.window_seconds, sample_rate_hz=settings.sample_rate_hz, mono=settings.mono)
   except (ValueError, TypeError, RecursionError) as error:
-    raise UserError(f'{path.with_suffix(".json")}: not the settings of a student ({text.brief(error)})') from None
+    raise UserError(f'{file}: not the settings of a student ({text.brief(error)})') from None
+  return settings
+
+
+def check_types(settings):
+  """TypeError: what a StudentConfig says of its student, heads or teachers is in another form than its attributes."""
+  if not isinstance(settings.student, str):
+    raise TypeError('the student is not a name')
+  if not isinstance(settings.target_steps, str) or settings.target_steps not in alignment.TARGET_STEPS:
+    raise TypeError(f'target_steps are none of {", ".join(alignment.TARGET_STEPS)}')
+  lists = list(settings.classes.values()) if isinstance(settings.classes, dict) else [None]
+  if not all(isinstance(names, list) and names for names in lists):
+    raise TypeError('classes are not lists of names')
+  if not all(isinstance(name, str) for names in lists for name in names):
+    raise TypeError('a class name is not a string')
+  teachers = settings.teachers.values() if isinstance(settings.teachers, dict) else ['']
+  if not all(isinstance(described, dict | None) for described in teachers):
+    raise TypeError('teachers are not descriptions by the names of heads')

@@ -96,7 +96,7 @@ def test_a_changed_teacher_is_refused_unless_it_is_named(scene, tmp_path):
   assert teacher_agreement.load_teacher(student, named).digest != teacher.digest
 
 
-@pytest.mark.parametrize('description', ['vgg16', {'source': 5}, {'source': 'x', 'weights': None, 'dtype': 'float32'}])
+@pytest.mark.parametrize('description', [{'source': 5}, {'source': 'x', 'weights': None, 'dtype': 'float32'}])
 def test_damaged_records_of_the_teacher_are_refused(scene, tmp_path, description):
   _, _, teacher, _ = scene
   evaluation_fixtures.known_student(tmp_path / 'run', teacher=dataclasses.replace(teacher, description=description))
