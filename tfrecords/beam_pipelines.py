@@ -25,7 +25,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.options import pipeline_options
 
-from audionet_tf.core import files
+from audionet_tf.core import files, text
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.core.stores import object_store
 from audionet_tf.data import record_manifest
@@ -49,10 +49,11 @@ def build(arguments, output, params, shard_count=None, timeout_seconds=120, memo
     builder.Summary.
 
   Raises:
-    UserError: no videos, or the folder holds records already.
+    UserError: no videos, the folder holds records already, or Beam cannot make the runner.
   """
   start, output = time.monotonic(), pathlib.Path(output).absolute()
   found = [v if v.stored else videos.Video(v.id, os.path.abspath(v.path)) for v in videos.find(arguments)]
+  check_runner(options)
   parts = output / builder.PARTS
   with files.space_in(output):
     parts.mkdir(parents=True, exist_ok=True)
@@ -138,12 +139,26 @@ def order(done, output, shard_count, options):
   return digest.hexdigest(), shards.named(partials, counts, sizes, digest.hexdigest())
 
 
+def check_runner(options):
+  """UserError unless Beam has the runner that options name, or DEFAULT_RUNNER, and what it needs."""
+  options = with_runner(options)
+  runner = [option for option in options if option.partition('=')[0] == '--runner'][-1]
+  try:
+    beam.Pipeline(options=pipeline_options.PipelineOptions(options))
+  except (AttributeError, ImportError, ValueError) as error:
+    raise UserError(f'{runner}: Beam cannot make it ({text.brief(error, most=400)})') from None
+
+
+def with_runner(options):
+  """List of the options, and DEFAULT_RUNNER where they name none."""
+  is_named = any(option.partition('=')[0] == '--runner' for option in options)
+  return [*options, *([] if is_named else [f'--runner={DEFAULT_RUNNER}'])]
+
+
 @contextlib.contextmanager
 def pipeline(options, items):
   """A beam.Pipeline that has run at the end of the block. `items`: number of elements that it begins with."""
-  options = list(options)
-  if not any(option.partition('=')[0] == '--runner' for option in options):
-    options.append(f'--runner={DEFAULT_RUNNER}')
+  options = with_runner(options)
   if any('DaskRunner' in option for option in options) and not any(
     '--dask_' in o and 'partition' in o for o in options
   ):
