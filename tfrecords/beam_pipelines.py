@@ -43,10 +43,11 @@ def build(arguments, output, params, shard_count=None, timeout_seconds=120, memo
     builder.Summary.
 
   Raises:
-    UserError: no videos, or the folder holds records already.
+    UserError: no videos, the folder holds records already, or Beam cannot make the runner.
   """
   start, output = time.monotonic(), pathlib.Path(output).absolute()
   found = [v if v.stored else videos.Video(v.id, os.path.abspath(v.path)) for v in videos.find(arguments)]
+  beam_runner.check(options)
   parts = output / builder.PARTS
   with files.space_in(output):
     parts.mkdir(parents=True, exist_ok=True)

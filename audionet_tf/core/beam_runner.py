@@ -9,18 +9,33 @@ import contextlib
 import apache_beam as beam
 from apache_beam.options import pipeline_options
 
-from audionet_tf.core import files
+from audionet_tf.core import files, text
+from audionet_tf.core.errors import UserError
 
 DEFAULT_RUNNER = 'FnApiRunner'  # in this process; the default of Beam may download another one
 LARGEST_BUNDLE = 1000  # partitions of a Dask bag
 
 
+def check(options):
+  """UserError unless Beam has the runner that options name, or DEFAULT_RUNNER, and what it needs."""
+  options = with_runner(options)
+  runner = [option for option in options if option.partition('=')[0] == '--runner'][-1]
+  try:
+    beam.Pipeline(options=pipeline_options.PipelineOptions(options))
+  except (AttributeError, ImportError, ValueError) as error:
+    raise UserError(f'{runner}: Beam cannot make it ({text.brief(error, most=400)})') from None
+
+
+def with_runner(options):
+  """List of the options, and DEFAULT_RUNNER where they name none."""
+  is_named = any(option.partition('=')[0] == '--runner' for option in options)
+  return [*options, *([] if is_named else [f'--runner={DEFAULT_RUNNER}'])]
+
+
 @contextlib.contextmanager
 def pipeline(options, items):
   """A beam.Pipeline that has run at the end of the block. `items`: number of elements that it begins with."""
-  options = list(options)
-  if not any(option.partition('=')[0] == '--runner' for option in options):
-    options.append(f'--runner={DEFAULT_RUNNER}')
+  options = with_runner(options)
   if any('DaskRunner' in option for option in options) and not any(
     '--dask_' in o and 'partition' in o for o in options
   ):

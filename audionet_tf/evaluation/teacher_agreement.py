@@ -4,13 +4,13 @@ import numpy as np
 import tqdm
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.core.stores import object_store
 from audionet_tf.data import batch_keys, input_pipeline, records, soft_labels
 from audionet_tf.data.shards import damage
-from audionet_tf.teachers import frozen_teacher, labelling
+from audionet_tf.teachers import described, frozen_teacher, labelling
 from audionet_tf.training.steps import losses
 
 MEASURES = ('kl', 'top1', 'top5')
+ADVICE = 'name the teacher with --teacher'
 
 
 def named_teacher(settings):
@@ -25,19 +25,11 @@ def named_teacher(settings):
   Raises:
     UserError: the settings record no teacher, or are damaged.
   """
-  teachers = settings.teachers
-  described = teachers.get(next(iter(settings.classes), None)) if isinstance(teachers, dict) else None
-  if not described:
-    raise UserError('the model does not record its teacher; name it with --teacher')
-  kinds = {'source': str, 'weights': str, 'labels': str | None, 'dtype': str, 'input_range': list | None}
-  kinds |= {'digest': str | None, 'texts': str | None, 'temperature': float | None}
-  if not isinstance(described, dict) or not all(isinstance(described.get(key), kind) for key, kind in kinds.items()):
-    raise UserError('the record of the teacher in the model is damaged; name the teacher with --teacher')
-  # A model may come from strangers: it makes no connection of its own.
-  for key in ('source', 'weights', 'labels', 'texts'):
-    if object_store.is_address(object_store.named_path(described.get(key) or '')[1]):
-      raise UserError(f'the {key} of the teacher were at {described[key]}; name the teacher with --teacher')
-  return {key: described.get(key) for key in kinds}
+  about = described.of_head(settings, next(iter(settings.classes), None), ADVICE, needed=('source', 'weights', 'dtype'))
+  if not about:
+    raise UserError(f'the model does not record its teacher; {ADVICE}')
+  described.refuse_addresses(about, ADVICE)
+  return about
 
 
 def load_teacher(student, arguments):

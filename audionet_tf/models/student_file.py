@@ -8,16 +8,14 @@ import keras
 
 from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import params
 from audionet_tf.layers import categories, nearest_text  # noqa: F401 (register layers that a file may hold)
-from audionet_tf.media import timeline
 from audionet_tf.models import (
   alignment,
   heads,
   registry,  # noqa: F401 (its networks register theirs)
   student_paths,
 )
-
-MOST_SECONDS = 86_400  # of a window
 
 
 def check_names(path, settings):
@@ -115,27 +113,30 @@ def read_settings(path):
   """The StudentConfig beside a .keras file. UserError: a file is missing, or it is damaged."""
   path = pathlib.Path(path)
   student_paths.require_student(path)
+  return settings_in(path.with_suffix('.json'))
+
+
+def settings_in(file):
+  """The StudentConfig in a JSON file, which may come from strangers. UserError: it is none, or damaged."""
   try:
-    return parsed(path.with_suffix('.json').read_text(encoding='utf-8'))
+    settings = StudentConfig(**json.loads(file.read_text(encoding='utf-8')))
+    check_values(settings)
+    framing = {name: getattr(settings, name) for name in ('window_seconds', 'sample_rate_hz', 'mono')}
+    params.Framing(**framing)
   except (ValueError, TypeError, RecursionError) as error:
-    raise UserError(f'{path.with_suffix(".json")}: not the settings of a student ({text.brief(error)})') from None
+    raise UserError(f'{file}: not the settings of a student ({text.brief(error)})') from None
+  return settings
 
 
-def parsed(content):
-  """The StudentConfig in the text of a file, which a stranger may have edited.
-
-  Raises:
-    ValueError, TypeError, RecursionError: it is not JSON, or a value of it is impossible.
-  """
-  settings = StudentConfig(**json.loads(content))
-  rate, seconds, classes = settings.sample_rate_hz, settings.window_seconds, settings.classes
+def check_values(settings):
+  """TypeError or ValueError: a StudentConfig has values of other forms than its attributes have."""
+  classes, teachers = settings.classes, settings.teachers
   possible = {
     'student': isinstance(settings.student, str),
-    'sample_rate_hz': type(rate) is int and 0 < rate <= timeline.MAX_RATE_HZ,
-    'mono': settings.mono in ('mean', 'first'),
-    'window_seconds': type(seconds) in (int, float) and 0 < seconds <= MOST_SECONDS,
-    'classes': isinstance(classes, dict) and all(isinstance(names, list) for names in classes.values()),
-    'teachers': isinstance(settings.teachers, dict),
+    'sample_rate_hz': type(settings.sample_rate_hz) is int,
+    'window_seconds': type(settings.window_seconds) in (int, float),
+    'classes': isinstance(classes, dict) and all(isinstance(names, list) and names for names in classes.values()),
+    'teachers': isinstance(teachers, dict) and all(isinstance(each, dict | None) for each in teachers.values()),
     'target_steps': isinstance(settings.target_steps, str) and settings.target_steps in alignment.TARGET_STEPS,
   }
   for name, is_possible in possible.items():
@@ -145,4 +146,3 @@ def parsed(content):
     if not isinstance(name, str):
       raise TypeError(f'a class is called {text.brief_value(name)}')
     name.encode()  # UnicodeEncodeError, a ValueError: no text file could hold it
-  return settings

@@ -20,10 +20,11 @@ from audionet_tf.media import waveforms
 from audionet_tf.media.timeline import PCM_SCALE
 from audionet_tf.models import registry
 from audionet_tf.saved_model import signatures
-from audionet_tf.teachers import frozen_teacher, student_words
+from audionet_tf.teachers import described, frozen_teacher, student_words
 
 SHORTEST_WINDOW_SECONDS = 1.0  # by default: a moment of AudioNet's 40 ms cannot be listened to
 PICTURE_SIDE = 224  # pixels, as in records
+ADVICE = 'ask by a sound, or by a class of a table (--classes)'
 
 
 def output_of(settings):
@@ -113,13 +114,16 @@ def of_picture(settings, path):
     UserError: the student learned no embeddings, its teacher is not there, or the file is no picture.
   """
   about = teacher_of(settings, 'a picture')
+  if not about:
+    raise UserError(f'the student does not record its teacher, which could see {path}; {ADVICE}')
+  described.refuse_addresses(about, ADVICE)
   try:
     with PIL.Image.open(path) as picture:
       pixels = np.asarray(picture.convert('RGB').resize((PICTURE_SIDE, PICTURE_SIDE), PIL.Image.Resampling.BILINEAR))
   except Exception as error:  # Pillow raises whatever damaged bytes hit
     raise UserError(f'{path}: not a readable picture ({text.brief(error)})') from error
   keys = ('source', 'weights', 'labels', 'dtype', 'input_range')
-  teacher = frozen_teacher.load(**{key: about.get(key) for key in keys})
+  teacher = frozen_teacher.load(**{key: about[key] for key in keys if about[key] is not None})
   if teacher.precomputed is not None:
     raise UserError(f'{about["source"]}: vectors from a file, which has none of {path}; ask by a sound or a table')
   if teacher.digest != about.get('digest'):
@@ -128,9 +132,9 @@ def of_picture(settings, path):
 
 
 def teacher_of(settings, what):
-  """The description of the teacher of the embeddings. UserError where there are none."""
+  """The teacher of the embeddings, from `described.of_head`. UserError where there are none, or it is damaged."""
   for head in settings.embeddings:
-    return settings.teachers.get(head) or {}
+    return described.of_head(settings, head, ADVICE)
   raise UserError(
     f'the query is {what}, but {settings.student} learned no embeddings of pictures; ask by a sound file, or train a '
     'student with --teacher=embedding:clip:PRESET'

@@ -9,7 +9,7 @@ import tensorflow as tf
 from audionet_tf.core import saved_model_allowlist, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.models import student_file, student_paths
-from audionet_tf.saved_model import signatures, verify
+from audionet_tf.saved_model import verify
 from audionet_tf.saved_model.writer import SETTINGS_FILE
 
 
@@ -50,16 +50,9 @@ class LoadedExport:
 def read_settings(path):
   """Reads the student_file.StudentConfig in the assets of a version's folder. UserError if missing or not valid."""
   file = path / 'assets' / SETTINGS_FILE
-  try:
-    settings = student_file.parsed(file.read_text(encoding='utf-8'))
-    signatures.window_samples(settings)
-    if not all(settings.classes.values()):
-      raise TypeError('a head without classes')
-  except FileNotFoundError:
-    raise UserError(f'{path}: a SavedModel, but not of a student: assets/{SETTINGS_FILE} is missing') from None
-  except (ValueError, TypeError, AttributeError, RecursionError) as error:
-    raise UserError(f'{file}: not the settings of a student ({text.brief(error)})') from None
-  return settings
+  if not file.is_file():
+    raise UserError(f'{path}: a SavedModel, but not of a student: assets/{SETTINGS_FILE} is missing')
+  return student_file.settings_in(file)
 
 
 def load(path, names=True):

@@ -35,6 +35,7 @@ def label(records_folder, configs, batch_size=64, options=()):
   Raises:
     UserError: as `labelling.label`, here or in a worker.
   """
+  beam_runner.check(options)
   records_folder = pathlib.Path(records_folder).absolute()
   manifest, teachers = labelling.load(records_folder, configs)
   configs = teacher_config.settled(configs, teachers)

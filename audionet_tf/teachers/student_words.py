@@ -6,9 +6,10 @@ Finding the student and checking the classes needs no TensorFlow.
 from audionet_tf.core.errors import UserError
 from audionet_tf.data.tables import class_prompts, word_tables
 from audionet_tf.models import starter, student_paths
-from audionet_tf.teachers import teacher_config
+from audionet_tf.teachers import described, teacher_config
 
 TEMPERATURE = 0.05  # where neither table nor teacher says one
+ADVICE = 'expected is a table of vectors of the classes, .npz with names and vectors'
 
 
 def find(model, classes):
@@ -65,7 +66,7 @@ def with_classes(path, model, settings, classes):
   from audionet_tf.models import words
 
   head = words.head_of(path, settings)
-  about = settings.teachers.get(head) or {}
+  about = described.of_head(settings, head, 'use another student')
   if word_tables.is_table(classes):
     table = word_tables.read(classes)
   else:
@@ -80,16 +81,14 @@ def vectors_of_texts(about, prompts, name):
   """f32 [classes, width], each of length 1, of texts, by the text model of a teacher.
 
   Args:
-    about: description of the teacher, from a student.
+    about: the teacher of a student, from `described.of_head`.
     prompts: dict of class to list of texts.
     name: of the texts, for messages.
   """
   source = str(about.get('source') or '').removeprefix(teacher_config.EMBEDDING)
   if not teacher_config.is_picture_text(source):
-    raise UserError(
-      f'{name}: the teacher of this student ({source or "unknown"}) knows no texts; expected is a table of vectors '
-      'of the classes, .npz with names and vectors'
-    )
+    raise UserError(f'{name}: the teacher of this student ({source or "unknown"}) knows no texts; {ADVICE}')
+  described.refuse_addresses(about, ADVICE)
   teacher_config.check_preset(source)
   from audionet_tf.teachers import picture_text
 

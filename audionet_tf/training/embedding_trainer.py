@@ -5,7 +5,7 @@ The student is complete: VGGish's weights come with `init`, so that a student tr
 
 import keras
 
-from audionet_tf.core import digests
+from audionet_tf.core import digests, files
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import audioset_embeddings, balanced_sampling, batch_keys, input_pipeline
 from audionet_tf.data.params import RecordParams
@@ -60,9 +60,14 @@ def train(paths, run_dir, config, resume=False, checkpoint_every=0, checkpoint_m
 
   Raises:
     UserError: a config that embeddings cannot be trained with, or damaged files.
+    DiskFullError: no space in the run folder.
   """
   check(config)
-  with trainer.run_folder(run_dir, resume, task) as locked_dir, distribution.losses_named(task):
+  with (
+    files.space_in(run_dir),
+    trainer.run_folder(run_dir, resume, task) as locked_dir,
+    distribution.losses_named(task),
+  ):
     devices = distribution.make(config.replicas, task)
     checkpointing = {'every_epochs': checkpoint_every, 'minutes': checkpoint_minutes}
     return train_locked(paths, locked_dir, config, devices, task, checkpointing)

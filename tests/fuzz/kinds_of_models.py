@@ -27,8 +27,9 @@ def make_student(name, folder):
 
 def open_student(path):
   from audionet_tf.models import student_file
+  from audionet_tf.saved_model import export
 
-  student_file.load(path.with_suffix('.keras'))
+  export.check_settings(*student_file.load(path.with_suffix('.keras')))
 
 
 def make_teacher(suffix, folder):

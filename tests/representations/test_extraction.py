@@ -154,7 +154,7 @@ def test_hdf5_holds_the_same(run, tmp_path):
 def test_networks_without_steps_give_one_vector_per_window(tmp_path):
   model = registry.build('audionet', {'teacher': 3})
   student_file.save(
-    tmp_path / 'a.keras', model, student_file.StudentConfig('audionet', 16_000, 'mean', 0.04, {'teacher': 'abc'})
+    tmp_path / 'a.keras', model, student_file.StudentConfig('audionet', 16_000, 'mean', 0.04, {'teacher': list('abc')})
   )
   path = write_sound(tmp_path / 'a.wav', 1.0, 16_000)
   done = extraction.extract(layer_outputs.load(tmp_path / 'a.keras', ['embedding']), [path], tmp_path)

@@ -108,7 +108,9 @@ def test_keys_decide_and_go_on(review):
     press('x', f'{name} === "dog"')
     press('u', f'{name} === "cat"')
     press('1', f'{name} === "dog"')
-    press('x', f'{name} === "All are decided"')
+    page.run('document.getElementById("reject").focus()')
+    page.press(' ', 32, ' ')  # as on every button
+    page.wait(f'{name} === "All are decided"')
   assert review_folder.read(review.folder).decided == {0: 'dog', 1: 'dog', 2: None}
 
 

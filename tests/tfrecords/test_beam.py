@@ -158,6 +158,20 @@ def test_words_that_are_no_options(words, message):
     beam_command.main(['beam', *words])
 
 
+@pytest.mark.parametrize(
+  ('runner', 'message'),
+  [
+    ('FnApiRuner', 'Valid values are .*DirectRunner'),
+    ('apache_beam.runners.nowhere.Runner', "No module named 'apache_beam.runners.nowhere'"),
+    ('apache_beam.runners.runner.Nowhere', 'Nowhere'),
+  ],
+)
+def test_an_unknown_runner_is_told_before_anything_is_made(local, tmp_path, runner, message):
+  with pytest.raises(UserError, match=f'--runner={runner}: .*{message}') as caught:
+    build(local[0], tmp_path / 'out', f'--runner={runner}')
+  assert '\n' not in str(caught.value) and not (tmp_path / 'out').exists()
+
+
 def test_nothing_usable_is_one_line(tmp_path):
   (tmp_path / 'videos').mkdir()
   (tmp_path / 'videos/text.mp4').write_text('no video')

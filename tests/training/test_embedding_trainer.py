@@ -1,6 +1,7 @@
 """Training on embeddings of AudioSet's form: what learns, what stays, and that the student takes sound afterwards."""
 
 import dataclasses
+import errno
 import functools
 import json
 
@@ -8,13 +9,13 @@ import commands
 import numpy as np
 import pytest
 
-from audionet_tf.core.errors import UserError
+from audionet_tf.core.errors import DiskFullError, UserError
 from audionet_tf.data import audioset_embeddings, input_pipeline
 from audionet_tf.data.shards import tfrecord_io
 from audionet_tf.models import registry, student_file
 from audionet_tf.models.networks import vggish, vggish_attention
 from audionet_tf.saved_model import loader
-from audionet_tf.training import callbacks, config, embedding_trainer, trainer
+from audionet_tf.training import callbacks, config, embedding_trainer, run_models
 
 SETTINGS = student_file.StudentConfig('vggish_pca', 16000, 'mean', 0.975, {})
 CONVOLUTIONS, DENSE = (('conv1', 2), ('pool1', None)), (('fc1_1', 4), ('fc2', 128))
@@ -102,7 +103,7 @@ def test_balanced_clips_and_a_killed_run(world, monkeypatch):
     return student_file.load(world / name / 'student.keras')[0].get_weights()
 
   monkeypatch.setattr(
-    trainer, 'finish', lambda run_dir, student, *_: student_file.save(run_dir / 'student.keras', student, SETTINGS)
+    run_models, 'finish', lambda run_dir, student, *_: student_file.save(run_dir / 'student.keras', student, SETTINGS)
   )
   whole = weights('whole')
   with monkeypatch.context() as killed:
@@ -111,6 +112,16 @@ def test_balanced_clips_and_a_killed_run(world, monkeypatch):
       weights('parts')
   for one, other in zip(whole, weights('parts', resume=True), strict=True):
     np.testing.assert_array_equal(one, other)
+
+
+def test_a_full_disk_names_the_folder(tmp_path, monkeypatch):
+  def full(*arguments):
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+  (tmp_path / 'classes.csv').write_text('')
+  monkeypatch.setattr(embedding_trainer, 'train_locked', full)
+  with pytest.raises(DiskFullError, match=f'^{tmp_path}/run: no space left'):
+    embedding_trainer.train([], tmp_path / 'run', run_config(tmp_path))
 
 
 @pytest.mark.parametrize(

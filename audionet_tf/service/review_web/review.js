@@ -86,7 +86,7 @@ function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.tagName === 'INPUT') return;
   const label = review.labels[KEYS.indexOf(event.key)];
   const action = ACTIONS[event.key] || (KEYS.includes(event.key) && label && (() => decide(label)));
-  if (!action) return;
+  if (!action || (event.key === ' ' && event.target.tagName === 'BUTTON')) return;  // Space presses a button
   event.preventDefault();
   action();
 }
@@ -113,6 +113,9 @@ async function begin() {
     if (label) decide(label);
   });
   document.addEventListener('keydown', onKey);
+  document.addEventListener('click', ({ detail, target }) => {
+    if (detail) target.closest('button')?.blur(); // after a click by mouse, Space plays again
+  });
   show();
 }
 

@@ -2,7 +2,7 @@
 
 import { connect } from './source.js';
 import { $, MIB, element, say, showBars, threshold, words } from './page.js';
-import { cancel, idle, send } from './upload.js';
+import { cancel, idle, send, tell } from './upload.js';
 import { clock, timeline } from './timeline.js';
 import { example } from './example.js';
 import { toggleMicrophone } from './microphone.js';
@@ -16,8 +16,8 @@ const seconds = (length) => (length < 1.05 ? 'A second is' : `${Math.round(lengt
 const resultAddress = (id, format) => source.address(id, format, threshold());
 
 // Shows a result. `file`: the File that it is of, null where the page does not have it; `isCurrent`:
-// whether nobody has chosen another file meanwhile.
-async function show(file, result, isCurrent) {
+// whether nobody has chosen another file meanwhile; `end`: what tells of it, `tell` if another file is under way.
+async function show(file, result, isCurrent, end = idle) {
   const answer = await source.timeline(result.id);
   if (!isCurrent()) return;
   clear();
@@ -34,9 +34,10 @@ async function show(file, result, isCurrent) {
   const repeats = result.repeats > 1 ? ` The file is short and was repeated ${result.repeats} times.` : '';
   const unknown = result.unknown_seconds ? ` ${seconds(result.unknown_seconds)} unlike all that this student knows.` : '';
   const warnings = result.warnings.map((warning) => ` Warning: ${warning}.`).join('');
-  idle(`${count} in ${clock(result.seconds)}.${unknown}${repeats}${warnings}`);
+  end(`${count} in ${clock(result.seconds)}.${unknown}${repeats}${warnings}`);
   $('name').focus();
   follow();
+  if (result.threshold !== threshold()) await changeThreshold();  // the slider was moved meanwhile
 }
 
 // Puts the file of the result into the player; null where there is none.
@@ -73,12 +74,12 @@ async function restore() {
     return;
   }
   try {
-    await show(null, await source.result(id, threshold()), isCurrent);
+    await show(null, await source.result(id, threshold()), isCurrent, tell);
   } catch (error) {
     if (!isCurrent()) return;
     history.replaceState(null, '', location.pathname);
     clear();
-    idle('', `The result in this address cannot be shown: ${error.message}.`);
+    tell('', `The result in this address cannot be shown: ${error.message}.`);
   }
 }
 

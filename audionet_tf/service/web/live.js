@@ -3,6 +3,7 @@
 import { resampled } from './local/resampler.js';
 
 const PAUSE_MS = 300;  // between a response and the next request
+const ENDED = 'the sound ended; is the microphone still plugged in?';
 
 // The latest samples of a stream, in a ring.
 class Latest {
@@ -46,25 +47,42 @@ export function captioned(scores) {
 // Listens to a MediaStream until the function that it returns is called.
 //   source: see service.js; about: what it says of itself
 //   recorder: address of recorder.js
-//   onScores: called with [[class, probability], ...]; onError: with an Error, once
+//   onScores: called with [[class, probability], ...]; onError: with an Error, once, after which nothing listens
 //   audible: whether the sound is played on, as that of a captured tab must be
+// Whatever fails, the stream is not left on: whose sound is taken is shown to people.
 export async function listen(stream, { source, about, recorder, onScores, onError, audible = false }) {
-  const context = new AudioContext();
-  await context.audioWorklet.addModule(recorder);
-  const input = context.createMediaStreamSource(stream);
-  const node = new AudioWorkletNode(context, 'recorder', { numberOfOutputs: 0 });
-  const length = about.live.examples * about.live.samples;
-  const latest = new Latest(Math.ceil((length * context.sampleRate) / about.sample_rate_hz));
-  node.port.onmessage = ({ data }) => latest.add(data);
-  input.connect(node);
-  if (audible) input.connect(context.destination);
-  await context.resume();
+  let length = 0;
+  let context = null;
+  let latest = null;
   let running = true;
 
   function stop() {
     running = false;
     for (const track of stream.getTracks()) track.stop();
-    if (context.state !== 'closed') context.close();
+    if (context && context.state !== 'closed') context.close();
+  }
+
+  function fail(error) {
+    if (!running) return;
+    stop();
+    onError(error);
+  }
+
+  async function begin() {
+    length = about.live.examples * about.live.samples;
+    context = new AudioContext();
+    await context.audioWorklet.addModule(recorder);
+    const input = context.createMediaStreamSource(stream);
+    const node = new AudioWorkletNode(context, 'recorder', { numberOfOutputs: 0 });
+    latest = new Latest(Math.ceil((length * context.sampleRate) / about.sample_rate_hz));
+    node.port.onmessage = ({ data }) => latest.add(data);
+    input.connect(node);
+    if (audible) input.connect(context.destination);
+    await context.resume();
+    for (const track of stream.getTracks()) {
+      if (track.readyState === 'ended') throw new Error(ENDED);
+      track.addEventListener('ended', () => fail(new Error(ENDED)));
+    }
   }
 
   async function loop() {
@@ -78,10 +96,12 @@ export async function listen(stream, { source, about, recorder, onScores, onErro
     }
   }
 
-  loop().catch((error) => {
-    if (!running) return;
+  try {
+    await begin();
+  } catch (error) {
     stop();
-    onError(error);
-  });
+    throw error;
+  }
+  loop().catch(fail);
   return stop;
 }

@@ -11,11 +11,17 @@ function stage(message, share) {
   else $('progress').value = share;
 }
 
+// Tells of something else than the file under way, which goes on.
+export function tell(message = '', problem = '') {
+  $('status').textContent = message;
+  say($('problem'), problem);
+}
+
+// Tells how the file under way ended.
 export function idle(message = '', problem = '') {
   current = null;
   $('work').hidden = true;
-  $('status').textContent = message;
-  say($('problem'), problem);
+  tell(message, problem);
 }
 
 // Captions a File. `source`: see service.js; `about`: what it says of itself; `show`: called with the file, the result and a

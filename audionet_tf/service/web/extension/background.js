@@ -73,10 +73,26 @@ async function start(tabId) {
 
 // Captions from the sound of the tab, where the service cannot fetch its video.
 async function listenToTab({ tabId, base, about }) {
-  const streamId = await chrome.tabCapture.getMediaStreamId({ targetTabId: tabId });
   await note(tabId, 'Listening to the tab.');
+  const streamId = await chrome.tabCapture.getMediaStreamId({ targetTabId: tabId });
+  if (!(tabId in await tabs())) return;  // switched off meanwhile
   await toOffscreen({ type: 'listen', streamId, tabId, base, about });
   await toTab(tabId, { type: 'text', text: 'Listening …' });
+}
+
+// Listens to a tab whose video the service could not fetch, unless its captions are off by now.
+async function unfetched(job) {
+  if (!(job.tabId in await tabs())) return;
+  try {
+    await listenToTab(job);
+  } catch (error) {
+    await failed({ tabId: job.tabId, reason: error.message });
+  }
+}
+
+async function failed({ tabId, reason }) {
+  await toTab(tabId, { type: 'text', text: `Captions ended: ${reason}` });
+  await note(tabId, null);
 }
 
 async function stop(tabId) {
@@ -104,11 +120,8 @@ const ANSWERS = {
     await toTab(tabId, { type: 'events', events });
   },
   progress: ({ tabId, text }) => toTab(tabId, { type: 'text', text }),
-  unfetched: async ({ tabId, base, about }) => listenToTab({ tabId, base, about }),
-  failed: async ({ tabId, reason }) => {
-    await toTab(tabId, { type: 'text', text: `Captions ended: ${reason}` });
-    await note(tabId, null);
-  },
+  unfetched,
+  failed,
 };
 
 chrome.runtime.onMessage.addListener((message, sender, answer) => {

@@ -1,0 +1,187 @@
+"""Modules of the page and the extension in a real Chromium, with scores that the test makes: no service, no student."""
+
+import json
+import shutil
+
+import chromium
+import pytest
+import static_site
+
+if chromium.PROGRAM is None:
+  pytest.skip('no Chromium here (Debian: apt install chromium)', allow_module_level=True)
+
+from audionet_tf.service import web_folder
+
+# A source whose captions the test finishes; an event's name has the threshold that it was asked for.
+SOURCE = """
+const about = {
+  student: 'x', classes: 1, names: ['a'], unknown: false, sound_seconds: 60, upload_bytes: 1e9, threshold: 0.2,
+  formats: ['vtt'], sample_rate_hz: 16000, live: { examples: 1, samples: 1600 },
+};
+const times = { start_seconds: 0, end_seconds: 1 };
+const events = (threshold) => [{ name: `above ${Math.round(100 * threshold)}`, score: 1, ...times }];
+const made = (id, threshold) => (
+  { id, file: id, seconds: 1, repeats: 1, warnings: [], threshold, events: events(threshold) });
+const shown = {
+  seconds: 1, wave: { block_seconds: 1, low: [0], high: [0] },
+  mel: { columns: 1, bands: 1, column_seconds: 1, levels: 'AA==' },
+  classes: { names: ['a'], start_seconds: [0], end_seconds: [1], top: [[[0, 50]]], bars: [{ name: 0, values: [50] }] },
+};
+export function connect() {
+  return {
+    needsService: true, keeps: true, about: async () => about, timeline: async () => shown, address: () => 'blank',
+    result: async (id, threshold) => {
+      if (id === 'gone') throw new Error('no such captions');
+      return made(id, threshold);
+    },
+    caption: (file, threshold, report) => new Promise((finish) => {
+      report('Listening', 0.5);
+      window.finish = () => finish(made(file.name, threshold));
+    }),
+    classify: async () => [['a', 1]],
+  };
+}
+"""
+NAME = "document.querySelector('#name').textContent"
+EVENTS = "document.querySelector('#events span').textContent"
+UNDER_WAY = "!document.querySelector('#work').hidden"
+# A stream of this page's own making, which no device is behind.
+STREAM = (
+  'window.stream = new AudioContext().createMediaStreamDestination().stream; window.track = stream.getTracks()[0];'
+)
+
+
+@pytest.fixture(scope='module')
+def site(tmp_path_factory):
+  """(Browser, address of the page's files with SOURCE in the place of source.js, a file to choose)."""
+  folder = tmp_path_factory.mktemp('page')
+  shutil.copytree(web_folder.WEB, folder / 'web')
+  (folder / 'web/source.js').write_text(SOURCE)
+  (folder / 'new').write_text('a sound')
+  with static_site.running(folder / 'web') as (address, _), chromium.running() as browser:
+    yield browser, address, folder / 'new'
+
+
+@pytest.fixture
+def page(site):
+  """The page, with the result `old`."""
+  page = site[0].page(f'{site[1]}index.html#old')
+  page.wait(f"{NAME} === 'old'")
+  yield page
+  page.call('Page.close')
+
+
+@pytest.fixture
+def blank(site):
+  """A page of the same site without anything on it."""
+  page = site[0].page(f'{site[1]}blank')
+  yield page
+  page.call('Page.close')
+
+
+def test_going_back_drops_no_file_under_way(page, site):
+  page.choose('#chooser', site[2])
+  page.wait(f'window.finish && {UNDER_WAY}')
+  for address, then in (('older', f"{NAME} === 'older'"), ('', "document.querySelector('#result').hidden")):
+    page.run(f'location.hash = {json.dumps(address)}')
+    page.wait(then)
+  page.run("location.hash = 'gone'")
+  page.wait("document.querySelector('#problem').textContent.includes('no such captions')")
+  assert page.run(UNDER_WAY)
+  page.run('finish()')
+  page.wait(f"{NAME} === 'new' && !({UNDER_WAY}) && location.hash === '#new'")
+
+
+def test_events_are_those_of_the_threshold_that_is_shown(page, site):
+  page.choose('#chooser', site[2])
+  page.wait('!!window.finish')
+  page.run(
+    "const slider = document.querySelector('#threshold'); slider.value = 55; slider.dispatchEvent(new Event('change'))"
+  )
+  page.wait(f"{EVENTS} === 'above 55'")  # of the result that is still there
+  page.run('finish()')
+  page.wait(f"{NAME} === 'new' && {EVENTS} === 'above 55'")
+
+
+def listening(about='{ live: { examples: 1, samples: 1600 }, sample_rate_hz: 16000 }', recorder='/recorder.js'):
+  """An expression that listens to `stream`; what goes wrong is in `problems`."""
+  return (
+    f"{STREAM} window.problems = []; import('/live.js').then(({{ listen }}) => listen(stream, {{ about: {about}, "
+    f"source: {{ classify: async () => [] }}, recorder: '{recorder}', onScores() {{}}, "
+    'onError(error) { problems.push(error.message); } })).then(() => {}, (error) => { problems.push(error.message); })'
+  )
+
+
+@pytest.mark.parametrize('wrong', [{'recorder': '/gone.js'}, {'about': 'null'}])
+def test_no_sound_is_taken_after_a_failed_start(blank, wrong):
+  blank.run(
+    'window.opened = []; const Plain = AudioContext; '
+    'window.AudioContext = class extends Plain { constructor() { super(); opened.push(this); } }'
+  )
+  blank.run(listening(**wrong))
+  assert blank.run('problems.length') == 1
+  assert blank.run('track.readyState') == 'ended'
+  blank.wait("opened.slice(1).every(({ state }) => state === 'closed')")  # but for the one that made the stream
+
+
+def test_sound_that_ends_is_told_once(blank):
+  blank.run(listening())
+  assert blank.run('[problems.length, track.readyState]') == [0, 'live']
+  blank.run("track.dispatchEvent(new Event('ended')); track.dispatchEvent(new Event('ended'))")  # as of a pulled plug
+  assert blank.run('problems') == ['the sound ended; is the microphone still plugged in?']
+  assert blank.run('track.readyState') == 'ended'
+
+
+# What the extension asks of the browser; `tabs` are those with captions, `sent` is what was sent to tabs and pages.
+CHROME = """
+window.sent = []; window.stored = { tabs: { 7: 'The service is fetching the video.' } };
+window.listens = []; const event = { addListener(listener) { window.listens.push(listener); } };
+window.chrome = {
+  runtime: { id: 'x', onMessage: event, sendMessage: async (message) => { sent.push(message); } },
+  storage: { session: {
+    get: async () => structuredClone(stored), set: async (values) => { Object.assign(stored, values); },
+  } },
+  offscreen: { hasDocument: async () => true, closeDocument: async () => {} },
+  tabs: {
+    sendMessage: async (tabId, message) => { sent.push({ tabId, ...message }); }, onRemoved: { addListener() {} },
+    onUpdated: { addListener() {} },
+  },
+  tabCapture: { getMediaStreamId: () => streamId() },
+};
+window.receive = (message) => new Promise((answer) => listens[0](message, { id: 'x' }, answer));
+"""
+
+
+def extension(blank, module):
+  blank.run(f"{CHROME} import('/extension/{module}.js').then(() => true)")
+
+
+def test_a_capture_that_is_refused_is_told_in_the_tab(blank):
+  extension(blank, 'background')
+  blank.run("window.streamId = async () => { throw new Error('not allowed'); }")
+  blank.run("receive({ to: 'background', type: 'unfetched', tabId: 7, base: '', about: {} }).then(() => true)")
+  assert blank.run('sent') == [{'tabId': 7, 'type': 'text', 'text': 'Captions ended: not allowed'}]
+  assert blank.run('stored.tabs') == {}
+
+
+@pytest.mark.parametrize('when', ['before', 'meanwhile'])
+def test_a_tab_that_was_switched_off_is_not_captured(blank, when):
+  extension(blank, 'background')
+  blank.run("window.streamId = async () => 'stream'")
+  off = 'stored.tabs = {};'
+  blank.run(off if when == 'before' else f"window.streamId = async () => {{ {off} return 'stream'; }}")
+  blank.run("receive({ to: 'background', type: 'unfetched', tabId: 7, base: '', about: {} }).then(() => true)")
+  assert blank.run('sent') == [] and blank.run('stored.tabs') == {}
+
+
+def test_a_stop_while_a_capture_begins_ends_it(blank):
+  extension(blank, 'offscreen')
+  blank.run(f'{STREAM} navigator.mediaDevices.getUserMedia = () => new Promise((go) => {{ window.go = go; }})')
+  about = '{ live: { examples: 1, samples: 1600 }, sample_rate_hz: 16000 }'
+  tell = "listens[0]({ to: 'offscreen', tabId: 7, %s }, { id: 'x' })"
+  blank.run(tell % f"type: 'listen', streamId: 'x', base: '', about: {about}")
+  blank.wait('!!window.go')
+  blank.run(tell % "type: 'stop'")
+  blank.run('go(stream)')
+  blank.wait("track.readyState === 'ended'")
+  assert blank.run('sent') == []
