@@ -90,8 +90,9 @@ def main(argv):
   system.keep_freed_memory()
   cli.import_tensorflow()
   from audionet_tf.service import app as service_app
-  from audionet_tf.service import server
+  from audionet_tf.service import jobs, server
 
+  jobs.check_temporary_folder()
   fetch, hosts = None, ()
   if ALLOW_DOWNLOAD.value:
     from audionet_tf.service import video_download
