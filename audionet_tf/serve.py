@@ -91,7 +91,9 @@ def main(argv):
   cli.import_tensorflow()
   from audionet_tf.service import app as service_app
   from audionet_tf.service import server
+  from audionet_tf.service.captions import jobs
 
+  jobs.check_temporary_folder()
   fetch, hosts = None, ()
   if ALLOW_DOWNLOAD.value:
     from audionet_tf.service.captions import video_download

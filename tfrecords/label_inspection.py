@@ -4,46 +4,15 @@ import numpy as np
 from google.protobuf import message
 
 from audionet_tf.core import text
-from audionet_tf.core.errors import UserError
-from audionet_tf.core.stores import store_mirror
 from audionet_tf.data import batch_keys, soft_labels
 from audionet_tf.data.record_manifest import MANIFEST_NAME
 from audionet_tf.data.shards import tfrecord_io
-from tfrecords import hashed_order
+from tfrecords import stored_inspection
 
 
 def inspect(folder, manifest, progress=lambda count: None):
-  """Reads all answers in a folder. Answers for other records are compared with their own manifest only.
-
-  Args:
-    folder: pathlib.Path of the stored answers.
-    manifest: of the records beside them, from `record_manifest.read`.
-    progress: function that is called with the number of windows read since the last call.
-
-  Returns:
-    list of (pathlib.Path of the damaged file, fault of one line). A folder that a labelling run has not finished has
-    shards without a manifest.
-  """
-  stored, faults = None, []
-  path = folder / MANIFEST_NAME
-  if path.is_file():
-    try:
-      stored = soft_labels.parse_manifest(folder)
-    except UserError as error:
-      faults.append((path, str(error)))
-  of_these = stored is not None and stored['records_digest'] == manifest['digest']
-  if stored is not None:
-    faults += [(path, f'{path}: {problem}') for problem in _strange(folder, stored, manifest, of_these)]
-  expected = hashed_order.Windows(manifest['videos']) if of_these and not faults else None
-  names = [shard['name'] for shard in stored['shards']] if stored else store_mirror.names(folder, 'labels-*')
-  for number, name in enumerate(names):
-    windows = stored['shards'][number]['windows'] if stored else None
-    places = expected.take(windows) if expected else None
-    problem = _problem(folder / name, windows, stored, places)
-    if problem:
-      faults.append((folder / name, f'{folder / name}: {problem}'))
-    progress(windows or 0)
-  return faults
+  """Reads all answers in a folder, as `stored_inspection.inspect`."""
+  return stored_inspection.inspect(KIND, folder, manifest, progress)
 
 
 def take_away(folder, paths):
@@ -64,18 +33,15 @@ def _strange(folder, stored, manifest, of_these):
       yield 'its windows and videos are not those of the records'
 
 
-def _problem(path, windows, stored, places):
+def _problem(path, row, stored, places):
   """What is wrong with a file of stored answers, or None.
 
   Args:
     path: of the file.
-    windows: number of windows that it should hold, or None if not known.
-    stored: manifest of the answers, or None.
-    places: int64 [windows, 2], positions of videos and numbers of windows that it should hold in this order, or None.
+    row: of the manifest: dict of `windows`, the number that it should hold; without a manifest it is not known.
+    stored, places: as for `stored_inspection.Kind`.
   """
-  found, sizes = [], []
-  if store_mirror.size(path) is None:
-    return 'missing'
+  found, sizes, windows = [], [], row.get('windows')
   for offset, framed, fault in tfrecord_io.checked_records(path):
     try:
       block = None if fault else tfrecord_io.example_class().FromString(framed[12:-4]).features.feature
@@ -112,3 +78,6 @@ def _wrong_block(block, stored):
     if name in classes and not np.isfinite(np.frombuffer(values[0], '<f2')).all():
       return f'{name} is not finite'
   return None
+
+
+KIND = stored_inspection.Kind('labels-*', soft_labels.parse_manifest, _strange, _problem)

@@ -48,7 +48,7 @@ def hidden():
 def _caught():
   """A context at whose end what it wrote to file descriptor 2 is printed; yields the descriptor of the screen."""
   screen = os.dup(2)
-  with tempfile.TemporaryFile() as file:
+  with _memory() as file:
     os.dup2(file.fileno(), 2)
     try:
       yield screen
@@ -61,3 +61,8 @@ def _caught():
       for line in file:
         if not (NOTICE.match(line) or LOST_WORKER.match(line)):
           os.write(2, line)
+
+
+def _memory():
+  """A file in memory, where the system has such: a command needs no folder for temporary files to say what is wrong."""
+  return open(os.memfd_create('stderr'), 'w+b') if hasattr(os, 'memfd_create') else tempfile.TemporaryFile()

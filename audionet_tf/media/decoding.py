@@ -114,7 +114,7 @@ def pcm_chunks(blocks, sample_rate_hz, max_seconds=None, warn=None, block_second
     sample_rate_hz: int, rate of the output.
     max_seconds: presentation time at which to stop; None converts everything.
     warn: None, or a function that is called with a line where samples are far beyond full scale, as in a float WAV
-      with values of int16. They are clipped: what their full scale is, the file does not say.
+      with values of int16. They are clipped: what their full scale is, the file does not say. Also for `fill_gaps`.
     block_seconds: of sound that the resampler gets at least at once.
 
   Yields:
@@ -124,7 +124,8 @@ def pcm_chunks(blocks, sample_rate_hz, max_seconds=None, warn=None, block_second
     UserError: the sample rate is too high, or gaps are too long (`timeline.fill_gaps`).
   """
   limit = None if max_seconds is None else math.ceil(max_seconds * sample_rate_hz)
-  for start, samples in _resampled(timeline.coalesce(timeline.fill_gaps(blocks), block_seconds), sample_rate_hz):
+  placed = timeline.fill_gaps(blocks, warn)
+  for start, samples in _resampled(timeline.coalesce(placed, block_seconds), sample_rate_hz):
     samples = samples if limit is None else samples[: max(0, limit - start)]
     if samples.size:
       if warn and (peak := max(samples.max(), -samples.min())) > MAX_PEAK:

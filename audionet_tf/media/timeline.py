@@ -14,15 +14,17 @@ JITTER_SECONDS = Fraction(5, 1000)
 # In all gaps of a file, as recorders whose clock runs on in a pause leave them: a few bytes of time stamps must not
 # become hours of silence.
 MAX_FILLED_SECONDS = 3600
+SPARE_OVERLAP_SECONDS = 0.5  # in all of a file, of which nothing is said
 MAX_RATE_HZ = 768_000  # of a source: a header may claim anything, and a second of sound is held in memory
 
 
-def fill_gaps(blocks):
+def fill_gaps(blocks, warn=None):
   """Fills gaps with zeros and drops overlaps.
 
   Args:
     blocks: iterable of (start, rate, f32 [n]); `start` in samples of `rate` from time zero, None for a block that
       follows the one before. The rate may change.
+    warn: None, or a function that is called at the end with a line about overlaps of more than SPARE_OVERLAP_SECONDS.
 
   Yields:
     (start, rate, f32 [n]), 0 < n, each starting where the one before ends, or less than a sample before that where the
@@ -31,7 +33,7 @@ def fill_gaps(blocks):
   Raises:
     UserError: a rate is above MAX_RATE_HZ, or the gaps add up to more than MAX_FILLED_SECONDS.
   """
-  expected, known_rate, filled_seconds = None, None, 0
+  expected, known_rate, filled_seconds, dropped_seconds = None, None, 0, 0
   for start, rate, samples in blocks:
     if rate != known_rate:
       if not 0 < rate <= MAX_RATE_HZ:
@@ -55,10 +57,13 @@ def fill_gaps(blocks):
         yield expected + begin, rate, zeros
       expected += gap
     elif gap < -jitter:
+      dropped_seconds += min(-gap, samples.size) / rate
       samples = samples[-gap:]
     if samples.size:
       yield expected, rate, samples
       expected += samples.size
+  if warn and dropped_seconds > SPARE_OVERLAP_SECONDS:
+    warn(f'{dropped_seconds:.2f} s of its sound are left out: their time stamps are those of sound before them')
 
 
 def without_starts_after_a_change(blocks):

@@ -76,3 +76,38 @@ def test_commands_on_a_disk_that_is_read_only(tmp_path):
     else:
       assert code == 1 and len(errors) == 1, (name, text)
       assert errors[0].startswith(f'error: {tmp_path}/disk{place}') and errors[0].endswith(DENIED), (name, text)
+
+
+# The only folder for temporary files is read-only: by name, the words, and what the error says or None.
+WITHOUT_TEMPORARY = {
+  'infer': (['audionet_tf.infer', '--model={disk}/exported', '--output={work}/out', SOUND], None),
+  'serve': (['audionet_tf.serve', '--port=0', '--model={disk}/exported'], 'TMPDIR'),
+}
+
+TEMPORARY = """
+import json, os, pathlib, shutil, subprocess, sys
+
+disk, work, artifacts = map(pathlib.Path, sys.argv[1:])
+shutil.copytree(artifacts, disk, dirs_exist_ok=True)
+subprocess.run(['mount', '-o', 'remount,ro', disk], check=True)
+out = {}
+for name, (module, *words) in json.loads((work / 'commands.json').read_text()).items():
+  program = f"import tempfile; tempfile.tempdir = '{disk}'; from {module} import run; run()"
+  words = [word.format(disk=disk, work=work) for word in words]
+  done = subprocess.run([sys.executable, '-c', program, *words], capture_output=True, text=True, timeout=250)
+  out[name] = [done.returncode, done.stderr]
+print(json.dumps(out))
+"""
+
+
+@pytest.mark.slow
+def test_without_a_folder_for_temporary_files(tmp_path):
+  (tmp_path / 'commands.json').write_text(json.dumps({name: words for name, (words, _) in WITHOUT_TEMPORARY.items()}))
+  told = full_disk.run(TEMPORARY, tmp_path / 'disk', tmp_path, ARTIFACTS, size='64m', timeout=600)
+  if told is None:
+    pytest.skip('no user namespaces here')
+  for name, (_, said) in WITHOUT_TEMPORARY.items():
+    code, text = told[name]
+    assert 'Traceback' not in text, (name, text)
+    errors = [line for line in text.splitlines() if 'error:' in line]
+    assert (code, len(errors)) == ((1, 1) if said else (0, 0)) and (not said or said in errors[0]), (name, text)

@@ -78,6 +78,16 @@ def test_a_gap_becomes_silence_and_an_overlap_is_dropped():
   assert list(samples.values()) == [1] * 10 + [0] * 10 + [2] * 10 + [3] * 10 + [4]
 
 
+def test_overlaps_of_more_than_half_a_second_are_told():
+  told = []
+  pieces = blocks((0, [1] * 1000), *[(0, [2] * 100)] * 5, (1000, [3] * 10))
+  samples = values_by_position(timeline.fill_gaps(pieces, told.append))
+  assert list(samples.values()) == [1] * 1000 + [3] * 10 and not told
+  pieces = blocks((0, [1] * 1000), *[(0, [2] * 100)] * 7, (1000, [3] * 10))
+  assert list(values_by_position(timeline.fill_gaps(pieces, told.append)).values()) == [1] * 1000 + [3] * 10
+  assert told == ['0.70 s of its sound are left out: their time stamps are those of sound before them']
+
+
 def test_jitter_of_time_stamps_is_ignored():
   samples = values_by_position(timeline.fill_gaps(blocks((0, [1] * 10), (12, [2] * 10), (19, [3] * 10))))
   assert list(samples.values()) == [1] * 10 + [2] * 10 + [3] * 10

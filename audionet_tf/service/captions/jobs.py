@@ -82,6 +82,17 @@ class Results:
       self.held.popitem(last=False)
 
 
+def check_temporary_folder():
+  """UserError unless files can be made where uploads and their sound are written."""
+  try:
+    tempfile.TemporaryFile(prefix='audionet-').close()
+  except OSError as error:
+    folder = os.path.dirname(error.filename or '') or 'no folder for temporary files'
+    raise UserError(
+      f'{folder}: {error.strerror}; uploads are written there: set TMPDIR to a folder that can be written'
+    ) from None
+
+
 @contextlib.contextmanager
 def space():
   """Context of all that writes uploads and their sound. RequestRefused where the disk is full; the log says which."""
