@@ -153,11 +153,9 @@ def parse_manifest(folder):
     raise UserError(f'{folder}: no finished codec variants here ({records.MANIFEST_NAME} is missing); train again')
   manifest = sealed_json.read(path, kind, advice_for(folder))
   try:
-    for row, kinds in ((manifest, KEYS), *((shard, SHARD_KEYS) for shard in manifest['shards'])):
-      for name, row_kind in kinds.items():
-        if type(row[name]) is not row_kind:
-          raise TypeError(f'{name} is {text.brief_value(row[name])}')
+    record_manifest.check_types(manifest, KEYS)
     for shard in manifest['shards']:
+      record_manifest.check_types(shard, SHARD_KEYS)
       record_manifest.check_name(shard['name'])
     if manifest['format_version'] != FORMAT_VERSION:
       raise ValueError(f'format {manifest["format_version"]}, but this program reads {FORMAT_VERSION}')

@@ -155,9 +155,9 @@ def check_sizes(params, videos, shards):
 
 
 def check_name(name):
-  """ValueError unless the name of a shard is that of a file within the folder: manifests come from strangers."""
+  """UserError unless the name of a shard is that of a file within the folder: manifests come from strangers."""
   if name in ('', '.', '..') or pathlib.PurePath(name).name != name or '\0' in name:
-    raise ValueError(f'shard name {text.brief_value(name)} is outside the folder')
+    raise UserError(f'shard name {text.brief_value(name)} is outside the folder')
 
 
 def checked_params(fields):

@@ -94,10 +94,9 @@ def parse_manifest(folder):
     )
   try:
     manifest['params'] = record_manifest.checked_params(manifest['params'])
-    for row, kinds in ((manifest, KEYS), *((shard, record_manifest.SHARD_KEYS) for shard in manifest['shards'])):
-      for name, row_kind in kinds.items():
-        if type(row[name]) is not row_kind:
-          raise TypeError(f'{name} is {text.brief_value(row[name])}')
+    record_manifest.check_types(manifest, KEYS)
+    for shard in manifest['shards']:
+      record_manifest.check_types(shard, record_manifest.SHARD_KEYS)
     names = [shard['name'] for shard in manifest['shards']]
     sound = manifest.get('sound', names)
     for name in (*names, *sound):
