@@ -16,7 +16,7 @@ from audionet_tf.core.errors import UserError
 from audionet_tf.core.stores import store_folder, store_mirror
 from audionet_tf.data import codec_variants, record_manifest, records
 from audionet_tf.data.codec_variants import FOLDER, record_bytes
-from audionet_tf.data.shards import tfrecord_io
+from audionet_tf.data.shards import damage, tfrecord_io
 from audionet_tf.media import codecs
 
 SPARE_BYTES = 1 << 26  # of the disk, that stay free
@@ -104,7 +104,7 @@ def write_file(source, target, windows, manifest, progress):
     UserError: the records are damaged.
   """
   params, count = manifest['params'], len(codecs.CODECS)
-  partial, order = partial_of(target), []
+  partial, order = tfrecord_io.unfinished(target), []
   done = min(whole_records(partial, record_bytes(params.window_samples)) // count, windows)
   progress.update(done)
   sounds = read_sounds(source, manifest)
@@ -124,7 +124,7 @@ def write_file(source, target, windows, manifest, progress):
         file.write(framed)
         progress.update()
     if len(order) != windows:
-      raise UserError(f'{source}: {len(order)} windows, its manifest lists {windows}; {mend(source.parent)}')
+      raise UserError(f'{source}: {len(order)} windows, its manifest lists {windows}; {damage.advice(source.parent)}')
     video, index = zip(*order, strict=True) if order else ((), ())
     listed = {'video': list(video), 'index': list(index)} if order else {}
     file.write(tfrecord_io.framed(tfrecord_io.serialize(listed)))
@@ -149,7 +149,7 @@ def read_sounds(path, manifest):
     except (ValueError, KeyError, message.DecodeError) as error:
       fault = text.brief(error)
     if fault:
-      raise UserError(f'{path}: record at byte {offset}: {fault}; {mend(path.parent)}')
+      raise UserError(f'{path}: record at byte {offset}: {fault}; {damage.advice(path.parent)}')
     yield place, pcm
 
 
@@ -168,17 +168,7 @@ def whole_records(path, length):
   return sum(1 for _ in whole)
 
 
-def partial_of(target):
-  """The path of a file until it is finished."""
-  return target.with_name(f'.{target.name}.partial')
-
-
 def partial_bytes(target):
   """What an unfinished file takes already."""
-  path = partial_of(target)
+  path = tfrecord_io.unfinished(target)
   return path.stat().st_size if path.is_file() else 0
-
-
-def mend(records_folder):
-  """What to do about damaged records."""
-  return f'python -m tfrecords.verify {records_folder} --repair mends it, then go on with --resume'

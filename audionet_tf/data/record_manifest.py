@@ -159,7 +159,7 @@ def check_name(name):
   """ValueError unless the name of a shard is that of a file within the folder: manifests come from strangers."""
   os.fsencode(name)  # UnicodeEncodeError, a ValueError, for what no file can be called
   if name in ('', '.', '..') or pathlib.PurePath(name).name != name or '\0' in name:
-    raise ValueError(f'shard name {text.brief_value(name)} is outside the folder')
+    raise UserError(f'shard name {text.brief_value(name)} is outside the folder')
 
 
 def checked_params(fields):

@@ -153,9 +153,8 @@ def check_shards(folder, shards, advice):
     advice: what to do about it.
   """
   for shard in shards:
+    record_manifest.check_name(shard['name'])
     path = pathlib.Path(folder) / shard['name']
-    if path.name != shard['name']:
-      raise UserError(f'{folder}: shard name {shard["name"]!r} is outside the folder')
     if store_mirror.size(path) != shard['bytes']:
       raise UserError(f'{path}: missing or truncated; {advice}')
 

@@ -348,7 +348,7 @@ def write_shard(source, target, windows, manifest, functions, with_pictures, pro
     UserError: the records are damaged.
   """
   params = manifest['params']
-  partial, advice = target.with_name(f'.{target.name}.partial'), damage.advice(source.parent)
+  partial, advice = tfrecord_io.unfinished(target), damage.advice(source.parent)
   try:
     with damage.named(
       [source], advice, lambda path: collections.deque(batches(str(path), params, 0, with_pictures), 0)

@@ -70,6 +70,11 @@ def masked_crc(data):
   return struct.pack('<I', (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
+def unfinished(path):
+  """Where a pass over many windows writes the file at `path`, a pathlib.Path; a later run goes on with it."""
+  return path.with_name(f'.{path.name}.partial')
+
+
 def record_offsets(path, allow_truncated=False):
   """Finds the records of a TFRecord file.
 
