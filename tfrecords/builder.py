@@ -155,7 +155,7 @@ def remove_leftovers(folder, manifest):
   held = {_part_name(video['id'], video.get('digest'), params) for video in manifest['videos']}
   for path in parts.iterdir() if parts.is_dir() else ():
     if path.name in held or path.suffix != '.tfrecord':
-      path.unlink()
+      _remove(path)
   with contextlib.suppress(OSError):  # none, or not empty
     parts.rmdir()
 
@@ -300,8 +300,16 @@ def _part_paths(folder, missing, digest_of, params):
   folder.mkdir(exist_ok=True)
   for path in folder.iterdir():
     if path.suffix != '.tfrecord':
-      path.unlink()
+      _remove(path)
   return {video.id: str(folder / _part_name(video.id, digest_of[video.id], params)) for video in missing}
+
+
+def _remove(path):
+  """Removes a partial file, or the folder of a video's copy."""
+  if path.is_dir() and not path.is_symlink():
+    shutil.rmtree(path)
+  else:
+    path.unlink()
 
 
 def _part_name(video_id, digest, params):

@@ -11,6 +11,7 @@ import media_clips
 import pytest
 
 from audionet_tf.core.errors import DiskFullError, UserError
+from audionet_tf.data import record_manifest
 from audionet_tf.data.params import RecordParams
 from tfrecords import builder, pool, shards, worker
 
@@ -229,3 +230,15 @@ def test_two_builds_cannot_share_a_folder(tmp_path):
   with builder.locked(tmp_path / 'out'), pytest.raises(UserError, match='another build'):
     built_records.build(videos, tmp_path / 'out')
   assert built_records.build(videos, tmp_path / 'out').windows == 60
+
+
+def test_copies_that_a_killed_build_left_are_removed(tmp_path):
+  videos, out = media_clips.write(tmp_path / 'a.mkv'), tmp_path / 'out'
+  for parts in ('first', 'second'):
+    (out / '.parts/part.token-copy').mkdir(parents=True)
+    (out / '.parts/part.token-copy/copy.mkv').write_bytes(b'half')
+    if parts == 'second':
+      builder.remove_leftovers(out, record_manifest.read(out))
+    else:
+      built_records.build(videos, out)
+    assert not (out / '.parts').exists()
