@@ -108,7 +108,7 @@ def build(arguments, output, params, shard_count=None, workers=1, timeout_second
   )
 
 
-def rebuild(folder, manifest, kept, workers, timeout_seconds, memory_bytes):
+def rebuild(folder, manifest, kept, workers, timeout_seconds, memory_bytes, from_store=False):
   """Decodes the videos of records that are damaged, and writes the shards anew. The folder must be locked.
 
   Nothing is written unless all of these videos are still as they were: no record gets lost.
@@ -118,6 +118,7 @@ def rebuild(folder, manifest, kept, workers, timeout_seconds, memory_bytes):
     manifest: from `record_manifest.read`.
     kept: dict of id to shards.Stored of the videos that are whole.
     workers, timeout_seconds, memory_bytes: as for `build`.
+    from_store: whether to look for videos in the stores that the manifest names, with the user's credentials.
 
   Returns:
     dict of video id to the reason why it cannot be built again; empty if the records are whole now.
@@ -126,9 +127,15 @@ def rebuild(folder, manifest, kept, workers, timeout_seconds, memory_bytes):
   if failures:
     return failures
   wanted = {video['id']: video['digest'] for video in manifest['videos'] if video['id'] not in kept}
-  found = _find(manifest.get('sources', []))
+  sources, absent = manifest.get('sources', []), 'not found where the records were built from'
+  if not from_store:
+    stores = [source for source in sources if object_store.is_address(source)]
+    sources = [source for source in sources if source not in stores]
+    named = text.first_of(stores, 3, ', ')
+    absent = f'not found on this machine; --from_store looks in {named}, as the manifest says' if stores else absent
+  found = _find(sources)
   digest_of, failures = _digests([found[key] for key in sorted(wanted) if key in found], workers)
-  failures |= {key: 'not found where the records were built from' for key in wanted if key not in found}
+  failures |= {key: absent for key in wanted if key not in found}
   failures |= {key: 'the file has changed since' for key, digest in digest_of.items() if digest != wanted[key]}
   if failures:
     return failures
