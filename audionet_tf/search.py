@@ -53,7 +53,7 @@ def check_arguments(paths):
   if CLASSES.value:
     cli.require(word_tables.is_table(CLASSES.value), f'--classes={CLASSES.value}: expected is a .npz table of vectors')
     word_tables.read(CLASSES.value)
-  elif not pathlib.Path(QUERY.value).is_file():
+  elif not os.path.isfile(QUERY.value):  # of pathlib, a long text would be an error
     kind = (mimetypes.guess_type(QUERY.value)[0] or '').partition('/')[0]
     cli.require(kind not in ('audio', 'video', 'image'), f'--query={QUERY.value}: no such file')
   folder = pathlib.Path(paths[0])
@@ -71,7 +71,7 @@ def query_vector(predictor):
   from audionet_tf.retrieval import vectors
 
   settings, path = predictor.served.settings, pathlib.Path(QUERY.value)
-  if CLASSES.value or not path.is_file():
+  if CLASSES.value or not os.path.isfile(path):
     return vectors.of_text(settings, QUERY.value, CLASSES.value)
   return vectors.of_picture(settings, path) if vectors.is_picture(path) else vectors.of_sound(predictor, path)
 

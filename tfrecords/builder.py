@@ -108,7 +108,7 @@ def build(arguments, output, params, shard_count=None, workers=1, timeout_second
   )
 
 
-def rebuild(folder, manifest, kept, workers, timeout_seconds, memory_bytes):
+def rebuild(folder, manifest, kept, workers, timeout_seconds, memory_bytes, from_store=False):
   """Decodes the videos of records that are damaged, and writes the shards anew. The folder must be locked.
 
   Nothing is written unless all of these videos are still as they were: no record gets lost.
@@ -118,6 +118,7 @@ def rebuild(folder, manifest, kept, workers, timeout_seconds, memory_bytes):
     manifest: from `record_manifest.read`.
     kept: dict of id to shards.Stored of the videos that are whole.
     workers, timeout_seconds, memory_bytes: as for `build`.
+    from_store: whether to look for videos in the stores that the manifest names, with the user's credentials.
 
   Returns:
     dict of video id to the reason why it cannot be built again; empty if the records are whole now.
@@ -126,9 +127,15 @@ def rebuild(folder, manifest, kept, workers, timeout_seconds, memory_bytes):
   if failures:
     return failures
   wanted = {video['id']: video['digest'] for video in manifest['videos'] if video['id'] not in kept}
-  found = _find(manifest.get('sources', []))
+  sources, absent = manifest.get('sources', []), 'not found where the records were built from'
+  if not from_store:
+    stores = [source for source in sources if object_store.is_address(source)]
+    sources = [source for source in sources if source not in stores]
+    named = text.first_of(stores, 3, ', ')
+    absent = f'not found on this machine; --from_store looks in {named}, as the manifest says' if stores else absent
+  found = _find(sources)
   digest_of, failures = _digests([found[key] for key in sorted(wanted) if key in found], workers)
-  failures |= {key: 'not found where the records were built from' for key in wanted if key not in found}
+  failures |= {key: absent for key in wanted if key not in found}
   failures |= {key: 'the file has changed since' for key, digest in digest_of.items() if digest != wanted[key]}
   if failures:
     return failures
@@ -155,7 +162,7 @@ def remove_leftovers(folder, manifest):
   held = {_part_name(video['id'], video.get('digest'), params) for video in manifest['videos']}
   for path in parts.iterdir() if parts.is_dir() else ():
     if path.name in held or path.suffix != '.tfrecord':
-      path.unlink()
+      _remove(path)
   with contextlib.suppress(OSError):  # none, or not empty
     parts.rmdir()
 
@@ -300,8 +307,16 @@ def _part_paths(folder, missing, digest_of, params):
   folder.mkdir(exist_ok=True)
   for path in folder.iterdir():
     if path.suffix != '.tfrecord':
-      path.unlink()
+      _remove(path)
   return {video.id: str(folder / _part_name(video.id, digest_of[video.id], params)) for video in missing}
+
+
+def _remove(path):
+  """Removes a partial file, or the folder of a video's copy."""
+  if path.is_dir() and not path.is_symlink():
+    shutil.rmtree(path)
+  else:
+    path.unlink()
 
 
 def _part_name(video_id, digest, params):

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import time
@@ -91,10 +92,11 @@ def _message(running):
 
 
 def _stop(running):
-  """Ends the process and removes its partial file."""
+  """Ends the process and removes its partial file and its copy of the video."""
   running.process.kill()
   running.process.join()
   with contextlib.suppress(FileNotFoundError):
     os.remove(worker.partial_path(running.job, running.process.pid))
+  shutil.rmtree(worker.copy_folder(running.job), ignore_errors=True)
   running.process.close()
   running.receiver.close()

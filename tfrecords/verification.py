@@ -39,12 +39,13 @@ def verify(folder):
   return faults if manifest is None else faults + check_shards(folder, manifest).faults + check_stored(folder, manifest)
 
 
-def repair(folder, workers=1, timeout_seconds=120, memory_bytes=4 << 30):
+def repair(folder, workers=1, timeout_seconds=120, memory_bytes=4 << 30, from_store=False):
   """Verifies a folder and builds what is broken again from the videos that the manifest names.
 
   Args:
     folder: of the records.
     workers, timeout_seconds, memory_bytes: as for `builder.build`.
+    from_store: as for `builder.rebuild`.
 
   Returns:
     (list of faults found, list of faults left).
@@ -63,7 +64,8 @@ def repair(folder, workers=1, timeout_seconds=120, memory_bytes=4 << 30):
     shards = check_shards(folder, manifest)
     reasons = {}
     if shards.faults:
-      reasons = builder.rebuild(folder, manifest, shards.whole(), workers, timeout_seconds, memory_bytes)
+      how = (workers, timeout_seconds, memory_bytes, from_store)
+      reasons = builder.rebuild(folder, manifest, shards.whole(), *how)
     manifest = record_manifest.read(folder)
     if not reasons:
       builder.remove_leftovers(folder, manifest)

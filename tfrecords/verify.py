@@ -5,10 +5,11 @@ r"""Verifies records on disk, and what is stored with them; --repair builds agai
 
 compares every checksum, count and digest, and the order of records, of stored outputs of teachers and of codec variants
 with the manifests, and prints a line for each fault. --repair decodes the videos of damaged records again, from where
-the manifest says they were; the bytes are the same as before. A damaged manifest is restored from its second copy,
-manifest.backup.json. Stored outputs and codec variants that are damaged are deleted: the next training with their
-teacher, or with --augment=codec, makes these again and keeps the others. Nothing is changed in the shards if a video is
-missing or has changed. The exit code is 1 where damage is found, or remains.
+the manifest says they were; the bytes are the same as before. Stores that it names are asked with --from_store alone:
+requests to them carry your credentials, so give it for manifests that you trust. A damaged manifest is restored from
+its second copy, manifest.backup.json. Stored outputs and codec variants that are damaged are deleted: the next training
+with their teacher, or with --augment=codec, makes these again and keeps the others. Nothing is changed in the shards if
+a video is missing or has changed. The exit code is 1 where damage is found, or remains.
 """
 
 import sys
@@ -19,6 +20,9 @@ from audionet_tf.core import cli
 from audionet_tf.core.stores import object_store, store_cache, store_mirror
 
 REPAIR = flags.DEFINE_bool('repair', False, 'Build again what is damaged.')
+FROM_STORE = flags.DEFINE_bool(
+  'from_store', False, 'With --repair: look for the videos in the stores that the manifest names, too.'
+)
 WORKERS = flags.DEFINE_integer(
   'workers', None, 'Videos decoded in parallel; default: one per processor.', lower_bound=1
 )
@@ -43,7 +47,7 @@ def main(argv):
 
   if REPAIR.value:
     workers = WORKERS.value or joblib.cpu_count()
-    faults, left = verification.repair(folder, workers, TIMEOUT.value, MEMORY.value << 20)
+    faults, left = verification.repair(folder, workers, TIMEOUT.value, MEMORY.value << 20, FROM_STORE.value)
   else:
     faults = left = verification.verify(folder)
   for fault in faults:

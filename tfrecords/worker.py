@@ -8,8 +8,10 @@ import itertools
 import os
 import pathlib
 import resource
+import shutil
 import signal
 import time
+import uuid
 from collections import deque
 
 import numpy as np
@@ -45,6 +47,7 @@ class Job:
     params: RecordParams.
     memory_bytes: address space that the process may use.
     stored: object_store.Stored of a video in a store, whose address is `path`.
+    token: str that no other job has, of whatever machine: containers number their processes alike.
   """
 
   video_id: str
@@ -53,6 +56,7 @@ class Job:
   params: RecordParams
   memory_bytes: int
   stored: object_store.Stored | None = None
+  token: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +85,8 @@ def work(connection, job, environment):
   try:
     with at_hand(job, connection.send) as local:
       set_limits(job.memory_bytes)
-      connection.send(Outcome(windows=write_part(local, connection.send)))
+      windows = write_part(local, connection.send)
+    connection.send(Outcome(windows=windows))  # whereupon this process is killed
   except MediaError as error:
     connection.send(Outcome(reason=error.reason))
   except UserError as error:
@@ -120,12 +125,19 @@ def at_hand(job, report):
     yield job
     return
   suffixes = ''.join(pathlib.PurePath(job.path).suffixes[-2:]).encode(errors='ignore')[-LONGEST_SUFFIXES:]
-  copy = pathlib.Path(job.part).with_name(f'{os.getpid()}-copy{suffixes.decode(errors="ignore")}')
+  folder = copy_folder(job)
+  copy = folder / f'copy{suffixes.decode(errors="ignore")}'
   try:
+    folder.mkdir()
     object_store.fetch(job.path, job.stored, copy, alive=lambda: report(0))
     yield dataclasses.replace(job, path=str(copy), stored=None)
   finally:
-    copy.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def copy_folder(job):
+  """pathlib.Path of the folder for the copy of a job's video, which its process makes and removes."""
+  return pathlib.Path(f'{job.part}.{job.token}-copy')
 
 
 def size_of(job):
@@ -135,7 +147,7 @@ def size_of(job):
 
 def partial_path(job, process_id):
   """Path of the part file until it is complete, different for every process."""
-  return f'{job.part}.{process_id}.partial'
+  return f'{job.part}.{job.token}.{process_id}.partial'
 
 
 def write_part(job, report):

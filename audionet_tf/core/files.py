@@ -205,6 +205,9 @@ def locked(folder, wait=True, name=LOCK_NAME, shared=False):
     name: of the file.
     shared: whether others may hold the lock too, if theirs is shared.
 
+  Yields:
+    The open file of the lock.
+
   Raises:
     BlockingIOError: another process holds the lock, and `wait` is False.
   """
@@ -212,4 +215,4 @@ def locked(folder, wait=True, name=LOCK_NAME, shared=False):
     with space_in(folder):
       file = stack.enter_context(open(folder / name, 'a'))
     fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-    yield
+    yield file

@@ -198,10 +198,14 @@ def make(records_folder, manifest, teachers, folder, batch_size, share=(0, 1), i
 @contextlib.contextmanager
 def alone(folder, name):
   """Locks a file that several runs may write: the folder's lock is shared by runs of shares."""
-  lock = f'.{name}.lock'
-  with files.locked(folder, name=lock):
-    yield
-    (folder / lock).unlink(missing_ok=True)  # whoever waits for it finds the file finished
+  lock, is_locked = folder / f'.{name}.lock', False
+  while not is_locked:
+    with files.locked(folder, name=lock.name) as file:
+      with contextlib.suppress(FileNotFoundError):  # removed by the run that this one has waited for
+        is_locked = os.path.samestat(os.stat(lock), os.fstat(file.fileno()))
+      if is_locked:
+        yield
+        lock.unlink(missing_ok=True)  # whoever waits for it finds the file finished
 
 
 def find_stored(records_folder, manifest, teacher):

@@ -127,3 +127,20 @@ def test_nothing_readable(tmp_path):
   with pytest.raises(UserError, match='none of the 1 files can be read'):
     extended(tmp_path, Embedder())
   assert not (tmp_path / 'x.npz').exists()
+
+
+def test_two_searches_that_write_at_once_leave_a_whole_index(tmp_path, monkeypatch):
+  path, save = tmp_path / 'x.npz', np.savez
+  entry = index.Entry((1, 1), np.array([[0.0, 1.0]]), np.eye(1, WIDTH, dtype=np.float16))
+
+  def save_while_another_does(file, **arrays):
+    monkeypatch.setattr(np, 'savez', save)
+    with monkeypatch.context() as other:
+      other.setattr(os, 'getpid', lambda: 1)
+      index.write(path, 'student', {'other.wav': entry})
+    save(file, **arrays)
+
+  monkeypatch.setattr(np, 'savez', save_while_another_does)
+  index.write(path, 'student', {'own.wav': entry})
+  assert list(index.read(path, 'student', WIDTH)) == ['own.wav']
+  assert list(tmp_path.iterdir()) == [path]

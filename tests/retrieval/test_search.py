@@ -104,3 +104,8 @@ def test_mistakes_are_one_line(world):
   ):
     done = search(folder, *flags)
     assert message in done.stderr and done.stderr.count('\n') == 1, done.stderr
+
+
+def test_a_text_may_be_longer_than_the_name_of_a_file(world):
+  done = search(world[0], f'--query={"a dog that barks, " * 20}')
+  assert 'knows no texts' in done.stderr and done.stderr.count('\n') == 1, done.stderr

@@ -13,6 +13,7 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
+from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
 from audionet_tf.core.stores import object_store, store_mirror
 from audionet_tf.data import batch_keys, input_pipeline, records, soft_labels
@@ -403,6 +404,22 @@ def test_two_runs_at_once_take_turns(tmp_path, monkeypatch):
     assert second.is_alive() and not list(folder.glob('*.tfrecord*')) and not list(folder.glob('.labels*'))
   second.join(30)
   assert soft_labels.read_manifest(folder)['windows'] == 21
+
+
+def test_a_lock_that_its_holder_removes_lets_one_in_at_a_time(tmp_path, monkeypatch):
+  first, flock, waited = labelling.alone(tmp_path, 'a'), fcntl.flock, []
+  first.__enter__()
+
+  def flock_late(file, kind):
+    if not waited:
+      waited.append(first.__exit__(None, None, None))  # between the opening of the file and its lock
+    flock(file, kind)
+
+  monkeypatch.setattr(fcntl, 'flock', flock_late)
+  other = files.locked(tmp_path, wait=False, name='.a.lock')
+  with labelling.alone(tmp_path, 'a'), pytest.raises(BlockingIOError), other:
+    pass
+  assert waited and not list(tmp_path.iterdir())
 
 
 def test_shares_of_records_in_a_store_that_run_at_once_complete_them(tmp_path, monkeypatch):

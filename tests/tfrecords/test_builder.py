@@ -11,6 +11,7 @@ import media_clips
 import pytest
 
 from audionet_tf.core.errors import DiskFullError, UserError
+from audionet_tf.data import record_manifest
 from audionet_tf.data.params import RecordParams
 from tfrecords import builder, pool, shards, worker
 
@@ -229,3 +230,29 @@ def test_two_builds_cannot_share_a_folder(tmp_path):
   with builder.locked(tmp_path / 'out'), pytest.raises(UserError, match='another build'):
     built_records.build(videos, tmp_path / 'out')
   assert built_records.build(videos, tmp_path / 'out').windows == 60
+
+
+def test_stores_that_a_manifest_names_are_asked_only_if_the_user_says_so(tmp_path, monkeypatch):
+  """A stranger's manifest would be asked for with the user's credentials."""
+  asked = []
+  monkeypatch.setattr(builder.videos, 'find', lambda sources: asked.extend(sources) or [])
+  rows = [{'id': 'a.mkv', 'digest': '1'}, {'id': 'b.mkv', 'digest': '2'}]
+  manifest = {'videos': rows, 'sources': ['ftp://elsewhere/x', '/here', 's3://private/x']}
+  reasons = builder.rebuild(tmp_path, manifest, {'b.mkv': None}, 1, 10, 1 << 30)
+  assert asked == ['/here'] and list(reasons) == ['a.mkv']
+  assert reasons['a.mkv'].endswith('--from_store looks in ftp://elsewhere/x, s3://private/x, as the manifest says')
+  asked.clear()
+  reasons = builder.rebuild(tmp_path, manifest, {'b.mkv': None}, 1, 10, 1 << 30, from_store=True)
+  assert asked == manifest['sources'] and reasons == {'a.mkv': 'not found where the records were built from'}
+
+
+def test_copies_that_a_killed_build_left_are_removed(tmp_path):
+  videos, out = media_clips.write(tmp_path / 'a.mkv'), tmp_path / 'out'
+  for parts in ('first', 'second'):
+    (out / '.parts/part.token-copy').mkdir(parents=True)
+    (out / '.parts/part.token-copy/copy.mkv').write_bytes(b'half')
+    if parts == 'second':
+      builder.remove_leftovers(out, record_manifest.read(out))
+    else:
+      built_records.build(videos, out)
+    assert not (out / '.parts').exists()

@@ -95,6 +95,8 @@ def locked(address, busy):
 
 def is_made(lock, address):
   """Whether the lock could be made, as there was none; one line where the store cannot tell two writers apart."""
+  if object_store.read_bytes(lock.address) is not None:  # which a store without conditional writes would replace
+    return False
   content, is_conditional = written(lock.content), object_store.protocol_of(address) in CONDITIONAL
   try:
     made = object_store.put_bytes(lock.address, content, new=True)

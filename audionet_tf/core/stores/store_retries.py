@@ -1,6 +1,6 @@
 """Requests to a store that fail: repeated with growing waits while the reason may pass, then one line that tells it.
 
-AUDIONET_STORE_SECONDS (60) is how long a request is repeated.
+AUDIONET_STORE_SECONDS (60) is how long a request is repeated, from its first failure: bytes may flow for longer before.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ def repeated(address, function):
     FileNotFoundError, FileExistsError: as the store says.
     UserError: access is denied, or the store is still failing after AUDIONET_STORE_SECONDS; it names the address.
   """
-  start, wait, told = time.monotonic(), 0.1, False
+  start, wait, told = None, 0.1, False
   while True:
     try:
       return function()
@@ -62,6 +62,7 @@ def repeated(address, function):
     except Exception as error:  # of the network, of the store, of its library
       if files.is_full(error):
         raise
+      start = time.monotonic() if start is None else start
       spent = time.monotonic() - start
       if lasts(error) or spent + wait > patience_seconds():
         after = '' if lasts(error) else f', after {spent:.0f} s of trying again'
