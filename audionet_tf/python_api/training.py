@@ -114,6 +114,8 @@ def train(
   _check(not (is_reconstruction and teacher), "loss='reconstruction' has no teacher; leave teacher out")
   if embeddings:
     _check(teacher is None, "embeddings have AudioSet's labels in them; leave teacher out")
+    with_texts = classes is not None or teacher_temperature is not None
+    _check(not with_texts, 'classes and teacher_temperature belong to a teacher clip:PRESET; embeddings have none')
     _check(isinstance(teacher_labels, str | os.PathLike), 'embeddings need teacher_labels, the file of the classes')
     _check(settings.get('loss') != 'cosine', "loss='cosine' is of vectors; embeddings have AudioSet's labels in them")
     with_sound = graph or projector or profile or validation

@@ -9,107 +9,16 @@ import commands
 import numpy as np
 import pytest
 import running_service
+import tones
 from starlette.testclient import TestClient
 
 from audionet_tf.captioning import review_folder, review_place
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
+from audionet_tf.data import word_tables
 from audionet_tf.media import wav_file
+from audionet_tf.models import registry, student_file
 from audionet_tf.service import review_app, server
-
-
-@pytest.fixture
-def review(tmp_path):
-  (tmp_path / 'sounds').mkdir()
-  events = []
-  for number, name in enumerate(['dog', 'cat', 'dog']):
-    wav_file.write(tmp_path / f'sounds/a_{number:05}.wav', np.zeros(8000, np.int16), 8000)
-    times = {'start_seconds': number, 'end_seconds': number + 1}
-    events.append({'file_name': f'sounds/a_{number:05}.wav', 'source': 'a.wav', **times, 'name': name, 'score': 0.3})
-  made = review_folder.Review(tmp_path, ['dog', 'cat'], events, {})
-  made.write()
-  (tmp_path / 'events.json').write_text(json.dumps({'labels': made.labels, 'events': events}))
-  return made
-
-
-@pytest.fixture
-def client(review):
-  return TestClient(review_app.application(review, {'testserver'}))
-
-
-def test_requests(review, client):
-  assert client.get('/v1/review').json() == {'labels': ['dog', 'cat'], 'events': review.events, 'decided': {}}
-  for number, asked in ((0, {'label': 'dog'}), (1, {'label': None}), (2, {'label': 'owl'}), (2, {})):
-    answer = client.post(f'/v1/review/{number}', json=asked)
-    assert (answer.status_code, answer.json()) == (200, {})
-  assert client.get('/v1/review').json()['decided'] == {'0': 'dog', '1': None}
-  assert review_folder.read(review.folder).decided == {0: 'dog', 1: None}
-  assert client.get('/sounds/a_00001.wav').content[:4] == b'RIFF'
-  for path in ('/', '/review.js', '/review.css'):
-    assert client.get(path).status_code == 200
-  assert "default-src 'self'" in client.get('/').headers['content-security-policy']
-
-
-@pytest.mark.parametrize(
-  ('path', 'body', 'status'),
-  [
-    ('/v1/review/3', '{"label": "dog"}', 400),
-    ('/v1/review/x', '{"label": "dog"}', 422),
-    ('/v1/review/0', '{"label": 5}', 400),
-    ('/v1/review/0', '[]', 400),
-    ('/v1/review/0', 'no JSON', 400),
-    ('/v1/review/0', '[' * 3000, 400),
-    ('/v1/review/0', '{"label": "two\\nlines"}', 400),
-    ('/v1/review/0', json.dumps({'label': 'x' * 5000}), 413),
-  ],
-)
-def test_refusals_change_nothing(review, client, path, body, status):
-  assert client.post(path, content=body).status_code == status
-  assert review.decided == {}
-
-
-def test_other_sites_and_names_are_refused(review, client):
-  assert client.post('/v1/review/0', json={'label': 'x'}, headers={'Origin': 'https://evil.org'}).status_code == 403
-  assert client.get('/v1/review', headers={'Host': 'evil.org'}).status_code == 421
-  for path in ('/sounds/../events.json', '/sounds/%2e%2e/events.json', '/gone'):
-    assert client.get(path).status_code == 404
-  assert review.decided == {}
-
-
-@contextlib.contextmanager
-def running(review):
-  """The address at which a review answers."""
-  listening = server.bind_socket('127.0.0.1', 0)
-  running_server = server.Server(server.configuration(review_app.application(review), log_level='critical'))
-  thread = threading.Thread(target=running_server.run, kwargs={'sockets': [listening]}, daemon=True)
-  thread.start()
-  try:
-    running_service.wait(lambda: running_server.started)
-    yield f'http://127.0.0.1:{listening.getsockname()[1]}'
-  finally:
-    running_server.should_exit = True
-    thread.join(20)
-    listening.close()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(chromium.PROGRAM is None, reason='no Chromium')
-def test_keys_decide_and_go_on(review):
-  with running(review) as address, chromium.running() as browser:
-    page = browser.page(address)
-
-    def press(key, then):
-      page.run(f'document.dispatchEvent(new KeyboardEvent("keydown", {{key: {json.dumps(key)}, bubbles: true}}))')
-      page.wait(then)
-
-    name = 'document.getElementById("name").textContent'
-    page.wait(f'{name} === "dog"')
-    press('a', f'{name} === "cat"')
-    press('x', f'{name} === "dog"')
-    press('u', f'{name} === "cat"')
-    press('1', f'{name} === "dog"')
-    press('x', f'{name} === "All are decided"')
-  assert review_folder.read(review.folder).decided == {0: 'dog', 1: 'dog', 2: None}
 
 
 @pytest.mark.parametrize(
@@ -124,6 +33,32 @@ def test_keys_decide_and_go_on(review):
 def test_mistakes_are_one_line(review, arguments, message):
   done = commands.run('audionet_tf.review', *arguments, cwd=review.folder)
   assert done.returncode == 1 and message in done.stderr and done.stderr.count('\n') == 1
+
+
+def test_classes_of_a_table_name_the_events_of_a_student_of_embeddings(tmp_path):
+  settings = student_file.StudentConfig(
+    'audionet', tones.RATE, 'mean', 0.5, {}, {'space': {'source': 'embedding:x.npz'}}, embeddings={'space': 3}
+  )
+  (tmp_path / 'space').mkdir()
+  student_file.save(tmp_path / 'space/student.keras', registry.build('audionet', {'space': 3}), settings)
+  word_tables.write(tmp_path / 'words.npz', word_tables.make(['low', 'high'], np.eye(2, 3)))
+  wav_file.write(tmp_path / 'a.wav', (tones.sound(2, ('low', 0, 2)) * 32767).astype(np.int16), tones.RATE)
+  for flags, message in (
+    (['--model=space'], 'has no classes yet; commands name them by --classes'),
+    (['--model=space', '--classes=gone.txt'], 'gone.txt'),
+    (['--classes=words.npz'], '--classes needs --model'),
+  ):
+    done = commands.run('audionet_tf.review', '--port=0', *flags, 'a.wav', cwd=tmp_path)
+    assert done.returncode == 1 and message in done.stderr and done.stderr.count('\n') == 1, done.stderr
+  words = ['audionet_tf.review', '--port=0', '--output=named', '--model=space', '--classes=words.npz', 'a.wav']
+  child = commands.start(words, tmp_path, stderr=tmp_path / 'stderr')
+  try:
+    running_service.wait(lambda: (tmp_path / 'named/events.json').exists() or not child.is_alive(), 120)
+  finally:
+    child.kill()
+    child.join()
+  found = review_folder.read(tmp_path / 'named')
+  assert found.labels == ['low', 'high'] and {event['name'] for event in found.events} <= {'low', 'high'}
 
 
 def test_folders_of_something_else_are_kept(tmp_path):
