@@ -54,6 +54,10 @@ def check_arguments(paths):
     cli.require(word_tables.is_table(CLASSES.value), f'--classes={CLASSES.value}: expected is a .npz table of vectors')
     word_tables.read(CLASSES.value)
   elif not pathlib.Path(QUERY.value).is_file():
+    is_folder = pathlib.Path(QUERY.value).is_dir()
+    cli.require(
+      not is_folder, f'--query={QUERY.value}: a folder; expected is a text, or a sound, video or picture file'
+    )
     kind = (mimetypes.guess_type(QUERY.value)[0] or '').partition('/')[0]
     cli.require(kind not in ('audio', 'video', 'image'), f'--query={QUERY.value}: no such file')
   folder = pathlib.Path(paths[0])

@@ -21,6 +21,112 @@ from audionet_tf.models import registry, student_file
 from audionet_tf.service import review_app, server
 
 
+@pytest.fixture
+def review(tmp_path):
+  (tmp_path / 'sounds').mkdir()
+  events = []
+  for number, name in enumerate(['dog', 'cat', 'dog']):
+    wav_file.write(tmp_path / f'sounds/a_{number:05}.wav', np.zeros(8000, np.int16), 8000)
+    times = {'start_seconds': number, 'end_seconds': number + 1}
+    events.append({'file_name': f'sounds/a_{number:05}.wav', 'source': 'a.wav', **times, 'name': name, 'score': 0.3})
+  made = review_folder.Review(tmp_path, ['dog', 'cat'], events, {})
+  made.write()
+  (tmp_path / 'events.json').write_text(json.dumps({'labels': made.labels, 'events': events}))
+  return made
+
+
+@pytest.fixture
+def client(review):
+  return TestClient(review_app.application(review, {'testserver'}))
+
+
+def test_requests(review, client):
+  assert client.get('/v1/review').json() == {'labels': ['dog', 'cat'], 'events': review.events, 'decided': {}}
+  for number, asked in ((0, {'label': 'dog'}), (1, {'label': None}), (2, {'label': 'owl'}), (2, {})):
+    answer = client.post(f'/v1/review/{number}', json=asked)
+    assert (answer.status_code, answer.json()) == (200, {})
+  assert client.get('/v1/review').json()['decided'] == {'0': 'dog', '1': None}
+  assert review_folder.read(review.folder).decided == {0: 'dog', 1: None}
+  assert client.get('/sounds/a_00001.wav').content[:4] == b'RIFF'
+  for path in ('/', '/review.js', '/review.css'):
+    assert client.get(path).status_code == 200
+  assert "default-src 'self'" in client.get('/').headers['content-security-policy']
+
+
+@pytest.mark.parametrize(
+  ('path', 'body', 'status'),
+  [
+    ('/v1/review/3', '{"label": "dog"}', 400),
+    ('/v1/review/x', '{"label": "dog"}', 422),
+    ('/v1/review/0', '{"label": 5}', 400),
+    ('/v1/review/0', '[]', 400),
+    ('/v1/review/0', 'no JSON', 400),
+    ('/v1/review/0', '[' * 3000, 400),
+    ('/v1/review/0', '{"label": "two\\nlines"}', 400),
+    ('/v1/review/0', json.dumps({'label': 'x' * 5000}), 413),
+  ],
+)
+def test_refusals_change_nothing(review, client, path, body, status):
+  assert client.post(path, content=body).status_code == status
+  assert review.decided == {}
+
+
+def test_other_sites_and_names_are_refused(review, client):
+  assert client.post('/v1/review/0', json={'label': 'x'}, headers={'Origin': 'https://evil.org'}).status_code == 403
+  assert client.get('/v1/review', headers={'Host': 'evil.org'}).status_code == 421
+  for path in ('/sounds/../events.json', '/sounds/%2e%2e/events.json', '/gone'):
+    assert client.get(path).status_code == 404
+  assert review.decided == {}
+
+
+@contextlib.contextmanager
+def running(review):
+  """The address at which a review answers."""
+  listening = server.bind_socket('127.0.0.1', 0)
+  running_server = server.Server(server.configuration(review_app.application(review), log_level='critical'))
+  thread = threading.Thread(target=running_server.run, kwargs={'sockets': [listening]}, daemon=True)
+  thread.start()
+  try:
+    running_service.wait(lambda: running_server.started)
+    yield f'http://127.0.0.1:{listening.getsockname()[1]}'
+  finally:
+    running_server.should_exit = True
+    thread.join(20)
+    listening.close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(chromium.PROGRAM is None, reason='no Chromium')
+def test_keys_decide_and_go_on(review):
+  with running(review) as address, chromium.running() as browser:
+    page = browser.page(address)
+
+    def press(key, then):
+      page.run(f'document.dispatchEvent(new KeyboardEvent("keydown", {{key: {json.dumps(key)}, bubbles: true}}))')
+      page.wait(then)
+
+    name = 'document.getElementById("name").textContent'
+    page.wait(f'{name} === "dog"')
+    press('a', f'{name} === "cat"')
+    press('x', f'{name} === "dog"')
+    press('u', f'{name} === "cat"')
+    press('1', f'{name} === "dog"')
+    press('x', f'{name} === "All are decided"')
+  assert review_folder.read(review.folder).decided == {0: 'dog', 1: 'dog', 2: None}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(chromium.PROGRAM is None, reason='no Chromium')
+def test_the_space_bar_presses_the_button_in_focus(review):
+  with running(review) as address, chromium.running() as browser:
+    page = browser.page(address)
+    page.wait('document.getElementById("name").textContent === "dog"')
+    page.run('document.getElementById("reject").focus()')
+    page.press(' ', 32, ' ')
+    page.wait('document.getElementById("name").textContent === "cat"')
+  assert review_folder.read(review.folder).decided == {0: None}
+
+
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
