@@ -29,8 +29,9 @@ start and end (docs/labels.md). Classes without a clip are left out of the means
 
 detects events by the rules and flags of audionet_tf.caption and compares them with annotated ones: precision, recall
 and F1 of segments of a second, and of events whose onset is right within 0.2 s and whose offset is within that or a
-fifth of the event (sed_eval; the extra events). events.csv has the columns file, onset, offset and label, in seconds,
-as DCASE's; selection tables of Raven, .txt or a folder of these, are read too.
+fifth of the event (sed_eval; the extra events); and PSDS, the score over all thresholds (psds_eval). events.csv has the
+columns file, onset, offset and label, in seconds, as DCASE's; selection tables of Raven, .txt or a folder of these, are
+read too.
 
 --perturb=telephone predicts the same clips through a telephone, --perturb=noise_10db in noise: a student that has
 learned the microphones of its clips with their sounds fails there.
@@ -175,7 +176,7 @@ def check_events():
   if EVENTS.value:
     cli.require(FOLD not in MODEL.value, f'{FOLD} in --model goes with --clips, not with --events')
     cli.require(os.path.exists(EVENTS.value), f'{EVENTS.value}: no such file')
-    cli.require_installed(['sed_eval'], 'events')
+    cli.require_installed(['sed_eval', 'psds_eval'], 'events')
     event_flags.require_files()
 
 

@@ -218,8 +218,13 @@ def write_page(path, model, settings):
   from audionet_tf.service import web_folder
 
   options = {'is_starter': starter.is_starter(path), 'packages': WEB_PACKAGES.value}
-  size = web_folder.write(model, settings, pathlib.Path(WEB.value), **options)
+  folder = pathlib.Path(WEB.value)
+  size = web_folder.write(model, settings, folder, **options)
   print(f'{WEB.value}: {size / 1e6:.1f} MB; serve it, as by python -m http.server --bind 127.0.0.1 -d {WEB.value}')
+  if size > web_folder.MOST_BYTES:
+    student = (folder / web_folder.MODEL_FILE).stat().st_size
+    limit = f'more than the {web_folder.MOST_BYTES / 1e6:.0f} MB of a page that opens soon'
+    print(f'warning: {WEB.value} has {limit}: {student / 1e6:.1f} MB are {settings.student}', file=sys.stderr)
 
 
 def publish(run, version, model, settings):

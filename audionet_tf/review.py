@@ -20,12 +20,17 @@ from audionet_tf.captioning import review_place
 from audionet_tf.core import cli, system
 from audionet_tf.core.stores import object_store
 from audionet_tf.data.tables import clip_tables
-from audionet_tf.models import starter, student_paths
+from audionet_tf.teachers import student_words
 
 MODEL = flags.DEFINE_string(
   'model', None, 'A run, an export (a version or the folder of versions), or a student.keras; default: the starter.'
 )
 HEAD = flags.DEFINE_string('head', None, "Of several heads, the teacher's name of the one to use; default: the first.")
+CLASSES = flags.DEFINE_string(
+  'classes',
+  None,
+  'For a student of embeddings: classes in your own words, one per line, or a .npz table of their vectors.',
+)
 OUTPUT = flags.DEFINE_string('output', 'reviewed', 'Folder of the review: new, or one to go on with.')
 PORT = flags.DEFINE_integer('port', 8502, 'Port to bind to; 0 for any that is free.', lower_bound=0, upper_bound=65535)
 
@@ -52,17 +57,17 @@ def check_arguments(paths):
     clip_tables.check_names([pathlib.Path(path).name for path in paths])
     event_flags.require_files()
     cli.require_any_file(paths)
+    student_words.find(MODEL.value, CLASSES.value)
 
 
 def begun(paths):
   """The review_folder.Review of new files."""
-  model = student_paths.find_for_files(starter.chosen(MODEL.value))
+  model = student_words.find(MODEL.value, CLASSES.value)
   system.keep_freed_memory()
   cli.import_tensorflow()
   from audionet_tf.captioning import captioner, review_folder
-  from audionet_tf.saved_model import for_files
 
-  served = for_files.load(model)
+  served = student_words.load(model, CLASSES.value)
   predictor = captioner.predictor(served, head=HEAD.value)
   rules = event_flags.detection_config(served.settings, predictor.class_names, HEAD.value)
   return review_folder.make(pathlib.Path(OUTPUT.value), predictor, rules, paths)

@@ -54,6 +54,10 @@ def check_arguments(paths):
     cli.require(word_tables.is_table(CLASSES.value), f'--classes={CLASSES.value}: expected is a .npz table of vectors')
     word_tables.read(CLASSES.value)
   elif not os.path.isfile(QUERY.value):  # of pathlib, a long text would be an error
+    is_folder = os.path.isdir(QUERY.value)
+    cli.require(
+      not is_folder, f'--query={QUERY.value}: a folder; expected is a text, or a sound, video or picture file'
+    )
     kind = (mimetypes.guess_type(QUERY.value)[0] or '').partition('/')[0]
     cli.require(kind not in ('audio', 'video', 'image'), f'--query={QUERY.value}: no such file')
   folder = pathlib.Path(paths[0])

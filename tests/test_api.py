@@ -434,6 +434,14 @@ def test_records_have_the_defaults_of_their_parameters():
     ({'records': 'x', 'embeddings': 'y', 'run_dir': 'z'}, 'train needs either records, or embeddings'),
     ({'embeddings': 'y', 'run_dir': 'z', 'teacher': 'a.npz'}, "embeddings have AudioSet's labels in them"),
     ({'embeddings': 'y', 'run_dir': 'z'}, 'embeddings need teacher_labels'),
+    (
+      {'embeddings': 'y', 'run_dir': 'z', 'teacher_labels': 'l', 'classes': 'w'},
+      'classes and teacher_temperature belong',
+    ),
+    (
+      {'embeddings': 'y', 'run_dir': 'z', 'teacher_labels': 'l', 'teacher_temperature': 1.0},
+      'belong to a teacher clip',
+    ),
     ({'embeddings': 'y', 'run_dir': 'z', 'teacher_labels': 'l', 'loss': 'cosine'}, "loss='cosine' is of vectors"),
     ({'embeddings': 'y', 'run_dir': 'z', 'teacher_labels': 'l', 'graph': True}, 'need sound, which embeddings lack'),
     ({'records': 'x', 'run_dir': 'z', 'loss': 'reconstruction', 'teacher': 'vgg16'}, 'has no teacher'),

@@ -39,6 +39,8 @@ ONE_HOME = {  # package: modules, or packages of ours, that may import it
   'onnxruntime': ['saved_model/onnx_file'],
   's3fs': [],  # fsspec imports it, and gcsfs
   'gcsfs': [],
+  'psds_eval': ['captioning/psds'],
+  'pandas': ['captioning/psds'],
   'sed_eval': ['captioning/event_scores'],
   'sounddevice': ['media/microphone'],
   'starlette': ['service'],

@@ -10,9 +10,10 @@ import math
 import sys
 import warnings
 
+import numpy as np
 import tqdm
 
-from audionet_tf.captioning import captioner, event_detection, event_tables
+from audionet_tf.captioning import captioner, event_detection, event_tables, psds
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError, missing_extra
 
@@ -77,31 +78,53 @@ def evaluate(predictor, rules, annotated, path, root):
     root: pathlib.Path of the folder of the files.
 
   Returns:
-    dict of `score`, and `files`, their number; `missing` and `unreadable`, dicts of name to reason; `others`, number of
-    detected events of classes that the table does not have.
+    dict of `score`, and `psds`, that of `psds.score`; `files`, their number; `missing` and `unreadable`, dicts of name
+    to reason; `others`, number of detected events of classes that the table does not have.
 
   Raises:
     UserError: `in_classes` refuses the table, no file can be read, or sed_eval is not installed.
   """
   sound_events()
-  annotated = in_classes(annotated, event_detection.group_classes(predictor.class_names, rules)[0], path)
+  event_detection.check(rules, predictor.class_names)
+  groups = event_detection.group_classes(predictor.class_names, rules)
+  annotated = in_classes(annotated, groups[0], path)
   labels = sorted({event.label for events in annotated.values() for event in events})
   found, missing = event_tables.locate(annotated, root)
-  pairs, unreadable, others = [], {}, 0
+  pairs, sounds, unreadable, others = [], [], {}, 0
   for name, file in tqdm.tqdm(found.items(), desc='detecting', unit=' files', delay=1):
     try:
-      captions = captioner.captions(predictor, file, rules)
+      seconds, events, at_thresholds = detected(predictor, rules, groups, file)
     except (UserError, OSError) as error:
       unreadable[name] = str(getattr(error, 'reason', error))
       continue
-    detected = [event_tables.Annotation(e.start_seconds, e.end_seconds, e.name) for e in captions.events]
-    others += sum(event.label not in labels for event in detected)
-    pairs.append((name, captions.seconds, annotated[name], [event for event in detected if event.label in labels]))
+    others += sum(event.label not in labels for event in events)
+    pairs.append((name, seconds, annotated[name], [event for event in events if event.label in labels]))
+    sounds.append((name, seconds, annotated[name], at_thresholds))
   for name, reason in (missing | unreadable).items():
     print(f'{text.printable(name)}: {reason}', file=sys.stderr)
   if not pairs:
     raise UserError(f'{path}: none of {len(annotated)} files can be read below {root}; --media_root names their folder')
-  return score(pairs, labels) | {'files': len(pairs), 'missing': missing, 'unreadable': unreadable, 'others': others}
+  counts = {'files': len(pairs), 'missing': missing, 'unreadable': unreadable, 'others': others}
+  return score(pairs, labels) | {'psds': psds.score(sounds)} | counts
+
+
+def detected(predictor, rules, groups, path):
+  """(length in seconds, events by the rules, list of the events at each of psds.THRESHOLDS) of a file.
+
+  Args:
+    predictor, rules: as for `evaluate`.
+    groups: from `event_detection.group_classes`.
+    path: of the file.
+  """
+  names, classes, thresholds = groups
+  frames = captioner.score_file(predictor, path, classes, rules.join)
+
+  def events(values):
+    found = captioner.detect(frames, names, values, rules)
+    return [event_tables.Annotation(event.start_seconds, event.end_seconds, event.name) for event in found]
+
+  shown = np.isfinite(thresholds)  # the others have no events at any threshold
+  return frames.seconds, events(thresholds), [events(np.where(shown, value, np.inf)) for value in psds.THRESHOLDS]
 
 
 def score(pairs, labels):
@@ -168,6 +191,8 @@ def report(measured):
   rows.append(['all together', *total, *cells(segment), *cells(event)])
   mean = ['-' if part['macro_f1'] is None else f'{part["macro_f1"]:.1%}' for part in (segment, event)]
   lines = [text.aligned(rows), f'mean F1 of the classes: {mean[0]} of segments, {mean[1]} of events']
+  scores = ['-' if value is None else f'{value:.3f}' for value in measured['psds'].values()]
+  lines.append(f'PSDS, over all thresholds: {scores[0]} (events in their place), {scores[1]} (no confusion)')
   if measured['others']:
     lines.append(f'{measured["others"]} detected events are of classes that the table does not have, and do not count')
   left_out = [*measured['missing'], *measured['unreadable']]

@@ -118,22 +118,25 @@ def make(folder, predictor, rules, paths):
     Review.
 
   Raises:
-    UserError: no event in any file, or more than MOST_EVENTS.
+    UserError: no file can be read, no event in any, or more than MOST_EVENTS.
   """
   names, _, thresholds = event_detection.group_classes(predictor.class_names, rules)
   (folder / SOUNDS).mkdir(parents=True, exist_ok=True)
   files.write_json(folder / DECIDED, {})
-  events = []
+  events, unreadable = [], 0
   for path in tqdm.tqdm(paths, desc='detecting', unit=' files', delay=1):
     try:
       found = captioner.captions(predictor, path, rules).events
       events += write_sounds(folder, path, found, len(events), predictor.served.settings)
     except (UserError, OSError) as error:
+      unreadable += 1
       print(text.printable(f'{path}: {getattr(error, "reason", error)}'), file=sys.stderr)
     if len(events) > MOST_EVENTS:
       raise UserError(f'more than {MOST_EVENTS} events; review fewer files, or raise --threshold')
+  if unreadable == len(paths):
+    raise UserError(f'none of {len(paths)} files can be read')
   if not events:
-    raise UserError(f'no event in {len(paths)} files; a lower --threshold finds more')
+    raise UserError(f'no event in {len(paths) - unreadable} files; a lower --threshold finds more')
   events.sort(key=lambda event: event['score'])
   labels = [name for name, threshold in zip(names, thresholds, strict=True) if threshold <= 1]
   review = Review(folder, labels, events, {})

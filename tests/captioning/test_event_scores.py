@@ -16,8 +16,9 @@ from audionet_tf.data.tables import word_tables
 from audionet_tf.models import registry, student_file
 from audionet_tf.saved_model import export
 
-if importlib.util.find_spec('sed_eval') is None:
-  pytest.skip('!!!! EVENT SCORES NOT TESTED: sed_eval not installed (scripts/setup events)', allow_module_level=True)
+if None in map(importlib.util.find_spec, ('sed_eval', 'psds_eval')):
+  message = '!!!! EVENT SCORES NOT TESTED: sed_eval or psds_eval not installed (scripts/setup events)'
+  pytest.skip(message, allow_module_level=True)
 
 
 def f1(right, annotated, detected):
@@ -90,6 +91,9 @@ def test_known_onsets_are_found(world):
   assert measured['event']['classes']['high']['recall'] == 0.5
   assert measured['event']['f1'] == pytest.approx(f1(3, 4, 3)) and measured['files'] == 2
   assert 'all together' in done.stdout and '85.7%' in done.stdout
+  # Every threshold finds the tones and nothing else: of `low` 2 of 2, of `high` 1 of 2, less the standard deviation.
+  assert measured['psds'] == {key: pytest.approx(0.75 - 0.25) for key in ('psds1', 'psds2')}
+  assert 'PSDS, over all thresholds: 0.500 (events in their place), 0.500 (no confusion)' in done.stdout
 
 
 def test_a_student_of_embeddings_hears_events_of_classes_in_a_table(world):

@@ -110,5 +110,8 @@ def test_events_that_the_page_cannot_show_are_one_line(tmp_path, predictor, soun
 
 
 def test_nothing_to_review(tmp_path, predictor, sounds):
-  with pytest.raises(UserError, match='no event in 1 files; a lower --threshold finds more'):
+  with pytest.raises(UserError, match='none of 1 files can be read'):
     review_folder.make(tmp_path / 'review', predictor, RULES, sounds[1:2])
+  scipy.io.wavfile.write(tmp_path / 'silence.wav', tones.RATE, tones.sound(2))
+  with pytest.raises(UserError, match='no event in 1 files; a lower --threshold finds more'):
+    review_folder.make(tmp_path / 'review', predictor, RULES, [*sounds[1:2], tmp_path / 'silence.wav'])

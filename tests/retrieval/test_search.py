@@ -97,6 +97,7 @@ def test_mistakes_are_one_line(world):
     (['--query=no.png'], 'no.png: not a readable picture'),
     (['--query=dog', '--classes=words.txt'], 'expected is a .npz table of vectors'),
     (['--query=none.wav'], '--query=none.wav: no such file'),
+    (['--query=sounds'], '--query=sounds: a folder; expected is a text, or a sound, video or picture file'),
     (['--query=dog', '--classes=wide.npz'], 'wide.npz: vectors of 4 numbers, but the student learned 3'),
     (['--query=sounds/a.wav', '--index=words.npz'], 'words.npz: not an index; choose another --index=FILE'),
     (['--query=sounds/a.wav', '--index=no/x.npz'], 'no/x.npz: the index cannot be written there'),

@@ -13,6 +13,7 @@ if chromium.PROGRAM is None:
   pytest.skip('no Chromium here (Debian: apt install chromium)', allow_module_level=True)
 
 import media_clips
+import soundnets
 import static_site
 import tones
 import web_folders
@@ -20,12 +21,11 @@ import web_folders
 from audionet_tf.captioning import captioner
 from audionet_tf.core.errors import UserError
 from audionet_tf.inference import predict
-from audionet_tf.models import student_file, student_paths
-from audionet_tf.saved_model import loader, signatures
+from audionet_tf.models import registry, student_file, student_paths
+from audionet_tf.saved_model import for_files, loader, signatures
 from audionet_tf.service import web_folder
 
 NAMES = ['silence', 'low', 'high <b>tone</b> --> & more']
-MOST_BYTES = 15_000_000
 SHOWN = "!document.querySelector('#result').hidden"
 PROBLEM = "document.querySelector('#problem').textContent"
 
@@ -65,21 +65,29 @@ def tone_page(browser, folders):
     yield page, asked
 
 
-SCORES = """(async (file) => {
+ROWS = """(async (file) => {
   const { decode } = await import('./local/decode.js');
-  const { windows, samplesOf } = await import('./local/windows.js');
   const { predict } = await import('./local/model.js');
   const student = await (await fetch('labels.json')).json();
+  const { rows } = await import(student.steps ? './local/steps.js' : './local/windows.js');
   const wanted = { rate: student.sample_rate_hz, mono: student.mono, most: 60 };
   const { pcm } = await decode(file, wanted, () => {}, new AbortController().signal);
-  const scores = [];
-  for (const { first } of windows(pcm.length, student)) scores.push([...await predict(samplesOf(pcm, first, student))]);
-  return { scores, samples: pcm.length };
+  const found = [];
+  for await (const row of rows(pcm, student, predict)) found.push([row.start, row.end, ...row.probabilities]);
+  return found;
+})(window.chosen)"""
+
+CAPTIONS = """(async (file) => {
+  const { connect } = await import('./source.js');
+  const source = connect();
+  const { id, events, repeats } = await source.caption(file, 0.2, () => {}, new AbortController().signal);
+  const { classes } = await source.timeline(id);
+  return { events, repeats, starts: classes.start_seconds };
 })(window.chosen)"""
 
 
-def scores(page, path):
-  """(f64 [windows, classes], number of samples) of a file, as the page computes them."""
+def answer(page, path, call):
+  """The value of a call with `window.chosen`, a file, in the page."""
   page.run(
     "document.querySelector('#replay').addEventListener('change', (e) => { window.chosen = e.target.files[0]; }, "
     '{ capture: true, once: true })'
@@ -87,14 +95,17 @@ def scores(page, path):
   page.run("document.querySelector('#fileless').hidden = false")
   page.choose('#replay', path)
   page.wait('Boolean(window.chosen)')
-  answer = page.run(SCORES)
+  found = page.run(call)
   page.run('window.chosen = null')
-  return np.array(answer['scores']), answer['samples']
+  return found
 
 
-def expected_scores(served, path):
+def expected_rows(served, path):
+  """f64 [rows, 2 + classes]: start, end and probabilities of a file, as the service computes them."""
   blocks = list(predict.blocks(captioner.predictor(served), path))
-  return np.concatenate([block['probabilities'] for block in blocks])
+  joined = {key: np.concatenate([block[key] for block in blocks]) for key in ('start_seconds', 'end_seconds')}
+  probabilities = np.concatenate([block['probabilities'] for block in blocks])
+  return np.column_stack([*joined.values(), probabilities])
 
 
 def noisy_sound(seconds, rate, channels, seed=0):
@@ -124,10 +135,60 @@ def test_scores_are_those_of_the_service(browser, folders, starter, tmp_path, na
       sound = noisy_sound(seconds, rate, channels)
       path = tmp_path / f'{codec}.{"flac" if codec == "flac" else "wav"}'
       media_clips.write(path, seconds, times=[], sounds=[sound.T], audio_codec=codec, rate_hz=rate)
-      found, _ = scores(page, path)
-      expected = expected_scores(served, path)
+      found, expected = np.array(answer(page, path, ROWS)), expected_rows(served, path)
       assert found.shape == expected.shape, codec
       np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4, err_msg=codec)
+    page.call('Page.close')
+
+
+def stepwise(name):
+  """loader.LoadedExport of a random student with steps in time, whose scores differ from step to step."""
+  if name != 'yamnet':
+    return for_files.of_model(
+      soundnets.student(name), soundnets.settings(name, 20.0 if name == 'soundnet5' else 5.0), ''
+    )
+  model = registry.build(name, {'teacher': len(NAMES)})
+  head = model.get_layer('logits_teacher')
+  embedding = model(soundnets.noise(1, 160000), training=False)['embedding'].numpy()
+  head.set_weights(
+    [np.random.default_rng(0).normal(size=head.kernel.shape) / embedding.std() / 64, np.zeros(len(NAMES))]
+  )
+  return for_files.of_model(model, student_file.StudentConfig(name, 16000, 'mean', 0.975, {'teacher': NAMES}), '')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['soundnet5', 'soundnet8_steps', 'yamnet'])
+def test_steps_are_those_of_the_service(browser, tmp_path_factory, name):
+  """Their times, scores and events: of sound that takes several pieces, one piece, and that is too short for a step."""
+  served = stepwise(name)
+  assert registry.network(name).layer_windows
+  folder = web_folders.write(served, tmp_path_factory)
+  with static_site.running(folder) as (address, _):
+    page = browser.page(address)
+    page.wait("document.querySelector('#about').textContent.includes('kinds of sound')")
+    for seconds in (47.3, 11.31, 0.05):
+      path = folder.parent / f'{seconds}.wav'
+      media_clips.write(path, seconds, times=[], sounds=[noisy_sound(seconds, 44100, 2).T], rate_hz=44100)
+      rows, shown = answer(page, path, f'(async () => [await {ROWS}, await {CAPTIONS}])()')
+      found, expected = np.array(rows), expected_rows(served, path)
+      assert found.shape == expected.shape and (seconds < 40 or len(found) > 8)
+      np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4, err_msg=str(seconds))
+      assert len(found) < 2 or np.ptp(expected[:, 2:], 0).max() > 0.01
+      whole = captioner.captions(captioner.predictor(served), path)
+      assert shown['repeats'] == whole.repeats
+      events = [(event['name'], event['start_seconds'], event['end_seconds']) for event in shown['events']]
+      assert events == [(event.name, event.start_seconds, event.end_seconds) for event in whole.events]
+      np.testing.assert_allclose(shown['starts'], expected[:, 0], rtol=0, atol=6e-4)  # milliseconds
+    live = page.run("""(async () => {
+      const source = (await import('./source.js')).connect();
+      const { live } = await source.about();
+      return source.classify(new Float32Array(live.samples * live.examples).map((_, i) => Math.sin(i * i / 1e5) / 2));
+    })()""")
+    student = json.loads((folder / web_folder.LABELS_FILE).read_text())
+    count = student['live']['samples'] * student['live']['examples']
+    sound = (np.sin(np.arange(count) ** 2 / 1e5) / 2).astype(np.float32).reshape(student['live']['examples'], -1)
+    probabilities = served.predict(sound)['probabilities'].mean(0)
+    assert math.isclose(dict(live)[student['labels'][0]], probabilities[0], abs_tol=1e-4)
     page.call('Page.close')
 
 
@@ -137,7 +198,7 @@ def test_the_folder_is_small_and_says_whose_its_parts_are(folders):
     for path in folders['starter'].rglob('*')
     if path.is_file()
   }
-  assert sum(sizes.values()) <= MOST_BYTES
+  assert sum(sizes.values()) <= web_folder.MOST_BYTES
   assert {'NOTICE', 'vendor/LICENSES.txt', 'vendor/MPL-2.0.txt', 'local/Apache-2.0.txt', 'manifest.json'} <= set(sizes)
   assert 'NOTICE' not in {path.name for path in folders['audionet'].iterdir()}
   licences = (folders['starter'] / 'vendor/LICENSES.txt').read_text().splitlines()
@@ -274,6 +335,27 @@ def test_what_a_screen_reader_finds(tone_page):
   assert [node for node in shown if value(node, 'role') in operable and not value(node, 'name')] == []
 
 
+def test_what_changes_is_announced(browser, folders, tmp_path):
+  """By a region that is there before: the file under way, what was found, and what another threshold finds."""
+  path = tmp_path / 'two tones.wav'
+  media_clips.write(path, 4, times=[], sounds=[tones.sound(4, ('low', 1, 2), ('high', 3, 4))])
+  with static_site.running(folders['audionet']) as (address, _):
+    page = browser.page(address)
+    page.wait("document.querySelector('#about').textContent.includes('kinds of sound')")
+    tree = page.call('Accessibility.getFullAXTree')['nodes']
+    assert 'status' in [node['role']['value'] for node in tree if not node['ignored']]
+    page.run("""window.said = [];
+      new MutationObserver(() => said.push(document.querySelector('#status').textContent))
+        .observe(document.querySelector('#status'), { childList: true });""")
+    page.choose('#chooser', path)
+    page.wait(SHOWN)
+    assert page.run('said') == ['Finding the sounds in two tones.wav …', '4 sounds in 00:04.']
+    page.run("""(() => { const slider = document.querySelector('#threshold'); slider.value = 5;
+      slider.dispatchEvent(new Event('change')); })()""")
+    page.wait('said.length === 3')
+    page.call('Page.close')
+
+
 def test_names_of_classes_are_text(folders):
   student = json.loads((folders['audionet'] / web_folder.LABELS_FILE).read_text())
   assert student['labels'] == NAMES and student['silent'] == [False] * 3
@@ -289,9 +371,6 @@ def test_a_folder_replaces_an_earlier_one_only(folders, tmp_path_factory):
 
 
 def test_students_that_cannot_be_in_the_page_are_refused():
-  settings = student_file.StudentConfig('soundnet8_steps', 22050, 'mean', 5.0, {'teacher': ['a', 'b']})
-  with pytest.raises(UserError, match='steps in time'):
-    web_folder.check(settings)
   with pytest.raises(UserError, match='no heads'):
     web_folder.check(student_file.StudentConfig('autoencoder', 22050, 'mean', 5.0, {}))
   with pytest.raises(UserError, match='has no heads.*; name classes with --classes'):

@@ -17,8 +17,9 @@ if chromium.PROGRAM is None:
 
 from audionet_tf.captioning import captioner, event_detection, formats
 from audionet_tf.data.params import Framing
-from audionet_tf.inference import windows
+from audionet_tf.inference import steps, windows
 from audionet_tf.media import decoding
+from audionet_tf.models import receptive_field, registry
 from audionet_tf.service import web_folder
 from audionet_tf.service.captions import timeline
 
@@ -192,6 +193,43 @@ def test_windows_are_those_of_inference(page, window_seconds, rate, repeat):
     np.testing.assert_allclose(found[1], ends, rtol=0, atol=1e-9)
     assert found[2] == [float((window.astype(np.float64) * weights).sum()) for _, window in cut]
     assert found[3] == (windows.repetitions(samples, framing) if repeat else 1)
+
+
+STEPS = """(async () => {
+  const pcm = Int16Array.from({ length }, (_, i) => (i * 7919) % 30011);
+  const sample = (waveform, i) => waveform[Math.max(0, middle + i * hop)] ?? 0;
+  const predict = async (waveform) => Float32Array.from({ length: 300 }, (_, i) => sample(waveform, i));
+  const found = [];
+  for await (const row of m.rows(pcm, student, predict)) found.push([row.start, row.end, ...row.probabilities]);
+  return [found, m.repetitions(length, student)];
+})()"""
+
+
+@pytest.mark.parametrize('name', ['soundnet5', 'soundnet8', 'soundnet8_5s', 'soundnet8_steps', 'yamnet', 'vggish'])
+def test_steps_are_those_of_inference(page, name):
+  """With a student that answers by the sample in the middle of each step."""
+  network, rate = registry.network(name), 16000
+  tables = {'hidden': list(network.layer_windows.values())[-2], 'logits': list(network.layer_windows.values())[-1]}
+  field, shortest = receptive_field.receptive_field(tables['logits']), registry.shortest_samples(name)
+  middle, most = int(field.first_center), -(-3 * field.size // field.stride) * field.stride
+  student = {'steps': {'table': tables['logits'], 'piece_samples': most, 'shortest_samples': shortest}, 'classes': 1}
+  student |= {'sample_rate_hz': rate, 'repeats_short_sound': network.short_input == 'repeat'}
+
+  def predict(pcm):
+    hidden, count = (receptive_field.output_length(pcm.shape[1], table) for table in tables.values())
+    padded = np.pad(pcm[0], [0, count * field.stride + field.size])
+    places = np.maximum(0, middle + field.stride * np.arange(count))
+    return np.zeros([hidden, 1], np.float32), (padded[places] / 32768).astype(np.float32)[:, None]
+
+  for samples in (7, shortest - 1, shortest, shortest + 1, most, 2 * most + 12345):
+    sound = ((np.arange(samples) * 7919) % 30011).astype(np.int16)
+    keep_remainder = None if student['repeats_short_sound'] else True
+    made = steps.step_blocks(iter([(0, sound)]), predict, tables, rate, 1, keep_remainder)
+    blocks = list(steps.extend_ends(made))
+    expected = [np.concatenate([b[key] for b in blocks]) for key in ('start_seconds', 'end_seconds', 'probabilities')]
+    found, repeats = run(page, 'steps', STEPS, length=samples, student=student, middle=middle, hop=field.stride)
+    np.testing.assert_allclose(found, np.column_stack(expected), rtol=0, atol=1e-6, err_msg=str(samples))
+    assert repeats == blocks[-1]['repeats']
 
 
 RESAMPLE = """(() => {

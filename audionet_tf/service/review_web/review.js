@@ -84,11 +84,20 @@ const ACTIONS = {
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.tagName === 'INPUT') return;
+  if (event.key === ' ' && event.target.tagName === 'BUTTON') return; // the space bar presses the button in focus
   const label = review.labels[KEYS.indexOf(event.key)];
   const action = ACTIONS[event.key] || (KEYS.includes(event.key) && label && (() => decide(label)));
   if (!action || (event.key === ' ' && event.target.tagName === 'BUTTON')) return;  // Space presses a button
   event.preventDefault();
   action();
+}
+
+// Has a click do something. After one by mouse the button loses the focus, so that the space bar plays again.
+function onClick(button, action) {
+  button.addEventListener('click', ({ detail }) => {
+    if (detail) button.blur();
+    action();
+  });
 }
 
 async function begin() {
@@ -97,13 +106,13 @@ async function begin() {
   review.labels.forEach((label, number) => {
     const button = document.createElement('button');
     button.textContent = number < KEYS.length ? `${KEYS[number]} ${label}` : label;
-    button.addEventListener('click', () => decide(label));
+    onClick(button, () => decide(label));
     const item = document.createElement('li');
     item.append(button);
     byId('labels').append(item);
   });
   for (const [id, key] of [['accept', 'a'], ['reject', 'x'], ['again', ' '], ['back', 'u'], ['skip', 's']]) {
-    byId(id).addEventListener('click', () => ACTIONS[key]());
+    onClick(byId(id), () => ACTIONS[key]());
   }
   byId('other').addEventListener('submit', (event) => {
     event.preventDefault();

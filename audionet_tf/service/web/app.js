@@ -30,14 +30,19 @@ async function show(file, result, isCurrent, end = idle) {
   $('scale').textContent = shown.line.largest < 95 ? `Classes: full height is ${+shown.line.largest.toFixed(1)} %.` : '';
   play(file);
   showEvents(result.events);
+  end(summary(result));
+  $('name').focus();
+  follow();
+  if (result.threshold !== threshold()) await changeThreshold();  // the slider was moved meanwhile
+}
+
+// What a result says of its file, in a line.
+function summary(result) {
   const count = result.events.length === 1 ? 'One sound' : `${result.events.length} sounds`;
   const repeats = result.repeats > 1 ? ` The file is short and was repeated ${result.repeats} times.` : '';
   const unknown = result.unknown_seconds ? ` ${seconds(result.unknown_seconds)} unlike all that this student knows.` : '';
   const warnings = result.warnings.map((warning) => ` Warning: ${warning}.`).join('');
-  end(`${count} in ${clock(result.seconds)}.${unknown}${repeats}${warnings}`);
-  $('name').focus();
-  follow();
-  if (result.threshold !== threshold()) await changeThreshold();  // the slider was moved meanwhile
+  return `${count} in ${clock(result.seconds)}.${unknown}${repeats}${warnings}`;
 }
 
 // Puts the file of the result into the player; null where there is none.
@@ -153,6 +158,7 @@ async function changeThreshold() {
     const result = await source.result(id, chosen);
     if (shown?.id !== id || threshold() !== chosen) return;
     showEvents(result.events);
+    $('status').textContent = summary(result);
     follow();
   } catch (error) {
     say($('problem'), error.message);

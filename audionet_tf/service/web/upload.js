@@ -37,7 +37,7 @@ export async function send(file, source, about, show) {
   current = mine;
   const isCurrent = () => current === mine;
   say($('problem'), '');
-  $('status').textContent = '';
+  $('status').textContent = `Finding the sounds in ${file.name} …`;
   const report = (...progress) => isCurrent() && stage(...progress);
   let result;
   try {

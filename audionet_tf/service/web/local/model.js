@@ -20,14 +20,15 @@ export function load() {
   return model;
 }
 
-// The probabilities of a window, f32 [samples] in [-1, 1]: f32 [classes].
-export async function predict(window) {
+// The probabilities of a window, f32 [samples] in [-1, 1]: f32 [classes]. A student with steps in time takes a piece, of
+// which `samples` are sound, and gives f32 [steps x classes].
+export async function predict(waveform, samples = 0) {
   const student = await load();
-  const input = new Tensor(window, [1, window.length]);
-  const [output] = await student.run([input]);
-  const probabilities = output.toTypedArray().slice();
-  input.delete();
-  output.delete();
+  const inputs = { waveform: new Tensor(waveform, [1, waveform.length]) };
+  if (samples) inputs.samples = new Tensor(Int32Array.of(samples), [1]);
+  const outputs = await student.run(inputs);
+  const probabilities = outputs.probabilities.toTypedArray().slice();
+  for (const tensor of [...Object.values(inputs), ...Object.values(outputs)]) tensor.delete();
   if (!probabilities.every(Number.isFinite)) throw new Error('the outputs of the student are not finite');
   return probabilities;
 }

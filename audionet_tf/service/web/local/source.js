@@ -7,7 +7,8 @@ import { UNKNOWN, detect, pooled, unknownSeconds } from './detection.js';
 import { FORMATS } from './formats.js';
 import { classesOverTime, picture } from './overview.js';
 import { half, roundTo } from './rounding.js';
-import { repetitions, samplesOf, windows } from './windows.js';
+import * as steps from './steps.js';
+import * as windows from './windows.js';
 
 const LIMITS = { upload_bytes: 2 ** 31, sound_seconds: 3600, download_hosts: [], formats: Object.keys(FORMATS) };
 const PAUSE_MS = 50;  // after so much work the page has its turn
@@ -39,20 +40,22 @@ function pauses(signal) {
   };
 }
 
+// How the student hears: step by step over the whole sound, or window by window.
+const hearing = () => (student.steps ? steps : windows);
+
 // { starts, ends, rows, seconds }: the scores of a sound over time, as detection.js wants them.
 async function score(pcm, report, rest) {
   const { predict } = await import('./model.js');
   const seconds = pcm.length / student.sample_rate_hz;
-  const cut = windows(pcm.length, student);
-  const rows = [];
-  for (const { start, first } of cut) {
-    const probabilities = await predict(samplesOf(pcm, first, student));
+  const [starts, ends, rows] = [[], [], []];
+  for await (const { start, end, probabilities } of hearing().rows(pcm, student, predict)) {
+    starts.push(start);
+    ends.push(end);
     rows.push(pooled(probabilities, student.groups, student.rules.join).map(half));
-    report(`Listening: ${clock(start)} of ${clock(seconds)}`, rows.length / cut.length);
+    report(`Listening: ${clock(start)} of ${clock(seconds)}`, Math.min(1, end / seconds));
     await rest();
   }
-  const ends = cut.map(({ end }) => (student.repeats_short_sound ? Math.min(end, seconds) : end));
-  return { starts: cut.map(({ start }) => start), ends, rows, seconds };
+  return { starts, ends, rows, seconds };
 }
 
 async function caption(file, threshold, report, signal) {
@@ -67,7 +70,7 @@ async function caption(file, threshold, report, signal) {
   signal.throwIfAborted();
   const timeline = { ...drawn, seconds: frames.seconds, classes: classesOverTime(frames, student.labels) };
   const id = String(++results);
-  shown = { id, file: file.name, frames, timeline, warnings, repeats: repetitions(pcm.length, student) };
+  shown = { id, file: file.name, frames, timeline, warnings, repeats: hearing().repetitions(pcm.length, student) };
   return result(id, threshold);
 }
 
@@ -103,14 +106,14 @@ function written(format, threshold) {
   return [[write(events, cues(events, top, shortest, frames.seconds), about)], { type }];
 }
 
-// Mean over the windows in live samples.
+// Mean over the examples in live samples.
 async function classify(samples) {
   await about();
   const { predict } = await import('./model.js');
   const { examples, samples: length } = student.live;
   const sums = new Float64Array(student.labels.length);
   for (let i = 0; i < examples; i++) {
-    const probabilities = await predict(samples.slice(i * length, (i + 1) * length));
+    const probabilities = await hearing().classify(samples.slice(i * length, (i + 1) * length), student, predict);
     pooled(probabilities, student.groups, student.rules.join).forEach((value, n) => { sums[n] += value / examples; });
   }
   return student.labels.map((name, n) => [name, sums[n]]).sort((a, b) => b[1] - a[1]);

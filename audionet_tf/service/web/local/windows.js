@@ -33,3 +33,17 @@ export function samplesOf(pcm, first, { window_samples: size, repeats_short_soun
 export function repetitions(samples, { window_samples: size, repeats_short_sound: repeats }) {
   return repeats ? Math.ceil(size / Math.min(samples, size)) : 1;
 }
+
+// Yields { start, end, probabilities } of the windows of a sound, int16 [n]. `predict`: see model.js.
+export async function* rows(pcm, student, predict) {
+  const seconds = pcm.length / student.sample_rate_hz;
+  for (const { start, end, first } of windows(pcm.length, student)) {
+    const probabilities = await predict(samplesOf(pcm, first, student));
+    yield { start, end: student.repeats_short_sound ? Math.min(end, seconds) : end, probabilities };
+  }
+}
+
+// The probabilities of live samples, f32 of the length of a window.
+export function classify(samples, student, predict) {
+  return predict(samples);
+}
