@@ -84,7 +84,6 @@ const ACTIONS = {
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.tagName === 'INPUT') return;
-  if (event.key === ' ' && event.target.tagName === 'BUTTON') return; // the space bar presses the button in focus
   const label = review.labels[KEYS.indexOf(event.key)];
   const action = ACTIONS[event.key] || (KEYS.includes(event.key) && label && (() => decide(label)));
   if (!action || (event.key === ' ' && event.target.tagName === 'BUTTON')) return;  // Space presses a button
@@ -122,9 +121,6 @@ async function begin() {
     if (label) decide(label);
   });
   document.addEventListener('keydown', onKey);
-  document.addEventListener('click', ({ detail, target }) => {
-    if (detail) target.closest('button')?.blur(); // after a click by mouse, Space plays again
-  });
   show();
 }
 
