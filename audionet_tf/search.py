@@ -63,7 +63,7 @@ def check_arguments(paths):
   folder = pathlib.Path(paths[0])
   index = pathlib.Path(INDEX.value or (folder if folder.is_dir() else folder.parent) / INDEX_NAME)
   writable = index.parent.is_dir() and os.access(index.parent, os.W_OK)
-  cli.require(writable, f'{index}: the index cannot be written there; choose another --index=FILE')
+  cli.require(writable or index.is_file(), f'{index}: the index cannot be written there; choose another --index=FILE')
   from audionet_tf.retrieval import index as index_files
 
   index_files.check(index)

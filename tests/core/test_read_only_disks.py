@@ -17,6 +17,11 @@ import json, os, pathlib, shutil, subprocess, sys
 disk, work, artifacts = map(pathlib.Path, sys.argv[1:])
 shutil.copytree(artifacts, disk, dirs_exist_ok=True)
 (disk / 'cache').mkdir()
+for name in ('sounds/a', 'sounds/b'):
+  (disk / name).parent.mkdir(parents=True, exist_ok=True)
+  shutil.copy(disk / 'sound.wav', disk / f'{name}.wav')
+indexed = [f'--model={disk}/trained', f'--query={disk}/sound.wav', f'--index={disk}/whole.npz', disk / 'sounds']
+subprocess.run([sys.executable, '-m', 'audionet_tf.search', *indexed], capture_output=True, check=True)
 subprocess.run(['mount', '-o', 'remount,ro', disk], check=True)
 os.chdir(disk)  # where the run finds its teacher
 caches = ('HOME', 'KERAS_HOME', 'MPLCONFIGDIR', 'XDG_CACHE_HOME', 'HF_HOME', 'TFHUB_CACHE_DIR')
@@ -35,6 +40,8 @@ TEACHER = ['--teacher=./teacher.keras', '--teacher_labels=labels.txt']
 SOUND = '{disk}/sound.wav'
 EVALUATE = ['audionet_tf.evaluate', '--model={disk}/trained', '--records={disk}/recorded']
 EXPORT = ['audionet_tf.export', '--model={disk}/trained']
+LABEL = ['audionet_tf.label', '--records={disk}/recorded', *TEACHER]
+SEARCH = ['audionet_tf.search', '--model={disk}/trained', '--query={disk}/sound.wav', '{disk}/sounds']
 VERIFY = ['tfrecords.verify', '{disk}/recorded']
 # By name: the words, and what of the disk the error names; None where the command works.
 COMMANDS = {
@@ -57,6 +64,18 @@ COMMANDS = {
   'train there': ([*TRAIN, *TEACHER, '--run_dir={disk}/run'], '/run'),
   'go on there': ([*TRAIN, *TEACHER, '--run_dir={disk}/trained', '--resume'], '/trained/.lock'),
   'other answers': ([*TRAIN, *TEACHER, '--teacher_input_range=0,1', '--run_dir={work}/other'], '/recorded/labels/'),
+  'label': (LABEL, None),
+  'label there': ([*LABEL, '--teacher_input_range=0,2'], '/recorded/labels/'),
+  'search': ([*SEARCH, '--index={work}/sounds.npz', '--output={work}/found'], None),
+  'search in an index there': ([*SEARCH, '--index={disk}/whole.npz'], None),
+  'search there': (SEARCH, '/sounds/audionet-search.npz'),
+  'found there': ([*SEARCH, '--index={work}/sounds.npz', '--output={disk}/found'], '/found'),
+  'caption there': (['audionet_tf.caption', '--model={disk}/trained', '--output={disk}/captions', SOUND], '/captions'),
+  'features there': (
+    ['audionet_tf.features', '--model={disk}/trained', '--layer=embedding', '--output={disk}/layers', SOUND],
+    '/layers',
+  ),
+  'plot there': (['audionet_tf.plot', 'kl', '--run_dir={disk}/trained', '--output={disk}/kl.png'], '/kl.png'),
   'codecs': ([*TRAIN, *TEACHER, '--augment=codec', '--run_dir={work}/codecs'], '/recorded/codecs'),
 }
 
@@ -75,7 +94,8 @@ def test_commands_on_a_disk_that_is_read_only(tmp_path):
       assert (code, errors) == (0, []), (name, text)
     else:
       assert code == 1 and len(errors) == 1, (name, text)
-      assert errors[0].startswith(f'error: {tmp_path}/disk{place}') and errors[0].endswith(DENIED), (name, text)
+      assert errors[0].startswith(f'error: {tmp_path}/disk{place}'), (name, text)
+      assert errors[0].endswith((DENIED, '--index=FILE')), (name, text)
 
 
 # The only folder for temporary files is read-only: by name, the words, and what the error says or None.
