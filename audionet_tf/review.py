@@ -57,12 +57,10 @@ def check_arguments(paths):
     clip_tables.check_names([pathlib.Path(path).name for path in paths])
     event_flags.require_files()
     cli.require_any_file(paths)
-    student_words.find(MODEL.value, CLASSES.value)
 
 
-def begun(paths):
-  """The review_folder.Review of new files."""
-  model = student_words.find(MODEL.value, CLASSES.value)
+def begun(paths, model):
+  """The review_folder.Review of new files. `model`: path of the student."""
   system.keep_freed_memory()
   cli.import_tensorflow()
   from audionet_tf.captioning import captioner, review_folder
@@ -76,18 +74,19 @@ def begun(paths):
 def main(argv):
   paths = argv[1:]
   check_arguments(paths)
+  model = student_words.find(MODEL.value, CLASSES.value) if paths else None
   with review_place.locked(pathlib.Path(OUTPUT.value)):
     check_arguments(paths)  # again: another review may have come and gone
-    return serve(paths)
+    return serve(paths, model)
 
 
-def serve(paths):
-  """Serves the page of a review, of new files or one to go on with; returns the exit code."""
+def serve(paths, model):
+  """Serves the page of a review, of new files and a student or one to go on with; returns the exit code."""
   from audionet_tf.service import server, settings
 
   listening = server.bind_socket('127.0.0.1', PORT.value)
   if paths:
-    review = begun(paths)
+    review = begun(paths, model)
   else:
     from audionet_tf.captioning import review_folder
 

@@ -40,7 +40,7 @@ ONE_HOME = {  # package: modules, or packages of ours, that may import it
   's3fs': [],  # fsspec imports it, and gcsfs
   'gcsfs': [],
   'psds_eval': ['captioning/psds'],
-  'pandas': ['captioning/psds'],
+  'pandas': ['captioning/psds', 'python_api/predictor'],
   'sed_eval': ['captioning/event_scores'],
   'sounddevice': ['media/microphone'],
   'starlette': ['service'],

@@ -169,6 +169,13 @@ def test_classes_of_a_table_name_the_events_of_a_student_of_embeddings(tmp_path)
   assert found.labels == ['low', 'high'] and {event['name'] for event in found.events} <= {'low', 'high'}
 
 
+def test_files_that_cannot_be_read_are_told_and_the_starter_once(tmp_path):
+  (tmp_path / 'text.wav').write_text('no sound')
+  done = commands.run('audionet_tf.review', '--port=0', 'text.wav', cwd=tmp_path)
+  assert done.returncode == 1 and 'none of 1 files can be read' in done.stderr
+  assert done.stderr.count('using the starter') == 1
+
+
 def test_folders_of_something_else_are_kept(tmp_path):
   wav_file.write(tmp_path / 'a.wav', np.zeros(8000, np.int16), 8000)
   (tmp_path / 'mine').mkdir()
