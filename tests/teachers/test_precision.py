@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import synthetic_records
 
+import audionet_tf
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import records
 from audionet_tf.teachers import labelling, precision, teacher_config
@@ -93,6 +94,12 @@ def test_answers_of_both_are_kept_apart(world):
   manifests = [json.loads((folder / 'manifest.json').read_text()) for folder, _, _ in (halves, exact)]
   assert [each['teachers']['teacher']['description']['dtype'] for each in manifests] == ['bfloat16', 'float32']
   assert halves[0] != exact[0]
+
+
+def test_a_run_says_what_was_chosen(world):
+  audionet_tf.train(world / 'records', world / 'run', teacher=str(world / 'teacher.keras'), epochs=1)
+  (teacher,) = json.loads((world / 'run/settings.json').read_text())['teachers']
+  assert teacher['dtype'] == 'bfloat16'
 
 
 @pytest.mark.parametrize('source', ['embedding:teacher.keras', 'folder', 'model.tflite', 'answers.npz', 'sound:yamnet'])
