@@ -82,22 +82,22 @@ def of_folders(root, folder):
   for place in folders_in(root):
     found = [path for path in files_below(place) if suffixes.is_media(path.name)]
     names = {path: path.relative_to(folder).as_posix() for path in found}
-    odd += [name for name in names.values() if not is_utf8(name)]
+    odd += [name for name in names.values() if not fits_table(name)]
     label = text.one_line(place.name)
-    sounds += [Sound(path, name, label) for path, name in names.items() if is_utf8(name)]
+    sounds += [Sound(path, name, label) for path, name in names.items() if fits_table(name)]
     empty += [] if found else [place.name]
-  tell_skipped(odd, 'names that are not UTF-8; rename them')
+  tell_skipped(odd, 'names that are not UTF-8, or of several lines; rename them')
   tell_skipped(empty, 'folders without a sound file')
   return sounds
 
 
-def is_utf8(name):
-  """Whether a file's name is text: the system gives other bytes as lone surrogates, which no table can hold."""
+def fits_table(name):
+  """Whether a file's name is one line of text: the system gives other bytes than UTF-8 as lone surrogates."""
   try:
     name.encode()
   except UnicodeEncodeError:
     return False
-  return True
+  return len(name.splitlines()) == 1
 
 
 def files_below(folder):

@@ -131,7 +131,7 @@ def load(
   """
   source = str(source)
   if dtype not in DTYPES:
-    raise UserError(f'teacher dtype is {dtype!r}, allowed is {" or ".join(DTYPES)}')
+    raise UserError(f'teacher dtype is {dtype!r}, allowed is auto, {" or ".join(DTYPES)}')
   if input_range is not None:
     input_range = checked_range(input_range)
   config = teacher_config.TeacherConfig(source, name, weights, labels, dtype, input_range, 1, texts, temperature)

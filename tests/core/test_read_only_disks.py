@@ -120,7 +120,7 @@ print(json.dumps(out))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_without_a_folder_for_temporary_files(tmp_path):
   (tmp_path / 'commands.json').write_text(json.dumps({name: words for name, (words, _) in WITHOUT_TEMPORARY.items()}))
   told = full_disk.run(TEMPORARY, tmp_path / 'disk', tmp_path, ARTIFACTS, size='64m', timeout=600)

@@ -117,7 +117,7 @@ def test_keys_decide_and_go_on(review):
   assert review_folder.read(review.folder).decided == {0: 'dog', 1: 'dog', 2: None}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(chromium.PROGRAM is None, reason='no Chromium')
 def test_the_space_bar_presses_the_button_in_focus(review):
   with running(review) as address, chromium.running() as browser:

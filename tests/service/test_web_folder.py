@@ -156,7 +156,7 @@ def stepwise(name):
   return for_files.of_model(model, student_file.StudentConfig(name, 16000, 'mean', 0.975, {'teacher': NAMES}), '')
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize('name', ['soundnet5', 'soundnet8_steps', 'yamnet'])
 def test_steps_are_those_of_the_service(browser, tmp_path_factory, name):
   """Their times, scores and events: of sound that takes several pieces, one piece, and that is too short for a step."""

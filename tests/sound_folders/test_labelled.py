@@ -29,10 +29,12 @@ def test_a_folder_per_class(tmp_path, capsys):
   assert 'loose.wav' in told and 'folders without a sound file: empty' in told and 'notes' not in told
 
 
-def test_names_that_are_not_utf8_are_skipped(tmp_path, capsys):
-  make(tmp_path, 'dog/1.wav', 'dog/2.wav', 'cat/1.wav', 'cat/2.wav', 'cat/caf\udce9.wav', 'b\udcffr/3.wav')
+def test_names_that_no_table_holds_are_skipped(tmp_path, capsys):
+  make(
+    tmp_path, 'dog/1.wav', 'dog/2.wav', 'cat/1.wav', 'cat/2.wav', 'cat/caf\udce9.wav', 'b\udcffr/3.wav', 'dog/a\nb.wav'
+  )
   assert {name.partition('/')[0] for name, _, _ in found(tmp_path)} == {'cat', 'dog'} and len(found(tmp_path)) == 4
-  assert 'not UTF-8; rename them: b?r/3.wav, cat/caf?.wav' in capsys.readouterr().err
+  assert 'not UTF-8, or of several lines; rename them: b?r/3.wav, cat/caf?.wav, dog/a?b.wav' in capsys.readouterr().err
 
 
 def test_an_audiofolder_with_a_table(tmp_path, capsys):

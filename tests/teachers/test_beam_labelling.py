@@ -100,7 +100,7 @@ def test_a_worker_with_another_teacher_stores_nothing(world):
   assert not (world[0] / 'labels').exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_with_two_processes(world, whole):
   records, (config,) = world
   runner = ['--runner=FnApiRunner', '--direct_running_mode=multi_processing', '--direct_num_workers=2']
@@ -111,7 +111,7 @@ def test_the_command_with_two_processes(world, whole):
   assert contents(folder) == whole
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_on_a_dask_cluster(world, whole):
   distributed = pytest.importorskip('distributed')
   with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:

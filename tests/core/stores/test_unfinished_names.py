@@ -20,7 +20,7 @@ SHARD = pathlib.Path('labels-00000-of-00001.tfrecord')
     *(files.partial_path(pathlib.Path(name)).name for name in ('metrics.jsonl', 'student.keras', 'README', 'a.b.csv')),
     tfrecord_io.unfinished(SHARD).name,
     *(path.name for path in shards.partial_paths(pathlib.Path('records'), 2)),
-    *record_manifest.PARTIAL_NAMES,
+    *sorted(record_manifest.PARTIAL_NAMES),
     f'{builder.PARTS}/a.tfrecord.1.partial',
   ],
 )
