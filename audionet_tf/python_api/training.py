@@ -25,13 +25,16 @@ def _run_in_store(train_in_folder: Any) -> Any:
 
   @functools.wraps(train_in_folder)
   def train_anywhere(records: Path | None = None, run_dir: Path | None = None, **arguments: Any) -> Any:
-    from audionet_tf.training import cluster
+    from audionet_tf.training import cluster, run_checks
 
     is_other_worker = arguments.get('distribute') == 'multiworker' and not cluster.find().is_chief
     if run_dir is None or is_other_worker or not object_store.is_address(run_dir):
       return train_in_folder(records, run_dir, **arguments)
     busy = 'another training is running there; wait for it, or choose another --run_dir'
-    with store_folder.written(run_dir, busy) as local:
+    check = functools.partial(
+      run_checks.check_stored, object_store.checked(run_dir), resume=arguments.get('resume', False)
+    )
+    with store_folder.written(run_dir, busy, check=check) as local:
       train_in_folder(records, local, **arguments)
     return os.fspath(run_dir)
 

@@ -121,6 +121,12 @@ def check_content(run_dir, resume):
     raise UserError(f'{run_dir}: holds a run already; go on with --resume, or choose another --run_dir')
 
 
+def check_stored(address, names, resume):
+  """UserError if a run in a store, with objects of these names, is not to be resumed."""
+  if SETTINGS_NAME in names and not resume:
+    raise UserError(f'{address}: holds a run already; go on with --resume, or choose another --run_dir')
+
+
 def check_records(folder, student, pictures, videos='clips'):
   """UserError with the commands that make records, if `folder` holds none.
 

@@ -142,6 +142,28 @@ def listed(address):
     raise no_bucket(address) from None
 
 
+def folders(address):
+  """Sorted names of the folders right below an address."""
+  try:
+    found = attempt(address, lambda system, path: system.ls(path, detail=True))
+  except FileNotFoundError:
+    return []
+  names = (info['name'].rstrip('/').rpartition('/')[2] for info in found if info['type'] == 'directory')
+  return sorted(name for name in names if is_name(name))
+
+
+def check_bucket(address):
+  """UserError if the bucket of an address is missing, or cannot be read. Its objects are listed only in doubt."""
+
+  def is_there(system, path):
+    with contextlib.suppress(Exception):  # to ask for a bucket may be forbidden where to use it is not
+      return protocol_of(address) == 'memory' or system.exists(bucket(path))
+    return False
+
+  if not attempt(address, is_there):
+    listed(address)
+
+
 def globbed(address):
   """The objects and folders that a glob matches, dict of their addresses to Stored, None for a folder."""
   found = attempt(address, lambda system, path: system.glob(path, detail=True))

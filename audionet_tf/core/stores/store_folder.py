@@ -1,8 +1,9 @@
 """Folders that are written: local while a command works, with whole objects uploaded to the store as they are finished.
 
 What tells that other objects are complete comes last (LAST), so that nobody sees a part of a result as a whole one.
-Beside the local folder stands a list of what the store held after the last upload. If the store still holds just that,
-the local folder is where the work stopped and may be ahead; otherwise it is emptied, and the store's objects fetched.
+Beside the local folder stands a list of what the store held after the last whole upload, and of what later ones tried
+to change. If the store holds just that, the local folder is where the work stopped and may be ahead; otherwise it is
+emptied, and the store's objects fetched.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import os
 import pathlib
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 
 from audionet_tf.core import digests, files
@@ -36,7 +38,8 @@ class Working:
     root: pathlib.Path of the local folder.
     lock: store_lock.Lock, or None.
     sent: dict of name to [size, mtime in ns] of the local file as it was uploaded or fetched.
-    held: dict of name to object_store.Stored, what the store held after the last upload, as far as it is wanted.
+    held: dict of name to object_store.Stored, what the store held after the last whole upload, as far as it is wanted.
+    tried: dict of name to the sizes, bytes, that uploads since then may have given it in the store; None: removed.
     wanted: as for `written`.
   """
 
@@ -45,6 +48,7 @@ class Working:
   lock: store_lock.Lock | None
   sent: dict = dataclasses.field(default_factory=dict)
   held: dict = dataclasses.field(default_factory=dict)
+  tried: dict = dataclasses.field(default_factory=dict)
   wanted: Callable = bool
 
   @property
@@ -56,12 +60,15 @@ _working = {}  # local folder, str -> Working
 
 
 def nothing(name):
-  """Of what is in the store nothing is fetched: the folder is new for every process."""
+  """Of what is in the store nothing is fetched or listed: the folder is new for every process.
+
+  Where it is locked, the folders right below it are made, so that the next version of an export finds its number.
+  """
   return False
 
 
 @contextlib.contextmanager
-def written(path, busy=None, wanted=lambda name: True):
+def written(path, busy=None, wanted=lambda name: True, check=lambda names: None):
   """Context with the local folder in place of one in a store; uploads it at the end, also if the block fails.
 
   A local path, or None, is yielded as it is.
@@ -70,6 +77,7 @@ def written(path, busy=None, wanted=lambda name: True):
     path: of a folder, or its address.
     busy: what another process is doing there, for the message; None: no lock.
     wanted: function of a name that says whether to fetch what is there already; of the rest only folders are made.
+    check: function that is called with the names of what is there before it is fetched, and may raise.
 
   Raises:
     UserError: another process holds the lock; the store cannot be read or written. What could not be uploaded is kept.
@@ -79,14 +87,13 @@ def written(path, busy=None, wanted=lambda name: True):
     return
   address = object_store.checked(path)
   with contextlib.ExitStack() as stack:
-    home = store_cache.folder() / 'writing' / digests.of_text(address)[:32]
-    home.mkdir(parents=True, exist_ok=True)
     lock = stack.enter_context(store_lock.locked(address, busy)) if busy else None
-    if wanted is nothing:
-      home = home / str(os.getpid())
-      shutil.rmtree(home, ignore_errors=True)
-    working = Working(address, home / address.rpartition('/')[2], lock)
-    prepare(working, wanted)
+    home = store_cache.folder() / 'writing' / digests.of_text(address)[:32]
+    home = own_home(home, address, lock) if wanted is nothing else home
+    working = Working(address, home / address.rpartition('/')[2], lock, wanted=wanted)
+    if wanted is not nothing:
+      prepare(working, check)
+    sent = dict(working.sent)
     _working[str(working.root)] = working
     store_cache.name_at(working.root, address)
     try:
@@ -94,20 +101,33 @@ def written(path, busy=None, wanted=lambda name: True):
       upload(working)
       shutil.rmtree(home)
     except BaseException:
-      if keep(working) and wanted is nothing:
+      if keep(working) and (wanted is nothing or (working.sent == sent and is_copy(working))):
         shutil.rmtree(home)
       raise
     finally:
       del _working[str(working.root)]
 
 
-def prepare(working, wanted):
-  """Makes the local folder what the store holds, unless it is that and perhaps more. `wanted`: as for `written`."""
+def own_home(shared, address, lock):
+  """pathlib.Path of a home for this process alone, with the local folder; named after `shared`, that of all others."""
+  object_store.check_bucket(address)  # before the work, not after it
+  names = object_store.folders(address) if lock else []
+  shared.parent.mkdir(exist_ok=True)
+  home = pathlib.Path(tempfile.mkdtemp(prefix=f'{shared.name}-', dir=shared.parent))
+  for name in ('', *(name for name in names if not store_cache.is_hidden(f'{name}/'))):
+    (home / address.rpartition('/')[2] / name).mkdir()
+  return home
+
+
+def prepare(working, check):
+  """Makes the local folder what the store holds, unless it is that and perhaps more. `check`: as for `written`."""
   everything = store_cache.listed(working.address)
-  listed = {name: stored for name, stored in everything.items() if wanted(name)}
-  before, working.wanted, working.held = read_state(working), wanted, listed
-  if before and working.root.is_dir() and is_ours(working.root, before, flat(listed)):
-    working.sent = before['sent']
+  check(everything)
+  listed = {name: stored for name, stored in everything.items() if working.wanted(name)}
+  before, working.held = read_state(working), listed
+  if before and working.root.is_dir() and is_ours(before, flat(listed)):
+    # What arrived without being noted as sent is sent again, or removed.
+    working.sent = dict.fromkeys(name for name in before['sending'] if name in listed) | before['sent']
     return
   shutil.rmtree(working.root, ignore_errors=True)
   working.root.mkdir(parents=True)
@@ -121,24 +141,25 @@ def prepare(working, wanted):
   write_state(working)
 
 
-def is_ours(root, before, listed):
+def is_ours(before, listed):
   """Whether the store holds what this machine left there, perhaps in the middle of an upload.
 
   Args:
-    root: pathlib.Path of the local folder.
     before: content of the state file.
     listed: dict of name to [version, size] of the objects in the store.
   """
 
   def is_same(name):
-    if before['held'].get(name) == listed.get(name):
-      return True
-    path = root / name
-    if name not in before['sending'] or name not in listed:
-      return name in before['sending']
-    return path.is_file() and path.stat().st_size == listed[name][1]
+    stored = listed.get(name)
+    return stored == before['held'].get(name) or (stored and stored[1]) in before['sending'].get(name, [])
 
   return all(map(is_same, before['held'].keys() | listed.keys()))
+
+
+def is_copy(working):
+  """Whether a local folder holds nothing but what was sent or fetched, and empty files: no videos that are decoded."""
+  found = (path for path in working.root.rglob('*') if path.is_file() and path.stat().st_size)
+  return all(path.relative_to(working.root).as_posix() in working.sent for path in found)
 
 
 def flat(held):
@@ -150,16 +171,27 @@ def read_state(working):
   """What stood in the state file; None if there is none, or it is damaged."""
   with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
     state = json.loads(working.state_path.read_text(encoding='utf-8'))
-    kinds = {'sent': dict, 'held': dict, 'sending': list}
+    kinds = {'sent': dict, 'held': dict, 'sending': dict}
     if all(isinstance(state[key], kind) for key, kind in kinds.items()):
       return state
   return None
 
 
-def write_state(working, sending=()):
-  """Notes what the store holds, and the names that are about to change there."""
-  state = {'held': flat(working.held), 'sent': working.sent, 'sending': list(sending)}
+def write_state(working):
+  """Notes what the store holds, and what is about to change there, for a later process."""
+  if working.wanted is nothing:
+    return
+  state = {'held': flat(working.held), 'sent': working.sent, 'sending': working.tried}
   files.write_json(working.state_path, state)
+
+
+def note(working, name, size):
+  """Notes the size that an upload is about to give an object, None to remove it; whether that is new."""
+  sizes = working.tried.setdefault(name, [])
+  if size in sizes:
+    return False
+  sizes.append(size)
+  return True
 
 
 def state_of(path):
@@ -202,13 +234,18 @@ def upload(working):
       states[name] = state_of(path)
   changed = [name for name, state in states.items() if working.sent.get(name) != state]
   gone = [name for name in working.sent if name not in states]
-  if not changed and not gone:
+  if not changed and not gone and not working.tried:
     return
-  write_state(working, changed + gone)
+  for name in changed + gone:
+    note(working, name, states[name][0] if name in states else None)
+  write_state(working)
   with object_store.bytes_bar(sum(states[name][0] for name in changed), f'uploading {working.address}') as bar:
     for name in changed:
       if working.lock:
         working.lock.check()
+      has_grown = note(working, name, state_of(found[name])[0])
+      if has_grown:
+        write_state(working)
       object_store.put(f'{working.address}/{name}', found[name])
       working.sent[name] = states[name]
       bar.update(states[name][0])
@@ -217,8 +254,10 @@ def upload(working):
       working.lock.check()
     object_store.remove(f'{working.address}/{name}')
     del working.sent[name]
-  listed = store_cache.listed(working.address)
-  working.held = {name: stored for name, stored in listed.items() if working.wanted(name)}
+  if working.wanted is not nothing:
+    listed = store_cache.listed(working.address)
+    working.held = {name: stored for name, stored in listed.items() if working.wanted(name)}
+  working.tried = {}
   write_state(working)
 
 
