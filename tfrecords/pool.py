@@ -97,6 +97,7 @@ def _stop(running):
   running.process.join()
   with contextlib.suppress(FileNotFoundError):
     os.remove(worker.partial_path(running.job, running.process.pid))
-  shutil.rmtree(worker.copy_folder(running.job), ignore_errors=True)
+  if running.job.stored:
+    shutil.rmtree(worker.copy_folder(running.job), ignore_errors=True)
   running.process.close()
   running.receiver.close()
