@@ -52,7 +52,7 @@ def pictures_at_the_end():
 def pytest_collection_modifyitems(config, items):
   """Leaves out the long tests unless --all asks for them, and sorts the files by the time that they take.
 
-  Files with long tests come first, those with the fewest tests before: the last worker is not alone for a minute.
+  Files with long tests come first, those with the fewest tests before, so that the last worker is not alone for long.
   """
   long = [item for item in items if item.get_closest_marker('long')]
   if config.getoption('all'):
@@ -62,5 +62,5 @@ def pytest_collection_modifyitems(config, items):
     config.hook.pytest_deselected(items=long)
     items[:] = [item for item in items if not item.get_closest_marker('long')]
   tests = collections.Counter(item.path for item in items)
-  first = {item.path for item in items if item.get_closest_marker('long')}
+  first = {item.path for item in long}  # also of tests that are left out: what else is in these files is not quick
   items.sort(key=lambda item: (item.path not in first, tests[item.path] if item.path in first else 0, str(item.path)))

@@ -69,6 +69,7 @@ def test_training_completes_what_a_share_began(world, whole):
   assert {name: (folder / name).stat().st_mtime_ns for name in times} == times
 
 
+@pytest.mark.long
 def test_the_command(world, whole):
   words = ['audionet_tf.label', f'--records={world}/command', f'--teacher={world}/teacher.keras']
   done = commands.run(*words, '--shard=1/2', check=True)

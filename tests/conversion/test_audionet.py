@@ -134,7 +134,7 @@ def test_a_student_that_is_not_finite_is_not_written(tmp_path):
   state['dense.bias'] *= 1e37
   save_zip(tmp_path / 'x.pth', state)
   model = audionet.read_audionet(tmp_path / 'x.pth')
-  settings = student_file.StudentConfig('audionet', 16000, 'mean', 0.04, {'teacher': []})
+  settings = student_file.StudentConfig('audionet', 16000, 'mean', 0.04, {'teacher': [str(i) for i in range(CLASSES)]})
   with pytest.raises(UserError, match='not finite in logits/teacher'):
     converter.convert(model, settings, tmp_path / 's.keras')
   assert [path.name for path in tmp_path.iterdir()] == ['x.pth']

@@ -92,6 +92,7 @@ def test_workers_share_the_batches_of_one(labelled, augment):
     np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), values)
 
 
+@pytest.mark.long
 def test_a_resumed_run_ends_with_the_same_weights(labelled):
   folder = labelled[0]
 

@@ -39,7 +39,7 @@ def open_file(path):
 def test_findings_are_told_apart_and_the_others_are_tried(tmp_path):
   texts = [numbered(b'', mutating.seeded(8, 'x', number)).decode() for number in range(12)]
   assert set(texts) == set('012345')
-  found, accepted = fuzzing.findings('x', fuzzing.Kind(12, make, open_file, numbered), tmp_path / 'x', 12, 8, 1)
+  found, accepted = fuzzing.findings('x', fuzzing.Kind(12, make, open_file, numbered), tmp_path / 'x', 12, 8, 5)
   assert accepted == texts.count('0')
   kinds = {'2': 'KeyError', '3': r'ended by -\d+', '4': 'MemoryError', '5': 'Timeout'}
   expected = [f'x {number}, seed 8.*{kinds[text]}' for number, text in enumerate(texts) if text in kinds]

@@ -33,6 +33,7 @@ def outcome(folder, *arguments):
   return done.returncode, set(names), done.stdout
 
 
+@pytest.mark.long
 def test_long_tests_run_on_request_and_failures_name_the_seed(tmp_path):
   code, names, _ = outcome(tmp_path)
   assert (code, names) == (0, {'test_quick'})

@@ -28,6 +28,7 @@ def sound(seconds):
   return file.getvalue()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_every_client_gets_an_answer(exported, number):
   """Hours of sound, so that none of it is done in the time that a shutdown leaves."""

@@ -88,6 +88,7 @@ def test_a_model_that_rescales_again_is_noticed_and_the_advice_mends_it(tmp_path
   np.testing.assert_allclose(mended.probabilities(image_classifiers.IMAGES), expected, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('mode', ['stored', 'online'])
 def test_training_warns_once(tmp_path, mode):
   synthetic_records.write_records(tmp_path / 'records', {'a.mp4': 20, 'b.mp4': 20})

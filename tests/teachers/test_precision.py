@@ -96,6 +96,7 @@ def test_answers_of_both_are_kept_apart(world):
   assert halves[0] != exact[0]
 
 
+@pytest.mark.long
 def test_a_run_says_what_was_chosen(world):
   audionet_tf.train(world / 'records', world / 'run', teacher=str(world / 'teacher.keras'), epochs=1)
   (teacher,) = json.loads((world / 'run/settings.json').read_text())['teachers']

@@ -230,7 +230,7 @@ def test_arguments_that_do_not_go_together_are_refused(tmp_path):
   saved = image_classifiers.Classifier().save(tmp_path / 'saved')
   (tmp_path / 'film.mp4').write_bytes(b'')
   for source, arguments, line in (
-    (path, {'dtype': 'float16'}, "is 'float16', allowed is float32 or bfloat16"),
+    (path, {'dtype': 'float16'}, "is 'float16', allowed is auto, float32 or bfloat16"),
     (path, {'weights': 'none'}, 'has its own weights'),
     (saved, {'dtype': 'bfloat16'}, 'bfloat16 is for names of keras.applications, .keras and .h5 files'),
     ('vgg16', {'weights': 'none', 'input_range': (0, 1)}, 'has its own preprocessing'),

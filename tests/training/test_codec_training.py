@@ -46,6 +46,7 @@ def weights_of(run_dir):
   return [w.numpy() for w in student_file.load(run_dir / 'student.keras')[0].weights]
 
 
+@pytest.mark.long
 def test_a_resumed_run_hears_what_an_uninterrupted_one_hears(world, capsys):
   train(world, 'halves', epochs=2)
   assert 'is stored once' not in capsys.readouterr().err  # by the first of all runs

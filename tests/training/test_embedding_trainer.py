@@ -56,6 +56,7 @@ def run_config(world, **changes):
   return config.TrainingConfig(**(given | changes))
 
 
+@pytest.mark.long
 def test_a_student_trained_on_embeddings_takes_sound(world):
   exported = embedding_trainer.train([world / 'x.tfrecord'], world / 'run', run_config(world, epochs=30))
   rows = [json.loads(line) for line in (world / 'run/metrics.jsonl').read_text().splitlines()]
@@ -73,6 +74,7 @@ def test_a_student_trained_on_embeddings_takes_sound(world):
   np.testing.assert_allclose(outputs['probabilities'], 1 / (1 + np.exp(-expected)), atol=1e-5)
 
 
+@pytest.mark.long
 def test_balanced_clips_and_a_killed_run(world, monkeypatch):
   """Each class in turn, the clips of `rare` over and over; a run that is killed ends with the same weights."""
   table = [(0,), (0,), (0,), (0,), (0,), (1,), (0, 2)]

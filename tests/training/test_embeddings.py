@@ -81,6 +81,7 @@ def test_vectors_are_stored_normalized_and_learned(world, alone):
   assert alone[-1]['cosine_distance'] == pytest.approx(mean, rel=1e-5)
 
 
+@pytest.mark.long
 def test_a_file_of_vectors_and_the_network_in_the_step_teach_the_same(world, alone):
   folder, _ = world
   online = train(folder, 'online', '--teacher=space=embedding:./vectors.keras', '--teacher_mode=online')
@@ -96,6 +97,7 @@ def test_the_loss_of_the_cosine_makes_teachers_of_vectors(world, alone):
     assert row['cosine_distance'] == pytest.approx(other['cosine_distance'], rel=1e-4)
 
 
+@pytest.mark.long
 def test_a_classifier_teaches_beside_it(world):
   folder, _ = world
   rows = train(

@@ -301,6 +301,7 @@ def test_several_pictures_teach_one_step(world, tmp_path):
   assert (tmp_path / 'run' / 'export' / '1').is_dir()
 
 
+@pytest.mark.long
 def test_two_teachers_teach_a_head_each(world):
   synthetic_records.colour_teacher(world / 'scenes.keras', classes=3)
   flags = ['--teacher=scenes=' + str(world / 'scenes.keras'), '--loss_weight=scenes=0.5', '--epochs=2']

@@ -121,6 +121,7 @@ def test_records_that_are_silent_throughout_are_refused(tmp_path):
     loudness.window_weights(input_pipeline.record_source(tmp_path, manifest), manifest)
 
 
+@pytest.mark.long
 def test_a_gated_run_resumes_exactly_with_stored_and_online_outputs(world, tmp_path):
   """Losses of whole, stopped and online runs agree, and are not those of a run without gate."""
   folder = world[0]
