@@ -204,8 +204,10 @@ def alone(folder, name):
       with contextlib.suppress(FileNotFoundError):  # removed by the run that this one has waited for
         is_locked = os.path.samestat(os.stat(lock), os.fstat(file.fileno()))
       if is_locked:
-        yield
-        lock.unlink(missing_ok=True)  # whoever waits for it finds the file finished
+        try:
+          yield
+        finally:
+          lock.unlink(missing_ok=True)  # whoever waits for it finds the file finished, or writes it
 
 
 def find_stored(records_folder, manifest, teacher):

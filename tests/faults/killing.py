@@ -161,9 +161,9 @@ def check(prepare, words, content, folder, kills, seed):
 
 
 def files_of(folder):
-  """dict of relative path to pathlib.Path of every file below a folder, but for locks."""
+  """dict of relative path to pathlib.Path of every file below a folder, but for locks, which are empty."""
   paths = {str(path.relative_to(folder)): path for path in sorted(pathlib.Path(folder).rglob('*')) if path.is_file()}
-  return {name: path for name, path in paths.items() if path.name != '.lock'}
+  return {name: path for name, path in paths.items() if not path.name.endswith('.lock')}
 
 
 def comparable(path):
