@@ -156,7 +156,7 @@ def check_sizes(params, videos, shards):
 
 
 def check_name(name):
-  """ValueError unless the name of a shard is that of a file within the folder: manifests come from strangers."""
+  """ValueError unless the name of a shard is that of a file in the folder: manifests are untrusted input."""
   os.fsencode(name)  # UnicodeEncodeError, a ValueError, for what no file can be called
   if name in ('', '.', '..') or pathlib.PurePath(name).name != name or '\0' in name:
     raise UserError(f'shard name {text.brief_value(name)} is outside the folder')

@@ -143,7 +143,7 @@ def read_epoch(path, metric):
 
 
 def most_unpacked(file_bytes):
-  """Bytes that a table of so many may unpack to: a file of a stranger must not take the memory."""
+  """Most bytes that a table of that size may unpack to: an untrusted file must not exhaust the memory."""
   return max(MOST_UNPACKED * file_bytes, SMALL_BYTES)
 
 

@@ -14,7 +14,7 @@ JITTER_SECONDS = Fraction(5, 1000)
 # In all gaps of a file, as recorders whose clock runs on in a pause leave them: a few bytes of time stamps must not
 # become hours of silence.
 MAX_FILLED_SECONDS = 3600
-SPARE_OVERLAP_SECONDS = 0.5  # in all of a file, of which nothing is said
+SPARE_OVERLAP_SECONDS = 0.5  # per file; dropping more of it is reported
 MAX_RATE_HZ = 768_000  # of a source: a header may claim anything, and a second of sound is held in memory
 
 

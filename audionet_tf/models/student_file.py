@@ -117,7 +117,7 @@ def read_settings(path):
 
 
 def settings_in(file):
-  """The StudentConfig in a JSON file, which may come from strangers. UserError: it is none, or damaged."""
+  """The StudentConfig in a JSON file, which is untrusted input. UserError: it is none, or damaged."""
   try:
     settings = StudentConfig(**json.loads(file.read_text(encoding='utf-8')))
     check_values(settings)
