@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from audionet_tf.conversion import converter
-from audionet_tf.core import text
+from audionet_tf.core import array_files, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data.tables import class_lists
 from audionet_tf.models import registry
@@ -209,7 +209,7 @@ def read_pca(path, width=128):
     UserError: the file is missing or damaged, or an array is missing, of another shape or not finite.
   """
   try:
-    with np.load(path, allow_pickle=False) as file:
+    with array_files.load_npz(path) as file:
       arrays = {name: file[name] for name in PCA if name in file}
   except FileNotFoundError:
     raise UserError(f'{path}: no such file; expected are the parameters of a PCA, .npz') from None

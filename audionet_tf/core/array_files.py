@@ -1,10 +1,11 @@
-"""Writers of arrays that grow row by row, to .npz or HDF5, in memory that does not grow with them.
+"""Writers of arrays that grow row by row, to .npz or HDF5, in memory that does not grow with them; a reader of .npz.
 
 A writer is a context manager that yields a function `add(name, rows)`, which appends rows [n, ...] to an array. The
 file gets its name at the end of the block, when it is complete.
 """
 
 import contextlib
+import os
 import shutil
 import tempfile
 import zipfile
@@ -70,3 +71,26 @@ def hdf5(path):
       out[name][before:] = data
 
     yield add
+
+
+def load_npz(path):
+  """Opens an archive as `numpy.load` does, without pickles: compressed, a few bytes could fill the memory.
+
+  Returns:
+    numpy.lib.npyio.NpzFile, a context manager.
+
+  Raises:
+    ValueError: unpacked, the arrays need more than the file does and more than half of this machine's memory.
+    OSError, zipfile.BadZipFile: no such file, or no archive.
+  """
+  with zipfile.ZipFile(path) as archive:
+    unpacked = sum(member.file_size for member in archive.infolist())  # no more than it says is ever unpacked
+  allowed = max(os.path.getsize(path), memory_bytes() // 2)
+  if unpacked > allowed:
+    raise ValueError(f'unpacks to {unpacked / 1e9:.1f} GB, allowed here are {allowed / 1e9:.1f}')
+  return np.load(path, allow_pickle=False)
+
+
+def memory_bytes():
+  """int: the memory of this machine."""
+  return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')

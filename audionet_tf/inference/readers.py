@@ -12,7 +12,7 @@ import re
 import numpy as np
 import tqdm
 
-from audionet_tf.core import text
+from audionet_tf.core import array_files, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data.tables import class_lists
 
@@ -123,7 +123,7 @@ def split_json(path):
 
 def read_npz(path):
   """As `read_json`, from the arrays `probabilities`, `start_seconds`, `end_seconds`, `class_names` if any."""
-  with np.load(path, allow_pickle=False) as file:
+  with array_files.load_npz(path) as file:
     names = [str(name) for name in file['class_names']] if 'class_names' in file else None
     times = (file[key].astype(np.float64) for key in ('start_seconds', 'end_seconds'))
     return np.asarray(file['probabilities']), *times, names  # what is no array in a damaged archive comes as bytes

@@ -83,7 +83,7 @@ def _read(path, layers):
         about = file['about'].asstr()[0]
         arrays = {layer: (file[layer][:], file[hdf5_name(f'{layer}/{CENTERS}')][:]) for layer in layers}
     else:
-      with np.load(path, allow_pickle=False) as file:
+      with array_files.load_npz(path) as file:
         about = str(file['about'][0])
         # What is no array in a damaged archive comes as bytes.
         arrays = {layer: tuple(np.asarray(file[name]) for name in (layer, f'{layer}/{CENTERS}')) for layer in layers}

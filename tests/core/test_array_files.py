@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import synthetic_records
 
+from audionet_tf.core import array_files
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import records
 from audionet_tf.data.params import RecordParams
@@ -118,6 +119,18 @@ def test_the_undamaged_file_is_read(tmp_path, reader):
 def test_damage_is_one_line(tmp_path, reader, damage):
   (tmp_path / 'x.npz').write_bytes(DAMAGES[damage])
   with pytest.raises(UserError, match=r'x\.npz: '):
+    READERS[reader](tmp_path / 'x.npz')
+
+
+@pytest.mark.parametrize('reader', ['features', 'inference'])
+def test_what_unpacks_to_more_than_the_memory_is_one_line(tmp_path, reader, monkeypatch):
+  monkeypatch.setattr(array_files, 'memory_bytes', lambda: 20_000)
+  rows = np.full([4, 10_000], 1e-4, np.float32)
+  arrays = ARRAYS | {'pool5': rows, 'probabilities': rows}
+  np.savez(tmp_path / 'stored.npz', **arrays)
+  READERS[reader](tmp_path / 'stored.npz')
+  np.savez_compressed(tmp_path / 'x.npz', **arrays)
+  with pytest.raises(UserError, match=r'x\.npz: .*unpacks to'):
     READERS[reader](tmp_path / 'x.npz')
 
 
