@@ -21,6 +21,8 @@ from audionet_tf.data.soft_labels import FOLDER, OUTPUT_SETTINGS
 from audionet_tf.media import timeline
 from audionet_tf.teachers import answers, frozen_teacher, precision, teacher_config
 
+MANIFEST_LOCK = '.manifest.lock'  # stays, as the folder's own does
+
 
 def ensure(records_folder, manifest, teachers, batch_size=64, share=(0, 1), is_part=False):
   """Makes sure that the teachers' outputs for all pictures of the records are stored; runs the teachers if not.
@@ -190,15 +192,17 @@ def make(records_folder, manifest, teachers, folder, batch_size, share=(0, 1), i
     store_folder.publish_beside_records(folder)
     store_mirror.refresh(folder)
   if not unfinished(folder, sources, trust_store=True):
-    with alone(folder, records.MANIFEST_NAME):
+    with files.locked(folder, name=MANIFEST_LOCK):  # the folder's lock is shared by runs of shares
+      for name in names:  # left by killed runs; nobody writes a file that is finished
+        lock_path(folder, name).unlink(missing_ok=True)
       listed = [(name, sources[name]['windows']) for name in names]
       soft_labels.write_manifest(folder, manifest, descriptions(teachers), listed)
 
 
 @contextlib.contextmanager
 def alone(folder, name):
-  """Locks a file that several runs may write: the folder's lock is shared by runs of shares."""
-  lock, is_locked = folder / f'.{name}.lock', False
+  """Locks a file of soft labels, which several runs may write."""
+  lock, is_locked = lock_path(folder, name), False
   while not is_locked:
     with files.locked(folder, name=lock.name) as file:
       with contextlib.suppress(FileNotFoundError):  # removed by the run that this one has waited for
@@ -208,6 +212,11 @@ def alone(folder, name):
           yield
         finally:
           lock.unlink(missing_ok=True)  # whoever waits for it finds the file finished, or writes it
+
+
+def lock_path(folder, name):
+  """pathlib.Path of the lock of a file, which exists while the file is written."""
+  return folder / f'.{name}.lock'
 
 
 def find_stored(records_folder, manifest, teacher):

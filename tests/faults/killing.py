@@ -23,6 +23,7 @@ import commands
 
 OPERATIONS = {'open', 'os.mkdir', 'os.remove', 'os.rename', 'os.rmdir', 'os.truncate'}  # events of sys.audit
 LONGEST_DELAY_SECONDS = 1.0
+LOCKS = ('.lock', '.manifest.lock')  # empty files that stay
 LIMIT_SECONDS = 300  # a process that runs longer has hung
 
 
@@ -161,9 +162,9 @@ def check(prepare, words, content, folder, kills, seed):
 
 
 def files_of(folder):
-  """dict of relative path to pathlib.Path of every file below a folder, but for locks, which are empty."""
+  """dict of relative path to pathlib.Path of every file below a folder, but for LOCKS."""
   paths = {str(path.relative_to(folder)): path for path in sorted(pathlib.Path(folder).rglob('*')) if path.is_file()}
-  return {name: path for name, path in paths.items() if not path.name.endswith('.lock')}
+  return {name: path for name, path in paths.items() if path.name not in LOCKS}
 
 
 def comparable(path):
