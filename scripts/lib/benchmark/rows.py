@@ -3,14 +3,13 @@
 import dataclasses
 import json
 import pathlib
-import shutil
 import statistics
 import sys
 
-from benchmark import captions, data, features, log_mel, measure, service
+from benchmark import build, captions, data, features, log_mel, measure, service, start, teacher
 from benchmark import soundnet as benchmark_soundnet
+from benchmark.build import build_command, clips_of
 from benchmark.measure import Line, Skipped, in_turns, median_ratio, run, verdict
-from tfrecords import videos
 
 THREADS = 2  # of the parts that do not run on one core
 PIPELINE_WINDOWS_PER_SECOND = 100_000
@@ -37,9 +36,12 @@ class Sizes:
   learning_epochs: int = 200
   service_turns: int = 5
   service_seconds: int = 10
+  teacher_turns: int = 3
+  teachers: tuple = (('mobilenet_v2', 4000), ('vgg16', 800))  # and the milliseconds of ten clips, 25 pictures a second
+  start_turns: int = 5
 
 
-QUICK = Sizes(1, 2, 3, benchmark_soundnet.QUICK, 5, 2, 20, 30, 1, 20, 1, 1)
+QUICK = Sizes(1, 2, 3, benchmark_soundnet.QUICK, 5, 2, 20, 30, 1, 20, 1, 1, 1, (('mobilenet_v2', 40),), 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,13 +59,6 @@ class Context:
   sizes: Sizes
 
 
-def clips_of(context):
-  """The folder of real clips. Skipped without one."""
-  if not context.data or not (context.data / 'clips').is_dir():
-    raise Skipped('needs real clips: --data=FOLDER with clips/ in it')
-  return context.data / 'clips'
-
-
 def teacher_flags(context):
   """Flags of the training command for the teacher in the data folder."""
   folder = context.data / 'teacher' if context.data else None
@@ -71,12 +66,6 @@ def teacher_flags(context):
   if len(models) != 1 or len(labels) != 1:
     raise Skipped('needs a teacher: --data=FOLDER with one .tflite and one .txt of class names in teacher/')
   return [f'--teacher={models[0].resolve()}', f'--teacher_labels={labels[0].resolve()}']
-
-
-def build_command(videos, output, *flags):
-  """Command line of tfrecords.build."""
-  videos = [f'--videos={pathlib.Path(video).resolve()}' for video in videos]
-  return [sys.executable, '-m', 'tfrecords.build', *videos, f'--output={output}', *flags]
 
 
 def train_command(records, run_dir, *flags):
@@ -99,49 +88,6 @@ def small_records(context):
       data.make_clips(clips)
     run(build_command([clips], records, '--max_seconds=10', '--image_size=32'))
   return records, json.loads((records / 'manifest.json').read_text())['windows']
-
-
-def ffmpeg_command(path):
-  """Command line that decodes a file and drops the result."""
-  return ['ffmpeg', '-nostdin', '-v', 'quiet', '-threads', '1', '-i', path, '-f', 'null', '-']
-
-
-def build(context):
-  """Processor time of the builder against ffmpeg that decodes and drops, over all files and over the usable ones."""
-  clips = clips_of(context)
-  if not shutil.which('ffmpeg'):
-    raise Skipped('needs the ffmpeg command (Debian: apt-get install ffmpeg)')
-  paths = {video.id: video.path for video in videos.find([str(clips)])}
-  seconds = {'ours': [], 'ours_usable': [], 'ffmpeg': [], 'ffmpeg_usable': []}
-  usable = None
-  for turn in range(context.sizes.build_turns):
-    output = context.work / f'build{turn}'
-    command = build_command([clips], output, '--workers=1')
-    seconds['ours'].append(run(command).cpu_seconds)
-    usable = usable or [video['id'] for video in json.loads((output / 'manifest.json').read_text())['videos']]
-    files = {name: run(ffmpeg_command(path)).cpu_seconds for name, path in paths.items()}
-    seconds['ffmpeg'].append(sum(files.values()))
-    seconds['ffmpeg_usable'].append(sum(files[name] for name in usable))
-    usable_command = build_command([paths[name] for name in usable], f'{output}_usable', '--workers=1')
-    seconds['ours_usable'].append(run(usable_command).cpu_seconds)
-  against = 'ffmpeg -threads 1 -f null, same files'
-  lines = []
-  for kind, files, most in (('', len(paths), 2.0), ('_usable', len(usable), None)):
-    ratio = median_ratio(seconds['ours' + kind], seconds['ffmpeg' + kind])
-    ours, theirs = (statistics.median(seconds[who + kind]) for who in ('ours', 'ffmpeg'))
-    lines.append(
-      Line(
-        f'build, 1 worker, {files} {"usable " if kind else ""}files, processor time',
-        against,
-        f'<= {most}x' if most else 'for information',
-        f'{ours:.2f} s : {theirs:.2f} s',
-        ratio,
-        verdict(ratio, most=most),
-        {'ours_seconds': seconds['ours' + kind], 'ffmpeg_seconds': seconds['ffmpeg' + kind]},
-        [' '.join(usable_command if kind else command), ' '.join(ffmpeg_command('FILE'))],
-      )
-    )
-  return lines
 
 
 def epoch(context):
@@ -288,7 +234,8 @@ def learning(context):
   return lines
 
 
-PARTS = {'build': build, 'epoch': epoch, 'soundnet': benchmark_soundnet.step, 'pipeline': pipeline}
+PARTS = {'build': build.dense, 'build_sparse': build.sparse, 'workers': build.workers, 'teacher': teacher.teacher}
+PARTS |= {'epoch': epoch, 'soundnet': benchmark_soundnet.step, 'pipeline': pipeline}
 PARTS |= {'inference': inference, 'features': features.features, 'captions': captions.captions}
-PARTS |= {'service': service.service, 'log_mel': log_mel.log_mel}
+PARTS |= {'service': service.service, 'start': start.start, 'log_mel': log_mel.log_mel}
 PARTS |= {'learning': learning, 'whole_run': whole_run}
