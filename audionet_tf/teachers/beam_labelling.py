@@ -7,6 +7,7 @@ complete, so that a second try, after a worker has died or the command was kille
 import json
 import pathlib
 import threading
+import uuid
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -17,7 +18,6 @@ from audionet_tf.data import records
 from audionet_tf.data.soft_labels import FOLDER
 from audionet_tf.teachers import frozen_teacher, labelling, teacher_config
 
-RESULT = '.beam.json'  # of the pipeline, in the folder of outputs
 _loaded, _guard = {}, threading.Lock()
 
 
@@ -41,6 +41,7 @@ def label(records_folder, configs, batch_size=64, options=()):
   configs = teacher_config.settled(configs, teachers)
   count, key = len(manifest['shards']), labelling.labels_key(manifest, teachers)
   folder = records_folder / FOLDER / key
+  result = folder / f'.beam-{uuid.uuid4().hex}.json'  # another pass may run at the same time
   if not labelling.is_stored(records_folder, manifest, teachers):
     with files.space_in(folder):
       folder.mkdir(parents=True, exist_ok=True)
@@ -52,9 +53,9 @@ def label(records_folder, configs, batch_size=64, options=()):
         | 'spread files' >> beam.Reshuffle()
         | 'label' >> beam.Map(labelled, str(records_folder), configs, key, batch_size)
       )
-      beam_runner.collect(outcomes, folder / RESULT)
-    reasons = list(filter(None, json.loads((folder / RESULT).read_text())))
-    (folder / RESULT).unlink()
+      beam_runner.collect(outcomes, result)
+    reasons = list(filter(None, json.loads(result.read_text())))
+    result.unlink()
     if reasons:
       raise UserError(f'{len(reasons)} of {count} files are not labelled; the first: {reasons[0]}')
   return labelling.ensure(records_folder, manifest, teachers, batch_size), count, []

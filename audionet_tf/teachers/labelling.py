@@ -118,9 +118,8 @@ def load_teacher(config, records_folder, manifest):
   if config.dtype != teacher_config.AUTO:
     return frozen_teacher.load(**config.arguments())
   teacher = frozen_teacher.load(**dataclasses.replace(config, dtype='float32').arguments())
-  if find_stored(pathlib.Path(records_folder), manifest, teacher):
-    return teacher
-  return precision.chosen(config, teacher, records_folder, manifest)
+  is_stored_already = bool(find_stored(pathlib.Path(records_folder), manifest, teacher))
+  return precision.chosen(config, teacher, records_folder, manifest, is_stored_already)
 
 
 def targets_of(manifest):

@@ -29,7 +29,7 @@ LEAST_GAIN = 1.2
 BATCH, TURNS = 16, 3
 
 
-def chosen(config, teacher, records_folder, manifest):
+def chosen(config, teacher, records_folder, manifest, is_stored=False):
   """The teacher itself, or the same in bfloat16; a line on stderr says which, where there was a choice.
 
   Args:
@@ -37,12 +37,15 @@ def chosen(config, teacher, records_folder, manifest):
     teacher: frozen_teacher.Teacher in float32.
     records_folder: of the records whose pictures it is to be asked about.
     manifest: of the records.
+    is_stored: whether its outputs in float32 are stored: then they decide, unless a choice was made before.
   """
-  pictures = manifest['windows'] * manifest['params'].images_per_window
-  if pictures < LEAST_PICTURES or not is_choosable(config.source) or not can_keep(records_folder):
+  if not is_choosable(config.source):
     return teacher
   path = pathlib.Path(records_folder) / soft_labels.FOLDER / NAME
   if teacher.digest not in kept_choices(path):
+    pictures = manifest['windows'] * manifest['params'].images_per_window
+    if is_stored or pictures < LEAST_PICTURES or not can_keep(records_folder):
+      return teacher
     choose(path, config, teacher, manifest)
   return in_bfloat16(config) if kept_choices(path)[teacher.digest] == 'bfloat16' else teacher
 

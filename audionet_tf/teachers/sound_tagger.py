@@ -17,6 +17,7 @@ Source: Plakal and Ellis 2020, YAMNet (tensorflow/models, research/audioset/yamn
 
 import dataclasses
 import pathlib
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -106,14 +107,17 @@ def load_tflite(path):
     raise UserError(f'{path}: no output is float32 [frames, classes]')
   classes = checked_classes(path, [int(side) for side in tables[0]['shape_signature']])
 
+  alone = threading.Lock()  # an interpreter has one input; threads of a Beam worker share the teacher
+
   def outputs(waveform):
     sound = waveform[None] if batched else waveform
-    if samples is None:
-      interpreter.resize_tensor_input(inputs[0]['index'], sound.shape)
-      interpreter.allocate_tensors()
-    interpreter.set_tensor(inputs[0]['index'], sound)
-    interpreter.invoke()
-    return interpreter.get_tensor(tables[0]['index'])
+    with alone:
+      if samples is None:
+        interpreter.resize_tensor_input(inputs[0]['index'], sound.shape)
+        interpreter.allocate_tensors()
+      interpreter.set_tensor(inputs[0]['index'], sound)
+      interpreter.invoke()
+      return interpreter.get_tensor(tables[0]['index'])
 
   return SoundModel(in_pieces(outputs, samples, classes), classes, digests.of_file(path))
 

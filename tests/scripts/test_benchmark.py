@@ -12,7 +12,7 @@ import pytest
 from torch_or_skip import needs_torch, torch
 
 from audionet_tf.core.errors import UserError
-from benchmark import data, log_mel, main, measure, rows, soundnet
+from benchmark import build, data, log_mel, main, measure, rows, soundnet, start, teacher
 
 SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / 'scripts'
 
@@ -21,14 +21,16 @@ def test_help_names_the_parts():
   done = subprocess.run([SCRIPTS / 'benchmark', '--help'], capture_output=True, text=True, timeout=60)
   shown = ' '.join(done.stdout.split())
   assert (
-    'build, epoch, soundnet, pipeline, inference, features, captions, service, log_mel, learning, whole_run' in shown
+    'build, build_sparse, workers, teacher, epoch, soundnet, pipeline, inference, features, captions, service, start, '
+    'log_mel, learning, whole_run'
+    in shown
     and '--data' in shown
   ), done.stderr
 
 
 @pytest.mark.parametrize(
   ('arguments', 'message'),
-  [(['--only=epohc'], 'known are build, epoch'), (['--data=nowhere'], 'no such folder'), (['build'], "'build'")],
+  [(['--only=epohc'], 'known are build, build_sparse'), (['--data=nowhere'], 'no such folder'), (['build'], "'build'")],
 )
 def test_a_mistake_is_one_line(arguments, message):
   done = commands.run('benchmark.main', *arguments)
@@ -40,6 +42,9 @@ def test_the_long_part_runs_only_on_request():
   parts = main.chosen_parts
   assert parts(None, False) == [
     'build',
+    'build_sparse',
+    'workers',
+    'teacher',
     'epoch',
     'soundnet',
     'pipeline',
@@ -47,6 +52,7 @@ def test_the_long_part_runs_only_on_request():
     'features',
     'captions',
     'service',
+    'start',
     'log_mel',
     'learning',
   ]
@@ -184,28 +190,84 @@ def test_learning_is_held_against_the_curve(tmp_path, monkeypatch):
   assert [command[2] for command in ran] == ['tfrecords.build', 'audionet_tf.train'] and '--epochs=200' in ran[1]
 
 
-def test_build_compares_the_same_files(tmp_path, monkeypatch):
+def costing(monkeypatch, module, seconds):
+  """Lets `run` of a part write a manifest of whole.mp4 in place of running, at costs that repeat; list of commands."""
+  costs, ran = itertools.cycle(seconds), []
+
+  def run(command, cpus=None):
+    for folder in [pathlib.Path(flag.partition('=')[2]) for flag in command if flag.startswith('--output=')]:
+      folder.mkdir(parents=True, exist_ok=True)
+      (folder / 'manifest.json').write_text(json.dumps({'videos': [{'id': 'whole.mp4'}]}))
+    ran.append(command)
+    cost = next(costs)
+    return measure.Usage(cost, cost, 0)
+
+  monkeypatch.setattr(module, 'run', run)
+  return ran
+
+
+@pytest.fixture
+def two_clips(tmp_path):
   (tmp_path / 'clips').mkdir()
   for name in ('broken.mp4', 'whole.mp4'):
     (tmp_path / 'clips' / name).touch()
-  monkeypatch.setattr(rows.shutil, 'which', lambda name: name)
-  costs = itertools.cycle([6, 1, 2, 3])  # build; ffmpeg of broken.mp4 and of whole.mp4; build of whole.mp4
+  return rows.Context(tmp_path, tmp_path / 'work', rows.Sizes())
 
-  def run(command):
-    output = [pathlib.Path(flag.partition('=')[2]) for flag in command if flag.startswith('--output=')]
-    for folder in output:
-      folder.mkdir(parents=True)
-      (folder / 'manifest.json').write_text(json.dumps({'videos': [{'id': 'whole.mp4'}]}))
-    return measure.Usage(next(costs), 0, 0)
 
-  monkeypatch.setattr(rows, 'run', run)
-  everything, usable = rows.build(rows.Context(tmp_path, tmp_path / 'work', rows.Sizes()))
-  assert (everything.ratio, everything.verdict) == (2.0, 'ok')  # 6 against 1 + 2
+@pytest.mark.parametrize(
+  ('part', 'first', 'verdict'), [('build', 4, 'ok'), ('build', 5, 'short'), ('build_sparse', 4, 'short')]
+)
+def test_build_compares_the_same_files(two_clips, monkeypatch, part, first, verdict):
+  monkeypatch.setattr(build.shutil, 'which', lambda name: name)
+  costing(monkeypatch, build, [first, 1, 2, 3])  # build; ffmpeg of broken.mp4 and of whole.mp4; build of whole.mp4
+  everything, usable = rows.PARTS[part](two_clips)
+  assert everything.ratio == pytest.approx(first / 3) and everything.verdict == verdict
   assert usable.ratio == 1.5  # 3 against 2
+
+
+def test_two_workers_are_compared_with_one(two_clips, monkeypatch):
+  monkeypatch.setattr(build, 'first_cpus', lambda count: set(range(count)))
+  ran = costing(monkeypatch, build, [9, 5])
+  (line,) = rows.PARTS['workers'](two_clips)
+  assert (
+    line.ratio == 1.8
+    and line.verdict == 'ok'
+    and [command[-1] for command in ran[:2]] == ['--workers=1', '--workers=2']
+  )
+  monkeypatch.setattr(build, 'first_cpus', lambda count: {0})
+  with pytest.raises(measure.Skipped, match='two processors'):
+    rows.PARTS['workers'](two_clips)
+
+
+def test_the_pass_of_a_teacher_is_compared_with_its_network(two_clips, monkeypatch):
+  costing(monkeypatch, teacher, [1])
+  (two_clips.work / 'clips').mkdir(parents=True)
+  turns = {'pass': [90, 45], 'alone': [100, 50], 'tried': [(2.0, 1e-4), (4.0, 1e-4)]}
+  monkeypatch.setattr(teacher, 'in_turns', lambda commands, *_: {name: turns[name] for name in commands})
+  lines = rows.PARTS['teacher'](two_clips)
+  assert [(line.ratio, line.verdict) for line in lines] == [(0.9, 'ok'), (3.0, '-'), (0.9, 'ok'), (3.0, 'ok')]
+
+
+@pytest.mark.long
+def test_parts_of_the_teacher_answer_turns(tmp_path):
+  records = tmp_path / 'records'
+  data.make_clips(tmp_path / 'clips', count=1, seconds=1)
+  measure.run(build.build_command([tmp_path / 'clips'], records, '--max_seconds=0.2'))
+  for arguments in (('pass', 'mobilenet', records), ('alone', 'mobilenet', 5), ('bfloat16', 'mobilenet', records)):
+    (turn,) = measure.in_turns({'it': teacher.part(*arguments)}, None, 1, '')['it']
+    assert turn[1] >= 0 and turn[0] > 0 if arguments[0] == 'bfloat16' else turn > 0
+
+
+def test_starting_is_measured_from_the_shell(two_clips, monkeypatch):
+  two_clips.work.mkdir()
+  ran = costing(monkeypatch, start, [1.0])
+  helped, own, exported = rows.PARTS['start'](two_clips)
+  assert [line.verdict for line in (helped, own, exported)] == ['short', 'ok', 'ok']
+  assert [command[2] for command in ran] == ['benchmark.tensorflow', *['audionet_tf.infer'] * 15]
 
 
 def test_what_is_not_given_is_skipped(tmp_path):
   for folder in (None, tmp_path):
-    for part in (rows.build, rows.learning):
+    for part in ('build', 'build_sparse', 'workers', 'learning'):
       with pytest.raises(measure.Skipped, match='--data=FOLDER'):
-        part(rows.Context(folder, tmp_path, rows.QUICK))
+        rows.PARTS[part](rows.Context(folder, tmp_path, rows.QUICK))

@@ -81,6 +81,18 @@ def test_records_that_are_read_only_keep_float32(world, monkeypatch):
   assert loaded(world) == 'float32' and not (world / 'records/labels').exists()
 
 
+def test_a_choice_that_was_kept_holds_where_nothing_can_be_written(world, monkeypatch):
+  assert loaded(world) == 'bfloat16'
+  monkeypatch.setattr(precision.os, 'access', lambda path, mode: False)
+  assert loaded(world) == 'bfloat16'
+
+
+def test_a_choice_that_was_kept_holds_beside_outputs_of_the_other(world):
+  assert loaded(world) == 'bfloat16'
+  labelling.label(world / 'records', (teacher_config.TeacherConfig(str(world / 'teacher.keras')),))
+  assert loaded(world) == 'bfloat16'
+
+
 def test_outputs_that_are_stored_decide(world, monkeypatch):
   labelling.label(world / 'records', (teacher_config.TeacherConfig(str(world / 'teacher.keras')),))
   monkeypatch.setattr(precision, 'tried', None)

@@ -1,5 +1,6 @@
 """Taggers of sound as teachers, against what they compute, written in NumPy; and their mistakes in a line."""
 
+import concurrent.futures
 import json
 
 import commands
@@ -71,6 +72,16 @@ def test_answers_are_means_over_the_frames_of_a_window(tmp_path, shape, kind):
   for hertz in (300, 2000):
     row = teacher.hears(tone(hertz), 16000)
     np.testing.assert_allclose(row, normalized(expected(tone(hertz)).mean(0)), rtol=1e-4)
+
+
+@pytest.mark.parametrize('kind', ['saved_model', 'tflite'])
+def test_threads_that_ask_at_once_get_their_own_answers(tmp_path, kind):
+  path = Tagger(outputs=('scores',)).to_tflite(tmp_path / 'x.tflite') if kind == 'tflite' else Tagger().save(tmp_path)
+  teacher = frozen_teacher.load(f'sound:{path}')
+  sounds = [tone(hertz, seconds) for hertz, seconds in [(300, 0.5), (2000, 0.2)] * 200]
+  with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    rows = list(pool.map(lambda sound: teacher.hears(sound, 16000), sounds))
+  np.testing.assert_allclose(rows, [normalized(expected(sound).mean(0)) for sound in sounds], rtol=1e-4)
 
 
 def test_sound_of_another_rate_is_resampled(tmp_path):
