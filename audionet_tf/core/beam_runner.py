@@ -19,11 +19,10 @@ LARGEST_BUNDLE = 1000  # partitions of a Dask bag
 def check(options):
   """UserError unless Beam has the runner that options name, or DEFAULT_RUNNER, and what it needs."""
   options = with_runner(options)
-  runner = [option for option in options if option.partition('=')[0] == '--runner'][-1]
   try:
     beam.Pipeline(options=pipeline_options.PipelineOptions(options))
   except (AttributeError, ImportError, ValueError) as error:
-    raise UserError(f'{runner}: Beam cannot make it ({text.brief(error, most=400)})') from None
+    raise UserError(f'{runner_of(options)}: Beam cannot make it ({text.brief(error, most=400)})') from None
 
 
 def with_runner(options):
@@ -32,16 +31,33 @@ def with_runner(options):
   return [*options, *([] if is_named else [f'--runner={DEFAULT_RUNNER}'])]
 
 
+def runner_of(options):
+  """The option that names the runner."""
+  return [option for option in options if option.partition('=')[0] == '--runner'][-1]
+
+
 @contextlib.contextmanager
 def pipeline(options, items):
-  """A beam.Pipeline that has run at the end of the block. `items`: number of elements that it begins with."""
+  """A beam.Pipeline that has run at the end of the block.
+
+  Args:
+    options: list of str, of Beam.
+    items: number of elements that it begins with.
+
+  Raises:
+    UserError: the runner could not start, or lost a worker.
+  """
   options = with_runner(options)
   if any('DaskRunner' in option for option in options) and not any(
     '--dask_' in o and 'partition' in o for o in options
   ):
     options.append(f'--dask_npartitions={min(items, LARGEST_BUNDLE)}')  # it would put 128 videos into one
-  with beam.Pipeline(options=pipeline_options.PipelineOptions(options)) as p:
-    yield p
+  p = beam.Pipeline(options=pipeline_options.PipelineOptions(options))
+  yield p
+  try:
+    p.run().wait_until_finish()
+  except RuntimeError as error:  # Beam's, of whatever fails in a runner
+    raise UserError(f'{runner_of(options)}: Beam could not run it ({text.brief(error, most=400)})') from error
 
 
 def collect(values, path):

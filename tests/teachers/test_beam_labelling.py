@@ -1,6 +1,12 @@
 """The teacher's pass as a Beam pipeline stores what one run of labelling stores, byte for byte."""
 
+import contextlib
+import os
+import pathlib
 import re
+import shutil
+import signal
+import threading
 
 import commands
 import flips
@@ -11,7 +17,7 @@ from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
 from audionet_tf.teachers import frozen_teacher, labelling, teacher_config
 
-pytest.importorskip('apache_beam')
+apache_beam = pytest.importorskip('apache_beam')
 
 from audionet_tf.teachers import beam_labelling  # noqa: E402
 
@@ -44,7 +50,8 @@ def whole(tmp_path_factory, teacher):
 
 
 def contents(folder):
-  return {name: content for name, content in flips.contents(folder).items() if name != files.LOCK_NAME}
+  locks = files.LOCK_NAME, labelling.MANIFEST_LOCK
+  return {name: content for name, content in flips.contents(folder).items() if name not in locks}
 
 
 def count_loads(monkeypatch):
@@ -117,6 +124,46 @@ def test_on_a_dask_cluster(world, whole):
   with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
     folder, _, _ = beam_labelling.label(*world, options=[DASK, f'--dask_client_address={cluster.scheduler_address}'])
   assert contents(folder) == whole
+
+
+def kill_when_it_writes(cluster, folder, killed):
+  """Kills the first worker that holds the lock of a file of labels, once."""
+  while not killed:
+    for worker in [nanny.pid for nanny in cluster.workers.values()]:
+      for descriptor in pathlib.Path(f'/proc/{worker}/fd').iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+          if re.fullmatch(r'\.labels-.*\.lock', (held := descriptor.readlink()).name) and folder in held.parents:
+            os.kill(worker, signal.SIGKILL)
+            killed.append(worker)
+            return
+
+
+@pytest.mark.long
+def test_a_killed_worker_is_replaced(tmp_path, teacher):
+  distributed = pytest.importorskip('distributed')
+  synthetic_records.write_records(tmp_path / 'records', {'a.mp4': 900, 'b.mp4': 1400}, shards=SHARDS)
+  configs = (teacher_config.TeacherConfig(str(teacher)),)
+  expected = contents(labelling.label(tmp_path / 'records', configs)[0])
+  shutil.rmtree(tmp_path / 'records/labels')
+  beam_labelling._loaded.clear()
+  killed = []
+  with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    arguments = cluster, tmp_path / 'records/labels', killed
+    killer = threading.Thread(target=kill_when_it_writes, args=arguments, daemon=True)
+    killer.start()
+    options = [DASK, f'--dask_client_address={cluster.scheduler_address}']
+    folder, _, _ = beam_labelling.label(tmp_path / 'records', configs, options=options)
+    killer.join(1)
+  assert killed and contents(folder) == expected
+
+
+def test_a_runner_that_cannot_run_is_one_line(world, monkeypatch):
+  def run(self):
+    raise RuntimeError('no job server\nhere')
+
+  monkeypatch.setattr(apache_beam.Pipeline, 'run', run)
+  with pytest.raises(UserError, match='--runner=FnApiRunner: Beam could not run it .RuntimeError: no job server here'):
+    beam_labelling.label(*world)
 
 
 @pytest.mark.parametrize(
