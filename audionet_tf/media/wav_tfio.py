@@ -116,8 +116,8 @@ def dataset(library, paths, headers, numbers):
     contents = tf.io.read_file(path)
     return number, tf.switch_case(kind, [functools.partial(decode, contents, *how) for how in KINDS.values()])
 
-  # An absolute path is never taken for an address.
-  files = [os.path.abspath(paths[number]) for number in numbers]
+  # An absolute path is never taken for an address. A name need not be UTF-8.
+  files = [os.fsencode(os.path.abspath(paths[number])) for number in numbers]
   rows = numbers, files, [list(KINDS).index(headers[number].kind) for number in numbers]
   sounds = tf.data.Dataset.from_tensor_slices(rows).map(sound, num_parallel_calls=joblib.cpu_count())
   return sounds.ignore_errors().as_numpy_iterator()

@@ -1,5 +1,7 @@
 """Records in a store are read as local ones are, window for window, and their shards come when they are needed."""
 
+import os
+
 import numpy as np
 import pytest
 import synthetic_records
@@ -12,9 +14,13 @@ from audionet_tf.data.shards import damage, shard_reading
 PLACE = 'memory://shards/data'
 
 
-@pytest.fixture
-def folders(tmp_path, monkeypatch):
-  """(local folder of records, the mirror of the same records in a store)."""
+NOT_UTF8 = os.fsdecode(b'caf\xe9')
+
+
+@pytest.fixture(params=['plain', NOT_UTF8], ids=['plain', 'not UTF-8'])
+def folders(tmp_path, monkeypatch, request):
+  """(local folder of records, the mirror of the same records in a store), in a folder of either kind of name."""
+  tmp_path /= request.param
   monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path / 'cache'))
   synthetic_records.write_records(tmp_path / 'data', {'a': 9, 'b': 5, 'c': 7}, shards=3)
   for path in (tmp_path / 'data').iterdir():
@@ -46,7 +52,7 @@ def test_batches_are_those_of_local_records(folders, batches):
 
 def test_local_paths_are_read_as_they_are(folders):
   paths = [str(path) for path in sorted(folders[0].glob('*.tfrecord'))]
-  assert [path.decode() for path in shard_reading.files(paths).as_numpy_iterator()] == paths
+  assert [os.fsdecode(path) for path in shard_reading.files(paths).as_numpy_iterator()] == paths
 
 
 def test_a_shard_that_is_gone_is_named_by_its_address(folders, tmp_path):
