@@ -90,16 +90,18 @@ def _gzip_block(path, packed):
     raise MediaError(path, (error.strerror or str(error)).lower()) from None
 
 
-def is_truncated(path):
-  """Whether a file ends before the length that its own headers declare.
+def is_truncated(path, begin=0, end=None):
+  """Whether a file, or a recording from `begin` to `end` in it, ends before the length that its own headers declare.
 
   MP4 and QuickTime, Matroska and WebM, AVI, WAV, AIFF, AU and those of `chunks` are checked, all other formats count as
   complete. FFmpeg decodes a truncated file of these formats up to its end and reports nothing. Sizes that are
   placeholders declare nothing (`wav_header`).
   """
-  with readable(path, sections.behind_tags) as file:
+  with readable(path, lambda path: sections.part(path, begin, end)) as file:
     size, head = file.length, file.read(12)
     file.seek(0)
+    if head[:4] in wav_header.FORMS:  # a recording that is cut before another, `wav_header.recordings` finds
+      size = file.available
     if head[:4] == EBML_ID:
       return _matroska_end(file, size) > size
     if head[:4] == b'RIFF' and head[8:12] in (b'AVI ', b'WAVE'):
