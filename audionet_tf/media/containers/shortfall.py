@@ -32,8 +32,7 @@ def missing(file, container, stream, zero, end_seconds):
   """
   name, declared = container.format.name, None
   if name == 'wav':
-    header = wav_header.read(file)
-    return wav_header.sound_parts(file, header, file.length)[1] if header else None
+    return _missing_in_wav(file)
   if name == 'ogg':
     return 'its last page is cut off: what follows is missing' if _ends_in_ogg_page(file) else None
   if name == 'mp3':
@@ -45,6 +44,23 @@ def missing(file, container, stream, zero, end_seconds):
   if declared is None or end_seconds > declared - DECLARING[name]:
     return None
   return f'its header declares {declared:.2f} s, {end_seconds:.2f} s of sound are there: the end is missing'
+
+
+def _missing_in_wav(file):
+  """As `missing`. Of the two sizes of a WAV, its own and that of its sound, one may be a placeholder (`wav_header`)."""
+  header = wav_header.read(file)
+  if not header:
+    return None
+  file.seek(4)
+  (own_bytes,) = struct.unpack('<I', file.read(4))
+  size = file.available
+  is_whole = abs(8 + own_bytes - size) <= wav_header.HEADER_BYTES
+  is_sound_known = 0 < header.sound_bytes < wav_header.PLACEHOLDER_BYTES
+  if not is_whole and wav_header.ends_early(header.sound_begin, header.sound_bytes, size):
+    return f'it ends {header.sound_begin + header.sound_bytes - size} bytes too early: truncated'
+  if not is_sound_known and wav_header.ends_early(8, own_bytes, size):
+    return f'it ends {8 + own_bytes - size} bytes too early: truncated'
+  return wav_header.sound_parts(file, header, file.length)[1]
 
 
 def _mp3_seconds(file, stream):

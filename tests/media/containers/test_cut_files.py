@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from audionet_tf.core.errors import MediaError
+from audionet_tf.media import wav_tfio
 
 SECONDS = 4
 SOUND_ONLY = {'times': []}
@@ -52,6 +53,27 @@ def sizes_replaced(data, mark, behind, size):
   """The bytes with another 64-bit `size` that begins `behind` the last byte of `mark`."""
   place = data.index(mark) + len(mark) + behind
   return data[:place] + size + data[place + 8 :]
+
+
+@pytest.mark.parametrize('behind', [b'', b'LIST\xd8\0\0\0' + bytes(216)])
+@pytest.mark.parametrize('size', [bytes(4), b'\xff' * 4, (0x7FFFF024).to_bytes(4, 'little')])
+@pytest.mark.parametrize('unknown', ['file', 'sound', 'both'])
+def test_a_cut_wav_with_one_size_is_told(tmp_path, unknown, size, behind, capsys):
+  path, data = tmp_path / 'a.wav', bytearray(write(tmp_path / 'a.wav', **SOUND_ONLY) + behind)
+  data[4:8] = (len(data) - 8).to_bytes(4, 'little')
+  place = data.index(b'data') + 4
+  for of, begin in (('file', 4), ('sound', place)):
+    if unknown in (of, 'both'):
+      data[begin : begin + 4] = size
+  path.write_bytes(data)
+  assert seconds(path) == SECONDS
+  assert not capsys.readouterr().err
+  path.write_bytes(data[: place + 4 + 64_000])
+  (ahead,) = wav_tfio.decoded([path])
+  assert ahead is None and seconds(path) == 2
+  missing = {'file': SECONDS * 32_000 - 64_000, 'sound': len(data) - place - 4 - 64_000}.get(unknown)
+  line = f'warning: {path}: it ends {missing} bytes too early: truncated\n'
+  assert capsys.readouterr().err == (line if missing else '')
 
 
 @pytest.mark.parametrize('size', [b'\0' * 8, b'\xff' * 8, b'\xff' * 7 + b'\x7f'])
