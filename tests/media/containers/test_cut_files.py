@@ -3,12 +3,13 @@
 from fractions import Fraction
 
 import av
+import hostile_files
 import media_clips
 import numpy as np
 import pytest
 
 from audionet_tf.core.errors import MediaError
-from audionet_tf.media import wav_tfio
+from audionet_tf.media import decoding, wav_tfio
 
 SECONDS = 4
 SOUND_ONLY = {'times': []}
@@ -82,6 +83,26 @@ def test_sizes_of_w64_that_are_placeholders(tmp_path, size):
   sound = media_clips.decode_sound(path)[1]
   path.write_bytes(sizes_replaced(data, b'data', 12, size))
   np.testing.assert_array_equal(media_clips.decode_sound(path)[1], sound)
+
+
+@pytest.mark.parametrize('name', ['a.w64', 'a.aiff'])
+def test_much_before_sound_of_unknown_length_is_not_read_into_memory(tmp_path, name):
+  path = tmp_path / name
+  data = bytearray(write(path, **SOUND_ONLY | ({'audio_codec': 'pcm_s16be'} if name == 'a.aiff' else {})))
+  junk_bytes = 200 << 20
+  if name == 'a.w64':
+    mark = data.index(b'data\xf3')
+    data[mark + 16 : mark + 24] = bytes(8)
+    head = b'junk' + data[mark + 4 : mark + 16] + (24 + junk_bytes).to_bytes(8, 'little')
+  else:
+    mark = data.index(b'SSND')
+    data[mark + 4 : mark + 8] = data[4:8] = bytes(4)
+    head = b'JUNK' + junk_bytes.to_bytes(4, 'big')
+  with open(path, 'wb') as file:
+    file.write(data[:mark] + head)
+    file.seek(junk_bytes, 1)  # a hole, which takes no space
+    file.write(data[mark:])
+  hostile_files.refused(lambda path: list(decoding.decode_audio(path, 16000)), path, 'not a media file')
 
 
 @pytest.mark.parametrize('size', [b'\xff' * 8])
