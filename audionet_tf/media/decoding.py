@@ -101,8 +101,9 @@ def _recording(path, begin, end, follows, mono, warn):
 
 
 def printer(path):
-  """A function that prints a warning about a file on stderr, in one line."""
-  return lambda message: print(text.printable(f'warning: {path}: {message}'), file=sys.stderr)
+  """A function that prints a warning about a file, the original of a copy, on stderr, in one line."""
+  name = getattr(path, 'original', None) or path
+  return lambda message: print(text.printable(f'warning: {name}: {message}'), file=sys.stderr)
 
 
 def pcm_chunks(blocks, sample_rate_hz, max_seconds=None, warn=None, block_seconds=1):
