@@ -167,6 +167,22 @@ def test_less_sound_than_declared_is_told(tmp_path, name, options, share, capsys
   assert line.endswith(f' s, {there:.2f} s of sound are there: the end is missing')
 
 
+@pytest.mark.parametrize('padding', [0, 1, 20, 300, 5000])
+@pytest.mark.parametrize('rate_hz', [44100, 22050])  # frames of 1152 and of 576 samples
+def test_a_cut_mp3_with_zeros_behind_its_tag_is_told(tmp_path, rate_hz, padding, capsys):
+  path = tmp_path / 'a.mp3'
+  data = write(path, audio_codec='mp3', rate_hz=rate_hz, **SOUND_ONLY)
+  begin = data.index(b'\xff')
+  path.write_bytes(data[:begin] + bytes(padding) + data[begin:])
+  assert seconds(path) == pytest.approx(SECONDS, abs=0.2)
+  assert not capsys.readouterr().err
+  path.write_bytes(data[:begin] + bytes(padding) + data[begin : len(data) * 6 // 10])
+  assert seconds(path) < 0.7 * SECONDS
+  count = int.from_bytes(data[data.index(b'Info') + 8 :][:4], 'big')
+  declared = (count - 6) * {44100: 1152, 22050: 576}[rate_hz] / rate_hz
+  assert capsys.readouterr().err.startswith(f'warning: {path}: its header declares {declared:.2f} s')
+
+
 @pytest.mark.parametrize('codec, rate_hz', [('flac', 16000), ('libopus', 48000)])
 def test_a_cut_ogg_is_told(tmp_path, codec, rate_hz, capsys):
   path = tmp_path / 'a.ogg'
