@@ -43,6 +43,11 @@ def fetch(path):
     raise
 
 
+def forget_failures():
+  """Forgets what fetching ended with so far: it is no cause of later errors."""
+  _failures.clear()
+
+
 def raise_failure(cause):
   """Raises the UserError that fetching ended with, if it did."""
   if _failures:

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 import synthetic_records
+import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.core.stores import object_store, store_cache, store_mirror
@@ -63,6 +64,21 @@ def test_a_shard_that_is_gone_is_named_by_its_address(folders, tmp_path):
   paths = records.shard_paths(mirror, manifest)
   with pytest.raises(UserError, match=f'{PLACE}/{gone}: is gone since it was listed'), damage.named(paths, 'mend it'):
     windows(mirror, lambda source: input_pipeline.sequential_batches(source, 4), 9)
+
+
+def test_an_old_failure_does_not_stand_for_a_later_one(folders):
+  local, mirror = folders
+  shards = [shard['name'] for shard in records.read_manifest(mirror)['shards']]
+  for name in shards:
+    object_store.remove(f'{PLACE}/{name}')
+  with pytest.raises(tf.errors.OpError):  # outside of any context, as by a reader that gives up
+    windows(mirror, lambda source: input_pipeline.sequential_batches(source, 4), 9)
+  content = bytearray((local / shards[0]).read_bytes())
+  content[40] ^= 1
+  (local / shards[0]).write_bytes(content)
+  paths = records.shard_paths(local, records.read_manifest(local))
+  with pytest.raises(UserError, match=r': record at byte 0: wrong checksum; mend it'), damage.named(paths, 'mend it'):
+    windows(local, lambda source: input_pipeline.sequential_batches(source, 4), 9)
 
 
 def test_a_shard_that_is_damaged_is_named_by_its_address(folders):
