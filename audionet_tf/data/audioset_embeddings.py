@@ -4,7 +4,7 @@ An example holds 128 bytes per 0.96 s of a clip: VGGish's embedding after PCA, q
 
 | part of an example             | dtype | content                                                                     |
 |--------------------------------|-------|-----------------------------------------------------------------------------|
-| context `video_id`             | bytes | UTF-8 id; in files of `audionet_tf.features` the name of the file           |
+| context `video_id`             | bytes | UTF-8 id; in files of `audionet_tf.features` the name of the file, escaped  |
 | context `start_time_seconds`   | float | start of the embedded part                                                  |
 | context `end_time_seconds`     | float | end of the embedded part                                                    |
 | context `labels`               | int64 | class indices; only in AudioSet's own files                                 |
@@ -65,7 +65,7 @@ def serialized(clip):
 
   example = tf.train.SequenceExample()
   context = example.context.feature
-  context['video_id'].bytes_list.value.append(clip.video_id.encode())
+  context['video_id'].bytes_list.value.append(clip.video_id.encode(errors='backslashreplace'))
   context['start_time_seconds'].float_list.value.append(clip.start_seconds)
   context['end_time_seconds'].float_list.value.append(clip.end_seconds)
   if clip.labels:

@@ -164,9 +164,11 @@ def training_batches(source, batch_size, seed, first_pass=0, share=ALL_ROWS, aug
     first_step: number of batches of the first pass that are left out; their windows are read, but not decoded.
   """
 
+  paths = shard_reading.tensor(source.paths)
+
   def one_pass(number):
     seed_of_pass = tf.stack([tf.cast(seed, tf.int64), number])
-    order = tf.random.experimental.stateless_shuffle(tf.constant(source.paths), seed_of_pass)
+    order = tf.random.experimental.stateless_shuffle(paths, seed_of_pass)
     files = shard_reading.at_hand(tf.data.Dataset.from_tensor_slices(order), source.paths)
     blocks = files.interleave(source.blocks, cycle_length=min(len(source.paths), 8), block_length=1)
 

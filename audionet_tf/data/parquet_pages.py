@@ -16,12 +16,14 @@ DEEPEST = 4  # structs in one another
 def check(path, metadata, most_bytes):
   """ValueError unless all columns are of PLAIN values in pages that unpack to so many bytes together.
 
+  The work is bounded by the size of the file: no columns may share bytes of it, nor have many pages without any.
+
   Args:
     path: of the file.
     metadata: pyarrow.parquet.FileMetaData of it.
     most_bytes: allowed.
   """
-  total = 0
+  total = packed_total = 0
   with open(path, 'rb') as file:
     file_bytes = os.fstat(file.fileno()).st_size
     for number in range(metadata.num_row_groups):
@@ -30,11 +32,18 @@ def check(path, metadata, most_bytes):
         place, end = column.data_page_offset, column.data_page_offset + column.total_compressed_size
         if column.dictionary_page_offset is not None or not 0 <= place <= end <= file_bytes:
           raise ValueError(f'{column.path_in_schema}: not pages of plain values within the file')
+        packed_total += end - place
+        if packed_total > file_bytes:
+          raise ValueError(f'its columns take {packed_total} bytes or more, more than the file')
+        empty = 0
         while place < end:
           file.seek(place)
           kind, unpacked, packed, encoding, head = page(file.read(min(MOST_HEAD, file_bytes - place)))
           if kind not in DATA_HEADS or encoding != PLAIN:
             raise ValueError(f'{column.path_in_schema}: a page of type {kind}, encoding {encoding}, expected is PLAIN')
+          empty += not unpacked
+          if empty > 1:
+            raise ValueError(f'{column.path_in_schema}: empty pages')
           total += unpacked
           if total > most_bytes:
             raise ValueError(f'its pages unpack to {total} bytes or more, allowed are {most_bytes}')

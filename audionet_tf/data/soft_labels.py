@@ -169,7 +169,7 @@ def label_source(folder, manifest):
   if not own_sound:
     sounds = [str(pathlib.Path(folder).parents[1] / name) for name in manifest['sound']]
     names = [shard['name'] for shard in manifest['shards']]  # a path may be that of a copy from a store
-    sound_of = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(names, sounds), '')
+    sound_of = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(names, shard_reading.tensor(sounds)), '')
 
   def blocks(path):
     labels = tf.data.TFRecordDataset(path).map(parse)

@@ -46,7 +46,7 @@ MAX_PEAK = 4.0
 MILLISECOND = Fraction(1, 1000)
 SPARE_ERRORS = 2  # undecodable packets allowed in any stream, plus one per hundred packets
 LEADING_ERRORS = 100  # and before the first that decodes: a recording may begin inside a frame or a group of pictures
-TRUNCATED = 'truncated: the file ends before its contents do'
+TRUNCATED = 'truncated: the file, or a recording joined in it, ends before its contents do'
 # Exceptions that PyAV was seen to raise on corrupt files.
 DECODER_ERRORS = (av.FFmpegError, IndexError, MemoryError, UnicodeDecodeError, OverflowError, ZeroDivisionError)
 
@@ -101,8 +101,9 @@ def _recording(path, begin, end, follows, mono, warn):
 
 
 def printer(path):
-  """A function that prints a warning about a file on stderr, in one line."""
-  return lambda message: print(text.printable(f'warning: {path}: {message}'), file=sys.stderr)
+  """A function that prints a warning about a file, the original of a copy, on stderr, in one line."""
+  name = getattr(path, 'original', None) or path
+  return lambda message: print(text.printable(f'warning: {name}: {message}'), file=sys.stderr)
 
 
 def pcm_chunks(blocks, sample_rate_hz, max_seconds=None, warn=None, block_seconds=1):
@@ -246,7 +247,7 @@ def opened(path, begin=0, end=None):
     'max_size': str(1 << 14),
   }
   try:
-    source = sections.Section(path, begin, end) if begin or end else sections.behind_tags(path)
+    source = sections.part(path, begin, end)
     if source.read(4) == b'RIFX':
       raise MediaError(path, 'a big-endian WAV (RIFX), whose bytes FFmpeg swaps: convert it, as by sox')
     source.seek(0)
@@ -263,7 +264,7 @@ def opened(path, begin=0, end=None):
   except DECODER_ERRORS as error:
     raise MediaError(path, f'not a media file of a known format, or truncated ({brief(error)})') from None
   with container:
-    if integrity.is_truncated(path):
+    if integrity.is_truncated(path, begin, end):
       raise MediaError(path, TRUNCATED)
     try:
       yield container

@@ -60,11 +60,12 @@ def plain_header(path):
   """The Header of a plain, complete WAV file, None for any other. MediaError where it cannot be read."""
   with integrity.readable(path) as file:
     wav, file_bytes = wav_header.read(file), os.fstat(file.fileno()).st_size
-    parts, lost = wav_header.sound_parts(file, wav, file_bytes) if wav else ([], None)
-    if lost or len(parts) + len(wav_header.recordings(file, file_bytes)) > 2:
+    if not wav or wav.form != b'RIFF' or wav.sound_begin > WAV_HEADER_BYTES:
       return None
-  if not wav or wav.form != b'RIFF' or wav.sound_begin > WAV_HEADER_BYTES:
-    return None
+    parts, lost = wav_header.sound_parts(file, wav, file_bytes)
+    ((_, end), *more) = wav_header.recordings(file, file_bytes)
+    if lost or more or len(parts) > 1 or end > file_bytes:
+      return None
   kind = wav.tag, wav.bits
   whole = kind in KINDS and not wav.is_odd and wav.channels and wav.container_bits == wav.bits == wav.valid_bits
   fits = wav.frame_bytes * 8 == wav.bits * wav.channels and wav.sound_begin + wav.sound_bytes <= file_bytes
@@ -116,8 +117,8 @@ def dataset(library, paths, headers, numbers):
     contents = tf.io.read_file(path)
     return number, tf.switch_case(kind, [functools.partial(decode, contents, *how) for how in KINDS.values()])
 
-  # An absolute path is never taken for an address.
-  files = [os.path.abspath(paths[number]) for number in numbers]
+  # An absolute path is never taken for an address. A name need not be UTF-8.
+  files = [os.fsencode(os.path.abspath(paths[number])) for number in numbers]
   rows = numbers, files, [list(KINDS).index(headers[number].kind) for number in numbers]
   sounds = tf.data.Dataset.from_tensor_slices(rows).map(sound, num_parallel_calls=joblib.cpu_count())
   return sounds.ignore_errors().as_numpy_iterator()

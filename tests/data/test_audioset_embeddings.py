@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import keras
 import media_clips
@@ -57,6 +58,20 @@ def written(tmp_path_factory):
   loaded = layer_outputs.load(folder / 's.keras', ['pca'])
   outputs = {kind: extraction.extract(loaded, paths, folder, kind)['outputs'] for kind in ('npz', 'tfrecord')}
   return folder, paths, outputs
+
+
+@pytest.mark.parametrize('kind', files.FORMATS)
+def test_a_name_that_is_not_utf8_is_written_and_found_again(written, tmp_path, kind):
+  folder, (sound, _), outputs = written
+  path = tmp_path / os.fsdecode(b'caf\xe9.wav')
+  path.write_bytes(sound.read_bytes())
+  model = layer_outputs.load(folder / 's.keras', ['pca'])
+  for _ in range(2):  # to write it, and to keep it
+    done = extraction.extract(model, [path], tmp_path, kind)
+    assert done['unreadable'] == done['renewed'] == []
+    _, found = files.read(done['outputs'][path], ['pca'])
+    _, expected = files.read(outputs['npz'][sound], ['pca'])
+    np.testing.assert_array_equal(found['pca'][0], expected['pca'][0])
 
 
 def test_tensorflow_parses_written_features(written):

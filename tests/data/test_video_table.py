@@ -1,6 +1,8 @@
 """Manifests of many videos: a small JSON beside a Parquet table, with second copies, checked as those of few are."""
 
+import contextlib
 import json
+import types
 
 import built_records
 import flips
@@ -193,6 +195,7 @@ def test_missing_values_take_no_more_than_the_file(tmp_path):
 
 
 HEAD = bytes([0x15, 0, 0x15, 20, 0x15, 10, 0x2C, 0x15, 8, 0x15, 0, 0x15, 6, 0x15, 6, 0, 0])  # 10 bytes packed to 5
+EMPTY = bytes([*HEAD[:3], 0, *HEAD[4:5], 0, *HEAD[6:]])
 
 
 def test_heads_of_pages():
@@ -207,6 +210,24 @@ def test_heads_of_pages():
   for strange in (long, again, far, deep, bytes([*HEAD[:-1], 0x19, 0x05, 0])):
     with pytest.raises(ValueError):
       parquet_pages.page(strange)
+
+
+@pytest.mark.parametrize(('groups', 'pages', 'refusal'), [
+  (1, HEAD + bytes(5), None),
+  (1, EMPTY + HEAD + bytes(5), None),  # a column without values has one
+  (1, EMPTY * 2, 'empty pages'),
+  (1000, HEAD + bytes(5), 'more than the file'),  # all of them the same bytes
+  (1000, EMPTY, 'more than the file'),
+])  # fmt: skip
+def test_work_for_pages_is_bounded_by_the_file(tmp_path, groups, pages, refusal):
+  (tmp_path / 'x').write_bytes(pages)
+  column = types.SimpleNamespace(
+    data_page_offset=0, total_compressed_size=len(pages), dictionary_page_offset=None, path_in_schema='id'
+  )
+  group = types.SimpleNamespace(num_columns=1, column=lambda number: column)
+  metadata = types.SimpleNamespace(num_row_groups=groups, row_group=lambda number: group)
+  with pytest.raises(ValueError, match=refusal) if refusal else contextlib.nullcontext():
+    parquet_pages.check(tmp_path / 'x', metadata, 1 << 40)
 
 
 def test_damaged_pages_are_a_value_error(tmp_path):

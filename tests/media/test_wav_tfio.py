@@ -1,5 +1,6 @@
 """Clips decoded by tensorflow-io or SciPy: the same samples as PyAV's, and to PyAV whatever is not plain."""
 
+import os
 import sys
 import wave
 
@@ -144,6 +145,15 @@ def test_clips_keep_order_and_errors(folder):
       assert isinstance(future.exception(), MediaError)
     else:
       np.testing.assert_array_equal(future.result()[1], decode(folder / name, 8_000, 'mean')[1])
+
+
+def test_a_name_that_is_not_utf8_is_decoded_like_any_other(folder, tmp_path):
+  paths = [tmp_path / name for name in ('a.wav', os.fsdecode(b'caf\xe9.wav'), 'z.wav')]
+  for path in paths:
+    path.write_bytes((folder / 'u8.wav').read_bytes())
+  ((_, expected),) = wav_tfio.decoded([folder / 'u8.wav'])
+  for _, samples in wav_tfio.decoded(paths):
+    np.testing.assert_array_equal(samples, expected)
 
 
 @pytest.mark.parametrize('name', OURS)

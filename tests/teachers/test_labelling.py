@@ -5,6 +5,7 @@ import errno
 import fcntl
 import io
 import json
+import os
 import struct
 import threading
 
@@ -150,22 +151,22 @@ def test_the_manifest_describes_records_and_teachers(tmp_path):
 def test_long_sound_is_read_from_the_records(tmp_path, monkeypatch, pictures):
   """The batches are those of a folder with the sound in it, and a verification finds both whole."""
   monkeypatch.setattr(input_pipeline, 'BLOCK_WINDOWS', 4)
-  teachers, batches = [make_teacher()] if pictures else [], []
-  for name in ('copied', 'read'):
-    monkeypatch.setattr(soft_labels, 'reads_records', lambda params, name=name: name == 'read')
+  teachers, batches, read = [make_teacher()] if pictures else [], [], os.fsdecode(b'r\xe9ad')  # not UTF-8
+  for name in ('copied', read):
+    monkeypatch.setattr(soft_labels, 'reads_records', lambda params, name=name: name == read)
     manifest, _ = write_records(tmp_path / name, pictures)
     folder = labelling.ensure(tmp_path / name, manifest, teachers)
     assert label_inspection.inspect(folder, manifest | {'digest': 'of others'}) == []
     stored = soft_labels.read_manifest(folder)
-    assert ('sound' in stored) == (name == 'read')
+    assert ('sound' in stored) == (name == read)
     source = soft_labels.label_source(folder, stored)
     batches.append(list(input_pipeline.training_batches(source, 5, seed=3).take(9).as_numpy_iterator()))
-  sizes = [sum(path.stat().st_size for path in (tmp_path / n).glob('labels/*/labels-*')) for n in ('copied', 'read')]
+  sizes = [sum(path.stat().st_size for path in (tmp_path / n).glob('labels/*/labels-*')) for n in ('copied', read)]
   assert sizes[0] - sizes[1] > 21 * 2 * manifest['params'].window_samples
-  for copied, read in zip(*batches, strict=True):
-    assert copied.keys() == read.keys()
+  for copied, other in zip(*batches, strict=True):
+    assert copied.keys() == other.keys()
     for name in copied:
-      np.testing.assert_array_equal(copied[name], read[name], err_msg=name)
+      np.testing.assert_array_equal(copied[name], other[name], err_msg=name)
   swapped = manifest['shards'][1:] + manifest['shards'][:1]
   renamed = manifest | {'shards': [shard | {'name': f'other-{shard["name"]}'} for shard in manifest['shards']]}
   descriptions = labelling.descriptions(teachers)

@@ -88,7 +88,9 @@ def test_the_copy_is_gone_when_the_outcome_is_sent(tmp_path, monkeypatch):
 def test_a_picture_that_starts_at_the_image_time_is_shown(tmp_path):
   media_clips.write(tmp_path / 'a.mkv', fps=50)
   built_records.build(tmp_path / 'a.mkv', tmp_path / 'out')
-  for index, row in built_records.by_index(tmp_path / 'out', 'a.mkv').items():
+  windows = built_records.by_index(tmp_path / 'out', 'a.mkv')
+  assert list(windows) == list(range(25))
+  for index, row in windows.items():
     assert built_records.greys(row) == [media_clips.grey(index * 0.04 + 0.02, 1)]
 
 

@@ -39,6 +39,7 @@ def named(paths, advice, read=None):
     read: function of a path that reads one file as the context does (`input_pipeline.file_reader`); None: checksums
       alone.
   """
+  shard_reading.forget_failures()
   try:
     yield
   except ERRORS as error:

@@ -1,5 +1,7 @@
 """Shards in tf.data: local files as they are; those of a store are fetched when their turn comes, and read ahead."""
 
+import os
+
 import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
@@ -12,7 +14,12 @@ _failures = []  # UserErrors of fetching, which tf.data makes errors of its own 
 
 def files(paths):
   """Dataset of string []: the paths of files that can be read, in their order."""
-  return at_hand(tf.data.Dataset.from_tensor_slices(tf.constant([str(path) for path in paths])), paths)
+  return at_hand(tf.data.Dataset.from_tensor_slices(tensor(paths)), paths)
+
+
+def tensor(paths):
+  """Paths as a string tensor [n]; their names need not be UTF-8."""
+  return tf.constant([os.fsencode(path) for path in paths], tf.string)
 
 
 def at_hand(dataset, paths):
@@ -30,10 +37,15 @@ def at_hand(dataset, paths):
 def fetch(path):
   """`store_mirror.present` of a path, bytes to bytes."""
   try:
-    return store_mirror.present(path.decode()).encode()
+    return os.fsencode(store_mirror.present(os.fsdecode(path)))
   except UserError as error:
     _failures.append(error)
     raise
+
+
+def forget_failures():
+  """Forgets what fetching ended with so far: it is no cause of later errors."""
+  _failures.clear()
 
 
 def raise_failure(cause):

@@ -136,32 +136,45 @@ def read(path, vocabulary=None):
   Args:
     path: of the CSV.
     vocabulary: list of (name, mid) of the classes, from `class_lists.vocabulary`; None for the labels of the table, in
-      alphabetical order.
+      alphabetical order, each in its first spelling (`plain`).
 
   Returns:
     Table.
 
   Raises:
-    UserError: there is no such file, a column is missing, times are not valid, or labels are not in the vocabulary.
+    UserError: there is no such file, a column is missing, times are not valid, or labels are not in the vocabulary, or
+      of more than one class.
   """
   path = pathlib.Path(path)
   raw = read_segments(path) if is_segments(path) else read_rows(path)
-  vocabulary = vocabulary or [(name, '') for name in sorted({label for *_, cell in raw for label in split(cell, ())})]
+  if not vocabulary:
+    spellings = {}
+    for label in sorted({label for *_, cell in raw for label in split(cell, ())}):
+      spellings.setdefault(plain(label), label)
+    vocabulary = [(label, '') for label in spellings.values()]
   if not vocabulary:
     raise UserError(f'{path}: the table holds no labels')
-  positions = {}
+  positions, repeated = {}, set()
   for number, pair in enumerate(vocabulary):
-    positions |= {plain(name): number for name in pair if name}
-  rows, unknown = [], {}
+    names = {plain(name) for name in pair if name}
+    repeated |= names & positions.keys()
+    positions |= dict.fromkeys(names, number)
+  rows, unknown, ambiguous = [], {}, {}
   for name, start, end, cell in raw:
     labels = split(cell, positions)
     unknown |= dict.fromkeys(label for label in labels if plain(label) not in positions)
+    ambiguous |= dict.fromkeys(label for label in labels if plain(label) in repeated)
     rows.append(Row(name, start, end, tuple(positions[plain(label)] for label in labels if plain(label) in positions)))
   if unknown:
     mids = any(map(class_lists.is_mid, unknown))
     raise UserError(
       f'{path}: {text.first_of([repr(label) for label in unknown])}: not among the {len(vocabulary)} classes'
       + ('; to resolve mids, pass a CSV index,mid,display_name as --vocabulary (in training: --teacher_labels)' * mids)
+    )
+  if ambiguous:
+    raise UserError(
+      f'{path}: {text.first_of([repr(label) for label in ambiguous])}: of more than one class, as case and underscores '
+      'do not count; give the classes names that differ'
     )
   index = {}
   for row in rows:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from audionet_tf.media.containers import wav_header
 
 MAX_CHUNKS = 100_000
+MOST_BEFORE = 1 << 20  # bytes before the sound: a new header repeats them, in memory
 UNKNOWN = b'\xff' * 4  # FFmpeg reads on to the end
 W64 = b'riff'
 
@@ -88,7 +89,7 @@ def rewritten(file, file_bytes):
   if head[:4] != W64 or not (found := sound_chunk(file, file_bytes)):
     return None
   begin, head_bytes, length = found
-  if 0 < length < wav_header.LONG_PLACEHOLDER:
+  if 0 < length < wav_header.LONG_PLACEHOLDER or begin > MOST_BEFORE:
     return None
   file.seek(0)
   end = begin + head_bytes
@@ -98,7 +99,7 @@ def rewritten(file, file_bytes):
 def _rewritten_aiff(file, file_bytes, has_length):
   """As `rewritten`. `has_length`: whether the file as a whole has one."""
   sound, common = (sound_chunk(file, file_bytes, layout) for layout in (AIFF_SOUND, AIFF_COMMON))
-  if not sound or not common or common[0] > sound[0]:
+  if not sound or not common or not common[0] < sound[0] <= MOST_BEFORE:
     return None
   (begin, head_bytes, length), frames = sound, common[0] + common[1] + 2
   file.seek(0)

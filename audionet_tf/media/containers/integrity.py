@@ -15,10 +15,17 @@ from audionet_tf.core.errors import MediaError
 from audionet_tf.media.containers import chunks, sections, wav_header
 
 MAX_UNPACKED_BYTES = 4 << 30  # of a .gz
+LONGEST_SUFFIX = 50  # bytes of one that tells a format, in the name of a decompressed copy
 EBML_ID = b'\x1a\x45\xdf\xa3'  # Matroska and WebM
 FIRST_BOXES = (b'ftyp', b'styp', b'moov', b'moof', b'mdat', b'wide', b'free', b'skip', b'uuid', b'pnot', b'sidx')
 MAX_PARTS = 1_000_000  # boxes or elements that are read; a file with more counts as complete
 VITAL_BOXES = (b'moov', b'moof', b'mdat')  # anything after the last of these does no harm
+
+
+class Copy(type(pathlib.Path())):
+  """The path of a temporary copy of the file `original`, which warnings name."""
+
+  original = None
 
 
 def check_regular(path):
@@ -43,7 +50,7 @@ def readable(path, opener=None):
 
 @contextlib.contextmanager
 def decompressed(path, folder=None):
-  """The path of the file itself, or of a temporary decompressed copy where `path` ends in .gz.
+  """The path of the file itself, or the Copy of it, temporary and decompressed, where `path` ends in .gz.
 
   The copy is deleted at the end of the `with` block.
 
@@ -61,9 +68,11 @@ def decompressed(path, folder=None):
     return
   check_regular(path)
   place, is_whole = folder or tempfile.gettempdir(), False
+  suffix = pathlib.Path(path.stem).suffix
+  suffix = suffix if len(os.fsencode(suffix)) <= LONGEST_SUFFIX else ''
   no_space = MediaError(path, f'unpacked it needs more than half of the space free in {place}')
   try:
-    with tempfile.NamedTemporaryFile(prefix='unpacked-', suffix=pathlib.Path(path.stem).suffix, dir=folder) as out:
+    with tempfile.NamedTemporaryFile(prefix='unpacked-', suffix=suffix, dir=folder) as out:
       with readable(path) as file, gzip.GzipFile(fileobj=file) as packed:
         while block := _gzip_block(path, packed):
           if out.tell() + len(block) > MAX_UNPACKED_BYTES:
@@ -73,7 +82,9 @@ def decompressed(path, folder=None):
           out.write(block)
       out.flush()
       is_whole = True
-      yield pathlib.Path(out.name)
+      copy = Copy(out.name)
+      copy.original = path
+      yield copy
   except OSError as error:
     if is_whole or not files.is_full(error):
       raise
@@ -90,16 +101,18 @@ def _gzip_block(path, packed):
     raise MediaError(path, (error.strerror or str(error)).lower()) from None
 
 
-def is_truncated(path):
-  """Whether a file ends before the length that its own headers declare.
+def is_truncated(path, begin=0, end=None):
+  """Whether a file, or a recording from `begin` to `end` in it, ends before the length that its own headers declare.
 
   MP4 and QuickTime, Matroska and WebM, AVI, WAV, AIFF, AU and those of `chunks` are checked, all other formats count as
   complete. FFmpeg decodes a truncated file of these formats up to its end and reports nothing. Sizes that are
   placeholders declare nothing (`wav_header`).
   """
-  with readable(path, sections.behind_tags) as file:
+  with readable(path, lambda path: sections.part(path, begin, end)) as file:
     size, head = file.length, file.read(12)
     file.seek(0)
+    if head[:4] in wav_header.FORMS:  # a recording that is cut before another, `wav_header.recordings` finds
+      size = file.available
     if head[:4] == EBML_ID:
       return _matroska_end(file, size) > size
     if head[:4] == b'RIFF' and head[8:12] in (b'AVI ', b'WAVE'):

@@ -40,6 +40,11 @@ class Section(io.FileIO):
     """Where the first part begins in the file."""
     return self.spans[0][0]
 
+  @property
+  def available(self):
+    """Bytes from there to the end of the file, whatever the end of the last part."""
+    return os.fstat(self.fileno()).st_size - self.begin
+
   def replace(self, head, spans):
     """Makes a Section of one part other bytes, followed by (begin, end) of that part."""
     self._lay(head, [(self.begin + begin, self.begin + end) for begin, end in spans])
@@ -68,6 +73,11 @@ class Section(io.FileIO):
       self.place += len(piece)
       number = number + 1 if self.place - self.starts[number] == end - begin else len(self.spans)  # the file shrank
     return b''.join(pieces)
+
+
+def part(path, begin=0, end=None):
+  """The Section of a recording in a file, from `begin` to `end` in bytes; by default of the file, as `behind_tags`."""
+  return Section(path, begin, end) if begin or end else behind_tags(path)
 
 
 def behind_tags(path):

@@ -5,6 +5,7 @@ end in the middle of something. FFmpeg decodes what is there and reports nothing
 """
 
 import os
+import re
 import struct
 
 import av
@@ -16,6 +17,8 @@ from audionet_tf.media.containers import sections, wav_header
 DECLARING = {'flac': 0.01, 'wv': 0.01, 'tta': 0.01, 'mov,mp4,m4a,3gp,3g2,mj2': 0.25, 'flv': 0.25, 'mp3': 0}
 MP3_COUNTS = (b'Xing', b'Info', b'VBRI')  # marks of a header with the number of frames, in place of the first frame
 MP3_HEAD_BYTES, HAS_FRAMES, MPEG_1 = 64, 1, 0x08
+MP3_SYNC = re.compile(rb'\xff[\xe0-\xff]')  # by which a frame begins
+MOST_MP3_PADDING = 1 << 16  # zeros that a tag leaves behind it
 MP3_SPARE_FRAMES = 6  # of which decoders drop the encoder's delay and padding
 OGG_PAGE, OGG_PAGE_HEAD, MOST_OGG_PAGE = b'OggS', 27, 65307
 FLV_TAG_HEAD = 11
@@ -32,8 +35,7 @@ def missing(file, container, stream, zero, end_seconds):
   """
   name, declared = container.format.name, None
   if name == 'wav':
-    header = wav_header.read(file)
-    return wav_header.sound_parts(file, header, file.length)[1] if header else None
+    return _missing_in_wav(file)
   if name == 'ogg':
     return 'its last page is cut off: what follows is missing' if _ends_in_ogg_page(file) else None
   if name == 'mp3':
@@ -47,18 +49,36 @@ def missing(file, container, stream, zero, end_seconds):
   return f'its header declares {declared:.2f} s, {end_seconds:.2f} s of sound are there: the end is missing'
 
 
+def _missing_in_wav(file):
+  """As `missing`. Of the two sizes of a WAV, its own and that of its sound, one may be a placeholder (`wav_header`)."""
+  header = wav_header.read(file)
+  if not header:
+    return None
+  file.seek(4)
+  (own_bytes,) = struct.unpack('<I', file.read(4))
+  size = file.available
+  is_whole = abs(8 + own_bytes - size) <= wav_header.HEADER_BYTES
+  is_sound_known = 0 < header.sound_bytes < wav_header.PLACEHOLDER_BYTES
+  if not is_whole and wav_header.ends_early(header.sound_begin, header.sound_bytes, size):
+    return f'it ends {header.sound_begin + header.sound_bytes - size} bytes too early: truncated'
+  if not is_sound_known and wav_header.ends_early(8, own_bytes, size):
+    return f'it ends {8 + own_bytes - size} bytes too early: truncated'
+  return wav_header.sound_parts(file, header, file.length)[1]
+
+
 def _mp3_seconds(file, stream):
   """Least seconds of the frames that an MP3 counts in place of its first frame; None where it counts none.
 
   FFmpeg takes the count for wrong where the size of the file does not fit it, as in a file that is cut.
   """
   sections.tags_end(file)
-  head = file.read(MP3_HEAD_BYTES)
+  head = file.read(MOST_MP3_PADDING).lstrip(b'\0')[:MP3_HEAD_BYTES]
   place = max(head.find(mark) for mark in MP3_COUNTS)
   count = head[place:][14:18] if head[place:].startswith(b'VBRI') else head[place:][8:12]
-  if place < 0 or len(count) < 4 or not (head[place + 7] & HAS_FRAMES or head[place:].startswith(b'VBRI')):
+  syncs = [match.start() for match in MP3_SYNC.finditer(head[: max(0, place)])]
+  if not syncs or len(count) < 4 or not (head[place + 7] & HAS_FRAMES or head[place:].startswith(b'VBRI')):
     return None
-  frame_samples = 1152 if head[1] & MPEG_1 else 576
+  frame_samples = 1152 if head[syncs[-1] + 1] & MPEG_1 else 576
   frames = int.from_bytes(count, 'big') - MP3_SPARE_FRAMES
   return frames * frame_samples / stream.codec_context.sample_rate
 

@@ -14,6 +14,7 @@ Some headers FFmpeg does not read as they are meant; `rewritten` gives it others
 * RF64 whose long sizes are zero or all ones, as a recorder that did not end leaves them.
 """
 
+import itertools
 import re
 import struct
 from typing import NamedTuple
@@ -36,6 +37,9 @@ MOST_FORMAT = 1 << 10  # bytes of a format
 PEEKED = 1 << 16  # bytes of a sound, from where it is not silent, that tell floats from whole numbers
 WHOLE = (8, 16, 24, 32, 64)  # bits of a sample that FFmpeg reads
 MAX_RECORDINGS = 10_000  # in one file; one more is looked for, which tells that there are too many
+MEAN_CHUNKS = 10  # of the headers of many recordings: an untrusted file may lead each through the same thousands
+A_WAV = re.compile(rb'(?:RIFF|RF64|BW64).{4}WAVE', re.DOTALL)
+A_WAV_BYTES = 12
 
 
 class WavHeader(NamedTuple):
@@ -84,18 +88,22 @@ class WavHeader(NamedTuple):
     return not self.extensible and self.tag == PCM and (self.bits, self.container_bits) == (24, 32)
 
 
-def read(file):
-  """The WavHeader of an open file; None where it is no WAV, or ends in its header."""
+def read(file, budget=None):
+  """The WavHeader of an open file; None where it is no WAV, or ends in its header.
+
+  `budget`: iterator with an item for each chunk that may be walked, at most MAX_CHUNKS of them; None for so many.
+  """
   try:
     form, _, kind = struct.unpack('<4sI4s', file.read(12))
-    return _walked(file, form) if form in FORMS and kind == b'WAVE' else None
+    is_wav = form in FORMS and kind == b'WAVE'
+    return _walked(file, form, itertools.islice(budget or itertools.count(), MAX_CHUNKS)) if is_wav else None
   except struct.error:
     return None
 
 
-def _walked(file, form):
+def _walked(file, form, budget):
   fields, is_odd, long_bytes = (b'', None, 0, 0, 0, 0, 0, False), False, 0
-  for _ in range(MAX_CHUNKS):
+  for _ in budget:
     name, size = struct.unpack('<4sI', file.read(8))
     begin = file.tell()
     if name in FORMS:  # of the next file: each of thousands that are joined would walk all that follow
@@ -145,16 +153,17 @@ def recordings(file, file_bytes):
     file_bytes: its size.
 
   Returns:
-    list of (begin, end) in bytes, at least one where the file is a WAV; the last may declare an end behind the file's.
+    list of (begin, end) in bytes, at least one where the file is a WAV; the last has an end behind the file's where
+    sound that it declares is missing.
   """
-  found, begin = [], 0
+  found, begin, budget = [], 0, iter(range(MEAN_CHUNKS * MAX_RECORDINGS))
   while begin is not None and len(found) <= MAX_RECORDINGS:
     file.seek(begin)
     form, size, kind = struct.unpack('<4sI4s', file.read(12).ljust(12))
     if form not in FORMS or kind != b'WAVE':
       break
     file.seek(begin)
-    header = read(file)
+    header = read(file, budget)
     ends = [begin + 8 + size + shift for shift in (0, 1, -8)]  # an odd length is padded; some count the first 8 bytes
     if header:
       ends += [header.sound_begin + header.sound_bytes + shift for shift in (0, 1)]
@@ -162,10 +171,33 @@ def recordings(file, file_bytes):
     end = file_bytes
     if header and not following:
       cut = ends_early(begin + 8, size, file_bytes) and ends_early(*header[-2:], file_bytes)
-      end = ends[0] if cut else _sound_end(file, header, file_bytes)
+      if cut or _holds_another(file, header):
+        end = max(ends[0], file_bytes + 1)
+      else:
+        end = _sound_end(file, header, file_bytes)
     found.append((begin, following or end))
     begin = following
   return found
+
+
+def _holds_another(file, header):
+  """Whether the next recording begins inside the sound that a header declares: this one is cut.
+
+  The sound is searched for it only where neither the file ends behind it nor a known chunk begins there.
+  """
+  end = header.sound_begin + header.sound_bytes
+  for place in (end, end + 1):
+    file.seek(place)
+    head = file.read(8)
+    if not header.sound_bytes or len(head) < 8 or head[:4] in CHUNKS:
+      return False
+  file.seek(header.sound_begin)
+  held = b''
+  while block := file.read(min(PEEKED, end - file.tell())):
+    if A_WAV.search(held + block):
+      return True
+    held = (held + block)[1 - A_WAV_BYTES :]
+  return False
 
 
 def _sound_end(file, header, file_bytes):
@@ -224,8 +256,7 @@ def without_trailing(pieces):
 
 def _begins_wav(file, place):
   file.seek(place)
-  head = file.read(12)
-  return head[:4] == b'RIFF' and head[8:] == b'WAVE'
+  return bool(A_WAV.match(file.read(A_WAV_BYTES)))
 
 
 def rewritten(file, file_bytes):

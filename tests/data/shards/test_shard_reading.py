@@ -1,8 +1,11 @@
 """Records in a store are read as local ones are, window for window, and their shards come when they are needed."""
 
+import os
+
 import numpy as np
 import pytest
 import synthetic_records
+import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.core.stores import object_store, store_cache, store_mirror
@@ -12,9 +15,13 @@ from audionet_tf.data.shards import damage, shard_reading
 PLACE = 'memory://shards/data'
 
 
-@pytest.fixture
-def folders(tmp_path, monkeypatch):
-  """(local folder of records, the mirror of the same records in a store)."""
+NOT_UTF8 = os.fsdecode(b'caf\xe9')
+
+
+@pytest.fixture(params=['plain', NOT_UTF8], ids=['plain', 'not UTF-8'])
+def folders(tmp_path, monkeypatch, request):
+  """(local folder of records, the mirror of the same records in a store), in a folder of either kind of name."""
+  tmp_path /= request.param
   monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path / 'cache'))
   synthetic_records.write_records(tmp_path / 'data', {'a': 9, 'b': 5, 'c': 7}, shards=3)
   for path in (tmp_path / 'data').iterdir():
@@ -46,7 +53,7 @@ def test_batches_are_those_of_local_records(folders, batches):
 
 def test_local_paths_are_read_as_they_are(folders):
   paths = [str(path) for path in sorted(folders[0].glob('*.tfrecord'))]
-  assert [path.decode() for path in shard_reading.files(paths).as_numpy_iterator()] == paths
+  assert [os.fsdecode(path) for path in shard_reading.files(paths).as_numpy_iterator()] == paths
 
 
 def test_a_shard_that_is_gone_is_named_by_its_address(folders, tmp_path):
@@ -57,6 +64,21 @@ def test_a_shard_that_is_gone_is_named_by_its_address(folders, tmp_path):
   paths = records.shard_paths(mirror, manifest)
   with pytest.raises(UserError, match=f'{PLACE}/{gone}: is gone since it was listed'), damage.named(paths, 'mend it'):
     windows(mirror, lambda source: input_pipeline.sequential_batches(source, 4), 9)
+
+
+def test_an_old_failure_does_not_stand_for_a_later_one(folders):
+  local, mirror = folders
+  shards = [shard['name'] for shard in records.read_manifest(mirror)['shards']]
+  for name in shards:
+    object_store.remove(f'{PLACE}/{name}')
+  with pytest.raises(tf.errors.OpError):  # outside of any context, as by a reader that gives up
+    windows(mirror, lambda source: input_pipeline.sequential_batches(source, 4), 9)
+  content = bytearray((local / shards[0]).read_bytes())
+  content[40] ^= 1
+  (local / shards[0]).write_bytes(content)
+  paths = records.shard_paths(local, records.read_manifest(local))
+  with pytest.raises(UserError, match=r': record at byte 0: wrong checksum; mend it'), damage.named(paths, 'mend it'):
+    windows(local, lambda source: input_pipeline.sequential_batches(source, 4), 9)
 
 
 def test_a_shard_that_is_damaged_is_named_by_its_address(folders):

@@ -53,6 +53,25 @@ def test_other_formats_give_the_same_labels(tmp_path, classes):
   assert (table.class_names, table.find('b.mp4')[0].labels) == (['dog', 'rain'], (0,))  # ESC's; no vocabulary
 
 
+@pytest.mark.parametrize('spellings', [('Dog', 'dog'), ('big_dog', 'big dog'), ('Big_Dog', 'big  dog')])
+def test_spellings_of_one_label_are_one_class(tmp_path, spellings):
+  path = write(tmp_path / 'x.csv', 'path,labels\na.wav,{}\nb.wav,{}\nc.wav,cat\n'.format(*spellings))
+  table = weak_labels.read(path)
+  assert table.class_names == sorted([min(spellings), 'cat'])
+  hot = [table.multi_hot(table.find(f'{name}.wav'), 0, 1).tolist() for name in 'abc']
+  assert hot[0] == hot[1] and [sum(each) for each in zip(*hot, strict=True)] in ([2, 1], [1, 2])
+
+
+@pytest.mark.parametrize('names', [('Dog', 'dog'), ('big_dog', 'big dog'), ('dog', 'dog')])
+def test_a_label_of_two_classes_is_refused(tmp_path, names):
+  vocabulary = [('cat', ''), *((name, f'/m/{number}') for number, name in enumerate(names))]
+  path = write(tmp_path / 'x.csv', f'path,labels\na.wav,{names[0]}\nb.wav,cat\n')
+  with pytest.raises(UserError, match=f"x.csv: '{names[0]}': of more than one class"):
+    weak_labels.read(path, vocabulary)
+  write(path, 'path,labels\na.wav,/m/1\nb.wav,cat\n')  # without doubt
+  assert [row.labels for row in weak_labels.read(path, vocabulary).rows] == [(2,), (0,)]
+
+
 def test_fsd50k_vocabulary(tmp_path):
   path = write(tmp_path / 'vocabulary.csv', '1,Electric_guitar,/m/02sgy\n0,Bark,/m/05tny_\n')
   assert class_lists.vocabulary(path) == [('Bark', '/m/05tny_'), ('Electric guitar', '/m/02sgy')]

@@ -3,11 +3,13 @@
 from fractions import Fraction
 
 import av
+import hostile_files
 import media_clips
 import numpy as np
 import pytest
 
 from audionet_tf.core.errors import MediaError
+from audionet_tf.media import decoding, wav_tfio
 
 SECONDS = 4
 SOUND_ONLY = {'times': []}
@@ -54,12 +56,53 @@ def sizes_replaced(data, mark, behind, size):
   return data[:place] + size + data[place + 8 :]
 
 
+@pytest.mark.parametrize('behind', [b'', b'LIST\xd8\0\0\0' + bytes(216)])
+@pytest.mark.parametrize('size', [bytes(4), b'\xff' * 4, (0x7FFFF024).to_bytes(4, 'little')])
+@pytest.mark.parametrize('unknown', ['file', 'sound', 'both'])
+def test_a_cut_wav_with_one_size_is_told(tmp_path, unknown, size, behind, capsys):
+  path, data = tmp_path / 'a.wav', bytearray(write(tmp_path / 'a.wav', **SOUND_ONLY) + behind)
+  data[4:8] = (len(data) - 8).to_bytes(4, 'little')
+  place = data.index(b'data') + 4
+  for of, begin in (('file', 4), ('sound', place)):
+    if unknown in (of, 'both'):
+      data[begin : begin + 4] = size
+  path.write_bytes(data)
+  assert seconds(path) == SECONDS
+  assert not capsys.readouterr().err
+  path.write_bytes(data[: place + 4 + 64_000])
+  (ahead,) = wav_tfio.decoded([path])
+  assert ahead is None and seconds(path) == 2
+  missing = {'file': SECONDS * 32_000 - 64_000, 'sound': len(data) - place - 4 - 64_000}.get(unknown)
+  line = f'warning: {path}: it ends {missing} bytes too early: truncated\n'
+  assert capsys.readouterr().err == (line if missing else '')
+
+
 @pytest.mark.parametrize('size', [b'\0' * 8, b'\xff' * 8, b'\xff' * 7 + b'\x7f'])
 def test_sizes_of_w64_that_are_placeholders(tmp_path, size):
   path, data = tmp_path / 'a.w64', write(tmp_path / 'a.w64', **SOUND_ONLY)
   sound = media_clips.decode_sound(path)[1]
   path.write_bytes(sizes_replaced(data, b'data', 12, size))
   np.testing.assert_array_equal(media_clips.decode_sound(path)[1], sound)
+
+
+@pytest.mark.parametrize('name', ['a.w64', 'a.aiff'])
+def test_much_before_sound_of_unknown_length_is_not_read_into_memory(tmp_path, name):
+  path = tmp_path / name
+  data = bytearray(write(path, **SOUND_ONLY | ({'audio_codec': 'pcm_s16be'} if name == 'a.aiff' else {})))
+  junk_bytes = 200 << 20
+  if name == 'a.w64':
+    mark = data.index(b'data\xf3')
+    data[mark + 16 : mark + 24] = bytes(8)
+    head = b'junk' + data[mark + 4 : mark + 16] + (24 + junk_bytes).to_bytes(8, 'little')
+  else:
+    mark = data.index(b'SSND')
+    data[mark + 4 : mark + 8] = data[4:8] = bytes(4)
+    head = b'JUNK' + junk_bytes.to_bytes(4, 'big')
+  with open(path, 'wb') as file:
+    file.write(data[:mark] + head)
+    file.seek(junk_bytes, 1)  # a hole, which takes no space
+    file.write(data[mark:])
+  hostile_files.refused(lambda path: list(decoding.decode_audio(path, 16000)), path, 'not a media file')
 
 
 @pytest.mark.parametrize('size', [b'\xff' * 8])
@@ -122,6 +165,22 @@ def test_less_sound_than_declared_is_told(tmp_path, name, options, share, capsys
   (line,) = capsys.readouterr().err.splitlines()
   assert line.startswith(f'warning: {path}: its header declares {"3.8" if name == "a.mp3" else "4.0"}')
   assert line.endswith(f' s, {there:.2f} s of sound are there: the end is missing')
+
+
+@pytest.mark.parametrize('padding', [0, 1, 20, 300, 5000])
+@pytest.mark.parametrize('rate_hz', [44100, 22050])  # frames of 1152 and of 576 samples
+def test_a_cut_mp3_with_zeros_behind_its_tag_is_told(tmp_path, rate_hz, padding, capsys):
+  path = tmp_path / 'a.mp3'
+  data = write(path, audio_codec='mp3', rate_hz=rate_hz, **SOUND_ONLY)
+  begin = data.index(b'\xff')
+  path.write_bytes(data[:begin] + bytes(padding) + data[begin:])
+  assert seconds(path) == pytest.approx(SECONDS, abs=0.2)
+  assert not capsys.readouterr().err
+  path.write_bytes(data[:begin] + bytes(padding) + data[begin : len(data) * 6 // 10])
+  assert seconds(path) < 0.7 * SECONDS
+  count = int.from_bytes(data[data.index(b'Info') + 8 :][:4], 'big')
+  declared = (count - 6) * {44100: 1152, 22050: 576}[rate_hz] / rate_hz
+  assert capsys.readouterr().err.startswith(f'warning: {path}: its header declares {declared:.2f} s')
 
 
 @pytest.mark.parametrize('codec, rate_hz', [('flac', 16000), ('libopus', 48000)])

@@ -1,5 +1,6 @@
 """Files that are truncated, damaged, malicious, compressed or not regular files."""
 
+import collections
 import contextlib
 import gzip
 import io
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from audionet_tf.core.errors import MediaError
-from audionet_tf.media import decoding
+from audionet_tf.media import decoding, prefetch, waveforms
 from audionet_tf.media.containers import integrity
 
 
@@ -61,7 +62,7 @@ def test_corrupt_bytes_raise_only_media_errors(tmp_path):
     media_clips.write(tmp_path / 'a.mkv', seconds=0.4).read_bytes(),
     media_clips.write(tmp_path / 'a.mp4', seconds=0.4, tick=Fraction(1, 12800), **media_clips.CODED).read_bytes(),
   ]
-  path = tmp_path / 'b.mp4'
+  path, outcomes = tmp_path / 'b.mp4', collections.Counter()
   for i in range(60):
     data = bytearray(sources[i % 2])
     for position in rng.integers(0, len(data), 1 + i // 3):
@@ -70,6 +71,8 @@ def test_corrupt_bytes_raise_only_media_errors(tmp_path):
     for read in (lambda: media_clips.decode_sound(path), lambda: media_clips.decode_pictures(path)):
       with contextlib.suppress(MediaError):
         read()
+        outcomes['decoded'] += 1
+  assert 10 < outcomes['decoded'] < 110  # of 120
 
 
 def test_playlists_do_not_open_other_files(tmp_path):
@@ -144,3 +147,32 @@ def test_compressed_videos(tmp_path, monkeypatch):
     with pytest.raises(MediaError, match='damaged or truncated'), integrity.decompressed(compressed, tmp_path):
       pass
   assert sorted(p.name for p in tmp_path.iterdir()) == ['a.mkv', 'a.mkv.gz']
+
+
+@pytest.mark.parametrize('suffix', ['x' * 240, '\u00e9' * 120])
+def test_a_long_suffix_is_not_in_the_name_of_the_copy(tmp_path, suffix):
+  path = media_clips.write(tmp_path / 'a.wav', times=[])
+  compressed = tmp_path / f'a.{suffix}.gz'
+  compressed.write_bytes(gzip.compress(path.read_bytes()))
+  with integrity.decompressed(compressed, tmp_path) as plain:
+    assert plain.read_bytes() == path.read_bytes()
+
+
+def test_warnings_about_a_copy_name_the_compressed_file(tmp_path, capsys):
+  samples = np.full((800, 1), 9, np.float32)  # nine times full scale
+  path = media_clips.write(tmp_path / 'loud.wav', 0.05, times=[], sounds=[samples.T], audio_codec='pcm_f32le')
+  compressed = tmp_path / 'loud.wav.gz'
+  compressed.write_bytes(gzip.compress(path.read_bytes()))
+
+  def by_chunks():
+    with waveforms.unpacked(str(compressed)) as sound:
+      yield from waveforms.chunks(sound, 16000)
+
+  def by_decoding():
+    with integrity.decompressed(compressed) as sound:
+      yield from decoding.decode_audio(sound, 16000)
+
+  for read in (lambda: prefetch.sound_of(compressed, 16000, 'mean'), by_chunks, by_decoding):
+    assert sum(len(pcm) for _, pcm in read()) == 800
+    line = f'warning: {compressed}: samples reach 9, beyond 1 they are clipped; lower its level\n'
+    assert capsys.readouterr().err == line

@@ -72,6 +72,32 @@ def test_a_second_file_that_is_cut_is_told(tmp_path):
     media_clips.decode_sound(path)
 
 
+@pytest.mark.parametrize('cut', [0, 1, 2])
+@pytest.mark.parametrize(
+  ('name', 'options'),
+  [
+    ('a.wav', {}),
+    ('rf64.wav', {'options': {'rf64': 'always'}}),
+    ('a.aiff', {'audio_codec': 'pcm_s16be'}),
+    ('a.caf', {'audio_codec': 'pcm_s16be'}),
+    ('a.w64', {}),
+  ],
+)
+def test_one_of_three_that_is_cut_is_told(tmp_path, name, options, cut):
+  path, parts = tmp_path / name, []
+  for hertz in HERTZ:
+    sound = media_clips.tone(hertz, SECONDS, 16000)
+    parts.append(media_clips.write(path, SECONDS, times=[], sounds=[sound], **options).read_bytes())
+  path.write_bytes(b''.join(parts))
+  assert pitches(media_clips.decode_sound(path)[1]) == list(HERTZ)
+  parts[cut] = parts[cut][: len(parts[cut]) // 2]
+  path.write_bytes(b''.join(parts))
+  (ahead,) = wav_tfio.decoded([path])
+  for read in (lambda: decoding.decode_audio(path, 16000), lambda: prefetch.sound_of(path, 16000, 'mean', ahead)):
+    with pytest.raises(MediaError, match=rf'{name}: truncated'):
+      list(read())
+
+
 def test_a_pipe_behind_a_file(tmp_path):
   path, first = tmp_path / 'a.wav', write_wav(tmp_path / 'a.wav', HERTZ[0])
   second = bytearray(write_wav(path, HERTZ[1]))

@@ -1,5 +1,6 @@
 """WAV files whose headers hold placeholders, count headers as sound, or declare fewer bits than their samples take."""
 
+import io
 import struct
 
 import media_clips
@@ -183,6 +184,26 @@ def test_thousands_of_joined_files_without_sound(tmp_path):
   with open(path, 'rb') as file:
     found = wav_header.recordings(file, path.stat().st_size)
   assert found[:2] == [(0, 12), (12, 24)] and len(found) == wav_header.MAX_RECORDINGS + 1
+
+
+def test_headers_that_share_their_chunks_are_walked_once(tmp_path, monkeypatch):
+  """Each header jumps over the others, to the same thousands of chunks."""
+  monkeypatch.setattr(wav_header, 'MAX_CHUNKS', 1000)
+  monkeypatch.setattr(wav_header, 'MAX_RECORDINGS', 100)
+  reads, count = [], 100
+  heads = [b'RIFF\x0c\0\0\0WAVEJUNK' + struct.pack('<I', 20 * (count - 1 - number)) for number in range(count)]
+  data = b''.join(heads) + (b'JUNK' + bytes(4)) * 1000
+
+  class File(io.BytesIO):
+    def read(self, size=-1):
+      reads.append(size)
+      return super().read(size)
+
+  found = wav_header.recordings(File(data), len(data))
+  assert found[:-1] == [(20 * number, 20 * number + 20) for number in range(count - 1)]
+  assert len(reads) < 5000
+  (tmp_path / 'a.wav').write_bytes(data)
+  assert wav_tfio.plain_header(tmp_path / 'a.wav') is None
 
 
 def left_aligned(values, valid_bits, container_bits):
