@@ -8,6 +8,7 @@ import types
 import wave
 
 import commands
+import media_clips
 import numpy as np
 import pytest
 import scipy.io.wavfile
@@ -275,3 +276,19 @@ def test_the_page_plays_the_surest_mistake_first_and_needs_no_script(tmp_path):
     'sounds',
     run_folder.REPORT_MARK,
   ]
+
+
+def test_a_mistake_that_begins_late_is_played_and_one_that_cannot_be_read_is_still_named(tmp_path):
+  measured = results(('a', 'b'), ('a', 'c'), ('b', 'c'))
+  late, gone, empty = (tmp_path / name for name in ('late.mkv', 'gone.wav', 'empty.wav'))
+  sound = media_clips.tone(1000, 1, 16000)
+  media_clips.write(late, 14, fps=1, sounds=[sound], sound_start=report_page.PLAYED_SECONDS + 2)
+  tone(empty, 700, seconds=0)
+  for row, path in zip(measured['results'], (gone, late, empty), strict=True):
+    row['path'] = str(path)
+  text = report_page.write(tmp_path / 'report', 'title', ['first'], measured).read_text()
+  assert [f'>{path.name}<' in text for path in (gone, late, empty)] == [True] * 3
+  (name,) = Players(text).sounds
+  rate, pcm = scipy.io.wavfile.read(tmp_path / 'report' / name)
+  assert len(pcm) == pytest.approx(rate, abs=2)
+  assert np.abs(np.fft.rfft(pcm)).argmax() * rate / len(pcm) == pytest.approx(1000, abs=3)
