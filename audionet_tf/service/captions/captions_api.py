@@ -154,9 +154,13 @@ async def caption(service, source, name, report):
 
 def stream_response(task, lines):
   """The response that sends `lines`, the progress of the task, and cancels the task when the client leaves."""
+
   # Where the client leaves before the first line, `lines` is never started, and its `finally` does not run.
+  async def end():  # a plain function would be called in another thread, where no task may be cancelled
+    task.cancel()
+
   return StreamingResponse(
-    lines, media_type='text/event-stream', headers=STREAM_HEADERS, background=BackgroundTask(task.cancel)
+    lines, media_type='text/event-stream', headers=STREAM_HEADERS, background=BackgroundTask(end)
   )
 
 

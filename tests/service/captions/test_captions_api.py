@@ -12,6 +12,7 @@ import time
 
 import media_clips
 import pytest
+import running_service
 import tone_service
 import tones
 
@@ -202,7 +203,9 @@ def test_too_many_uploads_at_once_are_refused(client, made, clip):
 
 @pytest.mark.parametrize('accept', ['text/event-stream', 'application/json'])
 def test_a_client_that_leaves_cancels_its_job(client, made, tmp_path, monkeypatch, accept):
-  path, entered, cancelled = media_clips.write(tmp_path / 'a.wav', 3, times=[]), threading.Event(), threading.Event()
+  """The thread reads the sound until it notices: its place is free, and the sound closed, only then."""
+  clip = media_clips.write(tmp_path / 'a.wav', 3, times=[])
+  entered, cancelled, go_on, read = threading.Event(), threading.Event(), threading.Event(), []
 
   def score(predictor, path, report):
     entered.set()
@@ -212,12 +215,26 @@ def test_a_client_that_leaves_cancels_its_job(client, made, tmp_path, monkeypatc
         time.sleep(0.01)
     except jobs.Cancelled:
       cancelled.set()
+      go_on.wait(20)
+      with open(path, 'rb') as sound:
+        read.append(sound.read(4))
       raise
 
+  def answered():
+    return sum(sample.value for family in made.metrics.requests.collect() for sample in family.samples)
+
   monkeypatch.setattr('audionet_tf.service.captions.timeline.score', score)
-  request = client.build_request('POST', '/v1/captions', files={'file': path.read_bytes()}, headers={'Accept': accept})
-  connection = http.client.HTTPConnection(client.base_url.host, client.base_url.port)
+  request = client.build_request('POST', '/v1/captions', files={'file': clip.read_bytes()}, headers={'Accept': accept})
+  connection, before = http.client.HTTPConnection(client.base_url.host, client.base_url.port), answered()
   connection.request('POST', '/v1/captions', request.read(), dict(request.headers))
   assert entered.wait(20) and made.jobs.admitted == 1
   connection.close()
-  assert cancelled.wait(10)
+  try:
+    assert cancelled.wait(20)
+    running_service.wait(lambda: answered() > before)
+    client.get('/healthz')  # whatever was to be cancelled is by now
+    assert made.jobs.admitted == 1 and made.jobs.slots.locked()
+  finally:
+    go_on.set()
+  running_service.wait(lambda: made.jobs.admitted == 0)
+  assert read == [b'RIFF']
