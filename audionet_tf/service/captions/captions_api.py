@@ -60,6 +60,8 @@ async def upload_of(request, limits, take):
         form = await parser.parse()
   except MultiPartException as error:
     raise RequestRefused(400, f'malformed upload: {error.message}') from None
+  except UnicodeError:  # the header names one of Python's codecs, and some raise this whatever they are asked
+    raise RequestRefused(400, 'malformed upload: its names are not in its charset') from None
   except TimeoutError:
     raise RequestRefused(408, f'the upload did not arrive within {limits.upload_seconds:g} s') from None
   upload = form.get('file')

@@ -152,6 +152,14 @@ def test_limits_of_uploads(client, made, tmp_path, monkeypatch):
   assert answer.status_code == 422 and 'within 0.01 s' in answer.json()['error']
 
 
+@pytest.mark.parametrize('charset', ['undefined', 'idna', 'punycode', 'utf-16', 'hex', 'x' * 100])
+def test_a_charset_that_a_name_is_not_in_is_a_mistake_of_the_client(client, charset):
+  headers = {'Content-Type': f'multipart/form-data; boundary=x; charset={charset}'}
+  head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="\xff\xfe"\r\n\r\n'
+  answer = client.post('/v1/captions', content=head + b'no sound\r\n--x--\r\n', headers=headers)
+  assert answer.status_code in (400, 422) and set(answer.json()) == {'error'}
+
+
 def test_what_is_lost_of_the_sound_is_in_the_answer(client, tmp_path, clip):
   assert upload(client, clip).json()['warnings'] == []
   loud = tmp_path / 'loud.wav'  # values of int16 as floats
