@@ -190,7 +190,7 @@ def read(path):
 
 
 def read_figures(path):
-  """The dict that `audionet_tf.evaluate --output` wrote; the report.json of a run is made one. UserError: there is none."""
+  """The dict that `audionet_tf.evaluate --output` wrote, or one of a run's report.json. UserError: it is neither."""
   figures = read(pathlib.Path(path))
   if is_number(figures.get('accuracy')):  # report.json of `train --sounds`, about clips alone
     figures = {'clips': {'source': 'held-out sounds'} | figures}

@@ -29,7 +29,8 @@ const shown = {
 };
 export function connect() {
   return {
-    needsService: true, keeps: true, about: async () => (await window.held?.('about'), about), timeline: async () => shown, address: () => 'blank',
+    needsService: true, keeps: true, about: async () => (await window.held?.('about'), about),
+    timeline: async () => shown, address: () => 'blank',
     result: async (id, threshold) => {
       if (id === 'gone') throw new Error('no such captions');
       return made(id, threshold);
