@@ -226,6 +226,41 @@ def test_unreadable_sounds_are_left_out_before_the_split(tmp_path, part):
   assert sorted(linked) == sorted(f'{fold}/{name}' for name, fold in rows.items())
 
 
+@pytest.mark.parametrize('place', ['', 'head', 'tuned'])
+def test_a_run_in_training_is_not_resumed_with_other_sounds(tmp_path, place):
+  """And nothing in it is changed. With a builder that does nothing but name a file that it cannot read."""
+  folder, run = tmp_path / 'set', tmp_path / 'run'
+  for name in (f'{label}/{name}.wav' for label in ('x', 'y') for name in 'abcd'):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(b'')
+
+  def build(links, output, **arguments):
+    return types.SimpleNamespace(failures={'x/a.wav': 'broken'} if (links / 'x/a.wav').exists() else {})
+
+  def prepare():
+    return pipeline.prepare(folder, run, pipeline.labelled.read(folder), build, {})
+
+  def content():
+    paths = [path for path in run.rglob('*') if path.is_symlink() or path.is_file()]
+    return {path: path.readlink() if path.is_symlink() else path.read_bytes() for path in paths}
+
+  assert len(prepare()[0]) == 7
+  (folder / 'y/new.wav').write_bytes(b'')
+  assert len(prepare()[0]) == 8  # nothing has been trained
+  (run / place).mkdir(exist_ok=True)
+  (run / place / 'settings.json').write_text('{}')
+  before = content()
+  assert len(prepare()[0]) == 8 and content() == before
+  (folder / 'y/more.wav').write_bytes(b'')
+  (folder / 'x/c.wav').rename(folder / 'y/moved.wav')
+  with pytest.raises(UserError, match='cannot be resumed with other sounds: x/c.wav, y/more.wav, y/moved.wav came'):
+    prepare()
+  assert content() == before
+  (folder / 'y/more.wav').unlink()
+  (folder / 'y/moved.wav').rename(folder / 'x/c.wav')
+  assert len(prepare()[0]) == 8
+
+
 @pytest.mark.parametrize('content', [b'', b'{"a', b'\xff', b'[]', b'[' * 100_000])
 def test_a_damaged_list_of_failures_is_no_list(tmp_path, content):
   (tmp_path / 'failures.json').write_bytes(content)
