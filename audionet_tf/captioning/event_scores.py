@@ -90,16 +90,17 @@ def evaluate(predictor, rules, annotated, path, root):
   annotated = in_classes(annotated, groups[0], path)
   labels = sorted({event.label for events in annotated.values() for event in events})
   found, missing = event_tables.locate(annotated, root)
+  files = event_tables.by_file(annotated, found)
   pairs, sounds, unreadable, others = [], [], {}, 0
-  for name, file in tqdm.tqdm(found.items(), desc='detecting', unit=' files', delay=1):
+  for name, expected in tqdm.tqdm(files.items(), desc='detecting', unit=' files', delay=1):
     try:
-      seconds, events, at_thresholds = detected(predictor, rules, groups, file)
+      seconds, events, at_thresholds = detected(predictor, rules, groups, found[name])
     except (UserError, OSError) as error:
       unreadable[name] = str(getattr(error, 'reason', error))
       continue
     others += sum(event.label not in labels for event in events)
-    pairs.append((name, seconds, annotated[name], [event for event in events if event.label in labels]))
-    sounds.append((name, seconds, annotated[name], at_thresholds))
+    pairs.append((name, seconds, expected, [event for event in events if event.label in labels]))
+    sounds.append((name, seconds, expected, at_thresholds))
   for name, reason in (missing | unreadable).items():
     print(f'{text.printable(name)}: {reason}', file=sys.stderr)
   if not pairs:

@@ -65,9 +65,12 @@ def read(path):
   for table in paths:
     for name, found in (read_raven if table.suffix.lower() == RAVEN_SUFFIX else read_dcase)(table).items():
       events.setdefault(name, []).extend(found)
-  return {
-    name: sorted(found, key=lambda event: (event.onset, event.offset, event.label)) for name, found in events.items()
-  }
+  return {name: by_onset(found) for name, found in events.items()}
+
+
+def by_onset(events):
+  """The list of Annotation in order."""
+  return sorted(events, key=lambda event: (event.onset, event.offset, event.label))
 
 
 def read_dcase(path):
@@ -148,3 +151,19 @@ def locate(names, root):
     else:
       missing[name] = f'{len(same)} files are called so' if same else 'no such file'
   return found, missing
+
+
+def by_file(annotated, found):
+  """The annotated events of each file, together where it has several names: `clip` and `clip.wav` of two Raven tables.
+
+  Args:
+    annotated: dict as from `read`.
+    found: dict of name to path, from `locate`.
+
+  Returns:
+    dict of the first of a file's names to list of Annotation, by onset.
+  """
+  names, events = {}, {}
+  for name, path in found.items():
+    events.setdefault(names.setdefault(path, name), []).extend(annotated[name])
+  return {name: by_onset(together) for name, together in events.items()}

@@ -55,25 +55,25 @@ class Review:
       raise ValueError(f'event {number} is none of {len(self.events)}')
     if label is not None and label != text.one_line(label):
       raise ValueError('a label is one line of up to 120 characters')
-    self.decided[number] = label
-    self.write()
+    self.write(self.decided | {number: label})
 
   def undo(self, number):
     """Takes back what was decided about an event, if anything."""
-    self.decided.pop(number, None)
-    self.write()
+    self.write({other: label for other, label in self.decided.items() if other != number})
 
-  def write(self):
-    """Writes decided.json and metadata.csv."""
-    files.write_json(self.folder / DECIDED, self.decided)
+  def write(self, decided):
+    """Makes `decided` what is decided, once decided.json and metadata.csv are written; otherwise both stay."""
     with files.atomic_write(self.folder / TABLE) as file:
       writer = csv.writer(file)
       writer.writerow(COLUMNS)
-      for number, label in sorted(self.decided.items()):
+      for number, label in sorted(decided.items()):
         event = self.events[number]
         keys = ('source', 'start_seconds', 'end_seconds', 'name', 'score')
         if label is not None:
           writer.writerow([event['file_name'], label, *(event[key] for key in keys)])
+      file.flush()  # where this fails, neither file is replaced
+      files.write_json(self.folder / DECIDED, decided)
+    self.decided = decided
 
 
 def read(folder):
@@ -140,7 +140,7 @@ def make(folder, predictor, rules, paths):
   events.sort(key=lambda event: event['score'])
   labels = [name for name, threshold in zip(names, thresholds, strict=True) if threshold <= 1]
   review = Review(folder, labels, events, {})
-  review.write()
+  review.write({})
   files.write_json(folder / EVENTS, {'labels': labels, 'events': events})
   return review
 

@@ -10,6 +10,7 @@ import math
 import os
 import pathlib
 import platform
+import select
 import shutil
 import signal
 import sys
@@ -82,6 +83,9 @@ def run(main, topics=None, needs=(), tables=None, argv=None, addresses=()):
     except (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
       message = f'{error.filename}: {error.strerror}' if error.filename else str(error)
     except OSError as error:
+      if isinstance(error, BrokenPipeError) and reader_is_gone():
+        discard_output()
+        return 128 + signal.SIGPIPE  # as shells have it for programs that know nothing of pipes
       if files.is_full(error):
         message = str(DiskFullError(error.filename or 'output'))
       elif error.errno is None:  # raised by a library, not by the operating system: perhaps a bug of ours
@@ -91,7 +95,7 @@ def run(main, topics=None, needs=(), tables=None, argv=None, addresses=()):
     except MemoryError as error:
       message = f'not enough memory ({error or "no more"}); a smaller --batch_size or shorter windows need less'
     except KeyboardInterrupt as interrupted:
-      fail('interrupted')
+      fail(str(interrupted) or 'interrupted')
       return getattr(interrupted, 'exit_code', 128 + signal.SIGINT)
     finally:
       interruption.set_ctrl_c(interruption.end_at_once)
@@ -137,7 +141,19 @@ def show(page):
   try:
     print(page, flush=True)
   except BrokenPipeError:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+    discard_output()
+
+
+def reader_is_gone():
+  """Whether it is the pipe of stdout that is broken."""
+  poll = select.poll()
+  poll.register(sys.stdout.fileno(), 0)  # errors alone
+  return bool(poll.poll(0))
+
+
+def discard_output():
+  """Sends what stdout still holds nowhere: Python flushes it once more when it ends."""
+  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def require_finite():

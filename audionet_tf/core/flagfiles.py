@@ -1,6 +1,7 @@
 """Flag files and presets on the command line: presets are flag files that travel with the package."""
 
 import importlib.resources
+import os
 import pathlib
 
 from absl import flags
@@ -48,11 +49,14 @@ def preset_settings(name):
 def script(argv):
   """The script whose records the last flag file of a command line is for, as its header has it: 'scripts/...', or None.
 
+  A pipe, which has been read, is for none.
+
   Args:
     argv: what `resolved` gave.
   """
   paths = [word.partition('=')[2] for word in argv if word.startswith('--flagfile=')]
-  lines = pathlib.Path(paths[-1]).read_text(encoding='utf-8').splitlines() if paths else []
+  readable = paths and os.path.isfile(paths[-1])
+  lines = pathlib.Path(paths[-1]).read_text(encoding='utf-8').splitlines() if readable else []
   return next((line.removeprefix('#   ') for line in lines if line.startswith('#   scripts/')), None)
 
 
@@ -92,7 +96,7 @@ def resolved(argv):
 def override_note(argv):
   """A note about flags that a later flag file overrides, as users expect the command line to take precedence.
 
-  Flags that are repeated after the flag file are not overridden.
+  Flags that are repeated after the flag file are not overridden. Nothing is noted about a pipe: it can be read once.
 
   Args:
     argv: list of str, as `resolved` returns it.
@@ -105,6 +109,8 @@ def override_note(argv):
     if word == '--':
       break
     if word.startswith('--flagfile='):
+      if not os.path.isfile(word.partition('=')[2]):
+        continue
       lines = {flag_of(line): line for line in FLAGS.read_flags_from_files([word])}
       overridden |= {name: (given[name], word) for name in given if lines.get(name, given[name]) != given[name]}
     elif name := flag_of(word):

@@ -155,8 +155,8 @@ def extended(path, model, width, paths, embed):
   finally:
     for message in messages:  # after the progress bar
       print(message, file=sys.stderr)
-    if new:
-      write(path, model, existing(index))
+    if new and (kept := existing(index)):
+      write(path, model, kept)
   found = {str(file): index[str(file)] for file in paths if str(file) in index}
   if not found:
     raise UserError(f'none of the {len(paths)} files can be read')

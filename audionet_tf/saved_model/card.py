@@ -68,9 +68,10 @@ def front_matter(settings, figures, licence):
   entries = {'license': licence} if licence else {}
   entries |= {'library_name': 'keras', 'tags': list(TAGS)}
   entries |= {'pipeline_tag': 'audio-classification'} if settings.classes else {}
-  accuracy = (figures or {}).get('clips', {}).get('accuracy')
-  if accuracy is not None:
-    source = pathlib.Path(str(figures['clips'].get('source', 'clips'))).name
+  clips = (figures or {}).get('clips')
+  accuracy = clips.get('accuracy') if isinstance(clips, dict) else None
+  if is_number(accuracy):
+    source = pathlib.Path(str(clips.get('source', 'clips'))).name
     result = {
       'task': {'type': 'audio-classification'},
       'dataset': {'type': source, 'name': source},
@@ -189,8 +190,10 @@ def read(path):
 
 
 def read_figures(path):
-  """The dict that `audionet_tf.evaluate --output` wrote. UserError: there is none."""
+  """The dict that `audionet_tf.evaluate --output` wrote, or one of a run's report.json. UserError: it is neither."""
   figures = read(pathlib.Path(path))
+  if is_number(figures.get('accuracy')):  # report.json of `train --sounds`, about clips alone
+    figures = {'clips': {'source': 'held-out sounds'} | figures}
   if not any(isinstance(value, dict) for value in figures.values()):
     raise UserError(f'{path}: not figures of audionet_tf.evaluate --output')
   return figures

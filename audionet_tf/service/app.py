@@ -227,7 +227,7 @@ def add_model(app, service):
         with service.bodies.share() as take:
           body = await bodies.body_of(request, limits.request_bytes, limits.predict_seconds, take)
           encoding = request.headers.get('content-encoding', '')
-          body = predict_api.decoded(body, encoding, limits.request_bytes, take)
+          body = await predict_api.decoded(body, encoding, limits.request_bytes, take)
           waiting = (served, service.batcher, limits, service.head, take_answer)
           answer = predict_api.respond(parts['method'], body, *waiting)
           document = await early_ends.while_connected(request, answer)

@@ -30,9 +30,11 @@ class Work:
       raise stopping() from None
 
   def stop(self):
-    self.stopped = True
-    for deadline in self.deadlines:
-      deadline.reschedule(0)
+    """Ends what is under way. Called again, it does nothing: a deadline that expires cannot be set."""
+    if not self.stopped:
+      self.stopped = True
+      for deadline in self.deadlines:
+        deadline.reschedule(0)
 
 
 def stopping():

@@ -22,16 +22,17 @@ DEFAULT = 'serving_default'
 METHODS = ('predict', 'classify')
 PREDICT_METHOD = 'tensorflow/serving/predict'  # what exports call it
 LARGE_BYTES = 1 << 18  # of a request or a response: some milliseconds
+DECOMPRESSED_BYTES = 1 << 22  # of a body at once
 
 
-def decoded(body, encoding, most_bytes, take):
+async def decoded(body, encoding, most_bytes, take):
   """The body of a request without its Content-Encoding: gzip or none, as TensorFlow Serving takes them.
 
   Args:
     body: bytes.
     encoding: value of the header, or ''.
-    most_bytes: largest size; more is not decompressed.
-    take: called with the size of the decompressed body; may raise RequestRefused.
+    most_bytes: largest size; little more is decompressed.
+    take: called with the size of each part that is decompressed; may raise RequestRefused.
 
   Raises:
     RequestRefused: another encoding, a damaged body, or too large a one.
@@ -41,17 +42,20 @@ def decoded(body, encoding, most_bytes, take):
     return body
   if encoding not in ('gzip', 'x-gzip'):
     raise RequestRefused(415, f'Content-Encoding is {encoding[:40]!r}, allowed are gzip and identity')
-  reader = zlib.decompressobj(16 + zlib.MAX_WBITS)
-  try:
-    content = reader.decompress(body, most_bytes + 1)
-  except zlib.error as error:
-    raise RequestRefused(400, f'the body is not gzip, or damaged ({error})') from None
-  if len(content) > most_bytes:
-    raise RequestRefused(413, f'the body has more than the {sizes(most_bytes)} allowed, decompressed')
-  if not reader.eof:
-    raise RequestRefused(400, 'the gzip body is truncated')
-  take(len(content))
-  return content
+  reader, content, rest = zlib.decompressobj(16 + zlib.MAX_WBITS), bytearray(), body
+  while not reader.eof:
+    try:
+      part = await asyncio.to_thread(reader.decompress, rest, DECOMPRESSED_BYTES)
+    except zlib.error as error:
+      raise RequestRefused(400, f'the body is not gzip, or damaged ({error})') from None
+    rest = reader.unconsumed_tail
+    if not part and not rest:
+      raise RequestRefused(400, 'the gzip body is truncated')
+    content += part
+    if len(content) > most_bytes:
+      raise RequestRefused(413, f'the body has more than the {sizes(most_bytes)} allowed, decompressed')
+    take(len(part))
+  return bytes(content)
 
 
 def parse(body):

@@ -5,6 +5,7 @@ RUN then holds, beside what every run holds:
 | path                       | what                                                                                |
 |----------------------------|-------------------------------------------------------------------------------------|
 | `sounds.csv`               | `path`, `category`, `fold` (train or held_out) and `recording` of every sound       |
+| `left_out.json`            | why some could not be read, by their names                                          |
 | `sounds/`                  | links to the sounds of both parts                                                   |
 | `records/`                 | their records                                                                       |
 | `report/index.html`        | the report: accuracy, numbers of classes, confusion, what was mistaken, to play     |
@@ -23,7 +24,7 @@ from audionet_tf.core.errors import UserError
 from audionet_tf.data import record_manifest
 from audionet_tf.sound_folders import labelled, recordings, run_folder
 from audionet_tf.sound_folders.labelled import HELD_OUT, TRAIN
-from audionet_tf.sound_folders.run_folder import LINKS, REPORT, TABLE
+from audionet_tf.sound_folders.run_folder import LEFT_OUT, LINKS, REPORT, TABLE
 from audionet_tf.training import run_checks
 
 HEAD = 'labels'  # of the student, which the labels teach
@@ -103,6 +104,7 @@ def prepare(folder, run_dir, found, build, arguments):
     (list of the readable labelled.Sound with their parts, names and rules as from `split`, dict of the names of
     unreadable sounds to reasons).
   """
+  check_sounds(run_dir, found)
   sounds, names, rules = split(found)
   write_table(run_dir / TABLE, sounds, names)
   unreadable = build_parts(run_dir, sounds, build, arguments)
@@ -112,7 +114,32 @@ def prepare(folder, run_dir, found, build, arguments):
     sounds, names, rules = split(found)
     write_table(run_dir / TABLE, sounds, names)
     build_parts(run_dir, sounds, build, arguments)
+  files.write_json(run_dir / LEFT_OUT, unreadable)
   return sounds, names, rules, unreadable
+
+
+def check_sounds(run_dir, found):
+  """UserError, before anything is written, where training has begun on other sounds than the readable ones of `found`.
+
+  Where the table or the list of unreadable sounds is missing or damaged, the training itself refuses others.
+  """
+  if not any((run_dir / stage / run_checks.SETTINGS_NAME).exists() for stage in ('', *run_folder.STAGES)):
+    return
+  try:
+    with open(run_dir / TABLE, encoding='utf-8', newline='') as file:
+      before = set(map(tuple, csv.reader(file)))
+    left_out = json.loads((run_dir / LEFT_OUT).read_text(encoding='utf-8')).keys()
+  except (OSError, ValueError, AttributeError, RecursionError, csv.Error):
+    return
+  sounds, names, _ = split([sound for sound in found if sound.name not in left_out])
+  after = set(table_rows(sounds, names))
+  for columns in (2, 4):  # name and class; then the parts, which others change with them
+    changed = {row[:columns] for row in before} ^ {row[:columns] for row in after}
+    if changed:
+      raise UserError(
+        f'{run_dir}: cannot be resumed with other sounds: {text.first_of(sorted({row[0] for row in changed if row}))} '
+        'came, went, or changed class or part; put them back, or choose another --run_dir'
+      )
 
 
 def build_parts(run_dir, sounds, build, arguments):
@@ -160,9 +187,13 @@ def write_table(path, sounds, names):
   """Writes sounds.csv, which teaches the labels, and which `audionet_tf.evaluate --clips` takes."""
   path.parent.mkdir(parents=True, exist_ok=True)
   with files.atomic_write(path) as file:
-    writer = csv.writer(file)
-    writer.writerow(run_folder.COLUMNS)
-    writer.writerows([s.name, s.label, s.part, name] for s, name in zip(sounds, names, strict=True))
+    csv.writer(file).writerows(table_rows(sounds, names))
+
+
+def table_rows(sounds, names):
+  """The rows of sounds.csv, tuples of str, the heading first."""
+  rows = [(s.name, s.label, s.part, name) for s, name in zip(sounds, names, strict=True)]
+  return [tuple(run_folder.COLUMNS), *rows]
 
 
 def settings_of_records(student, init_path):

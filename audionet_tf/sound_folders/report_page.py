@@ -98,8 +98,8 @@ def write_sound(folder, number, path):
   """Writes the beginning of a sound as WAV; returns its path relative to `folder`, or None if it cannot be read."""
   try:
     with integrity.decompressed(path) as sound:
-      chunks = decoding.decode_audio(sound, PLAYED_RATE_HZ, max_seconds=PLAYED_SECONDS)
-      pcm = np.concatenate([pcm for _, pcm in itertools.islice(chunks, 2 * PLAYED_SECONDS)])
+      chunks = decoding.decode_audio(sound, PLAYED_RATE_HZ)  # of a second; the first where the sound begins
+      pcm = np.concatenate([pcm for _, pcm in itertools.islice(chunks, PLAYED_SECONDS + 1)])
   except (UserError, OSError) as error:
     print(f'{path}: {getattr(error, "reason", error)}', file=sys.stderr)
     return None
@@ -152,8 +152,10 @@ def mistake_table(wrong, played):
   for row in wrong[:MOST_PLAYED]:
     name = html.escape(text.printable(pathlib.Path(row['path']).name))
     sound = played[row['path']]
-    player = f'<audio controls preload="none" src="{html_page.address(sound)}" aria-label="{name}"></audio>'
-    cells = [player if sound else '', html.escape(row['category']), html.escape(row['named'])]
+    player = ''
+    if sound:
+      player = f'<audio controls preload="none" src="{html_page.address(sound)}" aria-label="{name}"></audio>'
+    cells = [player, html.escape(row['category']), html.escape(row['named'])]
     cells += [f'{max(row["scores"]):.2f}', f'<span class="mistake">{name}</span>']
     rows.append('<tr>' + ''.join(f'<td>{cell}</td>' for cell in cells) + '</tr>')
   more = [f'<p>and {len(wrong) - MOST_PLAYED} more.</p>'] if len(wrong) > MOST_PLAYED else []

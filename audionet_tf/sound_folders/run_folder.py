@@ -9,7 +9,7 @@ from audionet_tf.core.errors import UserError
 from audionet_tf.sound_folders import labelled
 from audionet_tf.training import run_checks
 
-TABLE = 'sounds.csv'
+TABLE, LEFT_OUT = 'sounds.csv', 'left_out.json'
 COLUMNS = ['path', 'category', 'fold', 'recording']
 LINKS, REPORT = 'sounds', 'report'
 REPORT_MARK = 'written_by_audionet_tf.txt'  # in the report's folder, which is replaced only with this file in it

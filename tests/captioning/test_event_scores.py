@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import types
 
 import commands
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import scipy.io.wavfile
 import tones
 
-from audionet_tf.captioning import event_scores
+from audionet_tf.captioning import event_detection, event_scores, psds
 from audionet_tf.captioning.event_tables import Annotation
 from audionet_tf.core.errors import UserError
 from audionet_tf.data.tables import word_tables
@@ -59,6 +60,17 @@ def test_labels_are_the_students_classes_but_for_case_and_underscores():
     event_scores.in_classes(annotated, ['owl'], 'x.csv')
   with pytest.raises(UserError, match='holds no event'):
     event_scores.in_classes({'x.wav': []}, ['owl'], 'x.csv')
+
+
+def test_a_file_of_several_names_is_compared_once_with_all_its_annotations(tmp_path, monkeypatch):
+  owl, crow = Annotation(0, 1, 'owl'), Annotation(2, 3, 'crow')
+  (tmp_path / 'clip.wav').write_bytes(b'')
+  heard = (4.0, [owl, crow], [[owl, crow] for _ in psds.THRESHOLDS])
+  monkeypatch.setattr(event_scores, 'detected', lambda *_: heard)
+  predictor = types.SimpleNamespace(class_names=['owl', 'crow'])
+  annotated = {'clip': [owl], 'clip.wav': [crow]}  # as of two tables of Raven
+  measured = event_scores.evaluate(predictor, event_detection.DetectionConfig(), annotated, 'tables', tmp_path)
+  assert measured['files'] == 1 and measured['event']['f1'] == measured['segment']['f1'] == 1
 
 
 @pytest.fixture(scope='module')

@@ -85,6 +85,22 @@ def test_files_are_found_by_name_or_by_what_stands_before_the_suffix(tmp_path):
   assert missing == {'c': '2 files are called so', 'd.wav': 'no such file'}
 
 
+def test_tables_of_one_file_are_compared_with_it_together(tmp_path):
+  """One is called after the file, the other names it: Raven writes either, as its columns are chosen."""
+  row = '1\tSpectrogram 1\t1\t{}\t{}\t0\t8000\t{}'
+  for number, columns, cells in ((1, 'Species', (3, 4, 'owl')), (2, 'Begin File\tSpecies', (1, 2, 'clip.wav\tcrow'))):
+    lines = [f'{RAVEN}\t{columns}', row.format(*cells)]
+    (tmp_path / f'clip.Table.{number}.selections.txt').write_text('\n'.join(lines))
+  for name in ('clip.wav', 'other.wav'):
+    (tmp_path / name).write_bytes(b'')
+  annotated = event_tables.read(tmp_path)
+  assert set(annotated) == {'clip', 'clip.wav'}
+  annotated |= {'./clip.wav': [Annotation(0, 1, 'fox')], 'other.wav': [Annotation(0, 1, 'cat')], 'gone': []}
+  joined = event_tables.by_file(annotated, event_tables.locate(annotated, tmp_path)[0])
+  clip = [Annotation(0, 1, 'fox'), Annotation(1, 2, 'crow'), Annotation(3, 4, 'owl')]
+  assert joined == {'clip': clip, 'other.wav': [Annotation(0, 1, 'cat')]}
+
+
 def test_names_that_lead_out_of_the_folder_or_are_too_long_are_missing(tmp_path):
   (tmp_path / 'media/below').mkdir(parents=True)
   for name in ('out.wav', 'media/below/a.wav'):

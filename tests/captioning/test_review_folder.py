@@ -1,7 +1,9 @@
 """Events to review: their order, their sounds, decisions on disk, and what training takes of them."""
 
 import csv
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import scipy.io.wavfile
 import tones
 
 from audionet_tf.captioning import captioner, event_detection, review_folder
-from audionet_tf.core.errors import UserError
+from audionet_tf.core.errors import DiskFullError, UserError
 from audionet_tf.sound_folders import labelled, recordings
 
 RULES = event_detection.DetectionConfig(stop=('silence',))
@@ -64,6 +66,28 @@ def test_decisions_are_written_and_read_and_taken_back(tmp_path, predictor, soun
   for number, label in ((3, 'x'), (-1, 'x'), (0, 'two\nlines'), (0, ''), (0, 'x' * 121)):
     with pytest.raises(ValueError):
       again.decide(number, label)
+
+
+@pytest.mark.parametrize(('module', 'name'), [(review_folder.files, 'write_json'), (review_folder.csv, 'writer')])
+def test_what_cannot_be_written_is_not_decided(tmp_path, predictor, sounds, monkeypatch, module, name):
+  """As on a full disk: neither of both files, and not with the next decision either."""
+  folder = tmp_path / 'review'
+  review = review_folder.make(folder, predictor, RULES, sounds)
+  review.decide(0, 'low')
+  before = [(folder / each).read_bytes() for each in ('decided.json', 'metadata.csv')]
+
+  def full(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+  for change in (lambda: review.decide(1, 'high'), lambda: review.undo(0), lambda: review.decide(0, None)):
+    with monkeypatch.context() as patch:
+      patch.setattr(module, name, full)
+      with pytest.raises(DiskFullError):
+        change()
+    assert review.decided == {0: 'low'}
+    assert [(folder / each).read_bytes() for each in ('decided.json', 'metadata.csv')] == before
+  review.decide(2, 'owl')
+  assert review_folder.read(folder).decided == review.decided == {0: 'low', 2: 'owl'}
 
 
 def test_training_takes_the_folder_and_tells_recordings(tmp_path, predictor, sounds):

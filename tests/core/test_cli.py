@@ -227,6 +227,45 @@ def test_a_reader_that_closes_the_pipe_is_no_error(module):
   child.stderr.close()
 
 
+COMMAND = """
+import os, signal
+from audionet_tf.core import cli, interruption
+
+def lines():
+  while True:
+    print('a line')
+
+def other_pipe():
+  reader, writer = os.pipe()
+  os.close(reader)
+  os.write(writer, b'x')
+
+def terminated():
+  with interruption.raised():
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.pause()
+
+def main(argv):
+  {}()
+
+cli.run(main)
+"""
+
+
+@pytest.mark.parametrize(
+  ('what', 'code', 'message'),
+  [('lines', 141, ''), ('other_pipe', 1, 'error: output: Broken pipe\n'), ('terminated', 143, 'error: terminated\n')],
+)
+def test_commands_that_end_early(what, code, message):
+  """A reader that needs no more lines, such as `head`, is told of by the exit code of SIGPIPE alone."""
+  words = [sys.executable, '-c', COMMAND.format(what)]
+  with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    if what == 'lines':
+      assert child.stdout.readline() == 'a line\n'
+      child.stdout.close()
+    assert (child.wait(60), child.stderr.read()) == (code, message)
+
+
 def test_missing_label_files_of_an_export_are_named_first(tmp_path):
   (tmp_path / 'student.keras').touch()
   (tmp_path / 'student.json').touch()

@@ -1,7 +1,9 @@
 """Flag files on the command line: presets by name, and the note about flags that a file overrides."""
 
 import importlib
+import os
 import re
+import threading
 
 import commands
 import pytest
@@ -65,6 +67,15 @@ def test_the_note_and_the_list_of_presets_are_one_line_each(folder):
   assert note.startswith('note: --flagfile=my.txt comes after --epochs=3') and error.startswith('error: ')
   done = commands.run('audionet_tf.train', '--preset=bset')
   assert done.returncode == 1 and done.stderr.startswith('error: bset: no such flag file or preset; presets are best, ')
+
+
+def test_a_flag_file_that_is_a_pipe_is_read_once(folder):
+  """A second time it would be waited for, for ever."""
+  os.mkfifo(folder / 'pipe')
+  writer = threading.Thread(target=(folder / 'pipe').write_text, args=('--records=none\n--run_dir=run\n',), daemon=True)
+  writer.start()
+  done = commands.run('audionet_tf.train', '--epochs=3', '--flagfile=pipe', cwd=folder, timeout=60)
+  assert done.returncode == 1 and done.stderr.startswith('error: none: ') and done.stderr.count('\n') == 1
 
 
 @pytest.mark.parametrize(

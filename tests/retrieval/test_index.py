@@ -1,5 +1,6 @@
 """The index of a collection: made once, extended by what is new, made again where it is damaged."""
 
+import contextlib
 import os
 import zipfile
 
@@ -120,6 +121,23 @@ def test_what_was_read_before_an_interruption_is_kept(collection):
     extended(collection, interrupted)
   embed.asked.clear()
   assert len(extended(collection, embed)[0]) == 2 and 'one.wav' not in embed.asked
+
+
+@pytest.mark.parametrize('interrupted', [False, True])
+def test_files_that_vanish_while_they_are_read_leave_no_index(collection, interrupted):
+  embed = Embedder()
+
+  def vanishing(path):
+    if path.name == 'two.wav' and interrupted:
+      raise KeyboardInterrupt
+    found = embed(path)
+    path.unlink()
+    return found
+
+  (collection / 'silent.wav').unlink()
+  with pytest.raises(KeyboardInterrupt) if interrupted else contextlib.nullcontext():
+    assert extended(collection, vanishing) == ({'one.wav': [0, 1, 2], 'two.wav': [3]}, [])
+  assert not (collection / 'x.npz').exists()
 
 
 def test_nothing_readable(tmp_path):

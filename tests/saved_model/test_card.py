@@ -59,6 +59,28 @@ def test_card_of_a_run(tmp_path):
     assert pathlib.Path(teacher['source']).name in body and teacher['digest'][:16] in body
 
 
+def test_figures_may_be_the_report_on_held_out_sounds(tmp_path):
+  """report.json of `train --sounds`, where `clips` is a number."""
+  report = {'accuracy': 0.75, 'clips': 8, 'unreadable': [], 'confusion': [[1]], 'classes': {'dog': {'clips': 8}}}
+  (tmp_path / 'report.json').write_text(json.dumps(report))
+  classes = {'labels': ['cat', 'dog']}
+  figures = card.read_figures(tmp_path / 'report.json')
+  card.write(tmp_path / 'README.md', audionets.student(classes), audionets.settings_for(classes), None, figures)
+  front, body = parts(tmp_path / 'README.md')
+  (result,) = front['model-index'][0]['results']
+  assert result['metrics'] == [{'type': 'accuracy', 'value': 0.75}] and result['dataset']['name'] == 'held-out sounds'
+  assert 'On clips, `held-out sounds`' in body and '| accuracy | 0.75 |' in body and 'On classes' not in body
+
+
+@pytest.mark.parametrize('clips', [3, [1], {'accuracy': 'high'}, {'accuracy': None}])
+def test_figures_without_an_accuracy_make_no_index(tmp_path, clips):
+  classes = {'labels': ['cat', 'dog']}
+  figures = {'clips': clips, 'labels': {'source': 'x', 'means': {'average_precision': 0.5}}}
+  card.write(tmp_path / 'README.md', audionets.student(classes), audionets.settings_for(classes), None, figures)
+  front, body = parts(tmp_path / 'README.md')
+  assert 'model-index' not in front and '| average_precision | 0.5 |' in body
+
+
 def test_what_is_not_known_is_said(tmp_path):
   classes = {'teacher': ['dog | "bark"\n', 'unknown']}
   card.write(tmp_path / 'README.md', audionets.student(classes), audionets.settings_for(classes))

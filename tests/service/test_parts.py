@@ -2,11 +2,13 @@
 
 import asyncio
 import base64
+import gzip
 import hashlib
 import io
 import json
 import os
 import pathlib
+import random
 import re
 import runpy
 import tempfile
@@ -24,7 +26,7 @@ from starlette.responses import Response
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.models import student_file
 from audionet_tf.service import metrics as service_metrics
-from audionet_tf.service import middleware
+from audionet_tf.service import middleware, predict_api
 from audionet_tf.service import settings as service_settings
 from audionet_tf.service.batching import Batcher
 from audionet_tf.service.captions import decoder, jobs, video_download
@@ -128,6 +130,37 @@ def test_a_budget_is_shared_and_given_back():
       take(1)
     assert refused.value.status == 503 and budget.held == 10
   assert budget.held == 0
+
+
+def test_a_compressed_body_keeps_nobody_waiting_and_is_counted_as_it_grows():
+  plain = random.Random(0).randbytes(1000) * 9000
+  taken, events, mine = [], [], threading.current_thread()
+
+  def take(size):
+    assert threading.current_thread() is mine  # a budget is of the loop alone
+    taken.append(size)
+    if sum(taken) > 5 << 20:
+      raise RequestRefused(503, 'no room')
+
+  async def inflated(take, most=1 << 24):
+    content = await predict_api.decoded(gzip.compress(plain), 'gzip', most, take)
+    events.append('decoded')
+    return content
+
+  async def other():
+    events.append('other')
+
+  async def both():
+    return await asyncio.gather(inflated(lambda size: taken.append(size)), other())
+
+  assert asyncio.run(both())[0] == plain and sum(taken) == len(plain)
+  assert events == ['other', 'decoded']
+  taken.clear()
+  for most, status in ((1 << 24, 503), (len(plain) - 1, 503), (2 << 20, 413)):
+    with pytest.raises(RequestRefused) as refused:
+      asyncio.run(inflated(take, most))
+    assert refused.value.status == status and sum(taken) < len(plain)
+    taken.clear()
 
 
 def status_for(host, hosts=('localhost',), **headers):
@@ -268,4 +301,14 @@ def test_the_extension_asks_for_no_more_than_it_uses_and_nothing_is_missing():
     *manifest['icons'].values(),
   ]
   assert [name for name in from_root if not (WEB / name).is_file()] == []
-  assert not re.search(r'innerHTML|\beval\b|https?://(?!127\.0\.0\.1)', scripts + pages)
+  assert not re.search(r'https?://(?!127\.0\.0\.1)', scripts + pages)
+
+
+def test_no_page_makes_markup_or_code_of_text():
+  """Names of files and classes, which these pages show, may be anybody's."""
+  sources = [path for folder in (WEB, WEB.parent / 'review_web') for path in folder.rglob('*') if path.is_file()]
+  sources = {path: path.read_text() for path in sources if path.suffix in ('.js', '.html')}
+  assert {path.parent.name for path in sources} == {'web', 'extension', 'local', 'review_web'}
+  ways = r'(inner|outer)HTML|insertAdjacentHTML|document\.write|DOMParser|createContextualFragment|srcdoc'
+  ways += r'|(?<!wasm-unsafe-)\beval\b|\bFunction\(|set(Timeout|Interval)\([\'"`]|javascript:'
+  assert [(path.name, found.group()) for path, text in sources.items() if (found := re.search(ways, text))] == []

@@ -30,7 +30,7 @@ def review(tmp_path):
     times = {'start_seconds': number, 'end_seconds': number + 1}
     events.append({'file_name': f'sounds/a_{number:05}.wav', 'source': 'a.wav', **times, 'name': name, 'score': 0.3})
   made = review_folder.Review(tmp_path, ['dog', 'cat'], events, {})
-  made.write()
+  made.write({})
   (tmp_path / 'events.json').write_text(json.dumps({'labels': made.labels, 'events': events}))
   return made
 

@@ -100,3 +100,30 @@ def test_work_ends_when_the_service_stops():
   refused, ended = asyncio.run(run())
   assert [type(error) for error in refused] == [RequestRefused] * 4 and {error.status for error in refused} == {503}
   assert len(ended) == 3
+
+
+def test_work_that_takes_a_while_to_end_is_ended_once():
+  """A server stops its work after a while and again at its end."""
+
+  async def run():
+    work, may_end, ended = early_ends.Work(), asyncio.Event(), []
+
+    async def slow():
+      async with work.until_stopped():
+        try:
+          await asyncio.sleep(1000)
+        finally:
+          await may_end.wait()
+          ended.append(True)
+
+    task = asyncio.create_task(slow())
+    await asyncio.sleep(0)
+    work.stop()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    work.stop()
+    may_end.set()
+    return (await asyncio.gather(task, return_exceptions=True))[0], ended
+
+  refused, ended = asyncio.run(run())
+  assert isinstance(refused, RequestRefused) and refused.status == 503 and ended == [True]

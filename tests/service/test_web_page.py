@@ -16,7 +16,7 @@ from audionet_tf.service import web_folder
 SOURCE = """
 const about = {
   student: 'x', classes: 1, names: ['a'], unknown: false, sound_seconds: 60, upload_bytes: 1e9, threshold: 0.2,
-  formats: ['vtt'], sample_rate_hz: 16000, live: { examples: 1, samples: 1600 },
+  formats: ['vtt'], download_hosts: [], sample_rate_hz: 16000, live: { examples: 1, samples: 1600 },
 };
 const times = { start_seconds: 0, end_seconds: 1 };
 const events = (threshold) => [{ name: `above ${Math.round(100 * threshold)}`, score: 1, ...times }];
@@ -29,7 +29,8 @@ const shown = {
 };
 export function connect() {
   return {
-    needsService: true, keeps: true, about: async () => about, timeline: async () => shown, address: () => 'blank',
+    needsService: true, keeps: true, about: async () => (await window.held?.('about'), about),
+    timeline: async () => shown, address: () => 'blank',
     result: async (id, threshold) => {
       if (id === 'gone') throw new Error('no such captions');
       return made(id, threshold);
@@ -132,23 +133,34 @@ def test_sound_that_ends_is_told_once(blank):
   assert blank.run('track.readyState') == 'ended'
 
 
-# What the extension asks of the browser; `tabs` are those with captions, `sent` is what was sent to tabs and pages.
+# What the extension asks of the browser; `stored.tabs` are those with captions, `sent` is what was sent to tabs and
+# pages, `shown` whether there is an offscreen page. `held(name)` is waited for where the browser takes its time.
 CHROME = """
-window.sent = []; window.stored = { tabs: { 7: 'The service is fetching the video.' } };
+window.sent = []; window.stored = { tabs: { 7: 'The service is fetching the video.' } }; window.shown = true;
 window.listens = []; const event = { addListener(listener) { window.listens.push(listener); } };
+window.held = async () => {}; window.streamId = async () => 'stream';
 window.chrome = {
   runtime: { id: 'x', onMessage: event, sendMessage: async (message) => { sent.push(message); } },
-  storage: { session: {
-    get: async () => structuredClone(stored), set: async (values) => { Object.assign(stored, values); },
-  } },
-  offscreen: { hasDocument: async () => true, closeDocument: async () => {} },
+  storage: {
+    session: {
+      get: async () => structuredClone(stored), set: async (values) => { await null; Object.assign(stored, values); },
+    },
+    local: { get: async (defaults) => defaults },
+  },
+  scripting: { executeScript: () => held('executeScript') },
+  offscreen: {
+    hasDocument: async () => shown, closeDocument: async () => { shown = false; },
+    createDocument: async () => { await held('createDocument'); shown = true; },
+  },
   tabs: {
+    get: async () => (await held('get'), { url: 'https://example.org/' }),
     sendMessage: async (tabId, message) => { sent.push({ tabId, ...message }); }, onRemoved: { addListener() {} },
     onUpdated: { addListener() {} },
   },
-  tabCapture: { getMediaStreamId: () => streamId() },
+  tabCapture: { getMediaStreamId: async () => (await held('getMediaStreamId'), streamId()) },
 };
 window.receive = (message) => new Promise((answer) => listens[0](message, { id: 'x' }, answer));
+window.ask = (type, tabId) => receive({ to: 'background', type, tabId });
 """
 
 
@@ -160,8 +172,9 @@ def test_a_capture_that_is_refused_is_told_in_the_tab(blank):
   extension(blank, 'background')
   blank.run("window.streamId = async () => { throw new Error('not allowed'); }")
   blank.run("receive({ to: 'background', type: 'unfetched', tabId: 7, base: '', about: {} }).then(() => true)")
-  assert blank.run('sent') == [{'tabId': 7, 'type': 'text', 'text': 'Captions ended: not allowed'}]
-  assert blank.run('stored.tabs') == {}
+  told = {'tabId': 7, 'type': 'text', 'text': 'Captions ended: not allowed'}
+  assert blank.run('sent') == [told, {'to': 'offscreen', 'type': 'stop', 'tabId': 7}]
+  assert blank.run('stored.tabs') == {} and not blank.run('shown')
 
 
 @pytest.mark.parametrize('when', ['before', 'meanwhile'])
@@ -172,6 +185,57 @@ def test_a_tab_that_was_switched_off_is_not_captured(blank, when):
   blank.run(off if when == 'before' else f"window.streamId = async () => {{ {off} return 'stream'; }}")
   blank.run("receive({ to: 'background', type: 'unfetched', tabId: 7, base: '', about: {} }).then(() => true)")
   assert blank.run('sent') == [] and blank.run('stored.tabs') == {}
+
+
+@pytest.mark.parametrize('where', ['about', 'get', 'executeScript', 'createDocument', 'getMediaStreamId'])
+def test_a_tab_that_is_switched_off_while_it_starts_is_not_captured(blank, where):
+  extension(blank, 'background')
+  blank.run('stored.tabs = {}; shown = false; 0')
+  blank.run(f"held = (name) => name === '{where}' ? new Promise((go) => {{ window.go = go; }}) : Promise.resolve(); 0")
+  blank.run("window.started = ask('start', 7); 0")
+  blank.wait('!!window.go')
+  assert blank.run("ask('state', 7)")['on']
+  off = {'on': False, 'state': ''}
+  blank.run("window.stopped = ask('stop', 7); 0")
+  if where != 'createDocument':  # which a stop waits for
+    assert blank.run('stopped') == off
+  blank.run('go()')
+  assert blank.run('started') == blank.run('stopped') == off
+  assert not [message for message in blank.run('sent') if message['type'] == 'listen']
+  assert blank.run('stored.tabs') == {} and not blank.run('shown')
+  if where in ('executeScript', 'createDocument', 'getMediaStreamId'):  # the overlay may have come after the stop
+    assert blank.run('sent.at(-1)') == {'tabId': 7, 'type': 'remove'}
+
+
+def test_tabs_that_start_and_stop_at_once_are_all_noted(blank):
+  extension(blank, 'background')
+  blank.run('stored.tabs = {}; shown = false; 0')
+  answers = blank.run("Promise.all([7, 8, 9].map((tabId) => ask('start', tabId)))")
+  assert answers == [{'on': True, 'state': 'Listening to the tab.'}] * 3
+  listening = [message['tabId'] for message in blank.run('sent') if message['type'] == 'listen']
+  assert sorted(listening) == [7, 8, 9] and set(blank.run('stored.tabs')) == {'7', '8', '9'}
+  blank.run("Promise.all([ask('stop', 7), ask('start', 10), ask('stop', 9)])")
+  assert set(blank.run('stored.tabs')) == {'8', '10'} and blank.run('shown')
+  blank.run("Promise.all([ask('stop', 8), ask('stop', 10)])")
+  assert blank.run('stored.tabs') == {} and not blank.run('shown')
+
+
+def test_captions_that_cannot_begin_are_off(blank):
+  """Where no service answers, and where the offscreen page is gone by the time that it is needed."""
+  extension(blank, 'background')
+  blank.run("stored.tabs = {}; held = async (name) => { if (name === 'about') throw new Error('no answer'); }; 0")
+  assert blank.run("ask('start', 7)") == {'on': False, 'state': 'no answer'} and blank.run('stored.tabs') == {}
+  blank.run("shown = true; held = async (name) => { if (name === 'getMediaStreamId') shown = false; }; 0")
+  answer = blank.run("ask('start', 7)")
+  assert not answer['on'] and answer['state'].startswith('Not here: ') and blank.run('stored.tabs') == {}
+
+
+def test_events_of_a_tab_that_is_off_switch_nothing_on(blank):
+  extension(blank, 'background')
+  tell = "receive({ to: 'background', type: 'events', tabId: 7, events: [1] }).then(() => stored.tabs)"
+  assert blank.run(tell) == {'7': '1 sounds found.'}
+  blank.run('stored.tabs = {}; 0')
+  assert blank.run(tell) == {}
 
 
 def test_a_stop_while_a_capture_begins_ends_it(blank):

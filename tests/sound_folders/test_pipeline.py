@@ -8,6 +8,7 @@ import types
 import wave
 
 import commands
+import media_clips
 import numpy as np
 import pytest
 import scipy.io.wavfile
@@ -225,6 +226,41 @@ def test_unreadable_sounds_are_left_out_before_the_split(tmp_path, part):
   assert sorted(linked) == sorted(f'{fold}/{name}' for name, fold in rows.items())
 
 
+@pytest.mark.parametrize('place', ['', 'head', 'tuned'])
+def test_a_run_in_training_is_not_resumed_with_other_sounds(tmp_path, place):
+  """And nothing in it is changed. With a builder that does nothing but name a file that it cannot read."""
+  folder, run = tmp_path / 'set', tmp_path / 'run'
+  for name in (f'{label}/{name}.wav' for label in ('x', 'y') for name in 'abcd'):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(b'')
+
+  def build(links, output, **arguments):
+    return types.SimpleNamespace(failures={'x/a.wav': 'broken'} if (links / 'x/a.wav').exists() else {})
+
+  def prepare():
+    return pipeline.prepare(folder, run, pipeline.labelled.read(folder), build, {})
+
+  def content():
+    paths = [path for path in run.rglob('*') if path.is_symlink() or path.is_file()]
+    return {path: path.readlink() if path.is_symlink() else path.read_bytes() for path in paths}
+
+  assert len(prepare()[0]) == 7
+  (folder / 'y/new.wav').write_bytes(b'')
+  assert len(prepare()[0]) == 8  # nothing has been trained
+  (run / place).mkdir(exist_ok=True)
+  (run / place / 'settings.json').write_text('{}')
+  before = content()
+  assert len(prepare()[0]) == 8 and content() == before
+  (folder / 'y/more.wav').write_bytes(b'')
+  (folder / 'x/c.wav').rename(folder / 'y/moved.wav')
+  with pytest.raises(UserError, match='cannot be resumed with other sounds: x/c.wav, y/more.wav, y/moved.wav came'):
+    prepare()
+  assert content() == before
+  (folder / 'y/more.wav').unlink()
+  (folder / 'y/moved.wav').rename(folder / 'x/c.wav')
+  assert len(prepare()[0]) == 8
+
+
 @pytest.mark.parametrize('content', [b'', b'{"a', b'\xff', b'[]', b'[' * 100_000])
 def test_a_damaged_list_of_failures_is_no_list(tmp_path, content):
   (tmp_path / 'failures.json').write_bytes(content)
@@ -275,3 +311,19 @@ def test_the_page_plays_the_surest_mistake_first_and_needs_no_script(tmp_path):
     'sounds',
     run_folder.REPORT_MARK,
   ]
+
+
+def test_a_mistake_that_begins_late_is_played_and_one_that_cannot_be_read_is_still_named(tmp_path):
+  measured = results(('a', 'b'), ('a', 'c'), ('b', 'c'))
+  late, gone, empty = (tmp_path / name for name in ('late.mkv', 'gone.wav', 'empty.wav'))
+  sound = media_clips.tone(1000, 1, 16000)
+  media_clips.write(late, 14, fps=1, sounds=[sound], sound_start=report_page.PLAYED_SECONDS + 2)
+  tone(empty, 700, seconds=0)
+  for row, path in zip(measured['results'], (gone, late, empty), strict=True):
+    row['path'] = str(path)
+  text = report_page.write(tmp_path / 'report', 'title', ['first'], measured).read_text()
+  assert [f'>{path.name}<' in text for path in (gone, late, empty)] == [True] * 3
+  (name,) = Players(text).sounds
+  rate, pcm = scipy.io.wavfile.read(tmp_path / 'report' / name)
+  assert len(pcm) == pytest.approx(rate, abs=2)
+  assert np.abs(np.fft.rfft(pcm)).argmax() * rate / len(pcm) == pytest.approx(1000, abs=3)

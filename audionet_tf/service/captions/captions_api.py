@@ -60,6 +60,8 @@ async def upload_of(request, limits, take):
         form = await parser.parse()
   except MultiPartException as error:
     raise RequestRefused(400, f'malformed upload: {error.message}') from None
+  except UnicodeError:  # the header names one of Python's codecs, and some raise this whatever they are asked
+    raise RequestRefused(400, 'malformed upload: its names are not in its charset') from None
   except TimeoutError:
     raise RequestRefused(408, f'the upload did not arrive within {limits.upload_seconds:g} s') from None
   upload = form.get('file')
@@ -154,9 +156,13 @@ async def caption(service, source, name, report):
 
 def stream_response(task, lines):
   """The response that sends `lines`, the progress of the task, and cancels the task when the client leaves."""
+
   # Where the client leaves before the first line, `lines` is never started, and its `finally` does not run.
+  async def end():  # a plain function would be called in another thread, where no task may be cancelled
+    task.cancel()
+
   return StreamingResponse(
-    lines, media_type='text/event-stream', headers=STREAM_HEADERS, background=BackgroundTask(task.cancel)
+    lines, media_type='text/event-stream', headers=STREAM_HEADERS, background=BackgroundTask(end)
   )
 
 

@@ -179,8 +179,10 @@ class Jobs:
       return await asyncio.shield(future)
     except asyncio.CancelledError:
       cancelled.set()
-      # The thread reads the sound until it notices; its slot is free only then.
-      await asyncio.gather(future, return_exceptions=True)
+      # The thread reads the sound until it notices; its slot is free only then, however often this task is cancelled.
+      while not future.done():
+        with contextlib.suppress(asyncio.CancelledError):
+          await asyncio.wait([future])
       raise
     except UserError as error:
       raise RequestRefused(422, getattr(error, 'reason', error)) from None

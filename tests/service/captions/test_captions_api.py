@@ -12,6 +12,7 @@ import time
 
 import media_clips
 import pytest
+import running_service
 import tone_service
 import tones
 
@@ -151,6 +152,14 @@ def test_limits_of_uploads(client, made, tmp_path, monkeypatch):
   assert answer.status_code == 422 and 'within 0.01 s' in answer.json()['error']
 
 
+@pytest.mark.parametrize('charset', ['undefined', 'idna', 'punycode', 'utf-16', 'hex', 'x' * 100])
+def test_a_charset_that_a_name_is_not_in_is_a_mistake_of_the_client(client, charset):
+  headers = {'Content-Type': f'multipart/form-data; boundary=x; charset={charset}'}
+  head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="\xff\xfe"\r\n\r\n'
+  answer = client.post('/v1/captions', content=head + b'no sound\r\n--x--\r\n', headers=headers)
+  assert answer.status_code in (400, 422) and set(answer.json()) == {'error'}
+
+
 def test_what_is_lost_of_the_sound_is_in_the_answer(client, tmp_path, clip):
   assert upload(client, clip).json()['warnings'] == []
   loud = tmp_path / 'loud.wav'  # values of int16 as floats
@@ -202,7 +211,9 @@ def test_too_many_uploads_at_once_are_refused(client, made, clip):
 
 @pytest.mark.parametrize('accept', ['text/event-stream', 'application/json'])
 def test_a_client_that_leaves_cancels_its_job(client, made, tmp_path, monkeypatch, accept):
-  path, entered, cancelled = media_clips.write(tmp_path / 'a.wav', 3, times=[]), threading.Event(), threading.Event()
+  """The thread reads the sound until it notices: its place is free, and the sound closed, only then."""
+  clip = media_clips.write(tmp_path / 'a.wav', 3, times=[])
+  entered, cancelled, go_on, read = threading.Event(), threading.Event(), threading.Event(), []
 
   def score(predictor, path, report):
     entered.set()
@@ -212,12 +223,26 @@ def test_a_client_that_leaves_cancels_its_job(client, made, tmp_path, monkeypatc
         time.sleep(0.01)
     except jobs.Cancelled:
       cancelled.set()
+      go_on.wait(20)
+      with open(path, 'rb') as sound:
+        read.append(sound.read(4))
       raise
 
+  def answered():
+    return sum(sample.value for family in made.metrics.requests.collect() for sample in family.samples)
+
   monkeypatch.setattr('audionet_tf.service.captions.timeline.score', score)
-  request = client.build_request('POST', '/v1/captions', files={'file': path.read_bytes()}, headers={'Accept': accept})
-  connection = http.client.HTTPConnection(client.base_url.host, client.base_url.port)
+  request = client.build_request('POST', '/v1/captions', files={'file': clip.read_bytes()}, headers={'Accept': accept})
+  connection, before = http.client.HTTPConnection(client.base_url.host, client.base_url.port), answered()
   connection.request('POST', '/v1/captions', request.read(), dict(request.headers))
   assert entered.wait(20) and made.jobs.admitted == 1
   connection.close()
-  assert cancelled.wait(10)
+  try:
+    assert cancelled.wait(20)
+    running_service.wait(lambda: answered() > before)
+    client.get('/healthz')  # whatever was to be cancelled is by now
+    assert made.jobs.admitted == 1 and made.jobs.slots.locked()
+  finally:
+    go_on.set()
+  running_service.wait(lambda: made.jobs.admitted == 0)
+  assert read == [b'RIFF']

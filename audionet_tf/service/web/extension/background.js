@@ -11,22 +11,46 @@ async function tabs() {
   return (await chrome.storage.session.get({ tabs: {} })).tabs;
 }
 
-async function note(tabId, state) {
-  const all = await tabs();
-  if (state === null) delete all[tabId];
-  else all[tabId] = state;
-  await chrome.storage.session.set({ tabs: all });
+// Runs tasks one after the other: what one reads is still so when it writes.
+let last = Promise.resolve();
+function inTurn(task) {
+  const result = last.then(task);
+  last = result.catch(() => {});
+  return result;
 }
 
-async function offscreen() {
-  if (await chrome.offscreen.hasDocument()) return;
-  await chrome.offscreen.createDocument({
-    url: OFFSCREEN, reasons: ['USER_MEDIA'], justification: 'The sound of the tab is named there.',
+// Notes the state of a tab, null for one whose captions are off. Off they stay, but for a start.
+function note(tabId, state, starts = false) {
+  return inTurn(async () => {
+    const all = await tabs();
+    if (!starts && !(tabId in all)) return;
+    if (state === null) delete all[tabId];
+    else all[tabId] = state;
+    await chrome.storage.session.set({ tabs: all });
   });
 }
 
-async function toOffscreen(message) {
-  if (await chrome.offscreen.hasDocument()) await chrome.runtime.sendMessage({ to: 'offscreen', ...message });
+async function isOn(tabId) {
+  return tabId in await tabs();
+}
+
+function offscreen() {
+  return inTurn(async () => {
+    if (await chrome.offscreen.hasDocument()) return;
+    await chrome.offscreen.createDocument({
+      url: OFFSCREEN, reasons: ['USER_MEDIA'], justification: 'The sound of the tab is named there.',
+    });
+  });
+}
+
+// Gives the offscreen page a task, unless the captions of its tab are off by now; returns whether they are on.
+function begin(task) {
+  return inTurn(async () => {
+    if (!await isOn(task.tabId)) return false;
+    if (!await chrome.offscreen.hasDocument()) throw new Error('the browser has closed the page that names sounds');
+    await chrome.runtime.sendMessage({ to: 'offscreen', ...task });
+    return true;
+  });
 }
 
 // A tab that is gone, or shows another page by now, has no overlay to tell.
@@ -47,20 +71,25 @@ function fetches(about, address) {
 
 async function start(tabId) {
   const base = serviceAddress((await settings()).port);
+  await note(tabId, 'Starting.', true);  // so that it can be switched off from now on
   let about;
   try {
     about = await connect(base).about();
   } catch (error) {
+    await note(tabId, null);
     return { on: false, state: error.message };
   }
   try {
     const tab = await chrome.tabs.get(tabId);
+    if (!await isOn(tabId)) return state(tabId);
     await chrome.scripting.executeScript({ target: { tabId }, files: ['extension/overlay.js'] });
     await offscreen();
     const job = { tabId, base, about };
-    if (fetches(about, tab.url)) {
+    if (!await isOn(tabId)) {
+      await stop(tabId);  // what has come since the first stop
+    } else if (fetches(about, tab.url)) {
       await note(tabId, 'The service is fetching the video.');
-      await toOffscreen({ type: 'fetch', address: tab.url, ...job });
+      await begin({ type: 'fetch', address: tab.url, ...job });
     } else {
       await listenToTab(job);
     }
@@ -71,18 +100,18 @@ async function start(tabId) {
   return state(tabId);
 }
 
-// Captions from the sound of the tab, where the service cannot fetch its video.
+// Captions from the sound of the tab, where the service cannot fetch its video, unless they are off by now.
 async function listenToTab({ tabId, base, about }) {
+  if (!await isOn(tabId)) return;
   await note(tabId, 'Listening to the tab.');
   const streamId = await chrome.tabCapture.getMediaStreamId({ targetTabId: tabId });
-  if (!(tabId in await tabs())) return;  // switched off meanwhile
-  await toOffscreen({ type: 'listen', streamId, tabId, base, about });
-  await toTab(tabId, { type: 'text', text: 'Listening …' });
+  if (await begin({ type: 'listen', streamId, tabId, base, about })) {
+    await toTab(tabId, { type: 'text', text: 'Listening …' });
+  }
 }
 
-// Listens to a tab whose video the service could not fetch, unless its captions are off by now.
+// Listens to a tab whose video the service could not fetch.
 async function unfetched(job) {
-  if (!(job.tabId in await tabs())) return;
   try {
     await listenToTab(job);
   } catch (error) {
@@ -92,14 +121,22 @@ async function unfetched(job) {
 
 async function failed({ tabId, reason }) {
   await toTab(tabId, { type: 'text', text: `Captions ended: ${reason}` });
+  await end(tabId);
+}
+
+// Ends the captions of a tab, and with the last of them the offscreen page.
+async function end(tabId) {
   await note(tabId, null);
+  await inTurn(async () => {
+    if (!await chrome.offscreen.hasDocument()) return;
+    await chrome.runtime.sendMessage({ to: 'offscreen', type: 'stop', tabId });
+    if (!Object.keys(await tabs()).length) await chrome.offscreen.closeDocument();
+  });
 }
 
 async function stop(tabId) {
-  await note(tabId, null);
-  await toOffscreen({ type: 'stop', tabId });
+  await end(tabId);
   await toTab(tabId, { type: 'remove' });
-  if (!Object.keys(await tabs()).length && await chrome.offscreen.hasDocument()) await chrome.offscreen.closeDocument();
 }
 
 async function state(tabId) {
@@ -131,8 +168,8 @@ chrome.runtime.onMessage.addListener((message, sender, answer) => {
 });
 
 chrome.tabs.onRemoved.addListener(async (tabId) => {
-  if (tabId in await tabs()) await stop(tabId);
+  if (await isOn(tabId)) await stop(tabId);
 });
 chrome.tabs.onUpdated.addListener(async (tabId, change) => {
-  if (change.status === 'loading' && tabId in await tabs()) await stop(tabId);
+  if (change.status === 'loading' && await isOn(tabId)) await stop(tabId);
 });
