@@ -119,6 +119,7 @@ def real_windows(settings):
 def check_arguments():
   """Path of the student's .keras file. Raises UserError for mistakes that show before anything is loaded."""
   cli.require(MODEL.value or not OUTPUT.value, 'export needs --model for --output (--help explains)')
+  files.require_utf8(OUTPUT.value or '')
   check_web()
   path = student_paths.resolve(starter.chosen(MODEL.value))
   path = path / student_paths.STUDENT_FILE if path.suffix != '.keras' else path

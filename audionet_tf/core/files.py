@@ -105,6 +105,14 @@ def read_bytes(path, most_bytes, what):
   return path.read_bytes()
 
 
+def require_utf8(folder):
+  """UserError unless the name of a folder is UTF-8, which TensorFlow needs for what it writes itself."""
+  try:
+    os.fspath(folder).encode()
+  except UnicodeEncodeError:
+    raise UserError(f'{folder}: the name is not valid UTF-8, and TensorFlow cannot write there; choose another') from None
+
+
 def check_replaceable(folder, marker):
   """UserError unless `folder` is missing, empty, or what `replaced_folder` wrote: it holds the file `marker`."""
   folder = pathlib.Path(folder)

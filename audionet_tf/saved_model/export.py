@@ -31,12 +31,13 @@ def export(model, settings, folder, tflite=False, quantize=(), windows=(), repor
     pathlib.Path of the version's folder.
 
   Raises:
-    UserError: the student's outputs are not finite, or do not match the settings.
+    UserError: the student's outputs are not finite, or do not match the settings, or the folder's name is not UTF-8.
     RuntimeError: the export's outputs differ from the model's.
     DiskFullError: no space in `folder`.
   """
   check_settings(model, settings)
   folder = pathlib.Path(folder)
+  files.require_utf8(folder)
   with files.space_in(folder):
     folder.mkdir(parents=True, exist_ok=True)
     with files.locked(folder):

@@ -114,7 +114,8 @@ def _lock(run_dir):
 
 
 def check_content(run_dir, resume):
-  """UserError if `run_dir` is a file, or holds a run that is not to be resumed."""
+  """UserError if `run_dir` cannot be a folder of TensorFlow's, is a file, or holds a run that is not to be resumed."""
+  files.require_utf8(run_dir)
   if run_dir.exists() and not run_dir.is_dir():
     raise UserError(f'{run_dir}: not a folder; choose another --run_dir')
   if (run_dir / SETTINGS_NAME).exists() and not resume:

@@ -1,5 +1,7 @@
 """Exporting: version numbers, exports that are rejected, and the command."""
 
+import os
+
 import audionets
 import commands
 import numpy as np
@@ -19,6 +21,13 @@ def test_versions_are_counted_and_the_highest_is_loaded(tmp_path):
   assert path == tmp_path / '10'
   assert loader.load(tmp_path).class_names == ['x', 'y']
   assert loader.load(path).predict(audionets.sounds(4, 50))['top_classes'].shape == (4, 2)
+
+
+def test_a_folder_that_tensorflow_cannot_name_is_one_line(tmp_path):
+  folder, classes = tmp_path / os.fsdecode(b'caf\xe9'), {'teacher': ['x', 'y']}
+  with pytest.raises(UserError, match='the name is not valid UTF-8'):
+    export.export(audionets.student(classes), audionets.settings_for(classes), folder)
+  assert not folder.exists()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What a run needs is looked at before TensorFlow is imported, and the commands that make it are named."""
 
+import os
 import pathlib
 import re
 import shlex
@@ -67,6 +68,7 @@ def world(tmp_path_factory):
     ('--run_dir=', 'train needs --run_dir'),
     ('--run_dir=run', 'run: holds a run already; go on with --resume'),
     ('--run_dir=file', 'file: not a folder'),
+    (os.fsdecode(b'--run_dir=caf\xe9'), 'the name is not valid UTF-8'),
     ('--teacher=./x.keras --classes=words.txt', 'teacher teacher (./x.keras) knows no texts: --classes and'),
     ('--teacher=labels.csv --teacher_temperature=1', 'teacher teacher (labels.csv) knows no texts'),
     ('--teacher=clip:tiny', 'clip:tiny needs --classes=FILE'),
