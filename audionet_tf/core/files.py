@@ -110,7 +110,9 @@ def require_utf8(folder):
   try:
     os.fspath(folder).encode()
   except UnicodeEncodeError:
-    raise UserError(f'{folder}: the name is not valid UTF-8, and TensorFlow cannot write there; choose another') from None
+    raise UserError(
+      f'{folder}: the name is not valid UTF-8, and TensorFlow cannot write there; choose another'
+    ) from None
 
 
 def check_replaceable(folder, marker):
