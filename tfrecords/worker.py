@@ -98,8 +98,15 @@ def work(connection, job, environment):
   except DiskFullError as error:
     connection.send(Outcome(reason=str(error), errno=errno.ENOSPC))
   except OSError as error:
-    failure = Outcome(reason=f'{error.filename or job.part}: {error.strerror}', errno=error.errno)
+    ends_build = files.is_full(error) or is_of_output(error, job)
+    failure = Outcome(0, f'{error.filename or job.part}: {error.strerror}', error.errno if ends_build else None)
     connection.send(no_memory if error.errno == errno.ENOMEM else failure)
+
+
+def is_of_output(error, job):
+  """Whether an OSError is one of writing: reading a video gives MediaError, other errors name a file elsewhere."""
+  folder = os.path.abspath(os.path.dirname(job.part))
+  return error.filename is None or os.path.abspath(error.filename).startswith(f'{folder}{os.sep}')
 
 
 def set_limits(memory_bytes):

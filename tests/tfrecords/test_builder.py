@@ -120,6 +120,19 @@ def test_unusable_files_are_reported(tmp_path, capsys):
   assert not [path for path in (tmp_path / 'out').rglob('*') if 'part' in path.name or 'unpacked' in path.name]
 
 
+@pytest.mark.parametrize('name', ['a.mkv', 'a.wav', 'a.mkv.gz'])
+def test_a_file_that_cannot_be_read_costs_one_video(tmp_path, name, monkeypatch):
+  """A file of the kernel that looks as any other, and whose every read fails, as those of a network that is gone do."""
+  videos = built_records.three(tmp_path / 'videos')
+  (videos / name).unlink(missing_ok=True)
+  (videos / name).symlink_to('/sys/class/net/lo/speed')
+  summary = built_records.build(videos, tmp_path / 'out')
+  assert summary.videos == (2 if name == 'a.mkv' else 3) and summary.failures == {name: 'invalid argument'}
+  monkeypatch.setattr(builder.videos, 'digest', lambda video: '0' * 32)  # it could be read a moment ago
+  summary = built_records.build(videos / name, tmp_path / 'later')
+  assert summary.failures.keys() == {name} and 'nvalid argument' in summary.failures[name]
+
+
 def test_names_that_are_not_utf8_are_reported(tmp_path, capsys):
   videos = built_records.three(tmp_path / 'videos')
   (videos / os.fsdecode(b'caf\xe9')).mkdir()
@@ -143,6 +156,24 @@ def test_too_little_memory_skips_the_video(tmp_path):
   summary = built_records.build(tmp_path / 'a.mkv', tmp_path / 'out', memory_bytes=1 << 20)
   assert summary.windows == 0
   assert 'a.mkv' in summary.failures
+
+
+@pytest.mark.parametrize('name, ends', [('a.mkv', False), ('out/.parts/part', True), (None, True)])
+def test_errors_of_the_output_end_the_build_and_those_of_a_video_do_not(tmp_path, monkeypatch, name, ends):
+  job = worker.Job('a', str(tmp_path / 'a.mkv'), str(tmp_path / 'out/.parts/part'), built_records.PNG, 1 << 32)
+  sent = []
+
+  class Connection:
+    send = staticmethod(sent.append)
+
+  def refuse(*args):
+    raise OSError(errno.EIO, 'Input/output error', name and str(tmp_path / name))
+
+  monkeypatch.setattr(worker.resource, 'setrlimit', lambda *a: None)
+  monkeypatch.setattr(worker.signal, 'signal', lambda *a: None)
+  monkeypatch.setattr(worker, 'write_part', refuse)
+  worker.work(Connection, job, {})
+  assert 'Input/output error' in sent[-1].reason and sent[-1].errno == (errno.EIO if ends else None)
 
 
 def test_a_full_disk_ends_the_build(tmp_path, monkeypatch):

@@ -23,22 +23,28 @@ VITAL_BOXES = (b'moov', b'moof', b'mdat')  # anything after the last of these do
 
 def check_regular(path):
   """Raises MediaError unless `path` is a regular file, or a link to one, and not empty."""
-  try:
+  with reading(path):
     status = os.stat(path)
-  except OSError as error:
-    raise MediaError(path, (error.strerror or 'cannot be opened').lower()) from None
   if not stat.S_ISREG(status.st_mode):
     raise MediaError(path, 'not a regular file')
   if not status.st_size:
     raise MediaError(path, 'empty file')
 
 
-def readable(path, opener=None):
-  """`opener(path)`, by default `open(path, 'rb')`, with OSError as MediaError."""
+@contextlib.contextmanager
+def reading(path):
+  """Context in which OSError, as of a network that is gone, becomes MediaError. Nothing may be written in it."""
   try:
-    return opener(path) if opener else open(path, 'rb')
+    yield
   except OSError as error:
-    raise MediaError(path, (error.strerror or 'cannot be opened').lower()) from None
+    raise MediaError(path, (error.strerror or 'cannot be read').lower()) from None
+
+
+@contextlib.contextmanager
+def readable(path, opener=None):
+  """Context with `opener(path)`, by default `open(path, 'rb')`, as `reading`."""
+  with reading(path), opener(path) if opener else open(path, 'rb') as file:
+    yield file
 
 
 @contextlib.contextmanager
@@ -64,7 +70,9 @@ def decompressed(path, folder=None):
   no_space = MediaError(path, f'unpacked it needs more than half of the space free in {place}')
   try:
     with tempfile.NamedTemporaryFile(prefix='unpacked-', suffix=pathlib.Path(path.stem).suffix, dir=folder) as out:
-      with readable(path) as file, gzip.GzipFile(fileobj=file) as packed:
+      with reading(path):
+        packed = gzip.open(path)  # noqa: SIM115
+      with packed:
         while block := _gzip_block(path, packed):
           if out.tell() + len(block) > MAX_UNPACKED_BYTES:
             raise MediaError(path, f'holds more than {MAX_UNPACKED_BYTES >> 30} GiB, the limit of a .gz')
