@@ -67,6 +67,25 @@ def test_a_second_run_builds_only_what_is_missing(tmp_path, monkeypatch):
   assert built_records.shard_bytes(out) == built_records.shard_bytes(tmp_path / 'fresh')
 
 
+def test_a_video_that_cannot_be_read_any_more_stays_in_the_records(tmp_path):
+  videos, out = built_records.three(tmp_path / 'videos'), tmp_path / 'out'
+  built_records.build(videos, out)
+  before = {path.name: path.read_bytes() for path in out.iterdir() if path.name != 'failures.json'}
+  content = (videos / 'b.mkv').read_bytes()
+  (videos / 'b.mkv').unlink()
+  (videos / 'b.mkv').symlink_to('/sys/class/net/lo/speed')  # whose every read fails
+  summary = built_records.build(videos, out)
+  assert (summary.videos, summary.kept) == (3, 3) and summary.failures == {'b.mkv': 'invalid argument'}
+  assert json.loads((out / 'failures.json').read_text()) == summary.failures
+  assert {path.name: path.read_bytes() for path in out.iterdir() if path.name != 'failures.json'} == before
+  next(out.glob('*00000-of-00002.tfrecord')).write_bytes(b'')  # what is lost of it cannot be built again
+  assert built_records.build(videos, out).videos == 2
+  (videos / 'b.mkv').unlink()
+  (videos / 'b.mkv').write_bytes(content)
+  assert built_records.build(videos, out).videos == 3
+  assert {path.name: path.read_bytes() for path in out.iterdir() if path.name != 'failures.json'} == before
+
+
 def test_other_arguments_for_existing_records_are_refused(tmp_path):
   videos, out = built_records.three(tmp_path / 'videos'), tmp_path / 'out'
   built_records.build(videos, out)
