@@ -148,8 +148,12 @@ def copy_folder(job):
 
 
 def size_of(job):
-  """Size of a job's video, bytes."""
-  return job.stored.size if job.stored else os.path.getsize(job.path)
+  """Size of a job's video, bytes; 0 of one that is gone, as its decoder will say."""
+  if job.stored:
+    return job.stored.size
+  with contextlib.suppress(OSError):
+    return os.path.getsize(job.path)
+  return 0
 
 
 def partial_path(job, process_id):
@@ -171,6 +175,7 @@ def write_part(job, report):
     MediaError: the video cannot be used, is shorter than a window, or has far too many windows for its size.
   """
   count, reported, params = 0, 0.0, job.params
+  integrity.check_regular(job.path)
   with contextlib.ExitStack() as stack:
     path = stack.enter_context(integrity.decompressed(job.path, os.path.dirname(job.part)))
     file = stack.enter_context(files.atomic_write(job.part, 'wb', partial_path(job, os.getpid())))

@@ -152,6 +152,20 @@ def test_a_file_that_cannot_be_read_costs_one_video(tmp_path, name, monkeypatch)
   assert summary.failures.keys() == {name} and 'nvalid argument' in summary.failures[name]
 
 
+def test_a_video_that_goes_before_it_is_decoded_costs_itself(tmp_path, monkeypatch):
+  videos, digest = built_records.three(tmp_path / 'videos'), builder.videos.digest
+
+  def remove(video):
+    found = digest(video)
+    if video.id == 'b.mkv':
+      os.remove(video.path)
+    return found
+
+  monkeypatch.setattr(builder.videos, 'digest', remove)
+  summary = built_records.build(videos, tmp_path / 'out')
+  assert summary.videos == 2 and summary.failures == {'b.mkv': 'no such file or directory'}
+
+
 def test_names_that_are_not_utf8_are_reported(tmp_path, capsys):
   videos = built_records.three(tmp_path / 'videos')
   (videos / os.fsdecode(b'caf\xe9')).mkdir()
