@@ -8,6 +8,7 @@ import dataclasses
 import os
 import pathlib
 import shutil
+import uuid
 
 from audionet_tf.core import digests
 from audionet_tf.core.stores import object_store, store_cache
@@ -70,7 +71,7 @@ def fill(root, address, listed):
     target = root / name
     copy = store_cache.fetched_file(f'{address}/{name}', stored)
     if not target.is_file() or target.read_bytes() != copy.read_bytes():
-      partial = target.with_name(f'.{os.getpid()}.{target.name}')
+      partial = target.with_name(f'.{os.getpid()}.{uuid.uuid4().hex}')
       shutil.copyfile(copy, partial)
       os.replace(partial, target)
 

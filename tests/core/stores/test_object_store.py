@@ -491,6 +491,17 @@ def test_a_cache_may_be_named_by_way_of_its_neighbour(monkeypatch, tmp_path):
   assert store_mirror.size(store_mirror.mirrored('memory://neighbour') / 'a.tfrecord') == 2
 
 
+@pytest.mark.parametrize('name', ['x' * 251 + '.csv', 'x' * 245 + '.json'])
+def test_names_that_a_disk_can_hold_can_be_fetched(monkeypatch, tmp_path, name):
+  monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
+  place = f'memory://long/{len(name)}'
+  object_store.put_bytes(f'{place}/{name}', b'1')
+  assert files_in(store_mirror.mirrored(place)) == {name: b'1'}
+  assert pathlib.Path(store_cache.fetched(f'{place}/{name}')).read_bytes() == b'1'
+  with store_folder.written(place) as folder:
+    assert files_in(folder) == {name: b'1'}
+
+
 def test_results_with_names_like_those_of_partial_files_are_uploaded(monkeypatch, tmp_path):
   monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
   results = ['.hidden.wav.csv', '.sounds/.of/a.wav.csv', 'talk.partial', 'talk.partial.csv']
