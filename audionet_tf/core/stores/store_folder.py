@@ -154,7 +154,7 @@ def prepare(working, check):
     for name, stored in listed.items():
       path = working.root / name
       object_store.fetch(f'{working.address}/{name}', stored, path, bar.update)
-      working.sent[name] = state_of(path)
+      working.sent[name] = store_mirror.state_of(path)
   write_state(working)
 
 
@@ -211,12 +211,6 @@ def note(working, name, size):
   return True
 
 
-def state_of(path):
-  """[size, mtime in ns] of a file."""
-  status = path.stat()
-  return [status.st_size, status.st_mtime_ns]
-
-
 def local_files(root):
   """dict of name to path of what belongs into the store, in the order of uploading: no locks, no partial files."""
   found = {}
@@ -248,7 +242,7 @@ def upload(working):
   states = {}
   for name, path in found.items():
     with contextlib.suppress(FileNotFoundError):  # an old checkpoint, removed meanwhile
-      states[name] = state_of(path)
+      states[name] = store_mirror.state_of(path)
   changed = [name for name, state in states.items() if working.sent.get(name) != state]
   gone = [name for name in working.sent if name not in states]
   if not changed and not gone and not working.tried:
@@ -260,7 +254,7 @@ def upload(working):
     for name in changed:
       if working.lock:
         working.lock.check()
-      has_grown = note(working, name, state_of(found[name])[0])
+      has_grown = note(working, name, store_mirror.state_of(found[name])[0])
       if has_grown:
         write_state(working)
       object_store.put(f'{working.address}/{name}', found[name])

@@ -515,6 +515,24 @@ def test_results_with_names_like_those_of_partial_files_are_uploaded(monkeypatch
   assert store_cache.listed('memory://names').keys() == {name for name in results if '/' not in name}  # as records
 
 
+def test_what_is_gone_from_the_store_goes_from_its_mirror(monkeypatch, tmp_path):
+  monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
+  place = 'memory://gone'
+  for name in ('manifest.json', 'b.json', 'labels/k/c.json', 'labels/k/d.json', 'labels/k/l.tfrecord', 'labels/m/e'):
+    object_store.put_bytes(f'{place}/{name}', b'{}')
+  root = store_mirror.mirrored(place)
+  for name in ('labels/k/of-this-machine.json', 'labels/k/d.json'):
+    (root / name).write_bytes(b'{"labels": "new"}')
+  for name in ('b.json', 'labels/k/c.json', 'labels/k/d.json', 'labels/k/l.tfrecord'):
+    object_store.remove(f'{place}/{name}')
+  store_mirror.refresh(root / 'labels/k')
+  here = {'labels/k/of-this-machine.json', 'labels/k/d.json', 'labels/m/e', 'manifest.json'}
+  assert files_in(root).keys() == here | {'b.json'}
+  assert store_mirror.names(root / 'labels/k', '*.tfrecord') == []
+  assert store_mirror.size(root / 'labels/k/l.tfrecord') is None
+  assert store_mirror.mirrored(place) == root and files_in(root).keys() == here
+
+
 @pytest.mark.parametrize('now', [b'whole!', b'mended and longer'])
 def test_what_is_mended_beside_records_is_mended_in_the_store(monkeypatch, tmp_path, now):
   monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
