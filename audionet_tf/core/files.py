@@ -171,11 +171,13 @@ def replaced_folder(folder, marker):
       if folder.exists():
         folder.rename(earlier)
       partial.rename(folder)
+    except BaseException:
+      shutil.rmtree(partial, ignore_errors=True)
+      raise
     finally:
       if earlier.exists() and not folder.exists():
         earlier.rename(folder)
-      for left in (partial, earlier):
-        shutil.rmtree(left, ignore_errors=True)
+      shutil.rmtree(earlier, ignore_errors=True)
 
 
 @contextlib.contextmanager

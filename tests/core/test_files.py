@@ -192,6 +192,22 @@ def test_a_folder_is_made_by_one_process_at_a_time(tmp_path):
   assert (folder / 'marker').read_text() == 'two'
 
 
+def test_a_folder_leaves_the_work_of_the_next_process_alone(tmp_path, monkeypatch):
+  folder, begun, rename = tmp_path / 'site', tmp_path / '.site.partial/begun', pathlib.Path.rename
+
+  def rename_and_begin(path, target):
+    rename(path, target)
+    if path == begun.parent:
+      begun.parent.mkdir()
+      begun.touch()
+
+  monkeypatch.setattr(pathlib.Path, 'rename', rename_and_begin)
+  for content in ('one', 'two'):
+    with files.replaced_folder(folder, 'marker') as partial:
+      (partial / 'marker').write_text(content)
+    assert begun.exists() and (folder / 'marker').read_text() == content
+
+
 def test_a_folder_of_somebody_else_is_not_replaced(tmp_path):
   (tmp_path / 'mine').mkdir()
   files.check_replaceable(tmp_path / 'new', 'marker')
