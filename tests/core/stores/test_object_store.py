@@ -1,6 +1,7 @@
 """Objects, the cache and written folders, against a real S3 server behind a proxy that fails when it is told to."""
 
 import builtins
+import contextlib
 import fcntl
 import json
 import os
@@ -474,8 +475,6 @@ def test_what_a_call_is_given_stays_until_its_end(monkeypatch, tmp_path):
 
 
 def test_an_output_may_be_a_bucket_with_a_dot_in_its_name(monkeypatch, tmp_path):
-  import contextlib
-
   monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
   with contextlib.ExitStack() as stack:
     (store_flags.output(stack, 'memory://my.bucket') / 'x').write_bytes(b'1')
@@ -513,6 +512,17 @@ def test_results_with_names_like_those_of_partial_files_are_uploaded(monkeypatch
       (folder / name).write_bytes(b'1')
   assert sorted(object_store.listed('memory://names')) == results
   assert store_cache.listed('memory://names').keys() == {name for name in results if '/' not in name}  # as records
+
+
+@pytest.mark.parametrize('use', [store_cache.fetched, store_mirror.mirrored, store_folder.written])
+def test_a_file_that_is_also_a_folder_is_one_line(store, use):
+  system, _ = store
+  for name in ('a.json', 'a.json-', 'a.json/b/c.json', 'b.json'):
+    system.pipe_file(f'{BUCKET}/folder/{name}', b'{}')
+  with pytest.raises(UserError, match=f'{PLACE}/a.json: a file and a folder at once'), contextlib.ExitStack() as stack:
+    found = use(PLACE)
+    if use is store_folder.written:
+      stack.enter_context(found)
 
 
 def test_what_is_gone_from_the_store_goes_from_its_mirror(monkeypatch, tmp_path):
