@@ -100,12 +100,11 @@ def _message(running):
 
 
 def _stop(running):
-  """Ends the process and removes its partial file and its copy of the video."""
+  """Ends the process and removes its partial file and its copies of the video."""
   running.process.kill()
   running.process.join()
   with contextlib.suppress(FileNotFoundError):
     os.remove(worker.partial_path(running.job, running.process.pid))
-  if running.job.stored:
-    shutil.rmtree(worker.copy_folder(running.job), ignore_errors=True)
+  shutil.rmtree(worker.copy_folder(running.job), ignore_errors=True)
   running.process.close()
   running.receiver.close()

@@ -1,10 +1,12 @@
 """A process that hangs or crashes affects its own video only."""
 
+import gzip
 import os
 import signal
 import time
 
 import built_records
+import media_clips
 import pytest
 
 from audionet_tf.core.stores import object_store
@@ -49,6 +51,14 @@ def test_a_hanging_or_crashing_worker_costs_one_video(tmp_path, monkeypatch):
   assert 'within 1.5 s' in outcomes['hang', 'bad'].reason
   assert 'SIGSEGV' in outcomes['crash', 'bad'].reason
   assert 'exit code 3' in outcomes['exit_early', 'good'].reason
+
+
+def unpack_and_wait(connection, job, environment):
+  def report(count):
+    connection.send(count)
+    time.sleep(600)
+
+  worker.write_part(job, report)
 
 
 class Script:
@@ -105,3 +115,15 @@ def test_a_process_that_is_stopped_leaves_no_copy_of_its_video(tmp_path, monkeyp
   assert next(events) == (job, 0) and list(tmp_path.iterdir())
   events.close()
   assert not list(tmp_path.iterdir())
+
+
+def test_a_process_that_is_stopped_leaves_no_unpacked_video(tmp_path, monkeypatch):
+  monkeypatch.setattr(worker, 'work', unpack_and_wait)
+  path, parts = tmp_path / 'a.mkv.gz', tmp_path / 'parts'
+  path.write_bytes(gzip.compress(media_clips.write(tmp_path / 'a.mkv').read_bytes()))
+  parts.mkdir()
+  job = worker.Job('a', str(path), str(parts / 'part'), built_records.PNG, 1 << 32)
+  events = pool.run([job], 1, timeout_seconds=200)
+  assert next(events) == (job, 1) and list(parts.rglob('unpacked-*'))
+  events.close()
+  assert not list(parts.iterdir())

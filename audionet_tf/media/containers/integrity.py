@@ -55,7 +55,7 @@ def decompressed(path, folder=None):
 
   Args:
     path: a file.
-    folder: where the copy is written; None for the system's temporary folder.
+    folder: where the copy is written, of the output; None for the system's temporary folder.
 
   Raises:
     MediaError: the .gz is damaged, holds more than MAX_UNPACKED_BYTES, or needs more than half of the free space: a
@@ -67,7 +67,8 @@ def decompressed(path, folder=None):
     return
   check_regular(path)
   place, is_whole = folder or tempfile.gettempdir(), False
-  no_space = MediaError(path, f'unpacked it needs more than half of the space free in {place}')
+  where = 'on the disk of the output' if folder else f'in {place}'  # that folder has another name in every run
+  no_space = MediaError(path, f'unpacked it needs more than half of the space free {where}')
   try:
     with tempfile.NamedTemporaryFile(prefix='unpacked-', suffix=pathlib.Path(path.stem).suffix, dir=folder) as out:
       with reading(path):
