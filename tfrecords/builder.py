@@ -38,7 +38,7 @@ class Summary:
     shards: number of shards.
     bytes: size of all shards.
     seconds: duration of the build.
-    failures: dict of video id to the reason why it was skipped.
+    failures: dict of video id to the reason why it was skipped. What the records hold of it stays.
   """
 
   videos: int
@@ -83,7 +83,7 @@ def build(arguments, output, params, shard_count=None, workers=1, timeout_second
   with locked(output):
     manifest = _old_manifest(output, fields)
     digest_of, failures = _digests(candidates, workers)
-    kept, faults = _kept(output, manifest, digest_of)
+    kept, faults = _kept(output, manifest, digest_of, failures)
     missing = [video for video in candidates if video.id in digest_of and video.id not in kept]
     made, failed = _make(output, missing, digest_of, params, workers, timeout_seconds, memory_bytes)
     failures |= failed
@@ -267,15 +267,19 @@ def _old_manifest(folder, fields):
   return old
 
 
-def _kept(folder, old, digest_of):
-  """(dict of id to shards.Stored of the videos that the shards hold unchanged, list of what is damaged)."""
+def _kept(folder, old, digest_of, unreadable):
+  """(dict of id to shards.Stored of the videos that the shards hold unchanged, list of what is damaged).
+
+  Videos that cannot be read at the moment count as unchanged: windows and labels of an hour's outage would be lost.
+  """
   if not old:
     return {}, []
   with _bar(old['windows'], 'checking', 'window', delay=2) as bar:
     present = inspection.inspect(folder, old, bar.update)
   if present.faults:
     print(f'building damaged records again: {text.first_of(present.faults, 3, "; ")}', file=sys.stderr)
-  kept = {key: stored for key, stored in present.whole().items() if digest_of.get(key) == stored.digest}
+  whole = present.whole().items()
+  kept = {key: stored for key, stored in whole if key in unreadable or digest_of.get(key) == stored.digest}
   return kept, present.faults
 
 

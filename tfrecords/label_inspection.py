@@ -47,7 +47,7 @@ def _problem(path, row, stored, places):
       block = None if fault else tfrecord_io.example_class().FromString(framed[12:-4]).features.feature
     except message.DecodeError:
       fault = 'holds no Example'
-    fault = fault or (stored and _wrong_block(block, stored))
+    fault = fault or _wrong_block(block, stored)
     if fault:
       return f'record at byte {offset}: {fault}'
     rows = zip(block['video'].int64_list.value, block['index'].int64_list.value, strict=True)
@@ -64,10 +64,13 @@ def _problem(path, row, stored, places):
 
 
 def _wrong_block(block, stored):
-  """What in a block of answers is not as its manifest says, or None."""
-  params, count = stored['params'], len(block['index'].int64_list.value)
+  """What in a block of answers is not as its manifest says, if there is one, or None."""
+  count = len(block['index'].int64_list.value)
   if len(block['video'].int64_list.value) != count:
     return 'it has other numbers of videos than of windows'
+  if stored is None:
+    return None
+  params = stored['params']
   sizes = {} if 'sound' in stored else {'audio/pcm': 2 * params.window_samples}
   classes = {batch_keys.TEACHER + name: len(teacher['classes']) for name, teacher in stored['teachers'].items()}
   sizes |= {name: 2 * params.answers_per_window * number for name, number in classes.items()}

@@ -13,6 +13,9 @@ from multiprocessing import connection
 
 from tfrecords import worker
 
+LOOK_SECONDS = 1.0  # at most until the clock is looked at again
+STOPPED_SECONDS = 10.0  # what takes longer tells that this process was stopped, with its decoders: Ctrl-Z, docker pause
+
 
 @dataclasses.dataclass
 class _Running:
@@ -37,20 +40,25 @@ def run(jobs, workers, timeout_seconds):
   """
   context = multiprocessing.get_context('forkserver')
   context.set_forkserver_preload(['tfrecords.worker', 'audionet_tf.core.cli'])
-  waiting, running = list(reversed(jobs)), {}
+  waiting, running, looked_at = list(reversed(jobs)), {}, time.monotonic()
   try:
     while waiting or running:
       while waiting and len(running) < workers:
         started = _start(context, waiting.pop())
         running[started.receiver] = started
       deadline = min(r.reported_at for r in running.values()) + timeout_seconds
-      for receiver in connection.wait(list(running), max(0, deadline - time.monotonic())):
+      for receiver in connection.wait(list(running), min(LOOK_SECONDS, max(0, deadline - time.monotonic()))):
         message = _message(running[receiver])
         running[receiver].reported_at = time.monotonic()
         yield running[receiver].job, message
         if isinstance(message, worker.Outcome):
           _stop(running.pop(receiver))
-      for late in [r for r in running.values() if time.monotonic() - r.reported_at >= timeout_seconds]:
+      now = time.monotonic()
+      if now - looked_at > STOPPED_SECONDS:
+        for stopped in running.values():
+          stopped.reported_at = now
+      looked_at = now
+      for late in [r for r in running.values() if now - r.reported_at >= timeout_seconds]:
         _stop(running.pop(late.receiver))
         yield late.job, worker.Outcome(reason=f'no window finished within {timeout_seconds:g} s')
   finally:
@@ -92,12 +100,11 @@ def _message(running):
 
 
 def _stop(running):
-  """Ends the process and removes its partial file and its copy of the video."""
+  """Ends the process and removes its partial file and its copies of the video."""
   running.process.kill()
   running.process.join()
   with contextlib.suppress(FileNotFoundError):
     os.remove(worker.partial_path(running.job, running.process.pid))
-  if running.job.stored:
-    shutil.rmtree(worker.copy_folder(running.job), ignore_errors=True)
+  shutil.rmtree(worker.copy_folder(running.job), ignore_errors=True)
   running.process.close()
   running.receiver.close()

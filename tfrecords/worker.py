@@ -98,8 +98,15 @@ def work(connection, job, environment):
   except DiskFullError as error:
     connection.send(Outcome(reason=str(error), errno=errno.ENOSPC))
   except OSError as error:
-    failure = Outcome(reason=f'{error.filename or job.part}: {error.strerror}', errno=error.errno)
+    ends_build = files.is_full(error) or is_of_output(error, job)
+    failure = Outcome(0, f'{error.filename or job.part}: {error.strerror}', error.errno if ends_build else None)
     connection.send(no_memory if error.errno == errno.ENOMEM else failure)
+
+
+def is_of_output(error, job):
+  """Whether an OSError is one of writing: reading a video gives MediaError, other errors name a file elsewhere."""
+  folder = os.path.abspath(os.path.dirname(job.part))
+  return error.filename is None or os.path.abspath(error.filename).startswith(f'{folder}{os.sep}')
 
 
 def set_limits(memory_bytes):
@@ -136,13 +143,17 @@ def at_hand(job, report):
 
 
 def copy_folder(job):
-  """pathlib.Path of the folder for the copy of a job's video, which its process makes and removes."""
+  """pathlib.Path of the folder for copies of a job's video, which its process makes; whoever stops that removes it."""
   return pathlib.Path(f'{job.part}.{job.token}-copy')
 
 
 def size_of(job):
-  """Size of a job's video, bytes."""
-  return job.stored.size if job.stored else os.path.getsize(job.path)
+  """Size of a job's video, bytes; 0 of one that is gone, as its decoder will say."""
+  if job.stored:
+    return job.stored.size
+  with contextlib.suppress(OSError):
+    return os.path.getsize(job.path)
+  return 0
 
 
 def partial_path(job, process_id):
@@ -164,11 +175,15 @@ def write_part(job, report):
     MediaError: the video cannot be used, is shorter than a window, or has far too many windows for its size.
   """
   count, reported, params = 0, 0.0, job.params
+  integrity.check_regular(job.path)
   with contextlib.ExitStack() as stack:
-    path = stack.enter_context(integrity.decompressed(job.path, os.path.dirname(job.part)))
+    own, warn = copy_folder(job), decoding.printer(job.video_id)  # `path` may be that of a copy
+    own.mkdir(exist_ok=True)
+    stack.callback(shutil.rmtree, own, ignore_errors=True)
+    path = stack.enter_context(integrity.decompressed(job.path, own))
     file = stack.enter_context(files.atomic_write(job.part, 'wb', partial_path(job, os.getpid())))
     most = most_windows(os.path.getsize(job.path), params)
-    for index, pcm, images in windows(path, params):
+    for index, pcm, images in windows(path, params, warn):
       if count >= most:
         raise MediaError(job.path, f'too small a file for more than {count} windows')
       file.write(tfrecord_io.framed(records.window_example(params, job.video_id, index, pcm, images)))
@@ -180,7 +195,7 @@ def write_part(job, report):
       if params.short_videos == 'skip':
         problem = 'sound and picture do not share' if params.images_per_window else 'the sound does not fill'
         raise MediaError(job.path, f'{problem} one window of {params.window_seconds} s')
-      file.write(tfrecord_io.framed(records.window_example(params, job.video_id, 0, *short_window(path, params))))
+      file.write(tfrecord_io.framed(records.window_example(params, job.video_id, 0, *short_window(path, params, warn))))
       count = 1
     report(count)  # fails if the build has ended: another one may be running by now
   return count
@@ -191,31 +206,32 @@ def most_windows(size_bytes, params):
   return int((FREE_SECONDS + size_bytes / LEAST_BYTES_PER_SECOND) / params.hop_seconds)
 
 
-def windows(path, params):
+def windows(path, params, warn):
   """Yields the windows of a video that its sound covers, and its picture if there are pictures, in order.
 
   Args:
     path: of the video.
     params: RecordParams.
+    warn: as for `decoding.decode_audio`.
 
   Yields:
     (index, int16 [window_samples], T encoded images).
   """
   if params.images_per_window:
-    yield from paired_windows(path, params)
+    yield from paired_windows(path, params, warn)
     return
-  with contextlib.closing(sound_of(path, params)) as chunks:
+  with contextlib.closing(sound_of(path, params, warn)) as chunks:
     for index, pcm in timeline.cut_windows(chunks, params.window_seconds, params.hop_seconds, params.sample_rate_hz):
       yield index, pcm, []
 
 
-def sound_of(path, params, max_seconds=None):
+def sound_of(path, params, warn, max_seconds=None):
   """The sound of a video as `decoding.decode_audio` yields it, up to `max_seconds` or that of the params."""
   stop = params.max_seconds if max_seconds is None else max_seconds
-  return decoding.decode_audio(path, params.sample_rate_hz, params.mono, stop)
+  return decoding.decode_audio(path, params.sample_rate_hz, params.mono, stop, warn)
 
 
-def short_window(path, params):
+def short_window(path, params, warn):
   """The only window of a video that is shorter than a window.
 
   If the first n of the T image times lie within the video, n at least 1, the sound is truncated or zero-padded to n / T
@@ -227,6 +243,7 @@ def short_window(path, params):
   Args:
     path: of the video.
     params: RecordParams.
+    warn: as for `decoding.decode_audio`.
 
   Returns:
     (int16 [window_samples], T encoded images, their T times).
@@ -242,7 +259,7 @@ def short_window(path, params):
     )
   window = exact(params.window_seconds)
   covered = window * len(images) / len(times) if times else window
-  pieces = list(sound_of(path, params, covered))
+  pieces = list(sound_of(path, params, warn, covered))
   if not pieces:
     raise MediaError(path, f'no sound in its first {float(covered)} s')
   sound = np.concatenate([np.zeros(pieces[0][0], np.int16), *(samples for _, samples in pieces)])
@@ -277,7 +294,7 @@ def first_pictures(path, params):
   return images
 
 
-def paired_windows(path, params):
+def paired_windows(path, params, warn):
   """Yields the windows that both sound and picture cover, in order.
 
   The file is opened twice, once for the sound and once for the pictures: memory does not depend on how the file
@@ -286,12 +303,13 @@ def paired_windows(path, params):
   Args:
     path: of the video.
     params: RecordParams.
+    warn: as for `decoding.decode_audio`.
 
   Yields:
     (index, int16 [window_samples], T encoded images).
   """
   with contextlib.ExitStack() as stack:
-    chunks = stack.enter_context(contextlib.closing(sound_of(path, params)))
+    chunks = stack.enter_context(contextlib.closing(sound_of(path, params, warn)))
     pictures = stack.enter_context(contextlib.closing(decoding.decode_frames(path)))
     sound_windows = timeline.cut_windows(chunks, params.window_seconds, params.hop_seconds, params.sample_rate_hz)
     picture_windows = shown_windows(pictures, params, encoder(params))

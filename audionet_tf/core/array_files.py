@@ -55,7 +55,8 @@ def hdf5(path):
   """
   import h5py
 
-  with files.atomic_write(path, 'wb') as file, h5py.File(file.name, 'w') as out:
+  # The file is locked as it is.
+  with files.atomic_write(path, 'wb') as file, h5py.File(file.name, 'w', locking=False) as out:
 
     def add(name, rows):
       if shutil.disk_usage(path.parent).free < rows.nbytes + RESERVE_BYTES:

@@ -3,15 +3,20 @@
 import contextlib
 import errno
 import fcntl
+import itertools
 import json
 import os
 import pathlib
 import shutil
 
+from audionet_tf.core import digests
 from audionet_tf.core.errors import DiskFullError, UserError
 
 LOCK_NAME = '.lock'
 FULL = (errno.ENOSPC, errno.EDQUOT)
+LONGEST_NAME = 200  # bytes; disks hold 255, and partial files have longer names
+
+_numbers = itertools.count()
 
 
 @contextlib.contextmanager
@@ -28,27 +33,52 @@ def atomic_write(path, mode='w', partial=None):
     The open file. A library that opens files itself may write to its `name`.
   """
   path = pathlib.Path(path)
-  partial = partial_path(path) if partial is None else partial
   text = {} if 'b' in mode else {'encoding': 'utf-8', 'errors': 'backslashreplace', 'newline': ''}
-  try:
-    with space_in(path.parent):
+  with space_in(path.parent):
+    try:
+      file = open(partial, mode, **text) if partial else _open_partial(path, mode, text)  # noqa: SIM115
+    except OSError as error:
+      error.filename = os.fspath(path)  # the one that a user asked for
+      raise
+    with file:  # to the end: the lock is needed until there is no partial file any more
       try:
-        file = open(partial, mode, **text)  # noqa: SIM115
-      except OSError as error:
-        error.filename = os.fspath(path)  # the one that a user asked for
-        raise
-      with file:
         yield file
         sync(file)
-      os.replace(partial, path)
-  finally:
-    with contextlib.suppress(OSError):  # mostly it is not there; a disk that is read-only says something else
-      os.remove(partial)
+        os.replace(file.name, path)
+      except BaseException:
+        with contextlib.suppress(OSError):  # a disk that is read-only says something else
+          os.remove(file.name)
+        raise
 
 
-def partial_path(path):
-  """Where `atomic_write` writes a file by default; a process that is killed leaves it there."""
-  return path.with_name(f'.{path.stem}.partial{path.suffix}')
+def _open_partial(path, mode, text):
+  """Opens the file that is to become `path`.
+
+  All processes use one name, so that the next one replaces what a killed one left; while another process or thread is
+  at it, whose lock tells, a file of a name of its own.
+  """
+  partial = partial_path(path)
+  descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+  try:
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    is_ours = is_open(partial, descriptor)  # else it got its final name meanwhile
+  except BlockingIOError:
+    is_ours = False
+  except OSError:  # this disk knows no locks
+    is_ours = True
+  if not is_ours:
+    os.close(descriptor)
+    return open(partial_path(path, f'{os.getpid()}-{next(_numbers)}.'), mode, **text)
+  os.ftruncate(descriptor, 0)
+  return open(partial, mode, opener=lambda *_: descriptor, **text)
+
+
+def partial_path(path, mark=''):
+  """Where `atomic_write` writes a file by default; killed processes leave it there. `mark`: of a second one."""
+  stem, suffix = path.stem, path.suffix
+  if len(name := os.fsencode(path.name)) > LONGEST_NAME:
+    stem, suffix = digests.blake2b(name), suffix if len(os.fsencode(suffix)) < LONGEST_NAME else ''
+  return path.with_name(f'.{stem}.{mark}partial{suffix}')
 
 
 @contextlib.contextmanager
@@ -151,11 +181,13 @@ def replaced_folder(folder, marker):
       if folder.exists():
         folder.rename(earlier)
       partial.rename(folder)
+    except BaseException:
+      shutil.rmtree(partial, ignore_errors=True)
+      raise
     finally:
       if earlier.exists() and not folder.exists():
         earlier.rename(folder)
-      for left in (partial, earlier):
-        shutil.rmtree(left, ignore_errors=True)
+      shutil.rmtree(earlier, ignore_errors=True)
 
 
 @contextlib.contextmanager

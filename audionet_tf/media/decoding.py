@@ -72,7 +72,9 @@ def decode_audio(path, sample_rate_hz, mono='mean', max_seconds=None, warn=None)
   warn = warn or printer(path)
   integrity.check_regular(path)
   recordings = joined.recordings(path)
-  if recordings[-1][1] > os.path.getsize(path):
+  with integrity.reading(path):
+    is_cut = recordings[-1][1] > os.path.getsize(path)
+  if is_cut:
     raise MediaError(path, TRUNCATED)
   if line := joined.unread(path):
     warn(line)
@@ -263,6 +265,8 @@ def opened(path, begin=0, end=None):
     container = av.open(source, options=options, **READ_ANY_METADATA)
   except DECODER_ERRORS as error:
     raise MediaError(path, f'not a media file of a known format, or truncated ({brief(error)})') from None
+  except OSError as error:
+    raise MediaError(path, brief(error).lower()) from None
   with container:
     if integrity.is_truncated(path, begin, end):
       raise MediaError(path, TRUNCATED)
@@ -274,6 +278,8 @@ def opened(path, begin=0, end=None):
       raise MediaError(path, str(error)) from None
     except DECODER_ERRORS as error:
       raise MediaError(path, f'damaged ({brief(error)})') from None
+    except OSError as error:
+      raise MediaError(path, brief(error).lower()) from None
 
 
 def _best(path, container, kind, missing):

@@ -12,7 +12,6 @@
 
 import contextlib
 import dataclasses
-import os
 import pathlib
 import sys
 import time
@@ -103,8 +102,7 @@ def entries(width, paths, stamps, counts, times, vectors):
 def write(path, model, index):
   """Writes an index atomically. `index`: dict of path to Entry, not empty."""
   listed = index.values()
-  partial = path.with_name(f'.{path.stem}.{os.getpid()}.partial{path.suffix}')  # others may search here, too
-  with files.atomic_write(path, 'wb', partial) as file:
+  with files.atomic_write(path, 'wb') as file:
     np.savez(
       file,
       model=np.str_(model),

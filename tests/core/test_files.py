@@ -1,7 +1,10 @@
 """Atomic writes and locks."""
 
+import contextlib
+import errno
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -9,6 +12,7 @@ import pytest
 
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import store_cache
 
 
 @pytest.mark.parametrize(('mode', 'content', 'read'), [('w', 'é\r\n\n', 'é\r\n\n'.encode()), ('wb', b'\xff', b'\xff')])
@@ -34,6 +38,63 @@ def test_a_failure_keeps_the_old_file(tmp_path):
     assert (tmp_path / 'y').exists()
     raise KeyboardInterrupt
   assert path.read_text() == 'old' and os.listdir(tmp_path) == ['x']
+
+
+@pytest.mark.parametrize('name', ['x.json', 'x' * 251 + '.csv', 'x.' + 'y' * 253, 'é' * 124 + '.keras'])
+def test_a_name_that_a_disk_can_hold_can_be_written(tmp_path, name):
+  with files.atomic_write(tmp_path / name) as file, files.atomic_write(tmp_path / name) as other:
+    assert all(store_cache.is_hidden(os.path.basename(each.name)) for each in (file, other))
+    assert name.startswith('x.y') or pathlib.Path(file.name).suffix == pathlib.Path(name).suffix  # libraries look at it
+    file.write('1')
+  assert (tmp_path / name).read_text() == '1' and os.listdir(tmp_path) == [name]
+
+
+def test_of_two_who_write_one_file_at_once_the_later_one_wins(tmp_path):
+  path = tmp_path / 'x.json'
+  with files.atomic_write(path) as file:
+    file.write('of the first')
+    with files.atomic_write(path) as other:
+      other.write('2')
+    assert path.read_text() == '2'
+    with pytest.raises(ValueError, match='bad'), files.atomic_write(path) as other:
+      raise ValueError('bad')
+  assert path.read_text() == 'of the first' and os.listdir(tmp_path) == ['x.json']
+
+
+@pytest.mark.parametrize('moment', ['replace', 'remove', 'fsync'])
+def test_another_may_begin_at_any_moment(tmp_path, monkeypatch, moment):
+  path, real = tmp_path / 'x.json', getattr(os, moment)
+
+  def meanwhile(*args):
+    monkeypatch.setattr(os, moment, real)
+    with files.atomic_write(path) as other:
+      other.write('2')
+      real(*args)
+
+  monkeypatch.setattr(os, moment, meanwhile)
+  with contextlib.suppress(KeyError), files.atomic_write(path) as file:
+    file.write('the first one')
+    if moment == 'remove':
+      raise KeyError
+  assert path.read_text() == ('the first one' if moment == 'fsync' else '2') and os.listdir(tmp_path) == ['x.json']
+
+
+def test_a_disk_without_locks_can_be_written(tmp_path, monkeypatch):
+  def refuse(*args):
+    raise OSError(errno.ENOLCK, 'No locks available')
+
+  monkeypatch.setattr(files.fcntl, 'flock', refuse)
+  with files.atomic_write(tmp_path / 'x') as file:
+    file.write('1')
+  assert os.listdir(tmp_path) == ['x']
+
+
+def test_what_a_killed_process_left_is_replaced(tmp_path):
+  path = tmp_path / 'x.json'
+  files.partial_path(path).write_text('longer than what comes')
+  with files.atomic_write(path) as file:
+    file.write('1')
+  assert path.read_text() == '1' and os.listdir(tmp_path) == ['x.json']
 
 
 def test_a_library_may_write_to_the_temporary_name(tmp_path):
@@ -129,6 +190,22 @@ def test_a_folder_is_made_by_one_process_at_a_time(tmp_path):
   with files.replaced_folder(folder, 'marker') as partial:
     (partial / 'marker').write_text('two')
   assert (folder / 'marker').read_text() == 'two'
+
+
+def test_a_folder_leaves_the_work_of_the_next_process_alone(tmp_path, monkeypatch):
+  folder, begun, rename = tmp_path / 'site', tmp_path / '.site.partial/begun', pathlib.Path.rename
+
+  def rename_and_begin(path, target):
+    rename(path, target)
+    if path == begun.parent:
+      begun.parent.mkdir()
+      begun.touch()
+
+  monkeypatch.setattr(pathlib.Path, 'rename', rename_and_begin)
+  for content in ('one', 'two'):
+    with files.replaced_folder(folder, 'marker') as partial:
+      (partial / 'marker').write_text(content)
+    assert begun.exists() and (folder / 'marker').read_text() == content
 
 
 def test_a_folder_of_somebody_else_is_not_replaced(tmp_path):

@@ -233,7 +233,7 @@ def test_no_file_outside_the_folder_is_taken_for_one_of_it(made, stored, tmp_pat
   assert damaged == stored / 'manifest.json' and 'is outside the folder' in fault
 
 
-@pytest.mark.parametrize('way', ['cut', 'gone', 'longer', 'swapped'])
+@pytest.mark.parametrize('way', ['cut', 'empty', 'gone', 'longer', 'swapped'])
 def test_other_damage_is_found(made, stored, way):
   path = sorted(stored.glob('codecs-*'))[0]
   content = path.read_bytes()
@@ -242,7 +242,7 @@ def test_other_damage_is_found(made, stored, way):
   elif way == 'swapped':
     swap_windows(path)
   else:
-    path.write_bytes(content[:-7] if way == 'cut' else content + tfrecord_io.framed(b''))
+    path.write_bytes({'cut': content[:-7], 'empty': b'', 'longer': content + tfrecord_io.framed(b'')}[way])
   ((damaged, _),) = codec_inspection.inspect(stored, other_records(made))
   assert damaged == path
 
@@ -274,3 +274,14 @@ def test_verify_reads_variants_of_built_records_and_repair_takes_damage_away(tmp
   assert not path.exists() and verification.verify(folder) == []
   codec_pass.ensure(folder, record_manifest.read(folder))
   assert path.read_bytes() == content and verification.verify(folder) == []
+
+
+@pytest.mark.parametrize('windows', [1, 10**13, 10**400])
+def test_a_manifest_with_other_numbers_of_windows_is_a_fault(made, stored, windows):
+  content = json.loads((stored / 'manifest.json').read_text())
+  del content['checksum']
+  content['windows'] += windows - content['shards'][0]['windows']
+  content['shards'][0]['windows'] = windows
+  (stored / 'manifest.json').write_text(json.dumps(content))
+  (fault,) = (fault for _, fault in codec_inspection.inspect(stored, other_records(made)))
+  assert fault.endswith(f'has not {len(codecs.CODECS)} variants of {windows} windows')

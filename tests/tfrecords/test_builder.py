@@ -67,6 +67,25 @@ def test_a_second_run_builds_only_what_is_missing(tmp_path, monkeypatch):
   assert built_records.shard_bytes(out) == built_records.shard_bytes(tmp_path / 'fresh')
 
 
+def test_a_video_that_cannot_be_read_any_more_stays_in_the_records(tmp_path):
+  videos, out = built_records.three(tmp_path / 'videos'), tmp_path / 'out'
+  built_records.build(videos, out)
+  before = {path.name: path.read_bytes() for path in out.iterdir() if path.name != 'failures.json'}
+  content = (videos / 'b.mkv').read_bytes()
+  (videos / 'b.mkv').unlink()
+  (videos / 'b.mkv').symlink_to('/sys/class/net/lo/speed')  # whose every read fails
+  summary = built_records.build(videos, out)
+  assert (summary.videos, summary.kept) == (3, 3) and summary.failures == {'b.mkv': 'invalid argument'}
+  assert json.loads((out / 'failures.json').read_text()) == summary.failures
+  assert {path.name: path.read_bytes() for path in out.iterdir() if path.name != 'failures.json'} == before
+  next(out.glob('*00000-of-00002.tfrecord')).write_bytes(b'')  # what is lost of it cannot be built again
+  assert built_records.build(videos, out).videos == 2
+  (videos / 'b.mkv').unlink()
+  (videos / 'b.mkv').write_bytes(content)
+  assert built_records.build(videos, out).videos == 3
+  assert {path.name: path.read_bytes() for path in out.iterdir() if path.name != 'failures.json'} == before
+
+
 def test_other_arguments_for_existing_records_are_refused(tmp_path):
   videos, out = built_records.three(tmp_path / 'videos'), tmp_path / 'out'
   built_records.build(videos, out)
@@ -120,6 +139,33 @@ def test_unusable_files_are_reported(tmp_path, capsys):
   assert not [path for path in (tmp_path / 'out').rglob('*') if 'part' in path.name or 'unpacked' in path.name]
 
 
+@pytest.mark.parametrize('name', ['a.mkv', 'a.wav', 'a.mkv.gz'])
+def test_a_file_that_cannot_be_read_costs_one_video(tmp_path, name, monkeypatch):
+  """A file of the kernel that looks as any other, and whose every read fails, as those of a network that is gone do."""
+  videos = built_records.three(tmp_path / 'videos')
+  (videos / name).unlink(missing_ok=True)
+  (videos / name).symlink_to('/sys/class/net/lo/speed')
+  summary = built_records.build(videos, tmp_path / 'out')
+  assert summary.videos == (2 if name == 'a.mkv' else 3) and summary.failures == {name: 'invalid argument'}
+  monkeypatch.setattr(builder.videos, 'digest', lambda video: '0' * 32)  # it could be read a moment ago
+  summary = built_records.build(videos / name, tmp_path / 'later')
+  assert summary.failures.keys() == {name} and 'nvalid argument' in summary.failures[name]
+
+
+def test_a_video_that_goes_before_it_is_decoded_costs_itself(tmp_path, monkeypatch):
+  videos, digest = built_records.three(tmp_path / 'videos'), builder.videos.digest
+
+  def remove(video):
+    found = digest(video)
+    if video.id == 'b.mkv':
+      os.remove(video.path)
+    return found
+
+  monkeypatch.setattr(builder.videos, 'digest', remove)
+  summary = built_records.build(videos, tmp_path / 'out')
+  assert summary.videos == 2 and summary.failures == {'b.mkv': 'no such file or directory'}
+
+
 def test_names_that_are_not_utf8_are_reported(tmp_path, capsys):
   videos = built_records.three(tmp_path / 'videos')
   (videos / os.fsdecode(b'caf\xe9')).mkdir()
@@ -143,6 +189,24 @@ def test_too_little_memory_skips_the_video(tmp_path):
   summary = built_records.build(tmp_path / 'a.mkv', tmp_path / 'out', memory_bytes=1 << 20)
   assert summary.windows == 0
   assert 'a.mkv' in summary.failures
+
+
+@pytest.mark.parametrize('name, ends', [('a.mkv', False), ('out/.parts/part', True), (None, True)])
+def test_errors_of_the_output_end_the_build_and_those_of_a_video_do_not(tmp_path, monkeypatch, name, ends):
+  job = worker.Job('a', str(tmp_path / 'a.mkv'), str(tmp_path / 'out/.parts/part'), built_records.PNG, 1 << 32)
+  sent = []
+
+  class Connection:
+    send = staticmethod(sent.append)
+
+  def refuse(*args):
+    raise OSError(errno.EIO, 'Input/output error', name and str(tmp_path / name))
+
+  monkeypatch.setattr(worker.resource, 'setrlimit', lambda *a: None)
+  monkeypatch.setattr(worker.signal, 'signal', lambda *a: None)
+  monkeypatch.setattr(worker, 'write_part', refuse)
+  worker.work(Connection, job, {})
+  assert 'Input/output error' in sent[-1].reason and sent[-1].errno == (errno.EIO if ends else None)
 
 
 def test_a_full_disk_ends_the_build(tmp_path, monkeypatch):

@@ -100,8 +100,10 @@ class Killed(Exception):
   """Stands for the end of the process."""
 
 
-def killed(*arguments):
-  raise Killed
+def killed(path, **options):
+  """shutil.rmtree of a process that dies where it would remove the parts."""
+  if path.name == '.parts':
+    raise Killed
 
 
 @pytest.mark.parametrize('way', ['build', 'repair'])
@@ -389,6 +391,20 @@ def test_stored_answers_that_do_not_belong_to_the_records_are_found(built, spoil
   assert len(faults) == 1 and str(labels) in faults[0] and left == []
   assert not (labels / 'manifest.json').exists()
   assert faults_of(built[1]) == []
+
+
+@pytest.mark.parametrize('key', ['video', 'index'])
+@pytest.mark.parametrize('finished', [True, False])
+def test_a_block_with_other_numbers_of_videos_than_of_windows_is_a_fault(built, key, finished):
+  labels = store_labels(built[1])
+  path = labels / 'labels-00001-of-00003.tfrecord'
+  offset, length = tfrecord_io.record_offsets(path)[0]
+  block = tfrecord_io.example_class().FromString(path.read_bytes()[offset + 12 : offset + length - 4])
+  block.features.feature[key].int64_list.value.append(0)
+  path.write_bytes(tfrecord_io.framed(block.SerializeToString(deterministic=True)))
+  if not finished:
+    (labels / 'manifest.json').unlink()
+  assert faults_of(built[1]) == [f'{path}: record at byte 0: it has other numbers of videos than of windows']
 
 
 @pytest.mark.parametrize('way', ['absolute', 'above'])

@@ -1,5 +1,7 @@
 """Windows hold the sound and the pictures of the same time."""
 
+import dataclasses
+import gzip
 import io
 import os
 import pathlib
@@ -83,6 +85,21 @@ def test_the_copy_is_gone_when_the_outcome_is_sent(tmp_path, monkeypatch):
 
   worker.work(Connection(), job_in_store(tmp_path, 'a.mkv', b'sound'), {})
   assert left[worker.Outcome(windows=3)] == []
+
+
+@pytest.mark.parametrize('images', [0, 1])
+@pytest.mark.parametrize('seconds', [0.4, 1])
+def test_warnings_about_copies_name_the_video(tmp_path, capsys, images, seconds):
+  """Here one that is shorter or longer than a window, unpacked from a copy of an object in a store."""
+  path = media_clips.write(tmp_path / 'a.mp4', seconds, **media_clips.CODED, tick=Fraction(1, 12800))
+  content = gzip.compress(path.read_bytes() + path.read_bytes())  # of which only the first is read
+  params = RecordParams(images_per_window=images, window_seconds=0.5, hop_seconds=0.5, short_videos='repeat')
+  job = dataclasses.replace(job_in_store(tmp_path, 'talks/a.mp4.gz', content), part=str(tmp_path / 'p'), params=params)
+  with worker.at_hand(job, lambda count: None) as local:
+    worker.write_part(local, lambda count: None)
+  told = set(capsys.readouterr().err.splitlines())
+  line = '1 more behind the first recording in it is not read; join by ffmpeg -f concat'
+  assert told == {f'warning: talks/a.mp4.gz: {line}'}
 
 
 def test_a_picture_that_starts_at_the_image_time_is_shown(tmp_path):

@@ -12,7 +12,7 @@ import os
 import pathlib
 import re
 import sys
-import time
+import uuid
 
 import tqdm
 
@@ -221,7 +221,7 @@ def fetch(address, stored, target, progress=lambda count: None, alive=lambda: No
   """
   from fsspec.callbacks import Callback
 
-  partial = target.with_name(f'.{os.getpid()}.{time.monotonic_ns()}.{target.name}')
+  partial = target.with_name(f'.{os.getpid()}.{uuid.uuid4().hex}')
 
   def download(system, path):
     check_same(address, stored)

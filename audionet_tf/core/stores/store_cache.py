@@ -73,8 +73,16 @@ def is_hidden(name):
 
 
 def listed(address):
-  """The objects below an address, dict of name to object_store.Stored, without hidden ones."""
-  return {name: stored for name, stored in object_store.listed(address).items() if not is_hidden(name)}
+  """The objects below an address, dict of name to object_store.Stored, without hidden ones.
+
+  Raises:
+    UserError: as object_store.listed, or a name is that of a file and of a folder, which a disk cannot hold.
+  """
+  found = {name: stored for name, stored in object_store.listed(address).items() if not is_hidden(name)}
+  folders = {str(folder) for name in found for folder in pathlib.PurePosixPath(name).parents}
+  if both := sorted(folders & found.keys()):
+    raise UserError(f'{address}/{both[0]}: a file and a folder at once, which no disk can hold; rename one of them')
+  return found
 
 
 def check_size(address, listed):

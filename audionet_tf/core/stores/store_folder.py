@@ -8,6 +8,7 @@ emptied, and the store's objects fetched.
 
 import contextlib
 import dataclasses
+import fcntl
 import fnmatch
 import json
 import os
@@ -27,6 +28,7 @@ LAST = (
   *('*.data-?????-of-?????', '*.index', 'checkpoint'),  # of a checkpoint, which its index makes visible
   *('student.json', 'student.keras', 'manifest.backup.json', 'manifest.json', 'saved_model.pb'),
 )
+KEPT = 'kept'  # a file beside a local folder whose user was told where it is
 
 
 @dataclasses.dataclass
@@ -89,7 +91,7 @@ def written(path, busy=None, wanted=lambda name: True, check=lambda names: None)
   with contextlib.ExitStack() as stack:
     lock = stack.enter_context(store_lock.locked(address, busy)) if busy else None
     home = store_cache.folder() / 'writing' / digests.of_text(address)[:32]
-    home = own_home(home, address, lock) if wanted is nothing else home
+    home = own_home(stack, home, address, lock) if wanted is nothing else home
     working = Working(address, home / address.rpartition('/')[2], lock, wanted=wanted)
     if wanted is not nothing:
       prepare(working, check)
@@ -103,17 +105,32 @@ def written(path, busy=None, wanted=lambda name: True, check=lambda names: None)
     except BaseException:
       if keep(working) and (wanted is nothing or (working.sent == sent and is_copy(working))):
         shutil.rmtree(home)
+      elif wanted is nothing:
+        (home / KEPT).touch()
       raise
     finally:
       del _working[str(working.root)]
 
 
-def own_home(shared, address, lock):
-  """pathlib.Path of a home for this process alone, with the local folder; named after `shared`, that of all others."""
+def own_home(stack, shared, address, lock):
+  """pathlib.Path of a home for this process alone, with the local folder; named after `shared`, that of all others.
+
+  It is locked until `stack` closes. Those that killed processes left are removed: nobody would look at them again.
+  """
   object_store.check_bucket(address)  # before the work, not after it
   names = object_store.folders(address) if lock else []
   shared.parent.mkdir(exist_ok=True)
-  home = pathlib.Path(tempfile.mkdtemp(prefix=f'{shared.name}-', dir=shared.parent))
+  for left in shared.parent.glob('*-*'):
+    if not (left / KEPT).exists():
+      store_cache.remove_unused(left)
+  while True:
+    home = pathlib.Path(tempfile.mkdtemp(prefix=f'{shared.name}-', dir=shared.parent))
+    with contextlib.suppress(FileNotFoundError):  # another process took it for one that was left
+      descriptor = os.open(home, os.O_RDONLY)
+      stack.callback(os.close, descriptor)
+      fcntl.flock(descriptor, fcntl.LOCK_SH)
+      if files.is_open(home, descriptor):
+        break
   for name in ('', *(name for name in names if not store_cache.is_hidden(f'{name}/'))):
     (home / address.rpartition('/')[2] / name).mkdir()
   return home
@@ -137,7 +154,7 @@ def prepare(working, check):
     for name, stored in listed.items():
       path = working.root / name
       object_store.fetch(f'{working.address}/{name}', stored, path, bar.update)
-      working.sent[name] = state_of(path)
+      working.sent[name] = store_mirror.state_of(path)
   write_state(working)
 
 
@@ -194,12 +211,6 @@ def note(working, name, size):
   return True
 
 
-def state_of(path):
-  """[size, mtime in ns] of a file."""
-  status = path.stat()
-  return [status.st_size, status.st_mtime_ns]
-
-
 def local_files(root):
   """dict of name to path of what belongs into the store, in the order of uploading: no locks, no partial files."""
   found = {}
@@ -231,7 +242,7 @@ def upload(working):
   states = {}
   for name, path in found.items():
     with contextlib.suppress(FileNotFoundError):  # an old checkpoint, removed meanwhile
-      states[name] = state_of(path)
+      states[name] = store_mirror.state_of(path)
   changed = [name for name, state in states.items() if working.sent.get(name) != state]
   gone = [name for name in working.sent if name not in states]
   if not changed and not gone and not working.tried:
@@ -243,7 +254,7 @@ def upload(working):
     for name in changed:
       if working.lock:
         working.lock.check()
-      has_grown = note(working, name, state_of(found[name])[0])
+      has_grown = note(working, name, store_mirror.state_of(found[name])[0])
       if has_grown:
         write_state(working)
       object_store.put(f'{working.address}/{name}', found[name])

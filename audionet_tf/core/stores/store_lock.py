@@ -38,15 +38,32 @@ class Lock:
   def renew(self):
     """Writes the lock again and again, until it is released or lost."""
     while not self.over.wait(self.seconds):
-      with contextlib.suppress(UserError):  # it may work the next time
-        if not self.is_ours():
-          return
-        self.content['renewals'] += 1
-        object_store.put_bytes(self.address, written(self.content))
+      self.content['renewals'] += 1
+      with contextlib.suppress(UserError, FileNotFoundError):  # it may work the next time
+        self.while_ours(lambda system, path: system.pipe_file(path, written(self.content)))
+      if self.is_lost:
+        return
+
+  def while_ours(self, function):
+    """`function(file system, path)` of the lock, unless it is lost.
+
+    A request is tried again for longer than the lease: whose lock it is must be looked at before every attempt.
+    """
+
+    def attempt(system, path):
+      try:
+        content = system.cat_file(path)
+      except FileNotFoundError:
+        content = None
+      self.is_lost |= token_of(content) != self.content['token']
+      if not self.is_lost:
+        function(system, path)
+
+    object_store.attempt(self.address, attempt)
 
   def is_ours(self):
     """Whether the store still holds this lock: a process that slept for longer than the lease may have lost it."""
-    self.is_lost |= token_of(object_store.read_bytes(self.address)) != self.content['token']
+    self.while_ours(lambda system, path: None)
     return not self.is_lost
 
   def check(self):
@@ -58,9 +75,8 @@ class Lock:
     """Removes the lock, unless it is another's by now."""
     self.over.set()
     self.thread.join()
-    with contextlib.suppress(UserError):
-      if self.is_ours():
-        object_store.remove(self.address)
+    with contextlib.suppress(UserError, FileNotFoundError):
+      self.while_ours(lambda system, path: system.rm_file(path))
 
 
 def lease_seconds():

@@ -4,14 +4,18 @@ Small files are in it; shards come into the cache when `present` asks for them. 
 mirror's path, which `store_cache.addressed` turns back into the address in messages.
 """
 
+import contextlib
 import dataclasses
+import json
 import os
 import pathlib
 import shutil
+import uuid
 
-from audionet_tf.core import digests
+from audionet_tf.core import digests, files
 from audionet_tf.core.stores import object_store, store_cache
 
+FILLED = 'filled.json'  # beside a mirror
 ON_DEMAND = '.tfrecord'  # suffix of what is fetched only when it is asked for
 
 
@@ -48,19 +52,20 @@ def refresh(folder):
   """Looks again at what a store holds of a folder in a mirror: another process may have put it there. Else nothing."""
   if found := mirror_of(folder):
     root, mirror = found
-    below = os.path.relpath(folder, root)
-    listed = {f'{below}/{name}': each for name, each in store_cache.listed(f'{mirror.address}/{below}').items()}
-    fill(pathlib.Path(root), mirror.address, listed)
-    mirror.listed |= listed
+    below = f'{os.path.relpath(folder, root)}/'
+    listed = {below + name: each for name, each in store_cache.listed(mirror.address + '/' + below[:-1]).items()}
+    fill(pathlib.Path(root), mirror.address, listed, below)
+    mirror.listed = {name: each for name, each in mirror.listed.items() if not name.startswith(below)} | listed
 
 
-def fill(root, address, listed):
-  """Makes the small files of a mirror those that were listed.
+def fill(root, address, listed, below=''):
+  """Makes the small files of a mirror those that were listed. What this machine has put there or changed stays.
 
   Args:
     root: pathlib.Path of the mirror.
     address: that it stands for.
     listed: dict of name to object_store.Stored.
+    below: what the names begin with that were listed.
   """
   small = {name: stored for name, stored in listed.items() if not name.endswith(ON_DEMAND)}
   store_cache.check_size(address, small)
@@ -70,9 +75,33 @@ def fill(root, address, listed):
     target = root / name
     copy = store_cache.fetched_file(f'{address}/{name}', stored)
     if not target.is_file() or target.read_bytes() != copy.read_bytes():
-      partial = target.with_name(f'.{os.getpid()}.{target.name}')
+      partial = target.with_name(f'.{os.getpid()}.{uuid.uuid4().hex}')
       shutil.copyfile(copy, partial)
       os.replace(partial, target)
+  before = filled(root)
+  here = {name for name in before if name.startswith(below)}
+  for name in here - listed.keys():
+    with contextlib.suppress(FileNotFoundError):
+      if state_of(root / name) == before[name]:
+        (root / name).unlink()
+  now = {name: state for name, state in before.items() if name not in here}
+  now |= {name: state_of(root / name) for name in small}
+  if now != before:
+    files.write_json(root.parent / FILLED, now)
+
+
+def filled(root):
+  """dict of name to `state_of` of the small files that `fill` left in a mirror."""
+  with contextlib.suppress(OSError, ValueError):
+    found = json.loads((root.parent / FILLED).read_text(encoding='utf-8'))
+    return found if isinstance(found, dict) else {}
+  return {}
+
+
+def state_of(path):
+  """[size, mtime in ns] of a file."""
+  status = path.stat()
+  return [status.st_size, status.st_mtime_ns]
 
 
 def present(path):

@@ -30,22 +30,28 @@ class Copy(type(pathlib.Path())):
 
 def check_regular(path):
   """Raises MediaError unless `path` is a regular file, or a link to one, and not empty."""
-  try:
+  with reading(path):
     status = os.stat(path)
-  except OSError as error:
-    raise MediaError(path, (error.strerror or 'cannot be opened').lower()) from None
   if not stat.S_ISREG(status.st_mode):
     raise MediaError(path, 'not a regular file')
   if not status.st_size:
     raise MediaError(path, 'empty file')
 
 
-def readable(path, opener=None):
-  """`opener(path)`, by default `open(path, 'rb')`, with OSError as MediaError."""
+@contextlib.contextmanager
+def reading(path):
+  """Context in which OSError, as of a network that is gone, becomes MediaError. Nothing may be written in it."""
   try:
-    return opener(path) if opener else open(path, 'rb')
+    yield
   except OSError as error:
-    raise MediaError(path, (error.strerror or 'cannot be opened').lower()) from None
+    raise MediaError(path, (error.strerror or 'cannot be read').lower()) from None
+
+
+@contextlib.contextmanager
+def readable(path, opener=None):
+  """Context with `opener(path)`, by default `open(path, 'rb')`, as `reading`."""
+  with reading(path), opener(path) if opener else open(path, 'rb') as file:
+    yield file
 
 
 @contextlib.contextmanager
@@ -56,7 +62,7 @@ def decompressed(path, folder=None):
 
   Args:
     path: a file.
-    folder: where the copy is written; None for the system's temporary folder.
+    folder: where the copy is written, of the output; None for the system's temporary folder.
 
   Raises:
     MediaError: the .gz is damaged, holds more than MAX_UNPACKED_BYTES, or needs more than half of the free space: a
@@ -70,10 +76,13 @@ def decompressed(path, folder=None):
   place, is_whole = folder or tempfile.gettempdir(), False
   suffix = pathlib.Path(path.stem).suffix
   suffix = suffix if len(os.fsencode(suffix)) <= LONGEST_SUFFIX else ''
-  no_space = MediaError(path, f'unpacked it needs more than half of the space free in {place}')
+  where = 'on the disk of the output' if folder else f'in {place}'  # that folder has another name in every run
+  no_space = MediaError(path, f'unpacked it needs more than half of the space free {where}')
   try:
     with tempfile.NamedTemporaryFile(prefix='unpacked-', suffix=suffix, dir=folder) as out:
-      with readable(path) as file, gzip.GzipFile(fileobj=file) as packed:
+      with reading(path):
+        packed = gzip.open(path)  # noqa: SIM115
+      with packed:
         while block := _gzip_block(path, packed):
           if out.tell() + len(block) > MAX_UNPACKED_BYTES:
             raise MediaError(path, f'holds more than {MAX_UNPACKED_BYTES >> 30} GiB, the limit of a .gz')

@@ -1,6 +1,7 @@
 """Objects, the cache and written folders, against a real S3 server behind a proxy that fails when it is told to."""
 
 import builtins
+import contextlib
 import fcntl
 import json
 import os
@@ -474,8 +475,6 @@ def test_what_a_call_is_given_stays_until_its_end(monkeypatch, tmp_path):
 
 
 def test_an_output_may_be_a_bucket_with_a_dot_in_its_name(monkeypatch, tmp_path):
-  import contextlib
-
   monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
   with contextlib.ExitStack() as stack:
     (store_flags.output(stack, 'memory://my.bucket') / 'x').write_bytes(b'1')
@@ -491,6 +490,17 @@ def test_a_cache_may_be_named_by_way_of_its_neighbour(monkeypatch, tmp_path):
   assert store_mirror.size(store_mirror.mirrored('memory://neighbour') / 'a.tfrecord') == 2
 
 
+@pytest.mark.parametrize('name', ['x' * 251 + '.csv', 'x' * 245 + '.json'])
+def test_names_that_a_disk_can_hold_can_be_fetched(monkeypatch, tmp_path, name):
+  monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
+  place = f'memory://long/{len(name)}'
+  object_store.put_bytes(f'{place}/{name}', b'1')
+  assert files_in(store_mirror.mirrored(place)) == {name: b'1'}
+  assert pathlib.Path(store_cache.fetched(f'{place}/{name}')).read_bytes() == b'1'
+  with store_folder.written(place) as folder:
+    assert files_in(folder) == {name: b'1'}
+
+
 def test_results_with_names_like_those_of_partial_files_are_uploaded(monkeypatch, tmp_path):
   monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
   results = ['.hidden.wav.csv', '.sounds/.of/a.wav.csv', 'talk.partial', 'talk.partial.csv']
@@ -502,6 +512,35 @@ def test_results_with_names_like_those_of_partial_files_are_uploaded(monkeypatch
       (folder / name).write_bytes(b'1')
   assert sorted(object_store.listed('memory://names')) == results
   assert store_cache.listed('memory://names').keys() == {name for name in results if '/' not in name}  # as records
+
+
+@pytest.mark.parametrize('use', [store_cache.fetched, store_mirror.mirrored, store_folder.written])
+def test_a_file_that_is_also_a_folder_is_one_line(store, use):
+  system, _ = store
+  for name in ('a.json', 'a.json-', 'a.json/b/c.json', 'b.json'):
+    system.pipe_file(f'{BUCKET}/folder/{name}', b'{}')
+  with pytest.raises(UserError, match=f'{PLACE}/a.json: a file and a folder at once'), contextlib.ExitStack() as stack:
+    found = use(PLACE)
+    if use is store_folder.written:
+      stack.enter_context(found)
+
+
+def test_what_is_gone_from_the_store_goes_from_its_mirror(monkeypatch, tmp_path):
+  monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
+  place = 'memory://gone'
+  for name in ('manifest.json', 'b.json', 'labels/k/c.json', 'labels/k/d.json', 'labels/k/l.tfrecord', 'labels/m/e'):
+    object_store.put_bytes(f'{place}/{name}', b'{}')
+  root = store_mirror.mirrored(place)
+  for name in ('labels/k/of-this-machine.json', 'labels/k/d.json'):
+    (root / name).write_bytes(b'{"labels": "new"}')
+  for name in ('b.json', 'labels/k/c.json', 'labels/k/d.json', 'labels/k/l.tfrecord'):
+    object_store.remove(f'{place}/{name}')
+  store_mirror.refresh(root / 'labels/k')
+  here = {'labels/k/of-this-machine.json', 'labels/k/d.json', 'labels/m/e', 'manifest.json'}
+  assert files_in(root).keys() == here | {'b.json'}
+  assert store_mirror.names(root / 'labels/k', '*.tfrecord') == []
+  assert store_mirror.size(root / 'labels/k/l.tfrecord') is None
+  assert store_mirror.mirrored(place) == root and files_in(root).keys() == here
 
 
 @pytest.mark.parametrize('now', [b'whole!', b'mended and longer'])

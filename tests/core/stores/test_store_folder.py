@@ -1,6 +1,7 @@
 """Folders that are written to a store in memory: what is kept when uploads fail, and what is not asked of the store."""
 
 import contextlib
+import shutil
 
 import pytest
 
@@ -138,6 +139,25 @@ def test_results_outlast_the_training_of_the_run_that_they_are_put_into(refused)
       write(run, a='1')
     write(results, b='2')
   assert copied(place) == {'a': '1', 'b': '2'}
+
+
+def test_what_killed_commands_left_goes_and_what_is_kept_or_used_stays(refused, tmp_path, capsys):
+  place, homes, nothing = 'memory://homes/run', tmp_path / 'cache/writing', store_folder.nothing
+  refused.add('b')
+  with pytest.raises(UserError), store_folder.written(place, wanted=nothing) as kept:
+    write(kept, b='2')
+  assert f'what is finished is kept in {kept}' in capsys.readouterr().err
+  with pytest.raises(UserError), store_folder.written('memory://homes/resumed') as resumed:
+    write(resumed, b='2')
+  killed = kept.parent.with_name(f'{kept.parent.name}-of-a-killed-process')
+  shutil.copytree(kept.parent, killed)
+  (killed / store_folder.KEPT).unlink()
+  with store_folder.written('memory://homes/other', wanted=nothing) as first:
+    assert kept.is_dir() and resumed.is_dir() and not killed.exists()
+    with store_folder.written(place, wanted=nothing) as second:
+      assert first.is_dir() and second.is_dir()
+      write(first, a='1')
+  assert {path.parent for path in (kept, resumed)} == set(homes.iterdir())
 
 
 def test_what_was_refused_before_it_changed_anything_leaves_no_copy(refused, tmp_path):

@@ -18,6 +18,7 @@ SHARD = pathlib.Path('labels-00000-of-00001.tfrecord')
   [
     files.LOCK_NAME,
     *(files.partial_path(pathlib.Path(name)).name for name in ('metrics.jsonl', 'student.keras', 'README', 'a.b.csv')),
+    files.partial_path(pathlib.Path('a.b.csv'), '12-3.').name,
     tfrecord_io.unfinished(SHARD).name,
     *(path.name for path in shards.partial_paths(pathlib.Path('records'), 2)),
     *sorted(record_manifest.PARTIAL_NAMES),

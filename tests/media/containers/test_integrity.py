@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import errno
 import gzip
 import io
 import os
@@ -14,8 +15,8 @@ import pytest
 from PIL import Image
 
 from audionet_tf.core.errors import MediaError
-from audionet_tf.media import decoding, prefetch, waveforms
-from audionet_tf.media.containers import integrity
+from audionet_tf.media import decoding, prefetch, wav_tfio, waveforms
+from audionet_tf.media.containers import integrity, joined, sections
 
 
 @pytest.mark.parametrize('name, options', [
@@ -101,6 +102,48 @@ def test_only_regular_files_are_opened(tmp_path):
   media_clips.write(tmp_path / 'a.mkv')
   (tmp_path / 'link.mkv').symlink_to('a.mkv')
   assert len(media_clips.decode_sound(tmp_path / 'link.mkv')[1]) == media_clips.RATE_HZ
+
+
+@pytest.mark.parametrize(
+  'read',
+  [
+    integrity.is_truncated,
+    joined.recordings,
+    joined.unread,
+    decoding.declared_duration,
+    lambda path: list(decoding.decode_audio(path, 16000)),
+    lambda path: list(decoding.decode_frames(path)),
+    wav_tfio.plain_header,
+  ],
+)
+def test_a_file_that_fails_when_it_is_read_is_named(tmp_path, read):
+  """As on a network that is gone: here a file of the kernel that may be opened."""
+  path = tmp_path / 'a.wav'
+  path.symlink_to('/sys/class/net/lo/speed')
+  with pytest.raises(MediaError, match='a.wav: invalid argument'):
+    read(path)
+  assert wav_tfio.header(path) is None
+
+
+def test_a_file_that_fails_midway_is_named(tmp_path, monkeypatch):
+  path = media_clips.write(tmp_path / 'a.wav', times=[], seconds=3)
+  path.write_bytes(b'ID3\4\0\0\0\0\0\4abcd' + path.read_bytes())  # read by Section
+  read, calls, failing = sections.Section.read, [], set()
+
+  def fail(file, size=-1):
+    calls.append(size)
+    if len(calls) in failing:
+      raise OSError(errno.EIO, 'Input/output error')
+    return read(file, size)
+
+  monkeypatch.setattr(sections.Section, 'read', fail)
+  list(decoding.decode_audio(path, 16000))
+  for number in range(1, len(calls) + 1):
+    calls.clear()
+    failing.clear()
+    failing.add(number)
+    with pytest.raises(MediaError, match='a.wav: .*nput/output error'):
+      list(decoding.decode_audio(path, 16000))
 
 
 def test_pictures_with_too_many_pixels_are_refused(tmp_path, monkeypatch):
