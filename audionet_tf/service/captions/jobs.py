@@ -183,6 +183,8 @@ class Jobs:
       while not future.done():
         with contextlib.suppress(asyncio.CancelledError):
           await asyncio.wait([future])
+      if not future.cancelled():
+        future.exception()  # looked at: asyncio would print it
       raise
     except UserError as error:
       raise RequestRefused(422, getattr(error, 'reason', error)) from None
