@@ -104,33 +104,43 @@ def prepare(folder, run_dir, found, build, arguments):
     (list of the readable labelled.Sound with their parts, names and rules as from `split`, dict of the names of
     unreadable sounds to reasons).
   """
-  check_sounds(run_dir, found)
+  left_out = check_sounds(run_dir, found)
+  found = [sound for sound in found if sound.name not in (left_out or ())]
   sounds, names, rules = split(found)
   write_table(run_dir / TABLE, sounds, names)
   unreadable = build_parts(run_dir, sounds, build, arguments)
+  if unreadable and left_out is not None:
+    raise UserError(
+      f'{run_dir}: cannot be resumed without sounds that were readable: '
+      f'{text.first_of([f"{name} ({reason})" for name, reason in sorted(unreadable.items())])}'
+    )
   if unreadable:  # what is held out is decided among the others
     found = [sound for sound in found if sound.name not in unreadable]
     labelled.check_readable(folder, found, unreadable)
     sounds, names, rules = split(found)
     write_table(run_dir / TABLE, sounds, names)
     build_parts(run_dir, sounds, build, arguments)
+  unreadable |= left_out or {}
   files.write_json(run_dir / LEFT_OUT, unreadable)
   return sounds, names, rules, unreadable
 
 
 def check_sounds(run_dir, found):
-  """UserError, before anything is written, where training has begun on other sounds than the readable ones of `found`.
+  """The sounds that a run in training leaves out, dict of name to why they could not be read; None before training.
 
-  Where the table or the list of unreadable sounds is missing or damaged, the training itself refuses others.
+  None too where the table or the list of them is missing or damaged: then the training itself refuses other sounds.
+
+  Raises:
+    UserError: training has begun on others than the rest of `found`.
   """
   if not any((run_dir / stage / run_checks.SETTINGS_NAME).exists() for stage in ('', *run_folder.STAGES)):
-    return
+    return None
   try:
     with open(run_dir / TABLE, encoding='utf-8', newline='') as file:
       before = set(map(tuple, csv.reader(file)))
-    left_out = json.loads((run_dir / LEFT_OUT).read_text(encoding='utf-8')).keys()
-  except (OSError, ValueError, AttributeError, RecursionError, csv.Error):
-    return
+    left_out = dict(json.loads((run_dir / LEFT_OUT).read_text(encoding='utf-8')))
+  except (OSError, ValueError, TypeError, RecursionError, csv.Error):
+    return None
   sounds, names, _ = split([sound for sound in found if sound.name not in left_out])
   after = set(table_rows(sounds, names))
   for columns in (2, 4):  # name and class; then the parts, which others change with them
@@ -140,6 +150,7 @@ def check_sounds(run_dir, found):
         f'{run_dir}: cannot be resumed with other sounds: {text.first_of(sorted({row[0] for row in changed if row}))} '
         'came, went, or changed class or part; put them back, or choose another --run_dir'
       )
+  return left_out
 
 
 def build_parts(run_dir, sounds, build, arguments):

@@ -234,8 +234,10 @@ def test_a_run_in_training_is_not_resumed_with_other_sounds(tmp_path, place):
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(b'')
 
+  broken = {'x/a.wav'}
+
   def build(links, output, **arguments):
-    return types.SimpleNamespace(failures={'x/a.wav': 'broken'} if (links / 'x/a.wav').exists() else {})
+    return types.SimpleNamespace(failures={name: 'broken' for name in broken if (links / name).exists()})
 
   def prepare():
     return pipeline.prepare(folder, run, pipeline.labelled.read(folder), build, {})
@@ -259,6 +261,13 @@ def test_a_run_in_training_is_not_resumed_with_other_sounds(tmp_path, place):
   (folder / 'y/more.wav').unlink()
   (folder / 'y/moved.wav').rename(folder / 'x/c.wav')
   assert len(prepare()[0]) == 8
+  broken.clear()  # what was left out can be read now, and stays out
+  sounds, _, _, unreadable = prepare()
+  assert len(sounds) == 8 and unreadable == {'x/a.wav': 'broken'} and content() == before
+  broken.add('y/b.wav')
+  with pytest.raises(UserError, match=r'without sounds that were readable: y/b.wav \(broken\)'):
+    prepare()
+  assert content() == before
 
 
 @pytest.mark.parametrize('content', [b'', b'{"a', b'\xff', b'[]', b'[' * 100_000])
