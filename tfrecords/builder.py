@@ -84,6 +84,8 @@ def build(arguments, output, params, shard_count=None, workers=1, timeout_second
     manifest = _old_manifest(output, fields)
     digest_of, failures = _digests(candidates, workers)
     kept, faults = _kept(output, manifest, digest_of, failures)
+    if staying := sorted(failures.keys() & kept.keys()):
+      print(f'what the records hold of them stays: {text.first_of(staying)}', file=sys.stderr)
     missing = [video for video in candidates if video.id in digest_of and video.id not in kept]
     made, failed = _make(output, missing, digest_of, params, workers, timeout_seconds, memory_bytes)
     failures |= failed

@@ -90,7 +90,7 @@ def burn(path, folder, cues, how, font=None, progress=None):
       target = folder / f'{path.name}.captioned{suffix}'
       if target.exists() and os.path.samefile(target, path):
         raise UserError(f'{target}: the copy would overwrite the video; choose another --output')
-      with files.atomic_write(target, 'wb') as file:
+      with files.atomic_write(target, 'wb', files.partial_path(target)) as file:
         options = {'format': MUXERS.get(suffix, suffix[1:])}
         out = os.path.abspath(file.name)
         # A full disk must not look like a damaged video.

@@ -62,7 +62,7 @@ class Review:
     self.write({other: label for other, label in self.decided.items() if other != number})
 
   def write(self, decided):
-    """Makes `decided` what is decided, once decided.json and metadata.csv are written; otherwise both stay."""
+    """Makes `decided` what is decided, once decided.json and metadata.csv are written."""
     with files.atomic_write(self.folder / TABLE) as file:
       writer = csv.writer(file)
       writer.writerow(COLUMNS)
@@ -71,7 +71,7 @@ class Review:
         keys = ('source', 'start_seconds', 'end_seconds', 'name', 'score')
         if label is not None:
           writer.writerow([event['file_name'], label, *(event[key] for key in keys)])
-      file.flush()  # where this fails, neither file is replaced
+      files.sync(file)  # where this fails, neither file is replaced
       files.write_json(self.folder / DECIDED, decided)
     self.decided = decided
 

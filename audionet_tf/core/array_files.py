@@ -55,8 +55,7 @@ def hdf5(path):
   """
   import h5py
 
-  # The file is locked as it is.
-  with files.atomic_write(path, 'wb') as file, h5py.File(file.name, 'w', locking=False) as out:
+  with files.atomic_write(path, 'wb', files.partial_path(path)) as file, h5py.File(file.name, 'w') as out:
 
     def add(name, rows):
       if shutil.disk_usage(path.parent).free < rows.nbytes + RESERVE_BYTES:

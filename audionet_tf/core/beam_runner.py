@@ -13,6 +13,7 @@ from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
 
 DEFAULT_RUNNER = 'FnApiRunner'  # in this process; the default of Beam may download another one
+LONGEST_REASON = 400  # characters
 LARGEST_BUNDLE = 1000  # partitions of a Dask bag
 
 
@@ -52,12 +53,20 @@ def pipeline(options, items):
     '--dask_' in o and 'partition' in o for o in options
   ):
     options.append(f'--dask_npartitions={min(items, LARGEST_BUNDLE)}')  # it would put 128 videos into one
-  p = beam.Pipeline(options=pipeline_options.PipelineOptions(options))
-  yield p
   try:
-    p.run().wait_until_finish()
-  except RuntimeError as error:  # Beam's, of whatever fails in a runner
-    raise UserError(f'{runner_of(options)}: Beam could not run it ({text.brief(error, most=400)})') from error
+    with beam.Pipeline(options=pipeline_options.PipelineOptions(options)) as p:
+      yield p
+  except RuntimeError as error:
+    if type(error) is not RuntimeError:
+      raise
+    raise UserError(f'{runner_of(options)}: it did not run to its end ({reason_of(error)})') from error
+
+
+def reason_of(error):
+  """The line of a RuntimeError that says why: the last one of a worker's traceback, or else the first."""
+  lines = [line for line in str(error).splitlines() if line.strip()] or ['RuntimeError']
+  line = lines[-1 if any(line.startswith('Traceback') for line in lines) else 0]
+  return text.printable(line.strip())[:LONGEST_REASON]
 
 
 def collect(values, path):

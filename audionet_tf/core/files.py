@@ -3,11 +3,11 @@
 import contextlib
 import errno
 import fcntl
-import itertools
 import json
 import os
 import pathlib
 import shutil
+import uuid
 
 from audionet_tf.core import digests
 from audionet_tf.core.errors import DiskFullError, UserError
@@ -15,8 +15,6 @@ from audionet_tf.core.errors import DiskFullError, UserError
 LOCK_NAME = '.lock'
 FULL = (errno.ENOSPC, errno.EDQUOT)
 LONGEST_NAME = 200  # bytes; disks hold 255, and partial files have longer names
-
-_numbers = itertools.count()
 
 
 @contextlib.contextmanager
@@ -27,10 +25,12 @@ def atomic_write(path, mode='w', partial=None):
     path: of the final file.
     mode: 'w' for UTF-8 without conversion of line ends, or 'wb'. A file name that is not UTF-8 is written as in JSON,
       'caf\\udce9', whose readers in Python get the name back.
-    partial: path of the file until the end of the block; None for a hidden one next to `path` with the same suffix.
+    partial: path of the file until the end of the block; None for a hidden one next to `path` with the same suffix,
+      which is locked. A library that opens the file itself, by its `name`, needs `partial_path(path)`, without a lock:
+      on network disks a lock keeps all other descriptors out.
 
   Yields:
-    The open file. A library that opens files itself may write to its `name`.
+    The open file.
   """
   path = pathlib.Path(path)
   text = {} if 'b' in mode else {'encoding': 'utf-8', 'errors': 'backslashreplace', 'newline': ''}
@@ -45,6 +45,8 @@ def atomic_write(path, mode='w', partial=None):
         yield file
         sync(file)
         os.replace(file.name, path)
+        with contextlib.suppress(OSError):  # a child that was forked meanwhile would hold the lock on
+          fcntl.flock(file, fcntl.LOCK_UN)
       except BaseException:
         with contextlib.suppress(OSError):  # a disk that is read-only says something else
           os.remove(file.name)
@@ -54,11 +56,15 @@ def atomic_write(path, mode='w', partial=None):
 def _open_partial(path, mode, text):
   """Opens the file that is to become `path`.
 
-  All processes use one name, so that the next one replaces what a killed one left; while another process or thread is
-  at it, whose lock tells, a file of a name of its own.
+  All processes use one name, so that the next one replaces what a killed one left. While another process or thread is
+  at it, whose lock tells, or where it is another user's, the file has a name of its own, which stays if this process is
+  killed.
   """
-  partial = partial_path(path)
-  descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+  partial, own = partial_path(path), partial_path(path, f'{uuid.uuid4().hex}.')
+  try:
+    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+  except PermissionError:
+    return open(own, mode, **text)
   try:
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     is_ours = is_open(partial, descriptor)  # else it got its final name meanwhile
@@ -68,7 +74,7 @@ def _open_partial(path, mode, text):
     is_ours = True
   if not is_ours:
     os.close(descriptor)
-    return open(partial_path(path, f'{os.getpid()}-{next(_numbers)}.'), mode, **text)
+    return open(own, mode, **text)
   os.ftruncate(descriptor, 0)
   return open(partial, mode, opener=lambda *_: descriptor, **text)
 

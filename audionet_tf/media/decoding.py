@@ -46,7 +46,7 @@ MAX_PEAK = 4.0
 MILLISECOND = Fraction(1, 1000)
 SPARE_ERRORS = 2  # undecodable packets allowed in any stream, plus one per hundred packets
 LEADING_ERRORS = 100  # and before the first that decodes: a recording may begin inside a frame or a group of pictures
-TRUNCATED = 'truncated: the file, or a recording joined in it, ends before its contents do'
+TRUNCATED = 'truncated: {} ends before its contents do'
 # Exceptions that PyAV was seen to raise on corrupt files.
 DECODER_ERRORS = (av.FFmpegError, IndexError, MemoryError, UnicodeDecodeError, OverflowError, ZeroDivisionError)
 
@@ -75,7 +75,7 @@ def decode_audio(path, sample_rate_hz, mono='mean', max_seconds=None, warn=None)
   with integrity.reading(path):
     is_cut = recordings[-1][1] > os.path.getsize(path)
   if is_cut:
-    raise MediaError(path, TRUNCATED)
+    raise MediaError(path, TRUNCATED.format('the file'))
   if line := joined.unread(path):
     warn(line)
   if len(recordings) > joined.MOST:
@@ -269,7 +269,7 @@ def opened(path, begin=0, end=None):
     raise MediaError(path, brief(error).lower()) from None
   with container:
     if integrity.is_truncated(path, begin, end):
-      raise MediaError(path, TRUNCATED)
+      raise MediaError(path, TRUNCATED.format('a recording joined in it' if begin or end else 'the file'))
     try:
       yield container
     except MediaError:

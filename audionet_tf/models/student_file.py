@@ -83,7 +83,7 @@ def save(path, model, settings):
     settings: StudentConfig.
   """
   path = pathlib.Path(path)
-  with files.atomic_write(path, 'wb') as file:
+  with files.atomic_write(path, 'wb', files.partial_path(path)) as file:
     model.save(file.name)
   files.write_json(path.with_suffix('.json'), dataclasses.asdict(settings))
 

@@ -3,10 +3,10 @@
 import threading
 
 import commands
+import flips
 import pytest
 import synthetic_records
 
-from audionet_tf.core import files
 from audionet_tf.data import records
 from audionet_tf.teachers import frozen_teacher, labelling, teacher_config
 
@@ -25,7 +25,7 @@ def label(world, name, share=(0, 1)):
 
 
 def contents(folder):
-  return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != files.LOCK_NAME}
+  return flips.contents(folder)
 
 
 @pytest.fixture(scope='module')

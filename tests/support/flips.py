@@ -14,7 +14,7 @@ def flip(path, seed, start=0, end=None):
   return place
 
 
-def contents(folder, skipped=('.lock', 'failures.json')):
+def contents(folder, skipped=('.lock', '.manifest.lock', 'failures.json')):
   """dict of relative path to content of all files below a folder, except those named in `skipped`."""
   files = (path for path in sorted(folder.rglob('*')) if path.is_file() and path.name not in skipped)
   return {str(path.relative_to(folder)): path.read_bytes() for path in files}

@@ -13,7 +13,6 @@ import flips
 import pytest
 import synthetic_records
 
-from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
 from audionet_tf.teachers import frozen_teacher, labelling, teacher_config
 
@@ -50,8 +49,7 @@ def whole(tmp_path_factory, teacher):
 
 
 def contents(folder):
-  locks = files.LOCK_NAME, labelling.MANIFEST_LOCK
-  return {name: content for name, content in flips.contents(folder).items() if name not in locks}
+  return flips.contents(folder)
 
 
 def count_loads(monkeypatch):
@@ -157,12 +155,20 @@ def test_a_killed_worker_is_replaced(tmp_path, teacher):
   assert killed and contents(folder) == expected
 
 
-def test_a_runner_that_cannot_run_is_one_line(world, monkeypatch):
+@pytest.mark.parametrize(
+  ('message', 'reason'),
+  [
+    ('no job server\nsee there', 'no job server'),
+    ('Traceback (most recent call last):\n  File "a.py"\nOSError: gone\n', 'OSError: gone'),
+    ('', 'RuntimeError'),
+  ],
+)
+def test_a_runner_that_fails_is_one_line(world, monkeypatch, message, reason):
   def run(self):
-    raise RuntimeError('no job server\nhere')
+    raise RuntimeError(message)
 
   monkeypatch.setattr(apache_beam.Pipeline, 'run', run)
-  with pytest.raises(UserError, match='--runner=FnApiRunner: Beam could not run it .RuntimeError: no job server here'):
+  with pytest.raises(UserError, match=re.escape(f'--runner=FnApiRunner: it did not run to its end ({reason})')):
     beam_labelling.label(*world)
 
 

@@ -103,10 +103,11 @@ def written(path, busy=None, wanted=lambda name: True, check=lambda names: None)
       upload(working)
       shutil.rmtree(home)
     except BaseException:
+      if wanted is nothing:
+        with contextlib.suppress(OSError):
+          (home / KEPT).touch()  # before the last try to upload, which may be interrupted
       if keep(working) and (wanted is nothing or (working.sent == sent and is_copy(working))):
         shutil.rmtree(home)
-      elif wanted is nothing:
-        (home / KEPT).touch()
       raise
     finally:
       del _working[str(working.root)]

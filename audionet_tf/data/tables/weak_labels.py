@@ -154,17 +154,18 @@ def read(path, vocabulary=None):
     vocabulary = [(label, '') for label in spellings.values()]
   if not vocabulary:
     raise UserError(f'{path}: the table holds no labels')
-  positions, repeated = {}, set()
+  exact, alike = {}, {}  # a name, and what is plain of it: numbers of the classes
   for number, pair in enumerate(vocabulary):
-    names = {plain(name) for name in pair if name}
-    repeated |= names & positions.keys()
-    positions |= dict.fromkeys(names, number)
+    for name in {name for name in pair if name}:
+      exact.setdefault(name, {})[number] = True
+      alike.setdefault(plain(name), {})[number] = True
   rows, unknown, ambiguous = [], {}, {}
   for name, start, end, cell in raw:
-    labels = split(cell, positions)
-    unknown |= dict.fromkeys(label for label in labels if plain(label) not in positions)
-    ambiguous |= dict.fromkeys(label for label in labels if plain(label) in repeated)
-    rows.append(Row(name, start, end, tuple(positions[plain(label)] for label in labels if plain(label) in positions)))
+    labels = split(cell, alike)
+    numbers = {label: list(exact.get(label) or alike.get(plain(label), ())) for label in labels}
+    unknown |= dict.fromkeys(label for label in labels if not numbers[label])
+    ambiguous |= dict.fromkeys(label for label in labels if len(numbers[label]) > 1)
+    rows.append(Row(name, start, end, tuple(numbers[label][0] for label in labels if numbers[label])))
   if unknown:
     mids = any(map(class_lists.is_mid, unknown))
     raise UserError(

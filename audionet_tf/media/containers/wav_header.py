@@ -37,6 +37,7 @@ MOST_FORMAT = 1 << 10  # bytes of a format
 PEEKED = 1 << 16  # bytes of a sound, from where it is not silent, that tell floats from whole numbers
 WHOLE = (8, 16, 24, 32, 64)  # bits of a sample that FFmpeg reads
 MAX_RECORDINGS = 10_000  # in one file; one more is looked for, which tells that there are too many
+MOST_FOLLOWING = 100  # chunks behind the sound
 MEAN_CHUNKS = 10  # of the headers of many recordings: an untrusted file may lead each through the same thousands
 A_WAV = re.compile(rb'(?:RIFF|RF64|BW64).{4}WAVE', re.DOTALL)
 A_WAV_BYTES = 12
@@ -171,7 +172,7 @@ def recordings(file, file_bytes):
     end = file_bytes
     if header and not following:
       cut = ends_early(begin + 8, size, file_bytes) and ends_early(*header[-2:], file_bytes)
-      if cut or _holds_another(file, header):
+      if cut or _holds_another(file, header, file_bytes):
         end = max(ends[0], file_bytes + 1)
       else:
         end = _sound_end(file, header, file_bytes)
@@ -180,23 +181,38 @@ def recordings(file, file_bytes):
   return found
 
 
-def _holds_another(file, header):
+def _holds_another(file, header, file_bytes):
   """Whether the next recording begins inside the sound that a header declares: this one is cut.
 
-  The sound is searched for it only where neither the file ends behind it nor a known chunk begins there.
+  The sound is searched for it only where neither the file nor chunks that reach to its end follow it.
   """
   end = header.sound_begin + header.sound_bytes
-  for place in (end, end + 1):
-    file.seek(place)
-    head = file.read(8)
-    if not header.sound_bytes or len(head) < 8 or head[:4] in CHUNKS:
-      return False
+  if not header.sound_bytes or any(_follows(file, place, file_bytes) for place in (end, end + 1)):
+    return False
   file.seek(header.sound_begin)
   held = b''
   while block := file.read(min(PEEKED, end - file.tell())):
     if A_WAV.search(held + block):
       return True
     held = (held + block)[1 - A_WAV_BYTES :]
+  return False
+
+
+def _follows(file, place, file_bytes):
+  """Whether a known chunk begins at a place, or chunks follow one another from there to the end of the file."""
+  if place > file_bytes - 8:
+    return True
+  for number in range(MOST_FOLLOWING):
+    file.seek(place)
+    head = file.read(8)
+    if len(head) < 8:
+      return False
+    if number == 0 and head[:4] in CHUNKS:
+      return True
+    size = int.from_bytes(head[4:], 'little')
+    place += 8 + size + size % 2
+    if place in (file_bytes, file_bytes + 1):  # the last byte that pads may be missing
+      return True
   return False
 
 

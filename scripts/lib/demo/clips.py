@@ -56,7 +56,7 @@ def picture(clip, t_seconds):
 
 def write(path, clip, seconds):
   """Encodes a clip as H.264 and AAC. The file gets its name only when it is complete."""
-  with files.atomic_write(path, 'wb') as file, av.open(file.name, 'w') as container:
+  with files.atomic_write(path, 'wb', files.partial_path(path)) as file, av.open(file.name, 'w') as container:
     video = container.add_stream('libx264', rate=FRAMES_PER_SECOND, options={'preset': 'ultrafast', 'crf': '23'})
     video.width, video.height, video.pix_fmt = drawing.WIDTH, drawing.HEIGHT, 'yuv420p'
     audio = container.add_stream('aac', rate=synthesis.RATE_HZ, layout='mono')

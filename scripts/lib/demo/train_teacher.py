@@ -65,7 +65,7 @@ def train(path, stills_per_thing, epochs):
   _, accuracy = model.evaluate(pictures[:held_out], classes[:held_out], verbose=0)
   path.parent.mkdir(parents=True, exist_ok=True)
   class_lists.write_class_names(path.with_suffix('.txt'), clips.THINGS)
-  with files.atomic_write(path, 'wb') as file:
+  with files.atomic_write(path, 'wb', files.partial_path(path)) as file:
     model.save(file.name)
   return accuracy
 

@@ -65,11 +65,18 @@ def test_spellings_of_one_label_are_one_class(tmp_path, spellings):
 @pytest.mark.parametrize('names', [('Dog', 'dog'), ('big_dog', 'big dog'), ('dog', 'dog')])
 def test_a_label_of_two_classes_is_refused(tmp_path, names):
   vocabulary = [('cat', ''), *((name, f'/m/{number}') for number, name in enumerate(names))]
-  path = write(tmp_path / 'x.csv', f'path,labels\na.wav,{names[0]}\nb.wav,cat\n')
-  with pytest.raises(UserError, match=f"x.csv: '{names[0]}': of more than one class"):
+  label = names[0] if len({*names}) == 1 else names[0].upper()  # the very name of one class is that class
+  path = write(tmp_path / 'x.csv', f'path,labels\na.wav,{label}\nb.wav,cat\n')
+  with pytest.raises(UserError, match=f"x.csv: '{label}': of more than one class"):
     weak_labels.read(path, vocabulary)
   write(path, 'path,labels\na.wav,/m/1\nb.wav,cat\n')  # without doubt
   assert [row.labels for row in weak_labels.read(path, vocabulary).rows] == [(2,), (0,)]
+
+
+def test_the_very_name_of_a_class_is_that_class(tmp_path):
+  vocabulary = [('Dog', ''), ('dog', '')]  # of a student that learned both
+  path = write(tmp_path / 'x.csv', 'path,labels\na.wav,Dog\nb.wav,dog\n')
+  assert [row.labels for row in weak_labels.read(path, vocabulary).rows] == [(0,), (1,)]
 
 
 def test_fsd50k_vocabulary(tmp_path):

@@ -335,3 +335,26 @@ def test_aiff_that_is_cut(tmp_path):
   path.write_bytes(path.read_bytes()[:40_000])
   with pytest.raises(MediaError, match=r'a\.aiff: truncated'):
     list(decoding.decode_audio(path, RATE_HZ))
+
+
+@pytest.mark.parametrize('behind', [b'acid\4\0\0\0abcd', b'PMX1\3\0\0\0abc\0cart\0\0\0\0'])
+def test_sound_that_looks_like_a_header_is_sound_where_chunks_end_the_file(tmp_path, behind):
+  sound = (np.arange(16000) % 100).astype('<i2').tobytes() + b'RIFF1234WAVE'
+  head = struct.pack(
+    '<4sI4s4sIHHIIHH4sI',
+    b'RIFF',
+    36 + len(sound) + len(behind),
+    b'WAVE',
+    b'fmt ',
+    16,
+    1,
+    1,
+    16000,
+    32000,
+    2,
+    16,
+    b'data',
+    len(sound),
+  )
+  (tmp_path / 'a.wav').write_bytes(head + sound + behind)
+  assert len(media_clips.decode_sound(tmp_path / 'a.wav')[1]) == 16006
