@@ -29,7 +29,7 @@ def open_file(path):
   if text == '3':
     os.abort()
   if text == '4':
-    bytearray(fuzzing.MEMORY_BYTES)
+    bytearray(fuzzing.MEMORY_BYTES + (1 << 30))  # also where the process has given some back meanwhile
   while text == '5':
     time.sleep(0.1)
   (path.parent / 'left').write_text('left') if text == '0' else None
