@@ -15,7 +15,7 @@ from audionet_tf.core.errors import UserError
 from audionet_tf.service import connections
 
 GRACE_SECONDS = 3  # for work under way at a shutdown, before it is ended
-SHUTDOWN_SECONDS = 5  # for its responses, from the signal
+SHUTDOWN_SECONDS = 8  # for its responses too, from the signal; Docker kills after ten
 FILES_PER_CONNECTION = 4  # a socket, an upload, its sound, the pipe of its decoder
 
 
