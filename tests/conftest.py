@@ -15,16 +15,16 @@ LONG_SECONDS = 3600  # limit of a test that is marked `long`
 
 
 def pytest_addoption(parser):
-  group = parser.getgroup('faults', 'tests of faults: kills, mutated files')
+  group = parser.getgroup('faults', 'tests of faults: kills, mutated files, random requests')
   group.addoption('--all', action='store_true', help='also the tests that are marked long')
-  group.addoption('--seed', type=int, default=0, help='of the kills and of the mutated files')
+  group.addoption('--seed', type=int, default=0, help='of the kills, the mutated files and the requests')
   group.addoption('--share', type=float, default=1.0, help='of the kills and of the mutated files that are tried')
 
 
 def pytest_terminal_summary(terminalreporter, config):
   if terminalreporter.stats.get('failed') or terminalreporter.stats.get('error'):
     seed = config.getoption('seed')
-    terminalreporter.write_line(f'seed of kills and mutated files: {seed}; the same again with --seed={seed}')
+    terminalreporter.write_line(f'seed of kills, mutated files and requests: {seed}; the same again with --seed={seed}')
 
 
 @pytest.fixture(scope='session')

@@ -141,14 +141,12 @@ def read_bytes(path, most_bytes, what):
   return path.read_bytes()
 
 
-def require_utf8(folder):
-  """UserError unless the name of a folder is UTF-8, which TensorFlow needs for what it writes itself."""
+def require_utf8(path):
+  """UserError unless a path is UTF-8, which TensorFlow needs for what it reads or writes itself."""
   try:
-    os.fspath(folder).encode()
+    os.fspath(path).encode()
   except UnicodeEncodeError:
-    raise UserError(
-      f'{folder}: the name is not valid UTF-8, and TensorFlow cannot write there; choose another'
-    ) from None
+    raise UserError(f'{path}: the name is not valid UTF-8, as TensorFlow needs it; choose another') from None
 
 
 def check_replaceable(folder, marker):

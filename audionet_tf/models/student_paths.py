@@ -5,6 +5,7 @@ All are found without TensorFlow.
 
 import pathlib
 
+from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
 from audionet_tf.core.stores import hub, object_store
 from audionet_tf.models import stored_student
@@ -47,11 +48,12 @@ def find_export(path):
   """The version folder that `path` means: itself, the highest version in it, or that of the run at `path`.
 
   Raises:
-    UserError: no SavedModel there.
+    UserError: no SavedModel there, or TensorFlow cannot read it as its path is not UTF-8.
   """
   path = named(path)
   path = path / EXPORT_FOLDER if (path / EXPORT_FOLDER).is_dir() else path
   if (path / 'saved_model.pb').is_file():
+    files.require_utf8(path)
     return path
   if path.suffix == '.keras' and path.is_file():
     raise UserError(f'{path}: weights alone; audionet_tf.export --model={path} --output=DIR makes a SavedModel of them')

@@ -23,7 +23,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from audionet_tf.core import digests, saved_model_allowlist, text, tflite_interpreter
+from audionet_tf.core import digests, files, saved_model_allowlist, text, tflite_interpreter
 from audionet_tf.core.errors import UserError
 from audionet_tf.data.tables import class_lists
 from audionet_tf.media import waveforms
@@ -53,9 +53,10 @@ def load(path):
   """The SoundModel of a SavedModel folder or a `.tflite` file.
 
   Raises:
-    UserError: damaged, with operations that are refused, or not in the form of a tagger.
+    UserError: damaged, with operations that are refused, or not in the form of a tagger; or its path is not UTF-8.
   """
   path = pathlib.Path(path)
+  files.require_utf8(path)
   return load_tflite(path) if path.suffix == '.tflite' and path.is_file() else load_saved_model(path)
 
 

@@ -321,6 +321,8 @@ def check_classifier(source, weights='imagenet'):
     return  # the name of a network, which keras.applications checks
   if not path.exists():
     raise UserError(f'{source}: no such teacher; expected is a .keras or .tflite file, or a SavedModel folder')
+  if path.suffix == '.tflite' or path.is_dir():
+    files.require_utf8(path)
   if path.suffix in HDF5_SUFFIXES and path.is_file():
     check_whole_model(path)
   elif path.suffix == '.keras' and path.is_file():

@@ -126,6 +126,11 @@ def test_blocks_that_do_not_fit(served, blocks):
     captioner.predictor(served, blocks=blocks)
 
 
+def test_batches_beyond_memory_are_refused(served):
+  with pytest.raises(UserError, match=f'batch_size is {10**24}, allowed is 1 to '):
+    captioner.predictor(served, batch_size=10**24)
+
+
 def test_progress_and_packed_files(served, tmp_path):
   path = write(tmp_path / 'a.wav', 60.0)
   (tmp_path / 'a.wav.gz').write_bytes(gzip.compress(path.read_bytes()))

@@ -197,6 +197,11 @@ def stand_in(served, classes=20, value=1.0):
   return predict.FilePredictor(predict_batch, served, framing, 64, 3, FORMATS)
 
 
+def test_batches_beyond_memory_are_refused(served):
+  with pytest.raises(UserError, match=f'batch_size is {10**24}, allowed is 1 to {2**26 // 640} windows of 0.04 s'):
+    predict.file_predictor(served, FORMATS, batch_size=10**24)
+
+
 def test_outputs_that_are_not_finite_are_refused(served, tmp_path):
   path = write_sound(tmp_path / 'a.wav', 0.3)
   with pytest.raises(UserError, match='not finite'):

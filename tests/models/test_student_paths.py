@@ -1,5 +1,6 @@
 """What a path to a student means, without TensorFlow."""
 
+import os
 import re
 
 import pytest
@@ -49,6 +50,10 @@ def test_what_is_no_student_is_refused(run, tmp_path):
       student_paths.find(path)
   with pytest.raises(UserError, match='student.keras: weights alone; audionet_tf.export'):
     student_paths.find_export(run / 'student.keras')
+  odd = (run / 'export').rename(run / os.fsdecode(b'caf\xe9'))
+  for path in (odd, odd / '10'):
+    with pytest.raises(UserError, match='10: the name is not valid UTF-8, as TensorFlow needs it'):
+      student_paths.find(path)
   (run / 'student.json').unlink()
   with pytest.raises(UserError, match='student.json: missing; it belongs beside student.keras'):
     student_paths.find(run)

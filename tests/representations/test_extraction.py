@@ -77,15 +77,16 @@ def test_features_equal_those_of_one_pass(model, run, tmp_path, part):
     assert about['repeats'] == 1 and about['heard_seconds'] == samples / RATE and about['layers'] == layers
 
 
-def test_short_sound_is_repeated_with_a_remark(model, run, tmp_path):
-  path = write_sound(tmp_path / 'a.wav', 0.1)
+@pytest.mark.parametrize(('seconds', 'repeats'), [(0.1, 26), (1 / RATE, 56_798)])
+def test_short_sound_is_repeated_with_a_remark(model, run, tmp_path, seconds, repeats):
+  path = write_sound(tmp_path / 'a.wav', seconds)
   done = extraction.extract(layer_outputs.load(run, ['conv5', 'conv1']), [path], tmp_path)
   about, arrays = files.read(done['outputs'][path], ['conv5', 'conv1'])
-  assert about['repeats'] == 26
-  assert_close(arrays['conv5'][0], one_pass(model, path, 'conv5', 26))
-  assert_close(arrays['conv1'][0], one_pass(model, path, 'conv1', 26))
+  assert about['repeats'] == repeats
+  assert_close(arrays['conv5'][0], one_pass(model, path, 'conv5', repeats))
+  assert_close(arrays['conv1'][0], one_pass(model, path, 'conv1', repeats))
   (line,) = files.remarks(done['outputs'])
-  assert line.startswith('too short for conv5, repeated: a.wav (26 times); all layers')
+  assert line.startswith(f'too short for conv5, repeated: a.wav ({repeats} times); all layers')
 
 
 def test_short_sound_in_windows_is_repeated_with_a_remark(tmp_path):

@@ -173,7 +173,15 @@ def test_mfcc_are_a_cosine_transform_of_log_mels():
 def test_zero_crossings_of_a_tone():
   tone = (9000 * np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE + 0.1)).astype(np.int16)
   np.testing.assert_allclose(baselines.zero_crossings(tone).mean(), 2000 / RATE, rtol=0.01)
-  assert baselines.logmel(np.zeros(1, np.int16)).shape == (1, 128)
+
+
+@pytest.mark.parametrize('value', [0, 9000, -9000])
+def test_a_single_sample_is_completed_with_silence(value):
+  """A Hann window begins with 0: the spectrum is that of silence, whose logarithm is constant."""
+  pcm = np.array([value], np.int16)
+  np.testing.assert_allclose(baselines.logmel(pcm), [[np.log(1e-3)] * 64 + [0] * 64], atol=1e-4)
+  crossings = 1 / 550 if value < 0 else 0  # of the 550 pairs in a frame of 25 ms
+  np.testing.assert_allclose(baselines.mfcc(pcm), [[0] * 24 + [crossings, 0]], atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,22 @@ def test_command_names_unreadable_files(pitches, tmp_path):
   assert list(found['folds']) == ['1'] and found['deviation'] is None and found['windows'] == 12
 
 
+def test_command_takes_a_clip_of_one_sample(pitches, model, tmp_path):
+  table, folder = pitches
+  media_clips.write(folder / 'one.wav', times=[], sounds=[np.full(1, 0.3, np.float32)], rate_hz=RATE)
+  (tmp_path / 'clips.csv').write_text(f'{table.read_text()}one.wav,1,0,low\n')
+  flags = [f'--clips={tmp_path / "clips.csv"}', f'--audio={folder}', f'--model={model}', f'--output={tmp_path}']
+  flags += ['--layer=pool3,mfcc', '--folds=1,2', '--judge=1', '--c=0.1']
+  done = probe(*flags)
+  assert done.returncode == 0, done.stderr
+  measured = json.loads((tmp_path / 'probe.json').read_text())
+  assert measured['unreadable'] == []
+  for result in measured['layers'].values():
+    assert [row['category'] for row in result['results'] if row['path'].endswith('one.wav')] == ['low']
+  done = probe(*flags, '--clip_seconds=0')  # as it is
+  assert done.returncode == 1 and 'one.wav: 1 steps, a window has' in done.stderr and 'Traceback' not in done.stderr
+
+
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [

@@ -28,6 +28,10 @@ def test_a_folder_that_tensorflow_cannot_name_is_one_line(tmp_path):
   with pytest.raises(UserError, match='the name is not valid UTF-8'):
     export.export(audionets.student(classes), audionets.settings_for(classes), folder)
   assert not folder.exists()
+  export.export(audionets.student(classes), audionets.settings_for(classes), tmp_path / 'other')
+  (tmp_path / 'other').rename(folder)
+  with pytest.raises(UserError, match='the name is not valid UTF-8'):
+    loader.load(folder)
 
 
 @pytest.mark.parametrize(

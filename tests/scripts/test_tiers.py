@@ -78,20 +78,27 @@ def test_without_chromium_the_reason_is_one_line(tmp_path, options, reason):
   assert reason in shown and shown.count('\n') == 1 and not there
 
 
+@pytest.mark.parametrize('npm', [True, False])
 @pytest.mark.parametrize('reason', ['', 'there is none'])
-def test_the_last_line_says_what_was_not_tested_and_the_exit_code_is_that_of_the_tests(tmp_path, reason):
+def test_the_last_line_says_what_was_not_tested_and_the_exit_code_is_that_of_the_tests(tmp_path, reason, npm):
   stubs = {
     'scripts/setup': 'echo .venv',
     'scripts/lib/install_chromium': f'echo "{reason}"',
     '.venv/bin/ruff': '',
     '.venv/bin/python': 'echo "$@"; exit 3',
+    'bin/npm' if npm else 'bin/other': '',
   }
   for name, body in stubs.items():
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_text(f'#!/bin/bash\n{body}\n')
     (tmp_path / name).chmod(0o755)
   shutil.copy(ROOT / 'scripts/test', tmp_path / 'scripts')
-  done = subprocess.run([tmp_path / 'scripts/test', '--all'], capture_output=True, text=True, check=False)
+  for name in ('bash', 'dirname', 'getconf'):
+    (tmp_path / 'bin' / name).symlink_to(shutil.which(name))
+  line, environment = [tmp_path / 'scripts/test', '--all'], {'PATH': str(tmp_path / 'bin')}
+  done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
   assert done.returncode == 3 and '-m pytest' in done.stdout and '--all' in done.stdout
+  missing = [f'the page and the extension in a browser, as {reason}'] if reason else []
+  missing += [] if npm else ['the page without a service, as there is no npm']
   last = done.stdout.splitlines()[-1]
-  assert last.startswith('!!!! NOT TESTED') == bool(reason) and reason in last
+  assert last == f'!!!! NOT TESTED: {"; ".join(missing)}' if missing else '-m pytest' in last

@@ -20,7 +20,6 @@ from audionet_tf.service import app
 from audionet_tf.service.settings import Limits
 
 MODEL = '/v1/models/audionet'
-SEED = 20
 GROWTH_BYTES = 64 << 20  # of which fragments and caches are the most; a leak of one upload or answer each is more
 ROUND = ['predict'] * 1000 + ['upload'] * 50 + ['leave'] * 30
 
@@ -72,7 +71,7 @@ def play(client, clip, seed):
 
 
 @pytest.mark.long
-def test_memory_is_flat_and_nothing_is_left(served, tmp_path, monkeypatch):
+def test_memory_is_flat_and_nothing_is_left(served, tmp_path, monkeypatch, seed):
   clip = media_clips.write(tmp_path / 'a.wav', 20, times=[], sounds=[tones.sound(20, ('low', 1, 2))]).read_bytes()
   made = app.make(served, limits=Limits(captions_at_once=2, captions_waiting=100, results_kept=8))
   with (
@@ -81,12 +80,12 @@ def test_memory_is_flat_and_nothing_is_left(served, tmp_path, monkeypatch):
     tone_service.nothing_is_left(made, tmp_path, monkeypatch),
   ):
     running_service.wait(lambda: made.ready, 120)
-    play(client, clip, SEED)  # warms up every cache
+    play(client, clip, seed)  # warms up every cache
     gc.collect()
     threads, before = set(threading.enumerate()), resident_bytes()
-    for seed in (SEED + 1, SEED + 2):
-      statuses = play(client, clip, seed)
-      assert {status for kind, status in statuses if kind != 'leave'} == {200}, f'seed {seed}'
+    for number in (seed + 1, seed + 2):
+      statuses = play(client, clip, number)
+      assert {status for kind, status in statuses if kind != 'leave'} == {200}
       running_service.wait(
         lambda: made.jobs.admitted == made.bodies.held == made.answers.held == made.uploads.held == 0, 120
       )

@@ -1,6 +1,7 @@
 """Teachers from .keras, SavedModel and TFLite files against NumPy, and every way in which a file can be wrong."""
 
 import inspect
+import os
 import zipfile
 
 import image_classifiers
@@ -172,6 +173,20 @@ def test_saved_models_that_access_files_or_are_damaged_are_refused(tmp_path):
   with pytest.raises(UserError, match='not a readable SavedModel'):
     frozen_teacher.load(whole)
   assert digest != digests.of_saved_model(whole)
+
+
+def test_a_path_that_tensorflow_cannot_name_is_one_line(tmp_path):
+  """Keras reads its own files through Python, which can."""
+  folder = tmp_path / 'cafe'
+  folder.mkdir()
+  image_classifiers.keras_classifier().save(folder / 'x.keras')
+  image_classifiers.Classifier().save(folder / 'x')
+  image_classifiers.Classifier(1).to_tflite(folder / 'x.tflite')
+  folder = folder.rename(tmp_path / os.fsdecode(b'caf\xe9'))
+  assert len(frozen_teacher.load(folder / 'x.keras').class_names) == image_classifiers.CLASSES
+  for name in ('x', 'x.tflite'):
+    with pytest.raises(UserError, match=f'{name}: the name is not valid UTF-8, as TensorFlow needs it'):
+      frozen_teacher.load(folder / name)
 
 
 def test_float_tflite_takes_minus_one_to_one_by_default(tmp_path):

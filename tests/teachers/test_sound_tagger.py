@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import os
 
 import commands
 import numpy as np
@@ -82,6 +83,16 @@ def test_threads_that_ask_at_once_get_their_own_answers(tmp_path, kind):
   with concurrent.futures.ThreadPoolExecutor(2) as pool:
     rows = list(pool.map(lambda sound: teacher.hears(sound, 16000), sounds))
   np.testing.assert_allclose(rows, [normalized(expected(sound).mean(0)) for sound in sounds], rtol=1e-4)
+
+
+def test_a_path_that_tensorflow_cannot_name_is_one_line(tmp_path):
+  folder = tmp_path / 'cafe'
+  Tagger().save(folder / 'x')
+  Tagger(outputs=('scores',)).to_tflite(folder / 'x.tflite')
+  folder = folder.rename(tmp_path / os.fsdecode(b'caf\xe9'))
+  for name in ('x', 'x.tflite'):
+    with pytest.raises(UserError, match=f'{name}: the name is not valid UTF-8, as TensorFlow needs it'):
+      frozen_teacher.load(f'sound:{folder / name}')
 
 
 def test_sound_of_another_rate_is_resampled(tmp_path):

@@ -57,6 +57,9 @@ def world(tmp_path_factory):
   with h5py.File(folder / 'weights.h5', 'w') as file:
     file['top/kernel'] = np.zeros([2, 2])
   (folder / 'saved').mkdir()
+  for name in (b'caf\xe9/x/saved_model.pb', b'caf\xe9/x.tflite'):
+    (path := folder / os.fsdecode(name)).parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b'nonsense')
   np.savez(folder / 'answers.npz', **{'a.mp4': np.full([2, 4], 0.25)})
   return folder
 
@@ -92,6 +95,9 @@ def world(tmp_path_factory):
     ('--teacher=weights.h5', 'weights without a network'),
     ('--teacher=./saved', 'no saved_model.pb in this folder'),
     ('--teacher=./none', 'no such teacher'),
+    (os.fsdecode(b'--teacher=./caf\xe9/x'), 'x: the name is not valid UTF-8'),
+    (os.fsdecode(b'--teacher=./caf\xe9/x.tflite'), 'x.tflite: the name is not valid UTF-8'),
+    (os.fsdecode(b'--teacher=sound:./caf\xe9/x'), 'x: the name is not valid UTF-8'),
     ('--teacher=vgg16 --teacher_weights=none.h5', 'none.h5: no such file of weights'),
     ('--teacher_labels=none.txt', 'none.txt: no such file or directory; expected class names'),
     ('--teacher=labels.csv', 'no row for b.mp4 of the records'),

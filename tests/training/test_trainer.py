@@ -329,6 +329,7 @@ def test_two_teachers_teach_a_head_each(world):
     ({'gate': 'loud'}, "gate is 'loud', allowed is none or loudness"),
     ({'learning_rate': 0}, 'allowed is any number above 0'),
     ({'epochs': 0}, 'allowed is 1 to'),
+    ({'batch_size': 10**24}, f'batch_size is {10**24}, allowed is 1 to 1000000'),
     ({'seed': -1}, 'allowed is 0 to'),
   ],
 )

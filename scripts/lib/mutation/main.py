@@ -23,19 +23,12 @@ from mutation import mutants, runner, targets
 
 FLAGS = flags.FLAGS
 LEAST_SHARE = 0.9
-SURVIVORS = pathlib.Path(__file__).with_name('survivors.txt')
 
 
 def define_flags():
   flags.DEFINE_integer('workers', 2, 'Mutants that are tested at a time.', lower_bound=1)
   flags.DEFINE_integer('sample', 0, 'Number of random mutants of each file; 0: all.', lower_bound=0)
   flags.DEFINE_integer('seed', 0, 'Of the sample.')
-
-
-def listed_survivors():
-  """dict of 'path | line of code | change' to the reason why no test notices it."""
-  lines = [line for line in SURVIVORS.read_text().splitlines() if line and not line.startswith('#')]
-  return dict(line.rsplit(' | ', 1) for line in lines)
 
 
 def survivors_of(path, tests, copies, pool, chosen):
@@ -73,7 +66,7 @@ def main(argv):
   paths = argv[1:] or list(targets.TARGETS)
   unknown = [path for path in paths if path not in targets.TARGETS]
   cli.require(not unknown, f'{unknown}: not in the table; there are {", ".join(targets.TARGETS)}')
-  known, total, alive, unexplained = listed_survivors(), 0, 0, 0
+  known, total, alive, unexplained = targets.listed_survivors(), 0, 0, 0
   with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(FLAGS.workers) as pool:
     copies = queue.Queue()
     for number in range(FLAGS.workers):
@@ -94,7 +87,7 @@ def main(argv):
         unexplained += key not in known
         print(f'  {key} | {known.get(key, "NOT NOTICED")}', flush=True)
   print(f'noticed: {total - alive} of {total} mutants ({1 - alive / total:.1%}), seed {FLAGS.seed}')
-  print(f'not noticed and without a reason in {SURVIVORS.name}: {unexplained}')
+  print(f'not noticed and without a reason in {targets.SURVIVORS.name}: {unexplained}')
   return int(unexplained > 0 or 1 - alive / total < LEAST_SHARE)
 
 

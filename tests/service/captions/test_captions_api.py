@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import socket
 import threading
 import time
 
@@ -207,6 +208,21 @@ def test_too_many_uploads_at_once_are_refused(client, made, clip):
     answer = upload(client, clip)
     assert answer.status_code == 503 and answer.headers['retry-after']
   assert upload(client, clip).status_code == 200
+
+
+def test_slow_uploads_keep_nobody_out(client, made, clip):
+  part = b'--x\r\n'
+  head = b'POST /v1/captions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=x\r\n'
+  places = tone_service.LIMITS.captions_at_once + tone_service.LIMITS.captions_waiting
+  with contextlib.ExitStack() as connections:
+    for _ in range(places):
+      connection = socket.create_connection((client.base_url.host, client.base_url.port), 20)
+      connections.enter_context(connection).sendall(head + b'Content-Length: 1000\r\n\r\n' + part)
+    running_service.wait(lambda: made.uploads.held == places * len(part))
+    assert made.jobs.admitted == 0
+    assert upload(client, clip).status_code == 200
+    assert made.uploads.held == places * len(part)  # they are still there
+  running_service.wait(lambda: made.uploads.held == 0)
 
 
 @pytest.mark.parametrize('accept', ['text/event-stream', 'application/json'])
