@@ -179,7 +179,8 @@ def test_long_sound_is_read_from_the_records(tmp_path, monkeypatch, pictures):
 
 @pytest.mark.parametrize(
   ('seconds', 'hertz', 'pictures', 'expected'),
-  [(20, 22050, 4, True), (5, 22050, 4, False), (0.04, 16000, 1, False), (0.04, 16000, 0, False), (5, 16000, 0, True)],
+  [(20, 22050, 4, True), (5, 22050, 4, False), (0.04, 16000, 1, False), (0.04, 16000, 0, False), (5, 16000, 0, True)]
+  + [(2.048, 16000, 0, True), (2.0, 16000, 0, False)],  # 65,536 bytes, and fewer
 )
 def test_which_windows_are_read_from_the_records(seconds, hertz, pictures, expected):
   params = data_params.RecordParams(seconds, seconds, hertz, images_per_window=pictures)
@@ -464,6 +465,8 @@ def test_untrusted_manifests_are_checked(tmp_path):
       'is outside the folder',
     ),
     ({'shards': 3}, 'not a manifest of soft labels'),
+    ({'windows': 22}, '22 windows, but shards with others'),
+    ({'windows': 21.0}, 'not a manifest of soft labels'),
     ({'params': {'unknown': 1}}, 'not a manifest of soft labels'),
     ({'teachers': {'colours': {}}}, 'not a manifest of soft labels'),
     ({'teachers': ['colours']}, 'not a manifest of soft labels'),
