@@ -1,6 +1,7 @@
 """Predictions for files: the same sound as in training, the same numbers in every format, and failures."""
 
 import csv
+import dataclasses
 import gzip
 import json
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from audionet_tf.core import array_files
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.inference import predict, readers, table, writers
-from audionet_tf.media import decoding, timeline
+from audionet_tf.media import decoding, pipe, timeline
 from audionet_tf.models import registry, student_file
 from audionet_tf.saved_model import export, loader
 
@@ -230,6 +231,37 @@ def test_memory_does_not_grow_with_length(served, tmp_path, monkeypatch):
   assert long - short < 0.1 * (written[600] - written[300])
   rows = read_csv(tmp_path / '600.wav.csv')
   assert rows[-1][:2] == ['599.96', '600.0'] and len(rows) == 15001
+
+
+class GeneratedPipe:
+  """A pipe of raw stereo noise at 48 kHz, 16 bits, made as it is read."""
+
+  def __init__(self, seconds):
+    self.left = 48_000 * 4 * seconds
+    self.noise = np.random.default_rng(0).integers(-9000, 9000, 48_000, np.int16).tobytes()
+
+  def read1(self, size):
+    data = self.noise[: min(size, self.left)]
+    self.left -= len(data)
+    return data
+
+
+def test_memory_of_a_stream_does_not_grow(served):
+  """Of the pipe, the resampler, the windows and the scores, after thousands of windows."""
+  predictor = dataclasses.replace(stand_in(served), batch_size=1)
+
+  def peak(seconds):
+    tracemalloc.start()
+    sound = pipe.Pipe(GeneratedPipe(seconds), sample_rate_hz=48_000, channels=2)
+    count = sum(1 for _ in predict.live_blocks(predictor, sound.chunks(16_000)))
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 25 * seconds
+    return peak_bytes
+
+  peak(5)  # allocations that happen once
+  short, long = peak(40), peak(160)
+  assert long - short < 3000 * 10  # ten bytes for each further window; its scores alone have a hundred
 
 
 def infer(*arguments):

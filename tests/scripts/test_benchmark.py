@@ -12,7 +12,7 @@ import pytest
 from torch_or_skip import needs_torch, torch
 
 from audionet_tf.core.errors import UserError
-from benchmark import build, data, log_mel, main, measure, rows, soundnet, start, teacher
+from benchmark import build, data, log_mel, main, measure, quantize, rows, soundnet, start, stream, teacher, web
 
 SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / 'scripts'
 
@@ -21,8 +21,8 @@ def test_help_names_the_parts():
   done = subprocess.run([SCRIPTS / 'benchmark', '--help'], capture_output=True, text=True, timeout=60)
   shown = ' '.join(done.stdout.split())
   assert (
-    'build, build_sparse, workers, teacher, epoch, soundnet, pipeline, inference, features, captions, service, start, '
-    'log_mel, learning, whole_run'
+    'build, build_sparse, workers, teacher, epoch, soundnet, pipeline, inference, features, captions, service, stream, '
+    'web, start, log_mel, quantize, learning, whole_run'
     in shown
     and '--data' in shown
   ), done.stderr
@@ -52,8 +52,11 @@ def test_the_long_part_runs_only_on_request():
     'features',
     'captions',
     'service',
+    'stream',
+    'web',
     'start',
     'log_mel',
+    'quantize',
     'learning',
   ]
   assert parts(None, True)[-1] == 'whole_run'
@@ -266,8 +269,76 @@ def test_starting_is_measured_from_the_shell(two_clips, monkeypatch):
   assert [command[2] for command in ran] == ['benchmark.tensorflow', *['audionet_tf.infer'] * 15]
 
 
+def test_delays_of_a_stream_are_from_the_last_sample_of_each_window():
+  # Pieces of 10 ms that enter at 0, 1, 2 ...; those of the lead, here six, came all at once.
+  lines = [
+    (5.5, '{"start_seconds": 0.0, "end_seconds": 0.04}'),
+    (7.25, '{"start_seconds": 0.04, "end_seconds": 0.08}'),
+    (7.5, '{"event": "rain", "start_seconds": 0.0, "end_seconds": 0.08}'),
+    (12.5, '{"start_seconds": 0.08, "end_seconds": 0.115}'),  # ends inside a piece
+    (99.0, '{"start_seconds": 0.12, "end_seconds": 0.16}'),  # of the end of the pipe
+  ]
+  assert stream.delays_of([float(n) for n in range(12)], lines, lead=6) == [0.25, 1.5]
+
+
+def test_a_stream_is_fed_until_it_ends():
+  """A stand-in for the command that answers every four pieces, and one that breaks."""
+  piece = 2 * stream.PIECE_SAMPLES
+  program = f"""
+import json, sys
+for number in range(1, 1000):
+  if len(sys.stdin.buffer.read(4 * {piece})) < 4 * {piece}:
+    break
+  print(json.dumps({{"start_seconds": 0.04 * (number - 1), "end_seconds": 0.04 * number}}), flush=True)
+"""
+  found = stream.delays([sys.executable, '-c', program], 0.04, 0.2)
+  assert len(found) == 5 and min(found) >= 0
+  with pytest.raises(UserError, match='exit code 3'):
+    stream.delays([sys.executable, '-c', 'raise SystemExit(3)'], 0.04, 0.2)
+
+
+@pytest.mark.parametrize(('delays', 'verdict'), [([0.01, 0.02, 0.05], 'ok'), ([0.01, 0.01, 0.051], 'short')])
+def test_the_slowest_window_of_a_stream_is_judged(two_clips, monkeypatch, delays, verdict):
+  costing(monkeypatch, stream, [1])
+  monkeypatch.setattr(stream, 'delays', lambda command, window_seconds, seconds: delays)
+  lines = rows.PARTS['stream'](two_clips)
+  assert [line.verdict for line in lines] == [verdict] * 2
+  assert lines[0].measured == f'median {1000 * delays[1]:.1f} ms, largest {1000 * delays[2]:.1f} ms'
+
+
+def test_the_page_is_judged_by_the_median_of_its_first_cues(two_clips, monkeypatch):
+  two_clips.work.mkdir()
+  monkeypatch.setattr(web.chromium, 'PROGRAM', 'chromium')
+  monkeypatch.setattr(web.shutil, 'which', lambda name: name)
+  monkeypatch.setattr(web.importlib.util, 'find_spec', lambda name: name)
+  ran = costing(monkeypatch, web, [1])
+  monkeypatch.setattr(web, 'in_turns', lambda commands, *_: {'ours': [9.0, 3.1, 1.0]})
+  (line,) = rows.PARTS['web'](two_clips)
+  assert (line.measured, line.verdict) == ('3.10 s', 'short') and ran[0][2] == 'audionet_tf.export'
+  with av.open(str(two_clips.work / 'dropped/clip0.mp4')) as clip:
+    assert float(clip.duration / av.time_base) == pytest.approx(10.1, abs=0.1)
+  monkeypatch.setattr(web.shutil, 'which', lambda name: None)
+  with pytest.raises(measure.Skipped, match='npm'):
+    rows.PARTS['web'](two_clips)
+
+
+def test_smaller_files_are_judged_by_what_the_export_tells(two_clips, monkeypatch):
+  (two_clips.data / 'esc10/audio').mkdir(parents=True)
+  (two_clips.data / 'esc10/audio/a.wav').touch()
+  told = [
+    'using the starter',
+    'warning: model_float16.tflite: 1.87 MB of 3.71, first class as in float32 in 98 of 100 windows (98.0%), less ...',
+    'model_int8.tflite: 1.10 MB of 3.71, first class as in float32 in 396 of 400 windows (99.0%)',
+  ]
+  done = subprocess.CompletedProcess([], 0, '', '\n'.join(told))
+  monkeypatch.setattr(quantize.subprocess, 'run', lambda *_, **__: done)
+  lines = rows.PARTS['quantize'](two_clips)
+  assert [(line.measured, line.verdict) for line in lines] == [('98.0 %', 'short'), ('99.0 %', 'ok')]
+  assert lines[1].raw == {'same': 396, 'windows': 400} and 'int8' in lines[1].what
+
+
 def test_what_is_not_given_is_skipped(tmp_path):
   for folder in (None, tmp_path):
-    for part in ('build', 'build_sparse', 'workers', 'learning'):
+    for part in ('build', 'build_sparse', 'workers', 'quantize', 'learning'):
       with pytest.raises(measure.Skipped, match='--data=FOLDER'):
         rows.PARTS[part](rows.Context(folder, tmp_path, rows.QUICK))

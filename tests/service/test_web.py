@@ -161,6 +161,18 @@ def test_from_a_file_to_a_cue_at_the_right_time(page, folder, tmp_path):
   assert text.startswith('WEBVTT') and '00:00:01.000 --> 00:00:02.000' in text
 
 
+def test_a_file_is_dropped_on_the_page(page, folder):
+  """Its place is marked while the file is over it. What is dropped beside it is taken too."""
+  page.run("""window.over = []; new MutationObserver(() => over.push(document.querySelector('#drop').className))
+    .observe(document.querySelector('#drop'), { attributeFilter: ['class'] })""")
+  for place, name in (('#drop', 'sounds.webm'), ('h1', 'low.wav')):
+    page.drop(place, folder / name)
+    page.wait(f"document.querySelector('#name').textContent === '{name}' && {SHOWN}")
+    page.wait("document.querySelector('#video').textTracks[0].cues?.length")
+  assert page.run('over') == ['over', ''] * 2
+  assert page.run('location.pathname') == '/'  # the browser did not open the file itself
+
+
 def test_what_is_lost_of_the_sound_is_shown(page, tmp_path):
   sounds = [20_000 * tones.sound(1, ('low', 0, 1))]
   loud = media_clips.write(tmp_path / 'loud.wav', 1, times=[], sounds=sounds, audio_codec='pcm_f32le')

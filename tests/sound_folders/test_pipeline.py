@@ -1,6 +1,7 @@
 """From folders of tones to a student and its report; a report's numbers are those of lists written down here."""
 
 import csv
+import dataclasses
 import hashlib
 import html.parser
 import json
@@ -15,7 +16,8 @@ import scipy.io.wavfile
 
 import audionet_tf
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import student_file
+from audionet_tf.models import registry, student_file
+from audionet_tf.models.networks import vggish, yamnet
 from audionet_tf.sound_folders import pipeline, report_page, run_folder
 
 RATE = 16000
@@ -126,6 +128,40 @@ def test_few_sounds_from_another_student(trained, tmp_path):
   assert after['head/student.keras'] == before_resume['head/student.keras']
   audionet_tf.train_on_sounds(few, run, init=before, resume=True, **FEW)
   assert exported(run) == after
+
+
+NETWORKS = {  # small ones, of the layers of the published networks
+  'yamnet': (lambda heads: yamnet.yamnet(heads, ((1, 6), (2, 8)), 3), {'teacher': ['a', 'b', 'c', 'd']}, 'layer2_conv'),
+  'vggish': (
+    lambda heads: vggish.vggish(heads, convolutions=(('conv1', 4), ('pool1', None)), dense=(('fc1_1', 8), ('fc2', 12))),
+    {},  # VGGish has no heads
+    'fc1_1',
+  ),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('name', NETWORKS)
+def test_few_sounds_from_the_layers_of_a_published_network(tmp_path, monkeypatch, name):
+  build, classes, inner = NETWORKS[name]
+  monkeypatch.setitem(registry.STUDENTS, name, dataclasses.replace(registry.STUDENTS[name], build=build))
+  settings = student_file.StudentConfig(name, RATE, 'mean', 0.975, classes)
+  before, few, run = tmp_path / 'before', tmp_path / 'few', tmp_path / 'run'
+  before.mkdir()
+  model = registry.build(name, {head: len(names) for head, names in classes.items()})
+  student_file.save(before / 'student.keras', model, settings)
+  for label, hertz in (('low', 400), ('high', 3000)):
+    for letter in 'abcd':
+      tone(few / label / f'{letter}.wav', hertz, 1)
+  measured = audionet_tf.train_on_sounds(few, run, init=before / 'student.keras', **FEW | {'epochs': 2})
+  assert measured['clips'] == 2 and measured['summary'][-1].startswith('Kept: ')
+  np.testing.assert_array_equal(layer(run / 'head', inner), layer(before, inner))  # frozen
+  assert not np.array_equal(layer(run / 'tuned', inner), layer(before, inner))
+  trained_settings = student_file.read_settings(run / 'student.keras')
+  assert (trained_settings.student, trained_settings.window_seconds) == (name, 0.975)
+  assert trained_settings.classes == {'labels': ['high', 'low']}
+  rows = audionet_tf.load(run / 'export').predict(few / 'low/a.wav').probabilities
+  assert np.isfinite(rows).all() and rows.shape[1] == 2
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """Students of classes in words: a tiny CLIP teaches beside a classifier, stored and online."""
 
+import io
 import json
+import shutil
 
 import commands
 import numpy as np
 import picture_text_presets
+import PIL.Image
 import pytest
 import scipy.io.wavfile
 import synthetic_records
@@ -33,6 +36,27 @@ def train(world, run_dir, *flags):
   )  # fmt: skip
   assert done.returncode == 0, done.stderr[-2000:]
   return done
+
+
+@pytest.fixture(scope='module')
+def space(world):
+  """The student of a run on the vectors of the CLIP: keras.Model."""
+  train(world, 'space', '--teacher=space=embedding:clip:tiny')
+  model, settings = student_file.load(world / 'space/student.keras')
+  assert settings.embeddings == {'space': picture_text_presets.WIDTH} and settings.classes == {}
+  return model
+
+
+def vector_of(model, pcm):
+  """f32 [width], of length 1: what the student says about int16 sound."""
+  vector = model(pcm[None].astype(np.float32) / 32768)['logits/space'].numpy()[0, 0]
+  return vector / np.linalg.norm(vector)
+
+
+def mean_of_texts(text_model, *texts):
+  """f32 [width], of length 1."""
+  mean = text_model.embed_texts(list(texts)).mean(0)
+  return mean / np.linalg.norm(mean)
 
 
 def stored_answers(world, heads):
@@ -70,10 +94,6 @@ def test_a_clip_teaches_beside_a_classifier_and_its_answers_are_stored_once(worl
 
 def picture_of(number):
   """u8 [32, 32, 3], the picture of a video, as `synthetic_records` draws it."""
-  import io
-
-  import PIL.Image
-
   colour = ((number * 83) % 256, (number * 47 + 90) % 256, (number * 29 + 160) % 256)
   return PIL.Image.open(io.BytesIO(synthetic_records.picture(colour, 32)))
 
@@ -99,25 +119,54 @@ def test_evaluation_finds_the_teacher_that_the_model_names(world):
   assert ': complete' in done.stderr and len(sets_of_answers() - others) == 1
 
 
-def test_a_student_of_vectors_is_asked_in_words_of_its_teacher_only(world, tmp_path):
-  train(world, 'space', '--teacher=space=embedding:clip:tiny')
-  settings = json.loads((world / 'space/student.json').read_text())
-  assert settings['embeddings'] == {'space': picture_text_presets.WIDTH} and settings['classes'] == {}
-  scipy.io.wavfile.write(world / 'noise.wav', 16000, np.random.default_rng(0).integers(-9999, 9999, 640, np.int16))
+def test_a_student_of_vectors_is_asked_in_words_of_its_teacher_only(world, space, tmp_path):
+  pcm = np.random.default_rng(0).integers(-9999, 9999, 640, np.int16)
+  scipy.io.wavfile.write(world / 'noise.wav', 16000, pcm)
   files = '--classes=words.txt', '--format=json', f'--output={tmp_path}', 'noise.wav'
   done = commands.run('audionet_tf.infer', '--model=space', *files, cwd=world)
   assert done.returncode == 0, done.stderr[-2000:]
-  model = student_file.load(world / 'space/student.keras')[0]
-  pcm = scipy.io.wavfile.read(world / 'noise.wav')[1]
-  vector = model(pcm[None].astype(np.float32) / 32768)['logits/space'].numpy()[0, 0]
   text_model = picture_text.load(f'clip:{world / "tiny"}')
-  rain = text_model.embed_texts(['rain', 'the sound of rain']).mean(0)
-  texts = np.stack([text_model.embed_texts(['a dog'])[0], rain / np.linalg.norm(rain)])
-  powers = np.exp(texts @ (vector / np.linalg.norm(vector)) / 0.07)  # the random model's temperature
+  texts = np.stack([mean_of_texts(text_model, *of) for of in (['a dog'], ['rain', 'the sound of rain'])])
+  powers = np.exp(texts @ vector_of(space, pcm) / 0.07)  # the random model's temperature
   (row,) = json.loads((tmp_path / 'noise.wav.json').read_text())['frame_probabilities']
   np.testing.assert_allclose(row, powers / powers.sum(), atol=1e-4)
   picture_text_presets.clip(world / 'other', seed=1)
+  shutil.copytree(world / 'space', world / 'changed')
   text = (world / 'space/student.json').read_text().replace('clip:tiny', 'clip:other')
-  (world / 'space/student.json').write_text(text)
-  done = commands.run('audionet_tf.infer', '--model=space', *files, cwd=world)
+  (world / 'changed/student.json').write_text(text)
+  done = commands.run('audionet_tf.infer', '--model=changed', *files, cwd=world)
   assert done.returncode == 1 and 'clip:other: not the model that taught this student' in done.stderr
+
+
+def test_moments_that_fit_a_text_or_a_picture_are_found_by_its_teacher(world, space):
+  """In the order of the cosines of vectors that are computed apart; `a dog` and the picture have other orders."""
+  (world / 'sounds').mkdir()
+  rng, vectors = np.random.default_rng(0), {}
+  model, settings = student_file.load(world / 'space/student.keras')
+  for variable in model.weights:  # after two epochs, all sounds are much the same
+    variable.assign(rng.normal(size=variable.shape))
+  (world / 'random').mkdir()
+  student_file.save(world / 'random/student.keras', model, settings)
+  for number, hertz in enumerate((200, 600, 1500, 6000)):
+    name = f'{number}.wav'
+    pcm = (9000 * np.sin(2 * np.pi * hertz * np.arange(16000) / 16000)).astype(np.int16)
+    scipy.io.wavfile.write(world / 'sounds' / name, 16000, pcm)
+    vectors[name] = vector_of(model, pcm)
+  picture = rng.integers(0, 256, [224, 224, 3], np.uint8)  # of the size of pictures in records: it is not resized
+  PIL.Image.fromarray(picture).save(world / 'picture.png')
+  teacher = picture_text.load(f'clip:{world / "tiny"}')
+  queries = {
+    'a dog': mean_of_texts(teacher, 'a photo of a dog', 'the sound of a dog'),
+    'picture.png': np.asarray(teacher.embed_pictures(picture[None].astype(np.float32)))[0],
+  }
+  orders = []
+  for query, vector in queries.items():
+    done = commands.run(
+      'audionet_tf.search', '--model=random', f'--query={query}', '--output=found', 'sounds', cwd=world
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads((world / 'found/moments.json').read_text())['moments']
+    orders.append([moment['path'].rpartition('/')[2] for moment in found])
+    assert orders[-1] == sorted(vectors, key=lambda name: -vectors[name] @ vector)
+    np.testing.assert_allclose([m['cosine'] for m in found], [vectors[n] @ vector for n in orders[-1]], atol=2e-3)
+  assert orders[0] != orders[1]

@@ -12,7 +12,7 @@ FRAME_SHAPE = (240, 320, 3)
 BLOCK_SECONDS = 60
 
 
-def make_clips(folder, count=10, seconds=10, shape=FRAME_SHAPE):
+def make_clips(folder, count=10, seconds=10, shape=FRAME_SHAPE, sound=None):
   """Writes `count` H.264 and AAC clips, each with moving colours and a pitch of its own.
 
   Args:
@@ -20,6 +20,7 @@ def make_clips(folder, count=10, seconds=10, shape=FRAME_SHAPE):
     count: number of clips.
     seconds: length of each; a tenth of a second is added, so that the last window is covered in spite of codec padding.
     shape: of the pictures, height first.
+    sound: function like `noise_and_tones`, which is the default.
   """
   folder.mkdir(parents=True, exist_ok=True)
   for number in tqdm.trange(count, desc='making clips', unit='clip'):
@@ -28,12 +29,12 @@ def make_clips(folder, count=10, seconds=10, shape=FRAME_SHAPE):
       picture = out.add_stream('libx264', rate=FRAME_RATE_HZ, options={'preset': 'veryfast'})
       picture.height, picture.width = shape[:2]
       picture.pix_fmt = 'yuv420p'
-      sound = out.add_stream('aac', rate=SAMPLE_RATE_HZ, layout='stereo')
+      track = out.add_stream('aac', rate=SAMPLE_RATE_HZ, layout='stereo')
       for pixels in pictures(rng, round((seconds + 0.1) * FRAME_RATE_HZ), shape):
         out.mux(picture.encode(av.VideoFrame.from_ndarray(pixels, format='rgb24')))
       out.mux(picture.encode(None))
-      pcm = np.repeat(noise_and_tones(rng, round((seconds + 0.1) * SAMPLE_RATE_HZ)), 2)
-      mux_sound(out, sound, pcm, 'stereo')
+      pcm = np.repeat((sound or noise_and_tones)(rng, round((seconds + 0.1) * SAMPLE_RATE_HZ)), 2)
+      mux_sound(out, track, pcm, 'stereo')
 
 
 def pictures(rng, count, shape=FRAME_SHAPE):

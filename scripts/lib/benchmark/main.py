@@ -1,13 +1,14 @@
 """Measures the project on this machine: a table on the screen, every measurement in a JSON file.
 
   scripts/benchmark                                   all parts that need no data: epoch to log_mel
-  scripts/benchmark --data=FOLDER                     also build and learning, on FOLDER/clips and FOLDER/teacher
+  scripts/benchmark --data=FOLDER                     also build, quantize and learning, on FOLDER/clips,
+                                                      FOLDER/esc10/audio and FOLDER/teacher
   scripts/benchmark --data=FOLDER --all               also the paper's whole run of 5000 epochs (minutes)
   scripts/benchmark --only=epoch,pipeline --quick     a trial, whose figures mean nothing
 
 Alternatives run in turns (A B A B), each in a process of its own; a ratio is the median of the ratios of neighbouring
 turns, ours divided by the second column. Run it on an idle machine. Without --all it takes about ten minutes; it
-compares with PyTorch (extra `torch`) and the ffmpeg command.
+compares with PyTorch (extra `torch`) and the ffmpeg command; `web` needs Chromium and npm.
 """
 
 import dataclasses
@@ -36,7 +37,7 @@ LONG = ('whole_run',)
 def define_flags():
   """Defines the flags of this command; not on import, which tests do beside other commands."""
   flags.DEFINE_string(
-    'data', None, 'Folder with clips/ (videos) and teacher/ (a .tflite, and its class names as .txt).'
+    'data', None, 'Folder with clips/ (videos), esc10/audio/, and teacher/ (a .tflite, and its class names as .txt).'
   )
   flags.DEFINE_list('only', None, f'Parts to measure, of {", ".join(rows.PARTS)}.')
   flags.DEFINE_bool('all', False, 'Measure the long parts too.')

@@ -6,7 +6,7 @@ import pathlib
 import statistics
 import sys
 
-from benchmark import build, captions, data, features, log_mel, measure, service, start, teacher
+from benchmark import build, captions, data, features, log_mel, measure, quantize, service, start, stream, teacher, web
 from benchmark import soundnet as benchmark_soundnet
 from benchmark.build import build_command, clips_of
 from benchmark.measure import Line, Skipped, in_turns, median_ratio, run, verdict
@@ -39,9 +39,12 @@ class Sizes:
   teacher_turns: int = 3
   teachers: tuple = (('mobilenet_v2', 4000), ('vgg16', 800))  # and the milliseconds of ten clips, 25 pictures a second
   start_turns: int = 5
+  stream_windows: int = 300
+  web_turns: int = 5
+  quantize_sounds: int | None = None  # all
 
 
-QUICK = Sizes(1, 2, 3, benchmark_soundnet.QUICK, 5, 2, 20, 30, 1, 20, 1, 1, 1, (('mobilenet_v2', 40),), 1)
+QUICK = Sizes(1, 2, 3, benchmark_soundnet.QUICK, 5, 2, 20, 30, 1, 20, 1, 1, 1, (('mobilenet_v2', 40),), 1, 20, 1, 4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Context:
   """The folders and sizes of a benchmark.
 
   Attributes:
-    data: None or a folder with `clips/` and `teacher/` (a .tflite file and its class names, .txt).
+    data: None or a folder with `clips/`, `esc10/audio/` and `teacher/` (a .tflite file and its class names, .txt).
     work: an empty folder for all files that are made.
     sizes: Sizes.
   """
@@ -237,5 +240,6 @@ def learning(context):
 PARTS = {'build': build.dense, 'build_sparse': build.sparse, 'workers': build.workers, 'teacher': teacher.teacher}
 PARTS |= {'epoch': epoch, 'soundnet': benchmark_soundnet.step, 'pipeline': pipeline}
 PARTS |= {'inference': inference, 'features': features.features, 'captions': captions.captions}
-PARTS |= {'service': service.service, 'start': start.start, 'log_mel': log_mel.log_mel}
-PARTS |= {'learning': learning, 'whole_run': whole_run}
+PARTS |= {'service': service.service, 'stream': stream.stream, 'web': web.web}
+PARTS |= {'start': start.start, 'log_mel': log_mel.log_mel}
+PARTS |= {'quantize': quantize.quantize, 'learning': learning, 'whole_run': whole_run}

@@ -12,6 +12,7 @@ import pytest
 from audionet_tf.core.errors import UserError
 from audionet_tf.core.stores import hub
 from audionet_tf.models import student_paths
+from audionet_tf.training import run_checks
 
 
 @pytest.fixture
@@ -50,6 +51,7 @@ def test_an_address_is_a_run_wherever_a_model_is_loaded(library, tmp_path, addre
   assert student_paths.resolve(address) == student_paths.find(address) == run / 'student.keras'
   assert student_paths.find_export(address) == student_paths.find_for_files(address) == run / 'export/1'
   assert student_paths.find(pathlib.Path(address)) == run / 'student.keras'  # which has one slash
+  assert run_checks.initial_student(address) == run / 'student.keras'  # of --init
   assert {call[1] for call in library.calls} == {'v1.0' if '@' in address else None}
 
 

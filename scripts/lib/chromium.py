@@ -62,6 +62,17 @@ class Page:
     node = self.call('Runtime.evaluate', expression=f'document.querySelector({selector!r})')['result']['objectId']
     self.call('DOM.setFileInputFiles', files=[str(path)], objectId=node)
 
+  def drop(self, selector, path):
+    """Drags a file onto the middle of an element, and drops it there."""
+    x, y = self.run(f"""((element) => {{
+      element.scrollIntoView({{ block: 'center' }});
+      const {{ left, right, top, bottom }} = element.getBoundingClientRect();
+      return [(left + right) / 2, (top + bottom) / 2];
+    }})(document.querySelector({selector!r}))""")
+    data = {'items': [], 'files': [str(path)], 'dragOperationsMask': 1}
+    for event in ('dragEnter', 'dragOver', 'drop'):
+      self.call('Input.dispatchDragEvent', type=event, x=x, y=y, data=data)
+
   def press(self, key, code=0, text=''):
     kind = {'text': text} if text else {}
     for event in ('keyDown', 'keyUp'):
@@ -127,7 +138,7 @@ def running(*flags):
       '--remote-debugging-port=0',
       '--no-first-run',
     ]
-    command += ['--no-first-run', '--disable-dev-shm-usage', '--autoplay-policy=no-user-gesture-required']
+    command += ['--disable-dev-shm-usage', '--autoplay-policy=no-user-gesture-required']
     command += ['--disable-background-networking', '--disable-component-update', f'--user-data-dir={profile}', *flags]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
