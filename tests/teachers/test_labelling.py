@@ -409,6 +409,19 @@ def test_two_runs_at_once_take_turns(tmp_path, monkeypatch):
   assert soft_labels.read_manifest(folder)['windows'] == 21
 
 
+def test_runs_of_two_shares_do_not_wait_for_one_another(tmp_path):
+  manifest, _ = write_records(tmp_path)
+  teacher = make_teacher()
+  folder = tmp_path / 'labels' / labelling.labels_key(manifest, [teacher])
+  folder.mkdir(parents=True)
+  run = threading.Thread(target=labelling.ensure, args=(tmp_path, manifest, [teacher], 64, (0, 2)), daemon=True)
+  with open(folder / '.lock', 'w') as file:
+    fcntl.flock(file, fcntl.LOCK_SH)  # as a run of the other share has it
+    run.start()
+    run.join(60)
+    assert len(list(folder.glob('labels-*.tfrecord'))) == 2
+
+
 def test_a_lock_that_its_holder_removes_lets_one_in_at_a_time(tmp_path, monkeypatch):
   first, flock, waited = labelling.alone(tmp_path, 'a'), fcntl.flock, []
   first.__enter__()

@@ -14,7 +14,12 @@ TARGETS = {
   'audionet_tf/data/batch_keys.py': ('tests/training/steps/test_losses.py', 'tests/data/test_input_pipeline.py'),
   'audionet_tf/data/input_pipeline.py': ('tests/data/test_input_pipeline.py', 'tests/teachers/test_labelling.py'),
   'audionet_tf/data/soft_labels.py': ('tests/teachers/test_labelling.py', 'tests/data/test_input_pipeline.py'),
-  'audionet_tf/teachers/labelling.py': ('tests/teachers/test_labelling.py',),
+  'audionet_tf/teachers/labelling.py': (
+    'tests/teachers/test_labelling.py',
+    'tests/commands/test_label.py',
+    'tests/teachers/test_sound_tagger.py',
+    'tests/teachers/test_precomputed.py',
+  ),
   'audionet_tf/training/steps/losses.py': ('tests/training/steps/test_losses.py',),
   'audionet_tf/models/receptive_field.py': ('tests/models/test_receptive_field.py',),
   'audionet_tf/models/alignment.py': ('tests/models/test_alignment.py',),
