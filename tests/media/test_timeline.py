@@ -9,6 +9,10 @@ from audionet_tf.core.errors import UserError
 from audionet_tf.media import timeline
 
 
+def test_full_scale_is_that_of_int16():
+  assert timeline.PCM_SCALE == -np.iinfo(np.int16).min
+
+
 def chunked(samples, sizes, start=0):
   """Yields (start, piece) of `samples`, in pieces whose sizes repeat `sizes`."""
   position, i = 0, 0
