@@ -10,7 +10,7 @@ from audionet_tf.media import timeline
 
 
 def test_full_scale_is_that_of_int16():
-  assert timeline.PCM_SCALE == -np.iinfo(np.int16).min
+  assert -np.iinfo(np.int16).min == timeline.PCM_SCALE
 
 
 def chunked(samples, sizes, start=0):
