@@ -134,6 +134,20 @@ def test_stored_outputs_equal_direct_calls(tmp_path, monkeypatch, pictures, in_g
   assert not batch_sizes or max(batch_sizes) <= batch_size
 
 
+def test_outputs_in_a_file_are_stored_with_their_windows(tmp_path):
+  manifest, written = write_records(tmp_path / 'records')
+  rng = np.random.default_rng(1)
+  outputs = {video['id']: rng.dirichlet(np.ones(CLASSES), 2 * video['windows']) for video in manifest['videos']}
+  np.savez(tmp_path / 'outputs.npz', **outputs)
+  teacher = frozen_teacher.load(str(tmp_path / 'outputs.npz'), 'colours')
+  folder = labelling.ensure(tmp_path / 'records', manifest, [teacher])
+  for number, shard in enumerate(written):
+    stored = read_shard(folder / f'labels-{number:05d}-of-00003.tfrecord')
+    for window, (video, index, *_) in zip(stored, shard, strict=True):
+      rows = outputs[f'video {video}'][2 * index : 2 * index + 2]
+      np.testing.assert_allclose(window['outputs'], rows, rtol=2e-3, atol=1e-7)
+
+
 def test_the_manifest_describes_records_and_teachers(tmp_path):
   manifest, written = write_records(tmp_path)
   stored = soft_labels.read_manifest(labelling.ensure(tmp_path, manifest, [make_teacher(dtype='float32')]))
