@@ -111,7 +111,7 @@ def test_a_killed_worker_is_replaced(tmp_path, cluster):
 
 
 def test_what_a_killed_build_decoded_is_not_decoded_again(local, tmp_path, monkeypatch):
-  with monkeypatch.context() as patched, pytest.raises(UserError, match='stop'):
+  with monkeypatch.context() as patched, pytest.raises(RuntimeError, match='stop'):
     patched.setattr(beam_pipelines, 'order', stop)
     build(local[0], tmp_path / 'out')
   parts = {path: path.stat().st_mtime_ns for path in (tmp_path / 'out/.parts').glob('*.tfrecord')}
