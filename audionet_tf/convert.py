@@ -3,7 +3,8 @@ r"""Converts trained weights of another program into a student.
   python -m audionet_tf.convert --from=sound8.npy --student=soundnet8 --output=student.keras
 
 writes student.keras with student.json beside it. features, probe, evaluate, plot and train --init take it directly;
-infer, caption and serve take the export that audionet_tf.export --model=student.keras makes. Supported are
+infer, caption and serve take the export that audionet_tf.export --model=student.keras makes. With
+--output=hf://user/repository the student goes to the Hugging Face Hub with its export and a model card. Supported are
 
   soundnet8, soundnet5  SoundNet's published weights: sound8.npy, the .t7 of Torch7, ports to PyTorch (.pth, .pt);
                         its heads are called objects and scenes
@@ -22,14 +23,19 @@ head takes --labels=names.txt, or YAMNet's yamnet_class_map.csv. Without it 1000
 numbers.
 """
 
+import contextlib
 import dataclasses
+import functools
 import pathlib
+import tempfile
 from collections.abc import Callable
 
 from absl import flags
 
-from audionet_tf.core import cli, durations
+from audionet_tf.core import cli, durations, notices
+from audionet_tf.core.stores import hub, object_store, store_flags
 from audionet_tf.data import params
+from audionet_tf.models import student_paths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +111,7 @@ SAMPLE_RATE = flags.DEFINE_integer(
 WINDOW_MS = flags.DEFINE_float(
   'window_ms', None, 'Length of the windows that they were trained on, milliseconds; default: as published.'
 )
-OUTPUT = flags.DEFINE_string('output', None, 'The student to write: a .keras file.')
+OUTPUT = flags.DEFINE_string('output', None, 'The student to write: a .keras file; or hf://user/repository.')
 LABELS = flags.DEFINE_multi_string(
   'labels', [], 'HEAD=FILE of class names, one per line; FILE if there is one head. May be given once per head.'
 )
@@ -117,8 +123,12 @@ NEEDS = (('--from',), ('--output',))
 def check_arguments(argv):
   """Raises UserError for mistakes that show before anything is loaded."""
   cli.require(len(argv) == 1, f'unexpected argument {argv[-1]!r}; the weights are given as --from=FILE')
-  suffix = pathlib.Path(OUTPUT.value).suffix
-  cli.require(suffix == '.keras', f'output is {OUTPUT.value}, expected is a name that ends in .keras')
+  if hub.is_address(OUTPUT.value):
+    hub.repository(OUTPUT.value)
+    hub.library()
+  else:
+    suffix = pathlib.Path(OUTPUT.value).suffix
+    cli.require(suffix == '.keras', f'output is {OUTPUT.value}, expected is a name that ends in .keras')
   for path in (FROM.value, PCA.value, *(label.rpartition('=')[2] for label in LABELS.value)):
     cli.require(not path or pathlib.Path(path).is_file(), f'{path}: no such file')
 
@@ -141,6 +151,24 @@ def chosen_importer():
   return dataclasses.replace(importer, sound=sound)
 
 
+def write(model, settings):
+  """Writes the student to --output; on the Hub as a run, with its export."""
+  from audionet_tf.conversion import converter
+
+  with contextlib.ExitStack() as stack:
+    if not hub.is_address(OUTPUT.value):
+      in_store = object_store.is_address(OUTPUT.value)
+      output = store_flags.output(stack, OUTPUT.value) if in_store else OUTPUT.value
+      converter.convert(model, settings, output)
+      return
+    from audionet_tf.saved_model import export, hub_run
+
+    run = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    converter.convert(model, settings, run / student_paths.STUDENT_FILE)
+    notices.quietly(functools.partial(export.export, model, settings, run / student_paths.EXPORT_FOLDER))
+    hub_run.publish(run, OUTPUT.value)
+
+
 def main(argv):
   importer = chosen_importer()
   check_arguments(argv)
@@ -158,13 +186,13 @@ def main(argv):
     classes=classes,
     activations=dict.fromkeys(classes, importer.activation),
   )
-  converter.convert(model, settings, OUTPUT.value)
+  write(model, settings)
   counts = ', '.join(f'{len(names)} classes ({head})' for head, names in settings.classes.items())
   cli.tell(f'{OUTPUT.value}: {model.count_params()} parameters, {counts or "no classes"}')
 
 
 def run():
-  cli.run(main, TOPICS, NEEDS)
+  cli.run(main, TOPICS, NEEDS, addresses=('output',))
 
 
 if __name__ == '__main__':

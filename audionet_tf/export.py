@@ -102,7 +102,7 @@ def check_web():
   if WEB.value:
     from audionet_tf.service import npm_packages
 
-    elsewhere = object_store.is_address(WEB.value) or hub.is_address(WEB.value)
+    elsewhere = object_store.is_elsewhere(WEB.value)
     cli.require(not elsewhere, f'--web={WEB.value}: expected is a folder on this machine; upload its files from there')
     files.check_replaceable(WEB.value, npm_packages.LICENSES_FILE)
     npm_packages.check(WEB_PACKAGES.value)
@@ -235,7 +235,6 @@ def publish(run, version, model, settings):
 
   student_file.save(run / student_paths.STUDENT_FILE, model, settings)
   shutil.copy(version / card.FILE, run / card.FILE)
-  (version.parent / '.lock').unlink(missing_ok=True)
   hub.upload(run, OUTPUT.value)
 
 

@@ -84,8 +84,8 @@ def check_beam(argv):
   cli.require(not flags.FLAGS['shard'].present, '--shard is for runs without --beam, which shares all files')
   paths = [RECORDS.value, *TEACHER.value, *TEACHER_WEIGHTS.value, *TEACHER_LABELS.value, *CLASSES.value]
   for path in map(store_cache.addressed, paths):
-    in_store = object_store.is_address(object_store.named_path(path)[1])
-    cli.require(not in_store, f'{path}: workers share a folder; copy it there, or leave out --beam')
+    is_elsewhere = object_store.is_elsewhere(object_store.named_path(path)[1])
+    cli.require(not is_elsewhere, f'{path}: workers share a folder; copy it there, or leave out --beam')
 
 
 def share_of(text):

@@ -58,7 +58,9 @@ Paths may be addresses in an object store, such as s3://bucket/runs/clips: docs/
 
 RUN then holds student.keras (with student.json), export/1 (a SavedModel), stats.json, metrics.jsonl, checkpoints/ and
 tensorboard/ (tensorboard --logdir=RUN/tensorboard; not with --embeddings). The teacher's outputs are kept beside the
-records: a later run with the same teacher, alone or beside others, does not run it again.
+records: a later run with the same teacher, alone or beside others, does not run it again. With
+--run_dir=hf://user/repository the student, its export and a model card go to the Hugging Face Hub at the end; the run
+itself stays on this machine, where it is resumed.
 
 Ctrl-C and SIGTERM end a run after a checkpoint; the command to resume it is printed, the exit code is 130 or 143.
 """
@@ -72,7 +74,7 @@ from absl import flags
 from audionet_tf import api
 from audionet_tf.core import cli, flagfiles, interruption
 from audionet_tf.core.errors import DiskFullError
-from audionet_tf.core.stores import object_store
+from audionet_tf.core.stores import hub, object_store
 from audionet_tf.data.records import MANIFEST_NAME
 from audionet_tf.models import student_names, student_paths
 from audionet_tf.training import cluster
@@ -97,7 +99,8 @@ TEACHER = flags.DEFINE_multi_string(
   'teacher',
   ['vgg16'],
   'SOURCE, or NAME=SOURCE, repeated for several: a name of keras.applications, a .keras or .tflite file, a SavedModel'
-  ' folder; clip:PRESET, a model of pictures and texts, with --classes; sound:PATH, a tagger of sound;'
+  ' folder, here, in a store or on the Hub (hf://user/repository/path); clip:PRESET, a model of pictures and texts,'
+  ' with --classes; sound:PATH, a tagger of sound;'
   ' embedding:SOURCE, the vectors of one that is no tagger of sound; precomputed outputs in .npz, .npy or .tfrecord;'
   ' labels in .csv. One head each. NAME has letters, digits and _; a SOURCE without NAME is the only teacher.',
 )
@@ -285,10 +288,19 @@ def main(argv):
   if SOUNDS.value:
     return None
   if DISTRIBUTE.value == 'mirrored' or cluster.find().is_chief:
-    in_store = object_store.is_address(RUN_DIR.value)
-    exported = f'{RUN_DIR.value}/export' if in_store else student_paths.find_export(RUN_DIR.value)
-    print(f'student: {RUN_DIR.value}/student.keras\nSavedModel: {exported}')
+    print_results(RUN_DIR.value)
   return None
+
+
+def print_results(run_dir):
+  """Says where the student is, and the run of one that went to the Hub."""
+  is_elsewhere = object_store.is_elsewhere(run_dir)
+  exported = f'{run_dir}/export' if is_elsewhere else student_paths.find_export(run_dir)
+  print(f'student: {run_dir}/student.keras\nSavedModel: {exported}')
+  if hub.is_address(run_dir):
+    from audionet_tf.saved_model import hub_run
+
+    print(f'run: {hub_run.folder_of(run_dir)}')
 
 
 def check_script():
@@ -366,9 +378,8 @@ def train_on_sounds(profile):
   from audionet_tf.evaluation import report
 
   print(report.of_clips(measured))
-  print(
-    f'report: {measured["report"]}\nstudent: {run_dir}/student.keras\nSavedModel: {student_paths.find_export(run_dir)}'
-  )
+  print(f'report: {measured["report"]}')
+  print_results(run_dir)
 
 
 def resume_command():

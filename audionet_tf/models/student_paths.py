@@ -21,7 +21,7 @@ def named(path):
   on the Hub or in a store means; any other path as it is.
   """
   if hub.is_address(path):
-    return hub.download(str(path))
+    return hub.student(path)
   if object_store.is_address(path):
     return stored_student.fetched(str(path))
   path = pathlib.Path(path)

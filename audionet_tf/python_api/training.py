@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.core.stores import object_store, store_cache, store_folder, store_mirror
+from audionet_tf.core.stores import hub, object_store, store_cache, store_folder, store_mirror
 from audionet_tf.python_api.building import build_records
 
 if TYPE_CHECKING:
@@ -21,15 +22,24 @@ if TYPE_CHECKING:
 
 
 def _run_in_store(train_in_folder: Any) -> Any:
-  """`train` that takes the address of a run, too: it works in a local folder, which is uploaded at each checkpoint."""
+  """`train` that takes the address of a run, too: it works in a local folder, which is uploaded at each checkpoint.
+
+  What goes to the Hub is the student alone, at the end.
+  """
 
   @functools.wraps(train_in_folder)
   def train_anywhere(records: Path | None = None, run_dir: Path | None = None, **arguments: Any) -> Any:
     from audionet_tf.training import cluster, run_checks
 
     is_other_worker = arguments.get('distribute') == 'multiworker' and not cluster.find().is_chief
-    if run_dir is None or is_other_worker or not object_store.is_address(run_dir):
+    if run_dir is None or is_other_worker or not object_store.is_elsewhere(run_dir):
       return train_in_folder(records, run_dir, **arguments)
+    if hub.is_address(run_dir):
+      from audionet_tf.saved_model import hub_run
+
+      with hub_run.written(os.fspath(run_dir), arguments.get('resume', False)) as local:
+        train_in_folder(records, local, **arguments)
+      return os.fspath(run_dir)
     busy = 'another training is running there; wait for it, or choose another --run_dir'
     check = functools.partial(
       run_checks.check_stored, object_store.checked(run_dir), resume=arguments.get('resume', False)
@@ -232,7 +242,7 @@ def train_on_sounds(
   Args:
     folder: with a folder of sounds for each class, or with metadata.csv (`file_name`, `label`).
     run_dir: folder of the run, which neither contains `folder` nor lies in it: new, or with `resume` an old one. None:
-      runs/ and the name of `folder`. Both are on this machine.
+      runs/ and the name of `folder`. Both are on this machine; or hf://user/repository, which gets the student.
     init: run or student to start from: first a head on its frozen features is trained, then all layers; the student
       that names more of the held-out sounds is kept.
     resume: go on from where the run was interrupted.
@@ -250,8 +260,9 @@ def train_on_sounds(
   from audionet_tf.sound_folders import pipeline
 
   for path in (folder, run_dir):
-    is_in_store = path is not None and object_store.is_address(path)
-    _check(not is_in_store, f'{path}: training on sounds takes folders of this machine, no addresses in a store')
+    is_elsewhere = path is not None and object_store.is_elsewhere(path)
+    is_allowed = path is run_dir and is_elsewhere and hub.is_address(path)
+    _check(not is_elsewhere or is_allowed, f'{path}: training on sounds takes folders of this machine, no addresses')
   decided = sorted(settings.keys() & set(pipeline.DECIDED))
   _check(not decided, f'train_on_sounds has no argument {", ".join(decided)}: it makes records and labels itself')
   fields = {name: value for name, value in settings.items() if name not in WITH_SOUNDS}
@@ -260,7 +271,12 @@ def train_on_sounds(
 
     _check_settings(fields, config.TrainingConfig)
   run_dir = pipeline.default_run_dir(folder) if run_dir is None else run_dir
-  return pipeline.run(folder, run_dir, build_records, train, settings, init, resume)
+  with contextlib.ExitStack() as stack:
+    if hub.is_address(run_dir):
+      from audionet_tf.saved_model import hub_run
+
+      run_dir = stack.enter_context(hub_run.written(os.fspath(run_dir), resume))
+    return pipeline.run(folder, run_dir, build_records, train, settings, init, resume)
 
 
 OWN_ARGUMENTS = ('student', 'teachers', 'augment', 'per_frame')  # fields of TrainingConfig that `train` names itself

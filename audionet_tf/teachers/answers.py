@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from audionet_tf.core.stores import store_mirror
+from audionet_tf.core.stores import object_store, store_mirror
 from audionet_tf.data import batch_keys, input_pipeline, records
 from audionet_tf.data.shards import tfrecord_io
 from audionet_tf.teachers import teacher_config
@@ -21,7 +21,7 @@ AT_ONCE = 4  # pictures per call, as large models need much memory for each
 UNIFORM = 0.02  # of the entropy of a uniform distribution, lacking
 SAME = 0.01  # total variation distance
 DIFFERENT_LEVELS = 4  # mean distance of pixels from those of the mean picture
-DEFAULT_RANGES = {'.keras': '0,255', '.h5': '0,255', '.hdf5': '0,255', '.tflite': '-1,1'}  # of a folder: 0,1
+KERAS_RANGE, TFLITE_RANGE, SAVED_MODEL_RANGE = '0,255', '-1,1', '0,1'
 
 
 def check(folder, manifest, teachers):
@@ -93,12 +93,23 @@ def what_is_alike(rows, pictures):
   return None
 
 
+def default_range(path):
+  """The range of pixels that a model in a file or folder gets unless one is given; None for other paths."""
+  if teacher_config.is_keras_model(path):
+    return KERAS_RANGE
+  if path.is_dir():
+    return SAVED_MODEL_RANGE
+  return TFLITE_RANGE if path.suffix == '.tflite' else None
+
+
 def advice(description):
   """What to do, from `Teacher.description`."""
   if 'prompts' in description:
     return 'Try other --classes, or a lower --teacher_temperature: 0.01 is that of most models'
-  path = pathlib.Path(description['source'].removeprefix(teacher_config.EMBEDDING))
-  default = '0,1' if path.is_dir() else DEFAULT_RANGES.get(path.suffix)
+  source = description['source'].removeprefix(teacher_config.EMBEDDING)
+  default = default_range(pathlib.Path(source))
+  if default is None and object_store.is_elsewhere(source):
+    return 'If it expects pixels of another range, pass --teacher_input_range, such as 0,1'
   if default is None:
     return 'Its weights may be damaged, or not trained'
   given = ','.join(f'{side:g}' for side in description['input_range'] or ()) or default

@@ -43,7 +43,7 @@ def of_head(settings, head, advice, needed=()):
 
 
 def refuse_addresses(about, advice):
-  """UserError if a teacher, as `of_head` returns it, is in a store: a model makes no connection of its own."""
+  """UserError if a teacher, as `of_head` returns it, is in a store or on the Hub: a model makes no connection."""
   for key in PLACES:
-    if object_store.is_address(object_store.named_path(about.get(key) or '')[1]):
+    if object_store.is_elsewhere(object_store.named_path(about.get(key) or '')[1]):
       raise UserError(f'the teacher has its {key} at {about[key]}; {advice}')

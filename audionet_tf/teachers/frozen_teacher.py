@@ -4,6 +4,7 @@
 |-------------------------|-----------------------------|-------------------------------------------------------------|
 | `--teacher`             | vgg16, mobilenet_v2, ...    | a classifier of `keras.applications`, with its preprocessing |
 |                         | X.keras, X.h5 (whole model) | takes pictures in 0..255, preprocessing inside the file     |
+|                         | folder/ (Keras on the Hub)  | config.json, metadata.json, model.weights.h5: as X.keras    |
 |                         | folder/ (SavedModel)        | `serving_default`; uint8 as they are, float in [0, 1]       |
 |                         | X.tflite                    | (u)int8 as they are, float in [-1, 1]; stored labels only   |
 |                         | X.npz, X.npy, X.tfrecord    | precomputed outputs (`precomputed`)                         |
@@ -24,6 +25,7 @@
 |                         | auto                        | bfloat16 where it pays and changes nothing (`precision`)    |
 | `--teacher_input_range` | BLACK,WHITE                 | range of pixels that a float model from a file takes        |
 
+Any of these paths may be an address in a store, or hf://user/repository/path on the Hugging Face Hub.
 Pictures of another size are resized bilinearly, with antialiasing when they shrink.
 Outputs that are not a distribution are taken as scores, which are divided by their sum, if all lie from 0 to 1 as those
 of sigmoids do; else as logits.
@@ -359,7 +361,7 @@ def picture_model(source, weights, class_names, dtype, input_range):
     raise keras_applications.unknown(source)
   if weights != 'imagenet':
     raise UserError(f'{source} has its own weights; leave out {weights}, which goes with names of keras.applications')
-  if path.suffix in ('.keras', *teacher_config.HDF5_SUFFIXES) and path.is_file():
+  if path.exists() and teacher_config.is_keras_model(path):
     return image_classifier.load_keras_file(path, dtype, input_range)
   if dtype != 'float32':
     raise UserError(f'{source}: {dtype} is for names of keras.applications, .keras and .h5 files')

@@ -116,6 +116,8 @@ def keras_outputs(model, preprocess):
 def load_keras_file(path, dtype='float32', input_range=None):
   """PictureModel of a `.keras` or `.h5` file that preprocesses pictures itself; by default they are in 0..255.
 
+  `path` may be a folder of Keras's three files, too (teacher_config.KERAS_FILES).
+
   Raises:
     UserError: the file is damaged, holds code, or no picture classifier.
   """
@@ -125,13 +127,15 @@ def load_keras_file(path, dtype='float32', input_range=None):
     if 'lambda' in str(error).lower():
       raise UserError(f'{path}: holds a Lambda layer, which is code that is not run; use registered layers') from error
     advice = '; save it as .keras where it was made' if path.suffix != '.keras' else ''
-    raise UserError(f'{path}: not a readable {path.suffix} file ({text.brief(error)}){advice}') from error
+    kind = "folder of Keras's" if path.is_dir() else f'{path.suffix} file'
+    raise UserError(f'{path}: not a readable {kind} ({text.brief(error)}){advice}') from error
   inputs, outputs = getattr(model, 'inputs', None) or [], getattr(model, 'outputs', None) or []
   if len(inputs) != 1 or len(outputs) != 1:
     raise UserError(f'{path}: {len(inputs)} inputs and {len(outputs)} outputs; a picture classifier has one of each')
   size, classes = checked_size(path, inputs[0].shape), checked_classes(path, outputs[0].shape)
   set_compute_dtype(model, dtype)
-  activation, digest = last_activation(model), digests.of_file(path)
+  parts = [path / name for name in ('config.json', 'model.weights.h5')]
+  activation, digest = last_activation(model), digests.of_files(parts) if path.is_dir() else digests.of_file(path)
   if keras.backend.is_int_dtype(inputs[0].dtype):
     refuse_range(path, input_range)
     outputs_fn = keras_outputs(model, whole_numbers)

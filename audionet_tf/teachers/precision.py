@@ -73,8 +73,8 @@ def is_choosable(source):
   if teacher_config.is_embedding(source):
     return False
   path = pathlib.Path(source)
-  is_file = path.suffix in ('.keras', *teacher_config.HDF5_SUFFIXES)
-  return is_file or teacher_config.is_picture_text(source) or bool(keras_applications.find(source) and not path.suffix)
+  is_model = teacher_config.is_keras_model(path)
+  return is_model or teacher_config.is_picture_text(source) or bool(keras_applications.find(source) and not path.suffix)
 
 
 def kept_choices(path):

@@ -17,6 +17,7 @@ from audionet_tf.teachers import clip_labels, precomputed
 # and by the 8 terms (4 steps, 2 heads), and is multiplied by 250. 0.125 for 1000 classes, 0.312 for 401.
 ORIGINAL_WEIGHT_TIMES_CLASSES = 250 / 8 * 4
 HDF5_SUFFIXES = ('.h5', '.hdf5')
+KERAS_FILES = {'config.json', 'metadata.json', 'model.weights.h5'}  # of a folder, as Keras has models on the Hub
 SOUND = re.compile(r'sound(?:@(\d+))?:(.+)', re.ASCII | re.DOTALL)
 SOUND_RATE_HZ = 16000  # YAMNet's, and that of most taggers
 AUTO = 'auto'  # in place of a dtype: `precision` chooses one
@@ -312,6 +313,13 @@ def check_pictures(manifest, names):
     )
 
 
+def is_keras_model(path):
+  """Whether `path`, pathlib.Path, is a file of Keras, or a folder as Keras writes it to the Hub."""
+  if path.is_dir():
+    return all((path / name).is_file() for name in KERAS_FILES)
+  return path.suffix in ('.keras', *HDF5_SUFFIXES)
+
+
 def check_classifier(source, weights='imagenet'):
   """UserError unless `source` is a model file or folder, or may be a name of keras.applications."""
   path = pathlib.Path(source)
@@ -334,8 +342,12 @@ def check_classifier(source, weights='imagenet'):
         raise UserError(f'{path}: not a .tflite file, or damaged (it does not start with TFL3)')
   elif not path.is_dir():
     raise UserError(f'{source}: not a teacher; expected is a .keras or .tflite file, or a SavedModel folder')
-  elif not (path / 'saved_model.pb').is_file():
-    raise UserError(f'{path}: no saved_model.pb in this folder, so it is not a SavedModel')
+  elif not (path / 'saved_model.pb').is_file() and not is_keras_model(path):
+    found = text.first_of(sorted(file.name for file in path.iterdir()), 4) or 'nothing'
+    raise UserError(
+      f'{path}: no saved_model.pb in this folder, so it is not a SavedModel; here is {found}: '
+      'name a file if one is meant'
+    )
 
 
 def check_whole_model(path):

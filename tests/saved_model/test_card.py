@@ -1,13 +1,11 @@
 """Model cards: what they say is in the run, and the Hub's front matter is YAML."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import audionets
 import commands
+import hub_stand_in
 import pytest
 import yaml
 
@@ -102,19 +100,6 @@ def test_card_of_the_starter_has_what_its_own_says(tmp_path):
   assert 'None were given' not in body and 'In the box' not in body
 
 
-HUB = """
-import os, pathlib, shutil
-ROOT = pathlib.Path(os.environ['STAND_IN'])
-def snapshot_download(name, revision, allow_patterns):
-  return str(ROOT / name)
-class HfApi:
-  def create_repo(self, name, exist_ok):
-    (ROOT / name).mkdir(parents=True)
-  def upload_folder(self, repo_id, folder_path, revision, delete_patterns):
-    shutil.copytree(folder_path, ROOT / repo_id, dirs_exist_ok=True)
-"""
-
-
 @pytest.mark.parametrize('means', [[1.0], 'x', None, {'a': [1]}])
 def test_figures_that_somebody_has_edited(tmp_path, means):
   (tmp_path / 'figures.json').write_text(json.dumps({'labels': {'clips': 9, 'means': means}}))
@@ -128,12 +113,9 @@ def test_figures_that_somebody_has_edited(tmp_path, means):
 @pytest.mark.long
 def test_export_to_the_hub_and_back(tmp_path):
   """With a stand-in for its library: what export uploads is what infer takes."""
-  (tmp_path / 'huggingface_hub.py').write_text(HUB)
-  paths = os.pathsep.join([str(tmp_path), str(TRAINED.parents[2]), os.environ.get('PYTHONPATH', '')])
-  environment = os.environ | {'PYTHONPATH': paths, 'STAND_IN': str(tmp_path / 'hub')}
 
   def run(*words):
-    done = subprocess.run([sys.executable, '-m', *words], env=environment, capture_output=True, text=True, timeout=200)
+    done = hub_stand_in.run(tmp_path / 'hub', *map(str, words))
     assert done.returncode == 0, done.stderr
     return done.stdout
 

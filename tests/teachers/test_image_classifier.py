@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from audionet_tf.core import digests, tflite_interpreter
 from audionet_tf.core.errors import UserError
-from audionet_tf.teachers import frozen_teacher
+from audionet_tf.teachers import answers, frozen_teacher, precision
 
 
 @pytest.mark.parametrize('activation', ['softmax', None])
@@ -31,6 +31,35 @@ def test_keras_files_equal_numpy(tmp_path, activation):
   np.testing.assert_allclose(
     np.asarray(in_graph), image_classifiers.expected(image_classifiers.IMAGES, 0, 1), atol=1e-6
   )
+
+
+def test_a_folder_as_keras_writes_it_to_the_hub_equals_its_file(tmp_path):
+  file, folder = tmp_path / 'tiny.keras', tmp_path / 'tiny'
+  image_classifiers.keras_classifier().save(file)
+  zipfile.ZipFile(file).extractall(folder)
+  (folder / 'README.md').write_text('a card')
+  expected = frozen_teacher.load(file).probabilities(image_classifiers.IMAGES)
+  teacher = frozen_teacher.load(folder)
+  np.testing.assert_array_equal(teacher.probabilities(image_classifiers.IMAGES), expected)
+  assert precision.is_choosable(str(folder)) and answers.default_range(folder) == answers.default_range(file) == '0,255'
+  half = frozen_teacher.load(folder, dtype='bfloat16').probabilities(image_classifiers.IMAGES)
+  assert 1e-5 < np.abs(half - expected).max() < 0.02
+  (folder / 'config.json').write_text('{}')
+  with pytest.raises(UserError, match="tiny: not a readable folder of Keras's") as caught:
+    frozen_teacher.load(folder)
+  assert '\n' not in str(caught.value)
+  (folder / 'model.weights.h5').unlink()
+  with pytest.raises(UserError, match=r'here is README.md, config.json, metadata.json: name a file if one is meant'):
+    frozen_teacher.load(folder)
+
+
+def test_code_in_a_folder_of_keras_is_not_run(tmp_path):
+  pictures = keras.Input([image_classifiers.SIZE, image_classifiers.SIZE, 3])
+  x = keras.layers.GlobalAveragePooling2D()(keras.layers.Lambda(lambda x: x * 2)(pictures))
+  keras.Model(pictures, keras.layers.Dense(image_classifiers.CLASSES)(x)).save(tmp_path / 'code.keras')
+  zipfile.ZipFile(tmp_path / 'code.keras').extractall(tmp_path / 'code')
+  with pytest.raises(UserError, match='Lambda layer, which is code'):
+    frozen_teacher.load(tmp_path / 'code')
 
 
 def test_keras_files_may_compute_in_half_precision_and_the_global_policy_stays(tmp_path):

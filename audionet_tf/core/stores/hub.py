@@ -1,4 +1,7 @@
-"""The Hugging Face Hub: `hf://user/repository`, perhaps with `@revision`, in place of the path of a folder."""
+"""The Hugging Face Hub: `hf://user/repository`, in place of the path of a folder, or a file in it.
+
+The whole form is hf://user/repository@revision/path, as the Hub's own tools have it.
+"""
 
 import functools
 import pathlib
@@ -7,9 +10,14 @@ import re
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError, missing_extra
 
-ADDRESS = re.compile(r'hf:/{1,2}([\w.-]+/[\w.-]+)(?:@([\w./-]+))?')  # one slash: what pathlib makes of it
-PATTERNS = ['student.keras', 'student.json', 'export/**']  # of a run
+FORM = 'hf://user/repository, perhaps with @revision, and /path of a file in it'
+ADDRESS = re.compile(
+  r'hf:/{1,2}([\w.-]+/[\w.-]+)(?:@(refs/(?:pr|convert)/[\w.-]+|[\w.-]+))?(?:/([^*?[\]\0]+))?'  # one slash: pathlib's
+)
+STUDENT = ('student.keras', 'student.json', 'export/**')  # of a run, what is of use without training
+CARD = 'README.md'
 LEFT_OVER = 'export/*'  # of the version before
+OTHERS = ('*.safetensors', '*.bin', '*.pt', '*.pth', '*.ckpt', '*.msgpack', '*.onnx', '*.gguf')  # of other libraries
 
 
 def is_address(path):
@@ -17,12 +25,20 @@ def is_address(path):
   return str(path).startswith('hf:/')
 
 
-def repository(address):
-  """(name, revision or None) of an address. UserError: it is none."""
+def place(address):
+  """(name of the repository, revision or None, path in it or '') of an address. UserError: it is none."""
   match = ADDRESS.fullmatch(str(address))
-  if not match:
-    raise UserError(f'{address}: not a place on the Hub, expected is hf://user/repository or with @revision')
-  return match.groups()
+  if not match or {'', '.', '..'} & {*match[1].split('/'), *(match[3] or 'x').split('/')}:
+    raise UserError(f'{address}: not a place on the Hub, expected is {FORM}')
+  return match[1], match[2], match[3] or ''
+
+
+def repository(address):
+  """(name, revision or None) of the address of a whole repository. UserError: it is none."""
+  name, revision, path = place(address)
+  if path:
+    raise UserError(f'{address}: a path in a repository; what is written fills a whole one, hf://{name}')
+  return name, revision
 
 
 def library():
@@ -34,29 +50,71 @@ def library():
   return huggingface_hub
 
 
-@functools.cache
-def download(address):
-  """The pathlib.Path of a folder with the student of a repository: a run, without what only training needs.
+def student(address):
+  """pathlib.Path of a folder with the student of a repository: a run, without what only training needs.
+
+  Of an address with a path it is the local copy of that, a .keras file with its .json beside it.
 
   Raises:
     UserError: no such address, the library is not installed, or the download fails.
   """
-  name, revision = repository(address)
+  return _download(*place(address), STUDENT)
+
+
+def fetched(address):
+  """pathlib.Path of the local copy of a file, or of a whole repository without weights of other libraries.
+
+  Errors are those of `student`.
+  """
+  return _download(*place(address), None)
+
+
+@functools.cache
+def _download(name, revision, path, patterns):
+  """As `student`, of a `place`. `patterns`: of the files of a whole repository; None: all but OTHERS."""
+  if path:
+    patterns = (path, f'{path}/**', f'{path.removesuffix(".keras")}.json')
+  choice = {'allow_patterns': [*patterns]} if patterns else {'ignore_patterns': [*OTHERS]}
   try:
-    return pathlib.Path(library().snapshot_download(name, revision=revision, allow_patterns=PATTERNS))
+    root = library().snapshot_download(name, revision=revision, **choice)
   except UserError:
     raise
   except Exception as error:  # of the network, of the Hub, of the library
     raise UserError(f'hf://{name}: cannot be downloaded ({text.brief(error)})') from error
+  local = pathlib.Path(root, path)
+  if not local.exists():
+    raise UserError(f'hf://{name}: there is no {path} in this repository')
+  return local
 
 
-def upload(folder, address):
-  """Puts the files of a folder into a repository, made if missing. Errors are those of `download`."""
+def holds(address, file):
+  """Whether a repository exists and has a file of that name. Errors are those of `student`."""
+  name, revision = repository(address)
+  try:
+    return bool(library().HfApi().file_exists(name, file, revision=revision))
+  except UserError:
+    raise
+  except Exception as error:  # as above
+    raise UserError(f'hf://{name}: cannot be read ({text.brief(error)})') from error
+
+
+def upload(run, address):
+  """Puts the student, the export and the card in the folder of a run into a repository, made if missing.
+
+  Errors are those of `student`.
+  """
   name, revision = repository(address)
   try:
     hub = library().HfApi()
     hub.create_repo(name, exist_ok=True)
-    hub.upload_folder(repo_id=name, folder_path=str(folder), revision=revision, delete_patterns=LEFT_OVER)
+    hub.upload_folder(
+      repo_id=name,
+      folder_path=str(run),
+      revision=revision,
+      allow_patterns=[*STUDENT, CARD],
+      ignore_patterns=['*/.lock'],
+      delete_patterns=LEFT_OVER,
+    )
   except UserError:
     raise
   except Exception as error:  # as above

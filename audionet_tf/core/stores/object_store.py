@@ -18,7 +18,7 @@ import tqdm
 
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError, missing_extra
-from audionet_tf.core.stores import store_retries
+from audionet_tf.core.stores import hub, store_retries
 
 ADDRESS = re.compile(r'([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])(.*)', re.DOTALL)  # one slash: what pathlib makes of it
 # Paths of their own kind, places without lists of files, and what stands before the path of a teacher.
@@ -52,10 +52,18 @@ def is_address(path):
   return bool(match) and match[1] not in NOT_STORES
 
 
+def is_elsewhere(path):
+  """Whether a path means a place in a store or on the Hub."""
+  return is_address(path) or hub.is_address(path)
+
+
 def named_path(value):
-  """('NAME=', address) of 'NAME=address', ('embedding:clip:', address) of a teacher; ('', value) of anything else."""
+  """('NAME=', address) of 'NAME=address', ('embedding:clip:', address) of a teacher; ('', value) of anything else.
+
+  An address is that of a store or of the Hub.
+  """
   prefix, path = PREFIXED.fullmatch(value).groups()
-  return (prefix, path) if is_address(path) else ('', value)
+  return (prefix, path) if is_elsewhere(path) else ('', value)
 
 
 def checked(address):

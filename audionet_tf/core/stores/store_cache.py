@@ -17,7 +17,7 @@ import threading
 
 from audionet_tf.core import digests, files
 from audionet_tf.core.errors import UserError
-from audionet_tf.core.stores import object_store, store_retries
+from audionet_tf.core.stores import hub, object_store, store_retries
 
 DEFAULT_GB = 10.0
 HELD = 32  # more files than a pipeline reads and reads ahead at a time
@@ -264,7 +264,7 @@ def kept(path):
 
 
 def fetched(path, within=None):
-  """The local copy of a file or a folder in a store; a local path as it is.
+  """The local copy of a file or a folder in a store or on the Hub; a local path as it is.
 
   Args:
     path: str, or None.
@@ -273,6 +273,10 @@ def fetched(path, within=None):
   Raises:
     UserError: nothing is there, it is larger than the cache, or the store cannot be read.
   """
+  if path is not None and hub.is_address(path):
+    local = hub.fetched(path)  # in the cache of the Hub's own library
+    name_at(local, str(path))
+    return str(local)
   if path is None or not object_store.is_address(path):
     return path
   address = object_store.checked(path)

@@ -5,7 +5,8 @@ What the library resolves itself stays an address: students, videos, and the fla
 
 import contextlib
 
-from audionet_tf.core.stores import object_store, store_cache, store_folder, store_mirror
+from audionet_tf.core.errors import UserError
+from audionet_tf.core.stores import hub, object_store, store_cache, store_folder, store_mirror
 
 BY_THE_LIBRARY = ('model', 'init', 'videos', 'flagfile')
 RECORDS, OUTPUT = ('records', 'validation'), 'output'
@@ -38,7 +39,7 @@ def resolved(flags, arguments, own):
 def has_address(value):
   """Whether the value of a flag is an address, NAME=ADDRESS, or a list with one of these."""
   values = value if isinstance(value, list) else [value]
-  return any(isinstance(each, str) and object_store.is_address(object_store.named_path(each)[1]) for each in values)
+  return any(isinstance(each, str) and object_store.is_elsewhere(object_store.named_path(each)[1]) for each in values)
 
 
 def local(stack, name, value):
@@ -53,6 +54,8 @@ def local(stack, name, value):
 
 def output(stack, address):
   """The local path in place of the address of a folder, or of a file, which has a suffix."""
+  if hub.is_address(address):
+    raise UserError(f'{address}: only students go to the Hub, by audionet_tf.train, export and convert')
   address = object_store.checked(address)
   folder, _, name = address.rpartition('/')
   if '.' not in name or folder.endswith('/'):  # of a bucket alone
