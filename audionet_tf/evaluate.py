@@ -67,7 +67,7 @@ RECORDS = flags.DEFINE_string('records', None, 'Folder that tfrecords.build wrot
 TEACHER = flags.DEFINE_string('teacher', None, 'As in training; default: the teacher that the model names.')
 TEACHER_WEIGHTS = flags.DEFINE_string('teacher_weights', 'imagenet', 'With --teacher, as in training.')
 TEACHER_LABELS = flags.DEFINE_string('teacher_labels', None, 'With --teacher, as in training.')
-TEACHER_TEMPERATURE = flags.DEFINE_float('teacher_temperature', None, 'With --teacher=clip:PRESET, as in training.')
+TEACHER_TEMPERATURE = flags.DEFINE_float('teacher_temperature', None, 'With --teacher, as in training.')
 TEACHER_INPUT_RANGE = flags.DEFINE_list('teacher_input_range', None, 'With --teacher, as in training: BLACK,WHITE.')
 TEACHER_DTYPE = flags.DEFINE_enum(
   'teacher_dtype', 'float32', ['float32', 'bfloat16'], 'With --teacher, as in training.'
@@ -159,9 +159,7 @@ def of_teacher():
 
 def check_teacher():
   """Raises UserError for mistakes in the flags of --teacher that show before it is loaded."""
-  cli.require(
-    of_teacher() or TEACHER_TEMPERATURE.value is None, '--teacher_temperature goes with --teacher=clip:PRESET'
-  )
+  cli.require(TEACHER.value or TEACHER_TEMPERATURE.value is None, '--teacher_temperature goes with --teacher')
   cli.require(
     of_teacher() or EVENTS.value or not CLASSES.value, '--classes goes with --teacher=clip:PRESET or with --events'
   )

@@ -35,7 +35,7 @@ TEACHER = flags.DEFINE_multi_string('teacher', ['vgg16'], 'As in training: SOURC
 TEACHER_WEIGHTS = flags.DEFINE_multi_string('teacher_weights', ['imagenet'], 'As in training.')
 TEACHER_LABELS = flags.DEFINE_multi_string('teacher_labels', [], 'As in training.')
 CLASSES = flags.DEFINE_multi_string('classes', [], 'As in training: the classes of clip:PRESET, FILE or NAME=FILE.')
-TEACHER_TEMPERATURE = flags.DEFINE_multi_string('teacher_temperature', [], 'As in training, of clip:PRESET.')
+TEACHER_TEMPERATURE = flags.DEFINE_multi_string('teacher_temperature', [], 'As in training.')
 TEACHER_INPUT_RANGE = flags.DEFINE_multi_string('teacher_input_range', [], 'As in training: BLACK,WHITE.')
 TEACHER_DTYPE = flags.DEFINE_multi_string('teacher_dtype', ['auto'], 'As in training: auto, float32 or bfloat16.')
 BATCH_SIZE = flags.DEFINE_integer(

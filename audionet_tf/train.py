@@ -129,8 +129,8 @@ CLASSES = flags.DEFINE_multi_string(
 TEACHER_TEMPERATURE = flags.DEFINE_multi_string(
   'teacher_temperature',
   [],
-  "NUMBER or NAME=NUMBER, repeated: a teacher clip:PRESET's cosines are divided by it before the softmax; default: the"
-  " model's own, 0.01 of most.",
+  "NUMBER or NAME=NUMBER, repeated: a teacher's logits are divided by it before the softmax, above 1 is softer; of"
+  " clip:PRESET its cosines, default: the model's own, 0.01 of most.",
 )
 TEACHER_MODE = flags.DEFINE_enum(
   'teacher_mode', 'stored', ['stored', 'online'], 'Run the teacher once and store its outputs, or run it in every step.'
@@ -327,7 +327,7 @@ def check_flags():
       cli.require(not flag.value, f'--{flag.name} needs sound; with --embeddings there is none')
     cli.require(not TEACHER.present, "--embeddings have AudioSet's labels in them; leave --teacher out")
     for flag in (CLASSES, TEACHER_TEMPERATURE):
-      cli.require(not flag.value, f'--{flag.name} belongs to a teacher clip:PRESET; --embeddings have none')
+      cli.require(not flag.value, f'--{flag.name} belongs to a teacher; --embeddings have none')
     cli.require(len(TEACHER_LABELS.value) == 1, '--embeddings need --teacher_labels, one file of the classes')
   cli.require(
     INIT.value or TRAINABLE.value == 'all', '--trainable=head needs --init: a student whose other layers are kept'

@@ -440,7 +440,7 @@ def test_records_have_the_defaults_of_their_parameters():
     ),
     (
       {'embeddings': 'y', 'run_dir': 'z', 'teacher_labels': 'l', 'teacher_temperature': 1.0},
-      'belong to a teacher clip',
+      'belong to a teacher; emb',
     ),
     ({'embeddings': 'y', 'run_dir': 'z', 'teacher_labels': 'l', 'loss': 'cosine'}, "loss='cosine' is of vectors"),
     ({'embeddings': 'y', 'run_dir': 'z', 'teacher_labels': 'l', 'graph': True}, 'need sound, which embeddings lack'),

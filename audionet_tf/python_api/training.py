@@ -130,7 +130,7 @@ def train(
   if embeddings:
     _check_embeddings(teacher, teacher_labels, settings.get('loss'), graph or projector or profile or validation)
     with_texts = classes or teacher_temperature  # the command gives empty lists
-    _check(not with_texts, 'classes and teacher_temperature belong to a teacher clip:PRESET; embeddings have none')
+    _check(not with_texts, 'classes and teacher_temperature belong to a teacher; embeddings have none')
 
   from audionet_tf.training import run_checks
 

@@ -15,7 +15,8 @@
 |                         |                             | probabilities), normalized; the student learns their cosine |
 |                         | clip:PRESET                 | CLIP or SigLIP of KerasHub (`picture_text`)                 |
 | `--classes`             | a text file                 | of clip:PRESET: classes in words (`class_prompts`)          |
-| `--teacher_temperature` | a number above 0            | of clip:PRESET: logits are cosines over it                  |
+| `--teacher_temperature` | a number above 0            | of a teacher that looks at pictures: its logits are divided |
+|                         |                             | by it; of clip:PRESET, its cosines                          |
 | `--teacher_weights`     | imagenet                    | downloaded once by Keras into ~/.keras/models               |
 |                         | none                        | random, the same on every run; for trials                   |
 |                         | X.weights.h5, X.h5, X.keras | of the named `keras.applications` classifier                |
@@ -123,7 +124,8 @@ def load(
     input_range: (black, white), the range of pixels that a float model from a file takes; None for the default of its
       format.
     texts: path of a file of `class_prompts`, for clip:PRESET.
-    temperature: of clip:PRESET; None for the model's own.
+    temperature: what the logits of a teacher that looks at pictures are divided by, of clip:PRESET the cosines; None
+      for the model's own. Probabilities are those of their logarithms (Hinton 2015, section 2).
 
   Returns:
     Teacher.
@@ -157,16 +159,19 @@ def load(
     raise UserError(labels_mismatch(source, labels, class_names, model.classes))
   kind = model.kind or probed_kind(source, model)
 
+  tempering = None if prompts else temperature  # that of texts is in the model
+
   def probabilities(images):
-    rows = distribution(model.outputs(resized(images, model.size)), kind)
+    rows = tempered(distribution(model.outputs(resized(images, model.size)), kind), tempering)
     return tf.stop_gradient(rows)  # a student's tape need not go back through the teacher
 
-  description = description_of(config, prompts, model, kind)
-  return Teacher(name, class_names, probabilities, model.in_graph, description, model.digest)
+  digest = model.digest if tempering is None else digests.of_text(f'{model.digest} {tempering}')
+  description = description_of(config, prompts, model, kind) | {'digest': digest}
+  return Teacher(name, class_names, probabilities, model.in_graph, description, digest)
 
 
 def description_of(config, prompts, model, kind):
-  """The description of a Teacher that looks at pictures.
+  """The description of a Teacher that looks at pictures, without its digest.
 
   Args:
     config: TeacherConfig.
@@ -174,7 +179,8 @@ def description_of(config, prompts, model, kind):
     model: a picture model.
     kind: of the model's outputs.
   """
-  texts = {'texts': addressed(config.texts), 'temperature': config.temperature, 'prompts': prompts} if prompts else {}
+  texts = {'texts': addressed(config.texts), 'prompts': prompts} if prompts else {}
+  temperature = {} if prompts is None and config.temperature is None else {'temperature': config.temperature}
   return {
     'source': store_cache.addressed(config.source),
     'name': config.name,
@@ -183,10 +189,10 @@ def description_of(config, prompts, model, kind):
     'dtype': config.dtype,
     'input_range': None if config.input_range is None else list(config.input_range),
     **texts,
+    **temperature,
     'input_size': None if model.size is None else list(model.size),
     'classes': model.classes,
     'outputs': kind,
-    'digest': model.digest,
   }
 
 
@@ -424,6 +430,11 @@ def distribution(outputs, kind):
   classes = outputs.shape[-1]
   # Rounded to steps of 1/256, a distribution over many classes can be zero in all of them.
   return tf.where(total > 0, tf.math.divide_no_nan(outputs, total), 1.0 / classes)
+
+
+def tempered(rows, temperature):
+  """Distributions f32 [N, classes] whose logits are divided by a temperature; unchanged for None."""
+  return rows if temperature is None else tf.nn.softmax(tf.math.log(rows) / temperature)
 
 
 def probed_kind(source, model):

@@ -243,10 +243,15 @@ def check_texts(teacher):
       raise UserError(f'{teacher.source}: labels are no embeddings; expected are pictures, or vectors in .npz or .npy')
     return
   if not is_picture_text(teacher.source):
-    if teacher.texts is not None or teacher.temperature is not None:
+    if teacher.texts is not None:
       raise UserError(
-        f'teacher {teacher.name} ({teacher.source}) knows no texts: --classes and --teacher_temperature are for '
-        f'{PICTURE_TEXT}PRESET; among several teachers name it, as in --classes=NAME=words.txt'
+        f'teacher {teacher.name} ({teacher.source}) knows no texts: --classes is for {PICTURE_TEXT}PRESET; among '
+        'several teachers name it, as in --classes=NAME=words.txt'
+      )
+    if teacher.temperature is not None and not needs_pictures(teacher.source):
+      raise UserError(
+        f'teacher {teacher.name} ({teacher.source}) looks at no pictures, and its answers are taken as they are: '
+        '--teacher_temperature is for the others; name one, as in --teacher_temperature=NAME=2'
       )
     return
   if teacher.texts is None:

@@ -186,7 +186,7 @@ def test_command_names_the_folder_where_it_looked_for_the_teacher(scene, tmp_pat
     (['--model=x', '--clips=y', '--groups=z', '--figure=z.gif'], 'z.gif'),
     (['--model=x', '--records=y', '--teacher=clip:z'], 'clip:z needs --classes=FILE'),
     (['--model=x', '--records=y', '--classes=z'], '--classes goes with --teacher=clip:PRESET or with --events'),
-    (['--model=x', '--records=y', '--teacher=vgg16', '--teacher_temperature=1'], '--teacher_temperature goes with'),
+    (['--model=x', '--records=y', '--teacher_temperature=1'], '--teacher_temperature goes with --teacher'),
     (['--model=x', '--records=y', 'z'], 'unexpected argument'),
   ],
 )

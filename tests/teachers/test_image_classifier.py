@@ -53,6 +53,22 @@ def test_a_folder_as_keras_writes_it_to_the_hub_equals_its_file(tmp_path):
     frozen_teacher.load(folder)
 
 
+@pytest.mark.parametrize('activation', ['softmax', None])
+@pytest.mark.parametrize('temperature', [0.001, 0.5, 3.0])
+def test_a_temperature_divides_the_logits(tmp_path, activation, temperature):
+  image_classifiers.keras_classifier(activation=activation).save(tmp_path / 'tiny.keras')
+  plain = frozen_teacher.load(tmp_path / 'tiny.keras')
+  teacher = frozen_teacher.load(tmp_path / 'tiny.keras', temperature=temperature)
+  colours = image_classifiers.IMAGES.astype(np.float64).mean((1, 2)) / 255
+  logits = colours @ image_classifiers.KERNEL + image_classifiers.BIAS
+  np.testing.assert_allclose(
+    teacher.probabilities(image_classifiers.IMAGES), image_classifiers.softmax(logits / temperature), atol=1e-5
+  )
+  assert teacher.description['temperature'] == temperature and 'temperature' not in plain.description
+  stored = [teacher.digest, plain.digest, frozen_teacher.load(tmp_path / 'tiny.keras', temperature=2.0).digest]
+  assert len(set(stored)) == 3 and teacher.description['digest'] == teacher.digest  # so that each is stored apart
+
+
 def test_code_in_a_folder_of_keras_is_not_run(tmp_path):
   pictures = keras.Input([image_classifiers.SIZE, image_classifiers.SIZE, 3])
   x = keras.layers.GlobalAveragePooling2D()(keras.layers.Lambda(lambda x: x * 2)(pictures))
