@@ -121,7 +121,7 @@ def test_mistakes_are_found_without_tensorflow(world, words, message):
     ('--embeddings=none.tfrecord --teacher_labels=names.txt', 'none.tfrecord: no such file of embeddings'),
     ('--embeddings=file --teacher_labels=none.txt', 'none.txt: no such file or directory; expected class names'),
     ('--embeddings=file --records=records', 'either --records or --embeddings'),
-    ('--embeddings=file --teacher_labels=names.txt --classes=a', '--classes belongs to a teacher; --embeddings have none'),
+    ('--embeddings=file --teacher_labels=names.txt --classes=a', '--classes belongs to a teacher; --embed'),
     ('--embeddings=file --teacher_labels=names.txt --teacher_temperature=1', '--teacher_temperature belongs to'),
     ('--embeddings=file --validation=records', '--validation needs sound'),
   ],
