@@ -87,5 +87,5 @@ def test_convert_writes_to_the_hub(place):
 def test_other_results_do_not_go_there(place):
   message = run(place, 'audionet_tf.infer', '--output=hf://me/results', place / 'clips/a.mkv', fails=True)
   assert 'hf://me/results: only students go to the Hub' in message
-  message = run(place, 'audionet_tf.convert', '--from=x.pth', '--output=hf://me/a/b', fails=True)
-  assert 'a path in a repository' in message or 'no such file' in message
+  words = ['--student=soundnet8', '--from=x.npy', '--output=hf://me/a/b']
+  assert 'hf://me/a/b: a path in a repository' in run(place, 'audionet_tf.convert', *words, fails=True)
