@@ -255,6 +255,9 @@ def opened(path, begin=0, end=None):
     if source.read(4) == b'RIFX':
       raise MediaError(path, 'a big-endian WAV (RIFX), whose bytes FFmpeg swaps: convert it, as by sox')
     source.seek(0)
+    if reason := chunks.refused(source, source.length):
+      raise MediaError(path, reason)
+    source.seek(0)
     rewritten = wav_header.rewritten(source, source.length)
     source.seek(0)
     rewritten = rewritten or chunks.rewritten(source, source.length)
@@ -271,7 +274,8 @@ def opened(path, begin=0, end=None):
     raise MediaError(path, brief(error).lower()) from None
   with container:
     if integrity.is_truncated(path, begin, end):
-      raise MediaError(path, TRUNCATED.format('a recording joined in it' if begin or end else 'the file'))
+      is_part = begin or (end and end < os.path.getsize(path))
+      raise MediaError(path, TRUNCATED.format('a recording joined in it' if is_part else 'the file'))
     try:
       yield container
     except MediaError:
@@ -335,9 +339,8 @@ def _frames(path, container, stream, packets=None):
     for packet in demuxed:
       yield from decode(packet)
   if not frames:
-    is_undecodable = not has_key and packets.count
-    reason = f': none of its {packets.count} packets is a key frame, from which decoding begins' if is_undecodable else ''
-    raise MediaError(path, f'no {stream.type} in it can be decoded{reason}')
+    why = f': none of its {packets.count} packets is a key frame, from which decoding begins'
+    raise MediaError(path, f'no {stream.type} in it can be decoded{"" if has_key or not packets.count else why}')
 
 
 def brief(error):

@@ -137,7 +137,10 @@ def is_truncated(path, begin=0, end=None):
     if head[:4] in chunks.FORMATS:
       return chunks.sound_is_cut(file, size)
     if head[:4] == b'FORM' and head[8:12] in (b'AIFF', b'AIFC'):
-      return wav_header.ends_early(8, struct.unpack('>I', head[4:8])[0], size)
+      declared = struct.unpack('>I', head[4:8])[0]
+      if 0 < declared < wav_header.PLACEHOLDER_BYTES:
+        return wav_header.ends_early(8, declared, size)
+      return chunks.sound_is_cut(file, size, chunks.AIFF_SOUND)
     if head[4:8] in FIRST_BOXES:
       return _boxes_end(file, size) > size
   return False
