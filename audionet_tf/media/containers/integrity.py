@@ -28,13 +28,13 @@ class Copy(type(pathlib.Path())):
   original = None
 
 
-def check_regular(path):
-  """Raises MediaError unless `path` is a regular file, or a link to one, and not empty."""
+def check_regular(path, may_be_empty=False):
+  """Raises MediaError unless `path` is a regular file, or a link to one, and not empty, unless it may be."""
   with reading(path):
     status = os.stat(path)
   if not stat.S_ISREG(status.st_mode):
     raise MediaError(path, 'not a regular file')
-  if not status.st_size:
+  if not status.st_size and not may_be_empty:
     raise MediaError(path, 'empty file')
 
 
