@@ -217,7 +217,7 @@ def test_a_tab_that_is_switched_off_and_on_within_one_start_is_captured_once(bla
   blank.wait('going.length === 1')
   blank.run("ask('stop', 7).then(() => { window.two = ask('start', 7); })")
   blank.wait('going.length === 2')
-  blank.run('going[0](); 0' if first == 'early' else "going[1](); window.two.then(() => going[0]())")
+  blank.run('going[0](); 0' if first == 'early' else 'going[1](); window.two.then(() => going[0]())')
   blank.run('window.one' if first == 'early' else 'window.two')
   blank.run('going[1](); 0')
   on = {'on': True, 'state': 'Listening to the tab.'}
