@@ -91,6 +91,10 @@ def build(arguments, output, params, shard_count=None, workers=1, timeout_second
     failures |= failed
     files.write_json(output / FAILURES_NAME, dict(sorted(failures.items())), ensure_ascii=False)
     done = [stored for _, stored in sorted((kept | made).items())]
+    leaving = sorted({video['id'] for video in manifest['videos']} - kept.keys() - made.keys()) if manifest else []
+    if done and leaving:
+      why = 'as the files are gone or cannot be used any more'
+      print(f'their windows leave the records, {why}: {text.first_of(leaving)}', file=sys.stderr)
     if done and (made or faults or len(kept) != len(manifest['videos'])):
       manifest = _write(output, done, fields, manifest)
     elif done:

@@ -139,6 +139,8 @@ def check_name(video):
 def digest(video):
   """Hexadecimal digest of the content of a Video; in a store of its version there, so that it need not be fetched.
 
+  An empty file has one: its content is known, and no longer what it was.
+
   Raises:
     MediaError: it is not a regular file, cannot be read, or has a name that records cannot hold.
   """
@@ -146,6 +148,6 @@ def digest(video):
   path = video.path
   if video.stored:
     return digests.blake2b(f'{video.stored.version} {video.stored.size}'.encode())
-  integrity.check_regular(path)
+  integrity.check_regular(path, may_be_empty=True)
   with integrity.readable(path) as file:
     return digests.blake2b(file)

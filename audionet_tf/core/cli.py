@@ -122,9 +122,10 @@ def parse(page, argv):
     sys.exit(0)
   try:
     argv = flagfiles.resolved(argv)
-    arguments = flags.FLAGS(argv)
+    words, lines_of = flagfiles.expanded(argv)
+    arguments = flags.FLAGS(words)
     require_finite()
-    note = flagfiles.override_note(argv)
+    note = flagfiles.override_note(argv, lines_of)
   except (flags.Error, UserError, OSError) as error:
     sys.exit(fail(f'{error} (--help lists the flags)'))
   except UnicodeDecodeError as error:

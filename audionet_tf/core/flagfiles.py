@@ -93,13 +93,33 @@ def resolved(argv):
   return replaced
 
 
-def override_note(argv):
-  """A note about flags that a later flag file overrides, as users expect the command line to take precedence.
-
-  Flags that are repeated after the flag file are not overridden. Nothing is noted about a pipe: it can be read once.
+def expanded(argv):
+  """Reads the flag files of a command line, and those that they name, once: they may be pipes.
 
   Args:
     argv: list of str, as `resolved` returns it.
+
+  Returns:
+    (argv with the lines of flag files in their place, dict of each --flagfile=PATH to its lines).
+  """
+  words, lines = argv[:1], {}
+  for number, word in enumerate(argv[1:], 1):
+    if word == '--' or not word.startswith('-'):  # what follows are arguments
+      return words + argv[number:], lines
+    if word.startswith('--flagfile=') and word not in lines:
+      lines[word] = FLAGS.read_flags_from_files([word])
+    words += lines.get(word, [word])
+  return words, lines
+
+
+def override_note(argv, lines_of):
+  """A note about flags that a later flag file overrides, as users expect the command line to take precedence.
+
+  Flags that are repeated after the flag file are not overridden.
+
+  Args:
+    argv: list of str, as `resolved` returns it.
+    lines_of: dict of `expanded`.
 
   Returns:
     The note in one line, or None.
@@ -108,10 +128,8 @@ def override_note(argv):
   for word in argv[1:]:
     if word == '--':
       break
-    if word.startswith('--flagfile='):
-      if not os.path.isfile(word.partition('=')[2]):
-        continue
-      lines = {flag_of(line): line for line in FLAGS.read_flags_from_files([word])}
+    if word in lines_of:
+      lines = {flag_of(line): line for line in lines_of[word]}
       overridden |= {name: (given[name], word) for name in given if lines.get(name, given[name]) != given[name]}
     elif name := flag_of(word):
       given[name] = word

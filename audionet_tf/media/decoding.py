@@ -89,16 +89,18 @@ def decode_audio(path, sample_rate_hz, mono='mean', max_seconds=None, warn=None)
 def _recording(path, begin, end, follows, mono, warn):
   """Yields (start, rate, f32 [n]) of one of `joined.recordings`, start None where it follows the one before."""
   with opened(path, begin, end) as container:
-    stream, came = _best(path, container, 'audio', 'no sound'), 0.0
+    stream, came, packets = _best(path, container, 'audio', 'no sound'), 0.0, shortfall.Packets()
     zero = time_zero(container)
-    blocks = mixdown.mono_blocks(_frames(path, container, stream), zero, mono)
+    blocks = mixdown.mono_blocks(_frames(path, container, stream, packets), zero, mono)
     if container.format.name in COUNTED_FORMATS:
       blocks = timeline.without_starts_after_a_change(blocks)
     for start, rate, samples in blocks:
       came = (came if start is None else start / rate) + len(samples) / rate
       yield None if follows else start, rate, samples
     with sections.Section(path, begin, end) as file:
-      if line := shortfall.missing(file, container, stream, zero, came):
+      end = shortfall.missing(file, container, stream, zero, came)
+    for line in (end, packets.lost(came, is_cut=bool(end))):
+      if line:
         warn(line)
 
 
@@ -253,6 +255,9 @@ def opened(path, begin=0, end=None):
     if source.read(4) == b'RIFX':
       raise MediaError(path, 'a big-endian WAV (RIFX), whose bytes FFmpeg swaps: convert it, as by sox')
     source.seek(0)
+    if reason := chunks.refused(source, source.length):
+      raise MediaError(path, reason)
+    source.seek(0)
     rewritten = wav_header.rewritten(source, source.length)
     source.seek(0)
     rewritten = rewritten or chunks.rewritten(source, source.length)
@@ -269,7 +274,8 @@ def opened(path, begin=0, end=None):
     raise MediaError(path, brief(error).lower()) from None
   with container:
     if integrity.is_truncated(path, begin, end):
-      raise MediaError(path, TRUNCATED.format('a recording joined in it' if begin or end else 'the file'))
+      is_part = begin or (end and end < os.path.getsize(path))
+      raise MediaError(path, TRUNCATED.format('a recording joined in it' if is_part else 'the file'))
     try:
       yield container
     except MediaError:
@@ -302,23 +308,26 @@ def time_zero(container):
   return near[0] if near else rounded
 
 
-def _frames(path, container, stream):
-  """Yields decoded frames. Skips packets that cannot be decoded; MediaError where there are many."""
-  packets, errors, leading, frames, has_key = 0, 0, 0, 0, False
+def _frames(path, container, stream, packets=None):
+  """Yields decoded frames. Skips packets that cannot be decoded, which `packets` counts; MediaError for many."""
+  packets, errors, leading, frames, has_key = packets or shortfall.Packets(), 0, 0, 0, False
 
   def decode(packet):
-    nonlocal packets, errors, leading, frames, has_key
-    packets += packet.size > 0
+    nonlocal errors, leading, frames, has_key
+    packets.count += packet.size > 0
+    packets.bytes += packet.size
     has_key |= packet.is_keyframe
     try:
       decoded = packet.decode()
     except (av.FFmpegError, ValueError) as error:  # the latter from PyAV 19, where a decoder does not open
+      packets.skipped.append(packet.size)
+      packets.reason = brief(error)
       if not frames and leading < LEADING_ERRORS:
         leading += 1
         return []
       errors += 1
-      if errors > SPARE_ERRORS + packets / 100:
-        raise MediaError(path, f'damaged {stream.type} ({brief(error)})') from None
+      if errors > SPARE_ERRORS + packets.count / 100:
+        raise MediaError(path, f'damaged {stream.type} ({packets.reason})') from None
       return []
     frames += len(decoded)
     return decoded
@@ -330,10 +339,8 @@ def _frames(path, container, stream):
     for packet in demuxed:
       yield from decode(packet)
   if not frames:
-    reason = (
-      '' if has_key or not packets else f': none of its {packets} packets is a key frame, from which decoding begins'
-    )
-    raise MediaError(path, f'no {stream.type} in it can be decoded{reason}')
+    why = f': none of its {packets.count} packets is a key frame, from which decoding begins'
+    raise MediaError(path, f'no {stream.type} in it can be decoded{"" if has_key or not packets.count else why}')
 
 
 def brief(error):

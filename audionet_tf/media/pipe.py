@@ -82,12 +82,16 @@ class Pipe:
     """
     name, size = b'data', header.sound_bytes
     warn = decoding.printer(self.name)
+
+    def warn_of_another():
+      warn('what follows its first recording is not heard: join recordings as raw samples')
+
     if header.form != b'RIFF' or not size:
       size = wav_header.LONG_SIZE
     for _ in range(wav_header.MAX_CHUNKS):
       begin = source.tell()
       if name == b'data' and size >= wav_header.PLACEHOLDER_BYTES:  # to the end
-        yield from wav_header.without_trailing(source.rest())
+        yield from wav_header.without_trailing(wav_header.before_another(source.rest(), warn_of_another))
         return
       if name == b'data':
         yield from source.rest(size - size % frame_bytes)
@@ -96,7 +100,7 @@ class Pipe:
         warn(f'its sound ends {begin + size - source.tell()} bytes too early: truncated')
       head = source.read(8)
       if head[:4] in wav_header.FORMS:
-        warn('what follows its first recording is not heard: join recordings as raw samples')
+        warn_of_another()
       if len(head) < 8 or head[:4] in wav_header.FORMS:
         return
       name, size = struct.unpack('<4sI', head)

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import pathlib
@@ -77,6 +78,33 @@ def test_another_may_begin_at_any_moment(tmp_path, monkeypatch, moment):
     if moment == 'remove':
       raise KeyError
   assert path.read_text() == ('the first one' if moment == 'fsync' else '2') and os.listdir(tmp_path) == ['x.json']
+
+
+def test_a_child_that_was_forked_meanwhile_holds_no_lock_on(tmp_path):
+  path = tmp_path / 'x.json'
+  with files.atomic_write(path) as file:
+    of_a_child = os.dup(file.fileno())  # shares the lock, and outlives the block
+  with open(path) as other:
+    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  os.close(of_a_child)
+
+
+def test_a_partial_file_of_another_user_stays_theirs(tmp_path, monkeypatch):
+  path, real = tmp_path / 'x.json', os.open
+  theirs = files.partial_path(path)
+  theirs.write_text('theirs')
+
+  def refuse(name, *args, **options):
+    if name == theirs:
+      raise PermissionError(errno.EACCES, 'Permission denied', name)
+    return real(name, *args, **options)
+
+  monkeypatch.setattr(os, 'open', refuse)
+  with files.atomic_write(path) as file:
+    file.write('1')
+  with pytest.raises(ValueError, match='bad'), files.atomic_write(path) as file:
+    raise ValueError('bad')
+  assert path.read_text() == '1' and theirs.read_text() == 'theirs' and set(tmp_path.iterdir()) == {path, theirs}
 
 
 def test_a_disk_without_locks_can_be_written(tmp_path, monkeypatch):

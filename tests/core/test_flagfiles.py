@@ -57,7 +57,8 @@ def test_presets_are_found_by_name(folder):
   ],
 )
 def test_overridden_flags_are_noted(folder, words, note):
-  line = flagfiles.override_note(flagfiles.resolved(['train', *words.split()]))
+  argv = flagfiles.resolved(['train', *words.split()])
+  line = flagfiles.override_note(argv, flagfiles.expanded(argv)[1])
   assert line is None if note is None else note in line
 
 
@@ -69,13 +70,19 @@ def test_the_note_and_the_list_of_presets_are_one_line_each(folder):
   assert done.returncode == 1 and done.stderr.startswith('error: bset: no such flag file or preset; presets are best, ')
 
 
-def test_a_flag_file_that_is_a_pipe_is_read_once(folder):
+@pytest.mark.parametrize('flag_file', ['pipe', 'names_it.txt', 'names_that.txt'])
+def test_a_flag_file_that_is_a_pipe_is_read_once(folder, flag_file):
   """A second time it would be waited for, for ever."""
   os.mkfifo(folder / 'pipe')
-  writer = threading.Thread(target=(folder / 'pipe').write_text, args=('--records=none\n--run_dir=run\n',), daemon=True)
+  (folder / 'names_it.txt').write_text('--teacher=x\n--flagfile=pipe\n')
+  (folder / 'names_that.txt').write_text('--flagfile=names_it.txt\n')
+  text = '--records=none\n--run_dir=run\n--epochs=4\n'
+  writer = threading.Thread(target=(folder / 'pipe').write_text, args=(text,), daemon=True)
   writer.start()
-  done = commands.run('audionet_tf.train', '--epochs=3', '--flagfile=pipe', cwd=folder, timeout=60)
-  assert done.returncode == 1 and done.stderr.startswith('error: none: ') and done.stderr.count('\n') == 1
+  done = commands.run('audionet_tf.train', '--epochs=3', f'--flagfile={flag_file}', cwd=folder, timeout=60)
+  note, error = done.stderr.splitlines()
+  assert done.returncode == 1 and error.startswith('error: none: ')
+  assert note == f'note: --flagfile={flag_file} comes after --epochs=3 and overrides it; put it first'
 
 
 @pytest.mark.parametrize(

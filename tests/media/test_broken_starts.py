@@ -48,6 +48,30 @@ def test_bad_packets_elsewhere_are_damage(tmp_path, bad):
     media_clips.decode_sound(path)
 
 
+@pytest.mark.parametrize('bad', [range(3), range(110, 113), range(30, 171, 70)])
+def test_packets_of_sound_that_are_skipped_are_told(tmp_path, capsys, bad):
+  whole = media_clips.write(tmp_path / 'whole.mkv', times=[], sounds=[TONE], rate_hz=44100, audio_codec='ac3')
+  media_clips.decode_sound(whole)
+  assert capsys.readouterr().err == ''
+  media_clips.decode_sound(spoilt(tmp_path / 'a.mkv', whole, lambda number: number in bad))
+  (line,) = capsys.readouterr().err.splitlines()
+  assert 'a.mkv: 3 of the 173 packets of its sound cannot be decoded (' in line
+
+
+@pytest.mark.parametrize('seconds', [0.3, 1, 6])
+def test_aac_in_wav_is_told_or_refused(tmp_path, capsys, seconds):
+  """FFmpeg cuts its packets anywhere."""
+  path = media_clips.write(
+    tmp_path / 'a.wav', times=[], sounds=[media_clips.tone(440, seconds, 44100)], rate_hz=44100, audio_codec='aac'
+  )
+  try:
+    lost = seconds - len(media_clips.decode_sound(path)[1]) / 16000
+  except MediaError as error:
+    assert 'a.wav: damaged audio' in str(error)
+  else:
+    assert lost > 0.1 and 'a.wav: ' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('name, codec, block', [
   ('a.ts', 'mp2', 188),
   ('a.ts', 'libmp3lame', 188),

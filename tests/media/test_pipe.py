@@ -141,6 +141,17 @@ def test_sound_of_later_chunks_is_heard_and_what_is_joined_is_named(tmp_path, mo
   )
 
 
+@pytest.mark.parametrize('most', [2, 40, 50_000])
+@pytest.mark.parametrize('note', [b'', NOTE + b'\0'])
+def test_what_is_joined_behind_sound_of_unknown_length_is_named(tmp_path, capsys, most, note):
+  data = bytearray(wav(tmp_path, KINDS['s16'](sound(1, 0.05))).read_bytes())
+  data[4:8] = data[40:44] = b'\xff' * 4
+  almost = b'RIFF1234WAV'  # is sound
+  expected = heard(bytes(data) + almost + b'x', RATE)
+  np.testing.assert_array_equal(heard(bytes(data) + almost + b'x' + note + bytes(data), RATE, most=most), expected)
+  assert 'what follows its first recording is not heard' in capsys.readouterr().err
+
+
 def test_sound_that_ends_before_its_declared_length_is_named(tmp_path, capsys):
   data = wav(tmp_path, KINDS['s16'](sound(1))).read_bytes()
   np.testing.assert_array_equal(heard(data[:-1000], RATE), heard(data, RATE)[:-500])

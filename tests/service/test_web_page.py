@@ -207,6 +207,31 @@ def test_a_tab_that_is_switched_off_while_it_starts_is_not_captured(blank, where
     assert blank.run('sent.at(-1)') == {'tabId': 7, 'type': 'remove'}
 
 
+@pytest.mark.parametrize('where', ['about', 'get', 'executeScript', 'getMediaStreamId'])
+@pytest.mark.parametrize('first', ['early', 'late'])
+def test_a_tab_that_is_switched_off_and_on_within_one_start_is_captured_once(blank, where, first):
+  extension(blank, 'background')
+  blank.run('stored.tabs = {}; shown = false; window.going = []; 0')
+  blank.run(f"held = (name) => name === '{where}' ? new Promise((go) => going.push(go)) : Promise.resolve(); 0")
+  blank.run("window.one = ask('start', 7); 0")
+  blank.wait('going.length === 1')
+  blank.run("ask('stop', 7).then(() => { window.two = ask('start', 7); })")
+  blank.wait('going.length === 2')
+  blank.run('going[0](); 0' if first == 'early' else 'going[1](); window.two.then(() => going[0]())')
+  blank.run('window.one' if first == 'early' else 'window.two')
+  blank.run('going[1](); 0')
+  on = {'on': True, 'state': 'Listening to the tab.'}
+  assert blank.run('two') == on and blank.run('one')['on'] and blank.run("ask('state', 7)") == on
+  assert [message['type'] for message in blank.run('sent')].count('listen') == 1 and blank.run('shown')
+
+
+def test_a_start_that_ended_with_its_worker_is_off(blank):
+  blank.run(f"{CHROME} stored.tabs = {{ 7: 'Starting.', 8: 'Listening to the tab.' }}; 0")
+  blank.run("import('/extension/background.js').then(() => true)")
+  assert blank.run("ask('state', 7)") == {'on': False, 'state': ''}
+  assert blank.run("ask('state', 8)") == {'on': True, 'state': 'Listening to the tab.'}
+
+
 def test_tabs_that_start_and_stop_at_once_are_all_noted(blank):
   extension(blank, 'background')
   blank.run('stored.tabs = {}; shown = false; 0')

@@ -67,15 +67,18 @@ def test_a_second_run_builds_only_what_is_missing(tmp_path, monkeypatch):
   assert built_records.shard_bytes(out) == built_records.shard_bytes(tmp_path / 'fresh')
 
 
-def test_a_video_that_cannot_be_read_any_more_stays_in_the_records(tmp_path):
+def test_a_video_that_cannot_be_read_any_more_stays_in_the_records(tmp_path, capsys):
   videos, out = built_records.three(tmp_path / 'videos'), tmp_path / 'out'
   built_records.build(videos, out)
   before = {path.name: path.read_bytes() for path in out.iterdir() if path.name != 'failures.json'}
   content = (videos / 'b.mkv').read_bytes()
   (videos / 'b.mkv').unlink()
   (videos / 'b.mkv').symlink_to('/sys/class/net/lo/speed')  # whose every read fails
+  capsys.readouterr()
   summary = built_records.build(videos, out)
   assert (summary.videos, summary.kept) == (3, 3) and summary.failures == {'b.mkv': 'invalid argument'}
+  told = capsys.readouterr().err
+  assert 'skipped b.mkv: invalid argument\n' in told and told.endswith('what the records hold of them stays: b.mkv\n')
   assert json.loads((out / 'failures.json').read_text()) == summary.failures
   assert {path.name: path.read_bytes() for path in out.iterdir() if path.name != 'failures.json'} == before
   next(out.glob('*00000-of-00002.tfrecord')).write_bytes(b'')  # what is lost of it cannot be built again
@@ -84,6 +87,29 @@ def test_a_video_that_cannot_be_read_any_more_stays_in_the_records(tmp_path):
   (videos / 'b.mkv').write_bytes(content)
   assert built_records.build(videos, out).videos == 3
   assert {path.name: path.read_bytes() for path in out.iterdir() if path.name != 'failures.json'} == before
+
+
+@pytest.mark.parametrize('change', ['deleted', 'emptied', 'no video', 'moved'])
+def test_a_video_that_its_owner_took_away_leaves_the_records_and_is_told(tmp_path, capsys, change):
+  videos, out = built_records.three(tmp_path / 'videos'), tmp_path / 'out'
+  built_records.build(videos, out)
+  if change == 'deleted':
+    (videos / 'b.mkv').unlink()
+  elif change == 'moved':
+    (videos / 'b.mkv').rename(videos / 'd.mkv')
+  else:
+    (videos / 'b.mkv').write_bytes(b'' if change == 'emptied' else b'text')
+  capsys.readouterr()
+  summary = built_records.build(videos, out)
+  assert summary.kept == 2 and summary.failures.keys() == ({'b.mkv'} if change in ('emptied', 'no video') else set())
+  told = capsys.readouterr().err.splitlines()
+  assert told[-1] == 'their windows leave the records, as the files are gone or cannot be used any more: b.mkv'
+  assert change != 'emptied' or 'skipped b.mkv: empty file' in told
+  built_records.build(videos, tmp_path / 'fresh')
+  assert built_records.shard_bytes(out) == built_records.shard_bytes(tmp_path / 'fresh')
+  capsys.readouterr()
+  built_records.build(videos, out)
+  assert 'their windows' not in capsys.readouterr().err
 
 
 def test_other_arguments_for_existing_records_are_refused(tmp_path):

@@ -1,7 +1,8 @@
-"""The chunks of CAF, W64, ASF and RealMedia: whether the one with the sound is whole.
+"""The chunks of AIFF, CAF, W64, ASF and RealMedia: whether the one with the sound is whole.
 
 FFmpeg refuses a W64 whose sound has no length, as a recorder that did not end leaves it, and an AIFF that it has itself
-written into a pipe, with lengths of 0; `rewritten` gives them some.
+written into a pipe, with lengths of 0; `rewritten` gives them some. Of several chunks of sound it reads the last, and
+samples that are narrower than their bytes it reads as if they were not, or as of 8 bits: `refused` finds these.
 """
 
 import struct
@@ -12,7 +13,7 @@ from audionet_tf.media.containers import wav_header
 MAX_CHUNKS = 100_000
 MOST_BEFORE = 1 << 20  # bytes before the sound: a new header repeats them, in memory
 UNKNOWN = b'\xff' * 4  # FFmpeg reads on to the end
-W64 = b'riff'
+CAF, W64 = b'caff', b'riff'
 
 
 class Format(NamedTuple):
@@ -36,7 +37,7 @@ class Format(NamedTuple):
 
 
 FORMATS = {  # by first bytes
-  b'caff': Format(8, '>4sq', 0, 1, b'data'),
+  CAF: Format(8, '>4sq', 0, 1, b'data'),
   W64: Format(40, '<16sQ', 24, 8, bytes.fromhex('64617461 f3acd311 8cd100c0 4f8edb8a')),
   bytes.fromhex('3026b275'): Format(0, '<16sQ', 24, 1, bytes.fromhex('3626b275 8e66cf11 a6d900aa 0062ce6c')),  # ASF
   b'.RMF': Format(0, '>4sI', 8, 1, b'DATA', wav_header.PLACEHOLDER_BYTES),
@@ -44,7 +45,9 @@ FORMATS = {  # by first bytes
 
 
 AIFF, AIFF_KINDS = b'FORM', (b'AIFF', b'AIFC')
-AIFF_SOUND, AIFF_COMMON = (Format(12, '>4sI', 0, 2, name) for name in (b'SSND', b'COMM'))
+AIFF_SOUND, AIFF_COMMON = (Format(12, '>4sI', 0, 2, name, wav_header.PLACEHOLDER_BYTES) for name in (b'SSND', b'COMM'))
+AIFF_PCM = (b'NONE', b'sowt', b'twos')  # kinds of AIFC
+W64_FORMAT = FORMATS[W64]._replace(sound=bytes.fromhex('666d7420 f3acd311 8cd100c0 4f8edb8a'))
 
 
 def sound_chunk(file, file_bytes, layout=None):
@@ -70,15 +73,60 @@ def sound_chunk(file, file_bytes, layout=None):
   return None
 
 
-def sound_is_cut(file, file_bytes):
-  """Whether a file of one of FORMATS, open at its start, ends before its sound does."""
-  found = sound_chunk(file, file_bytes)
+def sound_is_cut(file, file_bytes, layout=None):
+  """Whether a file, open at its start, ends before its sound does. The arguments are those of `sound_chunk`."""
+  found = sound_chunk(file, file_bytes, layout)
   file.seek(0)
-  layout = FORMATS[file.read(4)]
+  layout = layout or FORMATS[file.read(4)]
   if not found:
     return False
   begin, head_bytes, length = found
   return wav_header.ends_early(begin + head_bytes - layout.counted, length, file_bytes, layout.placeholder)
+
+
+def refused(file, file_bytes):
+  """Why an AIFF, CAF or W64, open at its start, is not read: FFmpeg finds other sound in it than there is. Or None."""
+  head = file.read(12)
+  is_aiff = head[:4] == AIFF and head[8:] in AIFF_KINDS
+  layout = AIFF_SOUND if is_aiff else FORMATS.get(head[:4]) if head[:4] in (CAF, W64) else None
+  found = layout and sound_chunk(file, file_bytes, layout)
+  if not found:
+    return None
+  begin, head_bytes, length = found
+  end = begin + head_bytes - layout.counted + length
+  behind = layout._replace(begin=end + -end % layout.multiple)
+  if 0 < length < layout.placeholder and sound_chunk(file, file_bytes, behind):
+    return 'it has several chunks of sound, of which FFmpeg reads only the last: join them, as by sox'
+  try:
+    bits, sample_bytes = _sample(file, file_bytes, head)
+  except struct.error:  # FFmpeg refuses it
+    return None
+  if not bits:
+    return 'its header declares samples of 0 bits: set the right number there'
+  if sample_bytes and -(-bits // 8) != sample_bytes:
+    return f'its samples of {bits} bits take {sample_bytes:g} bytes, which FFmpeg does not read: convert it, as by sox'
+  return None
+
+
+def _sample(file, file_bytes, head):
+  """(bits, bytes or None) that a sample takes by the header of an AIFF, CAF or W64."""
+  other = 1, None  # of sound that is no PCM
+  if head[:4] == CAF:
+    file.seek(20)
+    _, kind, _, packet_bytes, _, channels, bits = struct.unpack('>d4s5I', file.read(32))
+    return (bits, packet_bytes / channels) if kind == b'lpcm' and channels else other
+  found = sound_chunk(file, file_bytes, AIFF_COMMON if head[:4] == AIFF else W64_FORMAT)
+  if not found:
+    return other
+  file.seek(found[0] + found[1])
+  if head[:4] == AIFF:
+    bits, kind = struct.unpack('>6xH10x4s', file.read(22))
+    return (bits, None) if head[8:] == AIFF_KINDS[0] or kind in AIFF_PCM else other
+  tag, channels, _, _, frame_bytes, bits = struct.unpack('<HHIIHH', file.read(16))
+  if tag == wav_header.EXTENSIBLE:
+    _, valid_bits, _, tag = struct.unpack('<HHIH', file.read(10))
+    bits = valid_bits or bits
+  return (bits, frame_bytes / channels) if tag in (wav_header.PCM, wav_header.FLOAT) and channels else other
 
 
 def rewritten(file, file_bytes):

@@ -28,13 +28,13 @@ class Copy(type(pathlib.Path())):
   original = None
 
 
-def check_regular(path):
-  """Raises MediaError unless `path` is a regular file, or a link to one, and not empty."""
+def check_regular(path, may_be_empty=False):
+  """Raises MediaError unless `path` is a regular file, or a link to one, and not empty, unless it may be."""
   with reading(path):
     status = os.stat(path)
   if not stat.S_ISREG(status.st_mode):
     raise MediaError(path, 'not a regular file')
-  if not status.st_size:
+  if not status.st_size and not may_be_empty:
     raise MediaError(path, 'empty file')
 
 
@@ -137,7 +137,10 @@ def is_truncated(path, begin=0, end=None):
     if head[:4] in chunks.FORMATS:
       return chunks.sound_is_cut(file, size)
     if head[:4] == b'FORM' and head[8:12] in (b'AIFF', b'AIFC'):
-      return wav_header.ends_early(8, struct.unpack('>I', head[4:8])[0], size)
+      declared = struct.unpack('>I', head[4:8])[0]
+      if 0 < declared < wav_header.PLACEHOLDER_BYTES:
+        return wav_header.ends_early(8, declared, size)
+      return chunks.sound_is_cut(file, size, chunks.AIFF_SOUND)
     if head[4:8] in FIRST_BOXES:
       return _boxes_end(file, size) > size
   return False

@@ -1,8 +1,8 @@
 """Recordings that were joined byte by byte into one file, and which of them are decoded.
 
 Those of MPEG, ADTS and Ogg follow one another in the stream (`continuity`). Of others FFmpeg reads the first alone.
-WAV, FLAC, AIFF, CAF, W64, AMR, TTA and VOC, and Ogg whose format changes, are opened one by one; in MP4, FLV and ASF
-the rest is reported.
+WAV, FLAC, AIFF, CAF, W64, AMR, TTA, VOC and NUT, and Ogg whose format changes, are opened one by one; in MP4, FLV
+and ASF the rest is reported.
 """
 
 import itertools
@@ -26,6 +26,7 @@ OPENED = {
   b'#!AM': rb'#!AMR(?:-WB)?\n',
   b'TTA1': rb'TTA1[\x01\x02]\x00[\x01-\x08]\x00',
   b'Crea': rb'Creative Voice File\x1a',  # VOC
+  b'nut/': rb'nut/multimedia container\x00',
 }
 REPORTED = {
   b'FLV\1': rb'FLV\x01.\x00\x00\x00\x09\x00\x00\x00\x00',

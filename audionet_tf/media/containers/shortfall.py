@@ -4,6 +4,7 @@ Formats whose headers hold the length of the file itself are errors (`integrity`
 end in the middle of something. FFmpeg decodes what is there and reports nothing.
 """
 
+import dataclasses
 import os
 import re
 import struct
@@ -22,6 +23,36 @@ MOST_MP3_PADDING = 1 << 16  # zeros that a tag leaves behind it
 MP3_SPARE_FRAMES = 6  # of which decoders drop the encoder's delay and padding
 OGG_PAGE, OGG_PAGE_HEAD, MOST_OGG_PAGE = b'OggS', 27, 65307
 FLV_TAG_HEAD = 11
+SPARE_SECONDS = 0.1  # that need not be decoded: a last frame that is cut, a tag amid joined MP3
+
+
+@dataclasses.dataclass
+class Packets:
+  """The packets of a sound.
+
+  Attributes:
+    count, bytes: of all.
+    skipped: list of the bytes of each that cannot be decoded.
+    reason: why the last of these cannot.
+  """
+
+  count: int = 0
+  bytes: int = 0
+  skipped: list = dataclasses.field(default_factory=list)
+  reason: str = ''
+
+  def lost(self, seconds, is_cut):
+    """A line about those that cannot be decoded, None where they hold little.
+
+    Args:
+      seconds: of sound in the others.
+      is_cut: whether the end is known to be missing, and with it one packet.
+    """
+    bad = sum(self.skipped)
+    if len(self.skipped) <= is_cut or bad * seconds <= SPARE_SECONDS * (self.bytes - bad):
+      return None
+    which = f'{len(self.skipped)} of the {self.count} packets of its sound'
+    return f'{which} cannot be decoded ({self.reason}): what was in them is missing'
 
 
 def missing(file, container, stream, zero, end_seconds):

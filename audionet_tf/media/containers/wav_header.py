@@ -41,6 +41,7 @@ MOST_FOLLOWING = 100  # chunks behind the sound
 MEAN_CHUNKS = 10  # of the headers of many recordings: an untrusted file may lead each through the same thousands
 A_WAV = re.compile(rb'(?:RIFF|RF64|BW64).{4}WAVE', re.DOTALL)
 A_WAV_BYTES = 12
+A_WAV_AT_END = re.compile(rb'(?:R|RI|RIF|RF|RF6|B|BW|BW6|(?:RIFF|RF64|BW64).{0,7})\Z', re.DOTALL)
 
 
 class WavHeader(NamedTuple):
@@ -170,15 +171,25 @@ def recordings(file, file_bytes):
       ends += [header.sound_begin + header.sound_bytes + shift for shift in (0, 1)]
     following = next((end for end in ends if begin < end < file_bytes and _begins_wav(file, end)), None)
     end = file_bytes
-    if header and not following:
+    if header and not following and _is_open(header, file_bytes):
+      following = _wav_between(file, header.sound_begin, file_bytes)
+      end = _sound_end(file, header, following or file_bytes)
+    elif header and not following:
       cut = ends_early(begin + 8, size, file_bytes) and ends_early(*header[-2:], file_bytes)
       if cut or _holds_another(file, header, file_bytes):
         end = max(ends[0], file_bytes + 1)
       else:
         end = _sound_end(file, header, file_bytes)
-    found.append((begin, following or end))
+    found.append((begin, end if following is None else min(end, following)))
     begin = following
   return found
+
+
+def _is_open(header, file_bytes):
+  """Whether the sound of a header has no known length, and so may reach to the end of the file."""
+  known = PLACEHOLDER_BYTES if header.form == b'RIFF' else LONG_PLACEHOLDER
+  size = header.sound_bytes
+  return not size or (size >= known and header.sound_begin + size > file_bytes)
 
 
 def _holds_another(file, header, file_bytes):
@@ -189,13 +200,18 @@ def _holds_another(file, header, file_bytes):
   end = header.sound_begin + header.sound_bytes
   if not header.sound_bytes or any(_follows(file, place, file_bytes) for place in (end, end + 1)):
     return False
-  file.seek(header.sound_begin)
+  return _wav_between(file, header.sound_begin, end) is not None
+
+
+def _wav_between(file, begin, end):
+  """Where a WAV begins between two places of a file, or None."""
+  file.seek(begin)
   held = b''
   while block := file.read(min(PEEKED, end - file.tell())):
-    if A_WAV.search(held + block):
-      return True
+    if match := A_WAV.search(held + block):
+      return file.tell() - len(held + block) + match.start()
     held = (held + block)[1 - A_WAV_BYTES :]
-  return False
+  return None
 
 
 def _follows(file, place, file_bytes):
@@ -268,6 +284,23 @@ def without_trailing(pieces):
       begin = free
   end = begin + len(held)
   yield bytes(held[: min([first for last, first in chains.items() if last in (end, end + 1)], default=end) - begin])
+
+
+def before_another(pieces, warn):
+  """Yields bytes, that come in pieces, up to where another WAV begins in them; `warn()` is called there."""
+  held = b''
+  for piece in pieces:
+    held += piece
+    if match := A_WAV.search(held):
+      yield held[: match.start()]
+      warn()
+      return
+    begun = A_WAV_AT_END.search(held, max(0, len(held) - A_WAV_BYTES + 1))
+    free = begun.start() if begun else len(held)
+    if free:
+      yield held[:free]
+    held = held[free:]
+  yield held
 
 
 def _begins_wav(file, place):

@@ -160,6 +160,21 @@ def test_what_killed_commands_left_goes_and_what_is_kept_or_used_stays(refused, 
   assert {path.parent for path in (kept, resumed)} == set(homes.iterdir())
 
 
+def test_work_whose_last_upload_is_interrupted_is_kept(refused, monkeypatch):
+  keep = store_folder.keep
+
+  def interrupt(*_):
+    raise KeyboardInterrupt
+
+  with pytest.raises(KeyboardInterrupt), store_folder.written('memory://cut/a', wanted=store_folder.nothing) as folder:
+    write(folder, b='2')
+    monkeypatch.setattr(store_folder, 'keep', interrupt)
+    raise ValueError('the command failed')
+  monkeypatch.setattr(store_folder, 'keep', keep)
+  with store_folder.written('memory://cut/a', wanted=store_folder.nothing):
+    assert files_in(folder) == {'b': '2'}  # a home without the mark is removed here
+
+
 def test_what_was_refused_before_it_changed_anything_leaves_no_copy(refused, tmp_path):
   place = 'memory://unchanged'
   object_store.put_bytes(f'{place}/a', b'1')

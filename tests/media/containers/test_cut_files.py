@@ -46,7 +46,7 @@ def test_fewer_bytes_than_declared_are_an_error(tmp_path, name, options, share, 
   assert seconds(path) == pytest.approx(SECONDS, abs=0.1)
   assert not capsys.readouterr().err
   path.write_bytes(data[: round(share * len(data))])
-  with pytest.raises(MediaError, match=rf'{name}: truncated'):
+  with pytest.raises(MediaError, match=rf'{name}: truncated: the file ends'):
     media_clips.decode_sound(path)
 
 

@@ -34,6 +34,15 @@ async function isOn(tabId) {
   return tabId in await tabs();
 }
 
+// The last start of each tab: one before it goes no further. With a worker that ends, all of its starts end.
+const starts = new Map();
+const STARTING = 'Starting.';
+inTurn(async () => {
+  const all = await tabs();
+  const left = Object.entries(all).filter(([, text]) => text !== STARTING);
+  if (left.length < Object.keys(all).length) await chrome.storage.session.set({ tabs: Object.fromEntries(left) });
+});
+
 function offscreen() {
   return inTurn(async () => {
     if (await chrome.offscreen.hasDocument()) return;
@@ -43,10 +52,10 @@ function offscreen() {
   });
 }
 
-// Gives the offscreen page a task, unless the captions of its tab are off by now; returns whether they are on.
-function begin(task) {
+// Gives the offscreen page a task, unless it is not wanted by now, as its tab is off; returns whether it is.
+function begin(task, isWanted) {
   return inTurn(async () => {
-    if (!await isOn(task.tabId)) return false;
+    if (!await isWanted()) return false;
     if (!await chrome.offscreen.hasDocument()) throw new Error('the browser has closed the page that names sounds');
     await chrome.runtime.sendMessage({ to: 'offscreen', ...task });
     return true;
@@ -71,29 +80,36 @@ function fetches(about, address) {
 
 async function start(tabId) {
   const base = serviceAddress((await settings()).port);
-  await note(tabId, 'Starting.', true);  // so that it can be switched off from now on
+  const mine = Symbol(tabId);
+  const isLast = () => starts.get(tabId) === mine;
+  const isWanted = async () => isLast() && isOn(tabId);
+  starts.set(tabId, mine);
+  await note(tabId, STARTING, true);  // so that it can be switched off from now on
   let about;
   try {
     about = await connect(base).about();
   } catch (error) {
+    if (!isLast()) return state(tabId);
     await note(tabId, null);
     return { on: false, state: error.message };
   }
   try {
     const tab = await chrome.tabs.get(tabId);
-    if (!await isOn(tabId)) return state(tabId);
+    if (!await isWanted()) return state(tabId);
     await chrome.scripting.executeScript({ target: { tabId }, files: ['extension/overlay.js'] });
     await offscreen();
     const job = { tabId, base, about };
+    if (!isLast()) return state(tabId);
     if (!await isOn(tabId)) {
       await stop(tabId);  // what has come since the first stop
     } else if (fetches(about, tab.url)) {
       await note(tabId, 'The service is fetching the video.');
-      await begin({ type: 'fetch', address: tab.url, ...job });
+      await begin({ type: 'fetch', address: tab.url, ...job }, isWanted);
     } else {
-      await listenToTab(job);
+      await listenToTab(job, isWanted);
     }
   } catch (error) {
+    if (!isLast()) return state(tabId);
     await stop(tabId);
     return { on: false, state: `Not here: ${error.message}` };
   }
@@ -101,11 +117,11 @@ async function start(tabId) {
 }
 
 // Captions from the sound of the tab, where the service cannot fetch its video, unless they are off by now.
-async function listenToTab({ tabId, base, about }) {
-  if (!await isOn(tabId)) return;
+async function listenToTab({ tabId, base, about }, isWanted = () => isOn(tabId)) {
+  if (!await isWanted()) return;
   await note(tabId, 'Listening to the tab.');
   const streamId = await chrome.tabCapture.getMediaStreamId({ targetTabId: tabId });
-  if (await begin({ type: 'listen', streamId, tabId, base, about })) {
+  if (await begin({ type: 'listen', streamId, tabId, base, about }, isWanted)) {
     await toTab(tabId, { type: 'text', text: 'Listening …' });
   }
 }
