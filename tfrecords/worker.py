@@ -360,14 +360,16 @@ def shown_windows(pictures, params, encode):
 
 def encoder(params):
   """A function that resizes a decoded frame and encodes it as JPEG or PNG, bytes."""
-  if params.image_format == 'jpeg':
-    planes = resizing.jpeg_planes_resizer(params.image_size)
-    return lambda frame: simplejpeg.encode_jpeg_yuv_planes(*planes(frame), quality=params.jpeg_quality)
-  resize = resizing.frame_resizer(params.image_size)
+  is_jpeg = params.image_format == 'jpeg'
+  resize = (resizing.jpeg_planes_resizer if is_jpeg else resizing.frame_resizer)(params.image_size)
 
   def encode(frame):
+    with resizing.without_gathers():
+      picture = resize(frame)
+    if is_jpeg:
+      return simplejpeg.encode_jpeg_yuv_planes(*picture, quality=params.jpeg_quality)
     out = io.BytesIO()
-    Image.fromarray(resize(frame)).save(out, format='PNG')
+    Image.fromarray(picture).save(out, format='PNG')
     return out.getvalue()
 
   return encode
