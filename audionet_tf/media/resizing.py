@@ -60,7 +60,7 @@ def _upright_planes(size, pixel_format, channels, **target):
 
 @contextlib.contextmanager
 def without_gathers():
-  """Within the context, FFmpeg scales pictures on AMD's processors without gather instructions: the same pixels, sooner.
+  """Within the context, FFmpeg scales pictures without gather instructions on AMD processors: the same pixels, sooner.
 
   They are slow there, and FFmpeg does not know it of Zen 5, where pictures take 1.5 times as long with them. Only for a
   process in which one thread scales: the setting is FFmpeg's own, and must not change while a scaler is set up. Nor may
