@@ -189,9 +189,9 @@ def _make(folder, missing, digest_of, params, workers, timeout_seconds, memory_b
   jobs = [Job(v.id, v.path, parts[v.id], params, memory_bytes, v.stored) for v in missing]
   made = _finished(jobs, digest_of)
   decoded = [job for job in jobs if job.video_id not in made]
-  failures = _decode(decoded, workers, timeout_seconds)
+  windows, failures = _decode(decoded, workers, timeout_seconds)
   made |= {
-    job.video_id: shards.from_part(job.part, job.video_id, digest_of[job.video_id])
+    job.video_id: shards.from_new_part(job.part, job.video_id, digest_of[job.video_id], windows[job.video_id])
     for job in decoded
     if job.video_id not in failures
   }
@@ -346,9 +346,9 @@ def _finished(jobs, digest_of):
 
 
 def _decode(jobs, workers, timeout_seconds):
-  """Runs the jobs with a progress bar; returns a dict of id to the reason for those that failed."""
+  """Runs the jobs with a progress bar: (dict of id to number of windows, dict of id to the reason why it failed)."""
   jobs = sorted(jobs, key=lambda job: -size_of(job))  # largest first, to keep all cores busy to the end
-  failures, windows, finished, start, drawn = {}, {}, 0, time.monotonic(), 0.0
+  built, failures, windows, finished, start, drawn = {}, {}, {}, 0, time.monotonic(), 0.0
   running = contextlib.closing(pool.run(jobs, workers, timeout_seconds))
   with _bar(len(jobs), 'videos', 'video') as bar, running as events:
     for job, event in events:
@@ -356,6 +356,7 @@ def _decode(jobs, workers, timeout_seconds):
         if event.errno is not None:
           raise OSError(event.errno, os.strerror(event.errno), os.path.dirname(os.path.dirname(job.part)))
         windows.pop(job.video_id, None)
+        built[job.video_id] = event.windows
         finished += event.windows
         if event.reason is not None:
           failures[job.video_id] = event.reason
@@ -369,7 +370,7 @@ def _decode(jobs, workers, timeout_seconds):
       if now - drawn > REFRESH_SECONDS:
         bar.refresh()
         drawn = now
-  return failures
+  return built, failures
 
 
 def _bar(total, description, unit, delay=0):
