@@ -158,6 +158,12 @@ def test_importing_commands_loads_no_tensorflow():
     assert subprocess.run([sys.executable, '-c', code]).returncode == 0, name
 
 
+def test_a_build_loads_the_decoder_in_its_processes_only():
+  """Each import here counts for as much as building a short video."""
+  code = 'import sys, tfrecords.build, tfrecords.builder; sys.exit(bool({"av", "PIL", "joblib"} & sys.modules.keys()))'
+  assert subprocess.run([sys.executable, '-c', code]).returncode == 0
+
+
 def test_tests_time_nothing():
   """A clock may end a wait. A difference of two readings depends on what else the machine does."""
   clocks = {'perf_counter', 'process_time', 'thread_time', 'default_timer', 'timeit'}

@@ -17,7 +17,8 @@ from audionet_tf.core import digests, files, text
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.core.stores import object_store
 from audionet_tf.data import record_manifest
-from tfrecords import inspection, pool, shards, videos, worker
+from tfrecords import inspection, pool, shards, videos
+from tfrecords.jobs import Job, Outcome, size_of
 
 PARTS = '.parts'
 FAILURES_NAME = 'failures.json'
@@ -189,12 +190,12 @@ def _find(sources):
 def _make(folder, missing, digest_of, params, workers, timeout_seconds, memory_bytes):
   """Decodes videos: (dict of id to shards.Stored in part files, dict of id to the reason why it is skipped)."""
   parts = _part_paths(folder / PARTS, missing, digest_of, dataclasses.asdict(params))
-  jobs = [worker.Job(v.id, v.path, parts[v.id], params, memory_bytes, v.stored) for v in missing]
+  jobs = [Job(v.id, v.path, parts[v.id], params, memory_bytes, v.stored) for v in missing]
   made = _finished(jobs, digest_of)
   decoded = [job for job in jobs if job.video_id not in made]
-  failures = _decode(decoded, workers, timeout_seconds)
+  windows, failures = _decode(decoded, workers, timeout_seconds)
   made |= {
-    job.video_id: shards.from_part(job.part, job.video_id, digest_of[job.video_id])
+    job.video_id: shards.from_new_part(job.part, job.video_id, digest_of[job.video_id], windows[job.video_id])
     for job in decoded
     if job.video_id not in failures
   }
@@ -217,7 +218,7 @@ def decode_one(folder, video, params, timeout_seconds, memory_bytes):
   except MediaError as error:
     return None, error.reason
   part = folder / _part_name(video.id, digest_of[video.id], dataclasses.asdict(params))
-  job = worker.Job(video.id, video.path, str(part), params, memory_bytes, video.stored)
+  job = Job(video.id, video.path, str(part), params, memory_bytes, video.stored)
   finished = _finished([job], digest_of)
   if not finished:
     *_, (_, outcome) = pool.run([job], 1, timeout_seconds)
@@ -349,16 +350,17 @@ def _finished(jobs, digest_of):
 
 
 def _decode(jobs, workers, timeout_seconds):
-  """Runs the jobs with a progress bar; returns a dict of id to the reason for those that failed."""
-  jobs = sorted(jobs, key=lambda job: -worker.size_of(job))  # largest first, to keep all cores busy to the end
-  failures, windows, finished, start, drawn = {}, {}, 0, time.monotonic(), 0.0
+  """Runs the jobs with a progress bar: (dict of id to number of windows, dict of id to the reason why it failed)."""
+  jobs = sorted(jobs, key=lambda job: -size_of(job))  # largest first, to keep all cores busy to the end
+  built, failures, windows, finished, start, drawn = {}, {}, {}, 0, time.monotonic(), 0.0
   running = contextlib.closing(pool.run(jobs, workers, timeout_seconds))
   with _bar(len(jobs), 'videos', 'video') as bar, running as events:
     for job, event in events:
-      if isinstance(event, worker.Outcome):
+      if isinstance(event, Outcome):
         if event.errno is not None:
           raise OSError(event.errno, os.strerror(event.errno), os.path.dirname(os.path.dirname(job.part)))
         windows.pop(job.video_id, None)
+        built[job.video_id] = event.windows
         finished += event.windows
         if event.reason is not None:
           failures[job.video_id] = event.reason
@@ -372,7 +374,7 @@ def _decode(jobs, workers, timeout_seconds):
       if now - drawn > REFRESH_SECONDS:
         bar.refresh()
         drawn = now
-  return failures
+  return built, failures
 
 
 def _bar(total, description, unit, delay=0):

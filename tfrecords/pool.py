@@ -11,7 +11,7 @@ import time
 import types
 from multiprocessing import connection
 
-from tfrecords import worker
+from tfrecords.jobs import Job, Outcome, copy_folder, partial_path
 
 LOOK_SECONDS = 1.0  # at most until the clock is looked at again
 STOPPED_SECONDS = 10.0  # what takes longer tells that this process was stopped, with its decoders: Ctrl-Z, docker pause
@@ -21,7 +21,7 @@ STOPPED_SECONDS = 10.0  # what takes longer tells that this process was stopped,
 class _Running:
   """A running process."""
 
-  job: worker.Job
+  job: Job
   process: multiprocessing.Process
   receiver: connection.Connection
   reported_at: float  # monotonic seconds: of the start, then of the last report
@@ -31,15 +31,15 @@ def run(jobs, workers, timeout_seconds):
   """Runs the jobs. A process that crashes or hangs affects its own video only.
 
   Args:
-    jobs: list of worker.Job.
+    jobs: list of Job.
     workers: number of processes at a time.
     timeout_seconds: longest time that a video may take to finish its next window.
 
   Yields:
-    (job, int), the number of windows finished so far, and (job, worker.Outcome) at the end of a job.
+    (job, int), the number of windows finished so far, and (job, Outcome) at the end of a job.
   """
   context = multiprocessing.get_context('forkserver')
-  context.set_forkserver_preload(['tfrecords.worker', 'audionet_tf.core.cli'])
+  context.set_forkserver_preload(['tfrecords.worker', 'tfrecords.pool'])
   waiting, running, looked_at = list(reversed(jobs)), {}, time.monotonic()
   try:
     while waiting or running:
@@ -51,7 +51,7 @@ def run(jobs, workers, timeout_seconds):
         message = _message(running[receiver])
         running[receiver].reported_at = time.monotonic()
         yield running[receiver].job, message
-        if isinstance(message, worker.Outcome):
+        if isinstance(message, Outcome):
           _stop(running.pop(receiver))
       now = time.monotonic()
       if now - looked_at > STOPPED_SECONDS:
@@ -60,7 +60,7 @@ def run(jobs, workers, timeout_seconds):
       looked_at = now
       for late in [r for r in running.values() if now - r.reported_at >= timeout_seconds]:
         _stop(running.pop(late.receiver))
-        yield late.job, worker.Outcome(reason=f'no window finished within {timeout_seconds:g} s')
+        yield late.job, Outcome(reason=f'no window finished within {timeout_seconds:g} s')
   finally:
     for left in running.values():
       _stop(left)
@@ -80,11 +80,18 @@ def _without_main():
 def _start(context, job):
   """Starts the process of a job."""
   receiver, sender = context.Pipe(duplex=False)
-  process = context.Process(target=worker.work, args=(sender, job, dict(os.environ)), daemon=True)
+  process = context.Process(target=work, args=(sender, job, dict(os.environ)), daemon=True)
   with _without_main():
     process.start()
   sender.close()
   return _Running(job, process, receiver, time.monotonic())
+
+
+def work(sender, job, environment):
+  """`worker.work`, which only the process of a job imports, with the decoder."""
+  from tfrecords import worker
+
+  worker.work(sender, job, environment)
 
 
 def _message(running):
@@ -95,8 +102,8 @@ def _message(running):
     running.process.join(5)
     code = running.process.exitcode
     if code is not None and code < 0:
-      return worker.Outcome(reason=f'the decoder was stopped by {signal.Signals(-code).name}')
-    return worker.Outcome(reason=f'the decoder ended without a result (exit code {code})')
+      return Outcome(reason=f'the decoder was stopped by {signal.Signals(-code).name}')
+    return Outcome(reason=f'the decoder ended without a result (exit code {code})')
 
 
 def _stop(running):
@@ -104,7 +111,7 @@ def _stop(running):
   running.process.kill()
   running.process.join()
   with contextlib.suppress(FileNotFoundError):
-    os.remove(worker.partial_path(running.job, running.process.pid))
-  shutil.rmtree(worker.copy_folder(running.job), ignore_errors=True)
+    os.remove(partial_path(running.job, running.process.pid))
+  shutil.rmtree(copy_folder(running.job), ignore_errors=True)
   running.process.close()
   running.receiver.close()

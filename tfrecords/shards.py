@@ -55,6 +55,14 @@ def from_part(path, video_id, digest):
   return Stored(video_id, digest, first, count, size, str(path))
 
 
+def from_new_part(path, video_id, digest, windows):
+  """As `from_part`, of a part that was just written with so many windows: all but the first are read with `write`."""
+  _, framed, fault = next(tfrecord_io.checked_records(path))
+  if fault:
+    raise UserError(f'{path}: {fault}; build it again')
+  return Stored(video_id, digest, place_of(framed)[1], windows, os.path.getsize(path), str(path))
+
+
 def place_of(framed):
   """(id of the video as bytes, number of the window) of a framed record."""
   features = tfrecord_io.example_class().FromString(framed[12:-4]).features.feature  # between length and checksums

@@ -11,7 +11,6 @@ import resource
 import shutil
 import signal
 import time
-import uuid
 from collections import deque
 
 import numpy as np
@@ -23,10 +22,10 @@ from audionet_tf.core.durations import exact
 from audionet_tf.core.errors import DiskFullError, MediaError, UserError
 from audionet_tf.core.stores import object_store
 from audionet_tf.data import records
-from audionet_tf.data.params import RecordParams
 from audionet_tf.data.shards import tfrecord_io
 from audionet_tf.media import decoding, resizing, timeline
 from audionet_tf.media.containers import integrity
+from tfrecords.jobs import Outcome, copy_folder, partial_path
 
 REPORT_SECONDS = 0.2  # between two messages about finished windows
 # A file may give windows for FREE_SECONDS, and for one more second per LEAST_BYTES_PER_SECOND of its size. Real files
@@ -34,44 +33,6 @@ REPORT_SECONDS = 0.2  # between two messages about finished windows
 FREE_SECONDS = 600
 LEAST_BYTES_PER_SECOND = 125
 LONGEST_SUFFIXES = 50  # bytes of them, which tell the format of a video, in the name of its copy
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-  """The task of a worker.
-
-  Attributes:
-    video_id: id of the video.
-    path: of the video.
-    part: path of the part file to write.
-    params: RecordParams.
-    memory_bytes: address space that the process may use.
-    stored: object_store.Stored of a video in a store, whose address is `path`.
-    token: str that no other job has, of whatever machine: containers number their processes alike.
-  """
-
-  video_id: str
-  path: str
-  part: str
-  params: RecordParams
-  memory_bytes: int
-  stored: object_store.Stored | None = None
-  token: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-  """The result of a worker.
-
-  Attributes:
-    windows: number of windows written.
-    reason: why there are none, or None.
-    errno: error number if the output folder cannot be written, which ends the whole build, or None.
-  """
-
-  windows: int = 0
-  reason: str | None = None
-  errno: int | None = None
 
 
 def work(connection, job, environment):
@@ -140,25 +101,6 @@ def at_hand(job, report):
     yield dataclasses.replace(job, path=str(copy), stored=None)
   finally:
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def copy_folder(job):
-  """pathlib.Path of the folder for copies of a job's video, which its process makes; whoever stops that removes it."""
-  return pathlib.Path(f'{job.part}.{job.token}-copy')
-
-
-def size_of(job):
-  """Size of a job's video, bytes; 0 of one that is gone, as its decoder will say."""
-  if job.stored:
-    return job.stored.size
-  with contextlib.suppress(OSError):
-    return os.path.getsize(job.path)
-  return 0
-
-
-def partial_path(job, process_id):
-  """Path of the part file until it is complete, different for every process."""
-  return f'{job.part}.{job.token}.{process_id}.partial'
 
 
 def write_part(job, report):
@@ -360,14 +302,16 @@ def shown_windows(pictures, params, encode):
 
 def encoder(params):
   """A function that resizes a decoded frame and encodes it as JPEG or PNG, bytes."""
-  if params.image_format == 'jpeg':
-    planes = resizing.jpeg_planes_resizer(params.image_size)
-    return lambda frame: simplejpeg.encode_jpeg_yuv_planes(*planes(frame), quality=params.jpeg_quality)
-  resize = resizing.frame_resizer(params.image_size)
+  is_jpeg = params.image_format == 'jpeg'
+  resize = (resizing.jpeg_planes_resizer if is_jpeg else resizing.frame_resizer)(params.image_size)
 
   def encode(frame):
+    with resizing.without_gathers():
+      picture = resize(frame)
+    if is_jpeg:
+      return simplejpeg.encode_jpeg_yuv_planes(*picture, quality=params.jpeg_quality)
     out = io.BytesIO()
-    Image.fromarray(resize(frame)).save(out, format='PNG')
+    Image.fromarray(picture).save(out, format='PNG')
     return out.getvalue()
 
   return encode

@@ -1,6 +1,7 @@
 """How sound is cut into windows, and how records are built: rates in hertz, times in seconds."""
 
 import dataclasses
+import functools
 
 from audionet_tf.core import durations
 from audionet_tf.core.errors import UserError
@@ -104,6 +105,11 @@ class RecordParams(Framing):
 
   def middles(self, index, parts):
     """The middles of `parts` equal parts of window `index`, as exact Fractions."""
-    return [
-      self.start_seconds(index) + durations.exact(self.window_seconds) * (2 * i + 1) / (2 * parts) for i in range(parts)
-    ]
+    start = self.start_seconds(index)
+    return [start + offset for offset in _middle_offsets(self.window_seconds, parts)]
+
+
+@functools.cache
+def _middle_offsets(window_seconds, parts):
+  """Seconds from the start of a window to the middles of its equal parts, a tuple of exact Fractions."""
+  return tuple(durations.exact(window_seconds) * (2 * i + 1) / (2 * parts) for i in range(parts))

@@ -61,8 +61,6 @@ def build_records(
     UserError: an argument is out of range, there is no such video, `output` holds records of other arguments, or no
       video can be used.
   """
-  import joblib
-
   from audionet_tf.data import params
   from tfrecords import builder
 
@@ -87,6 +85,10 @@ def build_records(
     max_seconds=max_seconds,
     short_videos=short_videos,
   )
+  if workers is None:
+    import joblib
+
+    workers = joblib.cpu_count()
   busy = 'another build is running there; wait for it or choose another --output'
   with store_folder.written(output, busy, lambda name: '/' not in name) as folder:  # no outputs of teachers
     summary = builder.build(
@@ -94,7 +96,7 @@ def build_records(
       output=folder,
       params=record_params,
       shard_count=shards,
-      workers=workers or joblib.cpu_count(),
+      workers=workers,
       timeout_seconds=timeout_seconds,
       memory_bytes=memory_mb << 20,
     )

@@ -172,11 +172,11 @@ def test_a_video_that_changes_after_it_was_listed_is_skipped(place, tmp_path):
   _, system, _ = place
   system.pipe_file('sounds/changing/a.mkv', b'one')
   from audionet_tf.core.stores import object_store
-  from tfrecords import worker
+  from tfrecords import jobs, worker
 
   stored = object_store.stat('s3://sounds/changing/a.mkv')
   system.pipe_file('sounds/changing/a.mkv', b'another')
-  job = worker.Job(
+  job = jobs.Job(
     'a.mkv', 's3://sounds/changing/a.mkv', str(tmp_path / 'p.tfrecord'), built_records.PNG, 1 << 32, stored
   )
   with pytest.raises(object_store.Changed, match='a.mkv: has changed since'), worker.at_hand(job, lambda count: None):

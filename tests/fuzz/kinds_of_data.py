@@ -37,11 +37,11 @@ def open_media(images, path):
   """As a build's worker does, and as inference decodes sound."""
   from audionet_tf.media import decoding, wav_tfio
   from audionet_tf.media.containers import integrity
-  from tfrecords import worker
+  from tfrecords import jobs, worker
 
   params = RecordParams(images_per_window=images, image_size=16, image_format='png')
   try:
-    worker.write_part(worker.Job('x', str(path), str(path.parent / 'part'), params, 0), lambda count: None)
+    worker.write_part(jobs.Job('x', str(path), str(path.parent / 'part'), params, 0), lambda count: None)
   except UserError:
     with integrity.decompressed(path, str(path.parent)) as plain:
       for _ in decoding.decode_audio(plain, 16000):

@@ -13,7 +13,7 @@ import pytest
 from audionet_tf.core.errors import DiskFullError, UserError
 from audionet_tf.data import record_manifest
 from audionet_tf.data.params import RecordParams
-from tfrecords import builder, pool, shards, worker
+from tfrecords import builder, jobs, pool, shards, worker
 
 
 def test_records_do_not_depend_on_the_number_of_workers(tmp_path):
@@ -219,7 +219,7 @@ def test_too_little_memory_skips_the_video(tmp_path):
 
 @pytest.mark.parametrize('name, ends', [('a.mkv', False), ('out/.parts/part', True), (None, True)])
 def test_errors_of_the_output_end_the_build_and_those_of_a_video_do_not(tmp_path, monkeypatch, name, ends):
-  job = worker.Job('a', str(tmp_path / 'a.mkv'), str(tmp_path / 'out/.parts/part'), built_records.PNG, 1 << 32)
+  job = jobs.Job('a', str(tmp_path / 'a.mkv'), str(tmp_path / 'out/.parts/part'), built_records.PNG, 1 << 32)
   sent = []
 
   class Connection:
@@ -236,7 +236,7 @@ def test_errors_of_the_output_end_the_build_and_those_of_a_video_do_not(tmp_path
 
 
 def test_a_full_disk_ends_the_build(tmp_path, monkeypatch):
-  job = worker.Job('a', str(media_clips.write(tmp_path / 'a.mkv')), '/dev/full/part', built_records.PNG, 1 << 32)
+  job = jobs.Job('a', str(media_clips.write(tmp_path / 'a.mkv')), '/dev/full/part', built_records.PNG, 1 << 32)
   sent = []
 
   class Connection:
@@ -258,9 +258,9 @@ def test_a_full_disk_ends_the_build(tmp_path, monkeypatch):
 def test_an_interrupted_build_is_continued(tmp_path, monkeypatch):
   videos, out = built_records.three(tmp_path / 'videos'), tmp_path / 'out'
 
-  def interrupted(jobs, *args):
-    for i, (job, event) in enumerate(run(jobs, *args)):
-      if i and isinstance(event, worker.Outcome):
+  def interrupted(asked, *args):
+    for i, (job, event) in enumerate(run(asked, *args)):
+      if i and isinstance(event, jobs.Outcome):
         raise KeyboardInterrupt
       yield job, event
 

@@ -10,13 +10,13 @@ import media_clips
 import pytest
 
 from audionet_tf.core.stores import object_store
-from tfrecords import pool, worker
+from tfrecords import jobs, pool, worker
 
 
 def hang(connection, job, environment):
   connection.send(1)
   time.sleep(0 if job.video_id == 'good' else 60)
-  connection.send(worker.Outcome(windows=2))
+  connection.send(jobs.Outcome(windows=2))
 
 
 def crash(connection, job, environment):
@@ -40,12 +40,12 @@ def fetch_forever(connection, job, environment):
 
 
 def test_a_hanging_or_crashing_worker_costs_one_video(tmp_path, monkeypatch):
-  jobs = [worker.Job(name, name, str(tmp_path / name), built_records.PNG, 1 << 32) for name in ('bad', 'good')]
+  asked = [jobs.Job(name, name, str(tmp_path / name), built_records.PNG, 1 << 32) for name in ('bad', 'good')]
   outcomes = {}
   for work in (hang, crash, exit_early):
-    monkeypatch.setattr(worker, 'work', work)
-    for job, event in pool.run(jobs, 2, timeout_seconds=1.5 if work is hang else 20):
-      if isinstance(event, worker.Outcome):
+    monkeypatch.setattr(pool, 'work', work)
+    for job, event in pool.run(asked, 2, timeout_seconds=1.5 if work is hang else 20):
+      if isinstance(event, jobs.Outcome):
         outcomes[work.__name__, job.video_id] = event
   assert outcomes['hang', 'good'].windows == 2
   assert 'within 1.5 s' in outcomes['hang', 'bad'].reason
@@ -84,33 +84,33 @@ class Script:
   [(100, None), (1, None), (100, None)],  # each shorter than the timeout
 ], ids=str)  # fmt: skip
 def test_the_time_in_which_all_are_stopped_does_not_count(tmp_path, monkeypatch, steps):
-  job = worker.Job('a', 'a', str(tmp_path / 'a'), built_records.PNG, 1 << 32)
-  Script(monkeypatch, *steps, (1, worker.Outcome(windows=4)))
+  job = jobs.Job('a', 'a', str(tmp_path / 'a'), built_records.PNG, 1 << 32)
+  Script(monkeypatch, *steps, (1, jobs.Outcome(windows=4)))
   *_, (_, outcome) = pool.run([job], 1, timeout_seconds=120)
-  assert outcome == worker.Outcome(windows=4)
+  assert outcome == jobs.Outcome(windows=4)
 
 
 def test_the_time_in_which_the_caller_is_stopped_does_not_count(tmp_path, monkeypatch):
-  job = worker.Job('a', 'a', str(tmp_path / 'a'), built_records.PNG, 1 << 32)
-  script = Script(monkeypatch, (1, 1), (0, None), (1, worker.Outcome(windows=4)))
+  job = jobs.Job('a', 'a', str(tmp_path / 'a'), built_records.PNG, 1 << 32)
+  script = Script(monkeypatch, (1, 1), (0, None), (1, jobs.Outcome(windows=4)))
   events = []
   for _, event in pool.run([job], 1, timeout_seconds=120):
     events.append(event)
     script.now += 3600
-  assert events == [1, worker.Outcome(windows=4)]
+  assert events == [1, jobs.Outcome(windows=4)]
 
 
 def test_the_timeout_is_counted_from_the_last_window(tmp_path, monkeypatch):
-  job = worker.Job('a', 'a', str(tmp_path / 'a'), built_records.PNG, 1 << 32)
+  job = jobs.Job('a', 'a', str(tmp_path / 'a'), built_records.PNG, 1 << 32)
   script = Script(monkeypatch, (1, 1), (1, 2))
   *_, (_, outcome) = pool.run([job], 1, timeout_seconds=120)
   assert outcome.reason == 'no window finished within 120 s' and script.now == 122
 
 
 def test_a_process_that_is_stopped_leaves_no_copy_of_its_video(tmp_path, monkeypatch):
-  monkeypatch.setattr(worker, 'work', fetch_forever)
+  monkeypatch.setattr(pool, 'work', fetch_forever)
   stored = object_store.Stored('1', 5)
-  job = worker.Job('a', 's3://b/a.mkv', str(tmp_path / 'part'), built_records.PNG, 1 << 32, stored)
+  job = jobs.Job('a', 's3://b/a.mkv', str(tmp_path / 'part'), built_records.PNG, 1 << 32, stored)
   events = pool.run([job], 1, timeout_seconds=200)
   assert next(events) == (job, 0) and list(tmp_path.iterdir())
   events.close()
@@ -118,11 +118,11 @@ def test_a_process_that_is_stopped_leaves_no_copy_of_its_video(tmp_path, monkeyp
 
 
 def test_a_process_that_is_stopped_leaves_no_unpacked_video(tmp_path, monkeypatch):
-  monkeypatch.setattr(worker, 'work', unpack_and_wait)
+  monkeypatch.setattr(pool, 'work', unpack_and_wait)
   path, parts = tmp_path / 'a.mkv.gz', tmp_path / 'parts'
   path.write_bytes(gzip.compress(media_clips.write(tmp_path / 'a.mkv').read_bytes()))
   parts.mkdir()
-  job = worker.Job('a', str(path), str(parts / 'part'), built_records.PNG, 1 << 32)
+  job = jobs.Job('a', str(path), str(parts / 'part'), built_records.PNG, 1 << 32)
   events = pool.run([job], 1, timeout_seconds=200)
   assert next(events) == (job, 1) and list(parts.rglob('unpacked-*'))
   events.close()

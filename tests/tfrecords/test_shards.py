@@ -1,13 +1,15 @@
 """The order of windows in the shards."""
 
 import hashlib
+import pathlib
 
 import built_records
 import media_clips
 import numpy as np
 import pytest
 
-from tfrecords import hashed_order, shards, shuffle
+from audionet_tf.core.errors import UserError
+from tfrecords import hashed_order, jobs, pool, shards, shuffle, worker
 
 
 def plain_hash(video_id, index):
@@ -84,3 +86,30 @@ def test_a_build_through_files_has_the_bytes_of_one_in_memory(tmp_path, monkeypa
   built_records.build(videos, tmp_path / 'files')  # kept records come from shards, in their order
   built_records.build(videos, tmp_path / 'fresh')
   assert built_records.shard_bytes(tmp_path / 'files') == built_records.shard_bytes(tmp_path / 'fresh')
+
+
+def test_a_new_part_is_where_the_whole_of_it_would_say(tmp_path):
+  path = media_clips.write(tmp_path / 'a.mkv', sound_start=0.3)
+  job = jobs.Job('a', str(path), str(tmp_path / 'part'), built_records.PNG, 1 << 32)
+  windows = worker.write_part(job, lambda count: None)
+  stored = shards.from_new_part(job.part, 'a', 'digest', windows)
+  assert stored == shards.from_part(job.part, 'a', 'digest') and stored.first > 0
+
+
+@pytest.mark.parametrize('place', [20, -20])  # in the first record, in the last
+def test_a_new_part_that_is_damaged_goes_into_no_shard(tmp_path, monkeypatch, place):
+  def damaging(asked, *args):
+    for job, event in run(asked, *args):
+      if isinstance(event, jobs.Outcome):
+        part = bytearray(pathlib.Path(job.part).read_bytes())
+        part[place] ^= 1
+        pathlib.Path(job.part).write_bytes(part)
+      yield job, event
+
+  run, out = pool.run, tmp_path / 'out'
+  monkeypatch.setattr(pool, 'run', damaging)
+  with pytest.raises(UserError, match='build (it )?again'):
+    built_records.build(media_clips.write(tmp_path / 'a.mkv'), out)
+  assert not (out / 'manifest.json').exists() and not list(out.glob('*.tfrecord'))
+  monkeypatch.setattr(pool, 'run', run)
+  assert built_records.build(tmp_path / 'a.mkv', out).built == 1

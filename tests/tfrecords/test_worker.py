@@ -17,12 +17,12 @@ from audionet_tf.core.errors import MediaError
 from audionet_tf.core.stores import object_store
 from audionet_tf.data import records
 from audionet_tf.data.params import RecordParams
-from tfrecords import worker
+from tfrecords import jobs, worker
 
 
 def job_of(path, part):
   """A Job for a video."""
-  return worker.Job('a', str(path), str(part), built_records.PNG, 1 << 32)
+  return jobs.Job('a', str(path), str(part), built_records.PNG, 1 << 32)
 
 
 def test_sound_and_picture_of_a_window_have_the_same_time(tmp_path):
@@ -45,7 +45,7 @@ def test_sound_and_picture_of_a_window_have_the_same_time(tmp_path):
 def test_the_copy_of_a_video_in_a_store_has_a_name_that_a_disk_can_hold(tmp_path, name, suffix):
   address = f'memory://names/{name}'
   object_store.put_bytes(address, b'sound')
-  job = worker.Job('a', address, str(tmp_path / 'part'), built_records.PNG, 1 << 32, object_store.stat(address))
+  job = jobs.Job('a', address, str(tmp_path / 'part'), built_records.PNG, 1 << 32, object_store.stat(address))
   with worker.at_hand(job, lambda count: None) as local:
     (path,) = (path for path in tmp_path.rglob('*') if path.is_file())
     assert str(path) == local.path and path.read_bytes() == b'sound'
@@ -57,19 +57,19 @@ def job_in_store(folder, name, content):
   """A Job for an object in a store."""
   address = f'memory://copies/{name}'
   object_store.put_bytes(address, content)
-  return worker.Job(name, address, str(folder / name), built_records.PNG, 1 << 32, object_store.stat(address))
+  return jobs.Job(name, address, str(folder / name), built_records.PNG, 1 << 32, object_store.stat(address))
 
 
 def test_copies_of_two_machines_that_share_a_folder_do_not_meet(tmp_path):
   """In containers, both processes may have the same number, as this one has."""
   first, second = (job_in_store(tmp_path, name, name.encode()) for name in ('a.mkv', 'b.mkv'))
-  again = worker.Job('a.mkv', first.path, first.part, built_records.PNG, 1 << 32, first.stored)  # on a second machine
+  again = jobs.Job('a.mkv', first.path, first.part, built_records.PNG, 1 << 32, first.stored)  # on a second machine
   with worker.at_hand(first, lambda count: None) as one, worker.at_hand(second, lambda count: None) as two:
     with worker.at_hand(again, lambda count: None) as three:
       pathlib.Path(three.path).write_bytes(b'other')
     assert [pathlib.Path(job.path).read_bytes() for job in (one, two)] == [b'a.mkv', b'b.mkv']
   assert not list(tmp_path.iterdir())
-  assert worker.partial_path(first, 7) != worker.partial_path(again, 7)
+  assert jobs.partial_path(first, 7) != jobs.partial_path(again, 7)
 
 
 def test_the_copy_is_gone_when_the_outcome_is_sent(tmp_path, monkeypatch):
@@ -84,7 +84,7 @@ def test_the_copy_is_gone_when_the_outcome_is_sent(tmp_path, monkeypatch):
       left[message] = list(tmp_path.iterdir())
 
   worker.work(Connection(), job_in_store(tmp_path, 'a.mkv', b'sound'), {})
-  assert left[worker.Outcome(windows=3)] == []
+  assert left[jobs.Outcome(windows=3)] == []
 
 
 @pytest.mark.parametrize('images', [0, 1])

@@ -58,31 +58,40 @@ def continuous(demuxed, may_leap):
     the packets, `pts` and `dts` changed; those of each stream in their order.
   """
   offset, former = Fraction(0), Fraction(0)  # seconds that are added; those before the last change
-  ends, held = {}, {}  # by stream: end of its last packet; a packet that waits
+  ends, held = {}, {}  # by stream: end of its last packet, in ticks; a packet that waits
+  jumps = {}  # by stream: ticks, whole ones, of JUMP_SECONDS
   for packet in demuxed:
-    index, stamp = packet.stream.index, _stamp(packet)
+    index, dts = packet.stream.index, packet.dts
+    # Nearly all packets follow the one before by an unchanged clock. Fractions cost as much as decoding sound.
+    is_plain = not offset and dts is not None and index in jumps and index not in held
+    if is_plain and abs(dts - ends[index]) <= jumps[index]:
+      ends[index] = _end_ticks(packet)
+      yield packet
+      continue
+    stamp = _stamp(packet)
     suspect = held.pop(index, None)
     if suspect is not None:
-      follows = stamp is not None and abs(stamp + offset - ends[index] - _seconds(suspect)) <= JUMP_SECONDS
-      jump = ends[index] - _stamp(suspect) - offset
+      end = ends[index] * suspect.time_base
+      follows = stamp is not None and abs(stamp + offset - end - _seconds(suspect)) <= JUMP_SECONDS
+      jump = end - _stamp(suspect) - offset
       if follows:
-        _move(suspect, ends[index] - _stamp(suspect))
-      elif jump < 0 and abs(ends[index] - _stamp(suspect) - former) <= JUMP_SECONDS:  # late, of the recording before
+        _move(suspect, end - _stamp(suspect))
+      elif jump < 0 and abs(end - _stamp(suspect) - former) <= JUMP_SECONDS:  # late, of the recording before
         _move(suspect, former)
       else:
         if jump > 0 or (may_leap and -jump > RENEWED_SECONDS):
           offset, former = offset + jump, offset
         _move(suspect, offset)
-      ends[index] = _stamp(suspect) + _seconds(suspect)
+      ends[index] = _end_ticks(suspect)
       yield suspect
     if stamp is None or packet.stream.type not in TIMED:
       _move(packet, offset)
       yield packet
-    elif index in ends and abs(stamp + offset - ends[index]) > JUMP_SECONDS:
+    elif index in ends and abs(stamp + offset - ends[index] * packet.time_base) > JUMP_SECONDS:
       held[index] = packet
     else:
       _move(packet, offset)
-      ends[index] = _stamp(packet) + _seconds(packet)
+      ends[index], jumps[index] = _end_ticks(packet), JUMP_SECONDS // packet.time_base
       yield packet
   yield from held.values()
 
@@ -90,6 +99,11 @@ def continuous(demuxed, may_leap):
 def _stamp(packet):
   """Seconds at which a packet is decoded; None where it does not say."""
   return None if packet.dts is None else packet.dts * packet.time_base
+
+
+def _end_ticks(packet):
+  """Where a packet ends, in ticks of its stream."""
+  return packet.dts + (packet.duration or 0)
 
 
 def _seconds(packet):

@@ -85,6 +85,30 @@ def test_packets_without_a_stamp_are_kept():
   assert stamps(packets)[0] == [0, 40, 80, 120, 160, 9000]
 
 
+@pytest.mark.parametrize('rate', [1000, 44100, 90000, 3])  # of ticks; a third of a second: half of one is none
+@pytest.mark.parametrize('sign', [1, -1])
+def test_a_jump_is_more_than_half_a_second(rate, sign):
+  def second_of_two(ticks):
+    packets = [Stamped(SOUND, 10 * rate, rate), Stamped(SOUND, 11 * rate + sign * ticks, rate)]
+    packets += [Stamped(SOUND, packets[1].dts + n * rate, rate) for n in (1, 2)]  # so that it is not a single one
+    for packet in packets:
+      packet.time_base = Fraction(1, rate)
+    return [packet.dts - 10 * rate for packet in continuity.continuous(iter(packets), False)][1]
+
+  within = rate // 2
+  assert second_of_two(within) == rate + sign * within
+  beyond = within + 1
+  assert second_of_two(beyond) == (rate + beyond if sign > 0 else rate)  # a pause; a clock that begins anew
+
+
+def test_packets_that_follow_one_another_are_not_counted_in_fractions(monkeypatch):
+  monkeypatch.setattr(continuity, '_stamp', lambda packet: counted.append(packet) or packet.dts * packet.time_base)
+  counted = []
+  packets = series(SOUND, 0, 50) + series(PICTURES, 20, 50)
+  assert stamps(packets) == ([40 * i for i in range(50)], [20 + 40 * i for i in range(50)])
+  assert {packet.dts for packet in counted} == {0, 20}  # the first of each
+
+
 @pytest.mark.parametrize(
   'name, later',  # seconds by which the second recording's clock is ahead
   [('a.ts', 0), ('a.ts', 3), ('a.ts', 90_000), ('a.mpg', 0), ('a.mpg', 90_000)],
