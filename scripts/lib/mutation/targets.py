@@ -15,6 +15,7 @@ TARGETS = {
   'audionet_tf/data/input_pipeline.py': ('tests/data/test_input_pipeline.py', 'tests/teachers/test_labelling.py'),
   'audionet_tf/data/soft_labels.py': ('tests/teachers/test_labelling.py', 'tests/data/test_input_pipeline.py'),
   'audionet_tf/teachers/labelling.py': (
+    'tests/teachers/test_labelling_steps.py',
     'tests/teachers/test_labelling.py',
     'tests/commands/test_label.py',
     'tests/teachers/test_sound_tagger.py',
