@@ -1,4 +1,4 @@
-"""The frame of commands: --help, --version, the list of commands, missing arguments; none of it loads TensorFlow."""
+"""The frame of commands: --help, --version, the list of commands, missing arguments, none of which load TensorFlow."""
 
 import pathlib
 import re
@@ -204,6 +204,24 @@ def test_pretend_missing_hides_packages_temporarily(monkeypatch):
   with cli.pretend_missing('colorsys'), pytest.raises(ImportError):
     import colorsys  # noqa: F401
   import colorsys  # noqa: F401, F811
+
+
+IMPORT_TENSORFLOW = """
+import gc, sys
+from audionet_tf.core import cli
+
+gc.collect()
+searches = []
+gc.callbacks.append(lambda phase, info: searches.append(phase))
+cli.import_tensorflow()
+print(len(searches), gc.isenabled(), gc.get_freeze_count() > 100_000)
+print(*sorted({'keras', 'matplotlib', 'pandas', 'sklearn', 'tensorflow'} & sys.modules.keys()))
+"""
+
+
+def test_tensorflow_is_imported_alone_and_without_a_search_for_garbage():
+  done = subprocess.run([sys.executable, '-c', IMPORT_TENSORFLOW], capture_output=True, text=True, timeout=100)
+  assert done.stdout == '0 True True\nkeras tensorflow\n', done.stderr
 
 
 def test_missing_modules_name_their_extra():
