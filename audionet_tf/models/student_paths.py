@@ -7,7 +7,7 @@ import pathlib
 
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
-from audionet_tf.core.stores import hub, object_store
+from audionet_tf.core.stores import hub, object_store, store_cache
 from audionet_tf.models import stored_student
 
 STUDENT_FILE = 'student.keras'
@@ -21,7 +21,9 @@ def named(path):
   on the Hub or in a store means; any other path as it is.
   """
   if hub.is_address(path):
-    return hub.student(path)
+    local = hub.student(path)
+    store_cache.name_at(local, str(path))
+    return local
   if object_store.is_address(path):
     return stored_student.fetched(str(path))
   path = pathlib.Path(path)

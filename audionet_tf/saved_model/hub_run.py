@@ -7,6 +7,7 @@ from audionet_tf.core.stores import hub, store_cache
 from audionet_tf.models import student_paths
 
 RUNS = 'runs'  # in the cache's folder
+FIGURES = 'report.json'  # of a training on sounds by class
 
 
 def folder_of(address):
@@ -34,17 +35,27 @@ def written(address, resume):
     advice = f'start from it by --init={address} and another --run_dir' if resume else 'choose another --run_dir'
     where = ', whose run is not on this machine' if resume else ' already'
     raise UserError(f'{address}: holds a student{where}; {advice}')
+  hub.create(address)
   folder.mkdir(parents=True, exist_ok=True)
   store_cache.name_at(folder, address)
   yield folder
-  publish(folder, address)
+  try:
+    publish(folder, address)
+  except UserError as error:
+    raise UserError(f'{error}; the trained run is kept here: --resume uploads it') from error
 
 
 def publish(run, address):
-  """Writes the card of the student in the folder of a run, and uploads both with the export. Errors as hub.upload."""
+  """Uploads the student in the folder of a run with its export, and a card unless there is one on the Hub.
+
+  Errors are those of hub.upload.
+  """
   from audionet_tf.models import student_file
   from audionet_tf.saved_model import card
 
-  model, settings = student_file.load(run / student_paths.STUDENT_FILE)
-  card.write(run / card.FILE, model, settings, run)
+  (run / card.FILE).unlink(missing_ok=True)
+  if not hub.holds(address, card.FILE):  # somebody may have written more into it
+    model, settings = student_file.load(run / student_paths.STUDENT_FILE)
+    report = run / FIGURES
+    card.write(run / card.FILE, model, settings, run, card.read_figures(report) if report.is_file() else None)
   hub.upload(run, address)

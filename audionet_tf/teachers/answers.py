@@ -106,6 +106,8 @@ def advice(description):
   """What to do, from `Teacher.description`."""
   if 'prompts' in description:
     return 'Try other --classes, or a lower --teacher_temperature: 0.01 is that of most models'
+  if 'temperature' in description:
+    return 'Its --teacher_temperature may be too high: leave it out, or take a lower one'
   source = description['source'].removeprefix(teacher_config.EMBEDDING)
   default = default_range(pathlib.Path(source))
   if default is None and object_store.is_elsewhere(source):

@@ -159,13 +159,13 @@ def load(
     raise UserError(labels_mismatch(source, labels, class_names, model.classes))
   kind = model.kind or probed_kind(source, model)
 
-  tempering = None if prompts else temperature  # that of texts is in the model
+  tempering = 1.0 if prompts or temperature is None else temperature  # that of texts is in the model
 
   def probabilities(images):
-    rows = tempered(distribution(model.outputs(resized(images, model.size)), kind), tempering)
+    rows = distribution(model.outputs(resized(images, model.size)), kind, tempering)
     return tf.stop_gradient(rows)  # a student's tape need not go back through the teacher
 
-  digest = model.digest if tempering is None else digests.of_text(f'{model.digest} {tempering}')
+  digest = model.digest if tempering == 1 else digests.of_text(f'{model.digest} {tempering}')
   description = description_of(config, prompts, model, kind) | {'digest': digest}
   return Teacher(name, class_names, probabilities, model.in_graph, description, digest)
 
@@ -180,7 +180,7 @@ def description_of(config, prompts, model, kind):
     kind: of the model's outputs.
   """
   texts = {'texts': addressed(config.texts), 'prompts': prompts} if prompts else {}
-  temperature = {} if prompts is None and config.temperature is None else {'temperature': config.temperature}
+  temperature = {'temperature': config.temperature} if prompts or config.temperature not in (None, 1) else {}
   return {
     'source': store_cache.addressed(config.source),
     'name': config.name,
@@ -420,21 +420,21 @@ def resized(images, size):
   return tf.image.resize(images, size, method='bilinear', antialias=True)  # f32 [N, *size, 3]
 
 
-def distribution(outputs, kind):
-  """Outputs [N, classes] as f32 distributions: softmax of logits; probabilities and scores to the sum of one."""
+def distribution(outputs, kind, temperature=1.0):
+  """Outputs [N, classes] as f32 distributions: softmax of logits; probabilities and scores to the sum of one.
+
+  With a temperature those of logits that are divided by it; the logits of probabilities are their logarithms, and a
+  class of probability 0 keeps it.
+  """
   outputs = tf.cast(outputs, tf.float32)
   if kind == 'logits':
-    return tf.nn.softmax(outputs)
+    return tf.nn.softmax(outputs / temperature)
   outputs = tf.maximum(outputs, 0.0)
   total = tf.reduce_sum(outputs, axis=-1, keepdims=True)
   classes = outputs.shape[-1]
   # Rounded to steps of 1/256, a distribution over many classes can be zero in all of them.
-  return tf.where(total > 0, tf.math.divide_no_nan(outputs, total), 1.0 / classes)
-
-
-def tempered(rows, temperature):
-  """Distributions f32 [N, classes] whose logits are divided by a temperature; unchanged for None."""
-  return rows if temperature is None else tf.nn.softmax(tf.math.log(rows) / temperature)
+  rows = tf.where(total > 0, tf.math.divide_no_nan(outputs, total), 1.0 / classes)
+  return rows if temperature == 1 else tf.nn.softmax(tf.math.log(rows) / temperature)
 
 
 def probed_kind(source, model):

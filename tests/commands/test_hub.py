@@ -54,7 +54,9 @@ def test_from_a_teacher_on_the_hub_to_a_student_there(place):
   message = run(place, 'audionet_tf.train', *flags, '--run_dir=hf://me/ears', fails=True)
   assert 'hf://me/ears: holds a student already; choose another --run_dir' in message
   more = [flag.replace('epochs=1', 'epochs=2') for flag in flags]
+  (there / 'README.md').write_text('written by hand')
   run(place, 'audionet_tf.train', *more, '--run_dir=hf://me/ears', '--resume')
+  assert (there / 'README.md').read_text() == 'written by hand'
   assert (there / 'export/2/saved_model.pb').is_file()
   (place / 'hub-cache').rename(place / 'elsewhere')
   message = run(place, 'audionet_tf.train', *more, '--run_dir=hf://me/ears', '--resume', fails=True)
@@ -71,6 +73,7 @@ def test_sounds_by_class_to_a_student_there(place):
   flags = [f'--sounds={place}/sounds', '--student=audionet', '--epochs=1', '--noprojector', '--nograph']
   shown = run(place, 'audionet_tf.train', *flags, '--run_dir=hf://me/pitch')
   assert 'student: hf://me/pitch/student.keras' in shown
+  assert '| accuracy |' in (place / 'hub/me/pitch/README.md').read_text()
   assert 'low' in run(place, 'audionet_tf.infer', '--model=hf://me/pitch', place / 'sounds/low/0.wav')
 
 

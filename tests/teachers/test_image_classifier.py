@@ -65,6 +65,7 @@ def test_a_temperature_divides_the_logits(tmp_path, activation, temperature):
     teacher.probabilities(image_classifiers.IMAGES), image_classifiers.softmax(logits / temperature), atol=1e-5
   )
   assert teacher.description['temperature'] == temperature and 'temperature' not in plain.description
+  assert frozen_teacher.load(tmp_path / 'tiny.keras', temperature=1.0).digest == plain.digest
   stored = [teacher.digest, plain.digest, frozen_teacher.load(tmp_path / 'tiny.keras', temperature=2.0).digest]
   assert len(set(stored)) == 3 and teacher.description['digest'] == teacher.digest  # so that each is stored apart
 

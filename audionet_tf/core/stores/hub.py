@@ -1,6 +1,7 @@
 """The Hugging Face Hub: `hf://user/repository`, in place of the path of a folder, or a file in it.
 
-The whole form is hf://user/repository@revision/path, as the Hub's own tools have it.
+The whole form is hf://user/repository@revision/path, as the Hub's own tools have it: a slash in the name of a branch is
+%2F.
 """
 
 import functools
@@ -11,8 +12,8 @@ from audionet_tf.core import text
 from audionet_tf.core.errors import UserError, missing_extra
 
 FORM = 'hf://user/repository, perhaps with @revision, and /path of a file in it'
-ADDRESS = re.compile(
-  r'hf:/{1,2}([\w.-]+/[\w.-]+)(?:@(refs/(?:pr|convert)/[\w.-]+|[\w.-]+))?(?:/([^*?[\]\0]+))?'  # one slash: pathlib's
+ADDRESS = re.compile(  # with one slash, as pathlib has it
+  r'hf:/{1,2}([\w.-]+/[\w.-]+)(?:@(refs/(?:pr|convert)/[\w.-]+|(?:[\w.-]|%2F)+))?(?:/([^*?[\]\0]+))?'
 )
 STUDENT = ('student.keras', 'student.json', 'export/**')  # of a run, what is of use without training
 CARD = 'README.md'
@@ -28,9 +29,11 @@ def is_address(path):
 def place(address):
   """(name of the repository, revision or None, path in it or '') of an address. UserError: it is none."""
   match = ADDRESS.fullmatch(str(address))
-  if not match or {'', '.', '..'} & {*match[1].split('/'), *(match[3] or 'x').split('/')}:
+  name, revision, path = match.groups() if match else ('', None, None)
+  revision = revision and revision.replace('%2F', '/')
+  if {'', '.', '..'} & {part for text in (name, revision or 'x', path or 'x') for part in text.split('/')}:
     raise UserError(f'{address}: not a place on the Hub, expected is {FORM}')
-  return match[1], match[2], match[3] or ''
+  return name, revision, path or ''
 
 
 def repository(address):
@@ -98,16 +101,26 @@ def holds(address, file):
     raise UserError(f'hf://{name}: cannot be read ({text.brief(error)})') from error
 
 
+def create(address):
+  """Makes a repository unless it is there: whoever must not write finds it out before the work. Errors as `student`."""
+  name, _ = repository(address)
+  try:
+    library().HfApi().create_repo(name, exist_ok=True)
+  except UserError:
+    raise
+  except Exception as error:  # as above
+    raise UserError(f'hf://{name}: cannot be written ({text.brief(error)})') from error
+
+
 def upload(run, address):
   """Puts the student, the export and the card in the folder of a run into a repository, made if missing.
 
   Errors are those of `student`.
   """
+  create(address)
   name, revision = repository(address)
   try:
-    hub = library().HfApi()
-    hub.create_repo(name, exist_ok=True)
-    hub.upload_folder(
+    library().HfApi().upload_folder(
       repo_id=name,
       folder_path=str(run),
       revision=revision,
@@ -119,3 +132,4 @@ def upload(run, address):
     raise
   except Exception as error:  # as above
     raise UserError(f'hf://{name}: cannot be uploaded ({text.brief(error)})') from error
+  _download.cache_clear()  # what was loaded before is no longer what is there

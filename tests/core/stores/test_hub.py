@@ -1,6 +1,7 @@
 """Models on the Hugging Face Hub, with a stand-in for its library: nothing leaves the machine."""
 
 import importlib.util
+import inspect
 import pathlib
 
 import commands
@@ -77,6 +78,33 @@ def test_an_address_that_a_student_names_is_not_followed(repositories, key):
   assert not hub_stand_in.calls
 
 
+def test_a_branch_with_a_slash_is_named_as_in_the_tools_of_the_hub(repositories):
+  make(repositories / 'me/eyes', 'model.tflite')
+  store_cache.fetched('hf://me/eyes@feature%2Fbetter/model.tflite')
+  assert hub_stand_in.calls == [('me/eyes', 'feature/better')]
+
+
+def test_what_was_uploaded_is_what_is_loaded_next(repositories, tmp_path):
+  for content in ('one', 'two'):
+    run = make(tmp_path / content, *RUN)
+    (run / 'student.json').write_text(content)
+    hub.upload(run, 'hf://me/dogs')
+    assert student_paths.find('hf://me/dogs').with_suffix('.json').read_text() == content
+
+
+@pytest.mark.skipif(importlib.util.find_spec('huggingface_hub') is None, reason='huggingface_hub is not installed')
+def test_the_stand_in_takes_what_the_library_takes():
+  import huggingface_hub
+
+  pairs = [(huggingface_hub.snapshot_download, hub_stand_in.snapshot_download)]
+  for name in ('create_repo', 'file_exists', 'upload_folder'):
+    pairs.append((getattr(huggingface_hub.HfApi, name), getattr(hub_stand_in.HfApi, name)))
+  for real, ours in pairs:
+    parameters = inspect.signature(ours).parameters.values()
+    by_name = {each.name: None for each in parameters if each.kind == each.KEYWORD_ONLY}
+    inspect.signature(real).bind(*[None] * (len(parameters) - len(by_name)), **by_name)
+
+
 def test_failures_are_one_line(repositories):
   with pytest.raises(UserError, match=r'^hf://me/cats: cannot be downloaded \(ConnectionError: 404 Client Error\)$'):
     student_paths.find('hf://me/cats')
@@ -87,7 +115,8 @@ def test_failures_are_one_line(repositories):
 
 @pytest.mark.parametrize(
   'address',
-  ['hf://dogs', 'hf://', 'hf://a/../b', 'hf://a/..', 'hf://a/b/../c', 'hf://a/b//c', 'hf://a/b/*', 'hf://a/b@', 'hf://a/b/'],
+  ['hf://dogs', 'hf://', 'hf://a/../b', 'hf://a/..', 'hf://a/b/../c', 'hf://a/b//c', 'hf://a/b/*', 'hf://a/b@', 'hf://a/b/',
+   'hf://a/b@.', 'hf://a/b@..', 'hf://a/b@x%2F..'],
 )  # fmt: skip
 def test_other_addresses_are_refused(repositories, address):
   assert object_store.is_elsewhere(address) and not object_store.is_address(address)
