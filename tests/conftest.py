@@ -25,6 +25,9 @@ def pytest_terminal_summary(terminalreporter, config):
   if terminalreporter.stats.get('failed') or terminalreporter.stats.get('error'):
     seed = config.getoption('seed')
     terminalreporter.write_line(f'seed of kills, mutated files and requests: {seed}; the same again with --seed={seed}')
+  skips = {report.longrepr[-1].removeprefix('Skipped: ') for report in terminalreporter.stats.get('skipped', ())}
+  for reason in sorted(reason for reason in skips if '!!!!' in reason):
+    terminalreporter.write_line(reason)
 
 
 @pytest.fixture(scope='session')

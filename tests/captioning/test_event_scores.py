@@ -5,7 +5,6 @@ import json
 import types
 
 import commands
-import numpy as np
 import pytest
 import scipy.io.wavfile
 import tones
@@ -13,8 +12,6 @@ import tones
 from audionet_tf.captioning import event_detection, event_scores, psds
 from audionet_tf.captioning.event_tables import Annotation
 from audionet_tf.core.errors import UserError
-from audionet_tf.data.tables import word_tables
-from audionet_tf.models import registry, student_file
 from audionet_tf.saved_model import export
 
 if None in map(importlib.util.find_spec, ('sed_eval', 'psds_eval')):
@@ -109,17 +106,12 @@ def test_known_onsets_are_found(world):
 
 
 def test_a_student_of_embeddings_hears_events_of_classes_in_a_table(world):
-  settings = student_file.StudentConfig(
-    'audionet', tones.RATE, 'mean', 0.5, {}, {'space': {'source': 'embedding:x.npz'}}, embeddings={'space': 3}
-  )
-  (world / 'space').mkdir()
-  student_file.save(world / 'space/student.keras', registry.build('audionet', {'space': 3}), settings)
-  word_tables.write(world / 'words.npz', word_tables.make(['low', 'high'], np.eye(2, 3)))
+  tones.write_embedding_student(world, tones.NAMES)
   (world / 'low.csv').write_text('file,onset,offset,label\na.wav,1,3,low\n')
-  done = evaluate(world, 'low.csv', '--model=space', '--classes=words.npz', '--stop=')
+  done = evaluate(world, 'low.csv', '--model=run', '--classes=words.npz')
   assert done.returncode == 0, done.stderr
-  assert set(json.loads((world / 'scores.json').read_text())['events']['event']['classes']) >= {'low'}
-  done = evaluate(world, 'low.csv', '--model=space', '--classes=none.txt')
+  assert json.loads((world / 'scores.json').read_text())['events']['event']['classes']['low']['f1'] == 1
+  done = evaluate(world, 'low.csv', '--model=run', '--classes=none.txt')
   assert done.returncode == 1 and 'none.txt' in done.stderr and done.stderr.count('\n') == 1
 
 

@@ -24,15 +24,11 @@ def label(world, name, share=(0, 1)):
   return labelling.label(world / name, (teacher_config.TeacherConfig(str(world / 'teacher.keras')),), share)
 
 
-def contents(folder):
-  return flips.contents(folder)
-
-
 @pytest.fixture(scope='module')
 def whole(world):
   folder, count, missing = label(world, 'whole')
   assert (count, missing) == (5, [])
-  return contents(folder)
+  return flips.contents(folder)
 
 
 def test_shares_in_any_order_give_the_files_of_one_run(world, whole):
@@ -41,7 +37,7 @@ def test_shares_in_any_order_give_the_files_of_one_run(world, whole):
     folder, count, missing = label(world, 'shared', share)
     assert (count, len(missing)) == (5, left), number
     assert (folder / 'manifest.json').exists() == (left == 0)
-    made = contents(folder)
+    made = flips.contents(folder)
     assert made == {name: whole[name] for name in made}
   assert made == whole
   teacher = frozen_teacher.load(str(world / 'teacher.keras'))
@@ -56,7 +52,7 @@ def test_overlapping_runs_at_once_write_each_file_once(world, whole):
   for thread in threads:
     thread.join()
   (folder,) = (world / 'threads/labels').iterdir()
-  assert contents(folder) == whole
+  assert flips.contents(folder) == whole
 
 
 def test_training_completes_what_a_share_began(world, whole):
@@ -65,7 +61,7 @@ def test_training_completes_what_a_share_began(world, whole):
   times = {path.name: path.stat().st_mtime_ns for path in folder.glob('labels-*')}
   teacher = frozen_teacher.load(str(world / 'teacher.keras'))
   labelling.ensure(world / 'started', records.read_manifest(world / 'started'), [teacher])
-  assert contents(folder) == whole
+  assert flips.contents(folder) == whole
   assert {name: (folder / name).stat().st_mtime_ns for name in times} == times
 
 
@@ -76,7 +72,7 @@ def test_the_command(world, whole):
   assert '2 of 5 files, 3 still to come' in done.stderr
   assert '5 of 5 files: complete' in commands.run(*words, check=True).stderr
   (folder,) = (world / 'command/labels').iterdir()
-  assert contents(folder) == whole
+  assert flips.contents(folder) == whole
 
 
 @pytest.mark.parametrize('shard', ['2/2', '1', '0/0', '-1/2', 'a/b', ''])

@@ -25,11 +25,12 @@ TRAIN = [
   '--noprojector',
 ]
 SECONDS = 600  # limit of every wait
+FAULTS = [503, faulty_proxy.DROP, faulty_proxy.CUT, 500] * 1000
 
 
 @pytest.fixture(scope='module')
 def place(tmp_path_factory):
-  """(folder with clips and a teacher, s3fs file system with the same, endpoint of a proxy that fails now and then)."""
+  """(folder with clips and a teacher, s3fs file system with the same, endpoint that fails now and then, its Faults)."""
   folder = tmp_path_factory.mktemp('stores')
   built_records.three(folder / 'clips')
   synthetic_records.colour_teacher(folder / 'teacher.keras', 4)
@@ -44,14 +45,14 @@ def place(tmp_path_factory):
     for path in sorted((folder / 'clips').iterdir()):
       system.put_file(str(path), f'sounds/clips/{path.name}')
     system.put_file(str(folder / 'teacher.keras'), 'sounds/teacher.keras')
-    count = itertools.count(1)
+    count = itertools.count()  # the first request fails, too
     faults.matches = lambda method, path: next(count) % 23 == 0
-    faults.next = [503, faulty_proxy.DROP, faulty_proxy.CUT, 500] * 1000
-    yield folder, system, address
+    faults.next = list(FAULTS)
+    yield folder, system, address, faults
 
 
 def environment(place, cache):
-  folder, _, endpoint = place
+  folder, _, endpoint, _ = place
   return s3_server.variables(endpoint, folder / cache, seconds=60)
 
 
@@ -67,7 +68,7 @@ def weights(path):
 @pytest.mark.long
 @pytest.mark.timeout(4 * SECONDS)
 def test_from_videos_in_a_store_to_predictions_with_a_kill_in_between(place, tmp_path):
-  folder, system, _ = place
+  folder, system, _, faults = place
   # The same on local files, undisturbed.
   commands.run('tfrecords.build', f'--videos={folder / "clips"}', f'--output={tmp_path / "data"}', *BUILD, check=True)
   local = [f'--records={tmp_path / "data"}', f'--run_dir={tmp_path / "run"}', f'--teacher={folder / "teacher.keras"}']
@@ -114,10 +115,11 @@ def test_from_videos_in_a_store_to_predictions_with_a_kill_in_between(place, tmp
   assert in_store == {name: value for name, value in here.items() if name not in ('video_file', 'model_file')}
   stored = b''.join(system.cat_file(path) for path in system.find('sounds') if not path.endswith(('.mkv', '.tfrecord')))
   assert not any(secret.encode() in stored for secret in s3_server.CREDENTIALS.values())
+  assert len(faults.next) <= len(FAULTS) - 4  # each of the four has come
 
 
 def test_a_second_build_decodes_only_what_is_new(place, tmp_path, monkeypatch):
-  folder, system, _ = place
+  folder, system, *_ = place
   import s3fs
 
   import audionet_tf
@@ -156,7 +158,7 @@ def test_a_second_build_decodes_only_what_is_new(place, tmp_path, monkeypatch):
   ],
 )
 def test_videos_in_a_store_have_the_ids_of_local_ones(place, tmp_path, monkeypatch, pattern, expected):
-  _, system, _ = place
+  _, system, *_ = place
   from tfrecords import videos
 
   for name in ('a.mkv', 'sub/b.mkv', 'sub/notes.txt', '.hidden/c.mkv'):
@@ -169,7 +171,7 @@ def test_videos_in_a_store_have_the_ids_of_local_ones(place, tmp_path, monkeypat
 
 
 def test_a_video_that_changes_after_it_was_listed_is_skipped(place, tmp_path):
-  _, system, _ = place
+  _, system, *_ = place
   system.pipe_file('sounds/changing/a.mkv', b'one')
   from audionet_tf.core.stores import object_store
   from tfrecords import jobs, worker
@@ -200,13 +202,14 @@ def test_a_missing_package_is_told_before_anything_else(tmp_path):
 
 
 def test_verification_in_a_store(place, tmp_path):
-  folder, system, _ = place
+  folder, system, _, faults = place
   built_records.build(folder / 'clips', tmp_path / 'whole')
   for path in (tmp_path / 'whole').iterdir():
     if path.is_file() and not path.name.startswith('.'):
       system.put_file(str(path), f'sounds/whole/{path.name}')
   done = run(place, 'v', 'tfrecords.verify', 's3://sounds/whole')
-  assert done.stdout == '' and 's3://sounds/whole: 2 shards' in done.stderr and 'whole' in done.stderr
+  assert done.stdout == '' and done.stderr.endswith('s3://sounds/whole: 2 shards, 60 windows, 3 videos: whole\n')
+  assert len(faults.next) < len(FAULTS)
   (shard, *_) = system.glob('sounds/whole/*.tfrecord')
   content = bytearray(system.cat_file(shard))
   content[100] ^= 1

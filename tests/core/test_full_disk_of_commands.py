@@ -76,10 +76,7 @@ print(json.dumps(out))
 
 def ran(program, tmp_path, *arguments):
   (tmp_path / 'yt_dlp.py').write_text(FAKE_YT_DLP)
-  told = full_disk.run(program, tmp_path / 'disk', tmp_path, *arguments)
-  if told is None:
-    pytest.skip('no user namespaces here')
-  return told
+  return full_disk.run(program, tmp_path / 'disk', tmp_path, *arguments)
 
 
 @pytest.mark.long

@@ -84,8 +84,6 @@ COMMANDS = {
 def test_commands_on_a_disk_that_is_read_only(tmp_path):
   (tmp_path / 'commands.json').write_text(json.dumps({name: words for name, (words, _) in COMMANDS.items()}))
   told = full_disk.run(PROGRAM, tmp_path / 'disk', tmp_path, ARTIFACTS, size='64m', timeout=900)
-  if told is None:
-    pytest.skip('no user namespaces here')
   for name, (_, place) in COMMANDS.items():
     code, text = told[name]
     errors = [line for line in text.splitlines() if 'error:' in line]
@@ -124,8 +122,6 @@ print(json.dumps(out))
 def test_without_a_folder_for_temporary_files(tmp_path):
   (tmp_path / 'commands.json').write_text(json.dumps({name: words for name, (words, _) in WITHOUT_TEMPORARY.items()}))
   told = full_disk.run(TEMPORARY, tmp_path / 'disk', tmp_path, ARTIFACTS, size='64m', timeout=600)
-  if told is None:
-    pytest.skip('no user namespaces here')
   for name, (_, said) in WITHOUT_TEMPORARY.items():
     code, text = told[name]
     assert 'Traceback' not in text, (name, text)

@@ -1,4 +1,4 @@
-"""The command on a student that learned colours of pictures from tones: queries by class, sound and picture."""
+"""The command on an untrained student whose teacher knows the colours of pictures: queries by class, sound, picture."""
 
 import json
 import os
@@ -73,6 +73,7 @@ def test_a_class_of_a_table_a_sound_and_a_picture_are_found(world):
   colour = np.array([200, 30, 90]) / np.linalg.norm([200, 30, 90])
   by_picture = moments(folder, '--query=red.png', '--per_file=1', '--window_ms=1000')
   expected = sorted(vectors, key=lambda other: -vectors[other] @ colour)
+  assert [path for path, _ in by_picture] == expected
   np.testing.assert_allclose([c for _, c in by_picture], [vectors[other] @ colour for other in expected], atol=2e-3)
 
 

@@ -19,7 +19,15 @@ def test_long(seed, share): assert (seed, share(50), share(1)) == (7, 5, 1)
 
 @pytest.mark.long
 def test_that_fails(): assert False
+
+@pytest.mark.skip('!!!! TEA NOT TESTED: no kettle')
+@pytest.mark.parametrize('cup', range(2))
+def test_tea(cup): pass
+
+@pytest.mark.skip('no milk')
+def test_milk(): pass
 """
+SKIPPED = ('test_tea[0]', 'test_tea[1]', 'test_milk')
 
 
 def outcome(folder, *arguments):
@@ -33,12 +41,18 @@ def outcome(folder, *arguments):
   return done.returncode, set(names), done.stdout
 
 
+def test_loud_skips_are_shown_once(tmp_path):
+  code, _, shown = outcome(tmp_path, '--quiet', '--quiet', '-k', 'tea or milk')
+  assert code == 0 and shown.splitlines().count('!!!! TEA NOT TESTED: no kettle') == 1
+  assert 'no milk' not in shown
+
+
 @pytest.mark.long
 def test_long_tests_run_on_request_and_failures_name_the_seed(tmp_path):
   code, names, _ = outcome(tmp_path)
-  assert (code, names) == (0, {'test_quick'})
+  assert (code, names) == (0, {'test_quick', *SKIPPED})
   code, names, shown = outcome(tmp_path, '--all', '--seed=7', '--share=0.1')
-  assert code == 1 and names == {'test_quick', 'test_long', 'test_that_fails'}
+  assert code == 1 and names == {'test_quick', 'test_long', 'test_that_fails', *SKIPPED}
   assert '--seed=7' in shown and '1 failed' in shown  # test_long has got its numbers
 
 

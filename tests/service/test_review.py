@@ -15,9 +15,7 @@ from starlette.testclient import TestClient
 from audionet_tf.captioning import review_folder, review_place
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
-from audionet_tf.data.tables import word_tables
 from audionet_tf.media import wav_file
-from audionet_tf.models import registry, student_file
 from audionet_tf.service import review_app, server
 
 
@@ -117,18 +115,6 @@ def test_keys_decide_and_go_on(review):
   assert review_folder.read(review.folder).decided == {0: 'dog', 1: 'dog', 2: None}
 
 
-@pytest.mark.long
-@pytest.mark.skipif(chromium.PROGRAM is None, reason='no Chromium')
-def test_the_space_bar_presses_the_button_in_focus(review):
-  with running(review) as address, chromium.running() as browser:
-    page = browser.page(address)
-    page.wait('document.getElementById("name").textContent === "dog"')
-    page.run('document.getElementById("reject").focus()')
-    page.press(' ', 32, ' ')
-    page.wait('document.getElementById("name").textContent === "cat"')
-  assert review_folder.read(review.folder).decided == {0: None}
-
-
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
@@ -144,21 +130,16 @@ def test_mistakes_are_one_line(review, arguments, message):
 
 
 def test_classes_of_a_table_name_the_events_of_a_student_of_embeddings(tmp_path):
-  settings = student_file.StudentConfig(
-    'audionet', tones.RATE, 'mean', 0.5, {}, {'space': {'source': 'embedding:x.npz'}}, embeddings={'space': 3}
-  )
-  (tmp_path / 'space').mkdir()
-  student_file.save(tmp_path / 'space/student.keras', registry.build('audionet', {'space': 3}), settings)
-  word_tables.write(tmp_path / 'words.npz', word_tables.make(['low', 'high'], np.eye(2, 3)))
+  tones.write_embedding_student(tmp_path, tones.NAMES)
   wav_file.write(tmp_path / 'a.wav', (tones.sound(2, ('low', 0, 2)) * 32767).astype(np.int16), tones.RATE)
   for flags, message in (
-    (['--model=space'], 'has no classes yet; commands name them by --classes'),
-    (['--model=space', '--classes=gone.txt'], 'gone.txt'),
+    (['--model=run'], 'has no classes yet; commands name them by --classes'),
+    (['--model=run', '--classes=gone.txt'], 'gone.txt'),
     (['--classes=words.npz'], '--classes needs --model'),
   ):
     done = commands.run('audionet_tf.review', '--port=0', *flags, 'a.wav', cwd=tmp_path)
     assert done.returncode == 1 and message in done.stderr and done.stderr.count('\n') == 1, done.stderr
-  words = ['audionet_tf.review', '--port=0', '--output=named', '--model=space', '--classes=words.npz', 'a.wav']
+  words = ['audionet_tf.review', '--port=0', '--output=named', '--model=run', '--classes=words.npz', 'a.wav']
   child = commands.start(words, tmp_path, stderr=tmp_path / 'stderr')
   try:
     running_service.wait(lambda: (tmp_path / 'named/events.json').exists() or not child.is_alive(), 120)
@@ -166,7 +147,7 @@ def test_classes_of_a_table_name_the_events_of_a_student_of_embeddings(tmp_path)
     child.kill()
     child.join()
   found = review_folder.read(tmp_path / 'named')
-  assert found.labels == ['low', 'high'] and {event['name'] for event in found.events} <= {'low', 'high'}
+  assert found.labels == tones.NAMES and {event['name'] for event in found.events} == {'low'}
 
 
 def test_files_that_cannot_be_read_are_told_and_the_starter_once(tmp_path):

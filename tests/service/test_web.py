@@ -334,11 +334,14 @@ def test_a_file_that_another_one_took_the_place_of_is_not_shown(service_page, fo
   assert service_page.run('window.names.join()') == 'low.wav'
 
 
-@pytest.mark.parametrize(('name', 'message'), [('bad.mp4', 'not a media file'), ('large.wav', 'MiB are allowed')])
-def test_a_bad_file_is_refused_in_words(page, folder, name, message):
+@pytest.mark.parametrize(
+  ('name', 'message'), [('bad.mp4', 'not a media file'), ('large.wav', 'at most {mib} MiB are allowed')]
+)
+def test_a_bad_file_is_refused_in_words(request, page, folder, name, message):
   page.choose('#chooser', folder / name)
   text = page.wait(PROBLEM)
-  assert message in text and name in text
+  mib = {'service': 1, 'browser': 2048}[request.node.callspec.params['address']]
+  assert message.format(mib=mib) in text and name in text
   assert page.run("document.querySelector('#work').hidden") and not page.run(SHOWN)
   page.choose('#chooser', folder / 'sounds.webm')  # and it goes on
   page.wait(SHOWN)

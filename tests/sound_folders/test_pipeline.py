@@ -41,7 +41,7 @@ def tone(path, hertz, seconds=0.5):
 
 
 def tones(folder, classes=(('deep', 700), ('shrill', 3000)), count=6):
-  """A folder per class, with an unreadable file; 'shrill/take_x_1.wav' and so on are in the names of recordings."""
+  """A folder per class with a.wav, b.wav and so on, and an unreadable file in the first."""
   for label, hertz in classes:
     for number in range(count):
       tone(folder / label / f'{"abcdef"[number]}.wav', hertz + 20 * number)

@@ -67,7 +67,7 @@ def test_whole_recordings_are_held_out_of_every_class(seed):
     listed += sounds(**{label: ' '.join(f'1-{number}-A-{take}.wav' for take, number in enumerate(clip))})
   names, _ = recordings.recordings(listed)
   parts = recordings.parts(listed, names)
-  assert parts == recordings.parts(listed, names)
+  assert parts == recordings.parts(listed[::-1], names[::-1])[::-1]
   for name in set(names):
     assert len({part for part, other in zip(parts, names, strict=True) if other == name}) == 1
   for label in 'abcd':
@@ -97,4 +97,5 @@ def test_new_sounds_leave_most_where_they_are():
   for listed in (before, after):
     parts[len(listed)] = recordings.parts(listed, recordings.recordings(listed)[0])
   held = {n: {s.name for s, p in zip(after, ps, strict=False) if p == 'held_out'} for n, ps in parts.items()}
-  assert len(held[20]) == 4 and len(held[25]) == 5 and len(held[20] & held[25]) >= 2
+  assert held[20] == {f'dog/{name}.wav' for name in 'dlmq'}  # by names alone: on every machine
+  assert len(held[25]) == 5 and len(held[20] & held[25]) >= 2

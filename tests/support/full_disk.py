@@ -7,18 +7,20 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
 MOUNT = 'mount -t tmpfs -o size="$2" tmpfs "$1" && shift 2 && exec "$@"'
 
 
 def run(program, folder, *arguments, size='8m', timeout=3000):
   """Runs a Python program with a file system of `size` mounted at `folder`; returns what it prints as JSON.
 
-  None where the system does not allow that.
+  Skips the test, loudly, where the system does not allow that.
   """
   folder.mkdir(exist_ok=True)
   become = ['unshare', '--map-root-user', '--mount', 'sh', '-c', MOUNT, 'sh', str(folder), size]
   if shutil.which('unshare') is None or subprocess.run([*become, 'true'], capture_output=True).returncode:
-    return None
+    pytest.skip('!!!! FULL AND READ-ONLY DISKS NOT TESTED: no user namespaces here')
   words = [*become, sys.executable, '-c', program, str(folder), *map(str, arguments)]
   environment = os.environ | {'PYTHONPATH': os.pathsep.join(filter(None, sys.path)), 'TF_CPP_MIN_LOG_LEVEL': '3'}
   done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=timeout)

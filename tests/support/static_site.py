@@ -7,7 +7,7 @@ import threading
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-  """Quiet. Counts nothing, keeps the paths that were asked for in `asked` of its server."""
+  """Quiet; keeps the paths that were asked for, or posted to, in `asked` of its server."""
 
   def do_GET(self):
     self.server.asked.append(self.path)
@@ -18,6 +18,10 @@ class Handler(http.server.SimpleHTTPRequestHandler):
     self.send_header('Content-Type', 'text/html')
     self.end_headers()
     self.wfile.write(b'<!doctype html><title>blank</title>')
+
+  def do_POST(self):
+    self.server.asked.append(self.path)
+    self.send_error(501)
 
   def log_message(self, *_):
     pass

@@ -16,12 +16,15 @@ import synthetic_records
 from audionet_tf.core.errors import UserError
 from audionet_tf.teachers import frozen_teacher, labelling, teacher_config
 
-apache_beam = pytest.importorskip('apache_beam')
+apache_beam = pytest.importorskip(
+  'apache_beam', reason='!!!! BEAM NOT TESTED: apache_beam not installed (scripts/setup beam)'
+)
 
 from audionet_tf.teachers import beam_labelling  # noqa: E402
 
 SHARDS = 5
 DASK = '--runner=apache_beam.runners.dask.dask_runner.DaskRunner'
+NO_DASK = '!!!! BEAM ON DASK NOT TESTED: distributed not installed (scripts/setup beam)'
 
 
 @pytest.fixture(scope='module')
@@ -45,10 +48,6 @@ def world(tmp_path, teacher):
 def whole(tmp_path_factory, teacher):
   """Files of one run without Beam."""
   folder, _, _ = labelling.label(*make_world(tmp_path_factory.mktemp('whole'), teacher))
-  return contents(folder)
-
-
-def contents(folder):
   return flips.contents(folder)
 
 
@@ -62,7 +61,7 @@ def count_loads(monkeypatch):
 def test_in_this_process(world, whole, monkeypatch):
   loads = count_loads(monkeypatch)
   folder, count, missing = beam_labelling.label(*world)
-  assert (contents(folder), count, missing) == (whole, SHARDS, [])
+  assert (flips.contents(folder), count, missing) == (whole, SHARDS, [])
   assert len(loads) == 1
   times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
   assert beam_labelling.label(*world) == (folder, SHARDS, [])
@@ -77,7 +76,7 @@ def test_a_worker_loads_the_teacher_once(world, whole, monkeypatch):
   for number in range(SHARDS):
     assert beam_labelling.labelled(number, str(world[0]), world[1], key, 64) == ''
   assert len(loads) == 1
-  assert contents(folder) == {name: content for name, content in whole.items() if name != 'manifest.json'}
+  assert flips.contents(folder) == {name: content for name, content in whole.items() if name != 'manifest.json'}
 
 
 def test_what_a_killed_run_finished_is_not_written_again(world, whole):
@@ -85,7 +84,7 @@ def test_what_a_killed_run_finished_is_not_written_again(world, whole):
   times = {path: path.stat().st_mtime_ns for path in folder.glob('labels-*')}
   assert len(times) == 3 and len(missing) == 2
   assert beam_labelling.label(*world)[0] == folder
-  assert contents(folder) == whole
+  assert flips.contents(folder) == whole
   assert {path: path.stat().st_mtime_ns for path in times} == times
 
 
@@ -113,22 +112,32 @@ def test_the_command_with_two_processes(world, whole):
   done = commands.run('audionet_tf.label', *words, '--', *runner, check=True)
   assert '5 of 5 files: complete' in done.stderr
   (folder,) = (records / 'labels').iterdir()
-  assert contents(folder) == whole
+  assert flips.contents(folder) == whole
 
 
 @pytest.mark.long
 def test_on_a_dask_cluster(world, whole):
-  distributed = pytest.importorskip('distributed')
+  distributed = pytest.importorskip('distributed', reason=NO_DASK)
   with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
     folder, _, _ = beam_labelling.label(*world, options=[DASK, f'--dask_client_address={cluster.scheduler_address}'])
-  assert contents(folder) == whole
+  assert flips.contents(folder) == whole
 
 
-def kill_when_it_writes(cluster, folder, killed):
-  """Kills the first worker that holds the lock of a file of labels, once."""
-  while not killed:
+def descriptors(process):
+  """list of pathlib.Path, [] once the process has ended."""
+  with contextlib.suppress(FileNotFoundError):
+    return list(pathlib.Path(f'/proc/{process}/fd').iterdir())
+  return []
+
+
+def kill_when_it_writes(cluster, folder, killed, over):
+  """Kills the first worker that holds the lock of a file of labels, once.
+
+  `over`: threading.Event that ends the wait.
+  """
+  while not over.wait(0.01):
     for worker in [nanny.pid for nanny in cluster.workers.values()]:
-      for descriptor in pathlib.Path(f'/proc/{worker}/fd').iterdir():
+      for descriptor in descriptors(worker):
         with contextlib.suppress(OSError):  # closed meanwhile
           if re.fullmatch(r'\.labels-.*\.lock', (held := descriptor.readlink()).name) and folder in held.parents:
             os.kill(worker, signal.SIGKILL)
@@ -138,21 +147,24 @@ def kill_when_it_writes(cluster, folder, killed):
 
 @pytest.mark.long
 def test_a_killed_worker_is_replaced(tmp_path, teacher):
-  distributed = pytest.importorskip('distributed')
+  distributed = pytest.importorskip('distributed', reason=NO_DASK)
   synthetic_records.write_records(tmp_path / 'records', {'a.mp4': 900, 'b.mp4': 1400}, shards=SHARDS)
   configs = (teacher_config.TeacherConfig(str(teacher)),)
-  expected = contents(labelling.label(tmp_path / 'records', configs)[0])
+  expected = flips.contents(labelling.label(tmp_path / 'records', configs)[0])
   shutil.rmtree(tmp_path / 'records/labels')
   beam_labelling._loaded.clear()
-  killed = []
+  killed, over = [], threading.Event()
   with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-    arguments = cluster, tmp_path / 'records/labels', killed
-    killer = threading.Thread(target=kill_when_it_writes, args=arguments, daemon=True)
+    arguments = cluster, tmp_path / 'records/labels', killed, over
+    killer = threading.Thread(target=kill_when_it_writes, args=arguments)
     killer.start()
     options = [DASK, f'--dask_client_address={cluster.scheduler_address}']
-    folder, _, _ = beam_labelling.label(tmp_path / 'records', configs, options=options)
-    killer.join(1)
-  assert killed and contents(folder) == expected
+    try:
+      folder, _, _ = beam_labelling.label(tmp_path / 'records', configs, options=options)
+    finally:
+      over.set()
+      killer.join()
+  assert killed and flips.contents(folder) == expected
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import image_classifiers
 import numpy as np
 import picture_text_presets
 import pytest
@@ -28,11 +29,6 @@ def words(tmp_path):
   return path
 
 
-def softmax(logits):
-  powers = np.exp(logits - logits.max(-1, keepdims=True))
-  return powers / powers.sum(-1, keepdims=True)
-
-
 def keras_hub_logits(preset, texts, preprocessor=keras_hub.models.CLIPPreprocessor):
   """f64 [pictures, texts] of KerasHub's whole model: one pass with pictures and texts together."""
   backbone = keras_hub.models.Backbone.from_preset(str(preset))
@@ -47,7 +43,7 @@ def test_one_prompt_per_class_gives_the_softmax_of_the_whole_models_logits(prese
   path.write_text('dog | a dog\nrain | the sound of rain\n')
   teacher = frozen_teacher.load(f'clip:{preset}', texts=path)
   assert teacher.class_names == ['dog', 'rain']
-  expected = softmax(keras_hub_logits(preset, ['a dog', 'the sound of rain']))
+  expected = image_classifiers.softmax(keras_hub_logits(preset, ['a dog', 'the sound of rain']))
   np.testing.assert_allclose(teacher.probabilities(PICTURES), expected, atol=1e-5)
 
 
@@ -56,8 +52,8 @@ def test_siglip_gives_the_softmax_of_its_logits_whatever_their_bias(tmp_path):
   path.write_text('dog | a dog\nrain | the sound of rain\n')
   logits = keras_hub_logits(folder, ['a dog', 'the sound of rain'], keras_hub.models.SigLIPPreprocessor)
   teacher = frozen_teacher.load(f'clip:{folder}', texts=path)
-  np.testing.assert_allclose(teacher.probabilities(PICTURES), softmax(logits), atol=1e-5)
-  assert np.abs(softmax(logits) - 0.5).max() > 0.01
+  np.testing.assert_allclose(teacher.probabilities(PICTURES), image_classifiers.softmax(logits), atol=1e-5)
+  assert np.abs(image_classifiers.softmax(logits) - 0.5).max() > 0.01
 
 
 def test_prompts_are_averaged_as_unit_vectors_and_a_temperature_divides_the_cosine(preset, words):
@@ -68,7 +64,7 @@ def test_prompts_are_averaged_as_unit_vectors_and_a_temperature_divides_the_cosi
   lengths = [np.linalg.norm(texts[part].mean(0)) for part in parts]
   means = np.stack([cosines[:, part].mean(1) / length for part, length in zip(parts, lengths, strict=True)], 1)
   teacher = frozen_teacher.load(f'clip:{preset}', texts=words, temperature=0.2)
-  np.testing.assert_allclose(teacher.probabilities(PICTURES), softmax(means / 0.2), atol=1e-5)
+  np.testing.assert_allclose(teacher.probabilities(PICTURES), image_classifiers.softmax(means / 0.2), atol=1e-5)
 
 
 def test_the_digest_is_of_weights_texts_and_temperature_not_of_names(preset, words, tmp_path):

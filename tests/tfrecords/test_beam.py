@@ -1,7 +1,9 @@
 """Beam builds the files of the local build, byte for byte, on every runner, and a killed worker is replaced."""
 
+import contextlib
 import json
 import os
+import pathlib
 import shutil
 import signal
 import threading
@@ -15,8 +17,9 @@ import pytest
 from audionet_tf.core.errors import UserError
 from tfrecords import verification
 
-pytest.importorskip('apache_beam')
-distributed = pytest.importorskip('distributed')
+MISSING = '!!!! BEAM NOT TESTED: apache_beam or distributed not installed (scripts/setup beam)'
+pytest.importorskip('apache_beam', reason=MISSING)
+distributed = pytest.importorskip('distributed', reason=MISSING)
 
 from tfrecords import beam as beam_command  # noqa: E402
 from tfrecords import beam_pipelines  # noqa: E402
@@ -31,11 +34,7 @@ def local(tmp_path_factory):
   videos = built_records.three(folder / 'videos')
   (videos / 'text.mp4').write_text('no video')
   built_records.build(videos, folder / 'records', shard_count=3)
-  return videos, contents(folder / 'records')
-
-
-def contents(folder):
-  return {name: content for name, content in flips.contents(folder).items() if name != '.lock'}
+  return videos, flips.contents(folder / 'records')
 
 
 def build(videos, output, *options):
@@ -43,7 +42,7 @@ def build(videos, output, *options):
 
 
 def check(local, folder, summary):
-  assert contents(folder) == local[1]
+  assert flips.contents(folder) == local[1]
   assert (summary.videos, summary.windows, summary.shards, list(summary.failures)) == (3, 60, 3, ['text.mp4'])
   assert verification.verify(folder) == []
   assert not (folder / '.parts').exists()
@@ -62,7 +61,7 @@ def test_the_command_with_two_processes(local, tmp_path):
   runner = ['--runner=FnApiRunner', '--direct_running_mode=multi_processing', '--direct_num_workers=2']
   done = commands.run('tfrecords.beam', *words, '--', *runner, check=True)
   assert '60 windows of 3 videos' in done.stderr and 'skipped text.mp4: ' in done.stderr
-  assert contents(tmp_path / 'out') == local[1]
+  assert flips.contents(tmp_path / 'out') == local[1]
 
 
 @pytest.fixture(scope='module')
@@ -78,19 +77,24 @@ def test_on_a_dask_cluster(local, tmp_path, cluster):
   check(local, tmp_path / 'out', summary)
 
 
-def kill_when_it_decodes(cluster, parts, killed):
-  """Kills the worker that has begun to write a part, once; the videos are long enough to be hit."""
-  while not killed:
-    for partial in list(parts.glob('*.partial')) if parts.is_dir() else ():
-      child = int(partial.name.split('.')[-2])
-      with open(f'/proc/{child}/status') as status:  # the decoder, whose parent is a fork server, whose parent is it
-        server = next(int(line.split()[1]) for line in status if line.startswith('PPid'))
-      with open(f'/proc/{server}/status') as status:
-        worker = next(int(line.split()[1]) for line in status if line.startswith('PPid'))
-      assert worker in [nanny.pid for nanny in cluster.workers.values()]
-      os.kill(worker, signal.SIGKILL)
-      killed.append(worker)
-      return
+def parent(process):
+  status = pathlib.Path(f'/proc/{process}/status').read_text()
+  return next(int(line.split()[1]) for line in status.splitlines() if line.startswith('PPid'))
+
+
+def kill_when_it_decodes(cluster, parts, killed, over):
+  """Kills the worker that has begun to write a part, once; the videos are long enough to be hit.
+
+  `over`: threading.Event that ends the wait.
+  """
+  while not over.wait(0.01):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # ended meanwhile
+      for partial in list(parts.glob('*.partial')):
+        worker = parent(parent(partial.name.split('.')[-2]))  # of the decoder's fork server
+        assert worker in [nanny.pid for nanny in cluster.workers.values()]
+        os.kill(worker, signal.SIGKILL)
+        killed.append(worker)
+        return
 
 
 @pytest.mark.long
@@ -100,14 +104,17 @@ def test_a_killed_worker_is_replaced(tmp_path, cluster):
   for name in 'abcd':
     media_clips.write(videos / f'{name}.mkv', seconds=20)
   built_records.build(videos, tmp_path / 'local', shard_count=3)
-  killed = []
+  killed, over = [], threading.Event()
   out = tmp_path / 'out'
-  killer = threading.Thread(target=kill_when_it_decodes, args=(cluster, out / '.parts', killed), daemon=True)
+  killer = threading.Thread(target=kill_when_it_decodes, args=(cluster, out / '.parts', killed, over))
   killer.start()
-  summary = build(videos, out, DASK, f'--dask_client_address={cluster.scheduler_address}')
-  killer.join(1)
+  try:
+    summary = build(videos, out, DASK, f'--dask_client_address={cluster.scheduler_address}')
+  finally:
+    over.set()
+    killer.join()
   assert killed and summary.failures == {}
-  assert contents(out) == contents(tmp_path / 'local')
+  assert flips.contents(out) == flips.contents(tmp_path / 'local')
 
 
 def test_what_a_killed_build_decoded_is_not_decoded_again(local, tmp_path, monkeypatch):

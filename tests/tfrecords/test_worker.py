@@ -43,7 +43,7 @@ def test_sound_and_picture_of_a_window_have_the_same_time(tmp_path):
   'name, suffix', [('音' * 100 + '.tar.wav', '.tar.wav'), ('a.wav.gz', '.wav.gz'), ('a.' + '音' * 100, None)]
 )
 def test_the_copy_of_a_video_in_a_store_has_a_name_that_a_disk_can_hold(tmp_path, name, suffix):
-  address = f'memory://names/{name}'
+  address = f'memory://long-names/{name}'
   object_store.put_bytes(address, b'sound')
   job = jobs.Job('a', address, str(tmp_path / 'part'), built_records.PNG, 1 << 32, object_store.stat(address))
   with worker.at_hand(job, lambda count: None) as local:

@@ -60,7 +60,7 @@ def mean_of_texts(text_model, *texts):
 
 
 def stored_answers(world, heads):
-  """dict of head to float16 rows of all stored answers, of the only folder that has those of `heads`."""
+  """(manifest, list of blocks of the first file) of the only folder of stored answers that has those of `heads`."""
   folders = [path.parent for path in world.glob('records/labels/*/manifest.json')]
   (folder,) = [folder for folder in folders if set(soft_labels.read_manifest(folder)['teachers']) == heads]
   manifest = soft_labels.read_manifest(folder)
@@ -85,8 +85,7 @@ def test_a_clip_teaches_beside_a_classifier_and_its_answers_are_stored_once(worl
     np.testing.assert_allclose(rows, expected[np.asarray(block['video'])], atol=1e-3)
   done = train(world, 'again', *teachers)
   assert 'running the teacher' not in done.stderr
-  online = train(world, 'online', *teachers, '--teacher_mode=online', '--kldiv_per_frame')
-  assert online.returncode == 0
+  train(world, 'online', *teachers, '--teacher_mode=online', '--kldiv_per_frame')
   stats = [json.loads((world / run / 'stats.json').read_text())['epochs'][-1]['videos'] for run in ('two', 'online')]
   for video in VIDEOS:
     np.testing.assert_allclose(*(each[video]['kldiv_per_frame'] for each in stats), rtol=1e-3)

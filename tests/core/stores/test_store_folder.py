@@ -85,16 +85,16 @@ def test_work_is_kept_that_grew_while_it_was_sent(refused, monkeypatch):
     put(address, path)
 
   monkeypatch.setattr(object_store, 'put', grow)
-  with pytest.raises(UserError), store_folder.written(place) as folder:
+  with pytest.raises(UserError, match='c: access denied'), store_folder.written(place) as folder:
     write(folder, a='1', b='2', c='3')
-  with pytest.raises(UserError), store_folder.written(place) as folder:
+  with pytest.raises(UserError, match='c: access denied'), store_folder.written(place) as folder:
     assert files_in(folder) == {'a': '1', 'b': 'longer than before', 'c': '3'}
 
 
 def test_what_another_removed_is_not_ours(refused):
   place = 'memory://removed'
   refused.add('b')
-  with pytest.raises(UserError), store_folder.written(place) as folder:
+  with pytest.raises(UserError, match='b: access denied'), store_folder.written(place) as folder:
     write(folder, a='1')
     store_folder.publish(folder)
     write(folder, a='2', b='2')
@@ -144,10 +144,10 @@ def test_results_outlast_the_training_of_the_run_that_they_are_put_into(refused)
 def test_what_killed_commands_left_goes_and_what_is_kept_or_used_stays(refused, tmp_path, capsys):
   place, homes, nothing = 'memory://homes/run', tmp_path / 'cache/writing', store_folder.nothing
   refused.add('b')
-  with pytest.raises(UserError), store_folder.written(place, wanted=nothing) as kept:
+  with pytest.raises(UserError, match='b: access denied'), store_folder.written(place, wanted=nothing) as kept:
     write(kept, b='2')
   assert f'what is finished is kept in {kept}' in capsys.readouterr().err
-  with pytest.raises(UserError), store_folder.written('memory://homes/resumed') as resumed:
+  with pytest.raises(UserError, match='b: access denied'), store_folder.written('memory://homes/resumed') as resumed:
     write(resumed, b='2')
   killed = kept.parent.with_name(f'{kept.parent.name}-of-a-killed-process')
   shutil.copytree(kept.parent, killed)
@@ -182,7 +182,7 @@ def test_what_was_refused_before_it_changed_anything_leaves_no_copy(refused, tmp
     (folder / '.lock').touch()
     raise UserError('no teacher')
   assert not list((tmp_path / 'cache/writing').iterdir())
-  with pytest.raises(UserError), store_folder.written(place, 'busy') as folder:
+  with pytest.raises(UserError, match='interrupted'), store_folder.written(place, 'busy') as folder:
     (folder / '.parts').mkdir()
     (folder / '.parts/video.tfrecord').write_text('decoded')
     raise UserError('interrupted')

@@ -90,7 +90,7 @@ def test_a_note_cut_off_behind_the_sound_does_no_harm(tmp_path):
   np.testing.assert_array_equal(samples_by_every_reader(path), SOUND)
 
 
-NOTE = b'LIST' + struct.pack('<I', 17) + b'INFOISFT' + struct.pack('<I', 5) + b'abcde'
+NOTE = b'LIST' + struct.pack('<I', 17) + b'INFOISFT' + struct.pack('<I', 5) + b'abcde'  # without a byte behind it
 ID3 = b'id3 ' + struct.pack('<I', 70_000) + bytes(70_000)
 CUES = b'cue ' + struct.pack('<II', 4, 0)
 
@@ -276,7 +276,6 @@ def test_floats_on_another_scale_are_noticed(tmp_path, capsys, peak, shown, bits
     assert [(str(path) in line, shown in line) for line in lines] == ([(True, True)] if shown else [])
 
 
-ODD_CHUNK = b'LIST' + struct.pack('<I', 17) + b'INFOISFT' + struct.pack('<I', 5) + b'abcde'  # without a byte behind it
 RF64_SIZES = b'ds64' + struct.pack('<IQQQI', 28, 0, 0, 0, 0)  # of a recorder that did not end
 RF64_ONES = b'ds64' + struct.pack('<I', 28) + b'\xff' * 24 + bytes(4)
 
@@ -285,9 +284,9 @@ RF64_ONES = b'ds64' + struct.pack('<I', 28) + b'\xff' * 24 + bytes(4)
   'header',
   [
     {'fmt': struct.pack('<HHIIH', 1, 1, RATE_HZ, 2 * RATE_HZ, 2)},
-    {'before': ODD_CHUNK},
-    {'before': ODD_CHUNK + b'\0'},  # as it should be
-    {'before': ODD_CHUNK, 'behind': b'LIST' + struct.pack('<I', 4) + b'INFO'},
+    {'before': NOTE},
+    {'before': NOTE + b'\0'},  # as it should be
+    {'before': NOTE, 'behind': b'LIST' + struct.pack('<I', 4) + b'INFO'},
     {'form': b'RF64', 'ds64': RF64_SIZES, 'data_bytes': 0xFFFFFFFF},
     {'form': b'BW64', 'ds64': RF64_SIZES, 'data_bytes': 0xFFFFFFFF},
     {'form': b'RF64', 'ds64': RF64_ONES, 'data_bytes': 0xFFFFFFFF},
@@ -340,21 +339,5 @@ def test_aiff_that_is_cut(tmp_path):
 @pytest.mark.parametrize('behind', [b'acid\4\0\0\0abcd', b'PMX1\3\0\0\0abc\0cart\0\0\0\0'])
 def test_sound_that_looks_like_a_header_is_sound_where_chunks_end_the_file(tmp_path, behind):
   sound = (np.arange(16000) % 100).astype('<i2').tobytes() + b'RIFF1234WAVE'
-  head = struct.pack(
-    '<4sI4s4sIHHIIHH4sI',
-    b'RIFF',
-    36 + len(sound) + len(behind),
-    b'WAVE',
-    b'fmt ',
-    16,
-    1,
-    1,
-    16000,
-    32000,
-    2,
-    16,
-    b'data',
-    len(sound),
-  )
-  (tmp_path / 'a.wav').write_bytes(head + sound + behind)
-  assert len(media_clips.decode_sound(tmp_path / 'a.wav')[1]) == 16006
+  path = write_wav(tmp_path / 'a.wav', sound, None, None, behind=behind)
+  assert len(media_clips.decode_sound(path)[1]) == 16006
