@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from audionet_tf.core import tflite_interpreter
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import student_file
+from audionet_tf.models import heads, student_file, student_paths
 from audionet_tf.saved_model import export, loader, verify
 
 NAMES = ['rooster', 'crane', 'crane', 'Türglocke, "alt"', 'a', 'b', 'c']  # one name occurs twice, as in ImageNet
@@ -115,6 +115,25 @@ def test_c_api(folder, model, tmp_path, signature, shape):
   subprocess.run([sys.executable, program, *files, source, *tensors], check=True, timeout=100)
   windows = waveform if signature == 'serving_default' else waveform[: 3 * WINDOW].reshape(3, WINDOW)
   audionets.assert_same(np.load(tmp_path / 'out.npz'), audionets.torch_predictions(model, windows))
+
+
+def test_c_api_of_the_starter(tmp_path):
+  """A student with a spectrogram, on a chord and on noise, against Keras."""
+  model, settings = student_file.load(student_paths.STARTER_FOLDER / student_paths.STUDENT_FILE)
+  version = export.export(model, settings, tmp_path / 'exports')
+  time = np.arange(5 * settings.sample_rate_hz) / settings.sample_rate_hz
+  chord = sum(np.sin(2 * np.pi * hertz * time) for hertz in (220, 277, 3300)) / 4
+  waveform = np.stack([chord, np.random.default_rng(0).normal(0, 0.1, len(time))]).astype(np.float32)
+  np.save(tmp_path / 'in.npy', waveform)
+  source, outputs = signature_tensors(version, 'serving_default')
+  tensors = [f'{name}={outputs[name]}' for name in ('logits', 'embedding')]
+  program = pathlib.Path(audionets.__file__).with_name('saved_model_capi.py')
+  words = [version, tmp_path / 'in.npy', tmp_path / 'out.npz', source, *tensors]
+  subprocess.run([sys.executable, program, *words], check=True, timeout=100)
+  expected, found = model(waveform, training=False), np.load(tmp_path / 'out.npz')
+  np.testing.assert_allclose(found['embedding'], expected['embedding'], atol=1e-4)
+  logits = expected[heads.LOGITS + next(iter(settings.classes))]  # [2, 1, classes]
+  np.testing.assert_allclose(found['logits'], logits[:, 0], atol=1e-4)
 
 
 @pytest.mark.long
