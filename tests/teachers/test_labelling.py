@@ -15,7 +15,7 @@ from teacher_passes import CLASSES, Interrupted, expected, make_teacher, predict
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError
 from audionet_tf.core.stores import object_store, store_mirror
-from audionet_tf.data import batch_keys, input_pipeline, records, soft_labels
+from audionet_tf.data import batch_keys, input_pipeline, records, soft_labels, video_table
 from audionet_tf.data import params as data_params
 from audionet_tf.teachers import frozen_teacher, labelling
 from tfrecords import label_inspection
@@ -98,7 +98,8 @@ def test_long_sound_is_read_from_the_records(tmp_path, monkeypatch, pictures):
 @pytest.mark.parametrize(
   ('seconds', 'hertz', 'pictures', 'expected'),
   [(20, 22050, 4, True), (5, 22050, 4, False), (0.04, 16000, 1, False), (0.04, 16000, 0, False), (5, 16000, 0, True)]
-  + [(2.048, 16000, 0, True), (2.0, 16000, 0, False)],  # 65,536 bytes, and fewer
+  + [(2.048, 16000, 0, True), (2.0, 16000, 0, False)]  # 65,536 bytes, and fewer
+  + [(3, 16000, 1, True), (2.9, 16000, 1, False)],  # four times the bytes of a picture, 24,000, and fewer
 )
 def test_which_windows_are_read_from_the_records(seconds, hertz, pictures, expected):
   params = data_params.RecordParams(seconds, seconds, hertz, images_per_window=pictures)
@@ -402,6 +403,9 @@ def test_untrusted_manifests_are_checked(tmp_path):
     ({'params': {'unknown': 1}}, 'not a manifest of soft labels'),
     ({'teachers': {'colours': {}}}, 'not a manifest of soft labels'),
     ({'teachers': ['colours']}, 'not a manifest of soft labels'),
+    ({'shards': [content['shards'][0] | {'windows': 21, 'bytes': '1'}]}, 'not a manifest of soft labels'),
+    ({'sound': ['a.tfrecord', '../b.tfrecord', 'c.tfrecord']}, 'is outside the folder'),
+    ({'sound': ['a.tfrecord']}, 'other names of shards with sound'),
   ):
     path.write_text(json.dumps(content | change))
     with pytest.raises(UserError, match=line):
@@ -409,6 +413,17 @@ def test_untrusted_manifests_are_checked(tmp_path):
   path.write_text('{')
   with pytest.raises(UserError, match='not a manifest'):
     soft_labels.read_manifest(folder)
+
+
+def test_answers_in_a_store_are_deleted_by_hand(tmp_path, monkeypatch):
+  monkeypatch.setattr(store_mirror, 'mirror_of', lambda folder: (tmp_path, None))
+  assert soft_labels.advice_for(tmp_path / 'labels/1') == f'delete {tmp_path}/labels/1 and train again'
+
+
+@pytest.mark.parametrize(('most', 'listed'), [(2, ['video 0', 'video 1']), (1, [])])
+def test_the_ids_of_many_videos_are_not_listed_again(tmp_path, monkeypatch, most, listed):
+  monkeypatch.setattr(video_table, 'IN_JSON', most)
+  assert soft_labels.listed_videos(write_records(tmp_path)[0]) == listed
 
 
 @pytest.mark.parametrize('teachers', [{}, {'colours': {}}, {'colours': 3}, []])
