@@ -84,7 +84,7 @@ class Pipe:
     warn = decoding.printer(self.name)
 
     def warn_of_another():
-      warn('what follows its first recording is not heard: join recordings as raw samples')
+      warn('what follows its first recording is not read: join recordings as raw samples')
 
     if header.form != b'RIFF' or not size:
       size = wav_header.LONG_SIZE

@@ -72,7 +72,7 @@ def run(folder, run_dir, build, train, given, init=None, resume=False):
     sounds, names, rules, unreadable = prepare(folder, run_dir, found, build, arguments)
   summary = recordings.summary(sounds, names, rules)
   print(summary, file=sys.stderr)
-  heard = [(run_dir / LINKS / HELD_OUT / s.name, s.label) for s in sounds if s.part == HELD_OUT]
+  held_out = [(run_dir / LINKS / HELD_OUT / s.name, s.label) for s in sounds if s.part == HELD_OUT]
   windows = record_manifest.read(run_dir / 'records' / TRAIN)['windows']
   common = {
     'records': run_dir / 'records' / TRAIN,
@@ -81,10 +81,10 @@ def run(folder, run_dir, build, train, given, init=None, resume=False):
     'resume': resume,
   }
   if init:
-    measured, chosen = from_student(run_dir, train, common, given, windows, init_path, heard)
+    measured, chosen = from_student(run_dir, train, common, given, windows, init_path, held_out)
   else:
     train(run_dir=run_dir, **common, **with_recipe('sounds', given, windows))
-    measured, chosen = evaluate(run_dir, heard), []
+    measured, chosen = evaluate(run_dir, held_out), []
   return report(run_dir, measured, [summary, *chosen], unreadable)
 
 
@@ -244,7 +244,7 @@ def with_recipe(name, given, windows):
   return settings
 
 
-def from_student(run_dir, train, common, given, windows, init_path, heard):
+def from_student(run_dir, train, common, given, windows, init_path, held_out):
   """Trains a head on the frozen features of a student, then all layers; the better one becomes the run's student.
 
   `trainable` 'head' in `given` leaves out the second.
@@ -263,7 +263,7 @@ def from_student(run_dir, train, common, given, windows, init_path, heard):
   for name, (preset, start) in stages.items():
     settings = with_recipe(preset, given, windows) | {'init': str(start)}
     train(run_dir=run_dir / name, **common, **settings)
-    measured[name] = evaluate(run_dir / name, heard)
+    measured[name] = evaluate(run_dir / name, held_out)
     print(f'{name}: {measured[name]["accuracy"]:.1%} of the held-out sounds', file=sys.stderr)
   best = max(measured, key=lambda name: measured[name]['accuracy'])  # of equals the head
   publish(run_dir / best, run_dir)
@@ -290,12 +290,12 @@ def publish(source, run_dir):
   export.export(*student_file.load(target), run_dir / student_paths.EXPORT_FOLDER)
 
 
-def evaluate(path, heard):
+def evaluate(path, held_out):
   """`clip_accuracy.evaluate_clips` of a student on a list of (path, label)."""
   from audionet_tf.evaluation import clip_accuracy, predictor
 
   student = predictor.load_student(path)
-  return clip_accuracy.evaluate_clips(student, heard, clip_accuracy.read_groups(None, student.class_names))
+  return clip_accuracy.evaluate_clips(student, held_out, clip_accuracy.read_groups(None, student.class_names))
 
 
 def report(run_dir, measured, lines, skipped):

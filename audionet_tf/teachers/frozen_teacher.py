@@ -49,6 +49,7 @@ from audionet_tf.teachers import (
   clip_labels,
   image_classifier,
   keras_applications,
+  output_kinds,
   picture_text,
   precomputed,
   sound_tagger,
@@ -59,9 +60,6 @@ from audionet_tf.teachers import (
 from audionet_tf.teachers.teacher_config import is_precomputed
 
 DTYPES = ('float32', 'bfloat16')
-SCORES = 'scores'  # of classes that do not exclude each other
-SUM_TOLERANCE = 0.02  # of probabilities computed in half precision
-PROBE_PIXELS = 224  # side of the probe pictures where a model takes any size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,12 +155,12 @@ def load(
     class_names = default_class_names(model.classes, weights)
   if len(class_names) != model.classes:
     raise UserError(labels_mismatch(source, labels, class_names, model.classes))
-  kind = model.kind or probed_kind(source, model)
+  kind = model.kind or output_kinds.probed_kind(source, model)
 
   tempering = 1.0 if prompts or temperature is None else temperature  # that of texts is in the model
 
   def probabilities(images):
-    rows = distribution(model.outputs(resized(images, model.size)), kind, tempering)
+    rows = output_kinds.distribution(model.outputs(resized(images, model.size)), kind, tempering)
     return tf.stop_gradient(rows)  # a student's tape need not go back through the teacher
 
   digest = model.digest if tempering == 1 else digests.of_text(f'{model.digest} {tempering}')
@@ -212,7 +210,7 @@ def embedding_teacher(config):
   else:
     model = picture_model(source, config.weights, None, config.dtype, config.input_range)
     width, digest, in_graph, size = model.classes, model.digest, model.in_graph, model.size
-    embed = embedding_function(model, model.kind or probed_kind(source, model))
+    embed = embedding_function(model, model.kind or output_kinds.probed_kind(source, model))
   if targets is None:
 
     def probabilities(images):
@@ -265,7 +263,8 @@ def try_loading(source, weights='imagenet', dtype='float32', input_range=None):
   is_model = path.exists() and not is_precomputed(source) and (path.suffix or not keras_applications.find(str(source)))
   input_range = None if input_range is None else checked_range(input_range)
   if is_model and (path.suffix == '.tflite' or not has_computed()):
-    trial.check(source, lambda: probed_kind(source, picture_model(str(source), weights, None, dtype, input_range)))
+    arguments = str(source), weights, None, dtype, input_range
+    trial.check(source, lambda: output_kinds.probed_kind(source, picture_model(*arguments)))
 
 
 def has_computed():
@@ -331,8 +330,8 @@ def sound_teacher(source, name, labels, class_names):
 
   def hears(waveform, rate_hz):
     rows = sound_outputs(source, model, sound_tagger.resampled(waveform, rate_hz, own_rate_hz))
-    mean = (distribution(rows, kind) if kind == 'logits' else tf.maximum(rows, 0.0)).numpy().mean(0)
-    return distribution(mean[None], SCORES)[0].numpy()
+    mean = (output_kinds.distribution(rows, kind) if kind == 'logits' else tf.maximum(rows, 0.0)).numpy().mean(0)
+    return output_kinds.distribution(mean[None], output_kinds.SCORES)[0].numpy()
 
   return Teacher(name, class_names, None, False, description, digest, hears=hears)
 
@@ -350,8 +349,9 @@ def sound_outputs(source, model, waveform):
 
 
 def sound_kind(source, model, own_rate_hz):
-  """'logits', 'probabilities' or 'scores', as `probed_kind`, from silence, noise and a tone."""
-  return kind_of(np.concatenate([sound_outputs(source, model, probe) for probe in sound_tagger.probes(own_rate_hz)]))
+  """'logits', 'probabilities' or 'scores', as `output_kinds.probed_kind`, from silence, noise and a tone."""
+  rows = [sound_outputs(source, model, probe) for probe in sound_tagger.probes(own_rate_hz)]
+  return output_kinds.kind_of(np.concatenate(rows))
 
 
 def picture_model(source, weights, class_names, dtype, input_range):
@@ -418,59 +418,3 @@ def resized(images, size):
   if size is None or tuple(images.shape[1:3]) == tuple(size):
     return tf.cast(images, tf.float32)
   return tf.image.resize(images, size, method='bilinear', antialias=True)  # f32 [N, *size, 3]
-
-
-def distribution(outputs, kind, temperature=1.0):
-  """Outputs [N, classes] as f32 distributions: softmax of logits; probabilities and scores to the sum of one.
-
-  With a temperature those of logits that are divided by it; the logits of probabilities are their logarithms, and a
-  class of probability 0 keeps it.
-  """
-  outputs = tf.cast(outputs, tf.float32)
-  if kind == 'logits':
-    return tf.nn.softmax(outputs / temperature)
-  outputs = tf.maximum(outputs, 0.0)
-  total = tf.reduce_sum(outputs, axis=-1, keepdims=True)
-  classes = outputs.shape[-1]
-  # Rounded to steps of 1/256, a distribution over many classes can be zero in all of them.
-  rows = tf.where(total > 0, tf.math.divide_no_nan(outputs, total), 1.0 / classes)
-  return rows if temperature == 1 else tf.nn.softmax(tf.math.log(rows) / temperature)
-
-
-def probed_kind(source, model):
-  """'logits', 'probabilities' or 'scores', from the last activation and the outputs for black, white, grey, noise and a
-  gradient: the same on every run."""
-  height, width = model.size or (PROBE_PIXELS, PROBE_PIXELS)
-  noise = np.random.default_rng(0).integers(0, 256, [2, height, width, 3])
-  gradient = np.broadcast_to(np.linspace(0, 255, width)[:, None], [height, width, 3])
-  plain = [np.full([height, width, 3], level) for level in (128, 0, 255)]
-  probes = np.stack([*plain, *noise, gradient]).astype(np.float32)
-  try:
-    outputs = np.asarray(model.outputs(tf.constant(probes)), np.float32)
-  except Exception as error:  # an untrusted model may raise anything
-    raise UserError(f'{source}: cannot classify pictures ({text.brief(error)})') from error
-  if not np.isfinite(outputs).all():
-    raise UserError(f'{source}: its outputs are not finite; its weights are damaged')
-  return kind_of(outputs, model.last_activation)
-
-
-def kind_of(outputs, last_activation=None):
-  """'logits', 'probabilities' or 'scores' of outputs f32 [N, classes] and the last activation, None if unknown."""
-  if last_activation == 'sigmoid':
-    return SCORES
-  if are_probabilities(outputs):
-    return 'probabilities'
-  is_score = (outputs >= 0).all() and (outputs <= 1).all() and last_activation != 'linear'
-  return SCORES if is_score else 'logits'
-
-
-def are_probabilities(outputs):
-  """Whether all rows of `outputs` [N, classes] are distributions, or were before they were rounded.
-
-  A quantised softmax gives multiples of 1/256, and of a thousand small probabilities most are rounded to zero.
-  """
-  sums = outputs.sum(-1)
-  if (outputs < 0).any():
-    return False
-  rounded = (outputs * 256 == np.rint(outputs * 256)).all()
-  return bool((sums < 1.1).all() if rounded else (np.abs(sums - 1) < SUM_TOLERANCE).all())

@@ -14,7 +14,7 @@ from audionet_tf.data.tables import class_lists, csv_files
 from audionet_tf.models import alignment, registry, student_file
 from audionet_tf.models.networks import soundnet
 from audionet_tf.saved_model import export
-from audionet_tf.teachers import frozen_teacher, keras_applications, labelling, teacher_config
+from audionet_tf.teachers import keras_applications, labelling, output_kinds, teacher_config
 from audionet_tf.training import warm_start
 from audionet_tf.training.config import PRECISIONS
 from audionet_tf.training.steps import losses, optimizers
@@ -61,7 +61,7 @@ def report_class_names(configs, teachers):
     teachers: list of Teacher.
   """
   for config, teacher in zip(configs, teachers, strict=True):
-    if teacher.description['outputs'] == frozen_teacher.SCORES:
+    if teacher.description['outputs'] == output_kinds.SCORES:
       print(
         f'warning: teacher {teacher.name} gives scores from 0 to 1 that do not sum to 1, as sigmoids do: they are '
         'divided by their sum, as the student learns a distribution over the classes',

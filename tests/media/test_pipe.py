@@ -137,7 +137,7 @@ def test_sound_of_later_chunks_is_heard_and_what_is_joined_is_named(tmp_path, mo
   assert 'first 10 chunks is not read' in capsys.readouterr().err
   np.testing.assert_array_equal(heard(data + data, RATE), heard(data, RATE))
   assert capsys.readouterr().err == 'warning: stdin: ' + (
-    'what follows its first recording is not heard: join recordings as raw samples\n'
+    'what follows its first recording is not read: join recordings as raw samples\n'
   )
 
 
@@ -149,7 +149,7 @@ def test_what_is_joined_behind_sound_of_unknown_length_is_named(tmp_path, capsys
   almost = b'RIFF1234WAV'  # is sound
   expected = heard(bytes(data) + almost + b'x', RATE)
   np.testing.assert_array_equal(heard(bytes(data) + almost + b'x' + note + bytes(data), RATE, most=most), expected)
-  assert 'what follows its first recording is not heard' in capsys.readouterr().err
+  assert 'what follows its first recording is not read' in capsys.readouterr().err
 
 
 def test_sound_that_ends_before_its_declared_length_is_named(tmp_path, capsys):

@@ -15,7 +15,7 @@ import tensorflow as tf
 from audionet_tf.core import digests
 from audionet_tf.core.errors import UserError
 from audionet_tf.data.tables import class_lists
-from audionet_tf.teachers import frozen_teacher, keras_applications
+from audionet_tf.teachers import frozen_teacher, keras_applications, output_kinds
 
 
 @pytest.fixture(scope='module')
@@ -187,13 +187,13 @@ def test_imagenet_names_travel_with_the_program():
   ],
 )
 def test_probabilities_and_logits_are_distinguished(outputs, are_probabilities):
-  assert frozen_teacher.are_probabilities(np.array(outputs, np.float32)) == are_probabilities
+  assert output_kinds.are_probabilities(np.array(outputs, np.float32)) == are_probabilities
 
 
 def test_rounded_probabilities_are_normalised():
-  rows = frozen_teacher.distribution(tf.constant([[0.5, 0.25, 0.0], [0.0, 0.0, 0.0]]), 'probabilities')
+  rows = output_kinds.distribution(tf.constant([[0.5, 0.25, 0.0], [0.0, 0.0, 0.0]]), 'probabilities')
   np.testing.assert_allclose(np.asarray(rows), [[2 / 3, 1 / 3, 0], [1 / 3, 1 / 3, 1 / 3]], rtol=1e-6)
-  np.testing.assert_allclose(frozen_teacher.distribution(tf.constant([[1e3, 0.0, 0.0]]), 'logits'), [[1, 0, 0]])
+  np.testing.assert_allclose(output_kinds.distribution(tf.constant([[1e3, 0.0, 0.0]]), 'logits'), [[1, 0, 0]])
 
 
 @pytest.mark.parametrize('shape', [(300, 400), (20, 30), (90, 60)])
