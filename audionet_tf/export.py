@@ -133,7 +133,7 @@ def check_arguments():
     cli.require_installed(['tf2onnx', 'onnxruntime'], 'onnx')
   if hub.is_address(OUTPUT.value):
     hub.repository(OUTPUT.value)
-    cli.require_installed(['huggingface_hub'], 'hub')
+    hub.library()
   for name in ('figures', 'license'):
     cli.require(not flags.FLAGS[name].value or is_described(), f'--{name} goes with --card, or an --output of hf://')
   cli.require_files([FIGURES.value] if FIGURES.value else [])

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import io
+import pathlib
 import re
 import signal
 import socket
@@ -53,6 +54,7 @@ def test_every_client_gets_an_answer(exported, number):
       slow, idle, half = (socket.create_connection((host, int(port)), 30) for _ in range(3))
       slow.sendall(head + b'Content-Length: 1000\r\n\r\n--x\r\n')
       half.sendall(b'GET /')
+      running_service.wait(lambda: is_read(slow), 60)  # what the service has not read it cannot answer
     finally:
       process.send_signal(number)
     for client in clients:
@@ -66,6 +68,16 @@ def test_every_client_gets_an_answer(exported, number):
   for connection in (idle, half):
     with contextlib.suppress(ConnectionResetError):
       assert connection.recv(1) == b''
+
+
+def is_read(connection):
+  """Whether the other side of a connection, a process of this machine, has read all that was sent."""
+  port = connection.getsockname()[1]
+  for line in pathlib.Path('/proc/net/tcp').read_text().splitlines()[1:]:
+    _, _, remote, _, queues, *_ = words = line.split()
+    if int(remote.rpartition(':')[2], 16) == port:
+      return int(queues.rpartition(':')[2], 16) == 0 and words[9] != '0'  # nothing waits, and it was accepted
+  return False
 
 
 def ready(address):

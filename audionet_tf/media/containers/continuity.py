@@ -91,7 +91,7 @@ def continuous(demuxed, may_leap):
       held[index] = packet
     else:
       _move(packet, offset)
-      ends[index], jumps[index] = _end_ticks(packet), JUMP_SECONDS // packet.time_base
+      ends[index], jumps[index] = _end_ticks(packet), int(JUMP_SECONDS / packet.time_base)
       yield packet
   yield from held.values()
 
