@@ -80,7 +80,8 @@ def show(index, worker):
   """Prints the lines of a worker behind its number; each turn of a progress bar is one."""
   for line in worker.stdout:
     if line.strip():
-      print(f'[{index}] {line.rstrip()}', flush=True)
+      sys.stdout.write(f'[{index}] {line.rstrip()}\n')  # in one call: `print` writes the end of the line apart
+      sys.stdout.flush()
 
 
 def first_failure(workers):
