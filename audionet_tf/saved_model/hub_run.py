@@ -35,7 +35,7 @@ def written(address, resume):
     advice = f'start from it by --init={address} and another --run_dir' if resume else 'choose another --run_dir'
     where = ', whose run is not on this machine' if resume else ' already'
     raise UserError(f'{address}: holds a student{where}; {advice}')
-  hub.create(address)
+  hub.check_signed_in()
   folder.mkdir(parents=True, exist_ok=True)
   store_cache.name_at(folder, address)
   yield folder

@@ -87,6 +87,14 @@ def test_convert_writes_to_the_hub(place):
   assert 'a.mkv' in run(place, 'audionet_tf.infer', '--model=hf://me/converted', sound)
 
 
+def test_a_training_that_cannot_be_makes_no_repository(place):
+  flags = ['audionet_tf.train', '--records=nowhere', '--teacher=hf://me/eyes', '--run_dir=hf://me/new']
+  assert 'nowhere: no records here' in run(place, *flags, fails=True)
+  done = hub_stand_in.run(place / 'hub', *flags, SIGNED_OUT='1')
+  assert done.returncode == 1 and done.stderr.startswith('error: hf://: nobody is signed in (')
+  assert not (place / 'hub/me/new').exists()
+
+
 def test_other_results_do_not_go_there(place):
   message = run(place, 'audionet_tf.infer', '--output=hf://me/results', place / 'clips/a.mkv', fails=True)
   assert 'hf://me/results: only students go to the Hub' in message

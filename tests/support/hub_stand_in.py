@@ -46,6 +46,11 @@ def snapshot_download(name, *, revision=None, allow_patterns=None, ignore_patter
 
 
 class HfApi:
+  def whoami(self):
+    if 'SIGNED_OUT' in os.environ:
+      raise ConnectionError('401 Client Error')
+    return {'name': 'me'}
+
   def create_repo(self, name, *, exist_ok):
     assert exist_ok
     folder(name).mkdir(parents=True, exist_ok=True)
@@ -69,9 +74,9 @@ def install(monkeypatch, root):
   calls.clear()
 
 
-def run(root, *words):
-  """A command as `commands.run` has it, with repositories below `root` and a cache beside them."""
-  environment = {'STAND_IN': str(root), 'AUDIONET_CACHE': f'{root}-cache'}
+def run(root, *words, **variables):
+  """A command as `commands.run` has it, with repositories below `root`, a cache beside them, and more variables."""
+  environment = variables | {'STAND_IN': str(root), 'AUDIONET_CACHE': f'{root}-cache'}
   return commands.run(__file__, *words, environment=environment)
 
 

@@ -101,15 +101,14 @@ def holds(address, file):
     raise UserError(f'hf://{name}: cannot be read ({text.brief(error)})') from error
 
 
-def create(address):
-  """Makes a repository unless it is there: whoever must not write finds it out before the work. Errors as `student`."""
-  name, _ = repository(address)
+def check_signed_in():
+  """UserError unless somebody is signed in: who cannot save finds it out before the work, and nothing is made yet."""
   try:
-    library().HfApi().create_repo(name, exist_ok=True)
+    library().HfApi().whoami()
   except UserError:
     raise
   except Exception as error:  # as above
-    raise UserError(f'hf://{name}: cannot be written ({text.brief(error)})') from error
+    raise UserError(f'hf://: nobody is signed in ({text.brief(error)}); hf auth login does it') from error
 
 
 def upload(run, address):
@@ -117,10 +116,11 @@ def upload(run, address):
 
   Errors are those of `student`.
   """
-  create(address)
   name, revision = repository(address)
   try:
-    library().HfApi().upload_folder(
+    hub = library().HfApi()
+    hub.create_repo(name, exist_ok=True)
+    hub.upload_folder(
       repo_id=name,
       folder_path=str(run),
       revision=revision,

@@ -97,7 +97,7 @@ def test_the_stand_in_takes_what_the_library_takes():
   import huggingface_hub
 
   pairs = [(huggingface_hub.snapshot_download, hub_stand_in.snapshot_download)]
-  for name in ('create_repo', 'file_exists', 'upload_folder'):
+  for name in ('whoami', 'create_repo', 'file_exists', 'upload_folder'):
     pairs.append((getattr(huggingface_hub.HfApi, name), getattr(hub_stand_in.HfApi, name)))
   for real, ours in pairs:
     parameters = inspect.signature(ours).parameters.values()
