@@ -1,6 +1,6 @@
 """Which sounds are of one recording, as far as their names tell, and which recordings are held out.
 
-Pieces of one recording sound alike: a student that was trained on one of them knows the others, and accuracy on these says
+Pieces of one recording sound alike: a student that learned from one knows the others, and accuracy on these says
 little about new sound. All of a recording are therefore trained on, or all are held out.
 
 | names                                       | recording                                          |
