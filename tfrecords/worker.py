@@ -279,25 +279,27 @@ def shown_windows(pictures, params, encode):
     (index, T encoded images) in order.
   """
   window, hop = exact(params.window_seconds), exact(params.hop_seconds)
-  index, pending = None, deque()  # of (index, image times left, images so far)
+  index, begin, pending = None, None, deque()  # of (index, end of the window, image times left, images so far)
   for start, end, frame in pictures:
-    index = max(0, -(-start // hop)) if index is None else index
+    if index is None:
+      index = max(0, -(-start // hop))
+      begin = index * hop
     encoded = None
     fresh = list(pending)
     while True:
-      for _, times, images in fresh:
+      for _, _, times, images in fresh:
         while times and times[0] < end:
           encoded = encoded or encode(frame)
           images.append(encoded)
           times.popleft()
-      while pending and pending[0][0] * hop + window <= end:
-        done, _, images = pending.popleft()
+      while pending and pending[0][1] <= end:
+        done, _, _, images = pending.popleft()
         yield done, images
-      if index * hop >= end:
+      if begin >= end:
         break
-      fresh = [(index, deque(params.image_seconds(index)), [])]
+      fresh = [(index, begin + window, deque(params.image_seconds(index)), [])]
       pending.extend(fresh)
-      index += 1
+      index, begin = index + 1, begin + hop
 
 
 def encoder(params):

@@ -65,6 +65,7 @@ def test_large_files_get_more_time(tmp_path, monkeypatch):
 
 CRASHING = """
 import importlib, os, signal, sys
+from audionet_tf.core import cli  # hides TensorFlow's notices, as in every command
 from audionet_tf.teachers import frozen_teacher
 
 parent = os.getpid()
