@@ -15,7 +15,6 @@ from collections import deque
 
 import numpy as np
 import simplejpeg
-from PIL import Image
 
 from audionet_tf.core import files
 from audionet_tf.core.durations import exact
@@ -312,6 +311,8 @@ def encoder(params):
       picture = resize(frame)
     if is_jpeg:
       return simplejpeg.encode_jpeg_yuv_planes(*picture, quality=params.jpeg_quality)
+    from PIL import Image  # not needed for JPEG, and slow to import
+
     out = io.BytesIO()
     Image.fromarray(picture).save(out, format='PNG')
     return out.getvalue()

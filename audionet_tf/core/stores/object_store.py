@@ -14,8 +14,6 @@ import re
 import sys
 import uuid
 
-import tqdm
-
 from audionet_tf.core import files
 from audionet_tf.core.errors import UserError, missing_extra
 from audionet_tf.core.stores import hub, store_retries
@@ -296,4 +294,6 @@ def remove(address):
 
 def bytes_bar(total, what):
   """A progress bar of bytes on stderr, for what takes more than two seconds."""
+  import tqdm  # a hundredth of a second, which each command and each build's decoder would pay
+
   return tqdm.tqdm(total=total, desc=what, unit='B', unit_scale=True, delay=2, file=sys.stderr, leave=False)
