@@ -226,6 +226,11 @@ def classify_response(outputs, settings, head=None):
   return results(names, values)
 
 
+def names_bytes(names):
+  """The most bytes that such names, which a client chose, take in a row of the response to a `:classify` request."""
+  return sum(sorted(len(dump(name)) for name in names)[-signatures.TOP :])
+
+
 def best_classes(probabilities, class_names):
   """As `classify_response`, of probabilities f32 [rows, classes]."""
   top = np.argsort(-probabilities, 1, 'stable')[:, : signatures.TOP]
@@ -258,7 +263,7 @@ async def respond(method, body, served, batcher, limits, head=None, take=lambda 
   read = classify_request if method == 'classify' else predict_request
   signature, waveform, form = await away(len(body), read, body, served)
   prompts = own_words.prompts_of(words, form) if method == 'classify' else None
-  size = predict_cost.answer_bytes(served, signature, waveform.shape)
+  size = predict_cost.answer_bytes(served, signature, waveform.shape) + len(waveform) * names_bytes(prompts or ())
   if size > limits.answer_bytes:
     allowed = sizes(limits.answer_bytes)
     raise RequestRefused(413, f'the response would have {sizes(size)}, allowed are {allowed}; send less sound')

@@ -154,6 +154,17 @@ def test_classes_that_are_none_are_refused_in_a_line(client, clip, texts, classe
   assert len(texts.asked) == before
 
 
+def test_long_names_count_in_the_size_of_the_response(served, student):
+  limits = Limits(answer_bytes=20_000)
+  examples = [{'waveform': [0.0] * 640}] * 4
+  with tone_service.client(app.make(served, limits=limits, text_student=student)) as client:
+    for length, status in ((10, 200), (4000, 413)):
+      classes = '\n'.join(f'{letter * length} | {letter}' for letter in 'abc')
+      answer = client.post(CLASSIFY, json={'examples': examples, 'classes': classes})
+      assert answer.status_code == status
+  assert 'the response would have' in answer.json()['error']
+
+
 @pytest.mark.parametrize('classes', [5, ['a', 'b'], {'a': 'b'}, True])
 def test_classes_that_are_no_text_are_refused(client, classes):
   answer = client.post(CLASSIFY, json={'examples': [{'waveform': [0.0] * 640}], 'classes': classes})

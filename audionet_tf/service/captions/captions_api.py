@@ -153,7 +153,10 @@ async def source_of(service, request, stack):
 async def caption(service, source, name, prompts, report):
   """`Jobs.caption`, which ends where the service stops. `prompts`: from `own_words.prompts_of`."""
   async with service.work.until_stopped():
-    predictor = prompts and await service.words.predictor(prompts, service.jobs.predictor)
+    predictor = None
+    if prompts:
+      report({'stage': 'waiting'})
+      predictor = await service.words.predictor(prompts, service.jobs.predictor)
     return await service.jobs.caption(source, name, report, predictor)
 
 
