@@ -101,8 +101,8 @@ def main(argv):
     hosts = video_download.checked_hosts(DOWNLOAD_HOSTS.value)
     fetch = video_download.fetcher(hosts, limits().upload_bytes, DECODE_SECONDS.value)
   bound_socket = server.bind_socket(HOST.value, PORT.value)
-  served = student_words.load(model, CLASSES.value)
-  service = service_app.make(served, NAME.value, limits(), THRESHOLD.value, fetch, hosts, HEAD.value)
+  served, text_student = student_words.load_with_texts(model, CLASSES.value)
+  service = service_app.make(served, NAME.value, limits(), THRESHOLD.value, fetch, hosts, HEAD.value, text_student)
   names = settings.allowed_host_names(HOST.value, ALLOWED_HOST.value)
   app = service_app.application(service, names, (service_app.EXTENSION_ORIGIN, *ALLOWED_ORIGIN.value))
   what = 'the starter' if starter.is_starter(served.path) else f'{served.settings.student} of {served.path}'

@@ -28,7 +28,7 @@ class StepPredictor:
   hop_seconds: float
 
 
-def step_predictor(served, top, to_the_end, head):
+def step_predictor(served, top, to_the_end, head, predict=None):
   """Makes the StepPredictor of one head of an export with the signature `layers`.
 
   A row lasts from half a hop before the centre of its step to half a hop after it, but not beyond the sound;
@@ -42,6 +42,7 @@ def step_predictor(served, top, to_the_end, head):
     to_the_end: whether a student that pads short sound also pads the remainder after the last step; networks may do so
       anyway (YAMNet).
     head: str.
+    predict: None, or a function as of `step_function`, in the place of the signature.
   """
   settings = served.settings
   network = registry.network(settings.student)
@@ -50,13 +51,7 @@ def step_predictor(served, top, to_the_end, head):
   logits = f'{last}_{head}'
   tables = {hidden: layers[hidden], logits: layers[last]}
   keep_remainder = None if network.short_input == 'repeat' else to_the_end or network.pads_last_patch
-  signature = served.signatures[SIGNATURE]
-
-  @tf.function(input_signature=[tf.TensorSpec([1, None], tf.int16)], autograph=False)
-  def predict(pcm):
-    outputs = signature(waveform=tf.cast(pcm, tf.float32) / PCM_SCALE)
-    # The graph computes only these two.
-    return outputs[hidden][0], settings.probabilities(head, outputs[logits][0])
+  predict = predict or step_function(served, hidden, logits, head)
 
   def blocks(sound):
     chunks = waveforms.chunks(sound, settings.sample_rate_hz, settings.mono)
@@ -64,6 +59,19 @@ def step_predictor(served, top, to_the_end, head):
 
   step = receptive_field.receptive_field(tables[logits])
   return StepPredictor(blocks, step.stride / settings.sample_rate_hz)
+
+
+def step_function(served, hidden, logits, head):
+  """The function `predict` of `step_blocks`. `hidden`, `logits`: names of the outputs of the signature."""
+  settings, signature = served.settings, served.signatures[SIGNATURE]
+
+  @tf.function(input_signature=[tf.TensorSpec([1, None], tf.int16)], autograph=False)
+  def predict(pcm):
+    outputs = signature(waveform=tf.cast(pcm, tf.float32) / PCM_SCALE)
+    # The graph computes only these two.
+    return outputs[hidden][0], settings.probabilities(head, outputs[logits][0])
+
+  return predict
 
 
 def step_blocks(sound, predict, tables, sample_rate_hz, top, keep_remainder=None):

@@ -29,7 +29,7 @@ from starlette.staticfiles import StaticFiles
 from audionet_tf.captioning import captioner
 from audionet_tf.models import starter
 from audionet_tf.saved_model import loader, signatures
-from audionet_tf.service import bodies, early_ends, middleware, openapi, predict_api, predict_cost
+from audionet_tf.service import bodies, early_ends, middleware, openapi, own_words, predict_api, predict_cost
 from audionet_tf.service import description as about_student
 from audionet_tf.service import metrics as service_metrics
 from audionet_tf.service.batching import Batcher
@@ -62,6 +62,7 @@ class Service:
     fetch: coroutine function, URL -> (file object, name); None where downloads are not allowed.
     hosts: sites whose videos may be downloaded.
     head: name of the head that captions and classifies; None for the first.
+    words: own_words.OwnWords of requests; None where the service knows no texts.
     ready: whether the warm-up is over.
     failure: why the warm-up failed, '' where it did not.
   """
@@ -80,6 +81,7 @@ class Service:
   fetch: Callable | None = None
   hosts: tuple = ()
   head: str | None = None
+  words: own_words.OwnWords | None = None
   ready: bool = False
   failure: str = ''
 
@@ -102,8 +104,11 @@ class HeldResponse(Response):
       self.release()
 
 
-def make(served, name='audionet', limits=None, threshold=0.2, fetch=None, hosts=(), head=None):
-  """A Service; arguments as its attributes. UserError: the student has no such head."""
+def make(served, name='audionet', limits=None, threshold=0.2, fetch=None, hosts=(), head=None, text_student=None):
+  """A Service; arguments as its attributes. UserError: the student has no such head.
+
+  `text_student`: the student_words.TextStudent for the words of requests, or None.
+  """
   limits, metrics = limits or Limits(), service_metrics.Metrics()
   predict = predict_api.predict_fn(served, predict_api.DEFAULT)
   least = predict_cost.least_samples(served.settings)
@@ -116,7 +121,9 @@ def make(served, name='audionet', limits=None, threshold=0.2, fetch=None, hosts=
     Budget(limits.uploads_bytes, 'uploads'),
   )
   work = early_ends.Work()
-  return Service(served, name, limits, threshold, metrics, batcher, jobs, *budgets, work, fetch, tuple(hosts), head)
+  words = text_student and own_words.OwnWords(text_student, limits)
+  hosts = tuple(hosts)
+  return Service(served, name, limits, threshold, metrics, batcher, jobs, *budgets, work, fetch, hosts, head, words)
 
 
 def application(service, host_names=(), origins=(EXTENSION_ORIGIN,)):
@@ -150,6 +157,8 @@ async def lifespan(service):
       task.cancel()
     service.batcher.close()
     service.jobs.close()
+    if service.words:
+      service.words.close()
 
 
 async def warm_up(service):
@@ -228,7 +237,7 @@ def add_model(app, service):
           body = await bodies.body_of(request, limits.request_bytes, limits.predict_seconds, take)
           encoding = request.headers.get('content-encoding', '')
           body = await predict_api.decoded(body, encoding, limits.request_bytes, take)
-          waiting = (served, service.batcher, limits, service.head, take_answer)
+          waiting = (served, service.batcher, limits, service.head, take_answer, service.words)
           answer = predict_api.respond(parts['method'], body, *waiting)
           document = await early_ends.while_connected(request, answer)
       return HeldResponse(document, held.pop_all().close)
@@ -299,6 +308,7 @@ def description(service):
     'upload_bytes': limits.upload_bytes,
     'sound_seconds': limits.sound_seconds,
     'results_seconds': limits.results_seconds,
+    'words_characters': limits.words_characters if service.words else 0,
     'download_hosts': list(service.hosts),
   }
 

@@ -8,7 +8,7 @@ SAMPLES = {'type': 'array', 'items': NUMBER, 'minItems': 1}
 ROWS = {'type': 'array', 'items': SAMPLES, 'minItems': 1}
 ERRORS = {
   '400': 'malformed',
-  '403': 'of a site that is not allowed',
+  '403': 'of a site that is not allowed, or asks for what this service does not do',
   '404': 'unknown',
   '405': 'another method is allowed',
   '408': 'arrived too slowly',
@@ -52,6 +52,10 @@ def in_path(name, **schema):
   return {'name': name, 'in': 'path', 'required': True, 'schema': STRING | schema}
 
 
+CLASSES = STRING | {
+  'description': 'Classes in words, one per line: NAME, or NAME | text | text. Only where /v1/service has '
+  'words_characters, their most.'
+}
 THRESHOLD = {
   'name': 'threshold',
   'in': 'query',
@@ -78,7 +82,7 @@ def model_paths(name, served):
   }
   pair = {'type': 'array', 'items': {'type': ['string', 'number']}, 'minItems': 2, 'maxItems': 2}
   results = obj(['results'], results={'type': 'array', 'items': {'type': 'array', 'items': pair}})
-  examples = obj(['examples'], examples={'type': 'array', 'items': named(SAMPLES), 'minItems': 1})
+  examples = obj(['examples'], classes=CLASSES, examples={'type': 'array', 'items': named(SAMPLES), 'minItems': 1})
   status = obj(['model_version_status'], model_version_status={'type': 'array', 'items': {'type': 'object'}})
   about = obj(['model_spec', 'metadata'], model_spec={'type': 'object'}, metadata={'type': 'object'})
   refused = ('404', '408', '413', '415', '504')
@@ -97,10 +101,10 @@ def model_paths(name, served):
 
 def caption_paths(formats):
   """dict of path to its operations: captions. `formats`: dict of format to media type."""
-  upload = obj(['file'], file={'type': 'string', 'contentMediaType': 'application/octet-stream'})
+  upload = obj(['file'], classes=CLASSES, file={'type': 'string', 'contentMediaType': 'application/octet-stream'})
   bodies = {
     'multipart/form-data': {'schema': upload},
-    'application/json': {'schema': obj(['url'], url=STRING)},
+    'application/json': {'schema': obj(['url'], url=STRING, classes=CLASSES)},
   }
   captions = {'$ref': '#/components/schemas/Captions'}
   forms = json_of(captions) | {kind: {'schema': STRING} for kind in ('text/vtt', 'text/event-stream')}

@@ -15,7 +15,7 @@ import tensorflow as tf
 from audionet_tf.media import decoding
 from audionet_tf.models import registry
 from audionet_tf.saved_model import signatures
-from audionet_tf.service import predict_cost
+from audionet_tf.service import own_words, predict_cost
 from audionet_tf.service.settings import RequestRefused, sizes
 
 DEFAULT = 'serving_default'
@@ -206,25 +206,45 @@ def dump(document):
 
 
 def classify_request(body, served):
-  """As `predict_request`, of a `:classify` request, which has one form."""
-  examples = parse(body).get('examples')
+  """As `predict_request`, of a `:classify` request: in the place of the form its own classes, or None."""
+  document = parse(body)
+  examples = document.get('examples')
   if not isinstance(examples, list) or not examples or not all(isinstance(item, dict) for item in examples):
     raise RequestRefused(400, 'expected is {"examples": [{"waveform": [...]}, ...]}')
-  return DEFAULT, checked_waveform([waveform_of(item) for item in examples], DEFAULT, served), 'examples'
+  return (
+    DEFAULT,
+    checked_waveform([waveform_of(item) for item in examples], DEFAULT, served),
+    document.get(own_words.FIELD),
+  )
 
 
 def classify_response(outputs, settings, head=None):
   """The JSON bytes of the response to a `:classify` request. `head`: whose classes these are; None for the first."""
   names, values = strings(outputs['top_classes']), outputs['top_probabilities'].tolist()
   if head not in (None, next(iter(settings.classes))):
-    probabilities = outputs[f'{head}/probabilities']
-    top = np.argsort(-probabilities, 1, 'stable')[:, : signatures.TOP]
-    names = [[settings.classes[head][number] for number in row] for row in top]
-    values = np.take_along_axis(probabilities, top, 1).tolist()
+    return best_classes(outputs[f'{head}/probabilities'], settings.classes[head])
+  return results(names, values)
+
+
+def names_bytes(names):
+  """The most bytes that such names, which a client chose, take in a row of the response to a `:classify` request."""
+  return sum(sorted(len(dump(name)) for name in names)[-signatures.TOP :])
+
+
+def best_classes(probabilities, class_names):
+  """As `classify_response`, of probabilities f32 [rows, classes]."""
+  top = np.argsort(-probabilities, 1, 'stable')[:, : signatures.TOP]
+  return results(
+    [[class_names[number] for number in row] for row in top], np.take_along_axis(probabilities, top, 1).tolist()
+  )
+
+
+def results(names, values):
+  """The JSON bytes of the response to a `:classify` request: lists of the names and the probabilities of each row."""
   return dump({'results': [list(zip(*row, strict=True)) for row in zip(names, values, strict=True)]})
 
 
-async def respond(method, body, served, batcher, limits, head=None, take=lambda count: None):
+async def respond(method, body, served, batcher, limits, head=None, take=lambda count: None, words=None):
   """The JSON bytes of the response to a request.
 
   Args:
@@ -235,22 +255,28 @@ async def respond(method, body, served, batcher, limits, head=None, take=lambda 
     limits: settings.Limits.
     head: of `classify_response`.
     take: called with the size of the response's arrays before they are computed; may raise RequestRefused.
+    words: own_words.OwnWords, or None.
 
   Raises:
     RequestRefused: a malformed request, too many that wait, a timeout, or too large a response.
   """
   read = classify_request if method == 'classify' else predict_request
   signature, waveform, form = await away(len(body), read, body, served)
-  size = predict_cost.answer_bytes(served, signature, waveform.shape)
+  prompts = own_words.prompts_of(words, form) if method == 'classify' else None
+  size = predict_cost.answer_bytes(served, signature, waveform.shape) + len(waveform) * names_bytes(prompts or ())
   if size > limits.answer_bytes:
     allowed = sizes(limits.answer_bytes)
     raise RequestRefused(413, f'the response would have {sizes(size)}, allowed are {allowed}; send less sound')
   take(size)
   try:
     async with asyncio.timeout(limits.predict_seconds):
-      outputs = await in_parts(signature, waveform, served, batcher)
+      table = prompts and await words.table(prompts)
+      predict = table and words.predict_fn(table)
+      outputs = await in_parts(signature, waveform, served, batcher, predict)
   except TimeoutError:
     raise RequestRefused(504, f'no prediction within {limits.predict_seconds:g} s', retry_seconds=1) from None
+  if table:
+    return await away(size, best_classes, outputs['probabilities'], table.names)
   if method == 'classify':
     return await away(size, classify_response, outputs, served.settings, head)
   return await away(size, predict_response, outputs, form)
@@ -263,16 +289,19 @@ async def away(size, function, *arguments):
   return await asyncio.to_thread(function, *arguments)
 
 
-async def in_parts(signature, waveform, served, batcher):
-  """The outputs of a signature: dict of arrays. A batch goes to the student in parts, others' requests in between."""
+async def in_parts(signature, waveform, served, batcher, predict=None):
+  """The outputs of a signature: dict of arrays. A batch goes to the student in parts, others' requests in between.
+
+  `predict`: a function as of `predict_fn`, in the place of the signature's; None for that.
+  """
   rows = predict_cost.rows_at_once(served.settings, waveform.shape[-1]) if waveform.ndim == 2 else len(waveform)
   parts = []
   for begin in range(0, len(waveform), rows):
     part = waveform[begin : begin + rows]
-    if signature == DEFAULT:
+    if signature == DEFAULT and predict is None:
       parts.append(await batcher.submit(part))
     else:
-      parts.append(await batcher.call(predict_fn(served, signature), part))
+      parts.append(await batcher.call(predict or predict_fn(served, signature), part))
   if len(parts) == 1:
     return parts[0]
   return {

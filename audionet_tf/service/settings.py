@@ -32,6 +32,10 @@ class Limits:
     predictions_waiting: prediction requests that may wait.
     captions_at_once: files captioned at a time.
     captions_waiting: more uploads that may wait meanwhile.
+    words_prompts: texts that describe the classes of a request.
+    words_characters: in all of them.
+    words_waiting: requests with words that may wait until these are embedded.
+    words_kept: number of texts whose vectors are kept, the latest ones; some kilobytes each.
     results_kept: number of results that are kept, the latest ones.
     results_bytes: memory for these.
     results_seconds: how long each is kept.
@@ -52,6 +56,10 @@ class Limits:
   predictions_waiting: int = 256
   captions_at_once: int = 2
   captions_waiting: int = 8
+  words_prompts: int = 256
+  words_characters: int = 1 << 14
+  words_waiting: int = 16
+  words_kept: int = 4096
   results_kept: int = 64
   results_bytes: int = 512 << 20
   results_seconds: float = 3600

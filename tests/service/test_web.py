@@ -182,6 +182,10 @@ def test_what_is_lost_of_the_sound_is_shown(page, tmp_path):
   assert 'Warning: samples reach 8000, beyond 1 they are clipped' in status
 
 
+def test_no_classes_are_asked_for_where_no_text_model_is(page):
+  assert page.run("document.querySelector('#words').hidden")
+
+
 def test_a_reload_shows_the_result_again_and_the_file_can_be_added(service_page, folder):
   events = "[...document.querySelectorAll('#events li')].map((e) => e.textContent).join()"
   service_page.choose('#chooser', folder / 'sounds.webm')

@@ -16,7 +16,8 @@ from audionet_tf.service import web_folder
 SOURCE = """
 const about = {
   student: 'x', classes: 1, names: ['a'], unknown: false, sound_seconds: 60, upload_bytes: 1e9, threshold: 0.2,
-  formats: ['vtt'], download_hosts: [], sample_rate_hz: 16000, live: { examples: 1, samples: 1600 },
+  formats: ['vtt'], download_hosts: [], words_characters: 200, sample_rate_hz: 16000,
+  live: { examples: 1, samples: 1600 },
 };
 const times = { start_seconds: 0, end_seconds: 1 };
 const events = (threshold) => [{ name: `above ${Math.round(100 * threshold)}`, score: 1, ...times }];
@@ -35,11 +36,12 @@ export function connect() {
       if (id === 'gone') throw new Error('no such captions');
       return made(id, threshold);
     },
-    caption: (file, threshold, report) => new Promise((finish) => {
+    caption: (file, threshold, report, signal, classes) => new Promise((finish) => {
+      window.asked = [...(window.asked ?? []), [file.name, classes]];
       report('Listening', 0.5);
       window.finish = () => finish(made(file.name, threshold));
     }),
-    classify: async () => [['a', 1]],
+    classify: async (samples, classes) => [[classes.split('\\n')[0] || 'a', 1]],
   };
 }
 """
@@ -102,6 +104,45 @@ def test_events_are_those_of_the_threshold_that_is_shown(page, site):
   page.wait(f"{EVENTS} === 'above 55'")  # of the result that is still there
   page.run('finish()')
   page.wait(f"{NAME} === 'new' && {EVENTS} === 'above 55'")
+
+
+def test_classes_that_are_typed_go_with_the_next_file_and_with_the_last_again(page, site):
+  again = "document.querySelector('#again')"
+  assert page.run(f"{again}.disabled && !document.querySelector('#words').hidden")
+  page.choose('#chooser', site[2])
+  page.wait('!!window.finish')
+  page.run('finish()')
+  page.wait(f"{NAME} === 'new' && !{again}.disabled")
+  page.run("document.querySelector('#classes').focus()")
+  page.call('Input.insertText', text=' dog\nrain | hail \n')
+  page.press('Tab', 9)  # to the button: the field is left by keyboard
+  assert page.run('document.activeElement.id') == 'again'
+  page.press('Enter', 13, '\r')
+  page.wait('asked.length === 2')
+  assert page.run('asked') == [['new', ''], ['new', 'dog\nrain | hail']]
+  page.run('finish()')
+
+
+def test_the_microphone_takes_the_classes_that_were_typed_before(page):
+  page.run(f'{STREAM} navigator.mediaDevices.getUserMedia = async () => stream; 0')
+  page.run("document.querySelector('#classes').value = 'dog\\nrain'")
+  page.run("document.querySelector('#microphone').click()")
+  page.wait("document.querySelector('#live-top span')?.textContent === 'dog'")
+  page.run("document.querySelector('#classes').value = 'cat\\nrain'")
+  page.run("document.querySelector('#live-top').replaceChildren()")
+  page.wait("document.querySelector('#live-top span')?.textContent === 'dog'")
+  page.run("document.querySelector('#microphone').click()")
+
+
+def test_the_field_of_classes_has_a_name_and_fits_a_telephone(page):
+  tree = page.call('Accessibility.getFullAXTree')['nodes']
+  (field,) = [node for node in tree if node.get('role', {}).get('value') == 'textbox']
+  assert field['name']['value'] == 'Classes, one per line'
+  assert field['description']['value'].startswith('For the next file')
+  assert 'The words' in [node['name']['value'] for node in tree if node.get('role', {}).get('value') == 'region']
+  page.call('Emulation.setDeviceMetricsOverride', width=390, height=800, deviceScaleFactor=1, mobile=True)
+  assert page.run("document.querySelector('#classes').getBoundingClientRect().right") <= 390
+  assert page.run('document.documentElement.scrollWidth') <= 390
 
 
 def listening(about='{ live: { examples: 1, samples: 1600 }, sample_rate_hz: 16000 }', recorder='/recorder.js'):

@@ -1,5 +1,6 @@
 """Students of classes in words: a tiny CLIP teaches beside a classifier, stored and online."""
 
+import contextlib
 import io
 import json
 import shutil
@@ -11,10 +12,12 @@ import PIL.Image
 import pytest
 import scipy.io.wavfile
 import synthetic_records
+import tone_service
 
 from audionet_tf.data import soft_labels
 from audionet_tf.models import student_file
-from audionet_tf.teachers import frozen_teacher, picture_text
+from audionet_tf.service import app
+from audionet_tf.teachers import frozen_teacher, picture_text, student_words
 
 VIDEOS = {'a.mp4': 5, 'b.mp4': 6}
 
@@ -135,6 +138,42 @@ def test_a_student_of_vectors_is_asked_in_words_of_its_teacher_only(world, space
   (world / 'changed/student.json').write_text(text)
   done = commands.run('audionet_tf.infer', '--model=changed', *files, cwd=world)
   assert done.returncode == 1 and 'clip:other: not the model that taught this student' in done.stderr
+
+
+def test_the_service_names_the_words_of_a_request_as_the_command_does(world, space, tmp_path):
+  noise = np.random.default_rng(0).integers(-9999, 9999, 32000)
+  scipy.io.wavfile.write(tmp_path / 'a.wav', 16000, (noise * np.linspace(0, 1, 32000)).astype(np.int16))
+  model, settings = student_file.load(world / 'space/student.keras')
+  for variable in model.weights:  # after two epochs, all sounds are much the same
+    variable.assign(np.random.default_rng(0).normal(size=variable.shape))
+  (tmp_path / 'run').mkdir()
+  student_file.save(tmp_path / 'run/student.keras', model, settings)
+  (tmp_path / 'own.txt').write_text('sea | the sea\nhail\nrain\n')
+  flags = '--model=' + str(tmp_path / 'run'), f'--output={tmp_path}', '--format=json', str(tmp_path / 'a.wav')
+  commands.run('audionet_tf.caption', '--classes=' + str(tmp_path / 'own.txt'), *flags, cwd=world, check=True)
+  expected = json.loads((tmp_path / 'a.wav.events.json').read_text())['events']
+  path = student_words.find(tmp_path / 'run', world / 'words.txt')
+  with contextlib.chdir(world):  # where the teacher's preset is
+    served, text_student = student_words.load_with_texts(path, world / 'words.txt')
+  assert served.class_names == ['dog', 'rain']
+  with (
+    tone_service.client(app.make(served, text_student=text_student)) as client,
+    open(tmp_path / 'a.wav', 'rb') as sound,
+  ):
+    fields = {'classes': (tmp_path / 'own.txt').read_text()}
+    events = client.post('/v1/captions', files={'file': ('a.wav', sound)}, data=fields).json()['events']
+    assert expected and len(events) == len(expected)
+    for event, other in zip(events, expected, strict=True):
+      assert event == other | {'score': event['score']}
+      assert abs(event['score'] - other['score']) < 1e-3
+    # Whatever is text has vectors; scores of it are probabilities.
+    hostile = '\u202e\U0001f600 | <|endoftext|> | ' + 'x' * 1000 + '\n' + '\x07 \uffff\n' + '</w>' * 9
+    asked = {
+      'examples': [{'waveform': [0.1] * 640}],
+      'classes': hostile,
+    }
+    (row,) = client.post('/v1/models/audionet:classify', json=asked).json()['results']
+    assert len(row) == 3 and abs(sum(value for _, value in row) - 1) < 1e-5
 
 
 def test_moments_that_fit_a_text_or_a_picture_are_found_by_its_teacher(world, space):

@@ -35,9 +35,13 @@ def read(path):
     UserError: there is no such file, it is not text, a class is repeated or without a name, there are fewer than two
       classes, or prompts are too long or too many.
   """
+  return parse(csv_files.read_text(path, 'classes, one per line'), path)
+
+
+def parse(content, path, most_prompts=MOST_PROMPTS):
+  """The classes in the text of a file, as `read` returns them. `path`: of the file, for messages. Errors: as `read`."""
   classes = {}
-  lines = csv_files.read_text(path, 'classes, one per line').splitlines()
-  for number, line in enumerate(lines, 1):
+  for number, line in enumerate(content.splitlines(), 1):
     if not line.strip() or line.lstrip().startswith('#'):
       continue
     name, *prompts = (' '.join(part.split()) for part in line.split('|'))
@@ -51,6 +55,6 @@ def read(path):
   if len(classes) < 2:
     raise UserError(f'{path}: {len(classes)} classes; a distribution needs two or more, one per line')
   count = sum(map(len, classes.values()))
-  if count > MOST_PROMPTS:
-    raise UserError(f'{path}: {count} prompts, allowed are up to {MOST_PROMPTS}')
+  if count > most_prompts:
+    raise UserError(f'{path}: {count} prompts, allowed are up to {most_prompts}')
   return classes

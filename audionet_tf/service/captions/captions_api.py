@@ -13,12 +13,12 @@ from starlette.responses import Response, StreamingResponse
 from audionet_tf.captioning import formats
 from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
-from audionet_tf.service import bodies, early_ends, predict_api
+from audionet_tf.service import bodies, early_ends, own_words, predict_api
 from audionet_tf.service.captions import jobs, timeline
 from audionet_tf.service.settings import RequestRefused
 
 NAME_CHARACTERS = 120
-FIELD_BYTES = 1 << 14
+FIELD_BYTES = 1 << 16
 SPOOLED_BYTES = 1 << 16  # of an upload in memory; the rest goes to an unnamed file
 MEDIA_TYPES = {
   'json': 'application/json',
@@ -39,7 +39,7 @@ class UploadParser(MultiPartParser):
 
 
 async def upload_of(request, limits, take):
-  """(file object, name) of the file in a multipart request; the caller closes it.
+  """(file object, name, classes) of a multipart request; the caller closes the file. The classes are text, or None.
 
   Args:
     request: Starlette's.
@@ -67,7 +67,7 @@ async def upload_of(request, limits, take):
   upload = form.get('file')
   if not hasattr(upload, 'file'):
     raise RequestRefused(400, 'no field "file" in the upload')
-  return upload.file, display_name(upload.filename)
+  return upload.file, display_name(upload.filename), form.get(own_words.FIELD)
 
 
 def display_name(name):
@@ -117,8 +117,9 @@ async def post_captions(service, request):
   messages = asyncio.Queue()
   with contextlib.ExitStack() as stack:
     async with service.work.until_stopped():
-      source, name = await source_of(service, request, stack)
-    task = asyncio.create_task(caption(service, source, name, messages.put_nowait))
+      source, name, classes = await source_of(service, request, stack)
+      prompts = own_words.prompts_of(service.words, classes)
+    task = asyncio.create_task(caption(service, source, name, prompts, messages.put_nowait))
     cleanup = stack.pop_all()
     task.add_done_callback(lambda _: (cleanup.close(), messages.put_nowait(None)))
   task.add_done_callback(functools.partial(count_seconds, service))
@@ -131,27 +132,32 @@ async def post_captions(service, request):
 
 
 async def source_of(service, request, stack):
-  """(file object, name) of what is to be captioned. `stack` gets what ends with it: its place and its file.
+  """(file object, name, classes) of what is to be captioned; the classes are text, or None.
 
+  `stack` gets what ends with it: its place and its file.
   An upload has no place before it has arrived: slow ones keep nobody out.
   """
   if request.headers.get('content-type', '').startswith('application/json'):
-    address = await address_of(service, request)
+    address, classes = await address_of(service, request)
     stack.enter_context(service.jobs.place())
     source, name = await early_ends.while_connected(request, download(service, address))
     stack.callback(source.close)
   else:
     take = stack.enter_context(service.uploads.share())
-    source, name = await upload_of(request, service.limits, take)
+    source, name, classes = await upload_of(request, service.limits, take)
     stack.callback(source.close)
     stack.enter_context(service.jobs.place())
-  return source, name
+  return source, name, classes
 
 
-async def caption(service, source, name, report):
-  """`Jobs.caption`, which ends where the service stops."""
+async def caption(service, source, name, prompts, report):
+  """`Jobs.caption`, which ends where the service stops. `prompts`: from `own_words.prompts_of`."""
   async with service.work.until_stopped():
-    return await service.jobs.caption(source, name, report)
+    predictor = None
+    if prompts:
+      report({'stage': 'waiting'})
+      predictor = await service.words.predictor(prompts, service.jobs.predictor)
+    return await service.jobs.caption(source, name, report, predictor)
 
 
 def stream_response(task, lines):
@@ -173,14 +179,15 @@ def count_seconds(service, task):
 
 
 async def address_of(service, request):
-  """The URL of a video in the request. RequestRefused: there is none, or downloads are not allowed."""
+  """(URL of a video, classes or None) in the request. RequestRefused: there is none, or downloads are not allowed."""
   if service.fetch is None:
     raise RequestRefused(403, 'this service downloads no videos; it was started without --allow_download')
   body = await bodies.body_of(request, FIELD_BYTES, service.limits.predict_seconds)
-  address = predict_api.parse(body).get('url')
+  document = predict_api.parse(body)
+  address = document.get('url')
   if not isinstance(address, str):
     raise RequestRefused(400, 'expected is {"url": "https://..."}')
-  return address
+  return address, document.get(own_words.FIELD)
 
 
 async def download(service, address):

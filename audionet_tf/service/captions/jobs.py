@@ -134,13 +134,14 @@ class Jobs:
     finally:
       self.admitted -= 1
 
-  async def caption(self, source, name, report):
+  async def caption(self, source, name, report, predictor=None):
     """Captions a file.
 
     Args:
       source: a file object that has a file descriptor.
       name: str, what the client calls it.
       report: called with dicts: `stage` ('waiting', 'decoding', 'listening'), and `seconds` and `of` where known.
+      predictor: a predict.FilePredictor of the same student with other classes; None for that of the Jobs.
 
     Returns:
       (id, Result).
@@ -155,11 +156,11 @@ class Jobs:
         settings = self.predictor.served.settings
         seconds, warnings = await decode(source, sound, settings, self.limits, report)
         path = f'/proc/{os.getpid()}/fd/{sound.fileno()}'
-        scores, picture = await self.score(path, seconds, settings.sample_rate_hz, report)
+        scores, picture = await self.score(predictor or self.predictor, path, seconds, report)
     result = Result(name, seconds, warnings, scores, picture)
     return self.results.add(result), result
 
-  async def score(self, path, seconds, sample_rate_hz, report):
+  async def score(self, predictor, path, seconds, report):
     """(KeptScores, picture) of a WAV, made in a thread; stops soon after this task is cancelled."""
     loop, cancelled = asyncio.get_running_loop(), threading.Event()
 
@@ -171,8 +172,8 @@ class Jobs:
 
     def work():
       progress(0.0)
-      scores = timeline.score(self.predictor, path, progress)
-      return scores, timeline.picture(path, sample_rate_hz)
+      scores = timeline.score(predictor, path, progress)
+      return scores, timeline.picture(path, predictor.served.settings.sample_rate_hz)
 
     future = loop.run_in_executor(self.threads, work)
     try:

@@ -9,6 +9,7 @@ import { toggleMicrophone } from './microphone.js';
 
 const source = connect();
 let about = null;  // what it says of itself
+let last = null;  // the File that was chosen last
 let shown = null;  // what is on the page: { id, name, address, line, classes, events, at, playable }
 
 const seconds = (length) => (length < 1.05 ? 'A second is' : `${Math.round(length)} seconds are`);
@@ -185,6 +186,13 @@ function followWhilePlaying() {
   if (shown && !$('video').paused && !$('video').ended) requestAnimationFrame(followWhilePlaying);
 }
 
+// Captions a File.
+function take(file) {
+  last = file;
+  $('again').disabled = false;
+  send(file, source, about, show);
+}
+
 function acceptDrops() {
   const drop = $('drop');
   let inside = 0;
@@ -195,7 +203,7 @@ function acceptDrops() {
     event.preventDefault();
     inside = 0;
     drop.classList.remove('over');
-    if (event.dataTransfer.files.length) send(event.dataTransfer.files[0], source, about, show);
+    if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
   });
 }
 
@@ -208,12 +216,13 @@ function onChoice(input, use) {
 }
 
 function addListeners() {
-  onChoice($('chooser'), (file) => send(file, source, about, show));
+  onChoice($('chooser'), take);
   onChoice($('replay'), (file) => {
     play(file);
     showTrack();
   });
-  $('example').addEventListener('click', () => send(example(), source, about, show));
+  $('example').addEventListener('click', () => take(example()));
+  $('again').addEventListener('click', () => take(last));
   acceptDrops();
   $('cancel').addEventListener('click', cancel);
   $('threshold').addEventListener('input', showThreshold);
@@ -253,6 +262,8 @@ async function start() {
   showThreshold();
   $('about').textContent = described(about);
   $('starter').hidden = !about.starter;
+  $('words').hidden = !about.words_characters;
+  if (about.words_characters) $('classes').maxLength = about.words_characters;
   await restore();
 }
 

@@ -1,6 +1,6 @@
 // The microphone, captioned live.
 
-import { $, element, say, showBars, threshold, words } from './page.js';
+import { $, classes, element, say, showBars, threshold, words } from './page.js';
 import { captioned, listen } from './live.js';
 
 const LOG_ENTRIES = 50;
@@ -40,8 +40,10 @@ export async function toggleMicrophone(source, about) {
   try {
     const raw = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
     const stream = await navigator.mediaDevices.getUserMedia({ audio: raw });
+    const chosen = classes();  // of now: while words are typed, they are no classes yet
+    const classify = (samples) => source.classify(samples, chosen);
     stopListening = await listen(stream, {
-      source, about, recorder: 'recorder.js', onScores: showScores, onError: (error) => stop(error.message),
+      source: { ...source, classify }, about, recorder: 'recorder.js', onScores: showScores, onError: (error) => stop(error.message),
     });
     $('live').hidden = false;
     $('microphone').textContent = 'Stop listening';

@@ -29,6 +29,9 @@ export const words = (name) => name.replaceAll('_', ' ');
 // The probability that a sound must reach to be shown.
 export const threshold = () => Number($('threshold').value) / 100;
 
+// The classes that are typed, one per line; '' for those of the service.
+export const classes = () => $('classes').value.trim();
+
 // [[name, percent], ...] as bars in a list.
 export function showBars(list, pairs) {
   while (list.children.length > pairs.length) list.lastChild.remove();

@@ -3,13 +3,15 @@
 // `connect(base)` returns a source, which is also what local/source.js makes:
 //   needsService: whether there is a service at `base`
 //   about(): a promise of what /v1/service answers: student, classes, limits, sample rate, how to send live sound
-//   caption(file, threshold, report, signal): a promise of a result { id, file, seconds, repeats, unknown_seconds, warnings,
-//     events }; report(stage, share) is called as it goes on, share undefined where it is not known
+//   caption(file, threshold, report, signal, classes): a promise of a result { id, file, seconds, repeats, unknown_seconds, warnings,
+//     events }; report(stage, share) is called as it goes on, share undefined where it is not known; classes: text with one
+//     per line, '' for those of the student, and so it is where about() has no words_characters
 //   result(id, threshold): a promise of a result that was there before
 //   keeps: whether a result can be had by its id after a reload
 //   timeline(id): a promise of what /v1/captions/ID/timeline answers
 //   address(id, format, threshold): of the captions as a file
-//   classify(samples): a promise of [[class, probability], ...], the highest first, of live sound, f32 [examples * samples]
+//   classify(samples, classes): a promise of [[class, probability], ...], the highest first, of live sound, f32
+//     [examples * samples]
 
 import { getJson } from './page.js';
 import { clock } from './timeline.js';
@@ -41,7 +43,7 @@ function refusal({ status, responseText }) {
   }
 }
 
-function caption(base, file, threshold, report, signal) {
+function caption(base, file, threshold, report, signal, classes) {
   return new Promise((resolve, reject) => {
     const sending = new XMLHttpRequest();
     let read = 0;
@@ -70,12 +72,13 @@ function caption(base, file, threshold, report, signal) {
     sending.setRequestHeader('Accept', 'text/event-stream');
     const form = new FormData();
     form.append('file', file);
+    if (classes) form.append('classes', classes);
     sending.send(form);
   });
 }
 
 // Scores of live samples. `about`: answer of /v1/service.
-async function classify(base, about, samples) {
+async function classify(base, about, samples, classes) {
   const { examples, samples: length } = about.live;
   const inputs = [];
   for (let i = 0; i < examples; i++) {
@@ -83,7 +86,7 @@ async function classify(base, about, samples) {
     inputs.push({ waveform });
   }
   const response = await fetch(`${base}/v1/models/${about.model}:classify`, {
-    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ examples: inputs }),
+    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ examples: inputs, classes: classes || undefined }),
   });
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.error);
@@ -111,6 +114,6 @@ export function connect(base = '') {
     result: (id, threshold) => getJson(address(encodeURIComponent(id), 'json', threshold)),
     timeline: (id) => getJson(`${base}/v1/captions/${encodeURIComponent(id)}/timeline`),
     address,
-    classify: async (samples) => classify(base, about ?? await learn(), samples),
+    classify: async (samples, classes) => classify(base, about ?? await learn(), samples, classes),
   };
 }

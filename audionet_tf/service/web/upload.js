@@ -1,6 +1,6 @@
 // A file is captioned; its progress is shown.
 
-import { $, MIB, say, threshold } from './page.js';
+import { $, MIB, classes, say, threshold } from './page.js';
 
 let current = null;  // AbortController of the file under way
 
@@ -41,7 +41,7 @@ export async function send(file, source, about, show) {
   const report = (...progress) => isCurrent() && stage(...progress);
   let result;
   try {
-    result = await source.caption(file, threshold(), report, mine.signal);
+    result = await source.caption(file, threshold(), report, mine.signal, classes());
   } catch (error) {
     if (isCurrent()) idle('', `${file.name}: ${error.message}`);
     return;
