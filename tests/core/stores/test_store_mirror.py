@@ -1,10 +1,16 @@
 """Mirrors of records in a store: what is in them, and what goes from them into the store."""
 
+import pathlib
+import subprocess
+
 import pytest
 from s3_server import BUCKET, PLACE, files_in
 
+from audionet_tf.core.errors import UserError
 from audionet_tf.core.stores import object_store, store_cache, store_folder, store_mirror
 from audionet_tf.data import codec_variants, soft_labels
+
+DOCUMENTATION = pathlib.Path(__file__).resolve().parents[3] / 'docs/stores.md'
 
 
 def test_a_mirror_fetches_small_files_at_once_and_shards_on_demand(store):
@@ -101,3 +107,32 @@ def test_advice_about_what_is_beside_records_in_a_store_is_one_that_can_be_follo
   said = store_cache.addressed(module.advice_for(root / 'labels/k'))
   assert said == 'delete memory://advice/labels/k and train again'
   assert '--repair' in module.advice_for(tmp_path / 'labels/k')
+
+
+def test_mirrors_are_cleared_as_documented(monkeypatch, tmp_path, capsys):
+  monkeypatch.setenv('AUDIONET_CACHE', str(tmp_path))
+  place, put = 'memory://cleared', object_store.put
+  object_store.put_bytes(f'{place}/manifest.json', b'{}')
+  object_store.put_bytes(f'{place}/a.tfrecord', b'a')
+  root = store_mirror.mirrored(place)
+
+  def refuse(address, path):
+    raise UserError(f'{address}: access denied')
+
+  for key, uploads in (('here', refuse), ('there', put)):
+    (root / 'labels' / key).mkdir(parents=True)
+    for name in ('l.tfrecord', 'manifest.json'):
+      (root / 'labels' / key / name).write_bytes(key.encode())
+    monkeypatch.setattr(object_store, 'put', uploads)
+    store_folder.publish_beside_records(root / 'labels' / key)
+  assert 'here stays on this machine alone' in capsys.readouterr().err
+  find, remove = (line for line in DOCUMENTATION.read_text().splitlines() if '/audionet_tf/mirrors' in line)
+
+  def shell(line):
+    return subprocess.check_output(line.replace('~/.cache/audionet_tf', str(tmp_path)), shell=True, text=True)
+
+  assert shell(find).split() == [str(root / 'labels/here/l.tfrecord')]
+  shell(remove)
+  root = store_mirror.mirrored(place)
+  assert files_in(root) == {'manifest.json': b'{}', 'labels/there/manifest.json': b'there'}
+  assert store_mirror.present(root / 'labels/there/l.tfrecord').read_bytes() == b'there'
