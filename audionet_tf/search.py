@@ -59,7 +59,8 @@ def check_arguments(paths):
       not is_folder, f'--query={QUERY.value}: a folder; expected is a text, or a sound, video or picture file'
     )
     kind = (mimetypes.guess_type(QUERY.value)[0] or '').partition('/')[0]
-    cli.require(kind not in ('audio', 'video', 'image'), f'--query={QUERY.value}: no such file')
+    problem = 'not a regular file' if os.path.exists(QUERY.value) else 'no such file'
+    cli.require(kind not in ('audio', 'video', 'image'), f'--query={QUERY.value}: {problem}')
   folder = pathlib.Path(paths[0])
   index = pathlib.Path(INDEX.value or (folder if folder.is_dir() else folder.parent) / INDEX_NAME)
   writable = index.parent.is_dir() and os.access(index.parent, os.W_OK)

@@ -15,9 +15,10 @@ import dataclasses
 import os
 import pathlib
 
-from audionet_tf.core import text
+from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data.tables import csv_files
+from audionet_tf.media.containers import integrity
 
 FILE, ONSET, OFFSET, LABEL = ('filename', 'file'), ('onset',), ('offset',), ('event_label', 'label')
 BEGIN, END = 'begin time (s)', 'end time (s)'
@@ -63,6 +64,8 @@ def read(path):
     raise UserError(f'{path}: no selection tables (.txt) in this folder')
   events = {}
   for table in paths:
+    if table != path:  # it would wait for a pipe
+      integrity.check_regular(table, may_be_empty=True)
     for name, found in (read_raven if table.suffix.lower() == RAVEN_SUFFIX else read_dcase)(table).items():
       events.setdefault(name, []).extend(found)
   return {name: by_onset(found) for name, found in events.items()}
@@ -138,13 +141,13 @@ def locate(names, root):
   """
   found, missing, by_stem = {}, {}, {}
   for path in sorted(root.iterdir()) if root.is_dir() else ():
-    if path.is_file() and path.suffix.lower() not in (RAVEN_SUFFIX, *csv_files.SUFFIXES):
+    if files.is_no_folder(path) and path.suffix.lower() not in (RAVEN_SUFFIX, *csv_files.SUFFIXES):
       by_stem.setdefault(path.name.partition('.')[0], []).append(path)
   for name in names:
     same = by_stem.get(name, [])
     if os.path.isabs(name) or '..' in pathlib.PurePath(name).parts:
       missing[name] = f'not below {root}'
-    elif os.path.isfile(root / name):  # False for a name that is too long, where Path.is_file raises
+    elif files.is_no_folder(root / name):  # False for a name that is too long
       found[name] = root / name
     elif len(same) == 1:
       found[name] = same[0]

@@ -141,6 +141,11 @@ def read_bytes(path, most_bytes, what):
   return path.read_bytes()
 
 
+def is_no_folder(path):
+  """Whether there is something at a path that is no folder: whoever reads a pipe among files says that it is one."""
+  return os.path.exists(path) and not os.path.isdir(path)
+
+
 def require_utf8(path):
   """UserError unless a path is UTF-8, which TensorFlow needs for what it reads or writes itself."""
   try:

@@ -55,7 +55,7 @@ def clips(table, root):
   for row in table.rows:
     rows_of.setdefault(key_of(row), []).append(row)
   for name, span in rows_of:
-    if (root / name).is_file():
+    if files.is_no_folder(root / name):
       located[name, span] = root / name, span
   found = files_of(table, root) if len(located) < len(rows_of) else {}
   for key in (key for key in rows_of if key not in located):
@@ -77,7 +77,7 @@ def files_of(table, root):
   """dict of `key_of` to (files that hold only the clip, files that hold it), of all files below a folder."""
   found = {}
   for path in sorted(root.rglob('*')):
-    if not path.is_file():
+    if not files.is_no_folder(path):
       continue
     try:
       rows, is_part = table.match(path.relative_to(root).as_posix())

@@ -211,10 +211,12 @@ def decode_frames(path):
     `frame` is an av.VideoFrame for `resizing.frame_resizer`.
 
   Raises:
-    MediaError: the file is unreadable, truncated or damaged, or has no moving picture.
+    MediaError: the file is unreadable, truncated or damaged, has no moving picture, or is of joined NUT.
   """
   with opened(path) as container:
     stream = _best(path, container, 'video', 'no picture')
+    if container.format.name == 'nut' and (count := len(joined.recordings(path))) > 1:  # FFmpeg reads some of each
+      raise MediaError(path, f'{count} recordings with pictures are joined in it: join them by ffmpeg -f concat')
     zero, rate = time_zero(container), stream.guessed_rate or stream.average_rate
     default_duration = 1 / rate if rate else Fraction(1, 25)
     shown, shown_start, end = None, None, Fraction(0)

@@ -1,6 +1,7 @@
 """Data of maps of clips: one feature vector per clip, and the groups that colour them."""
 
 import collections
+import itertools
 import pathlib
 
 import numpy as np
@@ -10,6 +11,7 @@ from audionet_tf.core import text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data.tables import clip_tables
 from audionet_tf.inference import readers
+from audionet_tf.media.containers import integrity
 from audionet_tf.plotting import tsne
 from audionet_tf.representations import files
 
@@ -31,6 +33,8 @@ def read_features(paths, layer):
   """
   paths = [pathlib.Path(path) for path in paths]
   inside = {path: sorted(p for p in path.rglob('*') if p.suffix in SUFFIXES) for path in paths if path.is_dir()}
+  for file in itertools.chain(*inside.values()):
+    integrity.check_regular(file)
   folders = {file: path if path in inside else file.parent for path in paths for file in inside.get(path, [path])}
   if len(folders) < tsne.FEWEST:
     places = ', '.join(map(str, paths[:3]))

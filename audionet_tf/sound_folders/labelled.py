@@ -15,7 +15,7 @@ import os
 import pathlib
 import sys
 
-from audionet_tf.core import text
+from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data.tables import csv_files
 from audionet_tf.media import suffixes
@@ -76,7 +76,7 @@ def folders_in(folder):
 
 def of_folders(root, folder):
   """The Sounds below the folders of `root`, which name their classes. Names are relative to `folder`."""
-  loose = [path.name for path in sorted(root.iterdir()) if path.is_file() and suffixes.is_media(path.name)]
+  loose = [path.name for path in sorted(root.iterdir()) if files.is_no_folder(path) and suffixes.is_media(path.name)]
   tell_skipped(loose, f'not in the folder of a class, but in {root} itself')
   sounds, empty, odd = [], [], []
   for place in folders_in(root):
@@ -122,7 +122,7 @@ def of_table(root, folder):
       raise UserError(
         f'{root / TABLE}: {text.printable(name)} is {labels[path]!r} and {label!r}; expected is one label'
       )
-    if not (root / path).is_file():
+    if not files.is_no_folder(root / path):
       missing.append(name)
     elif not suffixes.is_media(path.name):
       others.append(name)

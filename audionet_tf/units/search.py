@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import tqdm
 
-from audionet_tf.core import text
+from audionet_tf.core import files, text
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.inference import chunking
 from audionet_tf.media import decoding
@@ -74,19 +74,19 @@ def media_files(paths):
   Raises:
     UserError: a folder holds no such file.
   """
-  files = []
+  found = []
   for path in map(pathlib.Path, paths):
     inside = sorted(p for p in path.rglob('*') if is_media(p)) if path.is_dir() else [path]
     if not inside:
       raise UserError(f'{path}: no sound or video files in this folder or its subfolders')
-    files += inside
-  return files
+    found += inside
+  return found
 
 
 def is_media(path):
-  """Whether a path is a file, not hidden, with the name of a sound or video file."""
+  """Whether a path is that of no folder, not hidden, with the name of a sound or video file."""
   kind = mimetypes.guess_type(path.name)[0] or ''  # works for x.wav.gz too
-  return path.is_file() and not path.name.startswith('.') and kind.partition('/')[0] in ('audio', 'video')
+  return files.is_no_folder(path) and not path.name.startswith('.') and kind.partition('/')[0] in ('audio', 'video')
 
 
 def search_file(probe, path, number):

@@ -1,5 +1,7 @@
 """Tables of annotated events: what DCASE and Raven write, and what is wrong with others."""
 
+import os
+
 import pytest
 
 from audionet_tf.captioning import event_detection, event_tables, formats
@@ -77,11 +79,20 @@ def test_a_folder_without_tables(tmp_path):
     event_tables.read(tmp_path)
 
 
+def test_a_pipe_among_the_tables_of_a_folder_is_named(tmp_path):
+  os.mkfifo(tmp_path / 'a.txt')
+  with pytest.raises(UserError, match=r'a\.txt: not a regular file'):
+    event_tables.read(tmp_path)
+
+
 def test_files_are_found_by_name_or_by_what_stands_before_the_suffix(tmp_path):
   for name in ('a.wav', 'b.flac', 'c.wav', 'c.mp3', 'b.Table.1.selections.txt', 'events.csv'):
     (tmp_path / name).write_bytes(b'')
-  found, missing = event_tables.locate(['a.wav', 'b', 'c', 'd.wav'], tmp_path)
-  assert found == {'a.wav': tmp_path / 'a.wav', 'b': tmp_path / 'b.flac'}
+  os.mkfifo(tmp_path / 'e.wav')  # named where it is read
+  (tmp_path / 'b').mkdir()
+  found, missing = event_tables.locate(['a.wav', 'b', 'c', 'd.wav', 'e', 'e.wav'], tmp_path)
+  pipes = dict.fromkeys(('e', 'e.wav'), tmp_path / 'e.wav')
+  assert found == {'a.wav': tmp_path / 'a.wav', 'b': tmp_path / 'b.flac'} | pipes
   assert missing == {'c': '2 files are called so', 'd.wav': 'no such file'}
 
 

@@ -1,6 +1,7 @@
 """Multi-label evaluation, compared with counted pairs, scikit-learn, and clips of known tones."""
 
 import json
+import os
 import pathlib
 
 import commands
@@ -151,11 +152,15 @@ def test_long_lists_of_classes_are_shortened():
 
 def test_missing_ambiguous_and_unreadable_files_are_named(folder, student, capsys):
   (folder / 'bad.wav').write_bytes(b'no sound')
-  (folder / 'labels.csv').write_text('file,labels\nbad.wav,Low\nlow.wav,Low\n')
+  os.mkfifo(folder / 'pipe.wav')
+  os.mkfifo(folder / 'sub/deep.wav')
+  (folder / 'labels.csv').write_text('file,labels\nbad.wav,Low\nlow.wav,Low\npipe.wav,Low\ndeep,Low\n')
   table = multilabel.read(folder / 'labels.csv', student.class_names)
   measured = multilabel.evaluate(student, table, folder)
-  assert measured['clips'] == 1 and [pathlib.Path(path).name for path in measured['unreadable']] == ['bad.wav']
-  assert 'bad.wav' in capsys.readouterr().err and measured['means']['roc_auc'] is None
+  names = [pathlib.Path(path).name for path in measured['unreadable']]
+  assert measured['clips'] == 1 and names == ['bad.wav', 'pipe.wav', 'deep.wav']
+  told = capsys.readouterr().err
+  assert 'bad.wav' in told and told.count('not a regular file') == 2 and measured['means']['roc_auc'] is None
   for rows, message in (
     ('missing,Low\n', 'there is no file missing, nor'),
     ('low,Low\n', '2 files are called low, nor'),

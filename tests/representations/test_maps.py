@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import numpy as np
 import pytest
@@ -42,6 +43,13 @@ def test_clips_in_subfolders_are_named_by_their_paths(tmp_path):
   assert names == ['x/00.wav', 'x/01.wav', 'y/00.wav', 'y/01.wav'] and len(features) == 4
   names, _ = maps.read_features(sorted(tmp_path.glob('*/*.npz')), 'pool5')
   assert names == ['00.wav', '01.wav'] * 2
+
+
+def test_a_pipe_among_features_is_named(tmp_path):
+  write_features(tmp_path)
+  os.mkfifo(tmp_path / 'pipe.npz')
+  with pytest.raises(UserError, match=r'pipe\.npz: not a regular file'):
+    maps.read_features([tmp_path], 'pool5')
 
 
 def test_map_keeps_groups_together_and_is_reproducible(tmp_path):

@@ -20,7 +20,7 @@ WIDTH = 3
 
 @pytest.fixture(scope='module')
 def world(tmp_path_factory):
-  """A teacher of mean colours, an untrained student of its vectors, and three noises and a file that is no sound."""
+  """A teacher of mean colours, an untrained student of its vectors, and noises beside what is no sound."""
   folder = tmp_path_factory.mktemp('world')
   image = keras.Input([None, None, 3])
   keras.Model(image, keras.layers.GlobalAveragePooling2D()(image)).save(folder / 'colours.keras')
@@ -42,6 +42,7 @@ def world(tmp_path_factory):
     raw = model(pcm[None].astype(np.float32) / 32768)['logits/space'].numpy()[0, 0]
     vectors[name] = raw / np.linalg.norm(raw)
   (folder / 'sounds/broken.wav').write_text('nonsense')
+  os.mkfifo(folder / 'sounds/pipe.wav')
   word_tables.write(folder / 'words.npz', word_tables.make(vectors, list(vectors.values())))
   return folder, vectors
 
@@ -54,7 +55,7 @@ def search(folder, *flags, code=1):
 
 def moments(folder, *flags, output='found', **options):
   done = search(folder, *flags, f'--output={output}', **options)
-  assert 'broken.wav: ' in done.stderr
+  assert 'broken.wav: ' in done.stderr and 'pipe.wav: not a regular file' in done.stderr
   found = json.loads((folder / output / 'moments.json').read_text())['moments']
   return [(moment['path'].partition('/sounds/')[2], moment['cosine']) for moment in found]
 
@@ -98,6 +99,7 @@ def test_mistakes_are_one_line(world):
     (['--query=no.png'], 'no.png: not a readable picture'),
     (['--query=dog', '--classes=words.txt'], 'expected is a .npz table of vectors'),
     (['--query=none.wav'], '--query=none.wav: no such file'),
+    (['--query=sounds/pipe.wav'], '--query=sounds/pipe.wav: not a regular file'),
     (['--query=sounds'], '--query=sounds: a folder; expected is a text, or a sound, video or picture file'),
     (['--query=dog', '--classes=wide.npz'], 'wide.npz: vectors of 4 numbers, but the student learned 3'),
     (['--query=sounds/a.wav', '--index=words.npz'], 'words.npz: not an index; choose another --index=FILE'),

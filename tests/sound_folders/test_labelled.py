@@ -1,5 +1,7 @@
 """Labelled sounds are found in folders and tables, and mistakes are told in a line."""
 
+import os
+
 import pytest
 
 from audionet_tf.core.errors import UserError
@@ -39,12 +41,14 @@ def test_names_that_no_table_holds_are_skipped(tmp_path, capsys):
 
 def test_an_audiofolder_with_a_table(tmp_path, capsys):
   make(tmp_path, 'a/1.wav', 'a/2.wav', 'b.wav', 'c.wav', 'unlisted.wav', 'd.txt')
-  rows = ('a/1.wav,dog', 'a/2.wav,dog', 'b.wav,cat', '"./c.wav",cat', 'gone.wav,cat', 'd.txt,cat')
+  rows = ('a/1.wav,dog', 'a/2.wav,dog', 'b.wav,cat', '"./c.wav",cat', 'gone.wav,cat', 'd.txt,cat', 'p.wav,cat')
   (tmp_path / 'metadata.csv').write_text('\n'.join(['file_name,label', *rows]))
+  os.mkfifo(tmp_path / 'p.wav')  # named where it is read
   expected = [('a/1.wav', 'dog', ''), ('a/2.wav', 'dog', ''), ('b.wav', 'cat', ''), ('c.wav', 'cat', '')]
+  expected.append(('p.wav', 'cat', ''))
   assert found(tmp_path) == expected
   told = capsys.readouterr().err
-  assert 'gone.wav' in told and 'd.txt' in told
+  assert 'gone.wav' in told and 'd.txt' in told and 'p.wav' not in told
 
 
 def test_parts_that_the_folders_name(tmp_path):

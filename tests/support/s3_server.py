@@ -9,6 +9,8 @@ import urllib.error
 import urllib.request
 
 CREDENTIALS = {'AWS_ACCESS_KEY_ID': 'key-of-tests', 'AWS_SECRET_ACCESS_KEY': 'secret-of-tests'}
+BUCKET = 'sounds'
+PLACE = f's3://{BUCKET}/folder'
 PROGRAM = """
 import sys
 from moto.server import ThreadedMotoServer
@@ -63,3 +65,8 @@ def system():
   import s3fs
 
   return s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
+
+
+def files_in(folder):
+  """dict of the names of all files below a folder to their bytes."""
+  return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob('*') if path.is_file()}

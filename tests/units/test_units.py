@@ -1,6 +1,7 @@
 """Top activations of units, and the page that shows them at their times."""
 
 import html.parser
+import os
 import pathlib
 import urllib.parse
 import wave
@@ -188,6 +189,19 @@ def test_media_files_of_folders_in_a_folder(tmp_path):
     (tmp_path / name).touch()
   paths = [str(path.relative_to(tmp_path)) for path in search.media_files([tmp_path])]
   assert paths == ['b.wav', 'fold1/a.wav', 'fold2/deep/a.mp4']
+
+
+def test_media_files_that_are_no_regular_files_are_named(student, sounds, tmp_path, capsys):
+  (tmp_path / 'folder.wav').mkdir()
+  (tmp_path / 'folder.wav/a.wav').write_bytes((sounds / '0.wav').read_bytes())
+  os.mkfifo(tmp_path / 'pipe.wav')
+  (tmp_path / 'device.wav').symlink_to('/dev/zero')
+  paths = search.media_files([tmp_path])
+  assert [path.name for path in paths] == ['device.wav', 'a.wav', 'pipe.wav']
+  _, unreadable = search.search_files(search.load_unit_probe(student, LAYER), paths)
+  assert unreadable == [tmp_path / 'device.wav', tmp_path / 'pipe.wav']
+  told = capsys.readouterr().err
+  assert all(f'{path}: not a regular file\n' in told for path in unreadable)
 
 
 def test_media_files_of_a_folder(sounds):

@@ -1,7 +1,8 @@
 """Folders of records in a store: a *mirror* is the local folder that stands for one.
 
 Small files are in it; shards come into the cache when `present` asks for them. The rest of the program works on the
-mirror's path, which `store_cache.addressed` turns back into the address in messages.
+mirror's path, which `store_cache.addressed` turns back into the address in messages. Mirrors have no bound: what could
+not be uploaded is in them alone.
 """
 
 import contextlib

@@ -152,9 +152,11 @@ def _rewritten_aiff(file, file_bytes, has_length):
   (begin, head_bytes, length), frames = sound, common[0] + common[1] + 2
   file.seek(0)
   head = bytearray(file.read(begin + head_bytes))
-  is_known = has_length and head[frames : frames + 4] != UNKNOWN
-  if is_known and (length or not any(head[frames : frames + 4])):  # a file without sound is whole
+  is_counted = head[frames] < 0x80  # FFmpeg refuses more as negative
+  if has_length and is_counted and (length or not any(head[frames : frames + 4])):  # a file without sound is whole
     return None
-  head[4:8], head[frames : frames + 4] = UNKNOWN, bytes(4)
+  head[4:8] = UNKNOWN
+  if not is_counted:
+    head[frames : frames + 4] = bytes(4)
   head[-4:] = head[-4:] if length else UNKNOWN
   return bytes(head), [(begin + head_bytes, file_bytes)]

@@ -2,7 +2,7 @@
 
 Those of MPEG, ADTS and Ogg follow one another in the stream (`continuity`). Of others FFmpeg reads the first alone.
 WAV, FLAC, AIFF, CAF, W64, AMR, TTA, VOC and NUT, and Ogg whose format changes, are opened one by one; in MP4, FLV
-and ASF the rest is reported.
+and ASF the rest is reported; pictures of NUT are refused (`decoding`).
 """
 
 import itertools

@@ -15,7 +15,8 @@ from audionet_tf.media.containers import sections, wav_header
 
 # FFmpeg's names of formats that declare how long they play, to seconds by which sound may be shorter: codecs begin late
 # and end with a frame. For other formats FFmpeg estimates it from the size of the file.
-DECLARING = {'flac': 0.01, 'wv': 0.01, 'tta': 0.01, 'mov,mp4,m4a,3gp,3g2,mj2': 0.25, 'flv': 0.25, 'mp3': 0}
+DECLARING = {'flac': 0.01, 'wv': 0.01, 'tta': 0.01, 'aiff': 0.01, 'mp3': 0}
+DECLARING |= {'mov,mp4,m4a,3gp,3g2,mj2': 0.25, 'flv': 0.25}
 MP3_COUNTS = (b'Xing', b'Info', b'VBRI')  # marks of a header with the number of frames, in place of the first frame
 MP3_HEAD_BYTES, HAS_FRAMES, MPEG_1 = 64, 1, 0x08
 MP3_SYNC = re.compile(rb'\xff[\xe0-\xff]')  # by which a frame begins
@@ -73,11 +74,17 @@ def missing(file, container, stream, zero, end_seconds):
     declared = _mp3_seconds(file, stream)
   elif name == 'flv':
     declared = container.duration / av.time_base if container.duration and _ends_in_flv_tag(file) else None
-  elif name in DECLARING and stream.duration:
+  elif name in DECLARING and stream.duration and not (name == 'aiff' and _is_placeholder(stream)):
     declared = float(((stream.start_time or 0) + stream.duration) * stream.time_base - zero)
   if declared is None or end_seconds > declared - DECLARING[name]:
     return None
   return f'its header declares {declared:.2f} s, {end_seconds:.2f} s of sound are there: the end is missing'
+
+
+def _is_placeholder(stream):
+  """Whether an AIFF declares so many samples as programs do that write into pipes (`wav_header`)."""
+  context = stream.codec_context
+  return stream.duration * context.layout.nb_channels * context.format.bytes >= wav_header.PLACEHOLDER_BYTES
 
 
 def _missing_in_wav(file):

@@ -167,6 +167,27 @@ def test_less_sound_than_declared_is_told(tmp_path, name, options, share, capsys
   assert line.endswith(f' s, {there:.2f} s of sound are there: the end is missing')
 
 
+@pytest.mark.parametrize(
+  ('name', 'codec'),
+  [('a.aiff', 'pcm_s16be'), ('a.aiff', 'pcm_s24be'), ('a.aifc', 'pcm_mulaw'), ('a.aifc', 'adpcm_ima_qt')],
+)
+@pytest.mark.parametrize('size', [None, 0, 0x7FFFFFFF, 0xFFFFFFFF])  # of the whole file
+def test_more_frames_than_an_aiff_holds_are_told(tmp_path, name, codec, size, capsys):
+  path = tmp_path / name
+  data = bytearray(write(path, audio_codec=codec, **SOUND_ONLY))
+  if size is not None:
+    data[4:8] = size.to_bytes(4, 'big')
+  place = data.index(b'COMM') + 10
+  frames = int.from_bytes(data[place : place + 4], 'big')
+  placeholders = 0, 0x7F000000 // (2 if codec == 'pcm_s16be' else 3), 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF
+  for count in (*placeholders, frames // 2, frames, 2 * frames):
+    data[place : place + 4] = count.to_bytes(4, 'big')
+    path.write_bytes(data)
+    assert seconds(path) == SECONDS
+    line = f'warning: {path}: its header declares 8.00 s, 4.00 s of sound are there: the end is missing\n'
+    assert capsys.readouterr().err == (line if count == 2 * frames else '')
+
+
 @pytest.mark.parametrize('padding', [0, 1, 20, 300, 5000])
 @pytest.mark.parametrize('rate_hz', [44100, 22050])  # frames of 1152 and of 576 samples
 def test_a_cut_mp3_with_zeros_behind_its_tag_is_told(tmp_path, rate_hz, padding, capsys):

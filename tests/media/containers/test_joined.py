@@ -206,6 +206,19 @@ def test_either_all_is_decoded_or_a_line_says_what_is_not(tmp_path, name, option
     assert told == f'warning: {path}: 1 more behind the first recording in it is not read; join by ffmpeg -f concat\n'
 
 
+@pytest.mark.parametrize('codec', ['mpeg4', 'ffv1'])
+@pytest.mark.parametrize('sounds', [None, []])
+def test_pictures_of_joined_nut_are_refused(tmp_path, codec, sounds):
+  path = tmp_path / 'a.nut'
+  media_clips.write(path, SECONDS, video_codec=codec, pix_fmt='yuv420p' if codec == 'mpeg4' else 'gray', sounds=sounds)
+  assert len(media_clips.decode_pictures(path)) == SECONDS * 25
+  path.write_bytes(path.read_bytes() * 3)
+  with pytest.raises(MediaError, match=r'a\.nut: 3 recordings .* ffmpeg -f concat'):
+    media_clips.decode_pictures(path)
+  if sounds is None:
+    assert len(media_clips.decode_sound(path)[1]) == 3 * SECONDS * 16000
+
+
 def test_all_of_joined_amr_is_decoded(tmp_path, capsys):
   # Written by hand, as not every FFmpeg encodes AMR: its magic, then frames of 20 ms, a header and 31 bytes each.
   path, data = tmp_path / 'a.amr', b'#!AMR\n' + (b'\x3c' + bytes(31)) * SECONDS * 50
