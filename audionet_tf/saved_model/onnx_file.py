@@ -5,8 +5,11 @@ metadata have `sample_rate_hz`, `mono`, `window_seconds` and, as JSON, `classes`
 TensorFlow write, so the spectrum is a convolution (`log_mel.LogMel`, transform `matmul`).
 """
 
+import contextlib
 import json
 import logging
+import os
+from unittest import mock
 
 from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
@@ -58,11 +61,34 @@ def converted(model, settings):
   logging.getLogger('tf2onnx').setLevel(logging.ERROR)
   function = signatures.default_function(model, settings, names=signatures.numeric_outputs(settings))
   try:
-    proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
+    with optimizers_without_copies():
+      proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
     checker.check_model(proto)
   except Exception as error:  # whatever converter and checker raise about an operation
     raise UserError(f'tf2onnx cannot convert {settings.student} ({text.brief(error)})') from error
   return proto
+
+
+@contextlib.contextmanager
+def optimizers_without_copies():
+  """Within it, tf2onnx's dozens of optimizations do not copy the weights twice each, which took 15 GB of 72 M weights.
+
+  One copy is of the graph, to go back to where an optimization fails, which now is an error of the conversion; the
+  other is that of the nodes as ONNX, which are made once more at the end.
+  """
+  from tf2onnx.optimizer import optimizer_base
+
+  def optimize(self, graph, iteration):
+    self.opt_iteration = iteration
+    graph = self._optimize(graph)
+    graph.delete_unused_nodes(graph.outputs)
+    return graph
+
+  with (
+    mock.patch.object(optimizer_base.GraphOptimizerBase, 'optimize', optimize),
+    mock.patch.dict(os.environ, {'TF2ONNX_CATCH_ERRORS': 'false'}),
+  ):
+    yield
 
 
 def runner(path):

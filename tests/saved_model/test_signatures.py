@@ -1,7 +1,6 @@
 """Exports: their files, their outputs in every reader compared with PyTorch, and folders that are not exports."""
 
 import json
-import pathlib
 import subprocess
 import sys
 
@@ -9,6 +8,7 @@ import audionets
 import commands
 import numpy as np
 import pytest
+import saved_model_capi
 import tensorflow as tf
 
 from audionet_tf.core import tflite_interpreter
@@ -95,26 +95,13 @@ def test_warm_up_requests_can_be_replayed(folder, exported):
   assert replayed == {'serving_default', 'windows'}
 
 
-def signature_tensors(version, signature):
-  """(name of the input tensor, dict of output to name of its tensor) of a signature, read from the file."""
-  from tensorflow.core.protobuf import saved_model_pb2
-
-  saved = saved_model_pb2.SavedModel.FromString((version / 'saved_model.pb').read_bytes())
-  definition = saved.meta_graphs[0].signature_def[signature]
-  return definition.inputs['waveform'].name, {name: tensor.name for name, tensor in definition.outputs.items()}
-
-
 @pytest.mark.parametrize(('signature', 'shape'), [('serving_default', [3, 641]), ('windows', [3 * 640 + 9])])
 def test_c_api(folder, model, tmp_path, signature, shape):
   waveform = audionets.sounds(1, int(np.prod(shape))).reshape(shape)
-  np.save(tmp_path / 'in.npy', waveform)
-  source, outputs = signature_tensors(folder / '1', signature)
-  tensors = [f'{name}={outputs[name]}' for name in ('probabilities', 'logits', 'embedding')]
-  program = pathlib.Path(audionets.__file__).with_name('saved_model_capi.py')
-  files = [folder / '1', tmp_path / 'in.npy', tmp_path / 'out.npz']
-  subprocess.run([sys.executable, program, *files, source, *tensors], check=True, timeout=100)
+  names = ['probabilities', 'logits', 'embedding']
+  found = saved_model_capi.answers(folder / '1', signature, waveform, names, tmp_path)
   windows = waveform if signature == 'serving_default' else waveform[: 3 * WINDOW].reshape(3, WINDOW)
-  audionets.assert_same(np.load(tmp_path / 'out.npz'), audionets.torch_predictions(model, windows))
+  audionets.assert_same(found, audionets.torch_predictions(model, windows))
 
 
 def test_c_api_of_the_starter(tmp_path):
@@ -124,13 +111,8 @@ def test_c_api_of_the_starter(tmp_path):
   time = np.arange(5 * settings.sample_rate_hz) / settings.sample_rate_hz
   chord = sum(np.sin(2 * np.pi * hertz * time) for hertz in (220, 277, 3300)) / 4
   waveform = np.stack([chord, np.random.default_rng(0).normal(0, 0.1, len(time))]).astype(np.float32)
-  np.save(tmp_path / 'in.npy', waveform)
-  source, outputs = signature_tensors(version, 'serving_default')
-  tensors = [f'{name}={outputs[name]}' for name in ('logits', 'embedding')]
-  program = pathlib.Path(audionets.__file__).with_name('saved_model_capi.py')
-  words = [version, tmp_path / 'in.npy', tmp_path / 'out.npz', source, *tensors]
-  subprocess.run([sys.executable, program, *words], check=True, timeout=100)
-  expected, found = model(waveform, training=False), np.load(tmp_path / 'out.npz')
+  found = saved_model_capi.answers(version, 'serving_default', waveform, ['logits', 'embedding'], tmp_path)
+  expected = model(waveform, training=False)
   np.testing.assert_allclose(found['embedding'], expected['embedding'], atol=1e-4)
   logits = expected[heads.LOGITS + next(iter(settings.classes))]  # [2, 1, classes]
   np.testing.assert_allclose(found['logits'], logits[:, 0], atol=1e-4)

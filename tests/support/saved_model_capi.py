@@ -8,6 +8,7 @@ Tensor names are those of the signature, such as serving_default_waveform:0.
 import ctypes
 import importlib.util
 import pathlib
+import subprocess
 import sys
 
 import numpy as np
@@ -98,6 +99,28 @@ def array(lib, tensor):
   shape = [lib.TF_Dim(tensor, i) for i in range(lib.TF_NumDims(tensor))]
   data = ctypes.string_at(lib.TF_TensorData(tensor), lib.TF_TensorByteSize(tensor))
   return np.frombuffer(data, np.float32).reshape(shape)
+
+
+def signature_tensors(version, signature):
+  """(name of the input tensor, dict of output to name of its tensor) of a signature, read from the file."""
+  from tensorflow.core.protobuf import saved_model_pb2
+
+  saved = saved_model_pb2.SavedModel.FromString((version / 'saved_model.pb').read_bytes())
+  definition = saved.meta_graphs[0].signature_def[signature]
+  return definition.inputs['waveform'].name, {name: tensor.name for name, tensor in definition.outputs.items()}
+
+
+def answers(version, signature, waveform, names, folder):
+  """The float outputs called `names` of a signature, dict of arrays, by a process that has no Python TensorFlow.
+
+  `folder`: pathlib.Path, where the arrays are handed over.
+  """
+  np.save(folder / 'in.npy', waveform)
+  source, outputs = signature_tensors(version, signature)
+  files = [version, folder / 'in.npy', folder / 'out.npz']
+  words = [sys.executable, __file__, *files, source, *(f'{name}={outputs[name]}' for name in names)]
+  subprocess.run(words, check=True, timeout=100)
+  return dict(np.load(folder / 'out.npz'))
 
 
 if __name__ == '__main__':
