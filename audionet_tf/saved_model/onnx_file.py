@@ -60,20 +60,22 @@ def converted(model, settings):
 
   logging.getLogger('tf2onnx').setLevel(logging.ERROR)
   function = signatures.default_function(model, settings, names=signatures.numeric_outputs(settings))
-  try:
-    with optimizers_without_copies():
-      proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
-    checker.check_model(proto)
-  except Exception as error:  # whatever converter and checker raise about an operation
-    raise UserError(f'tf2onnx cannot convert {settings.student} ({text.brief(error)})') from error
-  return proto
+  for optimizers in (optimizers_without_copies, contextlib.nullcontext):  # the latter leave out one that fails
+    try:
+      with optimizers():
+        proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
+      checker.check_model(proto)
+      return proto
+    except Exception as error:  # whatever converter and checker raise about an operation
+      problem = error
+  raise UserError(f'tf2onnx cannot convert {settings.student} ({text.brief(problem)})') from problem
 
 
 @contextlib.contextmanager
 def optimizers_without_copies():
   """Within it, tf2onnx's dozens of optimizations do not copy the weights twice each, which took 15 GB of 72 M weights.
 
-  One copy is of the graph, to go back to where an optimization fails, which now is an error of the conversion; the
+  One copy is of the graph, to go back to where an optimization fails, which here is an error of the conversion; the
   other is that of the nodes as ONNX, which are made once more at the end.
   """
   from tf2onnx.optimizer import optimizer_base

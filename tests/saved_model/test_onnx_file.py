@@ -70,6 +70,12 @@ def test_optimizers_do_not_copy_the_weights(monkeypatch):
   assert len(calls) <= 2 and proto.ByteSize() > 4 * model.count_params()
 
 
+def test_where_an_optimization_fails_the_graph_is_copied_again(monkeypatch):
+  monkeypatch.setattr(onnx_file, 'optimizers_without_copies', lambda: 1 / 0)
+  proto = onnx_file.converted(audionets.student(CLASSES), audionets.settings_for(CLASSES))
+  assert proto.graph.node
+
+
 def test_a_file_that_differs_from_the_model_is_refused(tmp_path, monkeypatch):
   real = verify.expected_predictions
   shifted = lambda *of: {name: value + 1e-3 for name, value in real(*of).items()}  # noqa: E731
