@@ -68,6 +68,15 @@ def soundnet_network(table, name):
   return Architecture(lambda heads: soundnet.soundnet(table, heads, name), windows_by_layer(table), 'repeat')
 
 
+def levelled_soundnet(table, name):
+  """A SoundNet that hears each window at one level. Its steps depend on the whole window: it has no `layer_windows`."""
+  return Architecture(
+    functools.partial(soundnet.soundnet, table, name=name, same_level=True),
+    short_input='repeat',
+    shortest_samples=receptive_field.minimum_input_length(soundnet.windows(table)),
+  )
+
+
 def patch_network(build, layer_windows, pads_last_patch=False):
   return Architecture(
     build,
@@ -123,6 +132,7 @@ STUDENTS = {
   'soundnet8': soundnet_network(soundnet.SOUNDNET8, 'soundnet8'),
   'soundnet8_5s': soundnet_network(soundnet.SOUNDNET8_5S, 'soundnet8_5s'),
   'soundnet8_steps': soundnet_network(soundnet.SOUNDNET8_STEPS, 'soundnet8_steps'),
+  'soundnet8_level': levelled_soundnet(soundnet.SOUNDNET8_STEPS, 'soundnet8_level'),
   'vggish': vggish_network(),
   'vggish_attention': Architecture(
     vggish_attention.vggish_attention,

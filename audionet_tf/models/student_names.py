@@ -16,6 +16,7 @@ STUDENTS = {
   'soundnet8': 'SoundNet of eight layers, from 209,374 samples up: 9.5 s at 22.05 kHz',
   'soundnet8_5s': 'SoundNet of eight layers for clips of 5 s, from 78,302 samples up',
   'soundnet8_steps': 'SoundNet with heads on every step of its last hidden layer, from 4,574 samples up',
+  'soundnet8_level': 'the same, with every sound at one level',
   'autoencoder': "the autoencoder of SoundNet's paper; learns without teachers (--loss=reconstruction)",
   'yamnet': f'YAMNet, 3.8 M parameters, 16 kHz, a patch every 0.48 s, {SHORTEST} (Plakal and Ellis 2020)',
   'vggish': f'VGGish, 72 M parameters, 16 kHz, a patch every 0.96 s, {SHORTEST} (Hershey et al. 2017)',

@@ -26,7 +26,7 @@ BUILD_FLAGS = {
   'autoencoder': ('--window_ms=5000', '--images_per_window=0', '--sample_rate=22050', '--short_videos=repeat'),
   **dict.fromkeys(LOG_MEL, AT_22_KHZ),
   **dict.fromkeys(['soundnet5', 'soundnet8'], SOUNDNET),
-  **dict.fromkeys(['soundnet8_5s', 'soundnet8_steps'], AT_22_KHZ),
+  **dict.fromkeys(['soundnet8_5s', 'soundnet8_level', 'soundnet8_steps'], AT_22_KHZ),
   'vggish_attention': ('--window_ms=10000', *FOUR_PICTURES),
   **dict.fromkeys(['vggish', 'vggish_pca', 'vggish_relu', 'yamnet'], FIVE_SECONDS),
   **dict.fromkeys([name for body in HERSHEY for name in (body, f'{body}_128')], FIVE_SECONDS),

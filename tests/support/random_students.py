@@ -32,6 +32,7 @@ def student(name, waveform):
       layer.set_weights([rng.normal(0, (2 / np.prod(shape[:-1])) ** 0.5, shape), rng.normal(0, 0.05, shape[-1])])
   outputs = model(waveform, training=False)
   for head in settings(name).classes:
-    (layer,) = (layer for layer in model.layers if layer.name.endswith(f'_{head}') and layer.weights)
-    layer.set_weights([2 * weight / np.std(outputs[LOGITS + head]) for weight in layer.get_weights()])
+    for layer in model.layers:
+      if layer.name.endswith(f'_{head}') and layer.weights:
+        layer.set_weights([2 * weight / np.std(outputs[LOGITS + head]) for weight in layer.get_weights()])
   return model

@@ -9,6 +9,7 @@ and ReLU, `pool1` ... `pool5`; the last layer is one convolution per head, `conv
 
 import keras
 
+from audionet_tf.layers import log_mel
 from audionet_tf.layers.minimum_length import MinimumLength
 from audionet_tf.layers.strided_conv1d import StridedConv1D
 from audionet_tf.models import receptive_field
@@ -54,7 +55,7 @@ def windows(table):
   return [row[2:] for row in table]
 
 
-def soundnet(table, heads, name):
+def soundnet(table, heads, name, same_level=False):
   """A SoundNet; the embedding is the mean over time of the last hidden layer.
 
   With heads of 1000 and 401 classes SOUNDNET8 has 14,356,777 parameters, 4,064 of them running statistics, and 0.63 G
@@ -64,13 +65,14 @@ def soundnet(table, heads, name):
     table: SOUNDNET8, SOUNDNET5, or another of their form.
     heads: dict of head name to number of classes.
     name: of the model.
+    same_level: whether every sound is brought to one level first (`log_mel.SameLevel`).
 
   Returns:
     keras.Model: `waveform` f32 [B, samples] to a dict of `logits/<head>` f32 [B, T, classes] and `embedding`
     f32 [B, width]; width is 1024 with 8 layers, 256 with 5.
   """
   waveform = keras.Input([None], name='waveform')
-  x = scaled(waveform)
+  x = scaled(log_mel.SameLevel(name='same_level')(waveform) if same_level else waveform)
   for number in range(1, len(table)):
     x = hidden_layer(x, table, number)
   layer, _, kernel, stride, padding = table[-1]

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import soundnets
 import tensorflow as tf
 from torch_or_skip import torch
 
@@ -207,6 +208,23 @@ def test_per_step_head_is_a_dense_layer_on_conv7():
   np.testing.assert_allclose(outputs['conv8'], outputs['conv7'].numpy() @ kernel[0] + bias, rtol=1e-4, atol=1e-4)
   centers, _ = registry.step_seconds('soundnet8_steps', 110_250, 22_050)
   np.testing.assert_array_equal(centers, registry.step_seconds('soundnet8', 110_250, 22_050, 'conv7')[0])
+
+
+def test_soundnet_at_one_level_is_soundnet_on_sound_that_has_it():
+  levelled, plain = (soundnets.student(name) for name in ('soundnet8_level', 'soundnet8_steps'))
+  sound = soundnets.noise(2, 50_000)
+  level = sound * 0.1 / np.sqrt(np.mean(np.square(sound, dtype=np.float64), 1, keepdims=True)).astype(np.float32)
+  for key, expected in plain(level, training=False).items():
+    for factor in (1, 0.01):
+      found = levelled(np.float32(factor) * sound, training=False)[key]
+      np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max())
+
+
+def test_a_level_is_that_of_the_window():
+  """A long sound is cut into windows, each heard at a level of its own, and a window has one answer."""
+  assert not registry.network('soundnet8_level').layer_windows
+  assert registry.shortest_samples('soundnet8_level') == registry.shortest_samples('soundnet8_steps')
+  assert registry.step_seconds('soundnet8_level', 110_250, 22_050) == (np.array([2.5]), 5.0)
 
 
 @pytest.mark.parametrize(
