@@ -14,7 +14,7 @@ import pytest
 from audionet_tf.core import flagfiles
 
 ROOT = pathlib.Path(__file__).parents[1]
-OTHERS = ('pip', '.venv/bin/pip', 'tensorboard', 'curl', 'docker', 'mkdocs')  # programs that are not ours
+OTHERS = ('pip', '.venv/bin/pip', 'tensorboard', 'curl', 'docker', 'mkdocs', 'find', 'rm')  # programs that are not ours
 
 
 @functools.cache
