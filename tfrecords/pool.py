@@ -77,11 +77,28 @@ def _without_main():
     sys.modules['__main__'] = main
 
 
+@contextlib.contextmanager
+def _one_blas_thread():
+  """Within the context, new processes import NumPy without the threads of OpenBLAS, which decoders do not need.
+
+  At first these spin for as long as the import takes, which a decoder's processor would pay.
+  """
+  name = 'OPENBLAS_NUM_THREADS'
+  if name in os.environ:
+    yield
+    return
+  os.environ[name] = '1'
+  try:
+    yield
+  finally:
+    del os.environ[name]
+
+
 def _start(context, job):
   """Starts the process of a job."""
   receiver, sender = context.Pipe(duplex=False)
   process = context.Process(target=work, args=(sender, job, dict(os.environ)), daemon=True)
-  with _without_main():
+  with _without_main(), _one_blas_thread():
     process.start()
   sender.close()
   return _Running(job, process, receiver, time.monotonic())

@@ -53,6 +53,15 @@ def test_a_hanging_or_crashing_worker_costs_one_video(tmp_path, monkeypatch):
   assert 'exit code 3' in outcomes['exit_early', 'good'].reason
 
 
+def test_only_decoders_start_without_threads_of_openblas(monkeypatch):
+  name = 'OPENBLAS_NUM_THREADS'
+  for own in (None, '4'):
+    monkeypatch.setenv(name, own) if own else monkeypatch.delenv(name, raising=False)
+    with pool._one_blas_thread():
+      assert os.environ[name] == (own or '1')
+    assert os.environ.get(name) == own
+
+
 def unpack_and_wait(connection, job, environment):
   def report(count):
     connection.send(count)
