@@ -1,6 +1,6 @@
 """Classes in the words of a request, as `--classes` takes them: a student of vectors names them without training.
 
-Requests come from strangers: their texts are few and short, those of one request are embedded at a time, and their
+Anybody may send a request: its texts are few and short, those of one request are embedded at a time, and their
 vectors are kept, so that the same words cost nothing again. No graph is made for them.
 """
 
