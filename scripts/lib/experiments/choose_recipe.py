@@ -45,9 +45,20 @@ LOG_MEL = {  # name: flags of training, after those of the flagfile
   'no_augmentation': ('augment=',),
   **{f'no_{name}': (f'augment={",".join(other for other in BEST if other != name)}',) for name in BEST},
 }
+CHANGED = 'codec,shift,speed=0.25,crop,background,noise,equalizer,band'  # augmentations of transfer_soundnet8.flags
 RAW = {
   'as_it_is': (),
-  'half_the_epochs': ('epochs=40',),
+  'half_the_epochs': ('epochs=100',),
+  'constant_rate': ('schedule=constant',),
+  'decay': ('weight_decay=1e-2',),
+  'batch_8': ('batch_size=8',),
+  'reverb': (f'augment={CHANGED},reverb',),
+  'mixing': (f'augment={CHANGED},mix',),
+  'no_augmentation': ('augment=',),
+}
+LABELLED = {
+  'as_it_is': (),
+  'half_the_epochs': ('epochs=30',),
   'constant_rate': ('schedule=constant',),
   'decay': ('weight_decay=1e-2',),
   'batch_8': ('batch_size=8',),
@@ -55,7 +66,6 @@ RAW = {
   'mixing': ('augment=shift,gain,mix',),
   'no_augmentation': ('augment=',),
 }
-LABELLED = RAW | {'half_the_epochs': ('epochs=30',)}
 CANDIDATES = {'best': LOG_MEL, 'labels': LOG_MEL, 'soundnet8': RAW, 'labels5': LABELLED, 'labels8': LABELLED}
 flags.DEFINE_string('plan', None, 'File of candidates: NAME FLAG=VALUE ... a line; in place of those built in.')
 flags.DEFINE_enum('student', 'best', list(CANDIDATES), 'The row whose candidates are compared.')

@@ -7,7 +7,7 @@ folder fold<F> for each fold and videos.csv (path, fold, category), which only t
 
   best        the student of --preset=best, which learns from the teacher, without labels. Then, with the
               labels of its training folds, a linear SVM on its features
-  soundnet8   the same with SoundNet-8, its heads on every step of the last hidden layer
+  soundnet8   the same with SoundNet-8 on sound at one level, its heads on every step of the last hidden layer
   labels5     SoundNet-5 on labels, from scratch
   labels8     SoundNet-8, a head on every step, on labels, from scratch
   labels      the network of `best` on labels, from scratch
