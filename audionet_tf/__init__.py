@@ -46,12 +46,12 @@ import types  # noqa: E402
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
-  from audionet_tf.api import Predictions, Predictor, build_records, load, train, train_on_sounds
+  from audionet_tf.api import Predictions, Predictor, build_records, join, load, train, train_on_sounds
   from audionet_tf.core.errors import UserError
 
 
 __version__ = '0.1.0'
-__all__ = ['Predictions', 'Predictor', 'UserError', 'build_records', 'load', 'train', 'train_on_sounds']
+__all__ = ['Predictions', 'Predictor', 'UserError', 'build_records', 'join', 'load', 'train', 'train_on_sounds']
 
 
 def __getattr__(name: str) -> Any:

@@ -26,6 +26,7 @@ COMMANDS = {
   'search': 'audionet_tf.search',
   'probe': 'audionet_tf.probe',
   'plot': 'audionet_tf.plot',
+  'join': 'audionet_tf.join',
   'convert': 'audionet_tf.convert',
   'export': 'audionet_tf.export',
 }

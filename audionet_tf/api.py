@@ -17,6 +17,7 @@ import os
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.python_api.building import build_records
+from audionet_tf.python_api.joining import join
 from audionet_tf.python_api.predictor import Features, Predictions, Predictor, Top, load
 from audionet_tf.python_api.training import train, train_on_sounds
 
@@ -27,6 +28,7 @@ __all__ = [
   'Top',
   'UserError',
   'build_records',
+  'join',
   'load',
   'train',
   'train_on_sounds',

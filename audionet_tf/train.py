@@ -80,6 +80,12 @@ from audionet_tf.models import student_names, student_paths
 from audionet_tf.training import cluster
 
 PRESET = flags.DEFINE_string('preset', None, 'Name of a flag file that travels with the program, such as best.')
+MEMBERS = flags.DEFINE_list(
+  'members',
+  [],
+  'Presets or flag files of students that are trained one after the other, as RUN/members/NAME, all other flags for'
+  ' each, and joined into one.',
+)
 RECORDS = flags.DEFINE_string('records', None, 'Folder that tfrecords.build wrote, or its address.')
 SOUNDS = flags.DEFINE_string(
   'sounds',
@@ -149,7 +155,11 @@ TARGET_STEPS = flags.DEFINE_enum(
   ' picture t for step t, or the mean of all.',
 )
 
-STUDENT = flags.DEFINE_string('student', 'audionet', 'The network to train, one of those below.')
+STUDENT = flags.DEFINE_string(
+  'student',
+  'audionet',
+  'The network to train, one of those below; or several with a + between them, side by side in one.',
+)
 INIT = flags.DEFINE_string(
   'init', None, 'RUN or student.keras to start from: the weights of every layer of equal name and shape are copied.'
 )
@@ -279,7 +289,7 @@ def main(argv):
   profile = epoch_range(PROFILE.value)
   try:
     with interruption.raised():
-      (train_on_sounds if SOUNDS.value else train)(profile)
+      (train_members if MEMBERS.value else train_on_sounds if SOUNDS.value else train)(profile)
   except interruption.Interrupted as interrupted:
     print(f'{interrupted}; resume with: {resume_command()}', file=sys.stderr)
     return interrupted.exit_code
@@ -313,8 +323,15 @@ def check_script():
 
 def check_flags():
   """UserError for flags that do not go together, and for an unknown student."""
-  students = student_names.STUDENTS
-  cli.require(STUDENT.value in students, f'--student={STUDENT.value} is not known; known are {", ".join(students)}')
+  if MEMBERS.value:
+    for flag in (SOUNDS, EMBEDDINGS, INIT):
+      cli.require(not flag.value, f'--{flag.name} does not go with --members')
+    cli.require(DISTRIBUTE.value == 'mirrored', '--members are trained by one worker; leave --distribute out')
+    is_hub = hub.is_address(RUN_DIR.value)
+    cli.require(
+      not is_hub, '--members need a --run_dir here or in a store; audionet_tf.export puts students on the Hub'
+    )
+  student_names.check(STUDENT.value, f'--student={STUDENT.value}')
   if SOUNDS.value:
     from audionet_tf.sound_folders import pipeline
 
@@ -364,6 +381,36 @@ def train(profile):
     validation=VALIDATION.value,
     **{flag.name: flag.value for flag in CONFIG},
   )
+
+
+def train_members(profile):
+  """Trains a student by each of --members, by its own recipe but for the other flags of this run, and joins them."""
+  words, _ = flagfiles.expanded(flagfiles.resolved(sys.argv))
+  common = [word for word in words[1:] if flagfiles.flag_of(word) not in ('members', 'run_dir')]
+  run_dir, members, resume = RUN_DIR.value, MEMBERS.value, RESUME.value
+  folders = [f'{run_dir}/members/{pathlib.Path(member).stem}' for member in members]
+  cli.require(
+    len(set(folders)) == len(members) > 1, f'--members={",".join(members)}: expected are two or more, by name'
+  )
+  lines = [
+    [f'--flagfile={each}', *common, f'--run_dir={folder}'] for each, folder in zip(members, folders, strict=True)
+  ]
+  for line in lines:  # before hours of training
+    set_flags(line)
+    check_flags()
+  for number, line in enumerate(lines, 1):
+    print(f'student {number} of {len(lines)}: {folders[number - 1]}', file=sys.stderr)
+    set_flags(line)
+    train(profile)
+  api.join(folders, run_dir, resume)
+  set_flags(words[1:])  # for those who read them after this
+
+
+def set_flags(line):
+  """Gives the flags the values of a command line without its program, a list of str, in place of those they have."""
+  for name in flags.FLAGS:
+    flags.FLAGS[name].unparse()
+  flags.FLAGS(flagfiles.resolved([sys.argv[0], *line]))
 
 
 def train_on_sounds(profile):

@@ -139,7 +139,7 @@ def _write_shards(folder, videos, shards, progress, records):
   state, sizes, ordered = hashlib.blake2b(digest_size=16), [], shuffle.ordered(records, total_bytes, folder)
   try:
     for partial, count in zip(partials, counts, strict=True):
-      with open(partial, 'wb') as file:
+      with open(partial, 'wb', buffering=tfrecord_io.BUFFER_BYTES) as file:
         for framed in itertools.islice(ordered, count):
           state.update(framed)
           file.write(framed)

@@ -36,8 +36,7 @@ def ordered(records, total_bytes, folder, bits_used=0):
     sizes = [0] * len(files)
     for key, framed in records:
       number = key[0] >> shift & mask
-      files[number].write(HEAD.pack(*key, len(framed)))
-      files[number].write(framed)
+      files[number].write(HEAD.pack(*key, len(framed)) + framed)
       sizes[number] += len(framed)
     for file, size in zip(files, sizes, strict=True):
       yield from ordered(_read(file), size, folder, bits_used + bits)

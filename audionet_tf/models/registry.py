@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import receptive_field
+from audionet_tf.models import joined, receptive_field, student_names
 from audionet_tf.models.heads import LOGITS
 from audionet_tf.models.networks import (
   audionet,
@@ -148,10 +148,36 @@ STUDENTS = {
 
 
 def network(name):
-  """The Architecture called `name`. UserError for an unknown name."""
-  if name not in STUDENTS:
-    raise UserError(f'student {name!r} is not known; known are {", ".join(sorted(STUDENTS))}')
-  return STUDENTS[name]
+  """The Architecture called `name`; of names with a + between them that of these side by side (`joined`).
+
+  UserError for an unknown name.
+  """
+  student_names.check(name)
+  parts = [STUDENTS[part] for part in student_names.parts(name)]
+  return parts[0] if len(parts) == 1 else joined_network(parts)
+
+
+def joined_network(parts):
+  """The Architecture of several side by side, a list of Architecture. UserError if their sample rates differ."""
+  rates = sorted({part.sample_rate_hz for part in parts if part.sample_rate_hz})
+  if len(rates) > 1:
+    raise UserError(
+      f'students side by side need one sample rate; these are made for {" and ".join(map(str, rates))} Hz'
+    )
+  return Architecture(
+    lambda heads: joined.side_by_side([part.build(heads) for part in parts]),
+    short_input='repeat' if all(part.short_input == 'repeat' for part in parts) else 'pad',
+    shortest_samples=max(map(shortest_of, parts)),
+    sample_rate_hz=rates[0] if rates else None,
+  )
+
+
+def shortest_of(architecture, layer=None):
+  """Samples that give one step of a layer, by default of the logits; 1 where any length does."""
+  tables = architecture.layer_windows
+  if not tables:
+    return architecture.shortest_samples
+  return receptive_field.minimum_input_length(tables[layer or list(tables)[-1]])
 
 
 def build(name, heads):
@@ -160,11 +186,8 @@ def build(name, heads):
 
 
 def shortest_samples(name, layer=None):
-  """Samples that give one step of a layer, by default of the logits; 1 where the student takes any length."""
-  tables = network(name).layer_windows
-  if not tables:
-    return network(name).shortest_samples
-  return receptive_field.minimum_input_length(tables[layer or list(tables)[-1]])
+  """`shortest_of` the student called `name`."""
+  return shortest_of(network(name), layer)
 
 
 def step_seconds(name, samples, sample_rate_hz, layer=None):

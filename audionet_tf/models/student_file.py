@@ -5,6 +5,7 @@ import json
 import pathlib
 
 import keras
+import numpy as np
 
 from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
@@ -107,6 +108,17 @@ def load(path):
   except Exception as error:  # Keras raises whatever its parts raise: a damaged file is the user's to mend
     raise UserError(f'{path}: not a readable .keras file ({text.brief(error)})') from error
   return model, settings
+
+
+def saved(path, student, settings):
+  """What `load` reads, if a .keras file holds the weights of a student, and its .json the settings; else None."""
+  try:
+    model, saved_settings = load(path)
+  except UserError:
+    return None
+  weights, saved_weights = student.get_weights(), model.get_weights()
+  same = saved_settings == settings and len(saved_weights) == len(weights)
+  return (model, saved_settings) if same and all(map(np.array_equal, saved_weights, weights)) else None
 
 
 def read_settings(path):

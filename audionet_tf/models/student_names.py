@@ -1,5 +1,8 @@
 """The students by name, for help texts and flags: `registry.STUDENTS` has the same, but needs TensorFlow."""
 
+from audionet_tf.core.errors import UserError
+
+JOINED = '+'  # between the names of students side by side in one
 SHORTEST = 'from 0.975 s up'
 
 HERSHEY = ('fc', 'alexnet', 'vgg19', 'inception_v3', 'resnet50')
@@ -32,3 +35,22 @@ STUDENTS = {
     f'{name}_128': f'{name} with a bottleneck of 128' for name in ('fc', 'alexnet', 'vgg19', 'inception_v3', 'resnet50')
   },
 }
+
+
+def parts(name):
+  """The names of the students that one called `name` is made of: itself, or those with a + between them."""
+  return name.split(JOINED)
+
+
+def check(name, shown=None):
+  """UserError for a student that is neither one of STUDENTS nor several of them with a + between them.
+
+  Args:
+    name: str.
+    shown: what the message calls it; None: student and its name.
+  """
+  names = parts(name)
+  for part in names:
+    if part not in STUDENTS or (part == 'autoencoder' and len(names) > 1):
+      known = f'known are {", ".join(STUDENTS)}, and several side by side, as in logmel_cnn+soundnet8_level'
+      raise UserError(f'{shown or f"student {name!r}"} is not known; {known}')

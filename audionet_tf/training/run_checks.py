@@ -33,16 +33,15 @@ BUILD_FLAGS = {
 }
 
 
-def check_name(student):
-  """UserError for a student that is not one of student_names.STUDENTS."""
-  if student not in student_names.STUDENTS:
-    raise UserError(f'student {student!r} is not known; known are {", ".join(student_names.STUDENTS)}')
+def build_flags(student):
+  """The flags of tfrecords.build for a student; for several side by side those of the first. UserError: unknown."""
+  student_names.check(student)
+  return BUILD_FLAGS[student_names.parts(student)[0]]
 
 
 def record_settings(student):
   """Arguments of `api.build_records` for records that a student is made for: window, sample rate and mixdown."""
-  check_name(student)
-  flags = dict(flag.removeprefix('--').split('=') for flag in BUILD_FLAGS[student])
+  flags = dict(flag.removeprefix('--').split('=') for flag in build_flags(student))
   default = params.RecordParams()
   return {
     'window_seconds': float(flags['window_ms']) / 1000 if 'window_ms' in flags else default.window_seconds,
@@ -63,7 +62,7 @@ def check(folders, run_dir, resume, student, teachers, teacher_mode, init):
     teacher_mode: 'stored' or 'online'.
     init: None, or the run or student to start from.
   """
-  check_name(student)
+  student_names.check(student)
   if run_dir is not None:
     check_run_folder(run_dir, resume)
   pictures = any(teacher_config.needs_pictures(teacher.source) for teacher in teachers)
@@ -139,10 +138,10 @@ def check_records(folder, student, pictures, videos='clips'):
   """
   if (pathlib.Path(folder) / records.MANIFEST_NAME).is_file():
     return
-  build_flags = BUILD_FLAGS[student]
+  flags = build_flags(student)
   if not pictures:
-    build_flags = (*(flag for flag in build_flags if 'images_per_window' not in flag), '--images_per_window=0')
-  build = ' '.join([f'python -m tfrecords.build --videos={videos}', f'--output={folder}', *build_flags])
+    flags = (*(flag for flag in flags if 'images_per_window' not in flag), '--images_per_window=0')
+  build = ' '.join([f'python -m tfrecords.build --videos={videos}', f'--output={folder}', *flags])
   raise UserError(
     f"{folder}: no records here ({records.MANIFEST_NAME} is missing). Put videos of your own, or the paper's ten by "
     f'python -m audionet_tf.download --output={videos}, into the folder {videos}; then: {build}'

@@ -5,7 +5,6 @@ import dataclasses
 import sys
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
@@ -205,7 +204,7 @@ def finish(run_dir, student, manifest, teachers, config, settings):
     layer.trainable = True  # what was frozen in this run is no property of the weights
   # The export is made from the file, not from memory: without the strategy's mirrored variables, and as
   # `audionet_tf.export` does it. It holds Keras's names, which count what was loaded: each run loads the file once.
-  saved = saved_student(path, student, student_settings)
+  saved = student_file.saved(path, student, student_settings)
   if saved is None:
     student_file.save(path, student, student_settings)
     saved = student_file.load(path)
@@ -216,14 +215,3 @@ def finish(run_dir, student, manifest, teachers, config, settings):
   if not exported.exists():
     exported = export.export(*saved, run_dir / 'export')
   return exported
-
-
-def saved_student(path, student, settings):
-  """What `student_file.load` reads, if a .keras file holds the weights of a student, and its .json the settings."""
-  try:
-    saved, saved_settings = student_file.load(path)
-  except UserError:
-    return None
-  weights, saved_weights = student.get_weights(), saved.get_weights()
-  same = saved_settings == settings and len(saved_weights) == len(weights)
-  return (saved, saved_settings) if same and all(map(np.array_equal, saved_weights, weights)) else None

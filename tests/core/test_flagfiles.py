@@ -11,7 +11,17 @@ import pytest
 from audionet_tf.core import cli, flagfiles
 from audionet_tf.core.errors import UserError
 
-NAMES = ['best', 'demo', 'labels_soundnet5', 'labels_soundnet8', 'logmel_cnn', 'mixtures', 'paper', 'soundnet5']
+NAMES = [
+  'best',
+  'demo',
+  'labels_soundnet5',
+  'labels_soundnet8',
+  'logmel_cnn',
+  'logmel_contrast',
+  'mixtures',
+  'paper',
+  'soundnet5',
+]
 importlib.import_module('audionet_tf.train')  # defines the flags
 
 
@@ -48,7 +58,7 @@ def test_presets_are_found_by_name(folder):
   [
     ('--teacher=x --flagfile=my.txt', '--flagfile=my.txt comes after --teacher=x and overrides it; put it first'),
     ('--epochs 3 --nesterov --flagfile my.txt', 'after --epochs=3, --nesterov and overrides them'),
-    ('--epochs=3 --preset=best', 'note: --preset=best comes after --epochs=3 and overrides it'),
+    ('--epochs=3 --preset=mixtures', 'note: --preset=mixtures comes after --epochs=3 and overrides it'),
     ('--flagfile=my.txt --teacher=x', None),
     ('--teacher=vgg16 --flagfile=my.txt', None),  # the same value
     ('--epochs=3 --flagfile=my.txt --epochs=4', None),

@@ -13,6 +13,8 @@ import numpy as np
 from audionet_tf.core.errors import UserError
 from audionet_tf.core.stores import store_mirror
 
+BUFFER_BYTES = 1 << 18  # of files of records: Python's own 8 kB take a system call every few records
+
 
 @functools.cache
 def example_class():
@@ -116,7 +118,7 @@ def checked_records(path):
   """
   path = store_mirror.present(path)
   size, position = os.path.getsize(path), 0
-  with open(path, 'rb') as file:
+  with open(path, 'rb', buffering=BUFFER_BYTES) as file:
     while position < size:
       header = file.read(12)
       if len(header) == 12 and masked_crc(header[:8]) != header[8:]:

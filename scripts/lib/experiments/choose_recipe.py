@@ -66,9 +66,9 @@ LABELLED = {
   'mixing': ('augment=shift,gain,mix',),
   'no_augmentation': ('augment=',),
 }
-CANDIDATES = {'best': LOG_MEL, 'labels': LOG_MEL, 'soundnet8': RAW, 'labels5': LABELLED, 'labels8': LABELLED}
+CANDIDATES = {'logmel_contrast': LOG_MEL, 'soundnet8': RAW, 'labels5': LABELLED, 'labels8': LABELLED}
 flags.DEFINE_string('plan', None, 'File of candidates: NAME FLAG=VALUE ... a line; in place of those built in.')
-flags.DEFINE_enum('student', 'best', list(CANDIDATES), 'The row whose candidates are compared.')
+flags.DEFINE_enum('student', 'logmel_contrast', list(CANDIDATES), 'The row whose candidates are compared.')
 
 
 def main(argv):

@@ -1,0 +1,110 @@
+"""Students trained one after the other, each by its own recipe, and joined: `train --members`."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import synthetic_records
+from scipy import special
+
+from audionet_tf.data.params import RecordParams
+from audionet_tf.models import student_file
+
+
+def train(folder, *words):
+  command = [sys.executable, '-m', 'audionet_tf.train', *words]
+  return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def weights(path):
+  return student_file.load(path / 'student.keras')[0].get_weights()
+
+
+def epochs(run):
+  return len((run / 'metrics.jsonl').read_text().splitlines())
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+  """Records, labels, two recipes, and a run of both."""
+  folder = tmp_path_factory.mktemp('world')
+  synthetic_records.write_records(folder / 'records', {'a.wav': 5, 'b.wav': 4}, RecordParams(images_per_window=0))
+  (folder / 'labels.csv').write_text('filename,category\na.wav,dog\nb.wav,cat\n')
+  (folder / 'first.flags').write_text('--epochs=3\n--optimizer=adam\n--learning_rate=0.05\n--batch_size=4\n')
+  (folder / 'second.flags').write_text('--epochs=2\n--learning_rate=0.1\n--batch_size=9\n--run_dir=elsewhere\n')
+  (folder / 'both.flags').write_text(
+    '--records=records\n--teacher=labels=labels.csv\n--run_dir=run\n--members=first.flags,second.flags\n'
+  )
+  done = train(folder, '--flagfile=both.flags', '--seed=3')
+  assert done.returncode == 0, done.stderr
+  return folder, done
+
+
+def test_each_is_trained_by_its_own_recipe(world):
+  folder, _ = world
+  for name in ('first', 'second'):
+    alone = folder / f'alone_{name}'
+    words = '--records=records', '--teacher=labels=labels.csv', '--seed=3', f'--run_dir={alone}'
+    done = train(folder, f'--flagfile={name}.flags', *words)
+    assert done.returncode == 0, done.stderr
+    for ours, expected in zip(weights(folder / f'run/members/{name}'), weights(alone), strict=True):
+      np.testing.assert_array_equal(ours, expected)
+  assert [epochs(folder / f'run/members/{name}') for name in ('first', 'second')] == [3, 2]
+  assert not (folder / 'elsewhere').exists()
+
+
+def test_the_run_has_their_mean(world):
+  folder, done = world
+  assert done.stdout == 'student: run/student.keras\nSavedModel: run/export/1\n'
+  sound = np.random.default_rng(0).uniform(-1, 1, [4, 640]).astype(np.float32)
+
+  def probabilities(path):
+    logits = student_file.load(folder / path / 'student.keras')[0](sound)['logits/labels']
+    return special.softmax(np.float64(logits), -1).mean(1)
+
+  expected = np.mean([probabilities(f'run/members/{name}') for name in ('first', 'second')], 0)
+  np.testing.assert_allclose(probabilities('run'), expected, atol=1e-6)
+  assert json.loads((folder / 'run/student.json').read_text())['student'] == 'audionet+audionet'
+
+
+def test_it_is_resumed_where_it_stopped(world):
+  folder, _ = world
+  words = '--records=records', '--teacher=labels=labels.csv', '--seed=3'
+  done = train(folder, '--flagfile=first.flags', *words, '--run_dir=later/members/first')
+  assert done.returncode == 0, done.stderr  # as if the run had been killed in the second
+  again = '--flagfile=both.flags', '--seed=3', '--run_dir=later'
+  refused = train(folder, *again)
+  assert refused.returncode == 1 and 'later/members/first: holds a run already; go on with --resume' in refused.stderr
+  resumed = train(folder, *again, '--resume')
+  assert resumed.returncode == 0, resumed.stderr
+  for ours, expected in zip(weights(folder / 'later'), weights(folder / 'run'), strict=True):
+    np.testing.assert_array_equal(ours, expected)
+  before = (folder / 'later/student.keras').read_bytes()
+  assert train(folder, *again, '--resume').returncode == 0
+  assert (folder / 'later/student.keras').read_bytes() == before
+  longer = train(folder, *again, '--resume', '--epochs=4')
+  assert longer.returncode == 0, longer.stderr
+  assert [epochs(folder / f'later/members/{name}') for name in ('first', 'second')] == [4, 4]
+  assert longer.stdout.endswith('SavedModel: later/export/2\n')
+
+
+@pytest.mark.parametrize(
+  ('words', 'message'),
+  [
+    (['--members=first.flags'], 'expected are two or more, by name'),
+    (['--members=first.flags,first.flags'], 'expected are two or more, by name'),
+    (['--members=first.flags,nothing'], 'nothing: no such flag file or preset'),
+    (['--sounds=records'], '--sounds does not go with --members'),
+    (['--init=run'], '--init does not go with --members'),
+    (['--distribute=multiworker'], 'leave --distribute out'),
+    (['--run_dir=hf://user/model'], 'audionet_tf.export puts students on the Hub'),
+    (['--student=nonet'], '--student=nonet is not known'),
+  ],
+)
+def test_mistakes_are_told_before_anything_is_trained(world, words, message):
+  folder, _ = world
+  done = train(folder, '--flagfile=both.flags', '--run_dir=none', *words)
+  assert done.returncode == 1 and done.stderr.count('\n') == 1 and message in done.stderr, done.stderr
+  assert not (folder / 'none').exists()
