@@ -50,6 +50,12 @@ An autoencoder learns without a teacher, by reconstructing its input; features a
   python -m audionet_tf.train --records=data/esc --run_dir=runs/autoencoder --student=autoencoder \
     --loss=reconstruction --loss_reduction=mean --optimizer=adam --learning_rate=1e-3 --batch_size=16 --epochs=20
 
+Several students, each trained by its own recipe, may be joined into one, which predicts the mean of what they predict:
+
+  python -m audionet_tf.train --members=logmel_contrast,transfer_soundnet8 --records=data/clips_5s --run_dir=runs/joined
+
+trains them in RUN/members/NAME; RUN then has student.keras and export/1 of the joined one. --preset=best is made so.
+
 Several workers train together, each a process that runs this command; docs/workers.md says how they find each other:
 
   python -m audionet_tf.train --flagfile=flags.txt --distribute=multiworker
@@ -83,8 +89,8 @@ PRESET = flags.DEFINE_string('preset', None, 'Name of a flag file that travels w
 MEMBERS = flags.DEFINE_list(
   'members',
   [],
-  'Presets or flag files of students that are trained one after the other, as RUN/members/NAME, all other flags for'
-  ' each, and joined into one.',
+  'Presets or flag files, each of one student. They are trained one after the other in RUN/members/NAME, with all other'
+  ' flags of this command, and joined into one.',
 )
 RECORDS = flags.DEFINE_string('records', None, 'Folder that tfrecords.build wrote, or its address.')
 SOUNDS = flags.DEFINE_string(
@@ -155,11 +161,7 @@ TARGET_STEPS = flags.DEFINE_enum(
   ' picture t for step t, or the mean of all.',
 )
 
-STUDENT = flags.DEFINE_string(
-  'student',
-  'audionet',
-  'The network to train, one of those below; or several with a + between them, side by side in one.',
-)
+STUDENT = flags.DEFINE_string('student', 'audionet', 'The network to train, one of those below.')
 INIT = flags.DEFINE_string(
   'init', None, 'RUN or student.keras to start from: the weights of every layer of equal name and shape are copied.'
 )
@@ -271,6 +273,9 @@ CONFIG = (
   MIXED_PRECISION,
 )  # fmt: skip
 
+# What decides the heads of a student, and their meaning: students that are joined have it in common.
+OF_ALL_MEMBERS = (RECORDS, TEACHER, TEACHER_LABELS, CLASSES, LOSS)
+
 TOPICS = {
   'preset': 'Data',
   'teacher': 'Teachers',
@@ -324,13 +329,7 @@ def check_script():
 def check_flags():
   """UserError for flags that do not go together, and for an unknown student."""
   if MEMBERS.value:
-    for flag in (SOUNDS, EMBEDDINGS, INIT):
-      cli.require(not flag.value, f'--{flag.name} does not go with --members')
-    cli.require(DISTRIBUTE.value == 'mirrored', '--members are trained by one worker; leave --distribute out')
-    is_hub = hub.is_address(RUN_DIR.value)
-    cli.require(
-      not is_hub, '--members need a --run_dir here or in a store; audionet_tf.export puts students on the Hub'
-    )
+    check_member()
   student_names.check(STUDENT.value, f'--student={STUDENT.value}')
   if SOUNDS.value:
     from audionet_tf.sound_folders import pipeline
@@ -385,32 +384,61 @@ def train(profile):
 
 def train_members(profile):
   """Trains a student by each of --members, by its own recipe but for the other flags of this run, and joins them."""
-  words, _ = flagfiles.expanded(flagfiles.resolved(sys.argv))
-  common = [word for word in words[1:] if flagfiles.flag_of(word) not in ('members', 'run_dir')]
-  run_dir, members, resume = RUN_DIR.value, MEMBERS.value, RESUME.value
-  folders = [f'{run_dir}/members/{pathlib.Path(member).stem}' for member in members]
+  words, members, run_dir, resume = [*cli.given_words], MEMBERS.value, RUN_DIR.value.rstrip('/'), RESUME.value
+  folders = {member: f'{run_dir}/members/{pathlib.Path(member).stem}' for member in members}
   cli.require(
-    len(set(folders)) == len(members) > 1, f'--members={",".join(members)}: expected are two or more, by name'
+    len({*folders.values()}) == len(members) > 1 and all(members),
+    f'--members={",".join(members)}: give two or more presets or flag files with different names',
   )
-  lines = [
-    [f'--flagfile={each}', *common, f'--run_dir={folder}'] for each, folder in zip(members, folders, strict=True)
-  ]
-  for line in lines:  # before hours of training
-    set_flags(line)
+  check_joined_run(run_dir, resume)
+  common = [word for word in words[1:] if word != '--' and flagfiles.flag_of(word) not in ('members', 'run_dir')]
+  lines, decided = {}, []
+  for member, folder in folders.items():  # mistakes are told before hours of training
+    lines[member] = set_flags([words[0], f'--flagfile={member}', *common, f'--run_dir={folder}'])
+    cli.require(not MEMBERS.value, f'--members: {member} has members of its own; name those')
+    check_member()
     check_flags()
-  for number, line in enumerate(lines, 1):
-    print(f'student {number} of {len(lines)}: {folders[number - 1]}', file=sys.stderr)
+    decided.append([flag.value for flag in OF_ALL_MEMBERS])
+  for flag, *values in zip(OF_ALL_MEMBERS, *decided, strict=True):
+    same = all(value == values[0] for value in values)
+    cli.require(same, f'--members: they have different --{flag.name}; students that are joined need the same')
+  for number, (member, line) in enumerate(lines.items(), 1):
+    print(f'student {number} of {len(lines)}: {folders[member]}', file=sys.stderr)
     set_flags(line)
     train(profile)
-  api.join(folders, run_dir, resume)
-  set_flags(words[1:])  # for those who read them after this
+  api.join([*folders.values()], run_dir, resume)
+  set_flags(words)  # which --resume and the last lines are of
 
 
-def set_flags(line):
-  """Gives the flags the values of a command line without its program, a list of str, in place of those they have."""
+def check_joined_run(run_dir, resume):
+  """UserError if `run_dir` holds a run of one student, or a joined one that is not to be resumed."""
+  from audionet_tf.training import run_checks  # here, so that --help need not wait for it
+
+  names = [run_checks.SETTINGS_NAME, student_paths.STUDENT_FILE]
+  if object_store.is_address(run_dir):
+    single, student = (object_store.stat(f'{run_dir}/{name}') for name in names)
+  else:
+    single, student = ((pathlib.Path(run_dir) / name).exists() for name in names)
+  cli.require(not single, f'{run_dir}: holds a run of one student; choose another --run_dir for --members')
+  cli.require(
+    resume or not student, f'{run_dir}: holds a run already; go on with --resume, or choose another --run_dir'
+  )
+
+
+def check_member():
+  """UserError if the flags do not go with --members."""
+  for flag in (SOUNDS, EMBEDDINGS, INIT):
+    cli.require(not flag.value, f'--{flag.name} does not go with --members')
+  cli.require(DISTRIBUTE.value == 'mirrored', '--members are trained by one worker; leave --distribute out')
+  is_hub = hub.is_address(RUN_DIR.value)
+  cli.require(not is_hub, '--members need a --run_dir here or in a store; audionet_tf.export puts students on the Hub')
+
+
+def set_flags(argv):
+  """Gives the flags the values of a command line in place of those they have; returns it without flag files."""
   for name in flags.FLAGS:
     flags.FLAGS[name].unparse()
-  flags.FLAGS(flagfiles.resolved([sys.argv[0], *line]))
+  return cli.read_flags(argv)[1]
 
 
 def train_on_sounds(profile):

@@ -53,6 +53,7 @@ ABSL = (
   '(logging, debugging).'
 )
 WIDEST_HELP = 100  # columns
+given_words = []  # of the command line, the lines of flag files in their place: they may be pipes, which are read once
 
 
 def run(main, topics=None, needs=(), tables=None, argv=None, addresses=()):
@@ -122,20 +123,39 @@ def parse(page, argv):
     show(versions())
     sys.exit(0)
   try:
-    argv = flagfiles.resolved(argv)
-    words, lines_of = flagfiles.expanded(argv)
-    arguments = flags.FLAGS(words)
-    require_finite()
-    note = flagfiles.override_note(argv, lines_of)
-  except (flags.Error, UserError, OSError) as error:
+    arguments, given_words[:], note = read_flags(argv)
+  except UserError as error:
     sys.exit(fail(f'{error} (--help lists the flags)'))
-  except UnicodeDecodeError as error:
-    sys.exit(fail(f'a flag file is not UTF-8 text: {error.reason} at byte {error.start} (--help lists the flags)'))
-  except RecursionError:  # absl compares a name that it does not know with all others, letter by letter
-    sys.exit(fail('a flag with a name too long to be one (--help lists the flags)'))
   if note:
     print(note, file=sys.stderr)
   return arguments
+
+
+def read_flags(argv):
+  """Gives the flags the values of a command line.
+
+  Args:
+    argv: list of str, starting with the program.
+
+  Returns:
+    (arguments after the flags, starting with the program; the command line with the lines of flag files in their place;
+    a note for the user, or None).
+
+  Raises:
+    UserError: a flag or a flag file is wrong.
+  """
+  try:
+    argv = flagfiles.resolved(argv)
+    words, lines_of = flagfiles.expanded(argv)
+    arguments = flags.FLAGS(words)
+  except UnicodeDecodeError as error:
+    raise UserError(f'a flag file is not UTF-8 text: {error.reason} at byte {error.start}') from None
+  except (flags.Error, OSError) as error:
+    raise UserError(str(error)) from error
+  except RecursionError:  # absl compares a name that it does not know with all others, letter by letter
+    raise UserError('a flag with a name too long to be one') from None
+  require_finite()
+  return arguments, words, flagfiles.override_note(argv, lines_of)
 
 
 def show(page):

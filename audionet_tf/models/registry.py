@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import joined, receptive_field, student_names
+from audionet_tf.models import receptive_field, student_names
 from audionet_tf.models.heads import LOGITS
 from audionet_tf.models.networks import (
   audionet,
@@ -36,7 +36,8 @@ class Architecture:
   """An architecture.
 
   Attributes:
-    build: function of heads (dict of head name to number of classes) to an untrained keras.Model.
+    build: function of heads (dict of head name to number of classes) to an untrained keras.Model; None for a joined
+      student.
     layer_windows: dict of layer name to the table of sliding windows up to it (`receptive_field`), for layers with
       steps in time. The last layer is that of the logits. Empty where there is one step, or where every step learns the
       targets of the whole window.
@@ -49,7 +50,7 @@ class Architecture:
     is_autoencoder: whether it has no heads and no teacher, and reconstructs its input as the output `waveform`.
   """
 
-  build: Callable
+  build: Callable | None
   layer_windows: dict = dataclasses.field(default_factory=dict)
   short_input: str = 'pad'
   shortest_samples: int = 1
@@ -148,27 +149,24 @@ STUDENTS = {
 
 
 def network(name):
-  """The Architecture called `name`; of names with a + between them that of these side by side (`joined`).
+  """The Architecture called `name`; of names with a + between them that of a joined student (`joined`).
 
   UserError for an unknown name.
   """
-  student_names.check(name)
-  parts = [STUDENTS[part] for part in student_names.parts(name)]
-  return parts[0] if len(parts) == 1 else joined_network(parts)
+  parts = name.split(student_names.JOINED)
+  for part in parts:
+    student_names.check(part)
+  return STUDENTS[name] if len(parts) == 1 else joined_architecture([STUDENTS[part] for part in parts])
 
 
-def joined_network(parts):
-  """The Architecture of several side by side, a list of Architecture. UserError if their sample rates differ."""
-  rates = sorted({part.sample_rate_hz for part in parts if part.sample_rate_hz})
-  if len(rates) > 1:
-    raise UserError(
-      f'students side by side need one sample rate; these are made for {" and ".join(map(str, rates))} Hz'
-    )
+def joined_architecture(parts):
+  """The Architecture of students that were joined, a list of Architecture. It is not built, but made of theirs."""
+  rates = {part.sample_rate_hz for part in parts if part.sample_rate_hz}
   return Architecture(
-    lambda heads: joined.side_by_side([part.build(heads) for part in parts]),
+    build=None,
     short_input='repeat' if all(part.short_input == 'repeat' for part in parts) else 'pad',
     shortest_samples=max(map(shortest_of, parts)),
-    sample_rate_hz=rates[0] if rates else None,
+    sample_rate_hz=min(rates, default=None),
   )
 
 

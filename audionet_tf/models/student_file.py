@@ -10,7 +10,7 @@ import numpy as np
 from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import params
-from audionet_tf.layers import categories, nearest_text  # noqa: F401 (register layers that a file may hold)
+from audionet_tf.layers import categories, mean_step, nearest_text  # noqa: F401 (register layers that a file may hold)
 from audionet_tf.models import (
   alignment,
   heads,

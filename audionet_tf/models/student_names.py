@@ -37,20 +37,15 @@ STUDENTS = {
 }
 
 
-def parts(name):
-  """The names of the students that one called `name` is made of: itself, or those with a + between them."""
-  return name.split(JOINED)
-
-
 def check(name, shown=None):
-  """UserError for a student that is neither one of STUDENTS nor several of them with a + between them.
+  """UserError for a student that is not one of STUDENTS, and so cannot be trained.
 
   Args:
     name: str.
     shown: what the message calls it; None: student and its name.
   """
-  names = parts(name)
-  for part in names:
-    if part not in STUDENTS or (part == 'autoencoder' and len(names) > 1):
-      known = f'known are {", ".join(STUDENTS)}, and several side by side, as in logmel_cnn+soundnet8_level'
-      raise UserError(f'{shown or f"student {name!r}"} is not known; {known}')
+  shown = shown or f'student {name!r}'
+  if JOINED in name:
+    raise UserError(f'{shown} is joined of several, which are trained one by one: --members, or audionet_tf.join')
+  if name not in STUDENTS:
+    raise UserError(f'{shown} is not known; known are {", ".join(STUDENTS)}')

@@ -16,8 +16,9 @@ def check(models, folder, replace=False):
     folder: where the joined student is to be.
     replace: whether it may hold one.
   """
-  if len(models) < 2:
-    raise UserError(f'--model={"".join(map(str, models))}: give two or more students to join')
+  if isinstance(models, str) or len(models) < 2:
+    given = models if isinstance(models, str) else ', '.join(map(str, models)) or 'none'
+    raise UserError(f'given is {given}; two or more students are needed to join them')
   for path in models:
     student_paths.require_student(keras_file(path))
   if not replace and (pathlib.Path(folder) / student_paths.STUDENT_FILE).exists():
@@ -33,7 +34,8 @@ def keras_file(path):
 def write(models, folder, replace=False):
   """Joins the students of `models` in `folder`, made if missing; arguments and errors as `check`, and `joined.join`'s.
 
-  With `replace` a student that is there stays if it is the same; else its export becomes the next version.
+  With `replace` a student that is there stays if it is the same and its export is whole; else there is a next version
+  of the export, which is made first: a student without its own export would pass for finished.
 
   Returns:
     (keras.Model, student_file.StudentConfig, pathlib.Path of the export).
@@ -45,8 +47,10 @@ def write(models, folder, replace=False):
   model, settings = joined.join([student_file.load(keras_file(path)) for path in models])
   folder = pathlib.Path(folder)
   path, exports = folder / student_paths.STUDENT_FILE, folder / student_paths.EXPORT_FOLDER
-  if exports.is_dir() and student_file.saved(path, model, settings):
-    return model, settings, student_paths.find_export(folder)
+  if student_file.saved(path, model, settings) and exports.is_dir():
+    newest = student_paths.find_export(folder)
+    if export.is_whole(newest, model, settings):
+      return model, settings, newest
   with files.space_in(folder):
     folder.mkdir(parents=True, exist_ok=True)
     exported = notices.quietly(functools.partial(export.export, model, settings, exports))

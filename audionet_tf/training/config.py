@@ -80,8 +80,8 @@ class TrainingConfig:
   mixed_precision: str = 'none'
 
   def __post_init__(self):
-    network = registry.network(self.student)
     for name, allowed in (
+      ('student', sorted(registry.STUDENTS)),
       ('teacher_mode', ['online', 'stored']),
       ('optimizer', sorted(OPTIMIZERS)),
       ('schedule', SCHEDULES),
@@ -111,7 +111,7 @@ class TrainingConfig:
     augmentation.check(self.augment)
     moving = augmentation.moving_answers(self.augment)
     hiding = augmentation.hiding_bands(self.augment)
-    if hiding and not network.spectrogram:
+    if hiding and not registry.network(self.student).spectrogram:
       with_spectrogram = [name for name, network in registry.STUDENTS.items() if network.spectrogram]
       raise UserError(
         f'augment {", ".join(hiding)}: {self.student} has no spectrogram to mask; students that have one: '

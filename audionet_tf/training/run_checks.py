@@ -33,15 +33,10 @@ BUILD_FLAGS = {
 }
 
 
-def build_flags(student):
-  """The flags of tfrecords.build for a student; for several side by side those of the first. UserError: unknown."""
-  student_names.check(student)
-  return BUILD_FLAGS[student_names.parts(student)[0]]
-
-
 def record_settings(student):
   """Arguments of `api.build_records` for records that a student is made for: window, sample rate and mixdown."""
-  flags = dict(flag.removeprefix('--').split('=') for flag in build_flags(student))
+  student_names.check(student)
+  flags = dict(flag.removeprefix('--').split('=') for flag in BUILD_FLAGS[student])
   default = params.RecordParams()
   return {
     'window_seconds': float(flags['window_ms']) / 1000 if 'window_ms' in flags else default.window_seconds,
@@ -138,10 +133,10 @@ def check_records(folder, student, pictures, videos='clips'):
   """
   if (pathlib.Path(folder) / records.MANIFEST_NAME).is_file():
     return
-  flags = build_flags(student)
+  build_flags = BUILD_FLAGS[student]
   if not pictures:
-    flags = (*(flag for flag in flags if 'images_per_window' not in flag), '--images_per_window=0')
-  build = ' '.join([f'python -m tfrecords.build --videos={videos}', f'--output={folder}', *flags])
+    build_flags = (*(flag for flag in build_flags if 'images_per_window' not in flag), '--images_per_window=0')
+  build = ' '.join([f'python -m tfrecords.build --videos={videos}', f'--output={folder}', *build_flags])
   raise UserError(
     f"{folder}: no records here ({records.MANIFEST_NAME} is missing). Put videos of your own, or the paper's ten by "
     f'python -m audionet_tf.download --output={videos}, into the folder {videos}; then: {build}'

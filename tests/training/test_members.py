@@ -1,9 +1,8 @@
 """Students trained one after the other, each by its own recipe, and joined: `train --members`."""
 
 import json
-import subprocess
-import sys
 
+import commands
 import numpy as np
 import pytest
 import synthetic_records
@@ -14,8 +13,7 @@ from audionet_tf.models import student_file
 
 
 def train(folder, *words):
-  command = [sys.executable, '-m', 'audionet_tf.train', *words]
-  return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+  return commands.run('audionet_tf.train', *words, cwd=folder)
 
 
 def weights(path):
@@ -93,18 +91,31 @@ def test_it_is_resumed_where_it_stopped(world):
 @pytest.mark.parametrize(
   ('words', 'message'),
   [
-    (['--members=first.flags'], 'expected are two or more, by name'),
-    (['--members=first.flags,first.flags'], 'expected are two or more, by name'),
+    (['--members=first.flags'], 'give two or more presets or flag files with different names'),
+    (['--members=first.flags,first.flags'], 'give two or more presets or flag files with different names'),
     (['--members=first.flags,nothing'], 'nothing: no such flag file or preset'),
+    (['--members=first.flags,'], 'give two or more'),
+    (['--members=first.flags,wrong.flags'], "Unknown command line flag 'epoch'"),
+    (['--members=first.flags,latin.flags'], 'a flag file is not UTF-8 text'),
+    (['--members=first.flags,best'], 'best has members of its own; name those'),
+    (['--members=first.flags,loss.flags'], 'they have different --loss'),
+    (['--members=first.flags,sounds.flags'], '--sounds does not go with --members'),
     (['--sounds=records'], '--sounds does not go with --members'),
     (['--init=run'], '--init does not go with --members'),
     (['--distribute=multiworker'], 'leave --distribute out'),
     (['--run_dir=hf://user/model'], 'audionet_tf.export puts students on the Hub'),
     (['--student=nonet'], '--student=nonet is not known'),
+    (['--student=audionet+audionet'], 'is joined of several'),
+    (['--run_dir=run'], 'run: holds a run already; go on with --resume'),
+    (['--run_dir=run/members/first', '--resume'], 'run/members/first: holds a run of one student'),
   ],
 )
 def test_mistakes_are_told_before_anything_is_trained(world, words, message):
   folder, _ = world
+  (folder / 'wrong.flags').write_text('--epoch=3\n')
+  (folder / 'latin.flags').write_bytes(b'--student=audionet\n# caf\xe9\n')
+  (folder / 'loss.flags').write_text('--loss=l2\n')
+  (folder / 'sounds.flags').write_text('--sounds=records\n')
   done = train(folder, '--flagfile=both.flags', '--run_dir=none', *words)
   assert done.returncode == 1 and done.stderr.count('\n') == 1 and message in done.stderr, done.stderr
   assert not (folder / 'none').exists()
