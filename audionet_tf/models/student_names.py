@@ -2,7 +2,7 @@
 
 from audionet_tf.core.errors import UserError
 
-JOINED = '+'  # between the names of students side by side in one
+JOINED = '+'  # between the names of the students of a joined one
 SHORTEST = 'from 0.975 s up'
 
 HERSHEY = ('fc', 'alexnet', 'vgg19', 'inception_v3', 'resnet50')
