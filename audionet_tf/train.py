@@ -52,9 +52,9 @@ An autoencoder learns without a teacher, by reconstructing its input; features a
 
 Several students, each trained by its own recipe, may be joined into one, which predicts the mean of what they predict:
 
-  python -m audionet_tf.train --members=logmel_contrast,transfer_soundnet8 --records=data/clips_5s --run_dir=runs/joined
+  python -m audionet_tf.train --members=best,transfer_soundnet8 --records=data/clips_5s --run_dir=runs/joined
 
-trains them in RUN/members/NAME; RUN then has student.keras and export/1 of the joined one. --preset=best is made so.
+trains them in RUN/members/NAME; RUN then has student.keras and export/1 of the joined one. --preset=joined is made so.
 
 Several workers train together, each a process that runs this command; docs/workers.md says how they find each other:
 

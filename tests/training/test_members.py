@@ -97,7 +97,7 @@ def test_it_is_resumed_where_it_stopped(world):
     (['--members=first.flags,'], 'give two or more'),
     (['--members=first.flags,wrong.flags'], "Unknown command line flag 'epoch'"),
     (['--members=first.flags,latin.flags'], 'a flag file is not UTF-8 text'),
-    (['--members=first.flags,best'], 'best has members of its own; name those'),
+    (['--members=first.flags,joined'], 'joined has members of its own; name those'),
     (['--members=first.flags,loss.flags'], 'they have different --loss'),
     (['--members=first.flags,sounds.flags'], '--sounds does not go with --members'),
     (['--sounds=records'], '--sounds does not go with --members'),

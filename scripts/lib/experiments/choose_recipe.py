@@ -28,7 +28,7 @@ folds.define_flags('runs/chosen', 'chosen.json')
 flags.adopt_module_key_flags(folds)  # so that --help lists them
 flags.DEFINE_bool('thorough', False, 'Evaluate on each of the three remaining folds.')
 
-CHANGES = ('shift', 'crop', 'mix', 'reverb', 'noise', 'equalizer', 'band')  # augmentations of logmel_contrast.flags
+BEST = ('shift', 'crop', 'mix', 'reverb', 'noise', 'equalizer', 'band')  # augmentations of best.flags
 LOG_MEL = {  # name: flags of training, after those of the flagfile
   'as_it_is': (),
   'half_the_epochs': ('epochs=50',),
@@ -38,12 +38,12 @@ LOG_MEL = {  # name: flags of training, after those of the flagfile
   'rate_x_2.5': ('learning_rate=5e-3',),
   'batch_32': ('batch_size=32',),
   'no_contrast': ('student=logmel_cnn_level',),
-  'all_mixed': (f'augment={",".join(CHANGES).replace("mix", "mix=1")}',),
-  'masks': (f'augment={",".join(CHANGES)},time_mask,frequency_mask',),
-  'speed': (f'augment={",".join(CHANGES)},speed',),
-  'codec': (f'augment={",".join(CHANGES)},codec',),
+  'all_mixed': (f'augment={",".join(BEST).replace("mix", "mix=1")}',),
+  'masks': (f'augment={",".join(BEST)},time_mask,frequency_mask',),
+  'speed': (f'augment={",".join(BEST)},speed',),
+  'codec': (f'augment={",".join(BEST)},codec',),
   'no_augmentation': ('augment=',),
-  **{f'no_{name}': (f'augment={",".join(other for other in CHANGES if other != name)}',) for name in CHANGES},
+  **{f'no_{name}': (f'augment={",".join(other for other in BEST if other != name)}',) for name in BEST},
 }
 CHANGED = 'codec,shift,speed=0.25,crop,background,noise,equalizer,band'  # augmentations of transfer_soundnet8.flags
 RAW = {
@@ -66,9 +66,9 @@ LABELLED = {
   'mixing': ('augment=shift,gain,mix',),
   'no_augmentation': ('augment=',),
 }
-CANDIDATES = {'logmel_contrast': LOG_MEL, 'soundnet8': RAW, 'labels5': LABELLED, 'labels8': LABELLED}
+CANDIDATES = {'best': LOG_MEL, 'labels': LOG_MEL, 'soundnet8': RAW, 'labels5': LABELLED, 'labels8': LABELLED}
 flags.DEFINE_string('plan', None, 'File of candidates: NAME FLAG=VALUE ... a line; in place of those built in.')
-flags.DEFINE_enum('student', 'logmel_contrast', list(CANDIDATES), 'The row whose candidates are compared.')
+flags.DEFINE_enum('student', 'best', list(CANDIDATES), 'The row whose candidates are compared.')
 
 
 def main(argv):

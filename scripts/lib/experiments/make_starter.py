@@ -3,14 +3,14 @@
   scripts/make_starter --data=FOLDER
   scripts/make_starter --data=FOLDER --videos=FOLDER --outside=baby_cry=FOLDER --others=FOLDER
 
---data and --videos (default: DATA/videos) are those of scripts/benchmark_transfer. A student of
---preset=logmel_contrast is trained on every fold, and one more without --held_out, the fold that calibrates `unknown`
-and whose clips, as they are and changed, give the figures of the card. outside_sounds.py makes the sounds of no
-category; audionet_tf/models/categories.py adds the head `category` with `unknown`; groups.csv maps the teacher's
-classes to categories. Writes student.keras, student.json, card.md and NOTICE, at most 3 MB together: the weights keep
-12 bits of their mantissa. The card is printed too.
+--data and --videos (default: DATA/videos) are those of scripts/benchmark_transfer. A student of --preset=best is
+trained on every fold, and one more without --held_out, the fold that calibrates `unknown` and whose clips, as they are
+and changed, give the figures of the card. outside_sounds.py makes the sounds of no category;
+audionet_tf/models/categories.py adds the head `category` with `unknown`; groups.csv maps the teacher's classes to
+categories. Writes student.keras, student.json, card.md and NOTICE, at most 3 MB together: the weights keep 12 bits of
+their mantissa. The card is printed too.
 
-It takes two and a half times as long as a training of that preset on 240 clips, whose header says how long, and some
+It takes two and a half times as long as a training of --preset=best on 240 clips, whose header says how long, and some
 minutes for the figures. An interrupted run goes on in --work where it was, after the last epoch that was saved.
 """
 
@@ -148,17 +148,15 @@ def main(argv):
   cli.require(len(argv) == 1, f'unexpected argument {argv[-1]!r}; all settings are flags, see --help')
   if FLAGS.data and not FLAGS.videos:
     FLAGS.videos = f'{FLAGS.data}/videos'
-  place, row, seed = folds.check_place(), folds.ROWS['logmel_contrast'], FLAGS.seeds[0]
+  place, row, seed = folds.check_place(), folds.ROWS['best'], FLAGS.seeds[0]
   cli.require(FLAGS.held_out in place.folds(), f'--held_out={FLAGS.held_out}: no such fold in {place.videos}')
   outside = dict(word.partition('=')[::2] for word in FLAGS.outside)
   folders = [*outside.values(), *([FLAGS.others] if FLAGS.others else [])]
   for folder in folders:
     cli.require(pathlib.Path(folder).is_dir(), f'{folder}: no such folder')
   place.work.mkdir(parents=True, exist_ok=True)
-  folds.check_settings(place, 'logmel_contrast', row, FLAGS.train_flags)
-  runs = [
-    folds.train(place, 'logmel_contrast', row, fold, seed, FLAGS.train_flags) for fold in (FLAGS.held_out, EVERYTHING)
-  ]
+  folds.check_settings(place, 'best', row, FLAGS.train_flags)
+  runs = [folds.train(place, 'best', row, fold, seed, FLAGS.train_flags) for fold in (FLAGS.held_out, EVERYTHING)]
   threshold, slope, figures = measured(place, runs[0], outside)
   files.write_json(pathlib.Path(FLAGS.output or place.work / 'starter.json'), figures)
   size = write(place, runs[1], threshold, slope, figures)

@@ -5,13 +5,13 @@
 --data has esc10/ (esc10.csv, groups.csv, audio/) and teacher/ (a .tflite and its class names as .txt). --videos has a
 folder fold<F> for each fold and videos.csv (path, fold, category), which only the evaluation reads. The rows:
 
-  best        the student of --preset=best, which learns from the teacher, without labels: two networks, joined.
-              Then, with the labels of its training folds, a linear SVM on its features
-  logmel_contrast  the first of these networks alone
-  soundnet8   the second: SoundNet-8 on sound at one level, its heads on every step of the last hidden layer
+  best        the student of --preset=best, which learns from the teacher, without labels. Then, with the
+              labels of its training folds, a linear SVM on its features
+  soundnet8   the same with SoundNet-8 on sound at one level, its heads on every step of the last hidden layer
+  joined      the students of these two rows, each trained by its own recipe, joined into one
   labels5     SoundNet-5 on labels, from scratch
   labels8     SoundNet-8, a head on every step, on labels, from scratch
-  labels      the networks of `best` on labels, from scratch
+  labels      the network of `best` on labels, from scratch
   mfcc        an SVM on MFCC, and on log-mel statistics
 
 Every step is a command of this project, shown when it runs; finished steps are kept, and an interrupted run is resumed.

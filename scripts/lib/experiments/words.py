@@ -32,7 +32,7 @@ from experiments import folds
 from run_command import run
 
 FLAGS = flags.FLAGS
-ROWS = {name: folds.Row(name) for name in ('logmel_contrast', 'logmel_cnn')}
+ROWS = {name: folds.Row(name) for name in ('best', 'logmel_cnn')}
 HEAD, TEMPERATURE = 'space', 0.05
 
 
