@@ -5,6 +5,7 @@ import json
 import commands
 import numpy as np
 import pytest
+import s3_server
 import synthetic_records
 from scipy import special
 
@@ -12,8 +13,8 @@ from audionet_tf.data.params import RecordParams
 from audionet_tf.models import student_file
 
 
-def train(folder, *words):
-  return commands.run('audionet_tf.train', *words, cwd=folder)
+def train(folder, *words, environment=None):
+  return commands.run('audionet_tf.train', *words, cwd=folder, environment=environment)
 
 
 def weights(path):
@@ -86,6 +87,34 @@ def test_it_is_resumed_where_it_stopped(world):
   assert longer.returncode == 0, longer.stderr
   assert [epochs(folder / f'later/members/{name}') for name in ('first', 'second')] == [4, 4]
   assert longer.stdout.endswith('SavedModel: later/export/2\n')
+
+
+def test_the_run_may_be_in_a_store(world, tmp_path, monkeypatch):
+  folder, _ = world
+  with s3_server.running() as endpoint:
+    variables = s3_server.variables(endpoint, tmp_path / 'cache')
+    for name, value in variables.items():
+      monkeypatch.setenv(name, value)
+    system = s3_server.system()
+    system.mkdir('sounds')
+    words = '--flagfile=both.flags', '--seed=3', '--run_dir=s3://sounds/run/'
+    done = train(folder, *words, environment=variables)
+    assert done.returncode == 0, done.stderr
+    stored = {path.removeprefix('sounds/run/') for path in system.find('sounds/run')}
+    assert stored >= {
+      'student.json',
+      'export/1/saved_model.pb',
+      *(f'members/{n}/student.keras' for n in ('first', 'second')),
+    }
+    for name in ('student.keras', 'student.json'):
+      system.get_file(f'sounds/run/{name}', str(tmp_path / name))
+    for ours, expected in zip(weights(tmp_path), weights(folder / 'run'), strict=True):
+      np.testing.assert_array_equal(ours, expected)
+    refused = train(folder, *words, environment=variables)
+    assert refused.returncode == 1 and 's3://sounds/run: holds a run already' in refused.stderr
+    assert train(folder, *words, '--resume', environment=variables).returncode == 0
+    system.invalidate_cache()
+    assert {path.removeprefix('sounds/run/') for path in system.find('sounds/run')} == stored
 
 
 @pytest.mark.parametrize(
