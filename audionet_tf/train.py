@@ -384,13 +384,11 @@ def train(profile):
 
 def train_members(profile):
   """Trains a student by each of --members, by its own recipe but for the other flags of this run, and joins them."""
-  words, members, run_dir, resume = [*cli.given_words], MEMBERS.value, RUN_DIR.value.rstrip('/'), RESUME.value
-  folders = {member: f'{run_dir}/members/{pathlib.Path(member).stem}' for member in members}
-  cli.require(
-    len({*folders.values()}) == len(members) > 1 and all(members),
-    f'--members={",".join(members)}: give two or more presets or flag files with different names',
-  )
-  check_joined_run(run_dir, resume)
+  from audionet_tf.training import members  # here, so that --help need not wait for it
+
+  words, run_dir, resume = [*cli.given_words], RUN_DIR.value.rstrip('/'), RESUME.value
+  folders = members.folders(MEMBERS.value, run_dir)
+  members.check_run(run_dir, resume)
   common = [word for word in words[1:] if word != '--' and flagfiles.flag_of(word) not in ('members', 'run_dir')]
   lines, decided = {}, []
   for member, folder in folders.items():  # mistakes are told before hours of training
@@ -400,29 +398,13 @@ def train_members(profile):
     check_flags()
     decided.append([flag.value for flag in OF_ALL_MEMBERS])
   for flag, *values in zip(OF_ALL_MEMBERS, *decided, strict=True):
-    same = all(value == values[0] for value in values)
-    cli.require(same, f'--members: they have different --{flag.name}; students that are joined need the same')
+    members.check_alike(flag.name, values)
   for number, (member, line) in enumerate(lines.items(), 1):
     print(f'student {number} of {len(lines)}: {folders[member]}', file=sys.stderr)
     set_flags(line)
     train(profile)
   api.join([*folders.values()], run_dir, resume)
   set_flags(words)  # which --resume and the last lines are of
-
-
-def check_joined_run(run_dir, resume):
-  """UserError if `run_dir` holds a run of one student, or a joined one that is not to be resumed."""
-  from audionet_tf.training import run_checks  # here, so that --help need not wait for it
-
-  names = [run_checks.SETTINGS_NAME, student_paths.STUDENT_FILE]
-  if object_store.is_address(run_dir):
-    single, student = (object_store.stat(f'{run_dir}/{name}') for name in names)
-  else:
-    single, student = ((pathlib.Path(run_dir) / name).exists() for name in names)
-  cli.require(not single, f'{run_dir}: holds a run of one student; choose another --run_dir for --members')
-  cli.require(
-    resume or not student, f'{run_dir}: holds a run already; go on with --resume, or choose another --run_dir'
-  )
 
 
 def check_member():

@@ -70,7 +70,7 @@ def is_of_output(error, job):
 
 
 def set_limits(memory_bytes):
-  """Limits the memory of this process, which decodes what comes from strangers, and that it leaves no core."""
+  """Limits the memory of this process, which decodes what comes from anyone, and that it leaves no core."""
   for kind, limit in ((resource.RLIMIT_AS, memory_bytes), (resource.RLIMIT_CORE, 0)):
     hard = resource.getrlimit(kind)[1]
     with contextlib.suppress(ValueError, OSError):  # some systems lack a limit

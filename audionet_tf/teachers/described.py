@@ -1,6 +1,6 @@
 """The teacher of a student, as the student's settings describe it.
 
-A student may come from strangers: values are checked, and no address that it names is followed.
+A student may come from anyone: values are checked, and no address that it names is followed.
 """
 
 import math
