@@ -410,7 +410,7 @@ def test_train_has_the_flags_of_the_command_and_their_defaults():
   own = {name: p.default for name, p in inspect.signature(api.train).parameters.items() if name != 'settings'}
   fields = {field.name: field.default for field in dataclasses.fields(config.TrainingConfig)}
   settings = {name: value for name, value in fields.items() if name not in training.OWN_ARGUMENTS}
-  assert set(flags) == {'preset', 'sounds', *own, *settings}  # sounds: of train_on_sounds
+  assert set(flags) == {'preset', 'members', 'sounds', *own, *settings}  # sounds: of train_on_sounds; members: of join
   assert set(settings) == {word for word in inspect.getdoc(api.train).split('`') if word in settings}
   for name, value in settings.items():
     assert flags[name] == value, name
