@@ -183,3 +183,10 @@ def test_a_plan_names_candidates(tmp_path):
       folds.read_plan(plan)
   with pytest.raises(UserError, match='No such file'):
     folds.read_plan(tmp_path / 'none.txt')
+
+
+def test_settings_of_a_joined_row_are_those_of_its_students_too():
+  lines = folds.preset_lines('joined')
+  assert '--members=best,transfer_soundnet8' in lines
+  for name in ('best', 'transfer_soundnet8'):
+    assert set(folds.preset_lines(name)) <= set(lines)
