@@ -19,7 +19,7 @@ import tqdm
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.core.stores import store_mirror
-from audionet_tf.data import batch_keys, input_pipeline, records
+from audionet_tf.data import batch_keys, input_pipeline, records, tuning
 from audionet_tf.data.shards import shard_reading, tfrecord_io
 
 DAMAGED = 'not the record that the manifest lists'
@@ -212,5 +212,5 @@ def training_batches(
     }
     return after.of(augment(tensors, tf.stack([tf.constant(seed, tf.int64), batch // steps])) if augment else tensors)
 
-  numbers = tf.data.Dataset.range(first_pass * steps + first_step, tf.int64.max)
-  return numbers.map(finish, num_parallel_calls=tf.data.AUTOTUNE).prefetch(8)
+  numbers = tuning.fixed(tf.data.Dataset.range(first_pass * steps + first_step, tf.int64.max))
+  return numbers.map(finish, num_parallel_calls=tuning.THREADS).prefetch(8)

@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from audionet_tf.data import records
+from audionet_tf.data import records, tuning
 from audionet_tf.data.batch_keys import NEEDS_WHOLE_BATCH
 from audionet_tf.data.shards import damage, shard_reading
 
@@ -182,7 +182,7 @@ def training_batches(source, batch_size, seed, first_pass=0, share=ALL_ROWS, aug
     batches = blocks.rebatch(source.shuffle_windows).enumerate().map(shuffle).rebatch(batch_size)
     return batches.map(lambda windows: windows | {SEED_OF_PASS: seed_of_pass}) if augment else batches
 
-  passes = tf.data.Dataset.range(first_pass, tf.int64.max).flat_map(one_pass)
+  passes = tuning.fixed(tf.data.Dataset.range(first_pass, tf.int64.max)).flat_map(one_pass)
   return finished(passes.skip(first_step), source.finish, share, augment).prefetch(8)
 
 
@@ -227,4 +227,4 @@ def finished(windows, finish, share, augment=None):
     batch['mask'] *= before.rows(count)[1]
     return after.of(augment(batch, block[SEED_OF_PASS]) if augment else batch)
 
-  return windows.map(rows, num_parallel_calls=tf.data.AUTOTUNE)
+  return windows.map(rows, num_parallel_calls=tuning.THREADS)

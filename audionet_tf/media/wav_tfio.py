@@ -14,7 +14,6 @@ import struct
 import warnings
 from typing import NamedTuple
 
-import joblib
 import numpy as np
 
 from audionet_tf.core.errors import MediaError
@@ -109,6 +108,8 @@ def dataset(library, paths, headers, numbers):
   """
   import tensorflow as tf
 
+  from audionet_tf.data import tuning
+
   def decode(contents, dtype, zero, full_scale):
     samples = library.audio.decode_wav(contents, dtype=getattr(tf, dtype))
     return (tf.cast(samples, tf.float32) - zero) / full_scale
@@ -120,7 +121,7 @@ def dataset(library, paths, headers, numbers):
   # An absolute path is never taken for an address. A name need not be UTF-8.
   files = [os.fsencode(os.path.abspath(paths[number])) for number in numbers]
   rows = numbers, files, [list(KINDS).index(headers[number].kind) for number in numbers]
-  sounds = tf.data.Dataset.from_tensor_slices(rows).map(sound, num_parallel_calls=joblib.cpu_count())
+  sounds = tuning.fixed(tf.data.Dataset.from_tensor_slices(rows)).map(sound, num_parallel_calls=tuning.THREADS)
   return sounds.ignore_errors().as_numpy_iterator()
 
 

@@ -14,7 +14,7 @@ import tqdm
 from audionet_tf.core import files, system, text
 from audionet_tf.core.errors import UserError
 from audionet_tf.core.stores import store_folder, store_mirror
-from audionet_tf.data import batch_keys, input_pipeline, records, soft_labels
+from audionet_tf.data import batch_keys, input_pipeline, records, soft_labels, tuning
 from audionet_tf.data.record_manifest import position
 from audionet_tf.data.shards import damage, shard_reading, tfrecord_io
 from audionet_tf.data.soft_labels import FOLDER, OUTPUT_SETTINGS
@@ -310,15 +310,12 @@ def batched(teacher, batch_size, image_size):
   return in_parts
 
 
-def batches(path, params, skip=0, images=True):
-  """tf.data.Dataset of the blocks of a shard after the first `skip`.
-
-  A block holds `audio`, `video/id`, `index`; with `images` also `image` u8 [U, S, S, 3], each of the block's pictures
-  once, and `position` int32 [B, T], the index of every window's pictures in it. Neighbouring windows often show the
-  same frame, and a still video shows one throughout.
-  """
+@functools.cache  # a trace takes as long as a thousand small pictures, and every shard is a data set of its own
+def decoder(params, images):
+  """A tf.function that decodes a block of serialized records, string [B], for `batches`; its arguments are theirs."""
   size, pictures = params.image_size, params.images_per_window
 
+  @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
   def decode(serialized):
     batch = records.parse_batch(serialized, params, images=images)
     if not images:
@@ -329,9 +326,19 @@ def batches(path, params, skip=0, images=True):
     batch['position'] = tf.reshape(position, [-1, pictures])
     return batch
 
+  return decode
+
+
+def batches(path, params, skip=0, images=True):
+  """tf.data.Dataset of the blocks of a shard after the first `skip`.
+
+  A block holds `audio`, `video/id`, `index`; with `images` also `image` u8 [U, S, S, 3], each of the block's pictures
+  once, and `position` int32 [B, T], the index of every window's pictures in it. Neighbouring windows often show the
+  same frame, and a still video shows one throughout.
+  """
   framed = shard_reading.files([path]).flat_map(tf.data.TFRecordDataset)
   blocks = framed.batch(input_pipeline.BLOCK_WINDOWS).skip(skip)
-  return blocks.map(decode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+  return blocks.map(decoder(params, images), num_parallel_calls=tuning.THREADS).prefetch(2)
 
 
 def finished_blocks(path):

@@ -48,13 +48,14 @@ def test_a_short_run(tmp_path):
   assert sorted(path.name for path in tmp_path.iterdir()) == ['out.json', 'out.png']
 
 
-def test_stages_with_tensorflow(tmp_path):
+def test_stages_with_tensorflow(tmp_path, monkeypatch):
+  monkeypatch.setattr(stages, 'LEAST_WINDOWS', 1200)
   stages.synthetic_parts(tmp_path, 600)
   stages.build_windows(tmp_path)
   stages.label_windows(tmp_path)
   assert stages.train_windows(tmp_path) > 0
   rows = [json.loads(line) for line in (tmp_path / 'run/metrics.jsonl').read_text().splitlines()]
-  assert len(rows) == 2 and all(row['kl'] > 0 for row in rows)
+  assert len(rows) == 3 and all(row['kl'] > 0 for row in rows)
   stages.verify_windows(tmp_path)
   shard = next(tmp_path.glob('records-*'))
   flips.flip(shard, 0)

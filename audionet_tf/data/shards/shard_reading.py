@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.core.stores import store_mirror
+from audionet_tf.data import tuning
 
 AHEAD = 2  # shards that are fetched while the ones before are read
 
@@ -14,7 +15,7 @@ _failures = []  # UserErrors of fetching, which tf.data makes errors of its own 
 
 def files(paths):
   """Dataset of string []: the paths of files that can be read, in their order."""
-  return at_hand(tf.data.Dataset.from_tensor_slices(tensor(paths)), paths)
+  return at_hand(tuning.fixed(tf.data.Dataset.from_tensor_slices(tensor(paths))), paths)
 
 
 def tensor(paths):

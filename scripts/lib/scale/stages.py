@@ -4,9 +4,11 @@
   python -m scale.stages videos FOLDER COUNT build
 
 Memory is that of the process and of its children, each at its peak. Imports, tracing and the synthesis of the input are
-not timed: a stage is first run on a few windows.
+not timed: a stage is first run on a few windows. A stage on so few windows that it ends at once is repeated, and its
+seconds are the mean: single runs of less than a second differ by half on a shared machine.
 """
 
+import functools
 import io
 import json
 import pathlib
@@ -26,6 +28,8 @@ from tfrecords import builder, shards, verification
 WINDOWS_PER_VIDEO = 250  # ten seconds of AudioNet's windows
 PARAMS = RecordParams(image_size=32)
 WARM_UP_WINDOWS = 2500
+LEAST_SECONDS = 5  # of the repetitions of a stage
+LEAST_WINDOWS = 100_000  # of the repetitions of an epoch
 CLASSES = 100
 PICTURES = 16  # different ones
 CLIP_SECONDS = 0.4
@@ -69,8 +73,9 @@ def build_windows(folder):
   shards.write(folder, done, fields, None, lambda count: None)
 
 
+@functools.cache
 def teacher():
-  """A frozen_teacher.Teacher with random weights, small beside the reading and decoding of pictures."""
+  """A frozen_teacher.Teacher with random weights, small beside the reading and decoding of pictures; traced once."""
   import tensorflow as tf
 
   from audionet_tf.teachers import frozen_teacher
@@ -86,14 +91,16 @@ def teacher():
 
 
 def label_windows(folder):
-  """Stores the teacher's outputs."""
+  """Stores the teacher's outputs anew."""
+  from audionet_tf.data import soft_labels
   from audionet_tf.teachers import labelling
 
+  shutil.rmtree(folder / soft_labels.FOLDER, ignore_errors=True)
   labelling.ensure(folder, records.read_manifest(folder), [teacher()])
 
 
 def train_windows(folder):
-  """Two passes of AudioNet over the stored outputs; returns the seconds of the second."""
+  """Passes of AudioNet over the stored outputs; returns the mean seconds of all but the first."""
   import tensorflow as tf
 
   from audionet_tf.data import soft_labels
@@ -101,7 +108,8 @@ def train_windows(folder):
   from audionet_tf.training import callbacks, config, loop, run_models, trainer
 
   manifest = records.read_manifest(folder)
-  chosen = config.TrainingConfig(teachers=(config.TeacherConfig('none'),), epochs=2)
+  epochs = 1 + max(1, LEAST_WINDOWS // manifest['windows'])
+  chosen = config.TrainingConfig(teachers=(config.TeacherConfig('none'),), epochs=epochs)
   stored = folder / soft_labels.FOLDER / labelling.labels_key(manifest, [teacher()])
   source = soft_labels.label_source(stored, soft_labels.read_manifest(stored))
   distiller = run_models.build_distiller(manifest, [teacher()], chosen)
@@ -110,9 +118,10 @@ def train_windows(folder):
   log = callbacks.RunLog(run_dir, trainer.stats_header(manifest, chosen), trainer.ids_of(manifest), manifest['windows'])
   log.begin(0)
   batches = trainer.training_batches(folder, manifest, source, chosen, 0, trainer.input_pipeline.ALL_ROWS)
-  loop.run(distiller, batches, [log], 2, chosen.steps_per_epoch(manifest['windows']))
+  loop.run(distiller, batches, [log], epochs, chosen.steps_per_epoch(manifest['windows']))
   tf.keras.backend.clear_session()
-  return log.row['seconds']
+  lines = (run_dir / 'metrics.jsonl').read_text().splitlines()[1:]
+  return sum(json.loads(line)['seconds'] for line in lines) / len(lines)
 
 
 def verify_windows(folder):
@@ -172,10 +181,12 @@ def run(kind, folder, count, stage):
       WINDOW_STAGES[name](warm_up)
     if stage == 'build':
       synthetic_parts(place, count)
-  began, core_began = time.perf_counter(), core_seconds()
-  own_seconds = function(place)
-  seconds = own_seconds or time.perf_counter() - began
-  core = core_seconds() - core_began
+  began, core_began, passes = time.perf_counter(), core_seconds(), 0
+  while not passes or (kind == 'windows' and time.perf_counter() - began < LEAST_SECONDS):
+    own_seconds = function(place)
+    passes += 1
+  seconds = own_seconds or (time.perf_counter() - began) / passes
+  core = (core_seconds() - core_began) / passes
   if own_seconds or kind == 'videos':  # of a part of the stage, or of decoders, which are children of another process
     core = None
   peaks = [resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]

@@ -1,0 +1,68 @@
+"""No iterator of the program is tuned by tf.data, whose tuner keeps whoever drops an iterator waiting."""
+
+import types
+
+import numpy as np
+import pytest
+import synthetic_records
+import tensorflow as tf
+from scipy.io import wavfile
+
+from audionet_tf.data import tuning
+from audionet_tf.media import wav_tfio
+from audionet_tf.training import config, distribution, trainer
+
+VIDEOS = {'a.wav': 9, 'b.wav': 6}
+
+
+@pytest.fixture
+def tuned(monkeypatch):
+  """List of bool that grows with every iterator: whether tf.data would tune it."""
+  found = []
+
+  def watched(owner, name, dataset_of):
+    original = getattr(owner, name)
+
+    def call(self, *arguments, **options):
+      found.append(dataset_of(self, *arguments).options().autotune.enabled is not False)
+      return original(self, *arguments, **options)
+
+    monkeypatch.setattr(owner, name, call)
+
+  watched(tf.data.Dataset, '__iter__', lambda dataset: dataset)
+  watched(tf.distribute.MirroredStrategy, 'distribute_datasets_from_function', lambda strategy, make: make(None))
+  return found
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [{}, {'gate': 'loudness'}, {'balance': True, 'loss': 'cross_entropy'}, {'teacher_mode': 'online'}],
+  ids=lambda changes: next(iter(changes), 'plain'),
+)
+def test_training(tmp_path, tuned, changes):
+  synthetic_records.write_records(tmp_path / 'records', VIDEOS)
+  synthetic_records.colour_teacher(tmp_path / 'teacher.keras')
+  (tmp_path / 'labels.csv').write_text('file,labels\na.wav,x\nb.wav,y\n')
+  source = tmp_path / ('labels.csv' if changes.get('balance') else 'teacher.keras')
+  chosen = config.TrainingConfig(teachers=(config.TeacherConfig(str(source)),), epochs=2, batch_size=4, **changes)
+  trainer.train(tmp_path / 'records', tmp_path / 'run', chosen)
+  assert len(tuned) >= 2 and not any(tuned)  # the teacher's pass, the training
+
+
+def test_replicas(tuned):
+  batches = tuning.fixed(tf.data.Dataset.from_tensors({'audio': tf.zeros([4, 2])}).repeat())
+  batch = next(distribution.iterate(tf.distribute.MirroredStrategy(['CPU:0']), batches))
+  assert batch['audio'].shape == [4, 2] and tuned[0] is False
+
+
+def decode_wav(contents, dtype):
+  """In place of tensorflow-io's, which is not on every machine."""
+  return tf.cast(tf.audio.decode_wav(contents).audio * (1 << 15), dtype)
+
+
+def test_sound_files(tmp_path, tuned):
+  path = tmp_path / 'a.wav'
+  wavfile.write(path, 16000, np.arange(-50, 50, dtype=np.int16))
+  library = types.SimpleNamespace(audio=types.SimpleNamespace(decode_wav=decode_wav))
+  assert [number for number, _ in wav_tfio.dataset(library, [path], [wav_tfio.header(path)], [0])] == [0]
+  assert tuned == [False]
