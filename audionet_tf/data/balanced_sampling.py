@@ -17,9 +17,10 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
+from audionet_tf.core import tuning
 from audionet_tf.core.errors import UserError
 from audionet_tf.core.stores import store_mirror
-from audionet_tf.data import batch_keys, input_pipeline, records, tuning
+from audionet_tf.data import batch_keys, input_pipeline, records
 from audionet_tf.data.shards import shard_reading, tfrecord_io
 
 DAMAGED = 'not the record that the manifest lists'

@@ -23,7 +23,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from audionet_tf.data import records, tuning
+from audionet_tf.core import tuning
+from audionet_tf.data import records
 from audionet_tf.data.batch_keys import NEEDS_WHOLE_BATCH
 from audionet_tf.data.shards import damage, shard_reading
 

@@ -108,7 +108,7 @@ def dataset(library, paths, headers, numbers):
   """
   import tensorflow as tf
 
-  from audionet_tf.data import tuning
+  from audionet_tf.core import tuning
 
   def decode(contents, dtype, zero, full_scale):
     samples = library.audio.decode_wav(contents, dtype=getattr(tf, dtype))

@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf.core import files, system, text
+from audionet_tf.core import files, system, text, tuning
 from audionet_tf.core.errors import UserError
 from audionet_tf.core.stores import store_folder, store_mirror
-from audionet_tf.data import batch_keys, input_pipeline, records, soft_labels, tuning
+from audionet_tf.data import batch_keys, input_pipeline, records, soft_labels
 from audionet_tf.data.record_manifest import position
 from audionet_tf.data.shards import damage, shard_reading, tfrecord_io
 from audionet_tf.data.soft_labels import FOLDER, OUTPUT_SETTINGS

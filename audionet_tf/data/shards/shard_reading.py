@@ -4,9 +4,9 @@ import os
 
 import tensorflow as tf
 
+from audionet_tf.core import tuning
 from audionet_tf.core.errors import UserError
 from audionet_tf.core.stores import store_mirror
-from audionet_tf.data import tuning
 
 AHEAD = 2  # shards that are fetched while the ones before are read
 

@@ -8,7 +8,7 @@ import synthetic_records
 import tensorflow as tf
 from scipy.io import wavfile
 
-from audionet_tf.data import tuning
+from audionet_tf.core import tuning
 from audionet_tf.media import wav_tfio
 from audionet_tf.training import config, distribution, trainer
 
