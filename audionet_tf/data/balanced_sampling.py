@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf.core import tuning
+from audionet_tf.core import tf_data
 from audionet_tf.core.errors import UserError
 from audionet_tf.core.stores import store_mirror
 from audionet_tf.data import batch_keys, input_pipeline, records
@@ -121,7 +121,8 @@ def read_windows(paths, source, head, audio, targets):
 
   with tqdm.tqdm(total=sum(map(len, offsets)), desc='counting labels', unit=' windows', delay=2) as bar:
     for path in source.paths:
-      for video, index, labels in shard_reading.files([path]).flat_map(source.blocks).map(columns).as_numpy_iterator():
+      blocks = shard_reading.files([path]).flat_map(source.blocks).map(columns, tf_data.THREADS)
+      for video, index, labels in blocks.prefetch(2).as_numpy_iterator():
         if not (((labels == 0) | (labels == 1)).all() and (labels == labels[:, :1]).all()):
           raise UserError(
             f'balance: teacher {head} predicts probabilities, not labels; balanced batches need a table of labels'
@@ -213,5 +214,5 @@ def training_batches(
     }
     return after.of(augment(tensors, tf.stack([tf.constant(seed, tf.int64), batch // steps])) if augment else tensors)
 
-  numbers = tuning.fixed(tf.data.Dataset.range(first_pass * steps + first_step, tf.int64.max))
-  return numbers.map(finish, num_parallel_calls=tuning.THREADS).prefetch(8)
+  numbers = tf_data.without_autotune(tf.data.Dataset.range(first_pass * steps + first_step, tf.int64.max))
+  return numbers.map(finish, tf_data.THREADS).prefetch(8)

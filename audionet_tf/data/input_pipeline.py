@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from audionet_tf.core import tuning
+from audionet_tf.core import tf_data
 from audionet_tf.data import records
 from audionet_tf.data.batch_keys import NEEDS_WHOLE_BATCH
 from audionet_tf.data.shards import damage, shard_reading
@@ -149,7 +149,11 @@ def encoded_pictures(folder, manifest, batch_size):
   """
   paths = shard_reading.files(records.shard_paths(folder, manifest))
   windows = paths.flat_map(tf.data.TFRecordDataset).batch(batch_size)
-  return windows.map(lambda serialized: records.parse_batch(serialized, manifest['params'], True)['image/encoded'])
+
+  def pictures(serialized):
+    return records.parse_batch(serialized, manifest['params'], True)['image/encoded']
+
+  return windows.map(pictures, tf_data.THREADS).prefetch(2)
 
 
 def training_batches(source, batch_size, seed, first_pass=0, share=ALL_ROWS, augment=None, first_step=0):
@@ -183,7 +187,7 @@ def training_batches(source, batch_size, seed, first_pass=0, share=ALL_ROWS, aug
     batches = blocks.rebatch(source.shuffle_windows).enumerate().map(shuffle).rebatch(batch_size)
     return batches.map(lambda windows: windows | {SEED_OF_PASS: seed_of_pass}) if augment else batches
 
-  passes = tuning.fixed(tf.data.Dataset.range(first_pass, tf.int64.max)).flat_map(one_pass)
+  passes = tf_data.without_autotune(tf.data.Dataset.range(first_pass, tf.int64.max)).flat_map(one_pass)
   return finished(passes.skip(first_step), source.finish, share, augment).prefetch(8)
 
 
@@ -228,4 +232,4 @@ def finished(windows, finish, share, augment=None):
     batch['mask'] *= before.rows(count)[1]
     return after.of(augment(batch, block[SEED_OF_PASS]) if augment else batch)
 
-  return windows.map(rows, num_parallel_calls=tuning.THREADS)
+  return windows.map(rows, tf_data.THREADS)

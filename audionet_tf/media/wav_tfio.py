@@ -108,7 +108,7 @@ def dataset(library, paths, headers, numbers):
   """
   import tensorflow as tf
 
-  from audionet_tf.core import tuning
+  from audionet_tf.core import tf_data
 
   def decode(contents, dtype, zero, full_scale):
     samples = library.audio.decode_wav(contents, dtype=getattr(tf, dtype))
@@ -121,7 +121,7 @@ def dataset(library, paths, headers, numbers):
   # An absolute path is never taken for an address. A name need not be UTF-8.
   files = [os.fsencode(os.path.abspath(paths[number])) for number in numbers]
   rows = numbers, files, [list(KINDS).index(headers[number].kind) for number in numbers]
-  sounds = tuning.fixed(tf.data.Dataset.from_tensor_slices(rows)).map(sound, num_parallel_calls=tuning.THREADS)
+  sounds = tf_data.without_autotune(tf.data.Dataset.from_tensor_slices(rows)).map(sound, tf_data.THREADS)
   return sounds.ignore_errors().as_numpy_iterator()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from audionet_tf.core import files, system, text, tuning
+from audionet_tf.core import files, system, text, tf_data
 from audionet_tf.core.errors import UserError
 from audionet_tf.core.stores import store_folder, store_mirror
 from audionet_tf.data import batch_keys, input_pipeline, records, soft_labels
@@ -338,7 +338,9 @@ def batches(path, params, skip=0, images=True):
   """
   framed = shard_reading.files([path]).flat_map(tf.data.TFRecordDataset)
   blocks = framed.batch(input_pipeline.BLOCK_WINDOWS).skip(skip)
-  return blocks.map(decoder(params, images), num_parallel_calls=tuning.THREADS).prefetch(2)
+  picture_bytes = params.images_per_window * params.image_size**2 * 3 if images else 0
+  threads = tf_data.threads(input_pipeline.BLOCK_WINDOWS * (params.window_samples * 4 + picture_bytes))
+  return blocks.map(decoder(params, images), threads).prefetch(2)
 
 
 def finished_blocks(path):

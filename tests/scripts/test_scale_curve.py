@@ -1,6 +1,8 @@
 """A short run of scale_curve: what it measures and writes, not how fast."""
 
 import json
+import statistics
+import types
 
 import commands
 import flips
@@ -32,6 +34,27 @@ def test_the_table_compares_time_for_each_with_the_least():
   ]
 
 
+@pytest.mark.parametrize(
+  ('own', 'seconds', 'core_seconds'),
+  [((None, None, None), 6 / 3, 9 / 3), ((1, 3, 5), 3, None)],
+)
+def test_a_stage_that_ends_soon_is_repeated(tmp_path, monkeypatch, own, seconds, core_seconds):
+  clock, outcomes, places = [0.0], iter([None, *own]), []
+
+  def stage(place):
+    clock[0] += 2
+    places.append(place.name)
+    return next(outcomes)
+
+  monkeypatch.setattr(stages, 'WINDOW_STAGES', {'verify': stage, 'build': lambda place: None})
+  monkeypatch.setattr(stages, 'synthetic_parts', lambda folder, windows: None)
+  monkeypatch.setattr(stages, 'time', types.SimpleNamespace(perf_counter=lambda: clock[0]))
+  monkeypatch.setattr(stages, 'core_seconds', lambda: 1.5 * clock[0])
+  row = stages.run('windows', tmp_path, 100, 'verify')
+  assert places == ['warm_up_verify', 'records', 'records', 'records']  # 5 s are over after three
+  assert (row['seconds'], row['core_seconds']) == (seconds, core_seconds)
+
+
 @pytest.mark.long
 def test_a_short_run(tmp_path):
   words = ['--windows=300', '--stages=build,verify', '--videos=2', f'--output={tmp_path}/out.json']
@@ -49,13 +72,14 @@ def test_a_short_run(tmp_path):
 
 
 def test_stages_with_tensorflow(tmp_path, monkeypatch):
-  monkeypatch.setattr(stages, 'LEAST_WINDOWS', 1200)
+  monkeypatch.setattr(stages, 'TIMED_WINDOWS', 1200)
   stages.synthetic_parts(tmp_path, 600)
   stages.build_windows(tmp_path)
   stages.label_windows(tmp_path)
-  assert stages.train_windows(tmp_path) > 0
-  rows = [json.loads(line) for line in (tmp_path / 'run/metrics.jsonl').read_text().splitlines()]
-  assert len(rows) == 3 and all(row['kl'] > 0 for row in rows)
+  seconds = stages.train_windows(tmp_path)
+  first, *others = [json.loads(line) for line in (tmp_path / 'run/metrics.jsonl').read_text().splitlines()]
+  assert len(others) == 2 and all(row['kl'] > 0 for row in (first, *others))
+  assert seconds == statistics.mean(row['seconds'] for row in others)
   stages.verify_windows(tmp_path)
   shard = next(tmp_path.glob('records-*'))
   flips.flip(shard, 0)

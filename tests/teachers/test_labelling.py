@@ -173,6 +173,13 @@ def test_several_teachers_stand_side_by_side(tmp_path):
     labelling.ensure(tmp_path, manifest, [make_teacher(), make_teacher()])
 
 
+def test_the_decoder_of_pictures_is_traced_once(tmp_path):
+  manifest, _ = write_records(tmp_path)
+  labelling.decoder.cache_clear()
+  labelling.ensure(tmp_path, manifest, [make_teacher()])
+  assert labelling.decoder(manifest['params'], True).experimental_get_tracing_count() == 1
+
+
 def test_equal_pictures_are_classified_once_per_block(tmp_path):
   manifest, _ = write_records(tmp_path, same_picture=True)
   batch_sizes = []

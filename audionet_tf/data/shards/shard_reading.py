@@ -4,7 +4,7 @@ import os
 
 import tensorflow as tf
 
-from audionet_tf.core import tuning
+from audionet_tf.core import tf_data
 from audionet_tf.core.errors import UserError
 from audionet_tf.core.stores import store_mirror
 
@@ -15,7 +15,7 @@ _failures = []  # UserErrors of fetching, which tf.data makes errors of its own 
 
 def files(paths):
   """Dataset of string []: the paths of files that can be read, in their order."""
-  return at_hand(tuning.fixed(tf.data.Dataset.from_tensor_slices(tensor(paths))), paths)
+  return at_hand(tf_data.without_autotune(tf.data.Dataset.from_tensor_slices(tensor(paths))), paths)
 
 
 def tensor(paths):

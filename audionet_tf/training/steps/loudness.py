@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
+from audionet_tf.core import tf_data
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import record_manifest
 from audionet_tf.data.batch_keys import NEEDS_WHOLE_BATCH, WEIGHT
@@ -46,7 +47,7 @@ def window_weights(source, manifest):
     power = tf.reduce_mean(batch['audio'] ** 2, 1)
     return batch['video_id'], batch['index'], power  # tf.data then decodes no pictures
 
-  blocks = shard_reading.files(source.paths).flat_map(source.blocks).map(columns)
+  blocks = shard_reading.files(source.paths).flat_map(source.blocks).map(columns, tf_data.THREADS)
   with tqdm.tqdm(total=manifest['windows'], desc='measuring loudness', unit=' windows', delay=2) as bar:
     for video, index, power in blocks.prefetch(2).as_numpy_iterator():
       levels[rows[video] + index] = 10 * np.log10(np.maximum(power, 10 ** (SILENCE_DB / 10)))

@@ -3,7 +3,7 @@
   scripts/scale_curve                                             10,000 to 1,000,000 windows, 1,000 to 10,000 videos
   scripts/scale_curve --windows=1000,2000 --videos=4,8            a trial, whose figures mean nothing
 
-Windows are synthetic: they are ordered into shards, labelled by a small teacher, trained on in one pass by AudioNet,
+Windows are synthetic: they are ordered into shards, labelled by a small teacher, trained on by AudioNet,
 and verified. Videos are short clips that are decoded. Every stage is a process of its own; memory is its peak, or that
 of its largest child. 1,000,000 windows take about 8 GB below --work, and minutes; run it on an idle machine.
 """

@@ -4,8 +4,8 @@
   python -m scale.stages videos FOLDER COUNT build
 
 Memory is that of the process and of its children, each at its peak. Imports, tracing and the synthesis of the input are
-not timed: a stage is first run on a few windows. A stage on so few windows that it ends at once is repeated, and its
-seconds are the mean: single runs of less than a second differ by half on a shared machine.
+not timed: a stage is first run on a few windows. Where it then ends soon it is repeated, and seconds are the mean:
+single runs of less than a second differ by half on a shared machine.
 """
 
 import functools
@@ -29,7 +29,7 @@ WINDOWS_PER_VIDEO = 250  # ten seconds of AudioNet's windows
 PARAMS = RecordParams(image_size=32)
 WARM_UP_WINDOWS = 2500
 LEAST_SECONDS = 5  # of the repetitions of a stage
-LEAST_WINDOWS = 100_000  # of the repetitions of an epoch
+TIMED_WINDOWS = 100_000  # of all epochs but the first, at least
 CLASSES = 100
 PICTURES = 16  # different ones
 CLIP_SECONDS = 0.4
@@ -82,12 +82,13 @@ def teacher():
 
   weights = tf.random.stateless_uniform([3, CLASSES], [0, 1])
 
+  @tf.function(input_signature=[tf.TensorSpec([None, PARAMS.image_size, PARAMS.image_size, 3], tf.uint8)])
   def probabilities(images):
     return tf.nn.softmax(tf.reduce_mean(tf.cast(images, tf.float32), [1, 2]) @ weights / 64)
 
   names = [f'class {i}' for i in range(CLASSES)]
   description = {'weights': 'none', 'dtype': 'float32', 'outputs': 'probabilities', 'input_range': None}
-  return frozen_teacher.Teacher('teacher', names, probabilities, True, description, 'synthetic')
+  return frozen_teacher.Teacher('teacher', names, probabilities, False, description, 'synthetic')
 
 
 def label_windows(folder):
@@ -108,7 +109,7 @@ def train_windows(folder):
   from audionet_tf.training import callbacks, config, loop, run_models, trainer
 
   manifest = records.read_manifest(folder)
-  epochs = 1 + max(1, LEAST_WINDOWS // manifest['windows'])
+  epochs = 1 + max(1, TIMED_WINDOWS // manifest['windows'])
   chosen = config.TrainingConfig(teachers=(config.TeacherConfig('none'),), epochs=epochs)
   stored = folder / soft_labels.FOLDER / labelling.labels_key(manifest, [teacher()])
   source = soft_labels.label_source(stored, soft_labels.read_manifest(stored))
@@ -181,14 +182,14 @@ def run(kind, folder, count, stage):
       WINDOW_STAGES[name](warm_up)
     if stage == 'build':
       synthetic_parts(place, count)
-  began, core_began, passes = time.perf_counter(), core_seconds(), 0
-  while not passes or (kind == 'windows' and time.perf_counter() - began < LEAST_SECONDS):
-    own_seconds = function(place)
-    passes += 1
-  seconds = own_seconds or (time.perf_counter() - began) / passes
-  core = (core_seconds() - core_began) / passes
-  if own_seconds or kind == 'videos':  # of a part of the stage, or of decoders, which are children of another process
-    core = None
+  own_seconds, began, core_began = [], time.perf_counter(), core_seconds()
+  while not own_seconds or (kind == 'windows' and time.perf_counter() - began < LEAST_SECONDS):
+    own_seconds.append(function(place))
+  passes = len(own_seconds)
+  seconds, core = (time.perf_counter() - began) / passes, (core_seconds() - core_began) / passes
+  if own_seconds[0] is not None:  # of a part of the stage
+    seconds, core = sum(own_seconds) / passes, None
+  core = None if kind == 'videos' else core  # decoders are children of another process
   peaks = [resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
   return {'seconds': seconds, 'core_seconds': core, 'bytes': peaks[0], 'child_bytes': peaks[1]}
 

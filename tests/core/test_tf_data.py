@@ -1,4 +1,4 @@
-"""No iterator of the program is tuned by tf.data, whose tuner keeps whoever drops an iterator waiting."""
+"""Iterators of the program have autotune off, but those of a strategy: whoever drops one waits for its thread."""
 
 import types
 
@@ -8,7 +8,7 @@ import synthetic_records
 import tensorflow as tf
 from scipy.io import wavfile
 
-from audionet_tf.core import tuning
+from audionet_tf.core import tf_data
 from audionet_tf.media import wav_tfio
 from audionet_tf.training import config, distribution, trainer
 
@@ -50,9 +50,15 @@ def test_training(tmp_path, tuned, changes):
 
 
 def test_replicas(tuned):
-  batches = tuning.fixed(tf.data.Dataset.from_tensors({'audio': tf.zeros([4, 2])}).repeat())
+  batches = tf_data.without_autotune(tf.data.Dataset.from_tensors({'audio': tf.zeros([4, 2])}).repeat())
   batch = next(distribution.iterate(tf.distribute.MirroredStrategy(['CPU:0']), batches))
-  assert batch['audio'].shape == [4, 2] and tuned[0] is False
+  assert batch['audio'].shape == [4, 2]
+  assert tuned == [False, True]  # the second, of the device alone, takes no options
+
+
+def test_threads_fit_in_memory(monkeypatch):
+  monkeypatch.setattr(tf_data, 'THREADS', 16)
+  assert [tf_data.threads(size) for size in (1, 1 << 27, 1 << 31)] == [16, 8, 1]
 
 
 def decode_wav(contents, dtype):

@@ -1,0 +1,26 @@
+"""tf.data without autotune: how many threads a stage has is fixed.
+
+Dropping an iterator waits for autotune's thread: half a second after every shard of the teacher's pass, and 15 s were
+seen after a training. The iterators that a MirroredStrategy makes for its devices take no options: they keep autotune.
+"""
+
+import joblib
+import tensorflow as tf
+
+THREADS = min(16, joblib.cpu_count())  # for `num_parallel_calls`; autotune begins with 16 too
+AHEAD_BYTES = 1 << 30  # of results that wait
+
+
+def threads(bytes_each):
+  """The number of threads for a stage whose results take so many bytes each: at most THREADS, at least one."""
+  return max(1, min(THREADS, AHEAD_BYTES // bytes_each))
+
+
+def without_autotune(dataset):
+  """The dataset with autotune off, also for all that is built on it.
+
+  A map then runs in parallel only if it has `num_parallel_calls`.
+  """
+  options = tf.data.Options()
+  options.autotune.enabled = False
+  return dataset.with_options(options)
