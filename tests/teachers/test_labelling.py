@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from teacher_passes import CLASSES, Interrupted, expected, make_teacher, predict, read_shard, write_records
 
-from audionet_tf.core import files
+from audionet_tf.core import files, tf_data
 from audionet_tf.core.errors import UserError
 from audionet_tf.core.stores import object_store, store_mirror
 from audionet_tf.data import batch_keys, input_pipeline, records, soft_labels, video_table
@@ -178,6 +178,16 @@ def test_the_decoder_of_pictures_is_traced_once(tmp_path):
   labelling.decoder.cache_clear()
   labelling.ensure(tmp_path, manifest, [make_teacher()])
   assert labelling.decoder(manifest['params'], True).experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize('images', [True, False])
+def test_threads_are_given_the_size_of_a_block(tmp_path, monkeypatch, images):
+  manifest, _ = write_records(tmp_path, shards=1, windows=input_pipeline.BLOCK_WINDOWS)
+  sizes = []
+  monkeypatch.setattr(tf_data, 'threads', lambda size: sizes.append(size) or 1)
+  batches = labelling.batches(str(tmp_path / 'records-0.tfrecord'), manifest['params'], images=images)
+  (block,) = batches.as_numpy_iterator()
+  assert sizes == [sum(block[name].nbytes for name in ('audio', 'image') if name in block)]
 
 
 def test_equal_pictures_are_classified_once_per_block(tmp_path):
