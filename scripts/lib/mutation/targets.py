@@ -17,6 +17,7 @@ TARGETS = {
   'audionet_tf/teachers/labelling.py': (
     'tests/teachers/test_labelling_steps.py',
     'tests/teachers/test_labelling.py',
+    'tests/teachers/test_labelling_at_once.py',
     'tests/commands/test_label.py',
     'tests/teachers/test_sound_tagger.py',
     'tests/teachers/test_precomputed.py',
