@@ -1,7 +1,8 @@
 """tf.data without autotune: how many threads a stage has is fixed.
 
 Dropping an iterator can wait for autotune's thread: half a second after every shard of the teacher's pass. A training
-was once seen to end 14 s late, which fits but was not traced to it. The iterators that a MirroredStrategy makes for its devices take no options: they keep autotune.
+was once seen to end 14 s late, which fits but was not traced to it. The iterators that a MirroredStrategy makes for its
+devices take no options: they keep autotune.
 """
 
 import joblib
