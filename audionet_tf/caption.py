@@ -203,10 +203,10 @@ def main(argv):
   paths = argv[1:]
   model = check_arguments(paths)
   system.keep_freed_memory()
-  cli.import_tensorflow()
   from audionet_tf.captioning import captioner
+  from audionet_tf.inference import lite_student
 
-  served = student_words.load(model, CLASSES.value)
+  served = lite_student.load(model, CLASSES.value)
   blocks = BLOCKS.value and tuple(map(int, BLOCKS.value))
   window_seconds, hop_seconds = durations.seconds(WINDOW_MS.value), durations.seconds(HOP_MS.value)
   predictor = captioner.predictor(served, window_seconds, hop_seconds, blocks, BATCH_SIZE.value, HEAD.value)

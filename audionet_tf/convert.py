@@ -173,12 +173,12 @@ def main(argv):
   importer = chosen_importer()
   check_arguments(argv)
   from audionet_tf.conversion import converter
-  from audionet_tf.models import student_file
+  from audionet_tf.models import student_settings
 
   pca = [PCA.value] if importer.takes_pca else []
   model = importer.read(FROM.value, STUDENT.value, *pca)
   classes = converter.class_names(LABELS.value, model)
-  settings = student_file.StudentConfig(
+  settings = student_settings.StudentConfig(
     student=STUDENT.value,
     sample_rate_hz=importer.sound.sample_rate_hz,
     mono=importer.sound.mono,

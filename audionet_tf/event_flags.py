@@ -34,7 +34,7 @@ def detection_config(settings, class_names, head=None):
   """event_detection.DetectionConfig of the flags, checked.
 
   Args:
-    settings: student_file.StudentConfig.
+    settings: student_settings.StudentConfig.
     class_names: of the head.
     head: its name; None for the first.
   """

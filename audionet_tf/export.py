@@ -109,11 +109,13 @@ def check_web():
 
 
 def real_windows(settings):
-  """list of int16 [samples], windows of --sounds. `settings`: student_file.StudentConfig."""
+  """list of int16 [samples], windows of --sounds. `settings`: student_settings.StudentConfig."""
   from audionet_tf.inference import windows
+  from audionet_tf.models import registry
   from audionet_tf.units import search
 
-  return windows.of_files(search.media_files(SOUNDS.value), settings, MOST_WINDOWS)
+  short_input = registry.network(settings.student).short_input
+  return windows.of_files(search.media_files(SOUNDS.value), settings, MOST_WINDOWS, short_input)
 
 
 def check_arguments():
@@ -146,7 +148,7 @@ def is_described():
 
 
 def load(path):
-  """(keras.Model, student_file.StudentConfig, table) of a .keras file, with --classes, its classes renamed by --labels.
+  """(keras.Model, its settings, table) of a .keras file, with --classes, its classes renamed by --labels.
 
   The table is the word_tables.WordTable of --classes, else None.
   """

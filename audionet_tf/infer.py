@@ -122,10 +122,9 @@ def main(argv):
   paths = argv[1:]
   model = check_arguments(paths)
   system.keep_freed_memory()
-  cli.import_tensorflow()
-  from audionet_tf.inference import predict
+  from audionet_tf.inference import lite_student, predict
 
-  served = student_words.load(model, CLASSES.value)
+  served = lite_student.load(model, CLASSES.value)
   window_seconds, hop_seconds = durations.seconds(WINDOW_MS.value), durations.seconds(HOP_MS.value)
   formats = FORMAT.value if OUTPUT.value else ('json',)  # every probability, which the table on the screen needs
   predictor = predict.file_predictor(

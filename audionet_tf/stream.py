@@ -137,8 +137,9 @@ def main(argv):
   cli.no_arguments(argv)
   model = check_arguments()
   system.keep_freed_memory()
-  cli.import_tensorflow()
-  predictor, events = make_predictor(student_words.load(model, CLASSES.value))
+  from audionet_tf.inference import lite_student
+
+  predictor, events = make_predictor(lite_student.load(model, CLASSES.value))
   try:
     listen(predictor, events, sound_chunks(predictor.framing), functools.partial(print, flush=True))
   except BrokenPipeError:  # whoever read the lines has ended, such as head

@@ -25,7 +25,7 @@ from audionet_tf import api
 from audionet_tf.captioning import event_detection
 from audionet_tf.core.stores import object_store
 from audionet_tf.data import params
-from audionet_tf.models import student_file
+from audionet_tf.models import student_file, student_settings
 from audionet_tf.models.networks import soundnet
 from audionet_tf.python_api import predictor, training
 from audionet_tf.representations import files
@@ -298,7 +298,7 @@ def test_paths_that_are_no_student(folder, tmp_path):
 
 def test_a_student_without_classes_has_features_only(tmp_path):
   model = soundnet.soundnet(thin_table(), {}, 'soundnet5')
-  student_file.save(tmp_path / 'a.keras', model, student_file.StudentConfig('soundnet5', 22050, 'mean', 3.0, {}))
+  student_file.save(tmp_path / 'a.keras', model, student_settings.StudentConfig('soundnet5', 22050, 'mean', 3.0, {}))
   predictor = audionet_tf.load(tmp_path / 'a.keras')
   assert (predictor.class_names, predictor.heads) == ([], [])
   values, seconds = predictor.features(pcm(), 16000, layer='pool2')

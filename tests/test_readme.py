@@ -83,7 +83,7 @@ def test_files_and_programs_that_the_documents_name():
 @pytest.mark.parametrize(
   'path, extras_left_open',
   [
-    ('constraints.txt', {'clip', 'gs', 'litert', 'hub', 'microphone'}),  # tests have stand-ins for the last two
+    ('constraints.txt', {'clip', 'gs', 'hub', 'microphone'}),  # tests have stand-ins for the last two
     # Beam needs older packages, and sed_eval pkg_resources
     ('constraints-latest.txt', {'gs', 'torch', 'hub', 'microphone', 'beam', 'events'}),
   ],

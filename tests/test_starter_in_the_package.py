@@ -17,8 +17,9 @@ from audionet_tf.models import student_file, student_paths
 
 ROOT = pathlib.Path(__file__).parents[1]
 FOLDER = ROOT / 'audionet_tf/starter'
-FILES = ['NOTICE', 'card.md', 'student.json', 'student.keras']
-MOST_BYTES = 3_000_000
+LITE = 'student.tflite'  # the same for LiteRT
+FILES = ['NOTICE', 'card.md', 'student.json', 'student.keras', LITE]
+MOST_BYTES, MOST_LITE_BYTES = 3_000_000, 2_100_000
 CATEGORIES = {
   *('dog_bark', 'rain', 'sea_waves', 'baby_cry', 'clock_tick', 'person_sneeze', 'helicopter', 'chainsaw', 'rooster'),
   *('fire_crackling', 'unknown'),
@@ -29,7 +30,8 @@ CREDIT = re.compile(r'([1-5])-\d+-[A-Z]: .+ \(\S+\) by (.+) \[CC.*\]')  # clip, 
 def test_it_is_where_commands_look_for_it_and_small():
   assert student_paths.STARTER_FOLDER == FOLDER
   assert sorted(path.name for path in FOLDER.iterdir()) == FILES
-  assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= MOST_BYTES
+  assert sum(path.stat().st_size for path in FOLDER.iterdir() if path.name != LITE) <= MOST_BYTES
+  assert (FOLDER / LITE).stat().st_size <= MOST_LITE_BYTES
 
 
 def test_it_names_the_categories_and_keeps_the_classes_of_its_teacher():

@@ -10,7 +10,6 @@ from audionet_tf.core.errors import UserError
 from audionet_tf.data.tables.class_lists import UNKNOWN
 from audionet_tf.inference import predict
 from audionet_tf.media import waveforms
-from audionet_tf.models import registry
 
 PATCH_SECONDS = 0.96  # length of a patch in Caption4Sound's blocks
 
@@ -71,7 +70,7 @@ def detection_config(settings, class_names, head=None, names=None, thresholds=No
   """event_detection.DetectionConfig for a student, checked.
 
   Args:
-    settings: its student_file.StudentConfig.
+    settings: its student_settings.StudentConfig.
     class_names: of the head.
     head: its name; None for the first.
     names, thresholds: paths of tables (`rules`), or None.
@@ -100,6 +99,8 @@ def default_join(settings, head=None):
 
 def beyond(student, patch_seconds):
   """Seconds by which the last frame of a spectrogram patch reaches beyond the patch."""
+  from audionet_tf.models import registry  # needs TensorFlow, which captions by LiteRT do without
+
   network = registry.network(student)
   if not network.spectrogram:
     return 0

@@ -153,7 +153,7 @@ def write_sounds(folder, path, events, first, settings):
     path: of the file.
     events: list of event_detection.Event.
     first: number of events of earlier files, which their names count on from.
-    settings: student_file.StudentConfig.
+    settings: student_settings.StudentConfig.
   """
   if not events:
     return []

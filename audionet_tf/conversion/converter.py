@@ -55,7 +55,7 @@ def convert(model, settings, output):
 
   Args:
     model: keras.Model, a student with the converted weights.
-    settings: student_file.StudentConfig.
+    settings: student_settings.StudentConfig.
     output: path of the .keras file; its folder is made if missing.
 
   Raises:

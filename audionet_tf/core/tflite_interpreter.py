@@ -1,9 +1,4 @@
-"""The TensorFlow Lite interpreter: that of ai-edge-litert (LiteRT) if it is installed, otherwise TensorFlow's.
-
-TensorFlow's own is deprecated and prints a warning; both have the same methods.
-"""
-
-import warnings
+"""The interpreter of TensorFlow Lite files: LiteRT, which needs no TensorFlow."""
 
 
 def interpreter(path, threads=None):
@@ -19,10 +14,6 @@ def interpreter(path, threads=None):
   Raises:
     ValueError, RuntimeError: the file is not a model that the interpreter can run.
   """
-  try:
-    from ai_edge_litert.interpreter import Interpreter
-  except ImportError:
-    from tensorflow.lite.python.interpreter import Interpreter
+  from ai_edge_litert.interpreter import Interpreter
 
-    warnings.filterwarnings('ignore', r'\s*Warning: tf.lite.Interpreter is deprecated', UserWarning)
   return Interpreter(str(path), num_threads=threads)

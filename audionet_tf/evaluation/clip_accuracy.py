@@ -216,7 +216,7 @@ def evaluate_clips(student, clips, groups, window_seconds=None, perturb=None):
       f'no group for the categories {", ".join(unknown)} of the clips; there are groups for {", ".join(categories)}'
     )
   settings = student.settings
-  min_remainder = windows.default_min_remainder(settings.student, window_seconds)
+  min_remainder = windows.default_min_remainder(registry.network(settings.student).short_input, window_seconds)
   window_seconds = window_seconds or settings.window_seconds
   framing = params.Framing(window_seconds, window_seconds, settings.sample_rate_hz, settings.mono)
   probabilities, readable, unreadable = [], [], []

@@ -17,6 +17,7 @@ from audionet_tf.data.tables import class_lists, segment_names, weak_labels
 from audionet_tf.evaluation import clip_accuracy, metrics
 from audionet_tf.inference import windows
 from audionet_tf.media import decoding
+from audionet_tf.models import registry
 
 CELL = np.dtype([('score', '<f4'), ('label', '?')])  # of one clip and one class
 
@@ -117,7 +118,7 @@ def evaluate(student, table, root, window_seconds=None):
     UserError: no clip has a file, or none can be read.
   """
   settings = student.settings
-  min_remainder = windows.default_min_remainder(settings.student, window_seconds)
+  min_remainder = windows.default_min_remainder(registry.network(settings.student).short_input, window_seconds)
   window_seconds = window_seconds or settings.window_seconds
   framing = params.Framing(window_seconds, window_seconds, settings.sample_rate_hz, settings.mono)
   calibration = metrics.Calibration()

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import alignment, heads, student_file, student_paths
+from audionet_tf.models import alignment, heads, student_file, student_paths, student_settings
 from audionet_tf.saved_model import loader, signatures
 
 
@@ -18,14 +18,14 @@ class LogitsModel:
   Attributes:
     logits: f32 [B, samples] -> f32 [B, T, classes], of the first head. T = 1, their mean, for an older SavedModel
       without the signatures `layers` and `steps`. Raises UserError if they are not finite.
-    settings: student_file.StudentConfig.
+    settings: student_settings.StudentConfig.
     alignment: RecordParams -> f32 [T, pictures], the weights of a window's pictures in the target of each step.
     head: name of that head, and of its teacher.
     class_names: list of str [classes].
   """
 
   logits: Callable
-  settings: student_file.StudentConfig
+  settings: student_settings.StudentConfig
   alignment: Callable
   head: str
   class_names: list
@@ -50,7 +50,7 @@ def load_student(path):
   path = student_paths.resolve(path)
   if path.suffix == '.keras':
     model, settings = student_file.load(path)
-    student_file.check_names(path, settings)
+    student_settings.check_names(path, settings)
     head = next(iter(settings.classes))
     outputs = model.output if isinstance(model.output, dict) else {}
     if f'{heads.LOGITS}{head}' not in outputs:
@@ -68,10 +68,10 @@ def load_student(path):
 
 
 def read_settings(path):
-  """The student_file.StudentConfig of a student, which is not loaded; `path` and errors as of `load_student`."""
+  """The student_settings.StudentConfig of a student, which is not loaded; `path` and errors as of `load_student`."""
   path = student_paths.resolve(path)
   return (
-    student_file.read_settings(path)
+    student_settings.read_settings(path)
     if path.suffix == '.keras'
     else loader.read_settings(student_paths.find_export(path))
   )

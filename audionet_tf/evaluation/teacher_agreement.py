@@ -17,7 +17,7 @@ def named_teacher(settings):
   """The teacher that a student's settings record for its first head. Settings are untrusted input.
 
   Args:
-    settings: student_file.StudentConfig.
+    settings: student_settings.StudentConfig.
 
   Returns:
     dict of arguments of `frozen_teacher.load`, and `digest`, which is None in older settings.

@@ -19,7 +19,7 @@ class AnyWords:
   """A student of vectors, ready for tables of classes.
 
   Args:
-    model, settings: the student, keras.Model and student_file.StudentConfig.
+    model, settings: the student, keras.Model and student_settings.StudentConfig.
     head: key of `settings.embeddings`.
     temperature: by which cosines are divided before the softmax.
 

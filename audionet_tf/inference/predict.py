@@ -8,17 +8,14 @@ import dataclasses
 import pathlib
 
 import numpy as np
-import tensorflow as tf
 import tqdm
 
 from audionet_tf.core import durations, text
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.core.stores import store_cache
 from audionet_tf.data import params
-from audionet_tf.inference import steps, windows, writers
+from audionet_tf.inference import lite_student, windows, writers
 from audionet_tf.media import waveforms
-from audionet_tf.media.timeline import PCM_SCALE
-from audionet_tf.models import registry
 
 # Samples per call of the student: more are no faster, and need more memory.
 BATCH_SAMPLES = 1 << 19
@@ -33,7 +30,7 @@ class FilePredictor:
   Attributes:
     predict: function (int16 [batch_size, samples], number of windows that count) -> dict of NumPy arrays: `sum` of the
       probabilities, f32 [classes], and what the formats need. None if there are `steps`.
-    served: loader.LoadedExport.
+    served: loader.LoadedExport, or lite_student.LiteStudent.
     framing: params.Framing: window, hop, sample rate and mixdown of the sound.
     batch_size: number of windows per call.
     top: number of classes in a row of CSV.
@@ -87,7 +84,7 @@ def file_predictor(
   """Makes a FilePredictor.
 
   Args:
-    served: loader.LoadedExport.
+    served: loader.LoadedExport, or lite_student.LiteStudent.
     formats: keys of writers.FORMATS.
     window_seconds: length of a window; None for that of training, or if `hop_seconds` is None too, for the steps of a
       student that has steps in time.
@@ -110,13 +107,10 @@ def file_predictor(
   if head not in heads:
     raise UserError(f'head is {head!r}, allowed is one of {", ".join(heads)}')
   top = min(top, len(settings.classes[head]))
-  stepwise = window_seconds is None and hop_seconds is None and bool(registry.network(settings.student).layer_windows)
-  if stepwise and steps.SIGNATURE not in served.signatures:
-    raise UserError(
-      f'{served.path}: an export that lacks the signature {steps.SIGNATURE}, which gives the steps of '
-      f'{settings.student}; export the student again, or predict windows with --window_ms'
-    )
-  min_remainder = 0.0 if to_the_end else windows.default_min_remainder(settings.student, window_seconds, hop_seconds)
+  stepwise = window_seconds is None and hop_seconds is None and bool(served.network.layer_windows)
+  min_remainder = (
+    0.0 if to_the_end else windows.default_min_remainder(served.network.short_input, window_seconds, hop_seconds)
+  )
   window_seconds = window_seconds or settings.window_seconds
   framing = params.Framing(
     window_seconds=window_seconds,
@@ -129,40 +123,23 @@ def file_predictor(
   if not stepwise and batch_size > most:
     raise UserError(f'batch_size is {batch_size}, allowed is 1 to {most} windows of {window_seconds:g} s')
   if stepwise:
+    from audionet_tf.inference import steps
+
     step_predictor = steps.step_predictor(served, top, to_the_end, head)
     return FilePredictor(None, served, framing, 1, top, tuple(formats), step_predictor, head=head)
-  repeat = registry.network(settings.student).short_input == 'repeat'
-  repeats = max(repeats, -(-registry.shortest_samples(settings.student) // framing.window_samples))
-  predict = window_function(served, [batch_size, framing.window_samples], formats, top, repeats, head)
+  repeat = served.network.short_input == 'repeat'
+  repeats = max(repeats, -(-served.shortest_samples // framing.window_samples))
+  names = {name for key in formats for name in writers.FORMATS[key][1]} | {'sum'}
+  if isinstance(served, lite_student.LiteStudent):
+    predict = lite_student.window_function(served, names, top, repeats, head)
+  else:
+    from audionet_tf.inference import window_function
+
+    shape = [batch_size, framing.window_samples]
+    predict = window_function.window_function(served, shape, names, top, repeats, head)
   return FilePredictor(
     predict, served, framing, batch_size, top, tuple(formats), None, repeat, repeats, min_remainder, head
   )
-
-
-def window_function(served, shape, formats, top, repeats, head):
-  """The function of a FilePredictor of windows: int16 [B, samples] and the number of them that count to arrays by name.
-
-  Args:
-    served: loader.LoadedExport.
-    shape: [B, samples].
-    formats, top, repeats, head: as in `file_predictor`, within their limits.
-  """
-  names = {name for key in formats for name in writers.FORMATS[key][1]} | {'sum'}
-  default, has_several_heads = served.signatures['serving_default'], len(served.settings.classes) > 1
-
-  @tf.function(
-    input_signature=[tf.TensorSpec(shape, tf.int16), tf.TensorSpec([], tf.int32)],
-    autograph=False,  # whose look at every line would take longer than loading the student
-  )
-  def predict_batch(pcm, count):
-    outputs = default(waveform=tf.tile(tf.cast(pcm, tf.float32) / PCM_SCALE, [1, repeats]))
-    if has_several_heads:
-      outputs['probabilities'] = outputs[f'{head}/probabilities']
-    outputs['sum'] = tf.reduce_sum(outputs['probabilities'][:count], 0)
-    outputs['top_probabilities'], outputs['top'] = tf.math.top_k(outputs['probabilities'], top)
-    return {name: outputs[name] for name in names}  # the graph computes only these
-
-  return lambda pcm, count: {name: output.numpy() for name, output in predict_batch(pcm, count).items()}
 
 
 def live_predictor(served, window_seconds=None, hop_seconds=None, head=None):
@@ -170,7 +147,7 @@ def live_predictor(served, window_seconds=None, hop_seconds=None, head=None):
 
   Args and errors are those of `file_predictor`; the default window is that of training.
   """
-  if registry.network(served.settings.student).layer_windows:
+  if served.network.layer_windows:
     window_seconds = window_seconds or served.settings.window_seconds
   return file_predictor(served, ('json',), window_seconds, hop_seconds, batch_size=1, head=head)
 

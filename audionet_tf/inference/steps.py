@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from audionet_tf.core import prefetch
+from audionet_tf.core.errors import UserError
 from audionet_tf.inference import chunking
 from audionet_tf.media import waveforms
 from audionet_tf.media.timeline import PCM_SCALE
@@ -43,8 +44,16 @@ def step_predictor(served, top, to_the_end, head, predict=None):
       anyway (YAMNet).
     head: str.
     predict: None, or a function as of `step_function`, in the place of the signature.
+
+  Raises:
+    UserError: an export without the signature.
   """
   settings = served.settings
+  if SIGNATURE not in served.signatures and predict is None:
+    raise UserError(
+      f'{served.path}: an export that lacks the signature {SIGNATURE}, which gives the steps of '
+      f'{settings.student}; export the student again, or predict windows with --window_ms'
+    )
   network = registry.network(settings.student)
   layers = network.layer_windows
   hidden, last = list(layers)[-2:]

@@ -8,15 +8,17 @@ from audionet_tf.core import durations, prefetch
 from audionet_tf.core.errors import UserError
 from audionet_tf.data.params import Framing
 from audionet_tf.media import timeline, waveforms
-from audionet_tf.models import registry
 
 MIN_REMAINDER = 0.1  # of a window: some milliseconds of codec padding are no reason for one more window
 
 
-def default_min_remainder(student, window_seconds, hop_seconds=None):
-  """Default of `min_remainder`: MIN_REMAINDER for students that repeat short sound, with default windows; else None."""
+def default_min_remainder(short_input, window_seconds, hop_seconds=None):
+  """Default of `min_remainder`: MIN_REMAINDER for students that repeat short sound, with default windows; else None.
+
+  `short_input`: of the student's registry.Architecture.
+  """
   default_windows = window_seconds is None and hop_seconds is None
-  return MIN_REMAINDER if default_windows and registry.network(student).short_input == 'repeat' else None
+  return MIN_REMAINDER if default_windows and short_input == 'repeat' else None
 
 
 def windows(chunks, framing, repeat=False, min_remainder=None):
@@ -68,13 +70,14 @@ def windows(chunks, framing, repeat=False, min_remainder=None):
     )
 
 
-def of_files(paths, settings, most):
+def of_files(paths, settings, most, short_input):
   """Windows of sound files, of the length and as short sound is filled up in training.
 
   Args:
     paths: files, which may be compressed as .gz.
-    settings: student_file.StudentConfig.
+    settings: student_settings.StudentConfig.
     most: number of windows; every file gives an equal share of them, from its start on.
+    short_input: of the student's registry.Architecture.
 
   Returns:
     list of int16 [window_samples].
@@ -83,7 +86,7 @@ def of_files(paths, settings, most):
     MediaError: a file is unreadable, damaged or without sound.
   """
   framing = Framing(settings.window_seconds, settings.window_seconds, settings.sample_rate_hz, settings.mono)
-  repeat, share, found = registry.network(settings.student).short_input == 'repeat', -(-most // len(paths)), []
+  repeat, share, found = short_input == 'repeat', -(-most // len(paths)), []
   for path in paths:
     with waveforms.unpacked(path) as sound:
       pairs = windows(waveforms.chunks(sound, settings.sample_rate_hz, settings.mono), framing, repeat)

@@ -3,7 +3,6 @@
 import numpy as np
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import registry
 
 
 def alignment(centers, hop, times, target_steps='covered'):
@@ -70,6 +69,8 @@ def for_student(name, params, target_steps='covered'):
   Raises:
     UserError: the records have another sample rate than the student's, or windows that are too short for it.
   """
+  from audionet_tf.models import registry  # needs TensorFlow, which those who read settings do without
+
   rate = registry.network(name).sample_rate_hz
   if rate not in (None, params.sample_rate_hz):
     raise UserError(

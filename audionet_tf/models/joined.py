@@ -17,7 +17,7 @@ def join(students):
   """A student whose prediction is the mean of those of several students, each of which counts the same.
 
   Args:
-    students: list of (keras.Model, student_file.StudentConfig), two or more.
+    students: list of (keras.Model, student_settings.StudentConfig), two or more.
 
   Returns:
     (keras.Model, StudentConfig); its `student` is their names with a + between them.

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import receptive_field, student_names
+from audionet_tf.models import receptive_field, sound_needs, student_names
 from audionet_tf.models.heads import LOGITS
 from audionet_tf.models.networks import (
   audionet,
@@ -91,8 +91,8 @@ def patch_network(build, layer_windows, pads_last_patch=False):
 def logmel_network(**options):
   return Architecture(
     functools.partial(logmel_cnn.logmel_cnn, **options),
-    short_input='repeat',
-    shortest_samples=logmel_cnn.SHORTEST_SAMPLES,
+    short_input=sound_needs.LOGMEL.short_input,
+    shortest_samples=sound_needs.LOGMEL.shortest_samples,
     spectrogram=True,
     sample_rate_hz=logmel_cnn.FRONT_END['sample_rate_hz'],
   )

@@ -1,7 +1,6 @@
-"""A student on disk: `X.keras` with the model, and beside it `X.json` with its StudentConfig."""
+"""A student on disk: `X.keras` with the model, and beside it `X.json` with its settings (`student_settings`)."""
 
 import dataclasses
-import json
 import pathlib
 
 import keras
@@ -9,70 +8,11 @@ import numpy as np
 
 from audionet_tf.core import files, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.data import params
 from audionet_tf.layers import categories, mean_step, nearest_text  # noqa: F401 (register layers that a file may hold)
 from audionet_tf.models import (
-  alignment,
-  heads,
   registry,  # noqa: F401 (its networks register theirs)
-  student_paths,
+  student_settings,
 )
-
-
-def check_names(path, settings):
-  """UserError where the student at `path` has no classes."""
-  if not settings.classes and settings.embeddings:
-    raise UserError(f'{path}: has no classes yet; commands name them by --classes=words.txt (docs/words.md)')
-  if not settings.classes:
-    raise UserError(f'{path}: {settings.student} has no classes; use features or probe, which read its layers')
-
-
-@dataclasses.dataclass(frozen=True)
-class StudentConfig:
-  """What travels with a student's weights.
-
-  Attributes:
-    student: key of registry.STUDENTS.
-    sample_rate_hz: int, of the sound that it was trained on.
-    mono: 'mean' or 'first', how that sound was mixed down.
-    window_seconds: length of the windows that it was trained on.
-    classes: dict of head name to list of class names; empty for a student without heads.
-    teachers: dict of head name to a description of its teacher that JSON can hold (`frozen_teacher.Teacher`).
-    target_steps: key of alignment.TARGET_STEPS: which targets its steps were trained on.
-    activations: dict of head name to key of heads.ACTIVATIONS; 'softmax' for heads that are missing.
-    embeddings: dict of the name of a head that learned embeddings of pictures to their width. It has no classes until
-      it gets some (`words`).
-
-  Raises:
-    TypeError: activations or embeddings are not such a dict.
-  """
-
-  student: str
-  sample_rate_hz: int
-  mono: str
-  window_seconds: float
-  classes: dict
-  teachers: dict = dataclasses.field(default_factory=dict)
-  target_steps: str = 'covered'
-  activations: dict = dataclasses.field(default_factory=dict)
-  embeddings: dict = dataclasses.field(default_factory=dict)
-
-  def __post_init__(self):
-    if not isinstance(self.activations, dict) or not set(self.activations.values()) <= heads.ACTIVATIONS.keys():
-      raise TypeError(
-        f'activations are {text.brief_value(self.activations)}, allowed are {", ".join(heads.ACTIVATIONS)}'
-      )
-
-    if not isinstance(self.embeddings, dict) or not all(type(width) is int for width in self.embeddings.values()):
-      raise TypeError(f'embeddings are {text.brief_value(self.embeddings)}, expected is a width for each head')
-
-  def activation(self, head):
-    """The activation of a head, a key of heads.ACTIVATIONS."""
-    return self.activations.get(head, 'softmax')
-
-  def probabilities(self, head, logits):
-    """Probabilities of a head: logits f32 [..., classes] to f32 [..., classes]."""
-    return heads.ACTIVATIONS[self.activation(head)](logits)
 
 
 def save(path, model, settings):
@@ -81,7 +21,7 @@ def save(path, model, settings):
   Args:
     path: of the .keras file; the .json is written beside it.
     model: keras.Model.
-    settings: StudentConfig.
+    settings: student_settings.StudentConfig.
   """
   path = pathlib.Path(path)
   with files.atomic_write(path, 'wb', files.partial_path(path)) as file:
@@ -96,13 +36,13 @@ def load(path):
     path: of the .keras file, with the .json beside it.
 
   Returns:
-    (keras.Model, StudentConfig).
+    (keras.Model, student_settings.StudentConfig).
 
   Raises:
     UserError: a file is missing or damaged.
   """
   path = pathlib.Path(path)
-  settings = read_settings(path)
+  settings = student_settings.read_settings(path)
   try:
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
   except Exception as error:  # Keras raises whatever its parts raise: a damaged file is the user's to mend
@@ -119,42 +59,3 @@ def saved(path, student, settings):
   weights, saved_weights = student.get_weights(), model.get_weights()
   same = saved_settings == settings and len(saved_weights) == len(weights)
   return (model, saved_settings) if same and all(map(np.array_equal, saved_weights, weights)) else None
-
-
-def read_settings(path):
-  """The StudentConfig beside a .keras file. UserError: a file is missing, or it is damaged."""
-  path = pathlib.Path(path)
-  student_paths.require_student(path)
-  return settings_in(path.with_suffix('.json'))
-
-
-def settings_in(file):
-  """The StudentConfig in a JSON file, which is untrusted input. UserError: it is none, or damaged."""
-  try:
-    settings = StudentConfig(**json.loads(file.read_text(encoding='utf-8')))
-    check_values(settings)
-    framing = {name: getattr(settings, name) for name in ('window_seconds', 'sample_rate_hz', 'mono')}
-    params.Framing(**framing)
-  except (ValueError, TypeError, RecursionError) as error:
-    raise UserError(f'{file}: not the settings of a student ({text.brief(error)})') from None
-  return settings
-
-
-def check_values(settings):
-  """TypeError or ValueError: a StudentConfig has values of other forms than its attributes have."""
-  classes, teachers = settings.classes, settings.teachers
-  possible = {
-    'student': isinstance(settings.student, str),
-    'sample_rate_hz': type(settings.sample_rate_hz) is int,
-    'window_seconds': type(settings.window_seconds) in (int, float),
-    'classes': isinstance(classes, dict) and all(isinstance(names, list) and names for names in classes.values()),
-    'teachers': isinstance(teachers, dict) and all(isinstance(each, dict | None) for each in teachers.values()),
-    'target_steps': isinstance(settings.target_steps, str) and settings.target_steps in alignment.TARGET_STEPS,
-  }
-  for name, is_possible in possible.items():
-    if not is_possible:
-      raise TypeError(f'{name} is {text.brief_value(getattr(settings, name))}')
-  for name in (settings.student, *classes, *(name for names in classes.values() for name in names)):
-    if not isinstance(name, str):
-      raise TypeError(f'a class is called {text.brief_value(name)}')
-    name.encode()  # UnicodeEncodeError, a ValueError: no text file could hold it

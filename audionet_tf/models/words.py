@@ -34,7 +34,7 @@ def with_classes(model, settings, head, table):
 
   Args:
     model: keras.Model of a student.
-    settings: its student_file.StudentConfig.
+    settings: its student_settings.StudentConfig.
     head: key of `settings.embeddings`.
     table: word_tables.WordTable of the head's width, with a temperature.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
   from numpy.typing import ArrayLike
 
   from audionet_tf.captioning.event_detection import Event
-  from audionet_tf.models.student_file import StudentConfig
+  from audionet_tf.models.student_settings import StudentConfig
   from audionet_tf.plotting.style import Figure
   from audionet_tf.saved_model.loader import LoadedExport
 
@@ -313,9 +313,9 @@ class Predictor:
 
   def _file_predictor(self, make: Any, *arguments: Any, **options: Any) -> Any:
     """`make(served, *arguments, **options)`, cached: TensorFlow compiles a function for each FilePredictor."""
-    from audionet_tf.models import student_file
+    from audionet_tf.models import student_settings
 
-    student_file.check_names(self.path, self.settings)
+    student_settings.check_names(self.path, self.settings)
     key = make, arguments, tuple(options.values())
     if key not in self._file_predictors:
       self._file_predictors[key] = make(self._served, *arguments, **options)

@@ -28,7 +28,7 @@ ADVICE = 'ask by a sound, or by a class of a table (--classes)'
 
 
 def output_of(settings):
-  """Name of the output with the vectors of a student_file.StudentConfig."""
+  """Name of the output with the vectors of a student_settings.StudentConfig."""
   return signatures.embedding_output(next(iter(settings.embeddings))) if settings.embeddings else 'embedding'
 
 

@@ -28,7 +28,7 @@ def write(path, model, settings, run=None, figures=None, licence=None, files=())
   Args:
     path: pathlib.Path of README.md.
     model: keras.Model.
-    settings: its student_file.StudentConfig.
+    settings: its student_settings.StudentConfig.
     run: pathlib.Path of the folder of its training, where what is missing is left out; None for none. A card.md there
       is taken for data, figures and limits.
     figures: dict that `audionet_tf.evaluate --output` wrote, or None.

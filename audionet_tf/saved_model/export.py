@@ -19,7 +19,7 @@ def export(model, settings, folder, tflite=False, quantize=(), windows=(), repor
 
   Args:
     model: keras.Model of a student.
-    settings: its student_file.StudentConfig.
+    settings: its student_settings.StudentConfig.
     folder: of the versions; created if missing.
     tflite: whether to add the files of `tflite`.
     quantize, windows: as for `tflite.write`.
@@ -83,7 +83,7 @@ def is_whole(version, model, settings):
   Args:
     version: pathlib.Path of the version's folder.
     model: keras.Model of the student.
-    settings: its student_file.StudentConfig.
+    settings: its student_settings.StudentConfig.
   """
   try:
     if (version / CHECKSUMS_FILE).is_file():

@@ -14,7 +14,7 @@ def load(path):
     path: of a run, an export or a `.keras` file.
 
   Returns:
-    (f32 [kernel, filters], student_file.StudentConfig).
+    (f32 [kernel, filters], student_settings.StudentConfig).
 
   Raises:
     UserError: there is no student, or its first layer gets something else than the waveform, such as a spectrogram.

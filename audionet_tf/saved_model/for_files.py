@@ -1,6 +1,6 @@
 """Loads a student that predicts files, from an export or from a .keras file: both have the same signatures."""
 
-from audionet_tf.models import student_file, student_paths
+from audionet_tf.models import student_file, student_paths, student_settings
 from audionet_tf.saved_model import export, loader, signatures
 
 
@@ -22,7 +22,7 @@ def load(path, names=True):
     return loader.load(path, names)
   model, settings = student_file.load(path)
   if names:
-    student_file.check_names(path, settings)
+    student_settings.check_names(path, settings)
   return of_model(model, settings, path)
 
 

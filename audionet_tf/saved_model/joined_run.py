@@ -38,10 +38,13 @@ def write(models, folder, replace=False):
   of the export, which is made first: a student without its own export would pass for finished.
 
   Returns:
-    (keras.Model, student_file.StudentConfig, pathlib.Path of the export).
+    (keras.Model, student_settings.StudentConfig, pathlib.Path of the export).
   """
   check(models, folder, replace)
-  from audionet_tf.models import joined, student_file  # here: they import TensorFlow, which mistakes need not wait for
+  from audionet_tf.models import (  # here: they import TensorFlow, which mistakes need not wait for
+    joined,
+    student_file,
+  )
   from audionet_tf.saved_model import export
 
   model, settings = joined.join([student_file.load(keras_file(path)) for path in models])

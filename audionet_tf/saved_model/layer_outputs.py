@@ -10,7 +10,7 @@ import tensorflow as tf
 from audionet_tf.core import digests
 from audionet_tf.core.errors import UserError
 from audionet_tf.media.timeline import PCM_SCALE
-from audionet_tf.models import registry, student_file, student_paths
+from audionet_tf.models import registry, student_file, student_paths, student_settings
 from audionet_tf.saved_model import loader, signatures
 
 EMBEDDING = 'embedding'
@@ -25,14 +25,14 @@ class LayerOutputs:
     sources: dict of requested layer to the source that it is read from.
     tables: dict of source to its table of sliding windows (`models/receptive_field.py`). Empty for networks without
       steps, which take windows of their training's length and return one vector for each.
-    settings: student_file.StudentConfig.
+    settings: student_settings.StudentConfig.
     digest: sha256 of the weights, hex.
   """
 
   activations: Callable
   sources: dict
   tables: dict
-  settings: student_file.StudentConfig
+  settings: student_settings.StudentConfig
   digest: str
 
   def is_mean(self, layer):
@@ -75,13 +75,13 @@ class Student:
   """A student whose layers can be selected.
 
   Attributes:
-    settings: student_file.StudentConfig.
+    settings: student_settings.StudentConfig.
     digest: sha256 of the weights, hex.
     tables: dict of every layer to its table of sliding windows, or to None: one vector for the whole input.
     select: list of layers -> function of a waveform f32 [B, samples] -> dict of layer to tensor.
   """
 
-  settings: student_file.StudentConfig
+  settings: student_settings.StudentConfig
   digest: str
   tables: dict
   select: Callable

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from audionet_tf.core import saved_model_allowlist, text
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import student_file, student_paths
+from audionet_tf.models import registry, student_paths, student_settings
 from audionet_tf.saved_model import verify
 from audionet_tf.saved_model.writer import SETTINGS_FILE
 
@@ -18,18 +18,28 @@ class LoadedExport:
   """A loaded export.
 
   Attributes:
-    settings: student_file.StudentConfig.
+    settings: student_settings.StudentConfig.
     class_names: list of str, of the first head; empty without heads.
     signatures: dict of signature name to concrete function; call them with `waveform=`.
     module: the loaded object, which keeps the variables alive.
     path: of the version's folder.
   """
 
-  settings: student_file.StudentConfig
+  settings: student_settings.StudentConfig
   class_names: list
   signatures: dict
   module: object = dataclasses.field(repr=False)
   path: pathlib.Path | None = None
+
+  @property
+  def network(self):
+    """The registry.Architecture of the student."""
+    return registry.network(self.settings.student)
+
+  @property
+  def shortest_samples(self):
+    """The fewest samples that the student takes."""
+    return registry.shortest_of(self.network)
 
   def predict(self, waveform):
     """Calls `serving_default` on f32 [batch, samples]; returns a dict of NumPy arrays, `top_classes` as str."""
@@ -48,11 +58,11 @@ class LoadedExport:
 
 
 def read_settings(path):
-  """Reads the student_file.StudentConfig in the assets of a version's folder. UserError if missing or not valid."""
+  """Reads the student_settings.StudentConfig in the assets of a version's folder. UserError if missing or not valid."""
   file = path / 'assets' / SETTINGS_FILE
   if not file.is_file():
     raise UserError(f'{path}: a SavedModel, but not of a student: assets/{SETTINGS_FILE} is missing')
-  return student_file.settings_in(file)
+  return student_settings.settings_in(file)
 
 
 def load(path, names=True):
@@ -72,7 +82,7 @@ def load(path, names=True):
   path = student_paths.find_export(path)
   settings = read_settings(path)
   if names:
-    student_file.check_names(path, settings)
+    student_settings.check_names(path, settings)
   class_names = next(iter(settings.classes.values()), [])
   saved_model_allowlist.check_operations(path)
   try:

@@ -27,7 +27,7 @@ def write(model, settings, path):
 
   Args:
     model: keras.Model of the student.
-    settings: its student_file.StudentConfig.
+    settings: its student_settings.StudentConfig.
     path: pathlib.Path of the file.
 
   Raises:

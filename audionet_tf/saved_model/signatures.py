@@ -51,7 +51,7 @@ def all_signatures(model, settings):
 
   Args:
     model: keras.Model of a student.
-    settings: its student_file.StudentConfig.
+    settings: its student_settings.StudentConfig.
 
   Returns:
     dict of signature name to concrete function.
@@ -71,7 +71,7 @@ def default_signature(model, settings, shape=(None, None), names=None):
 
   Args:
     model: keras.Model of a student.
-    settings: its student_file.StudentConfig.
+    settings: its student_settings.StudentConfig.
     shape: of the waveform, (batch, samples); None for any.
     names: of the outputs; None for all.
   """
@@ -121,7 +121,7 @@ def head_outputs(logits, settings):
 
   Args:
     logits: dict of head to float [batch, T, classes].
-    settings: student_file.StudentConfig.
+    settings: student_settings.StudentConfig.
   """
   if not logits:
     return {}
@@ -143,7 +143,7 @@ def windows_signature(default, specs, settings):
   Args:
     default: the concrete function `serving_default`.
     specs: dict of its outputs to their tf.TensorSpec.
-    settings: student_file.StudentConfig.
+    settings: student_settings.StudentConfig.
   """
   length, most = window_samples(settings), windows_at_once(settings)
   repeats = registry.network(settings.student).short_input == 'repeat'
@@ -185,7 +185,7 @@ def layers_signature(model, settings):
 
   Args:
     model: keras.Model of a student whose network has a table of layers.
-    settings: its student_file.StudentConfig.
+    settings: its student_settings.StudentConfig.
 
   Returns:
     A concrete function of `waveform` f32 [batch, samples] with outputs `<layer>` f32 [batch, T, width], also for each
@@ -261,7 +261,7 @@ def steps_signature(model, settings):
 
   Args:
     model: keras.Model of a student.
-    settings: its student_file.StudentConfig.
+    settings: its student_settings.StudentConfig.
   """
 
   @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, name='waveform')], autograph=False)

@@ -39,7 +39,7 @@ def write(model, settings, folder, quantize=(), windows=()):
 
   Args:
     model: keras.Model of the student.
-    settings: its student_file.StudentConfig.
+    settings: its student_settings.StudentConfig.
     folder: pathlib.Path of the version.
     quantize: keys of SMALLER, files to add.
     windows: iterable of int16 [samples of one window], real sound on which smaller files are compared with the first.
@@ -55,9 +55,7 @@ def write(model, settings, folder, quantize=(), windows=()):
   names = list(signatures.probability_outputs(settings).values()) or ['embedding']
   for key in ('', *quantize):
     write_file(folder / smaller_file(key) if key else folder / WINDOW_FILE, of_one_window(model, settings, names, key))
-  copy = log_mel.with_transform(model, 'float32')
-  any_length = signatures.default_signature(copy, settings, names=signatures.numeric_outputs(settings))
-  write_file(folder / ANY_LENGTH_FILE, converted(copy, any_length, settings))
+  write_file(folder / ANY_LENGTH_FILE, of_any_length(model, settings))
   compare(model, settings, folder, length)
   for file in map(smaller_file, quantize):
     check_finite(folder / file, length)
@@ -71,12 +69,19 @@ def of_one_window(model, settings, names, quantize=''):
   return tflite_metadata.added(converted(copy, window, settings, quantize), settings, names)
 
 
+def of_any_length(model, settings, quantize=''):
+  """The bytes of a .tflite file for sound of any length. `quantize`: key of SMALLER, '' for float32."""
+  copy = log_mel.with_transform(model, 'unquantized' if quantize else 'float32')
+  names = signatures.numeric_outputs(settings)
+  return converted(copy, signatures.default_signature(copy, settings, names=names), settings, quantize)
+
+
 def write_first_head(model, settings, path):
   """Writes the probabilities of the first head for one window, and compares them with the model.
 
   Args:
     model: keras.Model of a student with heads.
-    settings: its student_file.StudentConfig.
+    settings: its student_settings.StudentConfig.
     path: pathlib.Path of the file.
 
   Raises:
@@ -106,7 +111,7 @@ def converted(model, function, settings, quantize=''):
   Args:
     model: keras.Model whose variables the function uses.
     function: concrete function.
-    settings: student_file.StudentConfig, for the message.
+    settings: student_settings.StudentConfig, for the message.
     quantize: key of SMALLER, '' for float32.
   """
   module = tf.Module()

@@ -31,7 +31,7 @@ def added(content, settings, names):
 
   Args:
     content: bytes of a .tflite file with one signature.
-    settings: student_file.StudentConfig.
+    settings: student_settings.StudentConfig.
     names: of its outputs: those of `signatures.probability_outputs`, or another one without classes.
 
   Returns:

@@ -24,7 +24,7 @@ FIELDS = 3  # a piece is at least so many receptive fields long, so that at most
 
 
 def table(settings):
-  """The table of sliding windows of a student's logits (`receptive_field`). `settings`: student_file.StudentConfig."""
+  """The table of sliding windows of a student's logits (`receptive_field`). `settings`: its StudentConfig."""
   return list(registry.network(settings.student).layer_windows.values())[-1]
 
 
@@ -39,7 +39,7 @@ def write(model, settings, path):
 
   Args:
     model: keras.Model of a student with heads and steps in time.
-    settings: its student_file.StudentConfig.
+    settings: its student_settings.StudentConfig.
     path: pathlib.Path of the file.
 
   Raises:

@@ -37,7 +37,7 @@ def check_signatures(path, functions, settings):
   Args:
     path: of the export, for the message.
     functions: dict of signature name to concrete function; those in OPTIONAL may be missing.
-    settings: student_file.StudentConfig.
+    settings: student_settings.StudentConfig.
   """
   expected = expected_outputs(settings)
   missing = [f'the signature {name}' for name in expected if name not in functions and name not in OPTIONAL]
@@ -72,7 +72,7 @@ def expected_predictions(model, settings, waveform):
 
   Args:
     model: keras.Model of a student.
-    settings: its student_file.StudentConfig.
+    settings: its student_settings.StudentConfig.
     waveform: f32 [batch, samples].
 
   Returns:
@@ -104,7 +104,7 @@ def compare_runtime(run, model, settings, waveforms, name):
   Args:
     run: function of f32 [batch, samples] to a dict of arrays, named as in `expected_predictions`.
     model: keras.Model that was exported.
-    settings: its student_file.StudentConfig.
+    settings: its student_settings.StudentConfig.
     waveforms: from `probe_waveforms`.
     name: of the file, for the message.
 
@@ -158,7 +158,7 @@ def compare(model, settings, export, length):
 
   Args:
     model: keras.Model that was exported.
-    settings: its student_file.StudentConfig.
+    settings: its student_settings.StudentConfig.
     export: loader.LoadedExport.
     length: samples in a window.
 

@@ -4,7 +4,7 @@
 |-------------------------------------|----------------------------------------------------------------|
 | DIR/1/saved_model.pb and variables/ | two to four signatures, stock TensorFlow operations only       |
 | DIR/1/assets/class_names.txt        | names of the first head, one per line, in the order of classes |
-| DIR/1/assets/settings.json          | student_file.StudentConfig                                     |
+| DIR/1/assets/settings.json          | student_settings.StudentConfig                                     |
 | DIR/1/assets.extra/                 | warm-up requests for TensorFlow Serving; checksums, by export  |
 | DIR/1/model.tflite and others       | on request; `tflite` lists them                                |
 | DIR/1/model.onnx                    | on request; `onnx_file` describes it                           |
@@ -30,7 +30,7 @@ def write(model, settings, folder):
 
   Args:
     model: keras.Model of the student.
-    settings: its student_file.StudentConfig.
+    settings: its student_settings.StudentConfig.
     folder: pathlib.Path of the version's folder, which does not exist yet.
   """
   module = tf.Module()

@@ -13,7 +13,7 @@ def of_student(settings, class_names, is_starter, threshold):
   """JSON-able dict.
 
   Args:
-    settings: student_file.StudentConfig.
+    settings: student_settings.StudentConfig.
     class_names: of the head that captions and classifies.
     is_starter: whether the student is that of the package.
     threshold: score that an event must reach, where the client does not say.

@@ -28,7 +28,7 @@ def write(model, settings, folder, threshold=0.2, is_starter=False, packages=Non
 
   Args:
     model: keras.Model of a student.
-    settings: its student_file.StudentConfig.
+    settings: its student_settings.StudentConfig.
     folder: pathlib.Path.
     threshold: score that an event must reach at first.
     is_starter: whether the student is that of the package.

@@ -212,9 +212,9 @@ def settings_of_records(student, init_path):
   fixed = {'images_per_window': 0, 'short_videos': 'repeat'}
   if init_path is None:
     return fixed | run_checks.record_settings(student or recipe('sounds')['student'])
-  from audionet_tf.models import student_file
+  from audionet_tf.models import student_settings
 
-  settings = student_file.read_settings(init_path)
+  settings = student_settings.read_settings(init_path)
   return fixed | {key: getattr(settings, key) for key in ('window_seconds', 'sample_rate_hz', 'mono')}
 
 
@@ -252,9 +252,9 @@ def from_student(run_dir, train, common, given, windows, init_path, held_out):
   Returns:
     (dict of `clip_accuracy.evaluate_clips`, lines that say what was chosen).
   """
-  from audionet_tf.models import student_file
+  from audionet_tf.models import student_settings
 
-  given = {'student': student_file.read_settings(init_path).student} | given
+  given = {'student': student_settings.read_settings(init_path).student} | given
   trainable = given.pop('trainable', 'all')
   stages = {'head': ('sounds_head', init_path)}
   if trainable == 'all':

@@ -18,7 +18,7 @@ def of_head(settings, head, advice, needed=()):
   """The teacher that taught a head.
 
   Args:
-    settings: student_file.StudentConfig.
+    settings: student_settings.StudentConfig.
     head: name of the head.
     advice: what a user can do if the teacher cannot be known, for messages.
     needed: keys of KINDS that must have a value.

@@ -56,7 +56,7 @@ class TextStudent:
   """A student of vectors beside the text model that taught it: any texts can be its classes.
 
   Attributes:
-    model, settings: the student, keras.Model and student_file.StudentConfig.
+    model, settings: the student, keras.Model and student_settings.StudentConfig.
     head: key of `settings.embeddings`.
     temperature: of its scores, by which cosines are divided.
     texts: picture_text.PictureTextModel.
@@ -99,7 +99,7 @@ def with_classes(path, model, settings, classes):
 
   Args:
     path: of the student, for messages.
-    model, settings: the student, keras.Model and student_file.StudentConfig.
+    model, settings: the student, keras.Model and student_settings.StudentConfig.
     classes: path of a file of texts or of a table.
 
   Returns:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys
 from audionet_tf.data.tables import class_lists, csv_files
-from audionet_tf.models import alignment, registry, student_file
+from audionet_tf.models import alignment, registry, student_file, student_settings
 from audionet_tf.models.networks import soundnet
 from audionet_tf.saved_model import export
 from audionet_tf.teachers import keras_applications, labelling, output_kinds, teacher_config
@@ -184,7 +184,7 @@ def finish(run_dir, student, manifest, teachers, config, settings):
     pathlib.Path of the export.
   """
   params = manifest['params']
-  student_settings = student_file.StudentConfig(
+  described = student_settings.StudentConfig(
     student=config.student,
     sample_rate_hz=params.sample_rate_hz,
     mono=params.mono,
@@ -204,12 +204,12 @@ def finish(run_dir, student, manifest, teachers, config, settings):
     layer.trainable = True  # what was frozen in this run is no property of the weights
   # The export is made from the file, not from memory: without the strategy's mirrored variables, and as
   # `audionet_tf.export` does it. It holds Keras's names, which count what was loaded: each run loads the file once.
-  saved = student_file.saved(path, student, student_settings)
+  saved = student_file.saved(path, student, described)
   if saved is None:
-    student_file.save(path, student, student_settings)
+    student_file.save(path, student, described)
     saved = student_file.load(path)
   exported = run_dir / 'export' / str(1 + len(settings['prolonged']))
-  if exported.exists() and not export.is_whole(exported, student, student_settings):
+  if exported.exists() and not export.is_whole(exported, student, described):
     print(f'{exported}: damaged; it is made again', file=sys.stderr)
     export.remove(exported)
   if not exported.exists():

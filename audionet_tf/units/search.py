@@ -18,7 +18,7 @@ from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.inference import chunking
 from audionet_tf.media import decoding
 from audionet_tf.media.containers import integrity
-from audionet_tf.models import receptive_field, registry, student_file
+from audionet_tf.models import receptive_field, registry, student_settings
 from audionet_tf.saved_model import layer_outputs
 from audionet_tf.units.activations import merge, top_in_piece
 
@@ -31,13 +31,13 @@ class UnitProbe:
     activations: function of sound, int16 [samples], to activations f32 [T, width].
     layer: its name.
     table: its sliding windows, a list of (kernel, stride, padding) (`receptive_field`).
-    settings: student_file.StudentConfig.
+    settings: student_settings.StudentConfig.
   """
 
   activations: Callable
   layer: str
   table: list
-  settings: student_file.StudentConfig
+  settings: student_settings.StudentConfig
 
 
 def load_unit_probe(path, layer):

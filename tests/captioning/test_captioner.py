@@ -12,7 +12,7 @@ import tones
 from audionet_tf.captioning import captioner, event_detection
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.inference import windows
-from audionet_tf.models import student_file
+from audionet_tf.models import student_settings
 from audionet_tf.saved_model import loader, signatures
 
 TONES = [('low', 2.0, 4.0), ('high', 6.0, 8.5), ('low', 9.0, 9.5)]
@@ -110,7 +110,7 @@ def test_blocks_are_heard_as_often_as_they_say(served, tmp_path):
 
 def test_students_of_patches_hear_as_many_as_a_block_has():
   """A patch of 0.96 s needs 15 ms more: what its last frame hears."""
-  settings = student_file.StudentConfig('vggish_attention', 16000, 'mean', 10.0, {'t': ['a']})
+  settings = student_settings.StudentConfig('vggish_attention', 16000, 'mean', 10.0, {'t': ['a']})
   predictor = captioner.predictor(
     loader.LoadedExport(settings, ['a'], {'serving_default': None}, None), blocks=(5, 2, 10)
   )

@@ -11,7 +11,7 @@ from PIL import Image
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.evaluation import confusion
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_file, student_settings
 from audionet_tf.saved_model import export, filters
 
 
@@ -113,7 +113,7 @@ def audionet(tmp_path_factory):
   """(path of a student.keras, its settings, model)."""
   keras.utils.set_random_seed(0)
   model = registry.build('audionet', {'teacher': 3})
-  settings = student_file.StudentConfig('audionet', 16000, 'mean', 0.04, {'teacher': ['a', 'b', 'c']})
+  settings = student_settings.StudentConfig('audionet', 16000, 'mean', 0.04, {'teacher': ['a', 'b', 'c']})
   path = tmp_path_factory.mktemp('run') / 'student.keras'
   student_file.save(path, model, settings)
   return path, settings, model

@@ -14,7 +14,7 @@ from torch_or_skip import needs_torch, torch
 
 from audionet_tf.conversion import audionet, converter
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_file, student_settings
 
 CLASSES = 7
 
@@ -120,7 +120,9 @@ def test_every_format_gives_the_same_logits(tmp_path, kind, prefix):
 def test_what_is_written_reads_back(tmp_path):
   save_legacy(tmp_path / 'x.pth', state_dict())
   model = audionet.read_audionet(tmp_path / 'x.pth')
-  settings = student_file.StudentConfig('audionet', 16000, 'mean', 0.04, {'teacher': [str(i) for i in range(CLASSES)]})
+  settings = student_settings.StudentConfig(
+    'audionet', 16000, 'mean', 0.04, {'teacher': [str(i) for i in range(CLASSES)]}
+  )
   converter.convert(model, settings, tmp_path / 'new' / 's.keras')
   assert sorted(path.name for path in (tmp_path / 'new').iterdir()) == ['s.json', 's.keras']
   again, read = student_file.load(tmp_path / 'new' / 's.keras')
@@ -134,7 +136,9 @@ def test_a_student_that_is_not_finite_is_not_written(tmp_path):
   state['dense.bias'] *= 1e37
   save_zip(tmp_path / 'x.pth', state)
   model = audionet.read_audionet(tmp_path / 'x.pth')
-  settings = student_file.StudentConfig('audionet', 16000, 'mean', 0.04, {'teacher': [str(i) for i in range(CLASSES)]})
+  settings = student_settings.StudentConfig(
+    'audionet', 16000, 'mean', 0.04, {'teacher': [str(i) for i in range(CLASSES)]}
+  )
   with pytest.raises(UserError, match='not finite in logits/teacher'):
     converter.convert(model, settings, tmp_path / 's.keras')
   assert [path.name for path in tmp_path.iterdir()] == ['x.pth']

@@ -15,7 +15,7 @@ from torch_or_skip import torch
 from audionet_tf.conversion import converter
 from audionet_tf.conversion import soundnet as conversion_soundnet
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_file, student_settings
 from audionet_tf.models.networks import soundnet
 from audionet_tf.saved_model import export, loader
 
@@ -208,7 +208,7 @@ def test_converted_student_is_exported_and_predicts(tmp_path):
   net = soundnet_files.Sound(5, soundnet_files.CLASSES)
   model = conversion_soundnet.read(save(tmp_path, net, 't7'), 'soundnet5')
   names = converter.class_names([], model)
-  settings = student_file.StudentConfig('soundnet5', 22050, 'first', 6.0, names)
+  settings = student_settings.StudentConfig('soundnet5', 22050, 'first', 6.0, names)
   served = loader.load(export.export(model, settings, tmp_path / 'export'))
   sound = np.random.default_rng(5).uniform(-1, 1, [2, 150_000]).astype(np.float32)
   outputs, layers = served.predict(sound), net.layers(sound)

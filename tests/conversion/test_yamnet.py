@@ -14,7 +14,7 @@ from audionet_tf.captioning import captioner, event_detection
 from audionet_tf.conversion import vggish_yamnet
 from audionet_tf.core.errors import UserError
 from audionet_tf.inference import predict
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_file, student_settings
 from audionet_tf.models.networks import yamnet
 from audionet_tf.saved_model import export, loader, signatures
 
@@ -123,7 +123,7 @@ def test_data_sets_in_other_files_are_refused(tmp_path):
 
 def test_heads_without_class_names_are_not_exported(tmp_path):
   model = registry.build('yamnet', {'audioset': CLASSES})
-  settings = student_file.StudentConfig('yamnet', 16000, 'mean', 0.975, {})
+  settings = student_settings.StudentConfig('yamnet', 16000, 'mean', 0.975, {})
   with pytest.raises(UserError, match="head 'audioset': no class names in the settings"):
     export.export(model, settings, tmp_path)
 

@@ -1,8 +1,4 @@
-"""TensorFlow Lite files in LiteRT and in TensorFlow: equal predictions, and no warnings."""
-
-import importlib.util
-import sys
-import warnings
+"""TensorFlow Lite files in LiteRT."""
 
 import image_classifiers
 import numpy as np
@@ -10,20 +6,10 @@ import pytest
 
 from audionet_tf.core import tflite_interpreter
 
-LIBRARIES = ['tensorflow.lite.python.interpreter']
-if importlib.util.find_spec('ai_edge_litert'):  # the extra `litert`
-  LIBRARIES.append('ai_edge_litert.interpreter')
 
-
-@pytest.mark.parametrize('library', LIBRARIES)
-def test_predictions_match_numpy(tmp_path, monkeypatch, library):
-  if library.startswith('tensorflow'):
-    monkeypatch.setitem(sys.modules, 'ai_edge_litert.interpreter', None)
+def test_predictions_match_numpy(tmp_path):
   path = image_classifiers.Classifier(1).to_tflite(tmp_path / 'x.tflite')
-  with warnings.catch_warnings():
-    warnings.simplefilter('error', UserWarning)
-    interpreter = tflite_interpreter.interpreter(path, threads=1)
-  assert type(interpreter).__module__ == library
+  interpreter = tflite_interpreter.interpreter(path, threads=1)
   pictures = image_classifiers.IMAGES[:1].astype(np.float32) / 255
   scores = interpreter.get_signature_runner('serving_default')(pictures=pictures)['scores']
   expected = image_classifiers.softmax(pictures.mean((1, 2)) @ image_classifiers.KERNEL + image_classifiers.BIAS)

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import audioset_embeddings, input_pipeline
-from audionet_tf.models import student_file
+from audionet_tf.models import student_file, student_settings
 from audionet_tf.models.networks import vggish
 from audionet_tf.representations import extraction, files, maps
 from audionet_tf.saved_model import layer_outputs
@@ -50,7 +50,7 @@ def written(tmp_path_factory):
   folder = tmp_path_factory.mktemp('features')
   keras.utils.set_random_seed(0)
   model = vggish.vggish({}, quantised=True, **TINY)
-  student_file.save(folder / 's.keras', model, student_file.StudentConfig('vggish_pca', 16000, 'mean', 0.975, {}))
+  student_file.save(folder / 's.keras', model, student_settings.StudentConfig('vggish_pca', 16000, 'mean', 0.975, {}))
   sounds = [RNG.uniform(-1, 1, [1, round(seconds * 16000)]).astype(np.float32) for seconds in (3.5, 40)]
   paths = [
     media_clips.write(folder / f'{i}.wav', times=[], sounds=[sound], rate_hz=16000) for i, sound in enumerate(sounds)

@@ -14,7 +14,7 @@ from audionet_tf.core.errors import UserError
 from audionet_tf.data import params
 from audionet_tf.evaluation import clip_accuracy, multilabel, predictor, report
 from audionet_tf.media import decoding
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_settings
 
 
 def distributions(*shape, seed=0):
@@ -137,7 +137,7 @@ def test_short_sound_is_repeated_or_padded_as_the_student_needs(tones, student, 
     waveforms.append(waveform)
     return np.zeros([len(waveform), 1, 2], np.float32)
 
-  settings = student_file.StudentConfig(student, 22_050, 'mean', window_seconds, {'t': ['x', 'y']})
+  settings = student_settings.StudentConfig(student, 22_050, 'mean', window_seconds, {'t': ['x', 'y']})
   framing = params.Framing(window_seconds, window_seconds, sample_rate_hz=22_050)
   probabilities = clip_accuracy.clip_probabilities(
     predictor.LogitsModel(logits, settings, None, 't', ['x', 'y']), tones / 'a.wav', framing
@@ -162,7 +162,7 @@ def test_clips_end_with_the_windows_of_infer(tones, student, window_seconds, row
     batches.append(waveform)
     return np.zeros([len(waveform), 1, 2], np.float32)
 
-  settings = student_file.StudentConfig(student, 16_000, 'mean', 0.2, {'t': ['deep', 'shrill']})
+  settings = student_settings.StudentConfig(student, 16_000, 'mean', 0.2, {'t': ['deep', 'shrill']})
   model = predictor.LogitsModel(logits, settings, None, 't', ['deep', 'shrill'])
   clip_accuracy.evaluate_clips(model, [(tones / 'a.wav', 'deep')], {'deep': [0], 'shrill': [1]}, window_seconds)
   table = multilabel.read(

@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.evaluation import metrics, multilabel, predictor, report
-from audionet_tf.models import student_file
+from audionet_tf.models import student_settings
 from audionet_tf.plotting import curves, style
 
 RATE = 16000
@@ -90,7 +90,7 @@ def tone_logits(waveform):
 
 @pytest.fixture
 def student():
-  settings = student_file.StudentConfig(
+  settings = student_settings.StudentConfig(
     'audionet', RATE, 'mean', 0.04, {'t': ['Low', 'High, shrill']}, activations={'t': 'sigmoid'}
   )
   return predictor.LogitsModel(tone_logits, settings, None, 't', settings.classes['t'])

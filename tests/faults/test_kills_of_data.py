@@ -8,7 +8,7 @@ import media_clips
 import pytest
 import synthetic_records
 
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_file, student_settings
 
 pytestmark = pytest.mark.long
 KILLS = 50
@@ -25,7 +25,7 @@ def source(tmp_path_factory):
   synthetic_records.write_records(folder / 'records', {'a': 150, 'b': 90, 'c': 110}, shards=3)
   synthetic_records.colour_teacher(folder / 'teacher.keras')
   model = registry.build('audionet', {'teacher': 3})
-  settings = student_file.StudentConfig('audionet', 16000, 'mean', 0.04, {'teacher': ['a', 'b', 'c']})
+  settings = student_settings.StudentConfig('audionet', 16000, 'mean', 0.04, {'teacher': ['a', 'b', 'c']})
   student_file.save(folder / 'student.keras', model, settings)
   return folder
 

@@ -13,9 +13,9 @@ CLASSES = ['a', 'b', 'c']
 
 
 def settings_of(student='audionet'):
-  from audionet_tf.models import student_file
+  from audionet_tf.models import student_settings
 
-  return student_file.StudentConfig(student, 16000, 'mean', 0.04, {'teacher': CLASSES})
+  return student_settings.StudentConfig(student, 16000, 'mean', 0.04, {'teacher': CLASSES})
 
 
 def make_student(name, folder):

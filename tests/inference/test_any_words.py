@@ -8,7 +8,7 @@ from audionet_tf.captioning import captioner
 from audionet_tf.data.tables import word_tables
 from audionet_tf.inference import any_words
 from audionet_tf.media import waveforms
-from audionet_tf.models import registry, student_file, words
+from audionet_tf.models import registry, student_settings, words
 from audionet_tf.saved_model import for_files
 
 WIDTH, TEMPERATURE = 6, 0.05
@@ -28,7 +28,7 @@ def test_scores_are_those_of_a_student_with_the_classes(name, window_seconds):
   noise = np.random.default_rng(0)
   for variable in model.trainable_variables:  # some networks begin with zeros
     variable.assign_add(noise.normal(scale=0.1, size=variable.shape))
-  settings = student_file.StudentConfig(name, rate, 'mean', window_seconds, {}, embeddings={'space': WIDTH})
+  settings = student_settings.StudentConfig(name, rate, 'mean', window_seconds, {}, embeddings={'space': WIDTH})
 
   def made(classes):
     return for_files.of_model(*words.with_classes(model, settings, 'space', classes), 'x.keras')

@@ -17,7 +17,7 @@ from audionet_tf.core import array_files
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.inference import predict, readers, table, writers
 from audionet_tf.media import decoding, pipe, timeline
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_settings
 from audionet_tf.saved_model import export, loader
 
 NAMES = ['rooster', 'crane', 'crane', 'Türglocke, "alt"', 'a', 'b', 'c']
@@ -40,7 +40,7 @@ def model():
 
 @pytest.fixture(scope='module')
 def exported(model, tmp_path_factory):
-  settings = student_file.StudentConfig('audionet', 16000, 'mean', 0.04, {'teacher': NAMES})
+  settings = student_settings.StudentConfig('audionet', 16000, 'mean', 0.04, {'teacher': NAMES})
   return export.export(model, settings, tmp_path_factory.mktemp('exports'))
 
 

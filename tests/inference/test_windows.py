@@ -114,10 +114,10 @@ def test_repetitions_in_a_window():
 
 
 def test_the_remainder_counts_where_short_sound_is_repeated_and_windows_are_the_default():
-  assert windows.default_min_remainder('soundnet8', None) == windows.MIN_REMAINDER == 0.1
-  assert windows.default_min_remainder('audionet', None) is None
-  assert windows.default_min_remainder('soundnet8', 5.0) is None
-  assert windows.default_min_remainder('soundnet8', None, 5.0) is None
+  assert windows.default_min_remainder('repeat', None) == windows.MIN_REMAINDER == 0.1
+  assert windows.default_min_remainder('pad', None) is None
+  assert windows.default_min_remainder('repeat', 5.0) is None
+  assert windows.default_min_remainder('repeat', None, 5.0) is None
 
 
 def blocks_of(monkeypatch, samples, start, repeat, min_remainder=None):
@@ -175,4 +175,6 @@ def test_files_give_equal_shares_of_windows(tmp_path, student, repeats, most, co
   short = np.resize(sounds[1], SIZE) if repeats else np.pad(sounds[1], (0, SIZE - 15))
   whole = [sounds[0][:-7].reshape(-1, SIZE), short[None], sounds[2].reshape(-1, SIZE)]
   expected = np.concatenate([part[:count] for part, count in zip(whole, counts, strict=True)])
-  np.testing.assert_array_equal(windows.of_files(paths, settings, most), expected)
+  np.testing.assert_array_equal(
+    windows.of_files(paths, settings, most, registry.network(student).short_input), expected
+  )

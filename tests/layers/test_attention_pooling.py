@@ -8,7 +8,7 @@ import tensorflow as tf
 from scipy import special
 
 from audionet_tf.layers import attention_pooling
-from audionet_tf.models import student_file
+from audionet_tf.models import student_file, student_settings
 from audionet_tf.models.networks import logmel_cnn, vggish, vggish_attention
 from audionet_tf.saved_model import export, loader, signatures, verify
 
@@ -60,7 +60,7 @@ def test_student_with_attention_trains_saves_and_exports(tmp_path):
   keras.optimizers.SGD(0.1).apply_gradients(zip(gradients, model.trainable_weights, strict=True))
   for weight, old in zip(layer.trainable_weights, before, strict=True):
     assert np.abs(weight.numpy() - old).max() > 0, weight.path
-  settings = student_file.StudentConfig(
+  settings = student_settings.StudentConfig(
     'logmel_attention', 22050, 'mean', SECONDS, {'a': ['x', 'y']}, activations={'a': 'sigmoid'}
   )
   student_file.save(tmp_path / 'student.keras', model, settings)
@@ -73,7 +73,7 @@ def test_student_with_attention_trains_saves_and_exports(tmp_path):
 
 def test_every_step_has_logits_and_a_clip_has_their_mean_probability():
   model = logmel_cnn.logmel_cnn({'a': 2}, SMALL, logmel_cnn.per_step_head, 'logmel_steps')
-  settings = student_file.StudentConfig(
+  settings = student_settings.StudentConfig(
     'logmel_steps', 22050, 'mean', SECONDS, {'a': ['x', 'y']}, activations={'a': 'sigmoid'}
   )
   logits = model(np.random.default_rng(0).normal(0, 0.1, [2, 22050]).astype(np.float32))['logits/a']

@@ -7,6 +7,7 @@ import soundnets
 import tensorflow as tf
 from scipy import special
 
+from audionet_tf.core import tflite_interpreter
 from audionet_tf.layers import log_mel
 from audionet_tf.models import registry, student_file
 from audionet_tf.saved_model import export, loader
@@ -87,7 +88,7 @@ def test_file_saved_model_and_tflite_say_the_same(model, tmp_path):
   np.testing.assert_allclose(again(sounds(), training=False)['logits/teacher'][:, 0], logits, atol=1e-5)
   folder = export.export(again, settings, tmp_path / 'export', tflite=True)
   served = loader.load(folder)
-  lite = tf.lite.Interpreter(str(folder / 'model_any_length.tflite')).get_signature_runner('serving_default')
+  lite = tflite_interpreter.interpreter(folder / 'model_any_length.tflite').get_signature_runner('serving_default')
   for waveform in (sounds(), np.float32(0.05) * sounds()):
     for answers in (served.predict(waveform), lite(waveform=waveform)):
       np.testing.assert_allclose(answers['probabilities'], special.softmax(logits, -1), atol=2e-3)

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 import soundnets
-import tensorflow as tf
 from scipy import special
 
+from audionet_tf.core import tflite_interpreter
 from audionet_tf.evaluation import predictor
 from audionet_tf.layers import categories as layers_categories
 from audionet_tf.models import categories, student_file
@@ -84,7 +84,7 @@ def test_file_and_exports_name_categories(made, tmp_path):
   served = loader.load(folder)
   assert served.class_names == ['dog', 'rain', 'unknown']
   np.testing.assert_allclose(served.predict(sounds)['probabilities'], expected, atol=1e-4)
-  lite = tf.lite.Interpreter(str(folder / 'model_any_length.tflite')).get_signature_runner('serving_default')
+  lite = tflite_interpreter.interpreter(folder / 'model_any_length.tflite').get_signature_runner('serving_default')
   np.testing.assert_allclose(lite(waveform=sounds)['probabilities'], expected, atol=2e-3)
   student = predictor.load_student(tmp_path / 'student.keras')
   np.testing.assert_allclose(student.probabilities(student.logits(sounds))[:, 0], expected, atol=1e-4)

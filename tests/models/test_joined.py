@@ -12,13 +12,13 @@ from scipy import special
 from audionet_tf import api
 from audionet_tf.core.errors import UserError
 from audionet_tf.layers.mean_step import MeanStep
-from audionet_tf.models import joined, registry, student_file, student_names, student_paths
+from audionet_tf.models import joined, registry, student_file, student_names, student_paths, student_settings
 from audionet_tf.saved_model import export, tflite, verify
 
 NAMES = 'logmel_cnn_contrast', 'soundnet8_level'
 HEADS = {'teacher': 7}
 CLASSES = {'teacher': [f'class {number}' for number in range(7)]}
-SETTINGS = student_file.StudentConfig('audionet', 22050, 'mean', 2.0, CLASSES, {'teacher': {'teacher': 'vgg16'}})
+SETTINGS = student_settings.StudentConfig('audionet', 22050, 'mean', 2.0, CLASSES, {'teacher': {'teacher': 'vgg16'}})
 SOFTMAX = {'teacher': 'softmax'}
 
 
@@ -143,7 +143,7 @@ def test_a_joined_student_is_like_a_run(folder, tmp_path):
   assert api.join([folder / 'one.keras', folder / 'other.keras'], tmp_path / 'joined') == tmp_path / 'joined'
   students = [student_file.load(folder / f'{name}.keras')[0] for name in ('one', 'other')]
   expected = np.mean([probabilities(student, sound[None])[0] for student in students], 0)
-  settings = student_file.read_settings(tmp_path / 'joined/student.keras')
+  settings = student_settings.read_settings(tmp_path / 'joined/student.keras')
   assert settings == dataclasses.replace(SETTINGS, student='audionet+audionet')
   predictor = api.load(tmp_path / 'joined')
   found = predictor.predict(sound, sample_rate_hz=22050)

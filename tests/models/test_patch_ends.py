@@ -12,7 +12,7 @@ import tensorflow as tf
 from audionet_tf.captioning import captioner, event_detection
 from audionet_tf.core.errors import UserError
 from audionet_tf.inference import chunking, predict
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_settings
 from audionet_tf.models.networks import patch_classifier
 from audionet_tf.representations import extraction
 from audionet_tf.saved_model import loader
@@ -46,7 +46,7 @@ def test_silence_completes_the_last_patch(samples):
 
 def served(name):
   """An export on patches whose scores are their loudness; nothing is trained."""
-  settings = student_file.StudentConfig(name, RATE, 'mean', 1.0, {'t': ['loud', 'still']})
+  settings = student_settings.StudentConfig(name, RATE, 'mean', 1.0, {'t': ['loud', 'still']})
 
   def layers(waveform):
     loudness = tf.reduce_mean(tf.abs(tf.signal.frame(waveform, PATCH, HOPS[name])), -1, keepdims=True)  # [B, T, 1]
@@ -111,7 +111,7 @@ def test_features_have_as_many_patches_as_the_original(name, seconds, clip_secon
 
 def window_student(name):
   """An export on windows of 5 s whose scores are their loudness."""
-  settings = student_file.StudentConfig(name, RATE, 'mean', 5.0, {'t': ['loud', 'still']})
+  settings = student_settings.StudentConfig(name, RATE, 'mean', 5.0, {'t': ['loud', 'still']})
 
   def default(waveform):
     loudness = tf.reduce_mean(tf.abs(waveform), -1, keepdims=True)

@@ -8,9 +8,11 @@ import pytest
 import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_file, student_settings
 
-SETTINGS = student_file.StudentConfig('audionet', 16000, 'mean', 0.04, {'teacher': ['a', 'b', 'c']}, {'teacher': {}})
+SETTINGS = student_settings.StudentConfig(
+  'audionet', 16000, 'mean', 0.04, {'teacher': ['a', 'b', 'c']}, {'teacher': {}}
+)
 
 
 def test_audionet_has_the_papers_parameters():

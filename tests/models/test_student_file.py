@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import student_file
+from audionet_tf.models import student_settings
 from audionet_tf.saved_model import loader
 
 ARTIFACTS = pathlib.Path(__file__).resolve().parents[1] / 'artifacts'
@@ -32,25 +32,25 @@ def test_values_that_no_student_has_are_refused(tmp_path, name):
   shutil.copytree(ARTIFACTS / 'exported', tmp_path / 'exported')
   path = tmp_path / 'student.json'
   good = json.loads(path.read_text())
-  assert dataclasses.asdict(student_file.read_settings(path.with_suffix('.keras'))).items() >= good.items()
+  assert dataclasses.asdict(student_settings.read_settings(path.with_suffix('.keras'))).items() >= good.items()
   for value in STRANGE[name]:
     for file in (path, tmp_path / 'exported/1/assets/settings.json'):
       file.write_text(json.dumps(good | {name: value}))
     with pytest.raises(UserError, match=r'student\.json: not the settings of a student') as caught:
-      student_file.read_settings(path.with_suffix('.keras'))
+      student_settings.read_settings(path.with_suffix('.keras'))
     assert '\n' not in str(caught.value)
     with pytest.raises(UserError, match=r'exported/1/assets/settings\.json: not the settings of a student') as caught:
       loader.load(tmp_path / 'exported')
     assert '\n' not in str(caught.value)
 
 
-SETTINGS = student_file.StudentConfig('audionet', 16000, 'mean', 0.04, {'h': ['a', 'b']}, {'h': {'source': 'x'}})
+SETTINGS = student_settings.StudentConfig('audionet', 16000, 'mean', 0.04, {'h': ['a', 'b']}, {'h': {'source': 'x'}})
 
 
 def beside_a_model(folder, content):
   (folder / 'student.keras').touch()
   (folder / 'student.json').write_text(content)
-  return student_file.read_settings(folder / 'student.keras')
+  return student_settings.read_settings(folder / 'student.keras')
 
 
 def in_an_export(folder, content):

@@ -13,7 +13,7 @@ import soundnets
 
 from audionet_tf.core.errors import MediaError, UserError
 from audionet_tf.media import decoding
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_file, student_settings
 from audionet_tf.representations import extraction, files
 from audionet_tf.saved_model import layer_outputs, writer
 
@@ -155,7 +155,9 @@ def test_hdf5_holds_the_same(run, tmp_path):
 def test_networks_without_steps_give_one_vector_per_window(tmp_path):
   model = registry.build('audionet', {'teacher': 3})
   student_file.save(
-    tmp_path / 'a.keras', model, student_file.StudentConfig('audionet', 16_000, 'mean', 0.04, {'teacher': list('abc')})
+    tmp_path / 'a.keras',
+    model,
+    student_settings.StudentConfig('audionet', 16_000, 'mean', 0.04, {'teacher': list('abc')}),
   )
   path = write_sound(tmp_path / 'a.wav', 1.0, 16_000)
   done = extraction.extract(layer_outputs.load(tmp_path / 'a.keras', ['embedding']), [path], tmp_path)

@@ -13,7 +13,7 @@ import scipy.io.wavfile
 
 from audionet_tf.core import digests
 from audionet_tf.data.tables import word_tables
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_file, student_settings
 
 WIDTH = 3
 
@@ -27,7 +27,7 @@ def world(tmp_path_factory):
   about = {'source': './colours.keras', 'weights': 'imagenet', 'labels': None, 'dtype': 'float32', 'input_range': None}
   about['digest'] = digests.of_file(folder / 'colours.keras')
   about['source'] = f'embedding:{about["source"]}'
-  settings = student_file.StudentConfig(
+  settings = student_settings.StudentConfig(
     'audionet', 16000, 'mean', 0.5, {}, {'space': about}, embeddings={'space': WIDTH}
   )
   keras.utils.set_random_seed(0)

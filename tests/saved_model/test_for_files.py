@@ -6,7 +6,7 @@ import soundnets
 import starters
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import student_file
+from audionet_tf.models import student_file, student_settings
 from audionet_tf.saved_model import export, for_files
 
 
@@ -31,7 +31,7 @@ def test_a_file_and_its_export_predict_the_same(tmp_path):
 def test_a_file_without_classes_is_refused_where_names_are_needed(tmp_path):
   path = starters.write(tmp_path)
   model, settings = student_file.load(path)
-  bare = student_file.StudentConfig(settings.student, 22_050, 'mean', 1.0, {})
+  bare = student_settings.StudentConfig(settings.student, 22_050, 'mean', 1.0, {})
   student_file.save(path, type(model)(model.input, {'embedding': model.output['embedding']}), bare)
   with pytest.raises(UserError, match='has no classes'):
     for_files.load(path)

@@ -5,7 +5,7 @@ import pytest
 import soundnets
 import tensorflow as tf
 
-from audionet_tf.models import receptive_field, registry, student_file
+from audionet_tf.models import receptive_field, registry, student_settings
 from audionet_tf.saved_model import export, loader, signatures
 
 SETTINGS = soundnets.settings('soundnet5', window_seconds=3.0)
@@ -57,7 +57,7 @@ def test_windows_repeat_short_sound(model, exported, samples):
 
 
 def test_audionet_has_no_signature_layers():
-  settings = student_file.StudentConfig('audionet', 16000, 'mean', 0.04, {'teacher': ['a']})
+  settings = student_settings.StudentConfig('audionet', 16000, 'mean', 0.04, {'teacher': ['a']})
   assert set(signatures.all_signatures(registry.build('audionet', {'teacher': 1}), settings)) == {
     'serving_default',
     'windows',

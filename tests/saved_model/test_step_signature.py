@@ -9,13 +9,13 @@ from scipy import special
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import params
 from audionet_tf.evaluation import clip_accuracy, predictor
-from audionet_tf.models import student_file
+from audionet_tf.models import student_file, student_settings
 from audionet_tf.models.networks import logmel_cnn
 from audionet_tf.saved_model import export, loader, verify
 
 RATE = 22_050
 TABLE = (('conv1', 3, (7, 5), (4, 2)), ('pool1', None, 2, 2), ('conv2', 4, 3, 1))
-SETTINGS = student_file.StudentConfig('logmel_steps', RATE, 'mean', 1.0, {'t': ['a', 'b', 'c']})
+SETTINGS = student_settings.StudentConfig('logmel_steps', RATE, 'mean', 1.0, {'t': ['a', 'b', 'c']})
 
 
 @pytest.fixture(scope='module')

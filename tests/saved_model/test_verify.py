@@ -7,12 +7,12 @@ import pytest
 import tensorflow as tf
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import student_file
+from audionet_tf.models import student_settings
 from audionet_tf.saved_model import loader, verify
 
 NAMES = ['x', 'y']
-AUDIONET = student_file.StudentConfig('audionet', 16000, 'mean', 0.04, {'teacher': NAMES})
-SOUNDNET = student_file.StudentConfig('soundnet5', 22050, 'first', 5.0, {'objects': NAMES})
+AUDIONET = student_settings.StudentConfig('audionet', 16000, 'mean', 0.04, {'teacher': NAMES})
+SOUNDNET = student_settings.StudentConfig('soundnet5', 22050, 'first', 5.0, {'objects': NAMES})
 EVERY = ('embedding', 'probabilities', 'logits', 'top_classes', 'top_probabilities')
 TIMES = ('start_seconds', 'end_seconds')
 LAYERS = ('conv1', 'pool1', 'conv2', 'pool2', 'conv3', 'pool3', 'conv4', 'conv5', 'conv5_objects')

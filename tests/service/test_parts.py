@@ -24,7 +24,7 @@ from PIL import Image
 from starlette.responses import Response
 
 from audionet_tf.core.errors import MediaError, UserError
-from audionet_tf.models import student_file
+from audionet_tf.models import student_settings
 from audionet_tf.service import metrics as service_metrics
 from audionet_tf.service import middleware, predict_api
 from audionet_tf.service import settings as service_settings
@@ -248,7 +248,7 @@ def test_processes_are_started_without_a_fork_of_the_service(tmp_path, monkeypat
   program.write_text('#!/bin/sh\necho \'{"seconds": 1}\'\necho \'{"done": 2, "name": "a video"}\'\n')
   program.chmod(0o755)
   monkeypatch.setattr(jobs.sys, 'executable', str(program))
-  settings = student_file.StudentConfig('audionet', 16000, 'mean', 0.1, {})
+  settings = student_settings.StudentConfig('audionet', 16000, 'mean', 0.1, {})
   reports = []
 
   async def both():

@@ -23,7 +23,7 @@ import web_folders
 from audionet_tf.captioning import captioner
 from audionet_tf.core.errors import UserError
 from audionet_tf.inference import predict
-from audionet_tf.models import registry, student_file, student_paths
+from audionet_tf.models import registry, student_file, student_paths, student_settings
 from audionet_tf.saved_model import for_files, loader, signatures
 from audionet_tf.service import npm_packages, web_folder
 
@@ -162,7 +162,7 @@ def stepwise(name):
   head.set_weights(
     [np.random.default_rng(0).normal(size=head.kernel.shape) / embedding.std() / 192, np.zeros(len(NAMES))]
   )
-  return for_files.of_model(model, student_file.StudentConfig(name, 16000, 'mean', 0.975, {'teacher': NAMES}), '')
+  return for_files.of_model(model, student_settings.StudentConfig(name, 16000, 'mean', 0.975, {'teacher': NAMES}), '')
 
 
 @pytest.mark.long
@@ -382,9 +382,9 @@ def test_a_folder_replaces_an_earlier_one(folders, tmp_path, tmp_path_factory):
 
 def test_students_that_cannot_be_in_the_page_are_refused():
   with pytest.raises(UserError, match='no heads'):
-    web_folder.check(student_file.StudentConfig('autoencoder', 22050, 'mean', 5.0, {}))
+    web_folder.check(student_settings.StudentConfig('autoencoder', 22050, 'mean', 5.0, {}))
   with pytest.raises(UserError, match='has no heads.*; name classes with --classes'):
-    web_folder.check(student_file.StudentConfig('logmel_cnn', 22050, 'mean', 5.0, {}, embeddings={'pictures': 8}))
+    web_folder.check(student_settings.StudentConfig('logmel_cnn', 22050, 'mean', 5.0, {}, embeddings={'pictures': 8}))
   with pytest.raises(UserError, match='shorter than logmel_cnn takes'):
-    web_folder.check(student_file.StudentConfig('logmel_cnn', 22050, 'mean', 0.04, {'teacher': ['a', 'b']}))
+    web_folder.check(student_settings.StudentConfig('logmel_cnn', 22050, 'mean', 0.04, {'teacher': ['a', 'b']}))
   web_folder.check(tones.student(NAMES).settings)

@@ -16,7 +16,7 @@ import scipy.io.wavfile
 
 import audionet_tf
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_file, student_settings
 from audionet_tf.models.networks import vggish, yamnet
 from audionet_tf.sound_folders import pipeline, report_page, run_folder
 
@@ -145,7 +145,7 @@ NETWORKS = {  # small ones, of the layers of the published networks
 def test_few_sounds_from_the_layers_of_a_published_network(tmp_path, monkeypatch, name):
   build, classes, inner = NETWORKS[name]
   monkeypatch.setitem(registry.STUDENTS, name, dataclasses.replace(registry.STUDENTS[name], build=build))
-  settings = student_file.StudentConfig(name, RATE, 'mean', 0.975, classes)
+  settings = student_settings.StudentConfig(name, RATE, 'mean', 0.975, classes)
   before, few, run = tmp_path / 'before', tmp_path / 'few', tmp_path / 'run'
   before.mkdir()
   model = registry.build(name, {head: len(names) for head, names in classes.items()})
@@ -157,7 +157,7 @@ def test_few_sounds_from_the_layers_of_a_published_network(tmp_path, monkeypatch
   assert measured['clips'] == 2 and measured['summary'][-1].startswith('Kept: ')
   np.testing.assert_array_equal(layer(run / 'head', inner), layer(before, inner))  # frozen
   assert not np.array_equal(layer(run / 'tuned', inner), layer(before, inner))
-  trained_settings = student_file.read_settings(run / 'student.keras')
+  trained_settings = student_settings.read_settings(run / 'student.keras')
   assert (trained_settings.student, trained_settings.window_seconds) == (name, 0.975)
   assert trained_settings.classes == {'labels': ['high', 'low']}
   rows = audionet_tf.load(run / 'export').predict(few / 'low/a.wav').probabilities

@@ -3,12 +3,12 @@
 import numpy as np
 from torch_or_skip import torch
 
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_settings
 
 
 def settings_for(classes):
   """The StudentConfig of an AudioNet."""
-  return student_file.StudentConfig('audionet', 16000, 'mean', 0.04, classes)
+  return student_settings.StudentConfig('audionet', 16000, 'mean', 0.04, classes)
 
 
 def student(heads, seed=0):

@@ -6,7 +6,7 @@ import commands
 import media_clips
 import numpy as np
 
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_file, student_settings
 
 NAMES = ['low', 'high', 'golden retriever', 'crane', 'crane', 'German shepherd, German police dog', 'boxer']
 
@@ -24,7 +24,9 @@ def known_student(folder, class_names=tuple('abcde'), scale=40.0, teacher=None, 
   model.get_layer('dense_teacher').set_weights([dense, np.zeros(len(class_names))])
   described = {'teacher': teacher.description} if teacher else {}
   plain = {'student': 'audionet', 'sample_rate_hz': 16000, 'mono': 'mean', 'window_seconds': 0.04}
-  made = student_file.StudentConfig(**(plain | settings), classes={'teacher': list(class_names)}, teachers=described)
+  made = student_settings.StudentConfig(
+    **(plain | settings), classes={'teacher': list(class_names)}, teachers=described
+  )
   folder.mkdir(exist_ok=True)
   student_file.save(folder / 'student.keras', model, made)
   return model, made

@@ -3,19 +3,19 @@
 import keras
 import numpy as np
 
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_settings
 from audionet_tf.models.heads import LOGITS
 
 CLASSES = {'things': ['a', 'b', 'c', 'd', 'e'], 'places': ['x', 'y']}
 
 
 def settings(name):
-  """student_file.StudentConfig: of windows that give one step, or of half a second where any length does."""
+  """student_settings.StudentConfig: of windows that give one step, or of half a second where any length does."""
   network = registry.network(name)
   rate = network.sample_rate_hz or 22_050
   seconds = max(0.5, -(-registry.shortest_samples(name) * 100 // rate) / 100)
   classes = {} if network.is_autoencoder else CLASSES
-  return student_file.StudentConfig(name, rate, 'mean', seconds, classes)
+  return student_settings.StudentConfig(name, rate, 'mean', seconds, classes)
 
 
 def student(name, waveform):

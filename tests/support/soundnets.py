@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_settings
 
 NAMES = ['rooster', 'crane', 'rain', 'Türglocke, "alt"', 'a', 'b', 'c']
 
@@ -25,7 +25,7 @@ def student(name, heads=None, seed=0):
 
 
 def settings(name, window_seconds=20.0, classes=None):
-  return student_file.StudentConfig(name, 22_050, 'first', window_seconds, classes or {'teacher': NAMES})
+  return student_settings.StudentConfig(name, 22_050, 'first', window_seconds, classes or {'teacher': NAMES})
 
 
 def noise(batch, samples, seed=0):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from audionet_tf.data.tables import word_tables
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_file, student_settings
 from audionet_tf.saved_model import loader, signatures
 
 RATE = 16000
@@ -30,13 +30,13 @@ def network(head, count):
 def student(names=NAMES, window_seconds=0.04):
   """loader.LoadedExport of an AudioNet whose filters are the two tones: its scores are near 0 or 1."""
   model = network('teacher', len(names))
-  settings = student_file.StudentConfig('audionet', RATE, 'mean', window_seconds, {'teacher': list(names)})
+  settings = student_settings.StudentConfig('audionet', RATE, 'mean', window_seconds, {'teacher': list(names)})
   return loader.LoadedExport(settings, list(names), signatures.all_signatures(model, settings), model)
 
 
 def write_embedding_student(folder, names):
   """Writes folder/run, whose student knows vectors and no words, and folder/words.npz with words for NAMES."""
-  settings = student_file.StudentConfig('audionet', RATE, 'mean', 0.04, {}, embeddings={'space': len(NAMES)})
+  settings = student_settings.StudentConfig('audionet', RATE, 'mean', 0.04, {}, embeddings={'space': len(NAMES)})
   (folder / 'run').mkdir()
   student_file.save(folder / 'run/student.keras', network('space', len(NAMES)), settings)
   word_tables.write(folder / 'words.npz', word_tables.make(names, np.eye(len(NAMES))))

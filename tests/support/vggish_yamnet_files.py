@@ -7,7 +7,7 @@ from torch_or_skip import torch
 
 from audionet_tf.conversion import converter, vggish_yamnet
 from audionet_tf.layers import log_mel
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_file, student_settings
 
 SOUND = np.random.default_rng(3).uniform(-1, 1, 40_000).astype(np.float32)
 
@@ -27,7 +27,7 @@ def converted(path, student, folder, labels=(), **pca):
   """The student that `convert` writes from a file, read again."""
   read = vggish_yamnet.read_yamnet if student == 'yamnet' else vggish_yamnet.read_vggish
   model = read(path, student, **pca)
-  settings = student_file.StudentConfig(student, 16000, 'mean', 0.975, converter.class_names(list(labels), model))
+  settings = student_settings.StudentConfig(student, 16000, 'mean', 0.975, converter.class_names(list(labels), model))
   converter.convert(model, settings, folder / 'student.keras')
   return student_file.load(folder / 'student.keras')
 

@@ -12,12 +12,12 @@ import pytest
 from audionet_tf.core.errors import DiskFullError, UserError
 from audionet_tf.data import audioset_embeddings, input_pipeline
 from audionet_tf.data.shards import tfrecord_io
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_file, student_settings
 from audionet_tf.models.networks import vggish, vggish_attention
 from audionet_tf.saved_model import loader
 from audionet_tf.training import callbacks, config, embedding_trainer, run_models
 
-SETTINGS = student_file.StudentConfig('vggish_pca', 16000, 'mean', 0.975, {})
+SETTINGS = student_settings.StudentConfig('vggish_pca', 16000, 'mean', 0.975, {})
 CONVOLUTIONS, DENSE = (('conv1', 2), ('pool1', None)), (('fc1_1', 4), ('fc2', 128))
 
 

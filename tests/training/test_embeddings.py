@@ -11,7 +11,7 @@ import synthetic_records
 from audionet_tf.core import tflite_interpreter
 from audionet_tf.data import soft_labels
 from audionet_tf.data.tables import word_tables
-from audionet_tf.models import registry, student_file, words
+from audionet_tf.models import registry, student_file, student_settings, words
 from audionet_tf.saved_model import for_files, loader, verify
 from audionet_tf.teachers import student_words
 from audionet_tf.training.steps import losses
@@ -161,7 +161,7 @@ def test_what_does_not_go_together_is_one_line(world, alone):
 
 @pytest.mark.parametrize('name', ['logmel_steps', 'soundnet8_5s'])
 def test_students_with_steps_get_classes_in_every_signature(name):
-  settings = student_file.StudentConfig(name, 22050, 'mean', 5.0, {}, embeddings={'space': WIDTH})
+  settings = student_settings.StudentConfig(name, 22050, 'mean', 5.0, {}, embeddings={'space': WIDTH})
   keras.utils.set_random_seed(0)
   model = registry.build(name, {'space': WIDTH})
   table = word_tables.make('abc', np.random.default_rng(0).normal(size=(3, WIDTH)), 0.5)

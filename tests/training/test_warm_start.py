@@ -10,7 +10,7 @@ import synthetic_records
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data.params import RecordParams
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_file, student_settings
 from audionet_tf.training import config, trainer, warm_start
 
 PITCHES = {'low.wav': 8, 'middle.wav': 8, 'top.wav': 8}
@@ -73,7 +73,7 @@ def test_a_run_resumes_only_from_the_same_initial_student(world):
 def saved(folder, name, heads, rate=22050):
   keras.utils.set_random_seed(7)
   model = registry.build(name, heads)
-  settings = student_file.StudentConfig(name, rate, 'first', 5.0, {head: list('ab') for head in heads})
+  settings = student_settings.StudentConfig(name, rate, 'first', 5.0, {head: list('ab') for head in heads})
   student_file.save(folder / 'student.keras', model, settings)
   return model
 

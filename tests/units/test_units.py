@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import receptive_field, registry, student_file
+from audionet_tf.models import receptive_field, registry, student_file, student_settings
 from audionet_tf.units import activations, search
 from audionet_tf.units.html import timestamp
 from audionet_tf.units.page import SHORTEST_CUT_SECONDS, cut, write_page, write_sounds
@@ -29,7 +29,7 @@ def student(tmp_path_factory):
   keras.utils.set_random_seed(0)
   model = registry.build('soundnet5', {'teacher': 3})
   path = tmp_path_factory.mktemp('student') / 's.keras'
-  settings = student_file.StudentConfig('soundnet5', RATE_HZ, 'first', 5.0, {'teacher': ['a', 'b', 'c']})
+  settings = student_settings.StudentConfig('soundnet5', RATE_HZ, 'first', 5.0, {'teacher': ['a', 'b', 'c']})
   student_file.save(path, model, settings)
   return path
 

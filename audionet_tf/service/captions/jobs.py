@@ -199,7 +199,7 @@ async def decode(source, sound, settings, limits, report):
 
   Args:
     source, sound: file objects with file descriptors.
-    settings: student_file.StudentConfig.
+    settings: student_settings.StudentConfig.
     limits: Limits.
     report: as for `Jobs.caption`.
 

@@ -28,10 +28,10 @@ def captions(context):
 
 def write_model(folder):
   """Exports an untrained AudioNet."""
-  from audionet_tf.models import registry, student_file
+  from audionet_tf.models import registry, student_settings
   from audionet_tf.saved_model import export
 
-  settings = student_file.StudentConfig(
+  settings = student_settings.StudentConfig(
     'audionet', 16000, 'mean', 0.04, {'teacher': [f'class {i}' for i in range(1000)]}
   )
   student = registry.build('audionet', {'teacher': 1000})

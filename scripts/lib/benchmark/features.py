@@ -25,11 +25,11 @@ def features(context):
 
 def write_model(path):
   """Saves an untrained SoundNet-8."""
-  from audionet_tf.models import registry, student_file
+  from audionet_tf.models import registry, student_file, student_settings
 
   heads = {'objects': 1000, 'scenes': 401}
   classes = {head: [f'class {i}' for i in range(count)] for head, count in heads.items()}
-  settings = student_file.StudentConfig('soundnet8', 22050, 'first', 20, classes)
+  settings = student_settings.StudentConfig('soundnet8', 22050, 'first', 20, classes)
   student_file.save(path, registry.build('soundnet8', heads), settings)
 
 

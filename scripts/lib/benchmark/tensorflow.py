@@ -17,7 +17,7 @@ import numpy as np
 
 from audionet_tf.core import system
 from audionet_tf.data import input_pipeline, records, soft_labels
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_settings
 from audionet_tf.saved_model import export
 from audionet_tf.teachers import frozen_teacher, labelling
 from audionet_tf.training import callbacks, config, distribution, run_models, trainer
@@ -145,7 +145,7 @@ def pipeline(records_folder, repeats, batches):
 def model(folder):
   """Exports an untrained AudioNet, whose predictions cost as much as those of a trained one."""
   names = [f'class {i}' for i in range(CLASSES)]
-  settings = student_file.StudentConfig('audionet', 16000, 'mean', SAMPLES / 16000, {'teacher': names})
+  settings = student_settings.StudentConfig('audionet', 16000, 'mean', SAMPLES / 16000, {'teacher': names})
   export.export(registry.build('audionet', {'teacher': CLASSES}), settings, folder)
 
 

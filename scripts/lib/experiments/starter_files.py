@@ -29,6 +29,14 @@ def shortened(path):
       file.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED, 9)
 
 
+def write_lite(path):
+  """Writes the .tflite file of a student beside its .keras file, with weights in float16."""
+  from audionet_tf.models import student_file
+  from audionet_tf.saved_model import tflite
+
+  tflite.write_file(path.with_suffix('.tflite'), tflite.of_any_length(*student_file.load(path), quantize='float16'))
+
+
 def rounded(x):
   """f32 with MANTISSA_BITS of the mantissa, rounded to the nearest."""
   spare = 23 - MANTISSA_BITS
@@ -130,7 +138,7 @@ def card(settings, figures, groups, folds, held_out, credits):
   """The text of card.md.
 
   Args:
-    settings: student_file.StudentConfig of the student without the head `category`.
+    settings: student_settings.StudentConfig of the student without the head `category`.
     figures: dict of `make_starter.measured`.
     groups: dict of category to positions of the teacher's classes.
     folds, held_out: list of str, str.

@@ -12,7 +12,7 @@ import tensorflow as tf
 from audionet_tf.core.errors import UserError
 from audionet_tf.data import batch_keys
 from audionet_tf.layers import log_mel, whitened_pca
-from audionet_tf.models import alignment, registry, student_file
+from audionet_tf.models import alignment, registry, student_file, student_settings
 from audionet_tf.models.networks import cnn_architectures, patch_classifier, vggish, yamnet
 from audionet_tf.saved_model import export, loader
 from audionet_tf.training.steps import spec_augment
@@ -212,7 +212,7 @@ def test_part_of_the_spectrogram_can_be_masked_in_training():
 def test_exported_with_its_layers_and_as_tflite(tmp_path):
   body = lambda x: keras.layers.Dense(4, 'relu')(keras.layers.Flatten()(x))  # noqa: E731
   model = patch_classifier.student({'a': 3, 'b': 2}, 'yamnet', 'yamnet', body)
-  settings = student_file.StudentConfig('yamnet', SECOND, 'mean', 1.0, {'a': ['x', 'y', 'z'], 'b': ['v', 'w']})
+  settings = student_settings.StudentConfig('yamnet', SECOND, 'mean', 1.0, {'a': ['x', 'y', 'z'], 'b': ['v', 'w']})
   folder = export.export(model, settings, tmp_path, tflite=True)  # compares all outputs with the model
   assert (folder / 'model.tflite').is_file()
   layers = loader.load(folder).signatures['layers']
@@ -225,7 +225,7 @@ def test_exported_with_its_layers_and_as_tflite(tmp_path):
 
 
 def test_saved_students_are_loaded(tmp_path):
-  settings = student_file.StudentConfig('vggish_pca', SECOND, 'mean', 1.0, {'a': ['x', 'y', 'z']})
+  settings = student_settings.StudentConfig('vggish_pca', SECOND, 'mean', 1.0, {'a': ['x', 'y', 'z']})
   model = randomised(vggish.vggish({'a': 3}, quantised=True, **TINY_VGGISH))
   student_file.save(tmp_path / 'student.keras', model, settings)
   again, _ = student_file.load(tmp_path / 'student.keras')

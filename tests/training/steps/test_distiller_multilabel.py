@@ -12,7 +12,7 @@ from audionet_tf.core.errors import UserError
 from audionet_tf.data import params
 from audionet_tf.evaluation import predictor
 from audionet_tf.inference import predict
-from audionet_tf.models import registry, student_file
+from audionet_tf.models import registry, student_file, student_settings
 from audionet_tf.saved_model import loader
 from audionet_tf.training import config, trainer
 from audionet_tf.training.steps import losses
@@ -124,4 +124,4 @@ def test_several_labels_need_a_loss_for_them(run):
   with pytest.raises(UserError, match='label_smoothing goes with loss cross_entropy or focal'):
     config.TrainingConfig(label_smoothing=0.1)
   with pytest.raises(TypeError, match='allowed are softmax, sigmoid'):
-    student_file.StudentConfig('audionet', 16000, 'mean', 0.04, {'a': ['x']}, activations={'a': 'exp'})
+    student_settings.StudentConfig('audionet', 16000, 'mean', 0.04, {'a': ['x']}, activations={'a': 'exp'})
