@@ -15,6 +15,7 @@ ROW = {
   'stage': 'build',
   'count': 100,
   'seconds': 2.0,
+  'start_seconds': None,
   'core_seconds': None,
   'bytes': 3_000_000,
   'child_bytes': 0,
@@ -24,35 +25,57 @@ ROW = {
 def test_the_table_compares_time_for_each_with_the_least():
   rows = [
     ROW,
-    ROW | {'count': 1000, 'seconds': 30.0, 'core_seconds': 20.0, 'child_bytes': 7_000_000},
+    ROW | {'count': 1000, 'seconds': 31.0, 'start_seconds': 1.0, 'core_seconds': 20.0, 'child_bytes': 7_000_000},
     ROW | {'stage': 'label', 'count': 4},
   ]
   assert [line.split() for line in curve.table(rows).splitlines()[1:]] == [
-    ['windows', 'build', '100', '2.0', '20000.0', '1.00', '-', '3'],
-    ['windows', 'build', '1,000', '30.0', '30000.0', '1.50', '20000.0', '7'],
-    ['windows', 'label', '4', '2.0', '500000.0', '1.00', '-', '3'],
+    ['windows', 'build', '100', '2.0', '-', '20000.0', '1.00', '-', '3'],
+    ['windows', 'build', '1,000', '31.0', '1.00', '30000.0', '1.50', '20000.0', '7'],
+    ['windows', 'label', '4', '2.0', '-', '500000.0', '1.00', '-', '3'],
   ]
 
 
-@pytest.mark.parametrize(
-  ('own', 'seconds', 'core_seconds'),
-  [((None, None, None), 6 / 3, 9 / 3), ((1, 3, 5), 3, None)],
-)
-def test_a_stage_that_ends_soon_is_repeated(tmp_path, monkeypatch, own, seconds, core_seconds):
-  clock, outcomes, places = [0.0], iter([None, *own]), []
+@pytest.fixture
+def clocked(monkeypatch):
+  """A function (stage, seconds by folder, results in turn): stages.run gets that stage; returns the folders it had."""
 
-  def stage(place):
-    clock[0] += 2
-    places.append(place.name)
-    return next(outcomes)
+  def make(stage, seconds, results=None):
+    clock, places = [0.0], []
 
-  monkeypatch.setattr(stages, 'WINDOW_STAGES', {'verify': stage, 'build': lambda place: None})
-  monkeypatch.setattr(stages, 'synthetic_parts', lambda folder, windows: None)
-  monkeypatch.setattr(stages, 'time', types.SimpleNamespace(perf_counter=lambda: clock[0]))
-  monkeypatch.setattr(stages, 'core_seconds', lambda: 1.5 * clock[0])
-  row = stages.run('windows', tmp_path, 100, 'verify')
-  assert places == ['warm_up_verify', 'records', 'records', 'records']  # 5 s are over after three
-  assert (row['seconds'], row['core_seconds']) == (seconds, core_seconds)
+    def function(place):
+      places.append(place.name)
+      clock[0] += seconds[place.name]
+      return next(results) if results else None
+
+    monkeypatch.setattr(
+      stages, 'WINDOW_STAGES', dict.fromkeys(('build', 'label'), lambda place: None) | {stage: function}
+    )
+    monkeypatch.setattr(stages, 'synthetic_parts', lambda folder, windows: None)
+    monkeypatch.setattr(stages, 'time', types.SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(stages, 'core_seconds', lambda: 1.5 * clock[0])
+    return places
+
+  return make
+
+
+def test_a_stage_that_ends_soon_is_repeated_in_turns_with_a_few_windows(tmp_path, clocked):
+  """A stage with a start of 0.5 s, and a millisecond for every window."""
+  places = clocked('verify', {'warm_up_verify': 3.0, 'records': 5.5})
+  row = stages.run('windows', tmp_path, 5000, 'verify')
+  assert places == ['warm_up_verify', *['records', 'warm_up_verify'] * 2]  # 10 s are over after two turns
+  assert (row['seconds'], row['core_seconds'], row['start_seconds']) == (5.5, 8.25, 0.5)
+
+
+def test_what_a_stage_measures_itself_counts(tmp_path, clocked):
+  clocked('train', {'warm_up_train': 3.0, 'records': 5.5}, iter([9, 1, 9, 3, 9]))
+  row = stages.run('windows', tmp_path, 5000, 'train')
+  assert (row['seconds'], row['core_seconds'], row['start_seconds']) == (2, None, None)
+
+
+def test_of_a_few_windows_the_start_is_not_known(tmp_path, clocked):
+  places = clocked('verify', {'warm_up_verify': 1.0, 'records': 4.0})
+  row = stages.run('windows', tmp_path, stages.WARM_UP_WINDOWS, 'verify')
+  assert places == ['warm_up_verify', *['records'] * 3] and (row['seconds'], row['start_seconds']) == (4.0, None)
 
 
 @pytest.mark.long

@@ -22,7 +22,7 @@ from scale import processes
 
 FLAGS = flags.FLAGS
 STAGES = {'windows': ('build', 'label', 'train', 'verify'), 'videos': ('build',)}
-COLUMNS = ('what', 'stage', 'count', 'seconds', 'us each', 'against the least', 'core us each', 'peak MB')
+COLUMNS = ('what', 'stage', 'count', 'seconds', 'start', 'us each', 'against the least', 'core us each', 'peak MB')
 
 
 def define_flags():
@@ -42,7 +42,7 @@ def counts(name):
 
 
 def measure(kind, count, stage, folder):
-  """Runs a stage in a process of its own: dict of `what`, `stage`, `count`, `seconds`, `core_seconds` and bytes."""
+  """Runs a stage in a process of its own: dict of `what`, `stage`, `count`, and those of `stages.run`."""
   done = processes.run('scale.stages', kind, folder, count, stage)
   if done.returncode:
     raise UserError(f'{kind} {count} {stage}: {done.stderr.strip().splitlines()[-1]}')
@@ -64,16 +64,22 @@ def measure_all(sizes, work):
   return rows
 
 
+def each_of(row):
+  """Seconds for each window or video of a measurement, beyond the start of its stage."""
+  return (row['seconds'] - (row['start_seconds'] or 0)) / row['count']
+
+
 def table(rows):
-  """The measurements as aligned text; the last but one column compares time for each with that of the least count."""
+  """The measurements as aligned text. Time for each is beyond the start, and compared with that of the least count."""
   least = {}
   lines = [COLUMNS]
   for row in rows:
-    each = row['seconds'] / row['count']
+    each, start = each_of(row), row['start_seconds']
     ratio = each / least.setdefault((row['what'], row['stage']), each)
     peak = max(row['bytes'], row['child_bytes']) / 1e6
     lines.append(
-      (row['what'], row['stage'], f'{row["count"]:,}', f'{row["seconds"]:.1f}', f'{1e6 * each:.1f}', f'{ratio:.2f}')
+      (row['what'], row['stage'], f'{row["count"]:,}', f'{row["seconds"]:.1f}')
+      + ('-' if start is None else f'{start:.2f}', f'{1e6 * each:.1f}', f'{ratio:.2f}')
       + (f'{1e6 * row["core_seconds"] / row["count"]:.1f}' if row['core_seconds'] else '-', f'{peak:.0f}')
     )
   return text.aligned(lines, (0, 1))
@@ -86,9 +92,9 @@ def figure(rows):
   for kind, stage in dict.fromkeys((row['what'], row['stage']) for row in rows):
     chosen = [row for row in rows if (row['what'], row['stage']) == (kind, stage)]
     numbers = [row['count'] for row in chosen]
-    time.plot(numbers, [1e6 * row['seconds'] / row['count'] for row in chosen], marker='o', label=f'{stage}, {kind}')
+    time.plot(numbers, [1e6 * each_of(row) for row in chosen], marker='o', label=f'{stage}, {kind}')
     memory.plot(numbers, [max(row['bytes'], row['child_bytes']) / 1e6 for row in chosen], marker='o')
-  for axes, label in ((time, 'microseconds each'), (memory, 'peak memory, MB')):
+  for axes, label in ((time, 'microseconds each, beyond the start'), (memory, 'peak memory, MB')):
     axes.set(xscale='log', xlabel='windows, or videos', ylabel=label)
     axes.grid(color='0.9')
   time.set_yscale('log')

@@ -5,7 +5,8 @@
 
 Memory is that of the process and of its children, each at its peak. Imports, tracing and the synthesis of the input are
 not timed: a stage is first run on a few windows. Where it then ends soon it is repeated, and seconds are the mean:
-single runs of less than a second differ by half on a shared machine.
+single runs of less than a second differ by half on a shared machine. In turns with it the few windows are timed again:
+what they take beyond their share of the time per window is the start of the stage, such as iterators for its files.
 """
 
 import functools
@@ -14,6 +15,7 @@ import json
 import pathlib
 import resource
 import shutil
+import statistics
 import sys
 import time
 
@@ -28,7 +30,7 @@ from tfrecords import builder, shards, verification
 WINDOWS_PER_VIDEO = 250  # ten seconds of AudioNet's windows
 PARAMS = RecordParams(image_size=32)
 WARM_UP_WINDOWS = 2500
-LEAST_SECONDS = 5  # of the repetitions of a stage
+LEAST_SECONDS = 10  # of the repetitions of a stage
 TIMED_WINDOWS = 100_000  # of all epochs but the first, at least
 CLASSES = 100
 PICTURES = 16  # different ones
@@ -170,28 +172,56 @@ WINDOW_STAGES = {'build': build_windows, 'label': label_windows, 'train': train_
 
 
 def run(kind, folder, count, stage):
-  """Measures a stage: dict of `seconds`, `core_seconds`, `bytes` (peak of this process), `child_bytes` (of a child)."""
+  """Measures a stage.
+
+  Returns:
+    dict of `seconds`, `start_seconds` (None where the stage has none, or it is not known), `core_seconds`, `bytes`
+    (peak of this process) and `child_bytes` (of a child).
+  """
+  few = min(count, WARM_UP_WINDOWS)
   if kind == 'videos':
     if not (folder / 'videos').exists():
       synthetic_videos(folder / 'videos', count)
-    function, place = build_videos, folder
+    function, places = build_videos, [folder]
   else:
     warm_up, place, function = folder / f'warm_up_{stage}', folder / 'records', WINDOW_STAGES[stage]
-    synthetic_parts(warm_up, min(count, WARM_UP_WINDOWS))
+    synthetic_parts(warm_up, few)
     for name in NEEDED[stage]:
       WINDOW_STAGES[name](warm_up)
     if stage == 'build':
       synthetic_parts(place, count)
-  own_seconds, began, core_began = [], time.perf_counter(), core_seconds()
-  while not own_seconds or (kind == 'windows' and time.perf_counter() - began < LEAST_SECONDS):
-    own_seconds.append(function(place))
-  passes = len(own_seconds)
-  seconds, core = (time.perf_counter() - began) / passes, (core_seconds() - core_began) / passes
-  if own_seconds[0] is not None:  # of a part of the stage
-    seconds, core = sum(own_seconds) / passes, None
-  core = None if kind == 'videos' else core  # decoders are children of another process
+    places = [place] if count == few else [place, warm_up]
+  turns, began = [], time.perf_counter()
+  while not turns or (kind == 'windows' and time.perf_counter() - began < LEAST_SECONDS):
+    turns.append([timed(function, place) for place in places])
+  own, seconds, core = (list(column) for column in zip(*(turn[0] for turn in turns), strict=True))
+  start = None
+  if own[0] is not None:  # of a part of the stage
+    seconds, core = own, None
+  elif len(places) > 1:
+    start = max(0.0, statistics.median(start_of(turn[0][1], count, turn[1][1], few) for turn in turns))
+  core = None if kind == 'videos' or core is None else statistics.mean(core)  # decoders are children of another process
   peaks = [resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-  return {'seconds': seconds, 'core_seconds': core, 'bytes': peaks[0], 'child_bytes': peaks[1]}
+  seconds = statistics.mean(seconds)
+  return {
+    'seconds': seconds,
+    'start_seconds': start,
+    'core_seconds': core,
+    'bytes': peaks[0],
+    'child_bytes': peaks[1],
+  }
+
+
+def timed(function, place):
+  """(what function(place) returns, its seconds, its seconds of processors)."""
+  began, core_began = time.perf_counter(), core_seconds()
+  own = function(place)
+  return own, time.perf_counter() - began, core_seconds() - core_began
+
+
+def start_of(seconds, count, few_seconds, few):
+  """Seconds at a count of zero, on the line through two counts."""
+  return (few_seconds * count - seconds * few) / (count - few)
 
 
 def core_seconds():
