@@ -1,8 +1,8 @@
 """tf.data without autotune: how many threads a stage has is fixed.
 
-Dropping an iterator can wait for autotune's thread: half a second after every shard of the teacher's pass. A training
-was once seen to end 14 s late, which fits but was not traced to it. The iterators that a MirroredStrategy makes for its
-devices take no options: they keep autotune.
+Dropping an iterator can wait for autotune's thread: on one busy core, four trainings of AudioNet ended 3 to 15 s late,
+and four without autotune 0.01 s. The iterators that a MirroredStrategy makes for several devices, or for a GPU, take no
+options: they keep autotune, and two replicas on that core ended 8 to 49 s late, 1 to 12 s with ours without.
 """
 
 import joblib

@@ -130,9 +130,11 @@ def share_of(strategy, task):
 
 def iterate(strategy, batches):
   """Iterator over the batches of this worker, an endless dataset, that hands each of its replicas an equal part."""
-  if not isinstance(strategy, tf.distribute.MirroredStrategy | tf.distribute.MultiWorkerMirroredStrategy):
-    return iter(batches)
-  replicas = len(strategy.extended.worker_devices)
+  mirrored = isinstance(strategy, tf.distribute.MirroredStrategy | tf.distribute.MultiWorkerMirroredStrategy)
+  devices = strategy.extended.worker_devices if mirrored else ()
+  if len(devices) <= 1 and not any(':GPU:' in device for device in devices):
+    return iter(batches)  # those that read ahead onto devices keep autotune (core/tf_data), which a processor needs not
+  replicas = len(devices)
 
   def parts(batch):
     return tf.data.Dataset.from_tensor_slices(

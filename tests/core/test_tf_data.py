@@ -1,4 +1,4 @@
-"""Iterators of the program have autotune off, but those of a strategy: whoever drops one waits for its thread."""
+"""Iterators of the program have autotune off, but those on GPUs: whoever drops one waits for its thread."""
 
 import types
 
@@ -49,11 +49,14 @@ def test_training(tmp_path, tuned, changes):
   assert len(tuned) >= 2 and not any(tuned)  # the teacher's pass, the training
 
 
-def test_replicas(tuned):
-  batches = tf_data.without_autotune(tf.data.Dataset.from_tensors({'audio': tf.zeros([4, 2])}).repeat())
-  batch = next(distribution.iterate(tf.distribute.MirroredStrategy(['CPU:0']), batches))
-  assert batch['audio'].shape == [4, 2]
-  assert tuned == [False, True]  # the second, of the device alone, takes no options
+def test_a_strategy_on_a_processor(tuned):
+  """Of a worker without a GPU too."""
+  batches = tf_data.without_autotune(tf.data.Dataset.range(8).batch(4).map(lambda x: {'audio': x}).repeat())
+  strategy = tf.distribute.MirroredStrategy(['CPU:0'])
+  iterator = distribution.iterate(strategy, batches)
+  sums = [strategy.run(lambda batch: tf.reduce_sum(batch['audio']), args=(next(iterator),)) for _ in range(3)]
+  assert [int(x) for x in sums] == [6, 22, 6]
+  assert tuned == [False]
 
 
 def test_threads_fit_in_memory(monkeypatch):
