@@ -80,7 +80,7 @@ def make_predictor(served):
   predictor = predict.live_predictor(served, window_seconds, hop_seconds, HEAD.value)
   rules = event_flags.detection_config(served.settings, predictor.class_names, HEAD.value)
   framing = predictor.framing
-  predictor.predict(np.zeros([1, framing.window_samples], np.int16), 1)  # the first call makes the graph
+  predictor.predict(np.zeros([1, framing.window_samples], np.int16), 1)  # the first call is slow
   events = live_events.LiveEvents(predictor.class_names, rules, framing.window_seconds, framing.hop_seconds)
   return predictor, events
 

@@ -53,6 +53,8 @@ ONE_HOME = {  # package: modules, or packages of ours, that may import it
 NO_TENSORFLOW = [
   'audionet_tf',
   'audionet_tf.api',
+  'audionet_tf.captioning.captioner',
+  'audionet_tf.inference.lite_student',
   'tfrecords.beam',
   'tfrecords.build',
   'tfrecords.builder',

@@ -37,7 +37,7 @@ def predictor(served, window_seconds=None, hop_seconds=None, blocks=None, batch_
   """The predict.FilePredictor whose rows become events; they cover the sound to its end.
 
   Args:
-    served: loader.LoadedExport.
+    served: loader.LoadedExport, or lite_student.LiteStudent.
     window_seconds, hop_seconds: of the rows; None as in `predict.file_predictor`.
     blocks: None, or (patches, hop, total): windows of `patches` patches, one every `hop` patches, each repeated until
       the student gets `total` patches, each as long as its frames reach. A patch is `window_seconds` long, by default
@@ -60,7 +60,7 @@ def predictor(served, window_seconds=None, hop_seconds=None, blocks=None, batch_
       raise UserError('blocks have their own hop: give a window, the length of a patch, but no hop')
     patch = window_seconds or PATCH_SECONDS
     hop_seconds, repeats = round(patch * hop, 6), total // patches
-    window_seconds = round(patch * patches + beyond(served.settings.student, patch), 6)
+    window_seconds = round(patch * patches + beyond(served, patch), 6)
   return predict.file_predictor(
     served, ('json',), window_seconds, hop_seconds, batch_size=batch_size, repeats=repeats, to_the_end=True, head=head
   )
@@ -97,14 +97,11 @@ def default_join(settings, head=None):
   return 'sum' if settings.activation(head or next(iter(settings.classes))) == 'softmax' else 'max'
 
 
-def beyond(student, patch_seconds):
+def beyond(served, patch_seconds):
   """Seconds by which the last frame of a spectrogram patch reaches beyond the patch."""
-  from audionet_tf.models import registry  # needs TensorFlow, which captions by LiteRT do without
-
-  network = registry.network(student)
-  if not network.spectrogram:
+  if not served.network.spectrogram:
     return 0
-  return max(0, registry.shortest_samples(student) / network.sample_rate_hz - patch_seconds)
+  return max(0, served.shortest_samples / served.network.sample_rate_hz - patch_seconds)
 
 
 def captions(predictor, path, rules=None, progress=None):

@@ -118,7 +118,9 @@ def file_predictor(
     sample_rate_hz=settings.sample_rate_hz,
     mono=settings.mono,
   )
-  batch_size = batch_size or max(1, min(MAX_BATCH_SIZE, BATCH_SAMPLES // framing.window_samples))
+  in_lite = isinstance(served, lite_student.LiteStudent)
+  fast = lite_student.BATCH_SAMPLES if in_lite else BATCH_SAMPLES
+  batch_size = batch_size or max(1, min(MAX_BATCH_SIZE, fast // framing.window_samples))
   most = max(1, MOST_BATCH_SAMPLES // framing.window_samples)
   if not stepwise and batch_size > most:
     raise UserError(f'batch_size is {batch_size}, allowed is 1 to {most} windows of {window_seconds:g} s')
@@ -130,13 +132,13 @@ def file_predictor(
   repeat = served.network.short_input == 'repeat'
   repeats = max(repeats, -(-served.shortest_samples // framing.window_samples))
   names = {name for key in formats for name in writers.FORMATS[key][1]} | {'sum'}
-  if isinstance(served, lite_student.LiteStudent):
+  if in_lite:
     predict = lite_student.window_function(served, names, top, repeats, head)
   else:
-    from audionet_tf.inference import window_function
+    from audionet_tf.inference import graph_function
 
     shape = [batch_size, framing.window_samples]
-    predict = window_function.window_function(served, shape, names, top, repeats, head)
+    predict = graph_function.window_function(served, shape, names, top, repeats, head)
   return FilePredictor(
     predict, served, framing, batch_size, top, tuple(formats), None, repeat, repeats, min_remainder, head
   )

@@ -89,13 +89,7 @@ def patch_network(build, layer_windows, pads_last_patch=False):
 
 
 def logmel_network(**options):
-  return Architecture(
-    functools.partial(logmel_cnn.logmel_cnn, **options),
-    short_input=sound_needs.LOGMEL.short_input,
-    shortest_samples=sound_needs.LOGMEL.shortest_samples,
-    spectrogram=True,
-    sample_rate_hz=logmel_cnn.FRONT_END['sample_rate_hz'],
-  )
+  return Architecture(functools.partial(logmel_cnn.logmel_cnn, **options), **dataclasses.asdict(sound_needs.LOGMEL))
 
 
 def vggish_network(**options):

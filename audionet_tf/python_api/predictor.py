@@ -167,7 +167,7 @@ class Predictor:
     hop_seconds: float | None = None,
     head: str | None = None,
   ) -> Predictions:
-    """Probabilities over time: what `audionet_tf.infer` writes.
+    """Probabilities over time: what `audionet_tf.infer` writes (of the starter about that: it is run by LiteRT there).
 
     Args:
       sound: path of a file, or an array (see `Predictor`).

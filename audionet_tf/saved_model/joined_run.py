@@ -41,10 +41,8 @@ def write(models, folder, replace=False):
     (keras.Model, student_settings.StudentConfig, pathlib.Path of the export).
   """
   check(models, folder, replace)
-  from audionet_tf.models import (  # here: they import TensorFlow, which mistakes need not wait for
-    joined,
-    student_file,
-  )
+  # Here: they import TensorFlow, which mistakes need not wait for.
+  from audionet_tf.models import joined, student_file
   from audionet_tf.saved_model import export
 
   model, settings = joined.join([student_file.load(keras_file(path)) for path in models])

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from audionet_tf.core.errors import UserError
-from audionet_tf.models import student_settings
+from audionet_tf.models import heads, student_settings
 from audionet_tf.saved_model import loader
 
 ARTIFACTS = pathlib.Path(__file__).resolve().parents[1] / 'artifacts'
@@ -64,3 +64,7 @@ def in_an_export(folder, content):
 def test_good_settings_are_read(tmp_path, read, teachers):
   settings = dataclasses.replace(SETTINGS, teachers=teachers)
   assert read(tmp_path, json.dumps(dataclasses.asdict(settings))) == settings
+
+
+def test_settings_know_the_activations_of_heads():
+  assert {*student_settings.ACTIVATIONS} == heads.ACTIVATIONS.keys()

@@ -67,9 +67,10 @@ def test_a_stage_that_ends_soon_is_repeated_in_turns_with_a_few_windows(tmp_path
 
 
 def test_what_a_stage_measures_itself_counts(tmp_path, clocked):
-  clocked('train', {'warm_up_train': 3.0, 'records': 5.5}, iter([9, 1, 9, 3, 9]))
+  places = clocked('train', {'warm_up_train': 3.0, 'records': 5.5}, iter([9, 1, 3]))
   row = stages.run('windows', tmp_path, 5000, 'train')
   assert (row['seconds'], row['core_seconds'], row['start_seconds']) == (2, None, None)
+  assert places == ['warm_up_train', 'records', 'records']
 
 
 def test_of_a_few_windows_the_start_is_not_known(tmp_path, clocked):

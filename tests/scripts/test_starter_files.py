@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.models import registry, student_file
+from audionet_tf.saved_model import tflite
 from experiments import outside_sounds, robustness_table, starter_figures, starter_files
 
 
@@ -153,3 +154,21 @@ def test_outside_sounds_are_alike_for_a_seed_and_differ_from_each_other():
     assert (levels > 0.002).all() and (levels <= 0.11).all()
     assert abs(np.corrcoef(sounds)[0, 1]) < 0.9
   assert (outside_sounds.sounds(2, 1.0, seed=4)['music'] != found['music']).any()
+
+
+def test_the_file_for_litert_is_written_if_it_predicts_the_same(tmp_path, monkeypatch):
+  path = starters.write(tmp_path / 'box')
+  starter_files.write_lite(path)
+  assert path.with_suffix('.tflite').stat().st_size < 100_000
+  path.with_suffix('.tflite').unlink()
+  model, settings = student_file.load(path)
+  for weights in model.layers:
+    weights.set_weights([0.5 * x for x in weights.get_weights()])
+  other = tflite.of_any_length(model, settings, 'float16')
+  monkeypatch.setattr(tflite, 'of_any_length', lambda *_, **__: other)
+  with pytest.raises(RuntimeError, match='other probabilities'):
+    starter_files.write_lite(path)
+  monkeypatch.setattr(starter_files, 'MOST_LITE_BYTES', 1000)
+  with pytest.raises(UserError, match='allowed are 1000'):
+    starter_files.write_lite(path)
+  assert not path.with_suffix('.tflite').exists()

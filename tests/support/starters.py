@@ -16,6 +16,7 @@ import soundnets
 
 from audionet_tf.models import categories, student_file, student_paths
 from audionet_tf.models.networks import logmel_cnn
+from audionet_tf.saved_model import tflite
 
 TABLE = (('conv1', 3, (7, 5), (4, 2)), ('pool1', None, 2, 2), ('conv2', 8, 3, 1))
 GROUPS = {'dog_bark': [0, 2], 'rain': [3]}
@@ -23,8 +24,11 @@ NAMES = [*GROUPS, 'unknown']
 KNOWS_ALL, KNOWS_NOTHING = -9.0, 9.0  # thresholds of a familiarity that is between -1 and 1
 
 
-def write(folder, threshold=KNOWS_ALL):
-  """Writes student.keras and student.json, of windows of a second, to a folder; returns the path of the first."""
+def write(folder, threshold=KNOWS_ALL, lite=False):
+  """Writes student.keras and student.json, of windows of a second, to a folder; returns the path of the first.
+
+  `lite`: whether to write student.tflite too.
+  """
   keras.utils.set_random_seed(0)
   plain = logmel_cnn.logmel_cnn({'teacher': 7}, TABLE, name='logmel_cnn_level', same_level=True)
   rng = np.random.default_rng(0)
@@ -32,6 +36,8 @@ def write(folder, threshold=KNOWS_ALL):
   made = categories.added(plain, soundnets.settings('logmel_cnn_level', 1.0), GROUPS, layer, threshold, 4.0)
   folder.mkdir(parents=True, exist_ok=True)
   student_file.save(folder / 'student.keras', *made)
+  if lite:
+    tflite.write_file(folder / 'student.tflite', tflite.of_any_length(*made))
   return folder / 'student.keras'
 
 

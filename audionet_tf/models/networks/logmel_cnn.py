@@ -11,9 +11,9 @@ import keras
 from audionet_tf.layers import attention_pooling, log_mel
 from audionet_tf.layers.minimum_length import MinimumLength
 from audionet_tf.models.heads import add_heads
-from audionet_tf.models.sound_needs import SHORTEST_FRAMES, SHORTEST_SAMPLES
+from audionet_tf.models.sound_needs import RATE_HZ, SHORTEST_FRAMES, SHORTEST_SAMPLES
 
-FRONT_END = {'sample_rate_hz': 22050, 'window_seconds': 1024 / 22050, 'hop_seconds': 256 / 22050, 'bands': 64}
+FRONT_END = {'sample_rate_hz': RATE_HZ, 'window_seconds': 1024 / RATE_HZ, 'hop_seconds': 256 / RATE_HZ, 'bands': 64}
 FRONT_END |= {'lower_hz': 50.0, 'upper_hz': 11000.0, 'offset': 0.001}
 
 # name, filters (None: average pool), kernel, stride; (time, frequency). A hop of 12 ms resolves the beat of a rotor.

@@ -15,7 +15,7 @@ START_SECONDS = 120
 EXPORT = """
 import sys
 from audionet_tf.saved_model import export
-from audionet_tf.models import student_file, student_settings
+from audionet_tf.models import student_settings
 from audionet_tf.models import registry
 names = [f'class {i}' for i in range(1000)]
 settings = student_settings.StudentConfig('audionet', 16000, 'mean', 0.04, {'teacher': names})

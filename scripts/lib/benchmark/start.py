@@ -17,7 +17,7 @@ def start(context):
   infer, output = [sys.executable, '-m', 'audionet_tf.infer'], f'--output={context.work / "started"}'
   commands = {
     'infer --help': ([*infer, '--helpshort'], 0.3),
-    f'infer, {SECONDS} s of WAV, the student of the package': ([*infer, str(sound), output], 3),
+    f'infer, {SECONDS} s of WAV, the student of the package': ([*infer, str(sound), output], 1.5),
     f'infer, {SECONDS} s of WAV, export of AudioNet': ([*infer, f'--model={model}', str(sound), output], 3),
   }
   cpus, lines = first_cpus(2), []

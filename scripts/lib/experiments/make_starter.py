@@ -7,8 +7,8 @@
 trained on every fold, and one more without --held_out, the fold that calibrates `unknown` and whose clips, as they are
 and changed, give the figures of the card. outside_sounds.py makes the sounds of no category;
 audionet_tf/models/categories.py adds the head `category` with `unknown`; groups.csv maps the teacher's classes to
-categories. Writes student.keras, student.json, card.md and NOTICE, at most 3 MB together: the weights keep 12 bits of
-their mantissa. The card is printed too. student.tflite, 2 MB more, is the same student for LiteRT.
+categories. Writes student.keras, student.json, card.md and NOTICE, at most 3 MB together (the weights keep 12 bits of
+their mantissa), and student.tflite, the same student for LiteRT, at most 2.1 MB. The card is printed too.
 
 It takes two and a half times as long as a training of --preset=best on 240 clips, whose header says how long, and some
 minutes for the figures. An interrupted run goes on in --work where it was, after the last epoch that was saved.
@@ -132,6 +132,7 @@ def write(place, run, threshold, slope, figures):
   groups = groups_of(place, settings)
   starter = pathlib.Path(FLAGS.starter)
   starter.mkdir(parents=True, exist_ok=True)
+  (starter / 'student.tflite').unlink(missing_ok=True)  # that of another student
   student_file.save(starter / 'student.keras', *categories.added(model, settings, groups, layer, threshold, slope))
   starter_files.shortened(starter / 'student.keras')
   starter_files.write_lite(starter / 'student.keras')

@@ -11,6 +11,8 @@ from audionet_tf.core import cli, files
 from experiments import starter_figures
 
 MANTISSA_BITS = 12
+MOST_LITE_BYTES = 2_100_000
+LITE_TOLERANCE, LITE_TOLERANCE_OF_TONES = 0.005, 0.05  # of probabilities
 WIDTH = 112  # of the card, in characters
 
 
@@ -30,11 +32,33 @@ def shortened(path):
 
 
 def write_lite(path):
-  """Writes the .tflite file of a student beside its .keras file, with weights in float16."""
-  from audionet_tf.models import student_file
-  from audionet_tf.saved_model import tflite
+  """Writes the .tflite file of a student beside its .keras file, with weights in float16.
 
-  tflite.write_file(path.with_suffix('.tflite'), tflite.of_any_length(*student_file.load(path), quantize='float16'))
+  Raises:
+    UserError: it is too large.
+    RuntimeError: its probabilities are not the student's, or not finite.
+  """
+  import tempfile
+
+  from audionet_tf.models import student_file
+  from audionet_tf.saved_model import signatures, tflite, verify
+
+  model, settings = student_file.load(path)
+  content = tflite.of_any_length(model, settings, quantize='float16')
+  cli.require(len(content) <= MOST_LITE_BYTES, f'{path}: {len(content)} bytes in LiteRT, allowed are {MOST_LITE_BYTES}')
+  length = signatures.window_samples(settings)
+  with tempfile.TemporaryDirectory() as folder:
+    trial = pathlib.Path(folder) / 'student.tflite'
+    tflite.write_file(trial, content)
+    tflite.check_finite(trial, length)
+    run = tflite.runner(trial)
+    for waveform in verify.probe_waveforms(length):
+      expected = verify.expected_predictions(model, settings, waveform)['probabilities']
+      is_tone = np.isin(np.arange(len(waveform)), verify.TONES)[:, None]
+      allowed = np.where(is_tone, LITE_TOLERANCE_OF_TONES, LITE_TOLERANCE)
+      if not (abs(run(waveform=waveform)['probabilities'] - expected) <= allowed).all():
+        raise RuntimeError(f'{path}: other probabilities in LiteRT')
+  tflite.write_file(path.with_suffix('.tflite'), content)
 
 
 def rounded(x):

@@ -70,7 +70,10 @@ def each_of(row):
 
 
 def table(rows):
-  """The measurements as aligned text. Time for each is beyond the start, and compared with that of the least count."""
+  """The measurements as aligned text.
+
+  Time for each is beyond the start, and compared with that of the least count; that of processors includes the start.
+  """
   least = {}
   lines = [COLUMNS]
   for row in rows:

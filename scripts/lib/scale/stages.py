@@ -190,7 +190,8 @@ def run(kind, folder, count, stage):
       WINDOW_STAGES[name](warm_up)
     if stage == 'build':
       synthetic_parts(place, count)
-    places = [place] if count == few else [place, warm_up]
+    # A training leaves its start out itself; of hardly more windows than these few it cannot be told.
+    places = [place] if stage == 'train' or count < 2 * few else [place, warm_up]
   turns, began = [], time.perf_counter()
   while not turns or (kind == 'windows' and time.perf_counter() - began < LEAST_SECONDS):
     turns.append([timed(function, place) for place in places])
@@ -199,7 +200,7 @@ def run(kind, folder, count, stage):
   if own[0] is not None:  # of a part of the stage
     seconds, core = own, None
   elif len(places) > 1:
-    start = max(0.0, statistics.median(start_of(turn[0][1], count, turn[1][1], few) for turn in turns))
+    start = statistics.mean(start_of(turn[0][1], count, turn[1][1], few) for turn in turns)
   core = None if kind == 'videos' or core is None else statistics.mean(core)  # decoders are children of another process
   peaks = [resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
   seconds = statistics.mean(seconds)
@@ -220,8 +221,8 @@ def timed(function, place):
 
 
 def start_of(seconds, count, few_seconds, few):
-  """Seconds at a count of zero, on the line through two counts."""
-  return (few_seconds * count - seconds * few) / (count - few)
+  """Seconds at a count of zero, on the line through two counts; at least 0, and at most those of the few."""
+  return min(max(0.0, (few_seconds * count - seconds * few) / (count - few)), few_seconds)
 
 
 def core_seconds():
