@@ -5,7 +5,7 @@ import pytest
 
 from audionet_tf.core.errors import UserError
 from audionet_tf.data.params import RecordParams
-from audionet_tf.models import alignment
+from audionet_tf.models import alignment, registry
 
 
 def test_covered_takes_pictures_near_the_step_or_the_nearest_one():
@@ -40,7 +40,7 @@ def test_the_steps_of_a_student_and_the_times_of_its_pictures():
   """A step covers the pictures within half a hop of its centre: every one of them by a loop."""
   params = RecordParams(window_seconds=20, hop_seconds=20, images_per_window=8, sample_rate_hz=22050)
   weights = alignment.for_student('soundnet5', params)
-  centers, hop = alignment.registry.step_seconds('soundnet5', params.window_samples, 22050)
+  centers, hop = registry.step_seconds('soundnet5', params.window_samples, 22050)
   assert len(centers) == len(weights) > 2
   for center, row in zip(centers, weights, strict=True):
     near = [abs((t + 0.5) * 2.5 - center) <= hop / 2 for t in range(8)]
