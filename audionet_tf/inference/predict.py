@@ -118,8 +118,7 @@ def file_predictor(
     sample_rate_hz=settings.sample_rate_hz,
     mono=settings.mono,
   )
-  in_lite = isinstance(served, lite_student.LiteStudent)
-  fast = lite_student.BATCH_SAMPLES if in_lite else BATCH_SAMPLES
+  fast = lite_student.BATCH_SAMPLES if is_lite(served) else BATCH_SAMPLES
   batch_size = batch_size or max(1, min(MAX_BATCH_SIZE, fast // framing.window_samples))
   most = max(1, MOST_BATCH_SAMPLES // framing.window_samples)
   if not stepwise and batch_size > most:
@@ -131,17 +130,25 @@ def file_predictor(
     return FilePredictor(None, served, framing, 1, top, tuple(formats), step_predictor, head=head)
   repeat = served.network.short_input == 'repeat'
   repeats = max(repeats, -(-served.shortest_samples // framing.window_samples))
-  names = {name for key in formats for name in writers.FORMATS[key][1]} | {'sum'}
-  if in_lite:
-    predict = lite_student.window_function(served, names, top, repeats, head)
-  else:
-    from audionet_tf.inference import graph_function
-
-    shape = [batch_size, framing.window_samples]
-    predict = graph_function.window_function(served, shape, names, top, repeats, head)
+  predict = window_function(served, [batch_size, framing.window_samples], formats, top, repeats, head)
   return FilePredictor(
     predict, served, framing, batch_size, top, tuple(formats), None, repeat, repeats, min_remainder, head
   )
+
+
+def is_lite(served):
+  """Whether a student is a lite_student.LiteStudent."""
+  return isinstance(served, lite_student.LiteStudent)
+
+
+def window_function(served, shape, formats, top, repeats, head):
+  """The function of a FilePredictor of windows, int16 `shape`. Other arguments are those of `file_predictor`."""
+  names = {name for key in formats for name in writers.FORMATS[key][1]} | {'sum'}
+  if is_lite(served):
+    return lite_student.window_function(served, names, top, repeats, head)
+  from audionet_tf.inference import graph_function
+
+  return graph_function.window_function(served, shape, names, top, repeats, head)
 
 
 def live_predictor(served, window_seconds=None, hop_seconds=None, head=None):
